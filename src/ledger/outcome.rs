@@ -1,0 +1,58 @@
+//! What one attempt came to, transfer by transfer. Pure.
+
+use std::time::Duration;
+
+/// Who is charged with a failure (REL-21).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// The instance: it counts towards giving up.
+    Instance,
+    /// The destination as a whole: no instance loses an attempt.
+    Destination,
+    /// Ourselves (disk, restart, configuration).
+    Us,
+}
+
+/// The outcome of one attempt for one transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The destination's answer named the instance as stored. `evidence` says what was seen, in plain words.
+    Accepted {
+        /// For example `STOW-RS 200, named in Referenced SOP Sequence`.
+        evidence: String,
+    },
+    /// The evidence that policy asks for was seen.
+    Verified {
+        /// For example `shown by QIDO-RS`.
+        evidence: String,
+    },
+    /// Ambiguous: the destination must be asked before anything is sent again.
+    Unknown {
+        /// What happened, in plain words.
+        why: String,
+    },
+    /// A check found that the destination does not have it: to be sent again.
+    Absent {
+        /// What was asked and answered.
+        why: String,
+    },
+    /// To be tried again later.
+    Deferred {
+        /// What happened, in plain words.
+        why: String,
+        /// Who is charged.
+        charge: Charge,
+        /// What the other side asked us to wait, if it did; else back-off decides.
+        after: Option<Duration>,
+    },
+    /// The destination cannot be used until something is put right.
+    Parked {
+        /// What is wrong and whose side it is on.
+        why: String,
+    },
+    /// Given up for this instance and destination.
+    Dead {
+        /// What the other side said, in plain words.
+        why: String,
+    },
+}
