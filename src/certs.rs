@@ -1,8 +1,8 @@
 //! A small certificate authority for trying things out: `init --dev-certs`, the demo, the tests. Not for patients.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};

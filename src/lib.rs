@@ -13,6 +13,7 @@
 
 pub mod certs;
 
+pub mod config;
 pub mod dicom;
 pub mod ledger;
 pub mod peers;

@@ -67,9 +67,9 @@ impl<'a> Table<'a> {
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Table<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let array = value.get_ref().as_array();
-        let tables: Option<Vec<_>> =
-            array.map(|items| items.iter().map(|item| item.get_ref().as_table().map(|t| (item.span(), t))).collect())
-                .unwrap_or_default();
+        let tables: Option<Vec<_>> = array
+            .map(|items| items.iter().map(|item| item.get_ref().as_table().map(|t| (item.span(), t))).collect())
+            .unwrap_or_default();
         match tables {
             Some(tables) => {
                 let below = |(span, table)| self.below(key, format!("[[{key}]]"), Some(span), Some(table));
@@ -83,7 +83,13 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn below(&self, name: &'static str, header: String, span: Option<Span>, entries: Option<&'a DeTable<'a>>) -> Table<'a> {
+    fn below(
+        &self,
+        name: &'static str,
+        header: String,
+        span: Option<Span>,
+        entries: Option<&'a DeTable<'a>>,
+    ) -> Table<'a> {
         Table { name, header, span, entries, asked: Vec::new(), mistakes: self.mistakes }
     }
 
@@ -100,7 +106,11 @@ impl<'a> Table<'a> {
     }
 
     /// A key that may be absent. `read` says what is wrong with a value, as a hint.
-    pub(super) fn optional<T>(&mut self, key: &'static str, read: impl Fn(&DeValue<'_>) -> Result<T, String>) -> Option<At<T>> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<At<T>> {
         let value = self.value(key)?;
         self.check(key, value, read)
     }
@@ -123,7 +133,12 @@ impl<'a> Table<'a> {
     }
 
     /// A key with a default.
-    pub(super) fn or<T>(&mut self, key: &'static str, default: T, read: impl Fn(&DeValue<'_>) -> Result<T, String>) -> T {
+    pub(super) fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        read: impl Fn(&DeValue<'_>) -> Result<T, String>,
+    ) -> T {
         self.optional(key, read).map_or(default, |at| at.value)
     }
 

@@ -26,7 +26,11 @@ pub(super) fn text(value: &DeValue<'_>) -> Read<String> {
 /// A pattern of a route: up to 256 characters, `*` and `?` are wildcards; empty means "has no value".
 pub(super) fn pattern(value: &DeValue<'_>) -> Read<String> {
     let text = value.as_str().ok_or("write a text in double quotes")?;
-    if text.chars().count() <= 256 { Ok(text.to_owned()) } else { Err("the pattern is longer than 256 characters".into()) }
+    if text.chars().count() <= 256 {
+        Ok(text.to_owned())
+    } else {
+        Err("the pattern is longer than 256 characters".into())
+    }
 }
 
 /// A path; relative ones are taken from the directory of the file.
@@ -213,8 +217,22 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)], later: &[&str]) -> impl Fn(&D
 
 /// The defined terms of Specific Character Set without code extensions (PS3.3 section C.12.1.1.2).
 const CHARACTER_SETS: &[&str] = &[
-    "ISO_IR 6", "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126",
-    "ISO_IR 138", "ISO_IR 148", "ISO_IR 203", "ISO_IR 13", "ISO_IR 166", "ISO_IR 192", "GB18030", "GBK",
+    "ISO_IR 6",
+    "ISO_IR 100",
+    "ISO_IR 101",
+    "ISO_IR 109",
+    "ISO_IR 110",
+    "ISO_IR 144",
+    "ISO_IR 127",
+    "ISO_IR 126",
+    "ISO_IR 138",
+    "ISO_IR 148",
+    "ISO_IR 203",
+    "ISO_IR 13",
+    "ISO_IR 166",
+    "ISO_IR 192",
+    "GB18030",
+    "GBK",
 ];
 
 /// A character set for text that declares none.

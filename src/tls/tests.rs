@@ -119,8 +119,15 @@ fn facts_tell_names_time_and_use() {
     let left = facts.not_after.duration_since(SystemTime::now()).unwrap();
     assert!(left > Duration::from_secs(29 * 86_400) && left <= Duration::from_secs(30 * 86_400));
     let rows = [
-        ("a.example", true), ("A.EXAMPLE", true), ("10.0.0.1", true), ("::1", true), ("0:0:0:0:0:0:0:1", true),
-        ("10.0.0.2", false), ("example", false), ("b.a.example", false), ("", false),
+        ("a.example", true),
+        ("A.EXAMPLE", true),
+        ("10.0.0.1", true),
+        ("::1", true),
+        ("0:0:0:0:0:0:0:1", true),
+        ("10.0.0.2", false),
+        ("example", false),
+        ("b.a.example", false),
+        ("", false),
     ];
     for (name, want) in rows {
         assert_eq!(facts.carries(name), want, "{name}");
