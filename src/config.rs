@@ -112,8 +112,11 @@ fn parse(text: &str, path: &Path, now: SystemTime) -> (Result<Config, ConfigErro
 fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistakes<'_>) -> Option<Config> {
     let base = path.parent().unwrap_or(Path::new(""));
     let site = site::site(document.table("site"), base);
-    let (dicom, mut listeners) = site::dicom(document.table("dicom"))?;
-    let (web, web_listener) = site::web(document.table("web"));
+    let (dicom, web) = (document.table("dicom"), document.table("web"));
+    let listens = dicom.has("listen") || dicom.has("tls_listen") || web.has("listen");
+    check::anybody(listens, document.has("node") || document.has("peer"), mistakes);
+    let (dicom, mut listeners) = site::dicom(dicom)?;
+    let (web, web_listener) = site::web(web);
     listeners.extend(web_listener);
     let tls_table = document.table("tls");
     let has_tls = tls_table.present();

@@ -52,6 +52,19 @@ pub enum Verify {
     Present,
 }
 
+/// A destination that the routes chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Where the instance goes.
+    pub destination: Destination,
+    /// The first route that chose it.
+    pub route: String,
+    /// Whether any route that chose it counts for storage commitment.
+    pub mandatory: bool,
+    /// What counts as done.
+    pub verify: Verify,
+}
+
 /// What a node or peer may do here. Nothing by default (DIM-020); C-ECHO is always answered to whoever may call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct May {

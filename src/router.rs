@@ -9,6 +9,7 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
+pub use crate::peers::Chosen;
 pub use explain::{Explained, explain};
 pub use pattern::Pattern;
 
@@ -49,19 +50,6 @@ pub struct Target {
     /// Its name.
     pub destination: Destination,
     /// What counts as done there.
-    pub verify: Verify,
-}
-
-/// A destination that the routes chose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
-    /// Where the instance goes.
-    pub destination: Destination,
-    /// The first route that chose it.
-    pub route: String,
-    /// Whether any route that chose it counts for storage commitment.
-    pub mandatory: bool,
-    /// What counts as done.
     pub verify: Verify,
 }
 

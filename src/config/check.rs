@@ -150,12 +150,19 @@ pub(super) fn route_names(routes: &[RouteEntry], mistakes: &Mistakes<'_>) {
     }
 }
 
-/// Listeners must exist, not collide, and have keys if they speak TLS.
-pub(super) fn listeners(listeners: &[Listener], has_tls: bool, mistakes: &Mistakes<'_>) {
-    if listeners.is_empty() {
+/// Somebody must be able to reach this site, and somebody must be there; entries that are wrong in themselves count.
+pub(super) fn anybody(listens: bool, knows: bool, mistakes: &Mistakes<'_>) {
+    if !listens {
         let hint = "set `listen` or `tls_listen` in [dicom], or `listen` in [web]";
         mistakes.wrong(None, "nobody can reach this site: no listener is configured", hint);
     }
+    if !knows {
+        mistakes.wrong(None, "there is no [[node]] and no [[peer]]", "nobody may send, and nothing can go anywhere");
+    }
+}
+
+/// Listeners must not collide, and have keys if they speak TLS.
+pub(super) fn listeners(listeners: &[Listener], has_tls: bool, mistakes: &Mistakes<'_>) {
     for (index, listener) in listeners.iter().enumerate() {
         let At { value: address, span } = &listener.address;
         let collides = |other: &&Listener| {
@@ -175,7 +182,7 @@ pub(super) fn listeners(listeners: &[Listener], has_tls: bool, mistakes: &Mistak
     }
 }
 
-/// Somebody must be there; calling peers and TLS nodes takes keys; rights need a face.
+/// Calling peers and TLS nodes takes keys; rights need a face.
 pub(super) fn parties(
     nodes: &[NodeEntry],
     peers: &[PeerEntry],
@@ -183,9 +190,6 @@ pub(super) fn parties(
     has_tls: bool,
     mistakes: &Mistakes<'_>,
 ) {
-    if nodes.is_empty() && peers.is_empty() {
-        mistakes.wrong(None, "there is no [[node]] and no [[peer]]", "nobody may send, and nothing can go anywhere");
-    }
     let keyless = |span: &Span, what: String| {
         mistakes.wrong(Some(span.clone()), what, "add [tls] with certificate, key and trust")
     };

@@ -1,6 +1,6 @@
 //! `[[node]]` and `[[peer]]`: one entry at a time. What several entries must agree on is in check.rs.
 
-use super::raw::{At, Span, Table};
+use super::raw::{At, List, Span, Table};
 use super::site;
 use super::values::{
     ae_title, boolean, character_set, host_port, identity, name, network, number, one_of, path, peer_url, text,
@@ -45,9 +45,9 @@ const PEER_RIGHTS: &[(&str, Right)] = &[
 ];
 
 fn may(table: &mut Table<'_>, rights: &[(&str, Right)]) -> May {
-    let granted = table.list("may", one_of(rights, &[])).map(|at| at.value).unwrap_or_default();
+    let granted = table.list("may", one_of(rights, &[])).map(List::values).unwrap_or_default();
     let mut may = May::default();
-    granted.iter().for_each(|at| (at.value)(&mut may));
+    granted.iter().for_each(|grant| grant(&mut may));
     may
 }
 
@@ -58,7 +58,9 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let title = table.required("ae_title", "\"PACS\"", ae_title);
     let label = table.optional("name", text).map(|at| at.value);
     let address = table.optional("address", host_port).map(|at| at.value);
-    let from = table.list("from_addresses", network).map(|at| at.value).unwrap_or_default();
+    let from = table.list("from_addresses", network);
+    let callable =
+        table.has("identity") || (table.has("from_addresses") && from.as_ref().is_none_or(|list| list.written > 0));
     let identity = table.optional("identity", identity);
     let may = may(&mut table, NODE_RIGHTS);
     let verify =
@@ -67,7 +69,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let kinds = [("local", PatientIds::Local), ("nhs", PatientIds::Nhs)];
     let patient_ids = table.or("patient_id", PatientIds::Local, one_of(&kinds, &[]));
     let charset = table.or("charset", "ISO_IR 100".to_owned(), character_set);
-    let move_to = table.list("move_to", ae_title).map(|at| at.value).unwrap_or_default();
+    let move_to = table.list("move_to", ae_title).map(|list| list.items).unwrap_or_default();
     let foreign = one_of(&[("as_is", Foreign::AsIs)], &["prefix", "issuer", "hold"]);
     let foreign = table.or("foreign", Foreign::Undecided, foreign);
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
@@ -80,7 +82,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
         ae_title: at.value,
         name: label,
         address,
-        from_addresses: from.into_iter().map(|at| at.value).collect(),
+        from_addresses: from.map(List::values).unwrap_or_default(),
         identity: identity.as_ref().map(|at| at.value.clone()),
         may,
         verify,
@@ -93,7 +95,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
         max_associations,
         max_parallel,
     };
-    agree(&table, &node, &at.span);
+    agree(&table, &node, callable, &at.span);
     table.finish();
     Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to })
 }
@@ -111,14 +113,14 @@ fn archive(table: &mut Table<'_>) {
     table.not_built("retrieve_ae", "leave it out: archives are not asked");
 }
 
-/// What the keys of one node must agree on.
-fn agree(table: &Table<'_>, node: &Node, title: &Span) {
+/// What the keys of one node must agree on; `callable` says that an address or identity is written, right or wrong.
+fn agree(table: &Table<'_>, node: &Node, callable: bool, title: &Span) {
     let wrong = |message: String, hint: &str| table.mistakes().wrong(Some(title.clone()), message, hint);
     let name = &node.ae_title;
-    if node.may.receive && node.address.is_none() {
+    if node.may.receive && !table.has("address") {
         wrong(format!("node {name} may receive but has no `address`"), "say where it listens");
     }
-    if node.may.calls() && node.from_addresses.is_empty() && node.identity.is_none() {
+    if node.may.calls() && !callable {
         let hint = "say where it calls from (`from_addresses`), or which name its certificate carries (`identity`)";
         wrong(format!("nobody can call as node {name}"), hint);
     }

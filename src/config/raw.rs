@@ -17,6 +17,20 @@ pub(super) struct At<T> {
     pub(super) span: Span,
 }
 
+/// A list with its place. Elements that could not be read are left out of `items` but counted in `written`.
+pub(super) struct List<T> {
+    pub(super) items: Vec<At<T>>,
+    pub(super) written: usize,
+    pub(super) span: Span,
+}
+
+impl<T> List<T> {
+    /// The elements without their places.
+    pub(super) fn values(self) -> Vec<T> {
+        self.items.into_iter().map(|at| at.value).collect()
+    }
+}
+
 /// One table of the file, or the absence of one.
 pub(super) struct Table<'a> {
     /// As the reference names it: `dicom`, `node`; empty at the top.
@@ -43,6 +57,11 @@ impl<'a> Table<'a> {
     /// Tells whether the file has this table.
     pub(super) fn present(&self) -> bool {
         self.entries.is_some()
+    }
+
+    /// Tells whether a key is written, whatever its value; does not count as asking for it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.is_some_and(|entries| entries.iter().any(|(found, _)| found.get_ref() == key))
     }
 
     /// The collector of mistakes.
@@ -124,6 +143,8 @@ impl<'a> Table<'a> {
     ) -> Option<At<T>> {
         match self.value(key) {
             Some(value) => self.check(key, value, read),
+            // What stands there instead of a table has been complained of already.
+            None if self.span.is_some() && self.entries.is_none() => None,
             None => {
                 let message = format!("`{key}` is missing in {}", self.header);
                 self.mistakes.wrong(self.span(), message, format!("add {key} = {example}"));
@@ -147,7 +168,7 @@ impl<'a> Table<'a> {
         &mut self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Result<T, String>,
-    ) -> Option<At<Vec<At<T>>>> {
+    ) -> Option<List<T>> {
         let value = self.value(key)?;
         let items = read_list(value, |item| self.check(key, item, &read));
         if items.is_none() {
@@ -199,7 +220,7 @@ impl<'a> Table<'a> {
 pub(super) fn read_list<T>(
     value: &Spanned<DeValue<'_>>,
     read: impl Fn(&Spanned<DeValue<'_>>) -> Option<At<T>>,
-) -> Option<At<Vec<At<T>>>> {
+) -> Option<List<T>> {
     let items = value.get_ref().as_array()?;
-    Some(At { value: items.iter().filter_map(read).collect(), span: value.span() })
+    Some(List { items: items.iter().filter_map(read).collect(), written: items.len(), span: value.span() })
 }

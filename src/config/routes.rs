@@ -2,7 +2,7 @@
 
 use super::mistakes::suggest;
 use super::parties::party;
-use super::raw::{At, Span, Table, read_list};
+use super::raw::{At, List, Span, Table, read_list};
 use super::values::{ae_title, boolean, pattern, text};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::{INDEXED, by_name};
@@ -33,19 +33,19 @@ pub(super) fn route(mut table: Table<'_>) -> Option<RouteEntry> {
             table.mistakes().wrong(Some(span), format!("`{key}` in [[route]] is empty"), hint);
         }
     }
-    if to.is_none() {
+    if !table.has("to") {
         let hint = "add to = [\"…\"] with peer names or node AE titles";
         table.mistakes().wrong(table.span(), "the route has no `to`", hint);
     }
     let span = table.span();
     table.finish();
-    let list = |list: Option<At<Vec<At<String>>>>| list.map(|at| at.value).unwrap_or_default();
-    let called = called.map(|at| at.value.into_iter().map(|at| at.value).collect()).unwrap_or_default();
+    let list = |list: Option<List<String>>| list.map(|list| list.items).unwrap_or_default();
+    let called = called.map(List::values).unwrap_or_default();
     Some(RouteEntry { name: name?, called, from: list(from), when, to: list(to), mandatory, span })
 }
 
-fn empty<T>(list: Option<&At<Vec<At<T>>>>) -> Option<Span> {
-    list.filter(|at| at.value.is_empty()).map(|at| at.span.clone())
+fn empty<T>(list: Option<&List<T>>) -> Option<Span> {
+    list.filter(|list| list.written == 0).map(|list| list.span.clone())
 }
 
 /// The conditions on attributes: `modality = ["CT", "MR"]`.
@@ -70,9 +70,8 @@ fn when(mut table: Table<'_>) -> Vec<Condition> {
             }
         };
         match read_list(value, read) {
-            Some(patterns) if value.get_ref().as_array().is_some_and(|items| !items.is_empty()) => {
-                conditions
-                    .push(Condition { attribute, any_of: patterns.value.into_iter().map(|at| at.value).collect() });
+            Some(patterns) if patterns.written > 0 => {
+                conditions.push(Condition { attribute, any_of: patterns.values() });
             }
             _ => {
                 let message = format!("`{}` in `when` must be a list of values", name.value);

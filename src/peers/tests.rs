@@ -59,7 +59,8 @@ fn a_caller_is_bound_to_certificate_address_and_titles() {
     ];
     let registry = Registry::new([title("WEYBRIDGE"), title("TO_SURREY")], nodes, Vec::new());
     let (own, other) = (leaf(&["pacs.example"]), leaf(&["other.example"]));
-    let rows: &[(&str, &str, &str, Option<&[u8]>, Result<&str, Refused>)] = &[
+    type Row<'a> = (&'a str, &'a str, &'a str, Option<&'a [u8]>, Result<&'a str, Refused>);
+    let rows: &[Row<'_>] = &[
         ("PLAIN", "WEYBRIDGE", "10.1.2.3", None, Ok("PLAIN")),
         ("PLAIN", "TO_SURREY", "10.9.9.9", None, Ok("PLAIN")),
         ("PLAIN", "WEYBRIDGE", "::ffff:10.1.2.3", None, Ok("PLAIN")),
