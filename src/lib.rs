@@ -12,6 +12,7 @@
 //! ```
 
 pub mod dicom;
+pub mod dicomweb;
 pub mod ledger;
 pub mod peers;
 pub mod store;
