@@ -4,7 +4,10 @@ use crate::dicom::tag::Tag;
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod members;
+
 pub use ::dicom::core::VR;
+pub(in crate::dicomweb) use members::{Members, Raw};
 
 /// A set of attributes in ascending tag order, as one item of a sequence or one match of a query.
 ///

@@ -1,8 +1,7 @@
 //! The serde visitors of the reader: they build the tree while the text is parsed and stop at the first bound broken.
 
-use super::{Members, Raw};
 use crate::dicom::tag::Tag;
-use crate::dicomweb::dataset::{Dataset, Element, Number, PersonName, VR};
+use crate::dicomweb::dataset::{Dataset, Element, Members, Number, PersonName, Raw, VR};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
