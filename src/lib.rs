@@ -15,6 +15,7 @@ pub mod certs;
 
 pub mod config;
 pub mod dicom;
+pub mod dicomweb;
 pub mod ledger;
 pub mod peers;
 pub mod router;
