@@ -46,7 +46,9 @@ pub fn files() -> Vec<CorpusFile> {
     let named: Vec<&str> = rows.iter().map(|row| row[0]).collect();
     let strange: Vec<&String> = facts.keys().filter(|name| !named.contains(&name.as_str())).collect();
     assert!(strange.is_empty(), "tests/it/corpus.tsv does not say what becomes of {strange:?}");
-    rows.iter().map(|row| file(row, facts.get(row[0]).unwrap_or_else(|| panic!("{} is not installed", row[0])))).collect()
+    rows.iter()
+        .map(|row| file(row, facts.get(row[0]).unwrap_or_else(|| panic!("{} is not installed", row[0]))))
+        .collect()
 }
 
 fn file(row: &[&str], facts: &Value) -> CorpusFile {

@@ -92,12 +92,8 @@ pub fn read_part10(bytes: &[u8]) -> Option<Part10> {
     let meta = bytes.get(128..)?.strip_prefix(b"DICM")?.strip_prefix(&[2, 0, 0, 0, b'U', b'L', 4, 0])?;
     let length = u32::from_le_bytes(meta.get(..4)?.try_into().ok()?) as usize;
     let mut rest = meta.get(4..4 + length)?;
-    let mut found = Part10 {
-        sop_class: String::new(),
-        instance: String::new(),
-        syntax: String::new(),
-        data_set_at: 144 + length,
-    };
+    let mut found =
+        Part10 { sop_class: String::new(), instance: String::new(), syntax: String::new(), data_set_at: 144 + length };
     while rest.len() >= 8 {
         let element = u16::from_le_bytes([rest[2], rest[3]]);
         let long = matches!(&rest[4..6], b"OB" | b"UN");

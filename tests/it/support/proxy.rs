@@ -75,8 +75,8 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
     };
     pump(server.try_clone().unwrap(), client.try_clone().unwrap(), |_| {
         let due = sent.load(Ordering::SeqCst) >= state.cut_after.load(Ordering::SeqCst);
-        let cut = due
-            && state.cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let cut =
+            due && state.cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         if cut {
             state.fired.fetch_add(1, Ordering::SeqCst);
         }
