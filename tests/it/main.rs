@@ -1,1 +1,15 @@
-fn main() {}
+//! The integration tests: one binary that goes through the front door, against the built gateway and real peers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+mod tidy;

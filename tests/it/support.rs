@@ -1,0 +1,23 @@
+//! What the stories are told with: sites to start, peers that misbehave, files to send.
+#![allow(dead_code, reason = "each story uses the part that it needs")]
+
+pub mod certs;
+pub mod config;
+pub mod corpus;
+pub mod dcmtk;
+pub mod files;
+pub mod gateway;
+pub mod ledger;
+pub mod multipart;
+pub mod orthanc;
+pub mod pacs;
+pub mod power;
+pub mod process;
+pub mod proxy;
+pub mod python;
+pub mod scripted_peer;
+pub mod store_answer;
+pub mod tools;
+pub mod two_sites;
+pub mod wait;
+pub mod web;

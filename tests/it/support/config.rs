@@ -1,0 +1,92 @@
+//! The configuration that a test site is started with, as its TOML.
+
+use super::certs::Identity;
+use std::fmt::Write;
+use std::net::TcpListener;
+
+/// A port on the loopback that nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What every test site has beside the tables that a story adds.
+pub struct SiteConfig {
+    pub name: String,
+    pub ae_title: String,
+    pub dicom_port: u16,
+    pub web_port: u16,
+    pub identity: Identity,
+    /// Where the site keeps everything; relative to its configuration file.
+    pub data_dir: String,
+    /// Lines for `[dicom]` and the like that a story needs, then its nodes, peers and routes.
+    tables: String,
+}
+
+impl SiteConfig {
+    pub fn new(name: &str, identity: Identity) -> Self {
+        Self {
+            name: name.to_owned(),
+            ae_title: format!("WB_{}", name.to_uppercase()),
+            dicom_port: free_port(),
+            web_port: free_port(),
+            identity,
+            data_dir: "data".to_owned(),
+            tables: String::new(),
+        }
+    }
+
+    /// A local node that may store here; with a port, it also receives.
+    pub fn node(mut self, ae_title: &str, port: Option<u16>) -> Self {
+        let _ = write!(self.tables, "\n[[node]]\nae_title = \"{ae_title}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n");
+        let _ = match port {
+            Some(port) => writeln!(self.tables, "address = \"127.0.0.1:{port}\"\nmay = [\"store\", \"receive\"]"),
+            None => writeln!(self.tables, "may = [\"store\"]"),
+        };
+        self
+    }
+
+    /// A peer site at `url` that may store here and is asked for what it has.
+    pub fn peer(mut self, name: &str, url: &str, identity: &str, verify: &str) -> Self {
+        let _ = write!(
+            self.tables,
+            "\n[[peer]]\nname = \"{name}\"\nurl = \"{url}\"\nidentity = \"{identity}\"\n\
+             may = [\"store\", \"query\", \"retrieve\"]\nverify = \"{verify}\"\n"
+        );
+        self
+    }
+
+    /// A route; `rest` holds the lines that narrow it.
+    pub fn route(mut self, name: &str, to: &str, rest: &str) -> Self {
+        let _ = write!(self.tables, "\n[[route]]\nname = \"{name}\"\nto = [\"{to}\"]\n{rest}\n");
+        self
+    }
+
+    /// Any further text, for example a table of limits.
+    pub fn with(mut self, text: &str) -> Self {
+        let _ = write!(self.tables, "\n{text}\n");
+        self
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}/dicom-web", self.web_port)
+    }
+
+    pub fn toml(&self) -> String {
+        let Identity { certificate, key, trust } = &self.identity;
+        format!(
+            "[site]\nname = \"{}\"\nods_code = \"ZZ001\"\ndata_dir = \"{}\"\n\n\
+             [dicom]\nae_title = \"{}\"\nlisten = \"127.0.0.1:{}\"\n\n\
+             [web]\nlisten = \"127.0.0.1:{}\"\n\n\
+             [tls]\ncertificate = \"{}\"\nkey = \"{}\"\ntrust = \"{}\"\n{}",
+            self.name,
+            self.data_dir,
+            self.ae_title,
+            self.dicom_port,
+            self.web_port,
+            certificate.display(),
+            key.display(),
+            trust.display(),
+            self.tables
+        )
+    }
+}

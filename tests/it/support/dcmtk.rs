@@ -1,0 +1,92 @@
+//! DCMTK's programs: three that send, one that receives.
+
+use super::config::free_port;
+use super::process::{Finished, Process, finish};
+use super::tools::tool;
+use super::wait::{seconds, until};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `storescu` with any further options.
+pub fn storescu(port: u16, called: &str, options: &[&str], files: &[PathBuf]) -> Finished {
+    let mut command = quick("storescu");
+    command.args(["-v", "-aet", "DCMTK", "-aec", called]).args(options);
+    command.arg("127.0.0.1").arg(port.to_string()).args(files);
+    finish(&mut command, seconds(300))
+}
+
+/// `dcmsend`, which proposes the syntax of each file by itself.
+pub fn dcmsend(port: u16, called: &str, files: &[PathBuf]) -> Finished {
+    let mut command = quick("dcmsend");
+    command.args(["-v", "-dn", "-aet", "DCMTK", "-aec", called]);
+    command.arg("127.0.0.1").arg(port.to_string()).args(files);
+    finish(&mut command, seconds(300))
+}
+
+pub fn echoscu(port: u16, calling: &str, called: &str) -> Finished {
+    let mut command = quick("echoscu");
+    command.args(["-v", "-aet", calling, "-aec", called, "127.0.0.1", &port.to_string()]);
+    finish(&mut command, seconds(60))
+}
+
+/// The option with which `storescu` proposes a transfer syntax, if it needs one.
+pub fn storescu_option(syntax: &str) -> Option<&'static str> {
+    Some(match syntax {
+        "1.2.840.10008.1.2.1" => "-xe",
+        "1.2.840.10008.1.2.2" => "-xb",
+        "1.2.840.10008.1.2" => "-xi",
+        "1.2.840.10008.1.2.1.99" => "-xd",
+        "1.2.840.10008.1.2.5" => "-xr",
+        "1.2.840.10008.1.2.4.50" => "-xy",
+        "1.2.840.10008.1.2.4.51" => "-xx",
+        "1.2.840.10008.1.2.4.57" | "1.2.840.10008.1.2.4.70" => "-xs",
+        "1.2.840.10008.1.2.4.80" => "-xt",
+        "1.2.840.10008.1.2.4.81" => "-xu",
+        "1.2.840.10008.1.2.4.90" => "-xv",
+        "1.2.840.10008.1.2.4.91" => "-xw",
+        _ => return None,
+    })
+}
+
+/// A `storescp` that writes what it gets, bit for bit, into a folder.
+pub struct StoreScp {
+    pub port: u16,
+    pub folder: PathBuf,
+    process: Process,
+}
+
+impl StoreScp {
+    pub fn start(folder: &Path, ae_title: &str) -> Self {
+        Self::start_on(free_port(), folder, ae_title)
+    }
+
+    pub fn start_on(port: u16, folder: &Path, ae_title: &str) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let mut command = quick("storescp");
+        command.args(["-v", "--fork", "+B", "-pm", "+xa", "-pdu", "131072", "-aet", ae_title, "-od"]);
+        command.arg(folder).arg(port.to_string());
+        let process = Process::spawn(&format!("storescp {ae_title}"), &mut command, &folder.with_extension("log"));
+        until(seconds(10), "storescp listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { port, folder: folder.to_owned(), process }
+    }
+
+    pub fn stop(&mut self) {
+        self.process.kill();
+    }
+
+    /// The files received so far.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+}
+
+/// A DCMTK program without Nagle's delay, which DCMTK leaves on.
+fn quick(name: &str) -> Command {
+    let mut command = Command::new(tool(name));
+    command.env("TCP_NODELAY", "1");
+    command
+}

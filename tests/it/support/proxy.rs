@@ -1,0 +1,98 @@
+//! A TCP proxy that a test can cut: before, during or after a request, without either side's help.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+struct State {
+    /// Connections are closed as soon as they are made.
+    refusing: AtomicBool,
+    /// How many connections are still to be cut at the first byte of an answer that follows `cut_after` bytes.
+    cuts: AtomicU64,
+    cut_after: AtomicU64,
+    fired: AtomicU64,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+pub struct Proxy {
+    pub port: u16,
+    state: Arc<State>,
+}
+
+impl Proxy {
+    /// Passes everything on to a port of the loopback.
+    pub fn to(upstream: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || carry(&client, upstream, &state));
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Refuses every new connection, or no longer.
+    pub fn refuse(&self, yes: bool) {
+        self.state.refusing.store(yes, Ordering::SeqCst);
+    }
+
+    /// Lets `count` connections each carry `bytes` up, then swallows whatever comes down and cuts both ways.
+    pub fn cut_answers(&self, count: u64, bytes: u64) {
+        self.state.cut_after.store(bytes, Ordering::SeqCst);
+        self.state.cuts.store(count, Ordering::SeqCst);
+    }
+
+    /// Cuts every connection that is open now.
+    pub fn cut_now(&self) {
+        for stream in self.state.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many answers were really cut off.
+    pub fn fired(&self) -> u64 {
+        self.state.fired.load(Ordering::SeqCst)
+    }
+}
+
+fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
+    if state.refusing.load(Ordering::SeqCst) {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    state.open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+    let sent = Arc::new(AtomicU64::new(0));
+    let up = {
+        let (from, to, sent) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&sent));
+        std::thread::spawn(move || pump(from, to, |bytes| sent.fetch_add(bytes, Ordering::SeqCst) + bytes > 0))
+    };
+    pump(server.try_clone().unwrap(), client.try_clone().unwrap(), |_| {
+        let due = sent.load(Ordering::SeqCst) >= state.cut_after.load(Ordering::SeqCst);
+        let cut =
+            due && state.cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if cut {
+            state.fired.fetch_add(1, Ordering::SeqCst);
+        }
+        !cut
+    });
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+    let _ = up.join();
+}
+
+/// Copies until an end or until `pass` says no to what was just read.
+fn pump(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(u64) -> bool) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(size @ 1..) = from.read(&mut buffer) {
+        if !pass(size as u64) || to.write_all(&buffer[..size]).is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}

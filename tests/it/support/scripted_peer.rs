@@ -1,0 +1,287 @@
+//! A DICOMweb site over real mutual TLS that answers by script and counts what reaches it whole.
+
+use super::certs::Identity;
+use super::files::read_part10;
+use super::multipart::{boundary_of, complete_parts};
+use super::store_answer::{self, Item};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use memchr::memmem;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Error;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// What the next STOW-RS request gets; when the script is used up, everything is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Everything is stored and named.
+    Store,
+    /// A status without a body, nothing stored; with seconds for Retry-After.
+    Refuse(u16, Option<u64>),
+    /// 200, but the first instance is named as failed with this reason and not stored.
+    FailFirst(u16),
+    /// 200 and everything stored, but the answer names nothing.
+    SayNothing,
+    /// Everything is stored, then the connection ends without an answer.
+    StoreAndDrop,
+    /// The body is read, nothing is stored, the connection is reset.
+    Reset,
+    /// No answer ever; the body is read.
+    Hang,
+}
+
+/// One instance as the peer holds it.
+#[derive(Debug, Clone)]
+struct Held {
+    class: String,
+    study: String,
+    series: String,
+}
+
+#[derive(Default)]
+struct State {
+    script: VecDeque<Step>,
+    held: BTreeMap<String, Held>,
+    completed: BTreeMap<String, usize>,
+    requests: usize,
+    queries: usize,
+}
+
+pub struct ScriptedPeer {
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+    stop: CancellationToken,
+}
+
+impl ScriptedPeer {
+    /// Listens with an identity; only callers that its authority signed are let in.
+    pub fn start(identity: &Identity) -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let stop = CancellationToken::new();
+        let config = tls(identity);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (shared, token) = (Arc::clone(&state), stop.clone());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on(accept(TcpListener::from_std(listener), config, shared, token));
+            runtime.shutdown_timeout(Duration::from_millis(200));
+        });
+        Self { port, state, stop }
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}/dicom-web", self.port)
+    }
+
+    /// Adds steps to the end of the script.
+    pub fn then(&self, steps: impl IntoIterator<Item = Step>) {
+        self.state.lock().unwrap().script.extend(steps);
+    }
+
+    /// How often each instance arrived as a completed part, stored or not.
+    pub fn completed_parts(&self) -> BTreeMap<String, usize> {
+        self.state.lock().unwrap().completed.clone()
+    }
+
+    pub fn held(&self) -> usize {
+        self.state.lock().unwrap().held.len()
+    }
+
+    /// STOW-RS requests and queries seen so far.
+    pub fn seen(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.requests, state.queries)
+    }
+}
+
+impl Drop for ScriptedPeer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn tls(identity: &Identity) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(&identity.trust).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let callers = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(callers.build().unwrap())
+        .with_single_cert(chain, key);
+    Arc::new(config.unwrap())
+}
+
+async fn accept(
+    listener: std::io::Result<TcpListener>,
+    config: Arc<rustls::ServerConfig>,
+    state: Arc<Mutex<State>>,
+    stop: CancellationToken,
+) {
+    let listener = listener.unwrap();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted.unwrap().0,
+        };
+        tokio::spawn(connection(stream, Arc::clone(&config), Arc::clone(&state)));
+    }
+}
+
+async fn connection(stream: TcpStream, config: Arc<rustls::ServerConfig>, state: Arc<Mutex<State>>) {
+    // A second handle on the socket, to turn its end into a reset.
+    let stream = stream.into_std().unwrap();
+    let handle = Arc::new(stream.try_clone().unwrap());
+    let stream = TcpStream::from_std(stream).unwrap();
+    let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await else { return };
+    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state), Arc::clone(&handle)));
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+    socket: Arc<std::net::TcpStream>,
+) -> Result<Response<Full<Bytes>>, Error> {
+    if request.method() != Method::POST {
+        return Ok(query(request.uri(), &state));
+    }
+    let kind = request.headers()["content-type"].to_str().unwrap_or_default().to_owned();
+    let body = request.into_body().collect().await.map_err(Error::other)?.to_bytes();
+    let parts = read_parts(&body, &kind);
+    let step = {
+        let mut state = state.lock().unwrap();
+        state.requests += 1;
+        for (instance, _) in &parts {
+            *state.completed.entry(instance.clone()).or_default() += 1;
+        }
+        state.script.pop_front().unwrap_or(Step::Store)
+    };
+    let keep = |skip: usize| {
+        let mut state = state.lock().unwrap();
+        state.held.extend(parts.iter().skip(skip).cloned());
+    };
+    let items: Vec<Item> = parts
+        .iter()
+        .map(|(instance, held)| Item { class: held.class.clone(), instance: instance.clone(), reason: None })
+        .collect();
+    match step {
+        Step::Store => {
+            keep(0);
+            Ok(json_answer(200, &store_answer::write(&items)))
+        }
+        Step::FailFirst(reason) => {
+            keep(1);
+            let mut items = items;
+            items[0].reason = Some(reason);
+            Ok(json_answer(200, &store_answer::write(&items)))
+        }
+        Step::SayNothing => {
+            keep(0);
+            Ok(empty(200, None))
+        }
+        Step::Refuse(status, retry_after) => Ok(empty(status, retry_after)),
+        Step::StoreAndDrop => {
+            keep(0);
+            Err(Error::other("by script: no answer"))
+        }
+        Step::Reset => {
+            let _ = rustix::net::sockopt::set_socket_linger(&*socket, Some(Duration::ZERO));
+            Err(Error::other("by script: reset"))
+        }
+        Step::Hang => std::future::pending().await,
+    }
+}
+
+fn read_parts(body: &[u8], content_type: &str) -> Vec<(String, Held)> {
+    let boundary = boundary_of(content_type).expect("a STOW-RS request names its boundary");
+    let parts = complete_parts(body, &boundary).into_iter().map(|part| {
+        let meta = read_part10(part).expect("each part is a Part 10 file");
+        let data_set = &part[meta.data_set_at..];
+        let held = Held {
+            class: meta.sop_class,
+            study: uid_in(data_set, [0x20, 0, 0x0D, 0]),
+            series: uid_in(data_set, [0x20, 0, 0x0E, 0]),
+        };
+        (meta.instance, held)
+    });
+    parts.collect()
+}
+
+/// The first UI element with this tag in an explicit little-endian data set.
+fn uid_in(data_set: &[u8], tag: [u8; 4]) -> String {
+    let key = [&tag[..], b"UI"].concat();
+    let at = memmem::find(data_set, &key).expect("the data set holds the UID in Explicit VR Little Endian");
+    let length = usize::from(u16::from_le_bytes([data_set[at + 6], data_set[at + 7]]));
+    String::from_utf8_lossy(&data_set[at + 8..at + 8 + length]).trim_end_matches('\0').to_owned()
+}
+
+/// QIDO-RS for instances, by SOP Instance UID and study, with limit and offset (PS3.18 section 10.6).
+fn query(uri: &hyper::Uri, state: &Mutex<State>) -> Response<Full<Bytes>> {
+    let mut state = state.lock().unwrap();
+    state.queries += 1;
+    let path = uri.path().strip_prefix("/dicom-web/").unwrap_or_default();
+    let study = match path.split('/').collect::<Vec<_>>()[..] {
+        ["instances"] => None,
+        ["studies", study, "instances"] => Some(study.to_owned()),
+        _ => return empty(404, None),
+    };
+    let mut wanted: Option<Vec<String>> = None;
+    let (mut limit, mut offset) = (usize::MAX, 0);
+    for (key, value) in uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
+        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+        match key {
+            "SOPInstanceUID" | "00080018" => {
+                wanted.get_or_insert_default().extend(value.split([',', '\\']).map(str::to_owned));
+            }
+            "limit" => limit = value.parse().unwrap(),
+            "offset" => offset = value.parse().unwrap(),
+            _ => {}
+        }
+    }
+    let matching = state.held.iter().filter(|(uid, held)| {
+        wanted.as_ref().is_none_or(|list| list.contains(uid)) && study.as_ref().is_none_or(|study| *study == held.study)
+    });
+    let found: Vec<Value> = matching.skip(offset).take(limit).map(|(uid, held)| row(uid, held)).collect();
+    if found.is_empty() { empty(204, None) } else { json_answer(200, &Value::Array(found)) }
+}
+
+fn row(uid: &str, held: &Held) -> Value {
+    let ui = |value: &str| json!({ "vr": "UI", "Value": [value] });
+    json!({
+        "00080016": ui(&held.class), "00080018": ui(uid),
+        "0020000D": ui(&held.study), "0020000E": ui(&held.series),
+    })
+}
+
+fn json_answer(status: u16, value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert("content-type", "application/dicom+json".parse().unwrap());
+    response
+}
+
+fn empty(status: u16, retry_after: Option<u64>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
+}

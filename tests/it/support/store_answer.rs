@@ -1,0 +1,50 @@
+//! The Store Instances Response Module in DICOM JSON (PS3.18 table 10.5.3-1), written and read.
+
+use serde_json::{Value, json};
+
+/// One instance as an answer names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    pub class: String,
+    pub instance: String,
+    /// Failure Reason (0008,1197), if it failed.
+    pub reason: Option<u16>,
+}
+
+fn ui(value: &str) -> Value {
+    json!({ "vr": "UI", "Value": [value] })
+}
+
+pub fn write(items: &[Item]) -> Value {
+    let one = |item: &Item| {
+        let mut out = json!({ "00081150": ui(&item.class), "00081155": ui(&item.instance) });
+        if let Some(reason) = item.reason {
+            out["00081197"] = json!({ "vr": "US", "Value": [reason] });
+        }
+        out
+    };
+    let (failed, stored): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.reason.is_some());
+    let mut out = json!({});
+    for (tag, list) in [("00081199", stored), ("00081198", failed)] {
+        if !list.is_empty() {
+            out[tag] = json!({ "vr": "SQ", "Value": list.into_iter().map(one).collect::<Vec<_>>() });
+        }
+    }
+    out
+}
+
+/// What an answer says of each instance it names.
+pub fn read(text: &str) -> Vec<Item> {
+    let answer: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"));
+    // Some servers wrap the one module in an array.
+    let module = if answer.is_array() { &answer[0] } else { &answer };
+    let mut items = Vec::new();
+    for tag in ["00081199", "00081198"] {
+        for item in module[tag]["Value"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let word = |tag: &str| item[tag]["Value"][0].as_str().unwrap_or_default().to_owned();
+            let reason = item["00081197"]["Value"][0].as_u64().map(|reason| u16::try_from(reason).unwrap());
+            items.push(Item { class: word("00081150"), instance: word("00081155"), reason });
+        }
+    }
+    items
+}
