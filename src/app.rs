@@ -29,9 +29,6 @@ use tokio_util::sync::CancellationToken;
 /// The time that a request's head may take to arrive.
 const HTTP_HEAD: Duration = Duration::from_secs(30);
 
-/// Commits of one STOW-RS request that may be under way at once.
-const COMMITS_PER_REQUEST: usize = 64;
-
 /// A gateway whose data is open and recovered, and which does not listen yet.
 pub struct App {
     config: Config,
@@ -93,7 +90,7 @@ impl App {
             courier: Arc::clone(&courier),
             intake: self.intake.clone(),
             registry: Arc::clone(&self.registry),
-            warnings: Arc::new(self.config.warnings.iter().map(ToString::to_string).collect()),
+            warnings: Arc::new(self.config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect()),
             started: SystemTime::now(),
         };
         let socket = admin::bind(&self.config.site.data_dir).context("cannot open the admin socket")?;
@@ -146,7 +143,7 @@ impl App {
             body_idle: self.config.timers.http_idle,
             request_bytes: self.config.limits.request_bytes,
             parts: self.config.limits.parts,
-            commits: COMMITS_PER_REQUEST,
+            commit_bytes: self.config.limits.commit_bytes,
         };
         let face = WebFace {
             intake: self.intake.clone(),

@@ -15,7 +15,7 @@ pub(super) fn run(place: &ConfigPlace, options: &Options) -> Ended {
     let path = place.path();
     let config = Config::load(&path).map_err(Failure::usage)?;
     for warning in &config.warnings {
-        render::line(format!("warning: {warning}"))?;
+        render::line(&warning.rendered)?;
     }
     if options.strict && !config.warnings.is_empty() {
         return Err(Failure::usage(format!("{} warnings", config.warnings.len())));

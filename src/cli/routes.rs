@@ -52,11 +52,11 @@ pub(super) fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     };
     for explained in router::explain(&config.routes, &head, &origin, called.as_ref()) {
         if json {
-            let value = serde_json::json!({"route": explained.route, "matches": explained.matches,
+            let value = serde_json::json!({"route": explained.route, "matches": explained.matched,
                 "to": explained.to.iter().map(ToString::to_string).collect::<Vec<_>>(), "why": explained.why});
             render::json(&value)?;
         } else {
-            let verdict = if explained.matches { "matches" } else { "does not match" };
+            let verdict = if explained.matched { "matches" } else { "does not match" };
             let to: Vec<String> = explained.to.iter().map(ToString::to_string).collect();
             render::line(format!("{}: {verdict}: {} (to {})", explained.route, explained.why, to.join(", ")))?;
         }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn run(place: &ConfigPlace) -> Ended {
     let config = client::load(place)?;
-    let deadline = config.limits.drain;
+    let deadline = config.timers.drain;
     let mut running = App::open(config).await.map_err(Failure::some)?.serve().await.map_err(Failure::some)?;
     announce(&running);
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::some)?;

@@ -84,6 +84,8 @@ pub struct Limits {
     pub depth: u32,
     /// Most elements of a data set, nested ones included.
     pub elements: u64,
+    /// Largest STOW-RS request, in bytes (WEB-032).
+    pub request_bytes: u64,
     /// Most parts of a STOW-RS request.
     pub parts: u32,
     /// Longest header of a part, in bytes.
@@ -102,6 +104,7 @@ impl Default for Limits {
             value_bytes: 16 * KIB,
             depth: 64,
             elements: 10_000_000,
+            request_bytes: 64 * GIB,
             parts: 100_000,
             part_header_bytes: 16 * KIB,
             answer_bytes: 16 * MIB,
@@ -118,6 +121,7 @@ pub(super) fn limits(mut table: Table<'_>) -> Limits {
         value_bytes: table.or("value", d.value_bytes, size(KIB..=MIB)),
         depth: table.or("depth", d.depth, number(4..=1_000)),
         elements: table.or("elements", d.elements, number(1_000..=1_000_000_000)),
+        request_bytes: table.or("request", d.request_bytes, size(MIB..=16_384 * GIB)),
         parts: table.or("parts", d.parts, number(1..=10_000_000)),
         part_header_bytes: table.or("part_header", d.part_header_bytes, size(KIB..=MIB)),
         answer_bytes: table.or("answer", d.answer_bytes, size(64 * KIB..=GIB)),

@@ -19,8 +19,6 @@ pub struct DimseFace {
     pub registry: Arc<Registry>,
     /// Where refusals are recorded (LED-011).
     pub records: Records,
-    /// Largest status-relevant choice of the site: C010 or Success for the same UID with other content.
-    pub conflict_is_failure: bool,
 }
 
 /// What admission decided about one association.

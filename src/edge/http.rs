@@ -37,8 +37,8 @@ pub struct WebOptions {
     pub request_bytes: u64,
     /// Most parts in a request.
     pub parts: u32,
-    /// Commits of one request that may be under way at once.
-    pub commits: usize,
+    /// Instances of one request that may be between arrival and commit, in bytes.
+    pub commit_bytes: u64,
 }
 
 /// What the handlers work with.
@@ -144,7 +144,7 @@ async fn caller(stream: &tokio_rustls::server::TlsStream<TcpStream>, address: So
     match face.registry.peer_for(certificate) {
         Ok(peer) => {
             facts.certificate = Some(peer.identity.clone());
-            Caller { peer: Some(peer), facts }
+            Caller { peer: Some(Arc::new(peer.clone())), facts }
         }
         Err(refused) => {
             tracing::warn!(%address, reason = %refused, "a valid certificate, but no peer of ours");

@@ -57,7 +57,7 @@ async fn receive(face: WebFace, caller: Caller, study: Option<StudyUid>, headers
         Ok(framing) => framing,
         Err(refused) => return *refused,
     };
-    let mut request = Request { face, source: Arc::new(source), study, parts: VecDeque::new(), done: Vec::new(), current: Current::None };
+    let mut request = Request { face, source: Arc::new(source), study, parts: VecDeque::new(), committing_bytes: 0, done: Vec::new(), current: Current::None };
     let ended = request.read(body.into_data_stream(), framing).await;
     request.answer(ended).await
 }
@@ -100,10 +100,10 @@ impl Framing {
         let refuse = |detail: &str| Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         let media = media_type::MediaType::parse(content_type)
             .map_err(|_| refuse("the Content-Type cannot be read; send multipart/related; type=\"application/dicom\""))?;
-        if media.is("application", "dicom") {
+        if media.essence() == "application/dicom" {
             return Ok(Self::Single);
         }
-        if !media.is("multipart", "related") {
+        if media.essence() != "multipart/related" {
             return Err(refuse("send multipart/related; type=\"application/dicom\""));
         }
         if media.parameter("type").is_some_and(|kind| !kind.eq_ignore_ascii_case("application/dicom")) {
@@ -145,7 +145,9 @@ struct Request {
     face: WebFace,
     source: Arc<Source>,
     study: Option<StudyUid>,
-    parts: VecDeque<JoinHandle<Part>>,
+    /// Commits under way, oldest first, with the bytes that each holds.
+    parts: VecDeque<(u64, JoinHandle<Part>)>,
+    committing_bytes: u64,
     done: Vec<Part>,
     current: Current,
 }
@@ -198,7 +200,7 @@ impl Request {
             match parser.next().map_err(|error| error.to_string())? {
                 Event::NeedMore => return Ok(false),
                 Event::PartStart(headers) => match headers.content_type.as_deref().map(media_type::MediaType::parse) {
-                    Some(Ok(media)) if !media.is("application", "dicom") => {
+                    Some(Ok(media)) if media.essence() != "application/dicom" => {
                         let why = "a part that is not application/dicom".to_owned();
                         self.refuse(Named::default(), Refusal::Malformed { why, tag: None });
                     }
@@ -269,20 +271,24 @@ impl Request {
     }
 
     async fn commit(&mut self, arrived: Arrived, named: Named) {
-        while self.parts.len() >= self.face.options.commits {
+        let bytes = arrived.length();
+        while !self.parts.is_empty() && self.committing_bytes + bytes > self.face.options.commit_bytes {
             self.reap().await;
         }
+        self.committing_bytes += bytes;
         let (intake, source) = (self.face.intake.clone(), Arc::clone(&self.source));
-        self.parts.push_back(tokio::spawn(async move {
+        let commit = tokio::spawn(async move {
             match intake.commit(source, arrived).await {
                 Ok(receipt) => Part::Kept(receipt),
                 Err(refusal) => Part::Refused(named, refusal),
             }
-        }));
+        });
+        self.parts.push_back((bytes, commit));
     }
 
     async fn reap(&mut self) {
-        if let Some(oldest) = self.parts.pop_front() {
+        if let Some((bytes, oldest)) = self.parts.pop_front() {
+            self.committing_bytes -= bytes;
             let failed = || Refusal::Poisoned("the commit of this instance failed unexpectedly".into());
             self.done.push(oldest.await.unwrap_or_else(|_| Part::Refused(Named::default(), failed())));
         }

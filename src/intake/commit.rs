@@ -3,7 +3,8 @@
 use super::{Arrived, Intake, Refusal, Source};
 use crate::dicom::head::Head;
 use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid};
-use crate::records::{Arrival, BlobRef, Chosen, Recorded, RecordedKind};
+use crate::peers::Chosen;
+use crate::records::{Arrival, BlobRef, Recorded, RecordedKind};
 use crate::router;
 use crate::store::{Digest, Spooled};
 use std::collections::HashMap;

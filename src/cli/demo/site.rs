@@ -2,7 +2,7 @@
 
 use super::super::Failure;
 use crate::app::{App, Running};
-use crate::certs::DevAuthority;
+use crate::certs::{DevAuthority, Validity};
 use crate::config::Config;
 use crate::records::Records;
 use std::net::{SocketAddr, TcpListener};
@@ -127,12 +127,12 @@ async fn start(
     web: SocketAddr,
 ) -> Result<Site, Failure> {
     std::fs::create_dir(folder).map_err(Failure::some)?;
-    let made = authority.site(&[identity.to_owned(), "127.0.0.1".to_owned()]).map_err(Failure::some)?;
+    let made = authority.site(identity, &[identity, "127.0.0.1"], Validity::days(1)).map_err(Failure::some)?;
     let config_file = folder.join("weybridge.toml");
     let files = [
-        ("site.crt", made.certificate_pem.as_str()),
-        ("site.key", made.key_pem.as_str()),
-        ("trust.pem", &authority.certificate_pem()),
+        ("site.crt", made.certificate.as_str()),
+        ("site.key", made.key.as_str()),
+        ("trust.pem", &authority.trust()),
         ("weybridge.toml", text),
     ];
     for (name, content) in files {
