@@ -83,6 +83,13 @@ impl StoreOptions {
             direct: true,
         }
     }
+
+    /// The smallest segment that is worth making: room for four of the largest small objects, which may exceed
+    /// `small_object_bytes` by the buffer that was being filled.
+    fn least_segment(&self) -> u64 {
+        let largest = place::extent(self.small_object_bytes).saturating_add(self.chunk_bytes as u64);
+        largest.saturating_mul(4).next_multiple_of(PAGE_BYTES)
+    }
 }
 
 /// What the store holds and uses, for metrics and `weybridge store stats`.
@@ -100,7 +107,7 @@ pub struct Usage {
     pub buffers_out: u64,
     /// Syncs of blobs since the start; with group commit fewer than blobs.
     pub syncs: u64,
-    /// Whether writes go past the page cache.
+    /// Whether files are written and read past the page cache.
     pub direct: bool,
 }
 
@@ -117,6 +124,9 @@ struct Core {
     disk: Disk,
     identity: Identity,
     numbers: AtomicU64,
+    /// The segment that is being written; 0 for none. Read past the page cache only, so that no page read ahead there
+    /// meets a write.
+    active: AtomicU64,
     /// Buffers of what comes in. Apart from those of what goes out, so that slow receivers never stop an arrival.
     inward: Budget,
     /// Buffers of what goes out.
@@ -139,8 +149,12 @@ impl Tally {
     }
 
     fn removed(&self, bytes: u64) {
-        self.blobs.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // What no record knew at the start was not counted, and may be freed all the same.
+        let less = |count: &AtomicU64, by| {
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(u64::saturating_sub(now, by)));
+        };
+        less(&self.blobs, 1);
+        less(&self.bytes, bytes);
     }
 }
 
@@ -211,6 +225,7 @@ impl Store {
             disk,
             identity,
             numbers: AtomicU64::new(identity.base),
+            active: AtomicU64::new(0),
             inward: Budget::new(budget - budget / 4, chunk),
             outward: Budget::new(budget / 4, chunk),
             slots: Arc::new(Semaphore::new(SLOTS)),
@@ -306,9 +321,8 @@ impl Store {
 
 /// Sizes that work together: a segment holds at least four of the largest small objects.
 fn within_reason(mut options: StoreOptions) -> StoreOptions {
-    let largest = place::extent(options.small_object_bytes.min(1 << 30)) + options.chunk_bytes as u64;
     options.small_object_bytes = options.small_object_bytes.min(1 << 30);
-    options.segment_bytes = options.segment_bytes.clamp(4 * largest, 1 << 40).next_multiple_of(PAGE_BYTES);
+    options.segment_bytes = options.segment_bytes.clamp(options.least_segment(), 1 << 40).next_multiple_of(PAGE_BYTES);
     options
 }
 

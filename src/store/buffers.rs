@@ -13,6 +13,13 @@ pub(super) const PAGE_BYTES: u64 = PAGE as u64;
 /// What a buffer costs beyond its capacity: a spare page for a label, and a page to align the start in.
 const OVERHEAD: usize = 2 * PAGE;
 
+/// Where the first page starts in some memory.
+pub(super) fn page_start(memory: &[u8]) -> usize {
+    let start = memory.as_ptr().align_offset(PAGE);
+    // For bytes, the offset is always found; a start of zero would only make O_DIRECT refuse the call.
+    if start < PAGE { start } else { 0 }
+}
+
 /// How large a buffer is asked for. A stream starts small, so that many slow or idle ones cost little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
@@ -22,6 +29,8 @@ pub(super) enum Size {
     Second,
     /// A chunk as configured, 256 KiB by default.
     Chunk,
+    /// Four chunks: for large objects while there is plenty. Larger writes are nearly twice as fast.
+    Large,
 }
 
 impl Size {
@@ -30,6 +39,7 @@ impl Size {
             Self::First => 0,
             Self::Second => 1,
             Self::Chunk => 2,
+            Self::Large => 3,
         }
     }
 }
@@ -49,7 +59,7 @@ impl Budget {
     pub(super) fn new(limit: usize, chunk: usize) -> Self {
         let chunk = chunk.next_multiple_of(PAGE).clamp(64 << 10, 16 << 20);
         let limit = limit.clamp(4 * (chunk + OVERHEAD), u32::MAX as usize);
-        let capacities = [16 << 10, 64 << 10, chunk];
+        let capacities = [16 << 10, 64 << 10, chunk, 4 * chunk];
         let shelf = Shelf { capacities, limit, stock: Mutex::new(Stock::default()) };
         Self { permits: Arc::new(Semaphore::new(limit)), shelf: Arc::new(shelf) }
     }
@@ -71,11 +81,12 @@ impl Budget {
         }
     }
 
-    /// One more buffer for a caller that holds some already, if more than an eighth of the budget stays free for
-    /// those that hold none. Never waits.
+    /// One more buffer for a caller that holds some already, if an eighth of the budget stays free for those that hold
+    /// none, and for a large one half of it. Never waits.
     pub(super) fn grow(&self, size: Size) -> Option<Buffer> {
         let cost = self.shelf.cost(size);
-        if self.free() < cost as usize + self.shelf.limit / 8 {
+        let spared = self.shelf.limit / if size == Size::Large { 2 } else { 8 };
+        if self.free() < cost as usize + spared {
             return None;
         }
         let permit = Arc::clone(&self.permits).try_acquire_many_owned(cost).ok()?;
@@ -101,14 +112,14 @@ impl Budget {
 /// Memory that was lent before and is kept for the next. Together with what is lent it stays within the limit.
 #[derive(Debug)]
 struct Shelf {
-    capacities: [usize; 3],
+    capacities: [usize; 4],
     limit: usize,
     stock: Mutex<Stock>,
 }
 
 #[derive(Debug, Default)]
 struct Stock {
-    idle: [Vec<Box<[u8]>>; 3],
+    idle: [Vec<Box<[u8]>>; 4],
     /// Bytes that exist, lent or idle.
     held: usize,
 }
@@ -138,9 +149,7 @@ impl Shelf {
             kept
         };
         let memory = kept.unwrap_or_else(|| vec![0; bytes].into_boxed_slice());
-        // For bytes, the offset is always found; a start of zero would only make O_DIRECT refuse the write.
-        let start = memory.as_ptr().align_offset(PAGE);
-        let start = if start < PAGE { start } else { 0 };
+        let start = page_start(&memory);
         Buffer { memory, start, size, filled: 0, shelf: Arc::clone(self), _permit: permit }
     }
 }
@@ -202,6 +211,12 @@ impl Buffer {
         self.filled = end;
     }
 
+    /// As [`Self::room`], but to the end of the last page, for O_DIRECT; only `count` bytes of it count as filled.
+    pub(super) fn whole_pages(&mut self, count: usize) -> &mut [u8] {
+        self.filled = count.min(self.capacity());
+        &mut self.memory[self.start..self.start + self.filled.next_multiple_of(PAGE)]
+    }
+
     /// What it holds.
     pub(super) fn filled(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.filled]
@@ -235,7 +250,9 @@ mod tests {
     async fn buffers_are_aligned_and_come_back() {
         let budget = Budget::new(2 << 20, 256 << 10);
         let all = budget.free();
-        for (size, capacity) in [(Size::First, 16 << 10), (Size::Second, 64 << 10), (Size::Chunk, 256 << 10)] {
+        for (size, capacity) in
+            [(Size::First, 16 << 10), (Size::Second, 64 << 10), (Size::Chunk, 256 << 10), (Size::Large, 1 << 20)]
+        {
             let mut buffer = budget.take(size).await;
             assert_eq!((buffer.capacity(), buffer.size()), (capacity, size));
             assert_eq!(buffer.push(&vec![7; capacity + 5]), capacity);

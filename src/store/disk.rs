@@ -1,6 +1,7 @@
 //! The calls to the file system that make blobs durable, and the one place that decides what their failure means.
 
-use super::buffers::PAGE;
+use super::buffers::{PAGE, page_start};
+use super::label::LABEL;
 use super::{StoreError, space::Space};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
@@ -101,6 +102,31 @@ impl Disk {
         options.open(path).map_err(|source| self.failed(Step::Prepare, path, source))
     }
 
+    /// Opens a file to read from. `direct` reads past the page cache, where that works, and asks for whole pages.
+    /// Says whether it does.
+    pub(super) fn open_to_read(&self, path: &Path, direct: bool) -> io::Result<(File, bool)> {
+        let direct = direct && self.direct;
+        let mut options = OpenOptions::new();
+        options.read(true);
+        if direct {
+            options.custom_flags(direct_flag());
+        }
+        Ok((options.open(path)?, direct))
+    }
+
+    /// The last [`LABEL`] bytes of the page at `offset`; zeros if the file ends before. Read past the page cache where
+    /// that works, so that nothing is cached next to where the segment is being written.
+    pub(super) fn last_of_page(&self, path: &Path, offset: u64) -> io::Result<[u8; LABEL]> {
+        let (file, _) = self.open_to_read(path, true)?;
+        let mut memory = vec![0u8; 2 * PAGE];
+        let start = page_start(&memory);
+        let mut label = [0; LABEL];
+        if retry(|| rustix::io::pread(&file, &mut memory[start..start + PAGE], offset))? == PAGE {
+            label.copy_from_slice(&memory[start + PAGE - LABEL..start + PAGE]);
+        }
+        Ok(label)
+    }
+
     /// Reserves blocks from `offset` on and makes the file that long, so that writes there neither move its end nor
     /// meet a full disk. File systems that cannot reserve only get the length.
     pub(super) fn reserve(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
@@ -194,21 +220,30 @@ impl Disk {
         if step == Step::Sync {
             drop(self.faults.gate.lock());
         }
-        match fault.swap(0, Ordering::SeqCst) {
+        let spared = fault.spare.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        match if spared { 0 } else { fault.errno.swap(0, Ordering::SeqCst) } {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
 }
 
-/// The error numbers that the next write or sync is to fail with; 0 for none.
+/// The failures that a test asks for.
 #[cfg(test)]
 #[derive(Default)]
 pub(super) struct Faults {
-    pub(super) write: std::sync::atomic::AtomicI32,
-    pub(super) sync: std::sync::atomic::AtomicI32,
+    pub(super) write: Fault,
+    pub(super) sync: Fault,
     /// Held by a test, it keeps every sync waiting.
     pub(super) gate: std::sync::Mutex<()>,
+}
+
+/// One failure to come: the error number, 0 for none, after so many calls that succeed.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Fault {
+    pub(super) errno: std::sync::atomic::AtomicI32,
+    pub(super) spare: AtomicU64,
 }
 
 /// Repeats a call that a signal interrupted before it did anything.
@@ -233,7 +268,7 @@ fn direct_works(dir: &Path) -> io::Result<bool> {
     let works = match opened {
         Ok(file) => {
             let memory = vec![0u8; 2 * PAGE];
-            let start = memory.as_ptr().align_offset(PAGE).min(PAGE);
+            let start = page_start(&memory);
             match retry(|| rustix::io::pwrite(&file, &memory[start..start + PAGE], 0)) {
                 Ok(_) => true,
                 Err(errno) if refused(&errno.into()) => false,

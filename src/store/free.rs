@@ -1,10 +1,10 @@
 //! Gives back the room of blobs that nobody refers to any more.
 
-use super::label::{LABEL, Label};
+use super::buffers::PAGE_BYTES;
+use super::label::Label;
 use super::{Core, Place, StoreError};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Frees a blob; a blob that is gone already is no error, so that it can be asked again after a crash (FLT-012).
@@ -16,12 +16,11 @@ pub(super) fn free(core: &Core, place: Place) -> Result<(), StoreError> {
     disk.check()?;
     let path = disk.path(&place.file_name());
     let fail = |source| StoreError::Io { path: path.clone(), source };
-    let file = match OpenOptions::new().read(true).write(true).open(&path) {
-        Ok(file) => file,
+    let found = match disk.last_of_page(&path, place.end().saturating_sub(PAGE_BYTES)) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fail(error)),
     };
-    let found = label_at(&file, place).map_err(fail)?;
     if found.iter().all(|byte| *byte == 0) && place.shared {
         return Ok(());
     }
@@ -29,6 +28,7 @@ pub(super) fn free(core: &Core, place: Place) -> Result<(), StoreError> {
         return Err(StoreError::Missing { path });
     }
     if place.shared {
+        let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
         disk.punch(&file, &path, place.offset, place.extent())?;
     } else {
         fs::remove_file(&path).map_err(fail)?;
@@ -36,15 +36,6 @@ pub(super) fn free(core: &Core, place: Place) -> Result<(), StoreError> {
     }
     core.tally.removed(place.length);
     Ok(())
-}
-
-/// The bytes where the label of a blob should be; zeros where the file ends before.
-fn label_at(file: &File, place: Place) -> io::Result<[u8; LABEL]> {
-    let mut bytes = [0; LABEL];
-    match file.read_exact_at(&mut bytes, place.label_offset()) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok([0; LABEL]),
-        result => result.map(|()| bytes),
-    }
 }
 
 /// A durable blob on the way to the one who asked for it. If he is gone, its room is given back.

@@ -33,11 +33,6 @@ impl Place {
     pub(super) fn end(&self) -> u64 {
         self.offset.saturating_add(self.extent())
     }
-
-    /// Where its label starts in the file.
-    pub(super) fn label_offset(&self) -> u64 {
-        self.end().saturating_sub(LABEL as u64)
-    }
 }
 
 /// Bytes that a data set of `length` bytes takes up with its label, in whole pages.

@@ -126,7 +126,7 @@ impl Receiving {
 
     /// Moves what is in memory, hashed already, to a file of its own.
     async fn spill(&mut self, full: Vec<Buffer>, hasher: Box<Sha256>) -> Result<Buffer, StoreError> {
-        let next = self.core.inward.grow(Size::Chunk);
+        let next = self.core.inward.grow(Size::Large).or_else(|| self.core.inward.grow(Size::Chunk));
         let job = move |core: &Arc<Core>| {
             let mut written = Written { file: OwnFile::create(core)?, hasher, spare: None };
             written.append(full)?;
@@ -138,10 +138,18 @@ impl Receiving {
 
     /// Hands a full buffer to a blocking thread, and goes on with another if there is one.
     async fn write_behind(&mut self, mut written: Written, filled: Buffer) -> Result<Buffer, StoreError> {
-        let mut next = written.spare.take();
-        if next.as_ref().is_none_or(|buffer| buffer.size() != Size::Chunk) {
-            next = self.core.inward.grow(Size::Chunk).or(next);
-        }
+        let budget = &self.core.inward;
+        let spare = written.spare.take();
+        let next = match spare.as_ref().map(Buffer::size) {
+            // Memory has become short: the large buffer goes back.
+            Some(Size::Large) if budget.is_short() => {
+                drop(spare);
+                budget.grow(Size::Chunk)
+            }
+            Some(Size::Large) => spare,
+            Some(Size::Chunk) => budget.grow(Size::Large).or(spare),
+            _ => budget.grow(Size::Large).or_else(|| budget.grow(Size::Chunk)).or(spare),
+        };
         let job = move |_: &Arc<Core>| {
             written.hasher.update(filled.filled());
             written.append(vec![filled])?;

@@ -4,11 +4,11 @@ mod append;
 
 pub(super) use append::{Append, Appender};
 
-use super::buffers::{Buffer, slices};
+use super::buffers::{Buffer, PAGE_BYTES, slices};
 use super::place::file_name;
 use super::{Core, StoreError};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The segment that is being written. Blobs in it are never moved or written twice; what follows the last is reserved
 /// room that reads as zeros.
@@ -26,20 +26,38 @@ impl Segment {
     /// Creates a segment, reserves its room and makes both durable: fsync of the file for its length and map of
     /// blocks, then fsync of the directory for its name (REL-05). After that, an fdatasync is all that a blob needs.
     fn create(core: &Core) -> Result<Self, StoreError> {
-        let (disk, size) = (&core.disk, core.options.segment_bytes);
+        let disk = &core.disk;
         let number = core.next_number();
         let path = disk.path(&file_name(number, true));
         let file = disk.create(&path)?;
-        let made = disk.reserve(&file, &path, 0, size).and_then(|()| {
+        let made = Self::reserve(core, &file, &path).and_then(|size| {
             disk.sync(&file, &path)?;
-            disk.sync_dir()
+            disk.sync_dir()?;
+            Ok(size)
         });
-        if let Err(error) = made {
-            // Nobody knows it yet; if it cannot be removed, the next start does.
-            let _ = std::fs::remove_file(&path);
-            return Err(error);
+        match made {
+            Ok(size) => Ok(Self { file, path, number, used: 0, size }),
+            Err(error) => {
+                // Nobody knows it yet; if it cannot be removed, the next start does it.
+                let _ = std::fs::remove_file(&path);
+                Err(error)
+            }
         }
-        Ok(Self { file, path, number, used: 0, size })
+    }
+
+    /// Reserves the room of a segment and says how much: on a disk that is nearly full a half, a quarter, and so on.
+    fn reserve(core: &Core, file: &File, path: &Path) -> Result<u64, StoreError> {
+        let mut size = core.options.segment_bytes;
+        loop {
+            let less = (size / 2).next_multiple_of(PAGE_BYTES);
+            match core.disk.reserve(file, path, 0, size) {
+                Err(StoreError::Full { .. }) if less >= core.options.least_segment() => {
+                    core.disk.cut(file, path, 0)?;
+                    size = less;
+                }
+                result => return result.map(|()| size),
+            }
+        }
     }
 
     /// Whether `bytes` more fit.

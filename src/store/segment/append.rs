@@ -7,6 +7,7 @@ use crate::store::free::Claim;
 use crate::store::label::Label;
 use crate::store::place::extent;
 use crate::store::{Core, Digest, Place, StoreError};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -129,6 +130,7 @@ impl Appending {
         }
         self.flush();
         let fresh = Segment::create(&self.core)?;
+        self.core.active.store(fresh.number, Ordering::Relaxed);
         if let Some(full) = self.segment.replace(fresh) {
             full.seal(&self.core);
         }

@@ -31,6 +31,28 @@ async fn sixty_four_streams_share_any_budget() {
     }
 }
 
+/// Small blobs are read while others are written beside them, in a segment in use and in sealed ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_are_read_while_the_segment_grows() {
+    let fixture = fixture();
+    let one = |seed: u64| {
+        let store = fixture.store.clone();
+        tokio::spawn(async move {
+            let mut stored = vec![];
+            for round in 0..100 {
+                stored.push(put(&store, &noise(5000 + 100 * round, seed)).await.unwrap());
+                for (place, digest) in stored.iter().rev().step_by(7).take(4) {
+                    store.verify(*place, *digest).await.unwrap();
+                }
+            }
+        })
+    };
+    for done in within_a_minute(join_all((0..16).map(one))).await {
+        done.unwrap();
+    }
+    assert_eq!((fixture.store.usage().blobs, fixture.store.poisoned()), (1600, None));
+}
+
 /// Streams that stall with a buffer each leave room for others to start and to finish.
 #[tokio::test]
 async fn stalled_streams_do_not_stop_others() {

@@ -6,12 +6,15 @@ use rustix::io::Errno;
 /// Objects that take each way to the disk: with a segment, with a file of their own.
 const BOTH: [usize; 2] = [5000, 3 * MIB];
 
-fn fail_write(store: &Store, errno: Errno) {
-    store.core.disk.faults.write.store(errno.raw_os_error(), Ordering::SeqCst);
+/// Makes the write or sync fail that comes after `spare` others.
+fn fail(fault: &disk::Fault, errno: Errno, spare: u64) {
+    fault.spare.store(spare, Ordering::SeqCst);
+    fault.errno.store(errno.raw_os_error(), Ordering::SeqCst);
 }
 
-fn fail_sync(store: &Store, errno: Errno) {
-    store.core.disk.faults.sync.store(errno.raw_os_error(), Ordering::SeqCst);
+/// Whether the failure has come.
+fn has_failed(fault: &disk::Fault) -> bool {
+    fault.errno.swap(0, Ordering::SeqCst) == 0
 }
 
 /// Everything that would add to the store is refused, at once; what it holds can still be read.
@@ -23,19 +26,65 @@ async fn assert_stopped(store: &Store, kept: (Place, Digest)) {
     store.verify(kept.0, kept.1).await.unwrap();
 }
 
+/// The k-th write fails, for each k of storing an object in a fresh store: the store stops, and a restart finds what was
+/// acknowledged.
 #[tokio::test]
-async fn a_failed_write_poisons() {
+async fn any_failed_write_poisons() {
     for length in BOTH {
-        let Fixture { store, dir } = fixture();
-        let kept = put(&store, &noise(100, 1)).await.unwrap();
-        fail_write(&store, Errno::IO);
-        assert!(matches!(put(&store, &noise(length, 2)).await, Err(StoreError::Poisoned(_))), "{length}");
-        assert_stopped(&store, kept).await;
-        drop(store);
-        // A restart recovers, and finds what was kept.
-        let (store, recovered) = Store::open(options(&dir), [kept.0]).unwrap();
-        assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 0, 0));
-        put(&store, &noise(length, 2)).await.unwrap();
+        let mut fired = 0;
+        for k in 0.. {
+            let Fixture { store, dir } = fixture();
+            let kept = put(&store, &noise(2 * MIB, 1)).await.unwrap();
+            fail(&store.core.disk.faults.write, Errno::IO, k);
+            let stored = put(&store, &noise(length, 2)).await;
+            if !has_failed(&store.core.disk.faults.write) {
+                stored.unwrap();
+                break;
+            }
+            fired += 1;
+            assert!(matches!(stored, Err(StoreError::Poisoned(_))), "{length}, write {k}");
+            assert_stopped(&store, kept).await;
+            drop(store);
+            let (store, recovered) = Store::open(options(&dir), [kept.0]).unwrap();
+            assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 0, 0));
+            put(&store, &noise(length, 2)).await.unwrap();
+        }
+        assert!(fired >= 2, "{length}: {fired} writes failed");
+    }
+}
+
+/// The k-th write meets a full disk: that object is refused or stored, nothing else changes, and the next one is taken.
+#[tokio::test]
+async fn any_write_may_meet_a_full_disk() {
+    for length in BOTH {
+        let (mut fired, mut refused) = (0, 0);
+        for k in 0.. {
+            let Fixture { store, dir } = fixture();
+            let kept = put(&store, &noise(2 * MIB, 1)).await.unwrap();
+            fail(&store.core.disk.faults.write, Errno::NOSPC, k);
+            let stored = put(&store, &noise(length, 2)).await;
+            if !has_failed(&store.core.disk.faults.write) {
+                stored.unwrap();
+                break;
+            }
+            fired += 1;
+            match stored {
+                Ok((place, digest)) => store.verify(place, digest).await.unwrap(),
+                Err(StoreError::Full { .. }) => {
+                    refused += 1;
+                    until("the unfinished file goes", || {
+                        files(&dir).iter().filter(|name| name.ends_with(".obj")).count() == 1
+                    })
+                    .await;
+                }
+                Err(other) => panic!("{length}, write {k}: {other}"),
+            }
+            assert_eq!((store.poisoned(), store.usage().buffers_in), (None, 0));
+            let (place, digest) = put(&store, &noise(length, 3)).await.unwrap();
+            store.verify(place, digest).await.unwrap();
+            store.verify(kept.0, kept.1).await.unwrap();
+        }
+        assert!(fired >= 2 && refused >= 1, "{length}: {fired} writes failed, {refused} objects refused");
     }
 }
 
@@ -49,7 +98,7 @@ async fn a_failed_sync_poisons_and_is_not_tried_again() {
             let waiting = spool(&store, &noise(length, 3), MIB).await.unwrap();
             let mut receiving = store.receive().await.unwrap();
             let syncs = store.usage().syncs;
-            fail_sync(&store, errno);
+            fail(&store.core.disk.faults.sync, errno, 0);
             assert!(matches!(store.settle(spooled).await, Err(StoreError::Poisoned(_))), "{length}");
             assert_eq!(store.usage().syncs, syncs + 1);
             assert!(matches!(store.settle(waiting).await, Err(StoreError::Poisoned(_))));
@@ -58,21 +107,6 @@ async fn a_failed_sync_poisons_and_is_not_tried_again() {
             assert_stopped(&store, kept).await;
             assert_eq!(store.usage().blobs, 1);
         }
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_and_recovers() {
-    for length in BOTH {
-        let Fixture { store, dir: _dir } = fixture();
-        put(&store, &noise(100, 1)).await.unwrap();
-        fail_write(&store, Errno::NOSPC);
-        let full = put(&store, &noise(length, 2)).await;
-        // A file of its own asks for room ahead first, and then for no more than it needs.
-        assert_eq!(matches!(full, Err(StoreError::Full { .. })), length < MIB, "{length}");
-        assert_eq!(store.poisoned(), None);
-        let (place, digest) = put(&store, &noise(length, 2)).await.unwrap();
-        store.verify(place, digest).await.unwrap();
     }
 }
 
