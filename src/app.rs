@@ -219,8 +219,9 @@ fn store_options(config: &Config) -> StoreOptions {
         reserve_bytes: settings.reserve_bytes,
         segment_bytes: settings.segment_bytes,
         small_object_bytes: settings.small_object_bytes,
-        buffer_budget_bytes: settings.buffer_bytes,
-        chunk_bytes: settings.chunk_bytes,
+        object_bytes: config.limits.instance_bytes,
+        buffer_budget_bytes: usize::try_from(settings.buffer_bytes).unwrap_or(usize::MAX),
+        chunk_bytes: usize::try_from(settings.chunk_bytes).unwrap_or(usize::MAX),
         direct: settings.direct,
     }
 }
@@ -228,10 +229,10 @@ fn store_options(config: &Config) -> StoreOptions {
 fn scanner_limits(config: &Config) -> scanner::Limits {
     let limits = &config.limits;
     scanner::Limits {
-        head_bytes: limits.head_bytes,
         depth: limits.depth,
         value_bytes: usize::try_from(limits.value_bytes).unwrap_or(usize::MAX),
         elements: limits.elements,
+        inflated_bytes: limits.instance_bytes,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod part10;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod scanner;
+pub mod sop_class;
 pub mod tag;
 pub mod transcode;
 pub mod transfer_syntax;

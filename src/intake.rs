@@ -97,6 +97,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full { .. } => Self::NoRoom,
+            StoreError::TooLarge { limit } => Self::TooLarge { limit },
             other => Self::Poisoned(other.to_string()),
         }
     }

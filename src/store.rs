@@ -18,6 +18,7 @@ mod label;
 mod own;
 mod place;
 mod read;
+mod reader;
 mod receive;
 mod recover;
 mod segment;
@@ -29,6 +30,7 @@ pub use digest::Digest;
 pub use error::StoreError;
 pub use place::Place;
 pub use read::BlobReader;
+pub use reader::StoreReader;
 pub use receive::{Receiving, Spooled};
 pub use recover::Recovered;
 

@@ -3,7 +3,7 @@
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::head::Head;
-use crate::dicom::part10::MetaParser;
+use crate::dicom::part10::{Found, MetaParser};
 use crate::dicom::scanner::{Limits, Scanner};
 use crate::peers::Origin;
 use crate::router;
@@ -78,8 +78,9 @@ fn head_of(file: &Path) -> Result<Head, Failure> {
         match &mut scanner {
             Some(scanner) => scanner.push(&buffer[..read]).map_err(|error| wrong(&error))?,
             None => {
-                if let Some((meta, used)) = meta.push(&buffer[..read]).map_err(|error| wrong(&error))? {
+                if let Some(Found { meta, early, used }) = meta.push(&buffer[..read]).map_err(|error| wrong(&error))? {
                     let mut started = Scanner::new(&meta.transfer_syntax, Limits::default());
+                    started.push(&early).map_err(|error| wrong(&error))?;
                     started.push(&buffer[used..read]).map_err(|error| wrong(&error))?;
                     scanner = Some(started);
                 }

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::dicom::part10::{self, FileMeta};
 use crate::dicom::uid::InstanceUid;
 use crate::records::{InstanceReport, Records};
-use crate::store::{BlobReader, Store};
+use crate::store::{BlobReader, StoreReader};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -66,16 +66,20 @@ pub(super) struct Verified {
 
 /// Reads every live blob and compares its digest; works beside a running gateway.
 pub(super) async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
-    let folder = config.site.data_dir.join("blobs");
+    let blobs = blobs(config)?;
     let mut verified = Verified::default();
     for (digest, place) in records.all_blobs().await.map_err(Failure::some)? {
         verified.blobs += 1;
         verified.bytes += place.length;
-        if let Err(error) = read_all(Store::reader(&folder, place, digest)).await {
+        if let Err(error) = read_all(blobs.read(place, digest).await).await {
             verified.problems.push(format!("blob {digest}: {error}"));
         }
     }
     Ok(verified)
+}
+
+fn blobs(config: &Config) -> Result<StoreReader, Failure> {
+    StoreReader::open(config.site.data_dir.join("blobs")).map_err(Failure::unreachable)
 }
 
 async fn read_all(reader: Result<BlobReader, crate::store::StoreError>) -> Result<(), crate::store::StoreError> {
@@ -127,12 +131,12 @@ fn file_name(instance: &InstanceReport) -> String {
 
 async fn write(config: &Config, instance: &InstanceReport, path: &Path) -> Result<(), Failure> {
     let place = instance.place.ok_or_else(|| Failure::some("its bytes are no longer kept here"))?;
-    let mut reader = Store::reader(&config.site.data_dir.join("blobs"), place, instance.sha256).map_err(Failure::some)?;
+    let mut reader = blobs(config)?.read(place, instance.sha256).await.map_err(Failure::some)?;
     let file = File::create_new(path).map_err(Failure::some)?;
     let mut out = BufWriter::new(file);
     let prefix = part10::prefix(&FileMeta {
-        sop_class: Some(instance.sop_class.clone()),
-        sop_instance: Some(instance.sop_instance.clone()),
+        sop_class: instance.sop_class.clone(),
+        sop_instance: instance.sop_instance.clone(),
         transfer_syntax: instance.transfer_syntax.clone(),
     });
     out.write_all(&prefix).map_err(Failure::some)?;

@@ -76,8 +76,6 @@ pub(super) fn timers(mut table: Table<'_>) -> Timers {
 pub struct Limits {
     /// Largest data set, in bytes.
     pub instance_bytes: u64,
-    /// Largest part of a data set before its pixel data, in bytes.
-    pub head_bytes: u64,
     /// Longest value of an indexed attribute, in bytes.
     pub value_bytes: u64,
     /// Deepest nesting of sequences.
@@ -100,7 +98,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             instance_bytes: 16 * GIB,
-            head_bytes: 16 * MIB,
             value_bytes: 16 * KIB,
             depth: 64,
             elements: 10_000_000,
@@ -117,7 +114,6 @@ pub(super) fn limits(mut table: Table<'_>) -> Limits {
     let d = Limits::default();
     let limits = Limits {
         instance_bytes: table.or("instance", d.instance_bytes, size(MIB..=1024 * GIB)),
-        head_bytes: table.or("head", d.head_bytes, size(64 * KIB..=GIB)),
         value_bytes: table.or("value", d.value_bytes, size(KIB..=MIB)),
         depth: table.or("depth", d.depth, number(4..=1_000)),
         elements: table.or("elements", d.elements, number(1_000..=1_000_000_000)),

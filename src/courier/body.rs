@@ -20,6 +20,16 @@ pub(super) enum BodyError {
     Transcode(String),
 }
 
+impl BodyError {
+    /// Whether this instance can never be sent as it is, as against our store being in trouble just now.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Transcode(_) => true,
+        }
+    }
+}
+
 /// How one instance will leave.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -57,8 +67,8 @@ impl Plan {
     /// Preamble, prefix and file meta information in front of the data set, written anew on every way out (DIM-041).
     pub(super) fn prefix(&self, item: &Leased) -> Vec<u8> {
         part10::prefix(&FileMeta {
-            sop_class: Some(item.sop_class.clone()),
-            sop_instance: Some(item.sop_instance.clone()),
+            sop_class: item.sop_class.clone(),
+            sop_instance: item.sop_instance.clone(),
             transfer_syntax: self.transfer_syntax.clone(),
         })
     }

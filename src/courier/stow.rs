@@ -168,7 +168,7 @@ async fn produce(
             return;
         }
         if let Err(error) = data_set(store, &item, &plan, out).await {
-            let damaged = matches!(error, BodyError::Store(StoreError::Corrupt { .. } | StoreError::Missing { .. }) | BodyError::Transcode(_));
+            let damaged = error.is_damage();
             *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some((item.transfer, error.to_string(), damaged));
             let _ = out.send(Err(std::io::Error::other(error.to_string()))).await;
             return;
@@ -209,10 +209,8 @@ fn untouched(why: &str) -> Outcome {
 /// A failure of our own, before anything was sent.
 pub(super) fn own_fault(error: &BodyError) -> Outcome {
     match error {
-        BodyError::Store(StoreError::Corrupt { .. } | StoreError::Missing { .. }) | BodyError::Transcode(_) => {
-            Outcome::Dead { why: error.to_string() }
-        }
-        BodyError::Store(_) => Outcome::Deferred { why: error.to_string(), charge: Charge::Us, after: None },
+        error if error.is_damage() => Outcome::Dead { why: error.to_string() },
+        _ => Outcome::Deferred { why: error.to_string(), charge: Charge::Us, after: None },
     }
 }
 

@@ -1,7 +1,7 @@
 //! STOW-RS in: each part of the body goes to intake as it streams; the answer names every part (PS3.18 section 10.5).
 
 use super::http::{Caller, WebFace, problem};
-use crate::dicom::part10::MetaParser;
+use crate::dicom::part10::{Found, MetaParser};
 use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid};
 use crate::dicomweb::media_type;
 use crate::dicomweb::multipart::{Event, Limits, Parser};
@@ -226,7 +226,7 @@ impl Request {
         match std::mem::replace(&mut self.current, Current::Passed) {
             Current::Meta(mut parser) => match parser.push(bytes) {
                 Ok(None) => self.current = Current::Meta(parser),
-                Ok(Some((meta, used))) => {
+                Ok(Some(Found { meta, early, used })) => {
                     let named = Named { sop_class: meta.sop_class.clone(), sop_instance: meta.sop_instance.clone() };
                     let claimed = Claimed {
                         sop_class: meta.sop_class,
@@ -235,7 +235,11 @@ impl Request {
                         transfer_syntax: meta.transfer_syntax,
                     };
                     match self.face.intake.receive(claimed, None).await {
-                        Ok(reception) => self.write(Box::new(reception), named, &bytes[used..]).await,
+                        Ok(reception) => {
+                            self.current = Current::Data(Box::new(reception), named);
+                            self.more(&early).await;
+                            self.more(&bytes[used..]).await;
+                        }
                         Err(refusal) => self.refuse(named, refusal),
                     }
                 }
@@ -243,6 +247,14 @@ impl Request {
                     self.refuse(Named::default(), Refusal::Malformed { why: error.to_string(), tag: None });
                 }
             },
+            Current::Data(reception, named) => self.write(reception, named, bytes).await,
+            other => self.current = other,
+        }
+    }
+
+    /// Bytes of the data set that is being received, if it has not been refused meanwhile.
+    async fn more(&mut self, bytes: &[u8]) {
+        match std::mem::replace(&mut self.current, Current::Passed) {
             Current::Data(reception, named) => self.write(reception, named, bytes).await,
             other => self.current = other,
         }

@@ -18,7 +18,7 @@ impl Reception {
     pub(super) async fn open(inner: &Inner, claimed: Claimed) -> Result<Self, Refusal> {
         Ok(Self {
             receiving: inner.store.receive().await?,
-            scanner: Scanner::new(&claimed.transfer_syntax, inner.options.scanner.clone()),
+            scanner: Scanner::new(&claimed.transfer_syntax, inner.options.scanner),
             claimed,
             received_bytes: 0,
             limit_bytes: inner.options.instance_bytes,
@@ -47,7 +47,7 @@ impl Reception {
         if self.claimed.study.as_ref().is_some_and(|study| *study != head.study) {
             return Err(Refusal::OtherStudy);
         }
-        let spooled = self.receiving.finish(head.transfer_syntax.as_str()).await?;
+        let spooled = self.receiving.finish(&head.transfer_syntax).await?;
         Ok(Arrived { head, spooled })
     }
 }

@@ -1,7 +1,7 @@
 //! The bundled studies: made by test-data/make.py, part of the binary.
 
 use super::super::Failure;
-use crate::dicom::part10::MetaParser;
+use crate::dicom::part10::{Found, MetaParser};
 use crate::dicom::scanner::{Limits, Scanner};
 use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::store::Digest;
@@ -80,7 +80,7 @@ fn study(folder: &str, title: &'static str, files: &[String]) -> Result<Study, F
 fn instance(bytes: Cow<'static, [u8]>) -> Result<(Instance, StudyUid), String> {
     let mut meta = MetaParser::new();
     let parsed = meta.push(&bytes).map_err(|error| error.to_string())?;
-    let (meta, data_set) = parsed.ok_or("the file ends within its file meta information")?;
+    let Found { meta, used: data_set, .. } = parsed.ok_or("the file ends within its file meta information")?;
     let mut scanner = Scanner::new(&meta.transfer_syntax, Limits::default());
     scanner.push(&bytes[data_set..]).map_err(|error| error.to_string())?;
     let head = scanner.finish().map_err(|error| error.to_string())?;

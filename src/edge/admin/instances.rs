@@ -1,7 +1,7 @@
 //! Takes the files of `weybridge send`: one Part 10 file a request, for one destination.
 
 use super::{AdminFace, problem};
-use crate::dicom::part10::MetaParser;
+use crate::dicom::part10::{Found, MetaParser};
 use crate::intake::{Claimed, Reception, Receipt, Refusal, Source};
 use crate::peers::{Destination, Origin};
 use crate::records::SourceFacts;
@@ -63,7 +63,7 @@ async fn take(face: &AdminFace, source: Source, mut body: BodyDataStream) -> Res
             reception.write(&chunk).await?;
         } else if let Some(parser) = &mut meta {
             let parsed = parser.push(&chunk).map_err(|error| unreadable(error.to_string()))?;
-            if let Some((found, used)) = parsed {
+            if let Some(Found { meta: found, early, used }) = parsed {
                 let claimed = Claimed {
                     sop_class: found.sop_class,
                     sop_instance: found.sop_instance,
@@ -71,6 +71,7 @@ async fn take(face: &AdminFace, source: Source, mut body: BodyDataStream) -> Res
                     transfer_syntax: found.transfer_syntax,
                 };
                 let mut opened = face.intake.receive(claimed, None).await?;
+                opened.write(&early).await?;
                 opened.write(&chunk[used..]).await?;
                 reception = Some(opened);
                 meta = None;
