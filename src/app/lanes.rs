@@ -3,7 +3,7 @@
 use crate::config::{self, Config};
 use crate::courier::{Carriers, LaneOptions, StoreScu, StowCarrier};
 use crate::dicom::part10;
-use crate::dicomweb::client::{ClientOptions, PeerClient};
+use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
 use crate::dimse::{Timers, scu::Target};
 use crate::ledger::backoff::Backoff;
 use crate::peers::{Destination, Node, Peer};
@@ -57,17 +57,19 @@ fn options(config: &Config, parallel: usize) -> LaneOptions {
 fn stow(config: &Config, peer: &Peer, store: &Store) -> anyhow::Result<StowCarrier> {
     let tls = config.tls.as_ref().ok_or_else(|| anyhow!("[tls] is needed to reach it"))?;
     let identity = peer.client.as_ref().unwrap_or(&tls.identity);
+    let timing = Timing {
+        connect: config.timers.connect + config.timers.tls_handshake,
+        window: config.courier.progress_time,
+        least_rate: config.courier.progress_bytes,
+        answer: config.timers.response,
+        ..Timing::default()
+    };
     let client = PeerClient::new(ClientOptions {
-        base_url: peer.url.clone(),
         identity_pin: Some(peer.identity.clone()),
-        roots: tls.trust.roots(),
-        client_cert: Some((identity.chain().to_vec(), identity.key())),
-        connect_timeout: config.timers.connect,
-        response_timeout: config.timers.response,
-        progress_bytes: config.courier.progress_bytes,
-        progress_time: config.courier.progress_time,
-        answer_bytes: config.limits.answer_bytes,
-        ..ClientOptions::default()
+        client_certificate: Some((identity.chain().to_vec(), identity.key())),
+        timing,
+        answer_bytes: usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX),
+        ..ClientOptions::new(peer.url.clone(), tls.trust.roots())
     })?;
     Ok(StowCarrier::new(client, store.clone(), peer.verify))
 }

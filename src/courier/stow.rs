@@ -4,17 +4,17 @@ use super::body::{BodyError, DataSet, Plan};
 use super::carrier::{Pause, Report};
 use super::verdict::{self, Answer, Item, Verdict};
 use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{Failure, PeerClient, Stage, StoreBody};
-use crate::dicomweb::multipart;
+use crate::dicomweb::client::{OutPart, PartsBody, PeerClient, Presence, QueryFailure, SendFailure, SourceError, Stage};
+use crate::dicomweb::tls::TlsReason;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
 
 /// Takes batches to one peer.
 pub struct StowCarrier {
@@ -76,10 +76,14 @@ impl StowCarrier {
     }
 
     async fn request(&self, batch: &Batch, parcels: &[Parcel]) -> Verdict {
-        let spoilt = Spoilt::default();
-        let body = self.body(parcels.to_vec(), Arc::clone(&spoilt));
-        let answered = self.client.store(&batch.study, body).await;
         let items: Vec<Item> = parcels.iter().map(|p| (p.item.transfer, p.item.sop_instance.clone())).collect();
+        let spoilt = Spoilt::default();
+        let parts = parcels.iter().map(|parcel| self.part(parcel.clone(), Arc::clone(&spoilt))).collect();
+        let body = match PartsBody::related(parts) {
+            Ok(body) => body,
+            Err(error) => return Verdict::Settle(ours(&items, &error.to_string())),
+        };
+        let answered = self.client.store(&batch.study, body).await;
         let own = spoilt.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (answered, own) {
             (_, Some((transfer, why, damaged))) => Verdict::Settle(interrupted(&items, transfer, &why, damaged)),
@@ -95,18 +99,14 @@ impl StowCarrier {
         }
     }
 
-    /// The body of one request: its exact length, and its bytes as they are read, a little ahead of the socket.
-    fn body(&self, parcels: Vec<Parcel>, spoilt: Spoilt) -> StoreBody {
-        let boundary = multipart::random_boundary();
-        let mut length = multipart::closing(&boundary).len() as u64;
-        for parcel in &parcels {
-            let header = multipart::part_header(&boundary, parcel.plan.transfer_syntax.as_str());
-            length += header.len() as u64 + parcel.plan.prefix(&parcel.item).len() as u64 + parcel.plan.length;
+    /// One part of a request; its blob is opened only when its turn comes.
+    fn part(&self, parcel: Parcel, spoilt: Spoilt) -> OutPart {
+        let prefix = parcel.plan.prefix(&parcel.item);
+        OutPart {
+            transfer_syntax: parcel.plan.transfer_syntax.clone(),
+            length: prefix.len() as u64 + parcel.plan.length,
+            data: stream::iter([Ok(Bytes::from(prefix))]).chain(data_set(self.store.clone(), parcel, spoilt)).boxed(),
         }
-        let (sender, receiver) = mpsc::channel(2);
-        let (store, mark) = (self.store.clone(), boundary.clone());
-        tokio::spawn(async move { produce(&store, &mark, parcels, &sender, &spoilt).await });
-        StoreBody { boundary, length, chunks: receiver }
     }
 
     /// Asks for what the answer named; what is seen is verified, the rest stays accepted and is asked for again later.
@@ -137,59 +137,49 @@ impl StowCarrier {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
         match self.client.present(&batch.study, &wanted).await {
             Ok(shown) => {
-                let outcome = |uid: &InstanceUid| match shown.found.contains(uid) {
-                    true => Outcome::Verified { evidence: "shown by QIDO-RS".into() },
-                    false => Outcome::Absent { why: "asked by QIDO-RS: not there".into() },
-                };
-                let outcomes = batch.items.iter().map(|item| (item.transfer, outcome(&item.sop_instance))).collect();
+                let outcomes = batch.items.iter().map(|item| (item.transfer, seen(&shown, &item.sop_instance))).collect();
                 Report { outcomes, detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()), pause: None }
             }
-            Err(failure) => {
-                let why = format!("cannot be asked what it holds: {failure}");
-                let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
-                Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after: None, parked: failure.needs_repair() }) }
+            Err(failure) => unanswered(&failure, batch),
+        }
+    }
+}
+
+/// What a query showed of one instance (WEB-045).
+fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
+    if shown.found.contains(uid) {
+        return Outcome::Verified { evidence: "shown by QIDO-RS".into() };
+    }
+    match shown.elsewhere.contains(uid) {
+        true => Outcome::Dead { why: "the peer shows this instance in another study; a person there must decide".into() },
+        false => Outcome::Absent { why: "asked by QIDO-RS: not there".into() },
+    }
+}
+
+/// The bytes of a data set as a stream. Our own fault ends it with an error, which breaks the request off, so that the
+/// peer never sees a whole body (DIM-053, FLT-024).
+fn data_set(store: Store, parcel: Parcel, spoilt: Spoilt) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    let state = (store, parcel, spoilt, None::<DataSet>);
+    stream::try_unfold(state, |(store, parcel, spoilt, data)| async move {
+        let next = async {
+            let mut data = match data {
+                Some(data) => data,
+                None => DataSet::open(&store, &parcel.item, &parcel.plan).await?,
+            };
+            let bytes = data.next().await?;
+            Ok::<_, BodyError>((bytes, data))
+        };
+        match next.await {
+            Ok((Some(bytes), data)) => Ok(Some((bytes, (store, parcel, spoilt, Some(data))))),
+            Ok((None, _)) => Ok(None),
+            Err(error) => {
+                let told = (parcel.item.transfer, error.to_string(), error.is_damage());
+                *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+                Err(SourceError::from(error))
             }
         }
-    }
-}
-
-/// Writes the parts one after the other. Our own fault ends the body early, so that the peer never sees a whole one.
-async fn produce(
-    store: &Store,
-    boundary: &str,
-    parcels: Vec<Parcel>,
-    out: &mpsc::Sender<Result<Bytes, std::io::Error>>,
-    spoilt: &Spoilt,
-) {
-    for Parcel { item, plan } in parcels {
-        let mut head = multipart::part_header(boundary, plan.transfer_syntax.as_str()).into_bytes();
-        head.extend_from_slice(&plan.prefix(&item));
-        if out.send(Ok(head.into())).await.is_err() {
-            return;
-        }
-        if let Err(error) = data_set(store, &item, &plan, out).await {
-            let damaged = error.is_damage();
-            *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some((item.transfer, error.to_string(), damaged));
-            let _ = out.send(Err(std::io::Error::other(error.to_string()))).await;
-            return;
-        }
-    }
-    let _ = out.send(Ok(multipart::closing(boundary).into())).await;
-}
-
-async fn data_set(
-    store: &Store,
-    item: &Leased,
-    plan: &Plan,
-    out: &mpsc::Sender<Result<Bytes, std::io::Error>>,
-) -> Result<(), BodyError> {
-    let mut data = DataSet::open(store, item, plan).await?;
-    while let Some(bytes) = data.next().await? {
-        if out.send(Ok(bytes)).await.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+    })
+    .boxed()
 }
 
 fn merge(report: &mut Report, part: Report) {
@@ -225,16 +215,38 @@ fn interrupted(items: &[Item], culprit: TransferId, why: &str, damaged: bool) ->
     Report { outcomes, detail: format!("broken off by us: {why}"), pause: None }
 }
 
+/// Nothing was sent, for a reason of our own.
+fn ours(items: &[Item], why: &str) -> Report {
+    let outcome = Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after: None };
+    Report { outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(), detail: why.to_owned(), pause: None }
+}
+
+/// Whether a person must put something right before the peer can be used: certificates do not mend themselves.
+fn needs_repair(failure: &SendFailure) -> bool {
+    matches!(failure.stage, Stage::Tls(reason) if reason != TlsReason::Other)
+}
+
 /// No answer came: surely not sent, or ambiguous (WEB-066, WEB-067).
-fn failed(failure: &Failure, items: &[Item]) -> Report {
+fn failed(failure: &SendFailure, items: &[Item]) -> Report {
     let why = failure.to_string();
-    let parked = failure.needs_repair();
-    let surely_not_sent = matches!(failure.stage, Stage::Dns | Stage::Connect | Stage::Tls(_) | Stage::BeforeBody);
-    let outcome = match (surely_not_sent, parked) {
+    let parked = needs_repair(failure);
+    let outcome = match (failure.surely_not_sent(), parked) {
         (true, true) => Outcome::Parked { why: why.clone() },
         (true, false) => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
         (false, _) => Outcome::Unknown { why: why.clone() },
     };
     let outcomes = items.iter().map(|(id, _)| (*id, outcome.clone())).collect();
     Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after: None, parked }) }
+}
+
+/// The peer could not be asked: what was unknown stays so.
+fn unanswered(failure: &QueryFailure, batch: &Batch) -> Report {
+    let (parked, after) = match failure {
+        QueryFailure::NotAnswered(failure) => (needs_repair(failure), None),
+        QueryFailure::Refused { status, retry_after } => (matches!(status, 401 | 403 | 407), *retry_after),
+        QueryFailure::Unreadable(_) => (false, None),
+    };
+    let why = format!("cannot be asked what it holds: {failure}");
+    let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
+    Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after, parked }) }
 }

@@ -90,10 +90,10 @@ fn mentions(module: &StoreResponse) -> bool {
 /// Judges each transfer by its own name in the answer (WEB-040). A name in both lists counts as failed (FLT-055).
 fn by_name(module: &StoreResponse, items: &[Item], detail: &str, after: Option<Duration>) -> Report {
     let outcome = |uid: &InstanceUid| {
-        if let Some(failed) = module.failed.iter().find(|failed| failed.sop_instance == uid.as_str()) {
+        if let Some(failed) = module.failed.iter().find(|failed| failed.sop_instance == *uid) {
             return failure_reason(failed.failure_reason, detail, after);
         }
-        match module.referenced.iter().find(|stored| stored.sop_instance == uid.as_str()) {
+        match module.referenced.iter().find(|stored| stored.sop_instance == *uid) {
             Some(stored) => Outcome::Accepted { evidence: accepted(detail, stored.warning_reason) },
             None => Outcome::Unknown { why: format!("{detail}: the answer names it neither stored nor failed") },
         }

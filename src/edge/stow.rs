@@ -343,12 +343,12 @@ impl Request {
 }
 
 fn kept(module: &mut StoreResponse, receipt: Receipt) {
-    let (class, instance) = (receipt.sop_class.to_string(), receipt.sop_instance.to_string());
+    let (class, instance) = (Some(receipt.sop_class), receipt.sop_instance);
     if receipt.kind == RecordedKind::Differs {
         // Kept and held, but never said to be stored (WEB-031, IDY-020).
         module.failed.push(Failed { sop_class: class, sop_instance: instance, failure_reason: 0xC010 });
     } else {
-        module.referenced.push(Referenced { sop_class: class, sop_instance: instance, ..Referenced::default() });
+        module.referenced.push(Referenced { sop_class: class, sop_instance: instance, retrieve_url: None, warning_reason: None });
     }
 }
 
@@ -364,8 +364,8 @@ fn failed(module: &mut StoreResponse, named: Named, refusal: &Refusal) {
     };
     match named.sop_instance {
         Some(instance) => module.failed.push(Failed {
-            sop_class: named.sop_class.map(|class| class.to_string()).unwrap_or_default(),
-            sop_instance: instance.to_string(),
+            sop_class: named.sop_class,
+            sop_instance: instance,
             failure_reason: reason,
         }),
         None => module.other_failures.push(reason),

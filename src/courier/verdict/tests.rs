@@ -17,11 +17,20 @@ fn module(stored: &[&str], failed: &[(&str, u16)]) -> StoreResponse {
     StoreResponse {
         referenced: stored
             .iter()
-            .map(|uid| Referenced { sop_instance: (*uid).into(), ..Referenced::default() })
+            .map(|uid| Referenced {
+                sop_class: None,
+                sop_instance: InstanceUid::parse(uid).unwrap(),
+                retrieve_url: None,
+                warning_reason: None,
+            })
             .collect(),
         failed: failed
             .iter()
-            .map(|(uid, reason)| Failed { sop_instance: (*uid).into(), failure_reason: *reason, ..Failed::default() })
+            .map(|(uid, reason)| Failed {
+                sop_class: None,
+                sop_instance: InstanceUid::parse(uid).unwrap(),
+                failure_reason: *reason,
+            })
             .collect(),
         ..StoreResponse::default()
     }

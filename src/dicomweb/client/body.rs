@@ -47,7 +47,8 @@ impl PartsBody {
     /// Errors: the system gave no randomness, or the lengths exceed 2^64.
     pub fn related(parts: Vec<OutPart>) -> Result<Self, std::io::Error> {
         let writer = Writer::new(DICOM)?;
-        let heads = parts.iter().map(|part| PartHead { transfer_syntax: part.transfer_syntax.as_str(), length: part.length });
+        let heads =
+            parts.iter().map(|part| PartHead { transfer_syntax: part.transfer_syntax.as_str(), length: part.length });
         let length = writer.length(heads).ok_or_else(|| std::io::Error::other("the body is too long"))?;
         let content_type = writer.content_type();
         let end = writer.end();
@@ -170,10 +171,7 @@ impl Body for Counted {
     type Data = Bytes;
     type Error = SourceError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SourceError>>> {
         self.gauge.started.store(true, Ordering::Release);
         self.gauge.waker.register(cx.waker());
         if self.gauge.finished() {

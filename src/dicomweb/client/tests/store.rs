@@ -199,8 +199,7 @@ async fn our_own_failure_breaks_the_request_off_before_its_end() {
     let shorter = move || PartsBody::related(vec![part(stream::iter([chunk(10)]), 11)]).unwrap();
     let longer = move || PartsBody::related(vec![part(stream::iter([chunk(12)]), 11)]).unwrap();
     let whole_longer = move || PartsBody::new("a/b".into(), 11, stream::iter([chunk(11), chunk(1)]).boxed());
-    let whole_fails =
-        move || PartsBody::new("a/b".into(), 11, stream::iter([chunk(11), Err("late".into())]).boxed());
+    let whole_fails = move || PartsBody::new("a/b".into(), 11, stream::iter([chunk(11), Err("late".into())]).boxed());
     let rows: Vec<(Make, &str)> = vec![
         (Box::new(failing), "the digest differs"),
         (Box::new(shorter), "shorter than announced"),

@@ -114,7 +114,9 @@ async fn a_connection_that_the_peer_closed_meanwhile_is_replaced() {
 #[test]
 fn wrong_options_are_refused() {
     let roots = Authority::new().roots();
-    for url in ["", "gateway.test", "http://gateway.test/", "https://", "https://u:p@h/", "https://h/?a", "https://h/#a"] {
+    for url in
+        ["", "gateway.test", "http://gateway.test/", "https://", "https://u:p@h/", "https://h/?a", "https://h/#a"]
+    {
         let refused = PeerClient::new(ClientOptions::new(url, roots.clone()));
         assert!(matches!(refused, Err(ClientError::Url(_))), "{url}");
     }
