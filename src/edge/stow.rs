@@ -199,8 +199,8 @@ impl Request {
         loop {
             match parser.next().map_err(|error| error.to_string())? {
                 Event::NeedMore => return Ok(false),
-                Event::PartStart(headers) => match headers.content_type.as_deref().map(media_type::MediaType::parse) {
-                    Some(Ok(media)) if media.essence() != "application/dicom" => {
+                Event::PartStart(headers) => match headers.content_type {
+                    Some(media) if media.essence() != "application/dicom" => {
                         let why = "a part that is not application/dicom".to_owned();
                         self.refuse(Named::default(), Refusal::Malformed { why, tag: None });
                     }
