@@ -12,6 +12,7 @@
 //! ```
 
 pub mod dicom;
+pub mod dimse;
 pub mod ledger;
 pub mod peers;
 pub mod store;
