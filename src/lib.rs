@@ -11,13 +11,19 @@
 //! vocabulary   dicom
 //! ```
 
+pub mod app;
 pub mod certs;
-
+pub mod cli;
 pub mod config;
+pub mod courier;
 pub mod dicom;
 pub mod dicomweb;
+pub mod dimse;
+pub mod edge;
+pub mod intake;
 pub mod ledger;
 pub mod peers;
+pub mod records;
 pub mod router;
 pub mod store;
 pub mod tls;
