@@ -109,19 +109,20 @@ impl App {
             registry: Arc::clone(&self.registry),
             records: self.records.clone(),
         });
-        let options = scp_options(&self.config);
+        let server = dimse::Server::new(face, scp_options(&self.config));
         if let Some(address) = self.config.dicom.listen {
             let listener = bind(address).await?;
             addresses.push(("dicom", listener.local_addr()?));
-            let serving = dimse::serve(listener, None, Arc::clone(&face), options.clone(), stop.clone());
-            critical.spawn("the DICOM listener", serving);
+            let (server, stop) = (server.clone(), stop.clone());
+            critical.spawn("the DICOM listener", async move { server.serve(listener, None, stop).await });
         }
         if let (Some(address), Some(identity)) = (self.config.dicom.tls_listen, &self.config.tls) {
             let tls = tls::server_config(&identity.identity, &identity.trust, &[])?;
             let listener = bind(address).await?;
             addresses.push(("dicom over TLS", listener.local_addr()?));
-            let serving = dimse::serve(listener, Some(tls), face, options, stop.clone());
-            critical.spawn("the DICOM listener over TLS", serving);
+            let source: dimse::TlsSource = Arc::new(move || Arc::clone(&tls));
+            let stop = stop.clone();
+            critical.spawn("the DICOM listener over TLS", async move { server.serve(listener, Some(source), stop).await });
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::config::{self, Config};
 use crate::courier::{Carriers, LaneOptions, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
-use crate::dimse::{Timers, scu::Target};
+use crate::dimse::{Target, Timers};
 use crate::ledger::backoff::Backoff;
 use crate::peers::{Destination, Node, Peer};
 use crate::records::LeaseLimits;
@@ -92,6 +92,7 @@ fn target(config: &Config, node: &Node, address: &str) -> anyhow::Result<Target>
         max_pdu_length: config.dicom.max_pdu_length,
         implementation_class: part10::IMPLEMENTATION_CLASS_UID.to_owned(),
         implementation_version: part10::IMPLEMENTATION_VERSION_NAME.to_owned(),
+        identity: None,
     })
 }
 
@@ -106,5 +107,6 @@ pub(super) fn timers(timers: &config::Timers) -> Timers {
         association_idle: timers.association_idle,
         response: timers.response,
         release: timers.release,
+        ..Timers::default()
     }
 }

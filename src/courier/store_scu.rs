@@ -5,7 +5,7 @@ use super::carrier::{Pause, Report};
 use super::stow::own_fault;
 use super::verdict;
 use crate::dicom::transfer_syntax;
-use crate::dimse::scu::{self, Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
+use crate::dimse::{self, Lost, Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::{Batch, Leased};
 use crate::store::Store;
@@ -25,11 +25,11 @@ impl StoreScu {
 
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
         let offers = offers(&batch.items);
-        match scu::connect(&self.target, &offers).await {
+        match dimse::connect(&self.target, &offers).await {
             Ok(association) => self.send_all(association, batch).await,
             Err(error) => {
                 let why = error.to_string();
-                let parked = error.needs_repair();
+                let parked = needs_repair(&error);
                 let outcome = match parked {
                     true => Outcome::Parked { why: why.clone() },
                     false => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
@@ -74,7 +74,7 @@ impl StoreScu {
     /// The outcome, and why the association can be used no longer.
     async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Outcome, Option<String>) {
         let plan = Plan::as_stored(item);
-        let context = association.context_for(item.sop_class.as_str(), item.transfer_syntax.as_str());
+        let context = context_for(association, item.sop_class.as_str(), item.transfer_syntax.as_str());
         let (context, plan) = match context {
             Some(context) => (context, plan),
             None => match self.re_encoded(association, item).await {
@@ -94,18 +94,19 @@ impl StoreScu {
             move_originator: None,
         };
         let mut source = Outgoing { data, fault: None };
-        match association.store(command, plan.length, &mut source).await {
+        match association.store(command, Some(plan.length), &mut source).await {
             Ok(response) => (verdict::c_store(response.status.0, response.comment.as_deref().unwrap_or("")), None),
             Err(StoreFailure::Source(_)) => {
-                let outcome = source.fault.unwrap_or(Outcome::Deferred { why: "our copy could not be read".into(), charge: Charge::Us, after: None });
-                (outcome, Some("the association was aborted, because our copy could not be read".into()))
+                let untold = || Outcome::Deferred { why: "our copy could not be read".into(), charge: Charge::Us, after: None };
+                let aborted = "the association was aborted, because our copy could not be read";
+                (source.fault.unwrap_or_else(untold), (!association.is_alive()).then(|| aborted.to_owned()))
             }
-            Err(StoreFailure::BeforeLastFragment(error)) => {
+            Err(StoreFailure::NotSent(error) | StoreFailure::Incomplete(error)) => {
                 let why = error.to_string();
                 (Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None }, Some(why))
             }
-            Err(StoreFailure::NoAnswer(error)) => {
-                let why = error.to_string();
+            Err(StoreFailure::Unanswered(error)) => {
+                let why = format!("sent, but not answered: {error}");
                 (Outcome::Unknown { why: why.clone() }, Some(why))
             }
         }
@@ -116,7 +117,7 @@ impl StoreScu {
         let refused = || Outcome::Dead {
             why: format!("the node accepts neither SOP class {} in transfer syntax {} nor re-encoded", item.sop_class, item.transfer_syntax),
         };
-        let context = association.context_for(item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
+        let context = context_for(association, item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
         let plan = Plan::for_the_web(&self.store, item).await.map_err(|error| own_fault(&error))?;
         if plan.transcode { Ok((context, plan)) } else { Err(refused()) }
     }
@@ -150,6 +151,24 @@ fn offers(items: &[Leased]) -> Vec<Offer> {
     offers
 }
 
+/// The accepted context for a class in a syntax.
+fn context_for(association: &Scu, class: &str, syntax: &str) -> Option<u8> {
+    let found = association.accepted().find(|context| context.abstract_syntax == class && context.transfer_syntax == syntax);
+    found.map(|context| context.id)
+}
+
+/// Whether a person must put something right: a permanent rejection is a fault of configuration (DIM-012), and
+/// certificates do not mend themselves.
+fn needs_repair(error: &ScuError) -> bool {
+    match error {
+        ScuError::Rejected { result, .. } => *result == 1,
+        ScuError::Tls { error, .. } => matches!(error, Some(rustls::Error::InvalidCertificate(_))),
+        ScuError::IdentityIgnored | ScuError::Offers => true,
+        ScuError::Lost(Lost::Aborted { .. }) => false,
+        _ => false,
+    }
+}
+
 /// A data set on its way into an association.
 struct Outgoing {
     data: DataSet,
@@ -162,7 +181,7 @@ impl Source for Outgoing {
             Ok(bytes) => Ok(bytes),
             Err(error) => {
                 self.fault = Some(own_fault(&error));
-                Err(SourceError(error.to_string()))
+                Err(SourceError(error.into()))
             }
         }
     }

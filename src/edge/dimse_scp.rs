@@ -26,6 +26,7 @@ pub struct Caller {
     node: AeTitle,
     may_store: bool,
     conflict_is_failure: bool,
+    max_associations: usize,
     source: Arc<Source>,
 }
 
@@ -51,7 +52,7 @@ impl Scp for DimseFace {
         let facts = SourceFacts {
             calling: Some(calling.to_string()),
             called: Some(called.to_string()),
-            address: Some(proposal.address.ip().to_string()),
+            address: Some(proposal.address.ip()),
             implementation_class: proposal.implementation_class.clone(),
             implementation_version: proposal.implementation_version.clone(),
             certificate: None,
@@ -61,6 +62,7 @@ impl Scp for DimseFace {
             node: node.ae_title.clone(),
             may_store: node.may.store,
             conflict_is_failure: node.conflict_is_failure,
+            max_associations: node.max_associations,
             source: Arc::new(Source { origin, called: Some(called), facts, requested: None }),
         })
     }
@@ -77,15 +79,22 @@ impl Scp for DimseFace {
 
     async fn store(&self, caller: &Caller, request: StoreRequest, data: &mut DataSet<'_>) -> StoreAnswer {
         let answer = self.take(caller, &request, data).await;
-        if !answer.status.is_success() {
+        if answer.status != Status::SUCCESS {
             tracing::warn!(node = %caller.node, instance = %printable(&request.sop_instance), status = %answer.status,
                 comment = answer.comment.as_deref().unwrap_or(""), "instance not stored");
         }
         answer
     }
 
-    fn ended(&self, caller: &Caller, how: Ended) {
-        tracing::debug!(node = %caller.node, how = ?how, "association ended");
+    fn most_associations(&self, caller: &Caller) -> Option<usize> {
+        Some(caller.max_associations)
+    }
+
+    fn ended(&self, caller: &Caller, ended: Ended) {
+        match ended.lost {
+            None => tracing::debug!(node = %caller.node, stored = ended.stored, refused = ended.refused, "association released"),
+            Some(lost) => tracing::info!(node = %caller.node, stored = ended.stored, refused = ended.refused, how = %lost, "association ended"),
+        }
     }
 }
 
@@ -106,7 +115,7 @@ impl DimseFace {
         };
         if !caller.may_store {
             self.records.refused("store", &format!("{} may not store here", caller.node)).await;
-            return failure(Status::NOT_AUTHORIZED, "this node may not store here", None);
+            return failure(Status::NOT_AUTHORISED, "this node may not store here", None);
         }
         let Ok(transfer_syntax) = TransferSyntaxUid::parse(&request.transfer_syntax) else {
             return failure(Status::CANNOT_UNDERSTAND, "transfer syntax UID is not a UID", None);
@@ -172,11 +181,11 @@ fn refused(refusal: &Refusal) -> StoreAnswer {
     };
     let status = match refusal {
         Refusal::NoRoom | Refusal::Stopping | Refusal::TooLarge { .. } => Status::OUT_OF_RESOURCES,
-        Refusal::Poisoned(_) => Status::STORAGE_FAILED,
+        Refusal::Poisoned(_) => Status::RECORDS_UNAVAILABLE,
         Refusal::Malformed { .. } => Status::CANNOT_UNDERSTAND,
-        Refusal::OtherClass => Status::DATA_SET_OTHER_CLASS,
-        Refusal::OtherInstance => Status::DATA_SET_OTHER_INSTANCE,
-        Refusal::MissingIdentity { .. } | Refusal::OtherStudy => Status::IDENTITY_MISSING,
+        Refusal::OtherClass => Status::CLASS_MISMATCH,
+        Refusal::OtherInstance => Status::INSTANCE_MISMATCH,
+        Refusal::MissingIdentity { .. } | Refusal::OtherStudy => Status::NOT_INDEXABLE,
     };
     failure(status, &refusal.to_string(), tag)
 }

@@ -139,7 +139,7 @@ async fn connection(
 
 async fn caller(stream: &tokio_rustls::server::TlsStream<TcpStream>, address: SocketAddr, face: &WebFace) -> Caller {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let mut facts = SourceFacts { address: Some(address.ip().to_string()), ..SourceFacts::default() };
+    let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
     let Some(certificate) = certificate else { return Caller { peer: None, facts } };
     match face.registry.peer_for(certificate) {
         Ok(peer) => {

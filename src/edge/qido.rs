@@ -52,7 +52,7 @@ async fn search(face: WebFace, caller: Caller, study: Option<StudyUid>, query: &
         Ok(found) if found.is_empty() => StatusCode::NO_CONTENT.into_response(),
         Ok(found) => {
             let sets: Vec<Dataset> = found.iter().map(dataset).collect();
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/dicom+json")], json::write(&sets)).into_response()
+            (StatusCode::OK, [(header::CONTENT_TYPE, "application/dicom+json")], json::write_list(&sets)).into_response()
         }
         Err(error) => {
             tracing::error!(error = %error, "a query could not be answered");
