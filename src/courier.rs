@@ -12,20 +12,21 @@ mod stow;
 pub mod verdict;
 
 pub use carrier::{Carrier, Carriers, Report};
-pub use lane::{LaneOptions, LaneState, LaneView};
+pub use lane::LaneOptions;
 pub use store_scu::StoreScu;
 pub use stow::StowCarrier;
 
 use crate::peers::Destination;
 use crate::records::Records;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Every lane of this site, and what each is doing now.
+/// Every lane of this site.
 pub struct Courier {
-    lanes: BTreeMap<Destination, Arc<Mutex<LaneState>>>,
+    in_flight: BTreeMap<Destination, Arc<AtomicUsize>>,
     tasks: TaskTracker,
 }
 
@@ -37,43 +38,23 @@ impl Courier {
         stop: &CancellationToken,
     ) -> Self {
         let tasks = TaskTracker::new();
-        let mut states = BTreeMap::new();
+        let mut in_flight = BTreeMap::new();
         for (destination, carrier, options) in lanes {
-            let state = Arc::new(Mutex::new(LaneState::default()));
-            states.insert(destination.clone(), Arc::clone(&state));
+            let count = Arc::new(AtomicUsize::new(0));
+            in_flight.insert(destination.clone(), Arc::clone(&count));
             for _ in 0..options.parallel.max(1) {
-                let lane = lane::Lane::new(
-                    records.clone(),
-                    destination.clone(),
-                    Arc::clone(&carrier),
-                    options.clone(),
-                    Arc::clone(&state),
-                );
+                let (carrier, count) = (Arc::clone(&carrier), Arc::clone(&count));
+                let lane = lane::Lane::new(records.clone(), destination.clone(), carrier, options.clone(), count);
                 tasks.spawn(lane.run(stop.clone()));
             }
         }
         tasks.close();
-        Self { lanes: states, tasks }
+        Self { in_flight, tasks }
     }
 
-    /// What each lane is doing, for `weybridge status`.
-    pub fn view(&self) -> Vec<LaneView> {
-        self.lanes
-            .iter()
-            .map(|(destination, state)| state.lock().unwrap_or_else(PoisonError::into_inner).view(destination))
-            .collect()
-    }
-
-    /// Lifts the pause of a destination, so that an operator's retry is tried at once.
-    pub fn wake(&self, destination: &Destination) {
-        if let Some(state) = self.lanes.get(destination) {
-            state.lock().unwrap_or_else(PoisonError::into_inner).resume();
-        }
-    }
-
-    /// The same for every destination.
-    pub fn wake_all(&self) {
-        self.lanes.values().for_each(|state| state.lock().unwrap_or_else(PoisonError::into_inner).resume());
+    /// How many transfers each lane is carrying or checking now.
+    pub fn in_flight(&self) -> impl Iterator<Item = (&Destination, usize)> {
+        self.in_flight.iter().map(|(destination, count)| (destination, count.load(Ordering::Relaxed)))
     }
 
     /// Waits until every lane has ended; see [`Courier::start`].

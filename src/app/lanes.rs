@@ -47,9 +47,6 @@ fn options(config: &Config, parallel: usize) -> LaneOptions {
         parallel,
         batch: LeaseLimits { instances: courier.batch_instances, bytes: courier.batch_bytes },
         check_instances: courier.check_instances,
-        backoff: backoff(config),
-        outage_after: courier.outage_after,
-        outage_probe: courier.outage_probe,
         idle: IDLE,
     }
 }

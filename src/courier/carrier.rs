@@ -6,7 +6,6 @@ use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
 use crate::records::Batch;
 use std::future::Future;
-use std::time::Duration;
 
 /// What came of carrying or checking one batch.
 #[derive(Debug, Clone, Default)]
@@ -15,19 +14,8 @@ pub struct Report {
     pub outcomes: Vec<(TransferId, Outcome)>,
     /// What the other side said as a whole, in its own words, for the ledger.
     pub detail: String,
-    /// Set when the destination as a whole failed: the lane pauses.
-    pub pause: Option<Pause>,
-}
-
-/// Why a lane should leave its destination alone for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    /// What happened and whose side it is on.
-    pub why: String,
-    /// How long the other side asked us to wait, if it did.
-    pub after: Option<Duration>,
-    /// The destination cannot be used until something is put right; it is still probed.
-    pub parked: bool,
+    /// The destination as a whole failed or wants to be left alone: nothing more of the batch is sent.
+    pub unusable: bool,
 }
 
 /// Takes batches to one destination.

@@ -1,12 +1,21 @@
-//! One destination: what is due, in which order, and when to leave it alone.
+//! One destination: leases what is due, has it carried or checked, and settles what came of it.
+//!
+//! When to leave a destination alone, and when to probe it, the records decide at each lease; it is kept there, so a
+//! restart changes nothing of it (REL-20, REL-22).
 
-use super::carrier::{Carrier, Pause, Report};
-use crate::ledger::backoff::Backoff;
+use super::carrier::{Carrier, Report};
 use crate::peers::Destination;
 use crate::records::{AttemptSummary, Batch, LeaseLimits, Records, RecordsError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
+
+/// A lane that finds the records unreadable waits so long before it looks again.
+const TROUBLE: Duration = Duration::from_secs(5);
+
+/// A due time that has just come is waited for at least so long, so that a lane never spins.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// The settings of one lane.
 #[derive(Debug, Clone)]
@@ -17,101 +26,8 @@ pub struct LaneOptions {
     pub batch: LeaseLimits,
     /// How many transfers one check asks for.
     pub check_instances: usize,
-    /// How the tries of a failing destination are spaced (REL-20).
-    pub backoff: Backoff,
-    /// After so long a failure counts as an outage.
-    pub outage_after: Duration,
-    /// During an outage the destination is tried at least this often.
-    pub outage_probe: Duration,
     /// How long a lane with nothing to do waits before it looks again by itself; a kick comes sooner.
     pub idle: Duration,
-}
-
-/// What a lane knows of its destination right now; lost at a restart without harm.
-#[derive(Debug, Default)]
-pub struct LaneState {
-    failures: u32,
-    paused_until: Option<Instant>,
-    down_since: Option<SystemTime>,
-    last_success: Option<SystemTime>,
-    trouble: Option<Pause>,
-    probing: bool,
-    in_flight: usize,
-}
-
-/// A lane as `weybridge status` shows it.
-#[derive(Debug, Clone)]
-pub struct LaneView {
-    /// The destination.
-    pub destination: Destination,
-    /// Whether the last contact succeeded, or none was needed yet.
-    pub up: bool,
-    /// Since when it has failed.
-    pub down_since: Option<SystemTime>,
-    /// What is wrong, in plain words.
-    pub trouble: Option<String>,
-    /// Whether it cannot be used until something is put right.
-    pub parked: bool,
-    /// When it was last used with success since this process started.
-    pub last_success: Option<SystemTime>,
-    /// Seconds until the next try.
-    pub paused_seconds: u64,
-    /// Transfers that are being carried now.
-    pub in_flight: usize,
-}
-
-impl LaneState {
-    pub(super) fn view(&self, destination: &Destination) -> LaneView {
-        let left = self.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
-        LaneView {
-            destination: destination.clone(),
-            up: self.trouble.is_none(),
-            down_since: self.down_since,
-            trouble: self.trouble.as_ref().map(|pause| pause.why.clone()),
-            parked: self.trouble.as_ref().is_some_and(|pause| pause.parked),
-            last_success: self.last_success,
-            paused_seconds: left.unwrap_or_default().as_secs(),
-            in_flight: self.in_flight,
-        }
-    }
-
-    pub(super) fn resume(&mut self) {
-        self.paused_until = None;
-    }
-
-    /// How long the lane must still wait; after the wait one worker alone probes (REL-20).
-    fn gate(&mut self, now: Instant) -> Gate {
-        match self.paused_until {
-            Some(until) if until > now => Gate::Wait(until - now),
-            _ if self.failures > 0 && self.probing => Gate::Wait(Duration::from_millis(200)),
-            _ => {
-                self.probing = self.failures > 0;
-                Gate::Open { probe: self.failures > 0 }
-            }
-        }
-    }
-
-    fn succeeded(&mut self, now: SystemTime) {
-        *self = Self { last_success: Some(now), in_flight: self.in_flight, ..Self::default() };
-    }
-
-    /// The next try comes after what the other side asked for, else after a back-off; it is always bounded (REL-20).
-    fn failed(&mut self, pause: Pause, now: SystemTime, options: &LaneOptions) {
-        let down_since = *self.down_since.get_or_insert(now);
-        let seed = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-        let outage = now.duration_since(down_since).is_ok_and(|down| down >= options.outage_after);
-        let longest = if outage || pause.parked { options.outage_probe } else { options.backoff.cap };
-        let wait = pause.after.unwrap_or_else(|| options.backoff.delay(self.failures, seed).min(longest));
-        self.failures = self.failures.saturating_add(1);
-        self.paused_until = Some(Instant::now() + wait);
-        self.trouble = Some(pause);
-        self.probing = false;
-    }
-}
-
-enum Gate {
-    Open { probe: bool },
-    Wait(Duration),
 }
 
 pub(super) struct Lane<C> {
@@ -119,7 +35,7 @@ pub(super) struct Lane<C> {
     destination: Destination,
     carrier: Arc<C>,
     options: LaneOptions,
-    state: Arc<Mutex<LaneState>>,
+    in_flight: Arc<AtomicUsize>,
 }
 
 impl<C: Carrier> Lane<C> {
@@ -128,9 +44,9 @@ impl<C: Carrier> Lane<C> {
         destination: Destination,
         carrier: Arc<C>,
         options: LaneOptions,
-        state: Arc<Mutex<LaneState>>,
+        in_flight: Arc<AtomicUsize>,
     ) -> Self {
-        Self { records, destination, carrier, options, state }
+        Self { records, destination, carrier, options, in_flight }
     }
 
     /// Works until `stop`; the batch in hand is finished first.
@@ -140,11 +56,11 @@ impl<C: Carrier> Lane<C> {
             // The kick is armed before we look, so that none is missed between looking and waiting.
             kicked.mark_unchanged();
             let wait = match self.turn().await {
-                Ok(Turn::Worked) => continue,
-                Ok(Turn::Wait(wait)) => wait,
+                Ok(None) => continue,
+                Ok(Some(wait)) => wait,
                 Err(error) => {
                     tracing::error!(destination = %self.destination, error = %error, "the lane cannot read its work");
-                    Duration::from_secs(5)
+                    TROUBLE
                 }
             };
             tokio::select! {
@@ -155,67 +71,37 @@ impl<C: Carrier> Lane<C> {
         }
     }
 
-    async fn turn(&self) -> Result<Turn, RecordsError> {
-        let probe = match self.lock().gate(Instant::now()) {
-            Gate::Wait(wait) => return Ok(Turn::Wait(wait)),
-            Gate::Open { probe } => probe,
-        };
-        let worked = self.work(probe).await;
-        if !matches!(worked, Ok(true)) {
-            self.lock().probing = false;
-        }
-        if worked? { Ok(Turn::Worked) } else { Ok(Turn::Wait(self.until_due().await?)) }
-    }
-
-    /// Carries or checks one batch; `false` if nothing was due.
-    async fn work(&self, probe: bool) -> Result<bool, RecordsError> {
+    /// Carries or checks one batch; if nothing is due, says how long until something may be.
+    async fn turn(&self) -> Result<Option<Duration>, RecordsError> {
         let now = SystemTime::now();
         if let Some(batch) = self.records.lease_checks(&self.destination, self.options.check_instances, now).await? {
-            let report = self.in_flight(&batch, self.carrier.check(&batch)).await;
+            let report = self.in_hand(&batch, self.carrier.check(&batch)).await;
             self.settle(&batch, report).await?;
-            return Ok(true);
+            return Ok(None);
         }
-        let limits = if probe { LeaseLimits { instances: 1, ..self.options.batch } } else { self.options.batch };
-        if let Some(batch) = self.records.lease(&self.destination, limits, now).await? {
-            let report = self.in_flight(&batch, self.carrier.carry(&batch)).await;
+        if let Some(batch) = self.records.lease(&self.destination, self.options.batch, now).await? {
+            let report = self.in_hand(&batch, self.carrier.carry(&batch)).await;
             self.settle(&batch, report).await?;
-            return Ok(true);
+            return Ok(None);
         }
-        Ok(false)
+        let due = self.records.next_due(&self.destination).await?;
+        let wait = due.map_or(self.options.idle, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        Ok(Some(wait.clamp(BREATH, self.options.idle)))
     }
 
-    async fn in_flight(&self, batch: &Batch, work: impl Future<Output = Report>) -> Report {
-        self.lock().in_flight += batch.items.len();
+    async fn in_hand(&self, batch: &Batch, work: impl Future<Output = Report>) -> Report {
+        self.in_flight.fetch_add(batch.items.len(), Ordering::Relaxed);
         let report = work.await;
-        self.lock().in_flight -= batch.items.len();
+        self.in_flight.fetch_sub(batch.items.len(), Ordering::Relaxed);
         report
     }
 
     async fn settle(&self, batch: &Batch, report: Report) -> Result<(), RecordsError> {
-        let now = SystemTime::now();
-        match &report.pause {
-            Some(pause) => {
-                tracing::warn!(destination = %self.destination, study = %batch.study, why = %pause.why, parked = pause.parked, "destination paused");
-                self.lock().failed(pause.clone(), now, &self.options);
-            }
-            None => self.lock().succeeded(now),
+        tracing::debug!(destination = %self.destination, study = %batch.study, attempt = batch.attempt.0, detail = %report.detail, "attempt ended");
+        if report.unusable {
+            tracing::warn!(destination = %self.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
         }
         let summary = AttemptSummary { detail: report.detail };
-        self.records.settle(batch.attempt, report.outcomes, summary, now).await
+        self.records.settle(batch.attempt, report.outcomes, summary, SystemTime::now()).await.map(|_| ())
     }
-
-    async fn until_due(&self) -> Result<Duration, RecordsError> {
-        let due = self.records.next_due(&self.destination).await?;
-        let wait = due.map_or(self.options.idle, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
-        Ok(wait.clamp(Duration::from_millis(20), self.options.idle))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, LaneState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-enum Turn {
-    Worked,
-    Wait(Duration),
 }

@@ -1,7 +1,7 @@
 //! Carries a batch to a node by C-STORE, one association a batch (PS3.4 annex B).
 
 use super::body::{DataSet, Plan};
-use super::carrier::{Pause, Report};
+use super::carrier::Report;
 use super::stow::own_fault;
 use super::verdict;
 use crate::dicom::transfer_syntax;
@@ -35,7 +35,7 @@ impl StoreScu {
                     false => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
                 };
                 let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
-                Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after: None, parked }) }
+                Report { outcomes, detail: why, unusable: true }
             }
         }
     }
@@ -65,7 +65,7 @@ impl StoreScu {
             Some(why) => {
                 association.abort().await;
                 report.detail = format!("{}; {why}", report.detail);
-                report.pause = Some(Pause { why, after: None, parked: false });
+                report.unusable = true;
             }
         }
         report
@@ -126,7 +126,7 @@ impl StoreScu {
     pub(super) fn check(&self, batch: &Batch) -> Report {
         let why = "a node cannot be asked; sent again";
         let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Absent { why: why.into() })).collect();
-        Report { outcomes, detail: why.into(), pause: None }
+        Report { outcomes, detail: why.into(), unusable: false }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Carries a batch to a peer by STOW-RS and checks by QIDO-RS what the peer shows (PS3.18 sections 10.5, 10.6).
 
 use super::body::{BodyError, DataSet, Plan};
-use super::carrier::{Pause, Report};
+use super::carrier::Report;
 use super::verdict::{self, Answer, Item, Verdict};
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{OutPart, PartsBody, PeerClient, Presence, QueryFailure, SendFailure, SourceError, Stage};
@@ -56,7 +56,7 @@ impl StowCarrier {
             }
             match self.request(batch, &parcels).await {
                 Verdict::Settle(part) => {
-                    let stop = part.pause.is_some();
+                    let stop = part.unusable;
                     merge(&mut report, part);
                     if stop {
                         waiting.drain(..).flatten().for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
@@ -138,7 +138,7 @@ impl StowCarrier {
         match self.client.present(&batch.study, &wanted).await {
             Ok(shown) => {
                 let outcomes = batch.items.iter().map(|item| (item.transfer, seen(&shown, &item.sop_instance))).collect();
-                Report { outcomes, detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()), pause: None }
+                Report { outcomes, detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()), unusable: false }
             }
             Err(failure) => unanswered(&failure, batch),
         }
@@ -188,7 +188,7 @@ fn merge(report: &mut Report, part: Report) {
         report.detail.push_str("; ");
     }
     report.detail.push_str(&part.detail);
-    report.pause = part.pause.or_else(|| report.pause.take());
+    report.unusable |= part.unusable;
 }
 
 /// Not sent because the destination was found to be unusable meanwhile.
@@ -212,13 +212,13 @@ fn interrupted(items: &[Item], culprit: TransferId, why: &str, damaged: bool) ->
         (false, _) => Outcome::Unknown { why: "the request was broken off, because another instance in it could not be read".into() },
     };
     let outcomes = items.iter().map(|(id, _)| (*id, outcome(*id))).collect();
-    Report { outcomes, detail: format!("broken off by us: {why}"), pause: None }
+    Report { outcomes, detail: format!("broken off by us: {why}"), unusable: false }
 }
 
 /// Nothing was sent, for a reason of our own.
 fn ours(items: &[Item], why: &str) -> Report {
     let outcome = Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after: None };
-    Report { outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(), detail: why.to_owned(), pause: None }
+    Report { outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(), detail: why.to_owned(), unusable: false }
 }
 
 /// Whether a person must put something right before the peer can be used: certificates do not mend themselves.
@@ -236,7 +236,7 @@ fn failed(failure: &SendFailure, items: &[Item]) -> Report {
         (false, _) => Outcome::Unknown { why: why.clone() },
     };
     let outcomes = items.iter().map(|(id, _)| (*id, outcome.clone())).collect();
-    Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after: None, parked }) }
+    Report { outcomes, detail: why, unusable: true }
 }
 
 /// The peer could not be asked: what was unknown stays so.
@@ -248,5 +248,5 @@ fn unanswered(failure: &QueryFailure, batch: &Batch) -> Report {
     };
     let why = format!("cannot be asked what it holds: {failure}");
     let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
-    Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after, parked }) }
+    Report { outcomes, detail: why, unusable: true }
 }

@@ -3,7 +3,7 @@
 //! The rule that decides: an instance is accepted only if the answer is 2xx and names it as stored and not as failed;
 //! what is not mentioned is unknown, never success (WEB-040, INV-05).
 
-use super::carrier::{Pause, Report};
+use super::carrier::Report;
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::stow::StoreResponse;
 use crate::ledger::outcome::{Charge, Outcome};
@@ -38,43 +38,41 @@ pub enum Verdict {
 /// Judges the answer to one STOW-RS request (WEB-041 to WEB-065).
 pub fn stow(answer: &Answer, items: &[Item]) -> Verdict {
     let detail = format!("HTTP {}{}", answer.status, remark(answer));
-    let all = |outcome: Outcome, pause: Option<Pause>| Report {
+    let all = |outcome: Outcome, unusable: bool| Report {
         outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(),
         detail: detail.clone(),
-        pause,
+        unusable,
     };
     let unknown = || Outcome::Unknown { why: format!("{detail}: does not say which instances are stored") };
     let wait = |why: &str| {
         let why = format!("{detail}: {why}");
-        let outcome = Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: answer.retry_after };
-        all(outcome, Some(Pause { why, after: answer.retry_after, parked: false }))
+        all(Outcome::Deferred { why, charge: Charge::Destination, after: answer.retry_after }, true)
     };
     let park = |why: &str| {
-        let why = format!("{detail}: {why}");
-        all(Outcome::Parked { why: why.clone() }, Some(Pause { why, after: None, parked: true }))
+        all(Outcome::Parked { why: format!("{detail}: {why}") }, true)
     };
     let settled = match (answer.status, &answer.module) {
         (200..=299, Some(module)) => by_name(module, items, &detail, answer.retry_after),
         // A body that names instances counts on these too; 400 and 409 list each one's reason.
         (400 | 409 | 422, Some(module)) if mentions(module) => by_name(module, items, &detail, answer.retry_after),
-        (200..=299 | 406, _) => all(unknown(), None),
+        (200..=299 | 406, _) => all(unknown(), false),
         (300..=399, _) => park("redirects are not followed; correct the peer's url"),
-        (400, _) if items.len() > 1 => return Verdict::Split(all(unknown(), None)),
-        (400, _) => all(Outcome::Dead { why: format!("{detail}: the peer cannot read this instance") }, None),
+        (400, _) if items.len() > 1 => return Verdict::Split(all(unknown(), false)),
+        (400, _) => all(Outcome::Dead { why: format!("{detail}: the peer cannot read this instance") }, false),
         (401 | 407, _) => park("the peer does not accept who we are; see its `identity` or token for us"),
         (403, _) => park("the peer does not let us store; ask its administrator"),
         (404 | 405, _) => park("no STOW-RS service at this address; correct the peer's url"),
         (408 | 425 | 417, _) => wait("not processed"),
-        (409 | 422, _) => all(unknown(), None),
+        (409 | 422, _) => all(unknown(), false),
         (411, _) => park("the peer asks for a length although one was sent"),
         (413, _) if items.len() > 1 => return Verdict::Split(wait("too large for the peer")),
-        (413, _) => all(Outcome::Dead { why: format!("{detail}: larger than the peer takes") }, None),
-        (415, _) => all(Outcome::Dead { why: format!("{detail}: the peer does not take this transfer syntax") }, None),
+        (413, _) => all(Outcome::Dead { why: format!("{detail}: larger than the peer takes") }, false),
+        (415, _) => all(Outcome::Dead { why: format!("{detail}: the peer does not take this transfer syntax") }, false),
         (429, _) => wait("the peer asks us to slow down"),
-        (501, _) => all(Outcome::Dead { why: format!("{detail}: the peer does not support this SOP class") }, None),
+        (501, _) => all(Outcome::Dead { why: format!("{detail}: the peer does not support this SOP class") }, false),
         (503, _) => wait("the peer is busy"),
         (507, _) => wait("the peer's disk is full"),
-        _ => all(unknown(), Some(Pause { why: detail.clone(), after: answer.retry_after, parked: false })),
+        _ => all(unknown(), true),
     };
     Verdict::Settle(settled)
 }
@@ -99,10 +97,7 @@ fn by_name(module: &StoreResponse, items: &[Item], detail: &str, after: Option<D
         }
     };
     let outcomes: Vec<_> = items.iter().map(|(id, uid)| (*id, outcome(uid))).collect();
-    // When nothing at all was taken for want of room, the destination as a whole should rest.
-    let full = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Deferred { .. })) && !outcomes.is_empty();
-    let pause = full.then(|| Pause { why: format!("{detail}: nothing of the request was stored"), after, parked: false });
-    Report { outcomes, detail: detail.to_owned(), pause }
+    Report { outcomes, detail: detail.to_owned(), unusable: false }
 }
 
 fn accepted(detail: &str, warning: Option<u16>) -> String {

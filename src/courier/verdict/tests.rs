@@ -53,7 +53,7 @@ fn state(outcome: &Outcome) -> State {
     }
 }
 
-/// Status, module, and the states that two instances A and B come to; then whether the lane pauses.
+/// Status, module, and the states that two instances A and B come to; then whether the destination is left alone.
 #[test]
 fn each_answer_to_stow_is_judged_by_name() {
     use State::{Accepted, Dead, Deferred, Parked, Unknown};
@@ -101,7 +101,7 @@ fn each_answer_to_stow_is_judged_by_name() {
         };
         let states: Vec<State> = report.outcomes.iter().map(|(_, outcome)| state(outcome)).collect();
         assert_eq!(states, want, "{row}: {status}");
-        assert_eq!(report.pause.is_some(), pauses, "{row}: {status}");
+        assert_eq!(report.unusable, pauses, "{row}: {status}");
     }
 }
 
@@ -119,7 +119,7 @@ fn retry_after_is_carried_to_the_lane_and_charged_to_nobody() {
     let wait = Duration::from_secs(7);
     let answer = Answer { retry_after: Some(wait), ..answer(503, None) };
     let Verdict::Settle(report) = stow(&answer, &items(&[A])) else { panic!("not to be split") };
-    assert_eq!(report.pause.map(|pause| pause.after), Some(Some(wait)));
+    assert!(report.unusable);
     assert!(
         matches!(&report.outcomes[0].1, Outcome::Deferred { charge: Charge::Destination, after: Some(w), .. } if *w == wait)
     );

@@ -40,13 +40,7 @@ pub(super) async fn decide(State(face): State<AdminFace>, Path(verb): Path<Strin
     let ids = request.ids.into_iter().map(TransferId).collect();
     let selection = Selection { ids, study, destination: destination.clone() };
     match face.records.decide(decision, selection, &request.who, &request.reason).await {
-        Ok(changed) => {
-            match &destination {
-                Some(destination) => face.courier.wake(destination),
-                None => face.courier.wake_all(),
-            }
-            Json(serde_json::json!({"changed": changed})).into_response()
-        }
+        Ok(acted) => Json(serde_json::json!({"changed": acted.changed, "skipped": acted.skipped.len()})).into_response(),
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
     }
 }
