@@ -27,6 +27,7 @@ impl StoreReader {
             disk,
             identity,
             numbers: AtomicU64::new(0),
+            active: Default::default(),
             inward,
             outward,
             slots: Arc::new(Semaphore::new(SLOTS)),
