@@ -106,7 +106,7 @@ impl Appending {
         let length = request.append.length;
         let offset = match self.room_for(extent(length)) {
             Ok(offset) => offset,
-            Err(error) => return answer(request, Err(error)),
+            Err(error) => return refuse(request, error),
         };
         let Some(segment) = &mut self.segment else { return };
         let place = Place { file: segment.number, shared: true, offset, length };
@@ -159,8 +159,11 @@ impl Appending {
     }
 }
 
-fn answer(request: Request, result: Result<Claim, StoreError>) {
-    let _ = request.answer.send(result);
+/// Gives the buffers back, then says no.
+fn refuse(request: Request, error: StoreError) {
+    let Request { append, answer } = request;
+    drop(append);
+    let _ = answer.send(Err(error));
 }
 
 /// The failure of a group, told to each of its members.
