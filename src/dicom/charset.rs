@@ -1,7 +1,8 @@
 //! Specific Character Set (0008,0005): how text values become Unicode (PS3.3 section C.12.1.1.2, PS3.5 section 6.1).
 //!
-//! Reading is lenient, because a wrong letter in a name is better than no name: terms are known in the spellings of the field, escape
-//! sequences work whether declared or not, and text with the high bit set where nothing is declared is ISO_IR 100.
+//! Reading is lenient, because a wrong letter in a name is better than no name: terms are known in the spellings of the
+//! field, escape sequences work whether declared or not, and text with the high bit set where nothing is declared is
+//! ISO_IR 100.
 
 mod sets;
 #[cfg(test)]
@@ -20,7 +21,8 @@ pub struct Charset {
 const MAX_TERMS: usize = 16;
 
 impl Charset {
-    /// The character set that a value of (0008,0005) declares. A first term that is empty stays, as it stands for ISO_IR 6.
+    /// The character set that a value of (0008,0005) declares. A first term that is empty stays, as it stands for
+    /// ISO_IR 6.
     pub fn declared(value: &[u8]) -> Self {
         let text: String = value.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
         let mut terms: Vec<Box<str>> =
@@ -33,8 +35,8 @@ impl Charset {
 
     /// Decodes one value's bytes; what cannot be decoded becomes U+FFFD, never an error.
     ///
-    /// The bytes may hold several values: a backslash is a delimiter, after which code extension starts afresh, and stays in the
-    /// result. For person names use [`Self::decode_name`].
+    /// The bytes may hold several values: a backslash is a delimiter, after which code extension starts afresh, and
+    /// stays in the result. For person names use [`Self::decode_name`].
     pub fn decode(&self, bytes: &[u8]) -> String {
         self.decode_between(bytes, b"\\")
     }
@@ -84,8 +86,8 @@ impl Charset {
         text
     }
 
-    /// What bytes with the high bit mean before an escape sequence where the first term says nothing: strictly nothing; in the field the
-    /// one set that the other terms declare for them, else ISO_IR 100.
+    /// What bytes with the high bit mean before an escape sequence where the first term says nothing: strictly nothing;
+    /// in the field the one set that the other terms declare for them, else ISO_IR 100.
     fn undesignated(&self) -> Right {
         let declared = self.terms.iter().skip(1).find_map(|term| match Term::named(term) {
             Term::Sets(_, right) => right,

@@ -32,7 +32,8 @@ impl fmt::Debug for Head {
     }
 }
 
-/// Indexed attribute values as raw bytes, little-endian order not applied (they are all text), padding kept as received.
+/// Indexed attribute values as raw bytes, little-endian order not applied (they are all text), padding kept as
+/// received.
 ///
 /// `Debug` prints nothing of the values.
 #[derive(Clone, Default, PartialEq, Eq)]

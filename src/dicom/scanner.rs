@@ -1,11 +1,11 @@
 //! The scanner: reads the head of a data set as it streams past, and proves that it is whole to its last byte.
 //!
-//! It collects the attributes of [`INDEXED`] and passes over everything else by its length, so that its cost does not grow with
-//! pixel data and its memory not with anything.
+//! It collects the attributes of [`INDEXED`] and passes over everything else by its length, so that its cost does not
+//! grow with pixel data and its memory not with anything.
 //!
-//! What a data set loses when it is cut exactly between two elements of its top level, or between two fragments of encapsulated pixel data,
-//! no reader can miss: the encoding has no end mark. Every other cut is an error, but for the first one to seven bytes of an
-//! element when they are all zero, which count as padding.
+//! What a data set loses when it is cut exactly between two elements of its top level, or between two fragments of
+//! encapsulated pixel data, no reader can miss: the encoding has no end mark. Every other cut is an error, but for the
+//! first one to seven bytes of an element when they are all zero, which count as padding.
 
 #[cfg(test)]
 mod tests;

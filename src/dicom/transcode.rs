@@ -2,14 +2,15 @@
 //!
 //! Nothing is decided by looking ahead, so memory is constant, and the output depends on the input alone. The rules:
 //!
-//! - A value representation that the source wrote is kept; else the dictionary ([`dictionary::VERSION`]) gives it, and what it does not know
-//!   becomes UN, its bytes untouched: so private sequences stay as they are, in the implicit encoding that UN allows (PS3.5 section 6.2.2).
+//! - A value representation that the source wrote is kept; else the dictionary ([`dictionary::VERSION`]) gives it, and
+//!   what it does not know becomes UN, its bytes untouched: so private sequences stay as they are, in the implicit
+//!   encoding that UN allows (PS3.5 section 6.2.2).
 //! - A value too long for the 16-bit length of its representation becomes UN (PS3.5 section 6.2.2).
 //! - Sequences and items get undefined length and delimiters, whatever they had, but for those of length zero.
-//! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and padding at the end,
-//!   which are not the data set's.
+//! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and
+//!   padding at the end, which are not the data set's.
 //! - Bytes are turned round by the words of the representation (PS3.5 section 7.3).
-//! - What cannot be decided without guessing at a pixel is an error, never a guess.
+//! - What cannot be decided without guessing is UN, or an error for pixels; never a guess.
 
 mod level;
 #[cfg(test)]
@@ -42,10 +43,10 @@ pub enum TranscodeError {
         /// The element.
         tag: Tag,
     },
-    /// It has big-endian pixel cells of more than 16 bits as OW. The standard turns round each 16-bit word
-    /// (PS3.5 table 6.2-1), some writers each cell; a dose must not depend on which of them this was.
-    #[error("{tag} holds big-endian cells of more than 16 bits as OW, which writers order in two ways")]
-    AmbiguousCells {
+    /// It is in GE's private syntax, and its pixel cells are not of 8 or 16 bits, so that nobody says how they are
+    /// ordered.
+    #[error("{tag} has cells of a size for which the private transfer syntax gives no order")]
+    UnknownCells {
         /// The element.
         tag: Tag,
     },
@@ -56,7 +57,7 @@ impl TranscodeError {
     pub fn tag(&self) -> Option<Tag> {
         match self {
             Self::Structure(error) => error.tag(),
-            Self::Encapsulated { tag } | Self::AmbiguousCells { tag } => Some(*tag),
+            Self::Encapsulated { tag } | Self::UnknownCells { tag } => Some(*tag),
         }
     }
 }
@@ -72,6 +73,10 @@ pub struct Report {
     pub left_out: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// Whether big-endian pixel cells of more than 16 bits were turned round word by word. That is how the standard has
+    /// OW (PS3.5 table 6.2-1), but some writers order the whole cell, and then these cells were wrong for other readers
+    /// before.
+    pub wide_cells: bool,
 }
 
 const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
@@ -177,7 +182,7 @@ impl Transcoder {
     fn element(&mut self, element: Element, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
         let tag = element.tag;
         self.levels.enter(tag, element.length);
-        if tag.element() == 0 || tag.group() <= 0x0003 {
+        if tag.element() == 0 || matches!(tag.group(), 0x0000 | 0x0002) {
             self.report.left_out += 1;
             self.value = Value::Dropped;
             return match element.length {
@@ -229,7 +234,8 @@ impl Transcoder {
         match dictionary::representation(element.tag) {
             Representation::Exactly(vr) => vr,
             Representation::ShortOfPixel => self.levels.short_of_pixel(),
-            // PS3.5 section A.2: 8-bit waveforms are OB; what comes from implicit encoding is otherwise OW (section A.1).
+            // PS3.5 section A.2: 8-bit waveforms are OB; what comes from implicit encoding is otherwise OW (section
+            // A.1).
             Representation::BytesOrWords if self.levels.is_byte_waveform(element.tag) => Vr::OB,
             Representation::BytesOrWords | Representation::PixelData | Representation::LookupTable => Vr::OW,
             Representation::Unknown => Vr::UN,
@@ -237,21 +243,21 @@ impl Transcoder {
     }
 
     /// The bytes of one word of the value that are to be turned round; 1 for none.
-    fn word(&self, element: Element, vr: Vr) -> Result<usize, TranscodeError> {
-        let pixels = element.tag == PIXEL_DATA;
-        let (cell, tag) = (self.levels.bits_allocated(), element.tag);
-        match (self.ge, self.big) {
-            (true, _) if pixels && element.top => match cell {
+    fn word(&mut self, element: Element, vr: Vr) -> Result<usize, TranscodeError> {
+        let tag = element.tag;
+        let cell = self.levels.bits_allocated();
+        if self.ge && tag == PIXEL_DATA && element.top {
+            return match cell {
                 Some(..=8) => Ok(1),
                 Some(9..=16) => Ok(2),
-                _ => Err(TranscodeError::AmbiguousCells { tag }),
-            },
-            (_, true) if pixels && vr == Vr::OW && cell.is_some_and(|bits| bits > 16) => {
-                Err(TranscodeError::AmbiguousCells { tag })
-            }
-            (_, true) => Ok(vr.word()),
-            (_, false) => Ok(1),
+                _ => Err(TranscodeError::UnknownCells { tag }),
+            };
         }
+        if !self.big {
+            return Ok(1);
+        }
+        self.report.wide_cells |= tag == PIXEL_DATA && vr == Vr::OW && cell.is_some_and(|bits| bits > 16);
+        Ok(vr.word())
     }
 
     fn write_element(&mut self, out: &mut Vec<u8>, tag: Tag, vr: Vr, length: u32) {

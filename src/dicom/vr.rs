@@ -55,7 +55,8 @@ impl Vr {
 
     /// Tells whether explicit encodings give it two reserved bytes and a length of 32 bits (PS3.5 table 7.1-1).
     ///
-    /// Representations still to come shall all have the long form (PS3.5 section 6.2), so letters that are not known count as long.
+    /// Representations still to come shall all have the long form (PS3.5 section 6.2), so letters that are not known
+    /// count as long.
     pub fn has_long_length(self) -> bool {
         self.row().is_none_or(|row| row.1)
     }

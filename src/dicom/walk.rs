@@ -1,10 +1,10 @@
 //! The walk over a data set: bytes in pieces of any size become headers, slices of values, items and delimiters.
 //!
-//! It holds one header and one small frame for each open sequence and item, never a value, and does not recurse.
-//! A value is passed on as slices of the input, so that skipping one costs nothing per byte. What is accepted beyond the
-//! standard, because the field writes it: an element without VR in an explicit data set, unknown VRs, stray delimiters at the top
-//! and at the end of what has a defined length, encapsulated pixel data that ends without its delimiter, and up to
-//! [`PADDING`] zero bytes after the last element.
+//! It holds one header and one small frame for each open sequence and item, never a value, and does not recurse. A
+//! value is passed on as slices of the input, so that skipping one costs nothing per byte. What is accepted beyond the
+//! standard, because the field writes it: an element without VR in an explicit data set, unknown VRs, stray delimiters
+//! at the top and at the end of what has a defined length, encapsulated pixel data that ends without its delimiter, and
+//! up to [`PADDING`] zero bytes after the last element.
 
 mod header;
 #[cfg(test)]
@@ -160,7 +160,8 @@ pub(super) struct Walker {
 }
 
 impl Walker {
-    /// A walk over a data set in `syntax`, through at most `max_depth` sequences within one another and `max_elements` headers.
+    /// A walk over a data set in `syntax`, through at most `max_depth` sequences within one another and `max_elements`
+    /// headers.
     pub(super) fn new(syntax: Syntax, max_depth: u32, max_elements: u64) -> Self {
         let root = Frame { content: Content::Elements, syntax, end: None, limit: u64::MAX, sniff: false, fragments: 0 };
         Self {

@@ -33,7 +33,8 @@ pub(super) enum Right {
     Single(&'static Encoding),
     /// JIS X 0201 katakana, ISO_IR 13.
     Katakana,
-    /// A set of two bytes, both with the high bit, that this encoding contains: KS X 1001 (ISO_IR 149) or GB 2312 (ISO_IR 58).
+    /// A set of two bytes, both with the high bit, that this encoding contains: KS X 1001 (ISO_IR 149) or GB 2312
+    /// (ISO_IR 58).
     Double(&'static Encoding),
     /// A term that no edition has.
     Unknown,
@@ -77,7 +78,8 @@ impl Left {
         let second = rest.first().copied().filter(|b| (0x21..0x7F).contains(b));
         match (self, second) {
             (Self::JisRoman, _) if first == 0x7E => ('\u{203E}', 1),
-            // The yen sign of JIS X 0201 stays a backslash: in DICOM this byte is the delimiter (PS3.5 section 6.1.2.3).
+            // The yen sign of JIS X 0201 stays a backslash: in DICOM this byte is the delimiter (PS3.5 section
+            // 6.1.2.3).
             (Self::Ascii | Self::JisRoman, _) => (char::from(first), 1),
             (Self::Jis0208, Some(second)) => (one(encoding_rs::EUC_JP, &[first | 0x80, second | 0x80]), 2),
             (Self::Jis0212, Some(second)) => (one(encoding_rs::EUC_JP, &[0x8F, first | 0x80, second | 0x80]), 2),

@@ -85,8 +85,8 @@ impl Levels {
         tag.group() == WAVEFORM_GROUP && self.levels.last().is_some_and(|level| level.waveform_bits == Some(8))
     }
 
-    /// US or SS, by the nearest Pixel Representation (0028,0103). Without any it is US, as for presentation states. If one may
-    /// yet come at a level that has not reached it, the value becomes UN, for the reader to tell.
+    /// US or SS, by the nearest Pixel Representation (0028,0103). Without any it is US, as for presentation states. If
+    /// one may yet come at a level that has not reached it, the value becomes UN, for the reader to tell.
     pub(super) fn short_of_pixel(&self) -> Vr {
         for level in self.levels.iter().rev() {
             match level.pixel_representation {

@@ -8,7 +8,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Words of `size` bytes; 1 leaves everything as it is.
+    /// Words of `size` bytes: 2, 4 or 8; 1 leaves everything as it is.
     pub(super) fn of(size: usize) -> Self {
         Self { size, held: Vec::new() }
     }
@@ -32,13 +32,22 @@ impl Words {
         self.held.extend_from_slice(words.remainder());
         let start = out.len();
         out.extend_from_slice(&piece[..piece.len() - self.held.len()]);
-        out[start..].chunks_exact_mut(self.size).for_each(<[u8]>::reverse);
+        match self.size {
+            2 => turn::<2>(&mut out[start..]),
+            4 => turn::<4>(&mut out[start..]),
+            _ => turn::<8>(&mut out[start..]),
+        }
     }
 
     /// Ends the value. A last word that is not whole is no number; its bytes stay as they are.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.held);
     }
+}
+
+/// Turns every word of `N` bytes round; the size is constant so that the loop becomes a few vector instructions.
+fn turn<const N: usize>(bytes: &mut [u8]) {
+    bytes.as_chunks_mut::<N>().0.iter_mut().for_each(|word| word.reverse());
 }
 
 #[cfg(test)]

@@ -99,9 +99,9 @@ impl Header {
 
     /// Which form the letters call for.
     ///
-    /// Letters of no edition: representations to come shall have the long form (PS3.5 section 6.2), with zeros in the reserved
-    /// bytes; where those hold something it can only be a short length. Printable rubbish such as `??` is known from
-    /// writers that used the short form. Anything else is the low half of an implicit length.
+    /// Letters of no edition: representations to come shall have the long form (PS3.5 section 6.2), with zeros in the
+    /// reserved bytes; where those hold something it can only be a short length. Printable rubbish such as `??` is
+    /// known from writers that used the short form. Anything else is the low half of an implicit length.
     fn form(&self) -> Form {
         let letters = self.letters();
         if letters.is_known() {
@@ -114,7 +114,8 @@ impl Header {
         if printable { Form::Short } else { Form::Implicit }
     }
 
-    /// The representation (none if it was not written) and the length of an element; [`Self::element_size`] bytes must be there.
+    /// The representation (none if it was not written) and the length of an element; [`Self::element_size`] bytes must
+    /// be there.
     pub(in crate::dicom) fn element(&self, syntax: Syntax) -> (Option<Vr>, u32) {
         if !syntax.explicit {
             return (None, self.plain_length(syntax));
