@@ -3,6 +3,17 @@
 pub mod ae_title;
 pub mod attributes;
 pub mod charset;
+pub mod dictionary;
 pub mod head;
+mod inflate;
+pub mod part10;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod scanner;
+pub mod sop_class;
 pub mod tag;
+pub mod transcode;
+pub mod transfer_syntax;
 pub mod uid;
+pub mod vr;
+mod walk;

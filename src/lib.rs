@@ -3,15 +3,27 @@
 //! The layers, from the top; imports run downwards only (docs/ARCHITECTURE.md):
 //!
 //! ```text
-//! shell        main -> cli -> app, config
+//! shell        main -> cli -> app, config, certs
 //! edge         edge::{dimse_scp, http, stow, qido, admin}
 //! engine       intake -> router      courier
-//! state        store      records      ledger      peers
+//! state        store      records      ledger      peers -> tls
 //! protocol     dimse      dicomweb
 //! vocabulary   dicom
 //! ```
 
+pub mod app;
+pub mod certs;
+pub mod cli;
+pub mod config;
+pub mod courier;
 pub mod dicom;
+pub mod dicomweb;
+pub mod dimse;
+pub mod edge;
+pub mod intake;
 pub mod ledger;
 pub mod peers;
+pub mod records;
+pub mod router;
 pub mod store;
+pub mod tls;

@@ -1,7 +1,16 @@
 //! Nodes and peers: who they are and what each may do.
 
+mod registry;
+#[cfg(test)]
+mod tests;
+
+pub use registry::{Party, Refused, Registry};
+
 use crate::dicom::ae_title::AeTitle;
+use crate::tls::Identity;
+use ipnet::IpNet;
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a destination: a peer's name or a node's AE title; one name space, kept apart by the configuration check.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,4 +50,133 @@ pub enum Verify {
     Accepted,
     /// A query at the destination showed the instance.
     Present,
+}
+
+/// A destination that the routes chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Where the instance goes.
+    pub destination: Destination,
+    /// The first route that chose it.
+    pub route: String,
+    /// Whether any route that chose it counts for storage commitment.
+    pub mandatory: bool,
+    /// What counts as done.
+    pub verify: Verify,
+}
+
+/// What a node or peer may do here. Nothing by default (DIM-020); C-ECHO is always answered to whoever may call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct May {
+    /// Send instances to us.
+    pub store: bool,
+    /// A node: query by C-FIND.
+    pub find: bool,
+    /// A node: retrieve by C-MOVE or C-GET.
+    pub r#move: bool,
+    /// A node: be given instances, by a route, a move or an operator.
+    pub receive: bool,
+    /// Ask for storage commitment.
+    pub commit: bool,
+    /// A peer: query by QIDO-RS.
+    pub query: bool,
+    /// A peer: retrieve by WADO-RS.
+    pub retrieve: bool,
+}
+
+impl May {
+    /// Tells whether any of it needs the other side to call us.
+    pub fn calls(&self) -> bool {
+        self.store || self.find || self.r#move || self.commit || self.query || self.retrieve
+    }
+}
+
+/// What becomes of another site's patients' identifiers on the way to a node ("Foreign patients" in docs/ARCHITECTURE.md).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Foreign {
+    /// Nobody decided: what peers send does not go to this node.
+    #[default]
+    Undecided,
+    /// Instances go as they came; the site accepts that two trusts give one number to two people.
+    AsIs,
+}
+
+/// Whose numbers a node's Patient IDs are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PatientIds {
+    /// The site's own.
+    #[default]
+    Local,
+    /// NHS numbers.
+    Nhs,
+}
+
+/// A local DICOM application entity.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The AE title by which it calls and is called; its name in routes and as a destination.
+    pub ae_title: AeTitle,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Where it listens, as host and port; `None` for one that only calls.
+    pub address: Option<String>,
+    /// Where it may call from; over plain TCP an address outside is refused, over TLS too if any is given.
+    pub from_addresses: Vec<IpNet>,
+    /// The subject alternative name that its certificate carries; set: it is spoken to over TLS only, in both directions.
+    pub identity: Option<String>,
+    /// What it may do.
+    pub may: May,
+    /// What counts as done for a transfer to it.
+    pub verify: Verify,
+    /// Issuer of the patient identifiers that it sends without one.
+    pub issuer: Option<String>,
+    /// Whose numbers its Patient IDs are.
+    pub patient_ids: PatientIds,
+    /// The character set of its text that declares none.
+    pub charset: String,
+    /// Nodes to which it may move besides itself.
+    pub move_to: Vec<AeTitle>,
+    /// How other sites' patients reach it.
+    pub foreign: Foreign,
+    /// The same UID with other content is answered C010 instead of Success; it is kept and held either way.
+    pub conflict_is_failure: bool,
+    /// Most associations that it may have open here at once.
+    pub max_associations: usize,
+    /// Most associations that we open to it at once.
+    pub max_parallel: usize,
+}
+
+impl Node {
+    /// Its name as a destination.
+    pub fn destination(&self) -> Destination {
+        Destination(self.ae_title.as_str().to_owned())
+    }
+}
+
+/// Another site's gateway.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name in routes and as a destination.
+    pub name: String,
+    /// Base address of its DICOMweb service, https, without a slash at the end.
+    pub url: String,
+    /// The subject alternative name that its certificate carries, in both directions.
+    pub identity: String,
+    /// What it may do.
+    pub may: May,
+    /// What counts as done for a transfer to it.
+    pub verify: Verify,
+    /// Issuer of the patient identifiers that it sends without one.
+    pub issuer: Option<String>,
+    /// What we show it when we call; `None`: the site's own.
+    pub client: Option<Arc<Identity>>,
+    /// Most requests that we make to it at once.
+    pub max_parallel: usize,
+}
+
+impl Peer {
+    /// Its name as a destination.
+    pub fn destination(&self) -> Destination {
+        Destination(self.name.clone())
+    }
 }

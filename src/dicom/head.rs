@@ -1,5 +1,6 @@
 //! What the gateway knows of an instance without reading its pixels.
 
+use super::attributes::INDEXED;
 use super::charset::Charset;
 use super::tag::Tag;
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -45,7 +46,21 @@ pub struct Attributes {
 impl Attributes {
     /// The decoded text of an attribute, padding removed, several values still joined by backslashes; `None` if absent.
     pub fn text(&self, tag: Tag) -> Option<String> {
-        self.values.get(&tag).map(|bytes| self.charset.decode(bytes).trim_matches([' ', '\0']).to_owned())
+        let bytes = self.values.get(&tag)?;
+        let indexed = INDEXED.iter().find(|indexed| indexed.tag == tag);
+        let text = match indexed.map(|indexed| indexed.vr) {
+            Some("PN") => self.charset.decode_name(bytes),
+            Some("LO" | "SH") => self.charset.decode(bytes),
+            // Outside the reach of the character set (PS3.5 section 6.1.2.3).
+            _ => Charset::default().decode(bytes),
+        };
+        Some(text.trim_matches([' ', '\0']).to_owned())
+    }
+
+    /// The values of an attribute, each decoded and without padding; none if it is absent or empty.
+    pub fn texts(&self, tag: Tag) -> Vec<String> {
+        let text = self.text(tag).filter(|text| !text.is_empty());
+        text.iter().flat_map(|text| text.split('\\')).map(|value| value.trim_matches([' ', '\0']).to_owned()).collect()
     }
 }
 

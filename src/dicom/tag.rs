@@ -21,6 +21,11 @@ impl Tag {
     pub const fn element(self) -> u16 {
         self.0 as u16
     }
+
+    /// Tells whether the attribute is private: its group number is odd (PS3.5 section 7.8).
+    pub const fn is_private(self) -> bool {
+        self.group() & 1 == 1
+    }
 }
 
 impl fmt::Display for Tag {

@@ -13,6 +13,17 @@ pub enum Charge {
     Us,
 }
 
+impl Charge {
+    /// The word that entries use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+            Self::Destination => "destination",
+            Self::Us => "us",
+        }
+    }
+}
+
 /// The outcome of one attempt for one transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -55,4 +66,39 @@ pub enum Outcome {
         /// What the other side said, in plain words.
         why: String,
     },
+}
+
+impl Outcome {
+    /// The word that records and entries use.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Verified { .. } => "verified",
+            Self::Unknown { .. } => "unknown",
+            Self::Absent { .. } => "absent",
+            Self::Deferred { .. } => "deferred",
+            Self::Parked { .. } => "parked",
+            Self::Dead { .. } => "dead",
+        }
+    }
+
+    /// What was seen or said, in plain words.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Accepted { evidence } | Self::Verified { evidence } => evidence,
+            Self::Unknown { why }
+            | Self::Absent { why }
+            | Self::Deferred { why, .. }
+            | Self::Parked { why }
+            | Self::Dead { why } => why,
+        }
+    }
+
+    /// Who is charged, where the outcome is a deferral (REL-21).
+    pub fn charge(&self) -> Option<Charge> {
+        match self {
+            Self::Deferred { charge, .. } => Some(*charge),
+            _ => None,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The states of a transfer and the legal steps between them (INV-03). Pure.
 
+use crate::peers::Verify;
 use std::fmt;
 
 /// The identity of a transfer in the records and on the command line.
@@ -75,10 +76,81 @@ impl State {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
     }
+
+    /// Tells whether a transfer may step from this state to another (INV-03; docs/ARCHITECTURE.md, "A transfer").
+    ///
+    /// The loops of `unknown` and `accepted` are checks that settled nothing. `verified` leads back only to `unknown`:
+    /// when the same instance arrives again long after, the destination is asked. Nothing leads out of `cancelled`.
+    pub fn may_become(self, to: Self) -> bool {
+        use State::{Accepted, Cancelled, Dead, Deferred, Held, Leased, Parked, Pending, Unknown, Verified};
+        match self {
+            Pending => matches!(to, Leased | Held | Cancelled),
+            Leased => matches!(to, Pending | Deferred | Unknown | Accepted | Verified | Parked | Held | Dead),
+            Deferred | Parked => matches!(to, Leased | Pending | Held | Cancelled),
+            Unknown => matches!(to, Unknown | Pending | Deferred | Accepted | Verified | Held | Dead | Cancelled),
+            Accepted => matches!(to, Accepted | Pending | Deferred | Unknown | Verified | Held | Dead | Cancelled),
+            Verified => matches!(to, Unknown),
+            Held => matches!(to, Pending | Unknown | Cancelled),
+            Dead => matches!(to, Pending | Cancelled),
+            Cancelled => false,
+        }
+    }
+
+    /// Tells whether nothing more is owed: verified, cancelled, or accepted where policy asks for no more (INV-04).
+    pub fn is_done(self, verify: Verify) -> bool {
+        match self {
+            Self::Verified | Self::Cancelled => true,
+            Self::Accepted => verify == Verify::Accepted,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State::{self, Accepted, Cancelled, Dead, Deferred, Held, Leased, Parked, Pending, Unknown, Verified};
+    use crate::peers::Verify;
+
+    #[test]
+    fn only_the_drawn_steps_are_legal() {
+        let legal: &[(State, &[State])] = &[
+            (Pending, &[Leased, Held, Cancelled]),
+            (Leased, &[Pending, Deferred, Unknown, Accepted, Verified, Parked, Held, Dead]),
+            (Deferred, &[Pending, Leased, Held, Cancelled]),
+            (Unknown, &[Pending, Deferred, Unknown, Accepted, Verified, Held, Dead, Cancelled]),
+            (Accepted, &[Pending, Deferred, Unknown, Accepted, Verified, Held, Dead, Cancelled]),
+            (Verified, &[Unknown]),
+            (Parked, &[Pending, Leased, Held, Cancelled]),
+            (Held, &[Pending, Unknown, Cancelled]),
+            (Dead, &[Pending, Cancelled]),
+            (Cancelled, &[]),
+        ];
+        for (from, targets) in legal {
+            for to in State::ALL {
+                assert_eq!(from.may_become(to), targets.contains(&to), "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        for state in State::ALL {
+            assert_eq!(State::parse(state.word()), Some(state));
+        }
+        assert_eq!(State::parse("sent"), None);
+    }
+
+    #[test]
+    fn accepted_is_done_only_where_policy_says_so() {
+        assert!(Accepted.is_done(Verify::Accepted) && !Accepted.is_done(Verify::Present));
+        assert!(
+            Verified.is_done(Verify::Present) && Cancelled.is_done(Verify::Present) && !Dead.is_done(Verify::Accepted)
+        );
     }
 }

@@ -1,0 +1,250 @@
+//! `App::open(config)` -> `App::serve()` -> `Running::drain(deadline)`: the only module that knows every part.
+
+mod lanes;
+mod tasks;
+
+use crate::config::Config;
+use crate::courier::Courier;
+use crate::dicom::{part10, scanner};
+use crate::dimse::{self, ScpOptions};
+use crate::edge::admin::{self, AdminFace};
+use crate::edge::dimse_scp::DimseFace;
+use crate::edge::http::{self, WebFace, WebOptions};
+use crate::intake::{Intake, IntakeOptions};
+use crate::peers::Registry;
+use crate::records::{Records, RecordsOptions};
+use crate::store::{Store, StoreOptions};
+use crate::tls;
+use anyhow::{Context, anyhow};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tasks::Critical;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The time that a request's head may take to arrive.
+const HTTP_HEAD: Duration = Duration::from_secs(30);
+
+/// A gateway whose data is open and recovered, and which does not listen yet.
+pub struct App {
+    config: Config,
+    records: Records,
+    store: Store,
+    intake: Intake,
+    registry: Arc<Registry>,
+    /// Held as long as the process lives: no second one may work on this data (FLT-072).
+    lock: File,
+}
+
+impl App {
+    /// Locks and opens the data directory, and puts right what a crash left.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let data_dir = config.site.data_dir.clone();
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&data_dir).with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
+        let lock = lock(&data_dir)?;
+        let records_options = RecordsOptions {
+            give_up_after: config.courier.give_up_after,
+            backoff: lanes::backoff(&config),
+            ..RecordsOptions::default()
+        };
+        let (records, recovered) = Records::open(&data_dir, records_options).context("cannot open the records")?;
+        if recovered.interrupted > 0 {
+            tracing::warn!(transfers = recovered.interrupted, "an earlier run ended with these in hand; they are checked before they are sent again");
+        }
+        let live = records.all_places().await.context("cannot read where the blobs are")?;
+        let (store, freed) = Store::open(store_options(&config), live).context("cannot open the blobs")?;
+        tracing::info!(freed = ?freed, "blobs are open");
+        let options = IntakeOptions {
+            instance_bytes: config.limits.instance_bytes,
+            scanner: scanner_limits(&config),
+            resend_after: config.courier.resend_after,
+        };
+        let intake = Intake::new(store.clone(), records.clone(), config.routes.clone(), options);
+        let registry = Arc::new(config.registry());
+        Ok(Self { config, records, store, intake, registry, lock })
+    }
+
+    /// The records, for whoever runs the gateway inside a process of their own.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Binds every listener, starts the lanes, and serves.
+    pub async fn serve(self) -> anyhow::Result<Running> {
+        let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
+        let mut critical = Critical::new(accepting.clone());
+        let mut addresses = Vec::new();
+        self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
+        self.serve_web(&mut critical, &mut addresses, &accepting).await?;
+        let courier = Arc::new(Courier::start(&self.records, lanes::lanes(&self.config, &self.store)?, &working));
+        let admin = AdminFace {
+            site: self.config.site.name.clone(),
+            records: self.records.clone(),
+            store: self.store.clone(),
+            courier: Arc::clone(&courier),
+            intake: self.intake.clone(),
+            registry: Arc::clone(&self.registry),
+            warnings: Arc::new(self.config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect()),
+            started: SystemTime::now(),
+        };
+        let socket = admin::bind(&self.config.site.data_dir).context("cannot open the admin socket")?;
+        critical.spawn("the admin socket", admin::serve(socket, admin, working.clone()));
+        Ok(Running { addresses, accepting, working, critical, courier, intake: self.intake, records: self.records, store: self.store, _lock: self.lock })
+    }
+
+    async fn serve_dicom(
+        &self,
+        critical: &mut Critical,
+        addresses: &mut Vec<(&'static str, SocketAddr)>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let face = Arc::new(DimseFace {
+            intake: self.intake.clone(),
+            registry: Arc::clone(&self.registry),
+            records: self.records.clone(),
+        });
+        let server = dimse::Server::new(face, scp_options(&self.config));
+        if let Some(address) = self.config.dicom.listen {
+            let listener = bind(address).await?;
+            addresses.push(("dicom", listener.local_addr()?));
+            let (server, stop) = (server.clone(), stop.clone());
+            critical.spawn("the DICOM listener", async move { server.serve(listener, None, stop).await });
+        }
+        if let (Some(address), Some(identity)) = (self.config.dicom.tls_listen, &self.config.tls) {
+            let tls = tls::server_config(&identity.identity, &identity.trust, &[])?;
+            let listener = bind(address).await?;
+            addresses.push(("dicom over TLS", listener.local_addr()?));
+            let source: dimse::TlsSource = Arc::new(move || Arc::clone(&tls));
+            let stop = stop.clone();
+            critical.spawn("the DICOM listener over TLS", async move { server.serve(listener, Some(source), stop).await });
+        }
+        Ok(())
+    }
+
+    async fn serve_web(
+        &self,
+        critical: &mut Critical,
+        addresses: &mut Vec<(&'static str, SocketAddr)>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (Some(address), Some(identity)) = (self.config.web.listen, &self.config.tls) else { return Ok(()) };
+        let tls = tls::server_config(&identity.identity, &identity.trust, &[b"http/1.1"])?;
+        let listener = bind(address).await?;
+        addresses.push(("dicomweb", listener.local_addr()?));
+        let options = WebOptions {
+            connections: self.config.web.max_connections,
+            handshake: self.config.timers.tls_handshake,
+            head: HTTP_HEAD,
+            body_idle: self.config.timers.http_idle,
+            request_bytes: self.config.limits.request_bytes,
+            parts: self.config.limits.parts,
+            commit_bytes: self.config.limits.commit_bytes,
+        };
+        let face = WebFace {
+            intake: self.intake.clone(),
+            records: self.records.clone(),
+            registry: Arc::clone(&self.registry),
+            options,
+        };
+        critical.spawn("the DICOMweb listener", http::serve(listener, tls, face, stop.clone()));
+        Ok(())
+    }
+}
+
+/// A gateway that serves.
+pub struct Running {
+    addresses: Vec<(&'static str, SocketAddr)>,
+    accepting: CancellationToken,
+    working: CancellationToken,
+    critical: Critical,
+    courier: Arc<Courier>,
+    intake: Intake,
+    records: Records,
+    store: Store,
+    _lock: File,
+}
+
+impl Running {
+    /// Every face and the address on which it listens.
+    pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Returns when a part that must not end has ended, with its name and why.
+    pub async fn failed(&mut self) -> String {
+        self.critical.failed().await
+    }
+
+    /// Stops: takes nothing new, lets what is in hand finish until the deadline, then closes the records (REL-26).
+    pub async fn drain(mut self, deadline: Duration) {
+        self.intake.stop();
+        self.accepting.cancel();
+        self.working.cancel();
+        let finished = async {
+            self.courier.ended().await;
+            self.critical.ended().await;
+        };
+        if tokio::time::timeout(deadline, finished).await.is_err() {
+            tracing::warn!("not everything in hand finished in time; it is as safe as after a power cut");
+        }
+        self.store.close().await;
+        self.records.close().await;
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(anyhow!("another gateway works on {}; stop it first", data_dir.display())),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let settings = &config.store;
+    StoreOptions {
+        dir: config.site.data_dir.join("blobs"),
+        reserve_bytes: settings.reserve_bytes,
+        segment_bytes: settings.segment_bytes,
+        small_object_bytes: settings.small_object_bytes,
+        object_bytes: config.limits.instance_bytes,
+        buffer_budget_bytes: usize::try_from(settings.buffer_bytes).unwrap_or(usize::MAX),
+        chunk_bytes: usize::try_from(settings.chunk_bytes).unwrap_or(usize::MAX),
+        direct: settings.direct,
+    }
+}
+
+fn scanner_limits(config: &Config) -> scanner::Limits {
+    let limits = &config.limits;
+    scanner::Limits {
+        depth: limits.depth,
+        value_bytes: usize::try_from(limits.value_bytes).unwrap_or(usize::MAX),
+        elements: limits.elements,
+        inflated_bytes: limits.instance_bytes,
+    }
+}
+
+fn scp_options(config: &Config) -> ScpOptions {
+    ScpOptions {
+        timers: lanes::timers(&config.timers),
+        max_pdu_length: config.dicom.max_pdu_length,
+        max_associations: config.dicom.max_associations,
+        implementation_class: part10::IMPLEMENTATION_CLASS_UID.to_owned(),
+        implementation_version: part10::IMPLEMENTATION_VERSION_NAME.to_owned(),
+        drain: config.timers.drain,
+        ..ScpOptions::default()
+    }
+}

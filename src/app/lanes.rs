@@ -1,0 +1,112 @@
+//! From the configuration to the courier's lanes: one for each peer and for each node that listens.
+
+use crate::config::{self, Config};
+use crate::courier::{Carriers, LaneOptions, StoreScu, StowCarrier};
+use crate::dicom::part10;
+use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
+use crate::dimse::{Target, Timers};
+use crate::ledger::backoff::Backoff;
+use crate::peers::{Destination, Node, Peer};
+use crate::records::LeaseLimits;
+use crate::store::Store;
+use crate::tls;
+use anyhow::{Context, anyhow};
+use rustls_pki_types::ServerName;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a lane with nothing to do waits before it looks again by itself.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A lane to start.
+pub(super) type LaneSpec = (Destination, Arc<Carriers>, LaneOptions);
+
+/// One lane for each peer, and for each node that has an address and may receive.
+pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSpec>> {
+    let mut lanes = Vec::new();
+    for peer in &config.peers {
+        let carrier = stow(config, peer, store).with_context(|| format!("peer {}", peer.name))?;
+        lanes.push((peer.destination(), Arc::new(Carriers::Stow(carrier)), options(config, peer.max_parallel)));
+    }
+    for node in config.nodes.iter().filter(|node| node.may.receive) {
+        let Some(address) = &node.address else { continue };
+        let carrier = StoreScu::new(target(config, node, address)?, store.clone());
+        lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
+    }
+    Ok(lanes)
+}
+
+/// How failures of one destination are spaced (REL-20).
+pub(super) fn backoff(config: &Config) -> Backoff {
+    Backoff { first: config.courier.retry_first, cap: config.courier.retry_longest }
+}
+
+fn options(config: &Config, parallel: usize) -> LaneOptions {
+    let courier = &config.courier;
+    LaneOptions {
+        parallel,
+        batch: LeaseLimits { instances: courier.batch_instances, bytes: courier.batch_bytes },
+        check_instances: courier.check_instances,
+        backoff: backoff(config),
+        outage_after: courier.outage_after,
+        outage_probe: courier.outage_probe,
+        idle: IDLE,
+    }
+}
+
+fn stow(config: &Config, peer: &Peer, store: &Store) -> anyhow::Result<StowCarrier> {
+    let tls = config.tls.as_ref().ok_or_else(|| anyhow!("[tls] is needed to reach it"))?;
+    let identity = peer.client.as_ref().unwrap_or(&tls.identity);
+    let timing = Timing {
+        connect: config.timers.connect + config.timers.tls_handshake,
+        window: config.courier.progress_time,
+        least_rate: config.courier.progress_bytes,
+        answer: config.timers.response,
+        ..Timing::default()
+    };
+    let client = PeerClient::new(ClientOptions {
+        identity_pin: Some(peer.identity.clone()),
+        client_certificate: Some((identity.chain().to_vec(), identity.key())),
+        timing,
+        answer_bytes: usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX),
+        ..ClientOptions::new(peer.url.clone(), tls.trust.roots())
+    })?;
+    Ok(StowCarrier::new(client, store.clone(), peer.verify))
+}
+
+fn target(config: &Config, node: &Node, address: &str) -> anyhow::Result<Target> {
+    let tls = match (&node.identity, &config.tls) {
+        (Some(identity), Some(tls)) => {
+            let name = ServerName::try_from(identity.clone()).context("identity of the node")?;
+            Some((tls::client_config(&tls.identity, &tls.trust)?, name))
+        }
+        (Some(_), None) => return Err(anyhow!("[tls] is needed to reach node {}", node.ae_title)),
+        (None, _) => None,
+    };
+    Ok(Target {
+        address: address.to_owned(),
+        tls,
+        calling: config.dicom.ae_title.clone(),
+        called: node.ae_title.clone(),
+        timers: timers(&config.timers),
+        max_pdu_length: config.dicom.max_pdu_length,
+        implementation_class: part10::IMPLEMENTATION_CLASS_UID.to_owned(),
+        implementation_version: part10::IMPLEMENTATION_VERSION_NAME.to_owned(),
+        identity: None,
+    })
+}
+
+/// The timers of an association (DIM-021).
+pub(super) fn timers(timers: &config::Timers) -> Timers {
+    Timers {
+        connect: timers.connect,
+        tls_handshake: timers.tls_handshake,
+        artim: timers.artim,
+        negotiation: timers.negotiation,
+        message_idle: timers.message_idle,
+        association_idle: timers.association_idle,
+        response: timers.response,
+        release: timers.release,
+        ..Timers::default()
+    }
+}

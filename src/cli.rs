@@ -1,0 +1,200 @@
+//! The command line: one subcommand, one file.
+
+mod check;
+mod client;
+mod demo;
+mod init;
+mod ledger;
+mod render;
+mod routes;
+mod send;
+mod serve;
+mod status;
+mod store;
+mod study;
+mod transfers;
+mod why;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Weybridge, a DICOM imaging exchange gateway.
+#[derive(Debug, Parser)]
+#[command(name = "weybridge", version, max_term_width = 120, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// The configuration file [default: weybridge.toml here, then /etc/weybridge/weybridge.toml]
+    #[arg(long, value_name = "FILE", env = "WEYBRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+    /// More on standard error: once for progress, twice for detail. `RUST_LOG` overrides it.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all done; 1 some failed; 2 wrong usage or configuration; \
+3 gateway or destination not reachable; 4 not allowed; 5 the ledger or a blob is not intact.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until it is told to stop
+    Serve,
+    /// Show the whole thing on this machine: two sites, a node, real transfers, and the ledger's proof
+    Demo(demo::Options),
+    /// Write a commented configuration to start from
+    Init(init::Options),
+    /// Validate the configuration and say every mistake at once
+    Check(check::Options),
+    /// Destinations, queues, disk and certificates on one screen
+    Status(status::Options),
+    /// Hand DICOM files to the gateway for one destination
+    Send(send::Options),
+    /// List transfers and decide about them
+    #[command(subcommand)]
+    Transfers(transfers::Verb),
+    /// Every instance of a study, and where each of its transfers stands
+    Study(study::Options),
+    /// The whole story of a study or an instance, in order
+    Why(why::Options),
+    /// Explain what the routes do
+    #[command(subcommand)]
+    Routes(routes::Verb),
+    /// Prove and export the ledger
+    #[command(subcommand)]
+    Ledger(ledger::Verb),
+    /// Look after the stored bytes
+    #[command(subcommand)]
+    Store(store::Verb),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Why a command ended badly: what to tell the person, and the exit code (UIX-04).
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Some of what was asked for failed: exit code 1.
+    pub(crate) fn some(message: impl fmt::Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    /// Wrong usage or configuration: exit code 2.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
+    /// The gateway or a destination cannot be reached: exit code 3.
+    pub(crate) fn unreachable(message: impl fmt::Display) -> Self {
+        Self { code: 3, message: message.to_string() }
+    }
+
+    /// Not allowed: exit code 4.
+    pub(crate) fn forbidden(message: impl fmt::Display) -> Self {
+        Self { code: 4, message: message.to_string() }
+    }
+
+    /// The ledger or a blob is not intact: exit code 5.
+    pub(crate) fn integrity(message: impl fmt::Display) -> Self {
+        Self { code: 5, message: message.to_string() }
+    }
+
+    /// Prints the message on standard error and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        if !self.message.is_empty() {
+            let _ = writeln!(anstream::stderr(), "weybridge: {}", self.message);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// What every command comes to.
+pub(crate) type Ended = Result<ExitCode, Failure>;
+
+/// Sends log lines to standard error; their level comes from `-v` or `RUST_LOG`.
+pub fn start_tracing(arguments: &Arguments) {
+    let serving = matches!(arguments.command, Command::Serve);
+    let level = match (arguments.verbose, serving) {
+        (0, true) => "info",
+        (0, false) => "error",
+        (1, _) => "weybridge=debug,info",
+        _ => "weybridge=trace,debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    to_stderr.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+}
+
+/// Runs the command of the arguments to its end.
+pub fn run(arguments: Arguments) -> Ended {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(64)
+        .build()
+        .map_err(|error| Failure::some(format!("cannot start: {error}")))?;
+    let ended = runtime.block_on(dispatch(arguments));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended
+}
+
+async fn dispatch(arguments: Arguments) -> Ended {
+    let place = ConfigPlace(arguments.config);
+    match arguments.command {
+        Command::Serve => serve::run(&place).await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Init(options) => init::run(&place, &options),
+        Command::Check(options) => check::run(&place, &options),
+        Command::Status(options) => status::run(&place, &options).await,
+        Command::Send(options) => send::run(&place, options).await,
+        Command::Transfers(verb) => transfers::run(&place, verb).await,
+        Command::Study(options) => study::run(&place, &options).await,
+        Command::Why(options) => why::run(&place, &options).await,
+        Command::Routes(verb) => routes::run(&place, verb),
+        Command::Ledger(verb) => ledger::run(&place, verb).await,
+        Command::Store(verb) => store::run(&place, verb).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "weybridge", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => clap_mangen::Man::new(Arguments::command())
+            .render(&mut std::io::stdout())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Failure::some),
+    }
+}
+
+/// Where the configuration is said to be.
+pub(crate) struct ConfigPlace(Option<PathBuf>);
+
+impl ConfigPlace {
+    /// The file: as given, else `weybridge.toml` here, else the system's.
+    pub(crate) fn path(&self) -> PathBuf {
+        let here = PathBuf::from("weybridge.toml");
+        match &self.0 {
+            Some(path) => path.clone(),
+            None if here.exists() => here,
+            None => PathBuf::from("/etc/weybridge/weybridge.toml"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

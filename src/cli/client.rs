@@ -1,0 +1,92 @@
+//! How commands reach the gateway: its admin socket for what changes something, its files for what only reads.
+
+use super::{ConfigPlace, Failure};
+use crate::config::Config;
+use crate::records::Records;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::path::Path;
+use tokio::net::UnixStream;
+
+/// Largest answer read from the admin socket, in bytes.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// Reads and validates the configuration, or says every mistake.
+pub(super) fn load(place: &ConfigPlace) -> Result<Config, Failure> {
+    Config::load(&place.path()).map_err(Failure::usage)
+}
+
+/// Opens the records of a site for reading; works whether the gateway runs or not.
+pub(super) fn records(config: &Config) -> Result<Records, Failure> {
+    Records::open_read_only(&config.site.data_dir)
+        .map_err(|error| Failure::unreachable(format!("cannot read the records of this site: {error}")))
+}
+
+/// A connection to the admin socket of a running gateway.
+pub(super) struct Gateway {
+    sender: http1::SendRequest<BoxBody<Bytes, std::io::Error>>,
+}
+
+impl Gateway {
+    /// Connects to the gateway that serves this data directory; `None` if none runs.
+    pub(super) async fn connect(data_dir: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(data_dir.join(crate::edge::admin::SOCKET)).await.ok()?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(Self { sender })
+    }
+
+    /// The same, but a gateway that does not run is a failure with exit code 3.
+    pub(super) async fn required(config: &Config) -> Result<Self, Failure> {
+        Self::connect(&config.site.data_dir).await.ok_or_else(|| {
+            Failure::unreachable(format!(
+                "no gateway is running on {}; start it with `weybridge serve`",
+                config.site.data_dir.display()
+            ))
+        })
+    }
+
+    /// Asks for something.
+    pub(super) async fn get(&mut self, path: &str) -> Result<Value, Failure> {
+        let nothing = Full::new(Bytes::new()).map_err(|never| match never {}).boxed();
+        self.call(Method::GET, path, nothing).await
+    }
+
+    /// Asks for a change.
+    pub(super) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
+        self.call(Method::POST, path, body).await
+    }
+
+    /// Sends a stream of bytes.
+    pub(super) async fn upload(&mut self, path: &str, body: BoxBody<Bytes, std::io::Error>) -> Result<Value, Failure> {
+        self.call(Method::POST, path, body).await
+    }
+
+    async fn call(&mut self, method: Method, path: &str, body: BoxBody<Bytes, std::io::Error>) -> Result<Value, Failure> {
+        let gone = |error: &dyn std::fmt::Display| Failure::unreachable(format!("the gateway does not answer: {error}"));
+        let request = Request::builder().method(method).uri(path).header("host", "weybridge").body(body);
+        let request = request.map_err(|error| Failure::usage(format!("cannot ask the gateway: {error}")))?;
+        self.sender.ready().await.map_err(|error| gone(&error))?;
+        let response = self.sender.send_request(request).await.map_err(|error| gone(&error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        let bytes = body.map_err(|error| gone(&error))?.to_bytes();
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(value);
+        }
+        let detail = value["detail"].as_str().unwrap_or("no reason given").to_owned();
+        Err(match status {
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::usage(detail),
+            StatusCode::FORBIDDEN => Failure::forbidden(detail),
+            StatusCode::SERVICE_UNAVAILABLE => Failure::unreachable(detail),
+            _ => Failure::some(detail),
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! The demo's two sites: each a whole gateway with a configuration file, keys and data of its own.
+
+use super::super::Failure;
+use crate::app::{App, Running};
+use crate::certs::{DevAuthority, Validity};
+use crate::config::Config;
+use crate::records::Records;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A running site.
+pub(super) struct Site {
+    config_file: PathBuf,
+    dicom: SocketAddr,
+    web: SocketAddr,
+    records: Records,
+    running: Running,
+}
+
+impl Site {
+    pub(super) fn dicom(&self) -> SocketAddr {
+        self.dicom
+    }
+
+    pub(super) fn web(&self) -> SocketAddr {
+        self.web
+    }
+
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    pub(super) fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    pub(super) async fn stop(self) {
+        self.running.drain(Duration::from_secs(5)).await;
+    }
+}
+
+/// Starts site A, which sends to site B what nodes push to TO_B, and site B, which hands A's pushes to PACS_B.
+pub(super) async fn pair(folder: &Path, authority: &DevAuthority, node: SocketAddr) -> Result<(Site, Site), Failure> {
+    let [dicom_a, web_a, dicom_b, web_b] = free_addresses()?;
+    let a = format!(
+        r#"[site]
+name = "A"
+data_dir = "data"
+
+[dicom]
+ae_title = "WEYBRIDGE_A"
+listen = "{dicom_a}"
+
+[web]
+listen = "{web_a}"
+
+[tls]
+certificate = "site.crt"
+key = "site.key"
+trust = "trust.pem"
+
+[[node]]
+ae_title = "MODALITY_A"
+from_addresses = ["127.0.0.1"]
+may = ["store"]
+
+[[peer]]
+name = "site-b"
+url = "https://{web_b}/dicom-web"
+identity = "b.demo.weybridge"
+may = []
+verify = "present"
+
+[[route]]
+name = "to B"
+called = ["TO_B"]
+to = ["site-b"]
+"#
+    );
+    let b = format!(
+        r#"[site]
+name = "B"
+data_dir = "data"
+
+[dicom]
+ae_title = "WEYBRIDGE_B"
+listen = "{dicom_b}"
+
+[web]
+listen = "{web_b}"
+
+[tls]
+certificate = "site.crt"
+key = "site.key"
+trust = "trust.pem"
+
+[[node]]
+ae_title = "PACS_B"
+address = "{node}"
+may = ["receive"]
+foreign = "as_is"
+
+[[peer]]
+name = "site-a"
+url = "https://{web_a}/dicom-web"
+identity = "a.demo.weybridge"
+may = ["store"]
+
+[[route]]
+name = "A to PACS"
+from = ["site-a"]
+to = ["PACS_B"]
+"#
+    );
+    let b = start(&folder.join("b"), authority, "b.demo.weybridge", &b, dicom_b, web_b).await?;
+    let a = start(&folder.join("a"), authority, "a.demo.weybridge", &a, dicom_a, web_a).await?;
+    Ok((a, b))
+}
+
+async fn start(
+    folder: &Path,
+    authority: &DevAuthority,
+    identity: &str,
+    text: &str,
+    dicom: SocketAddr,
+    web: SocketAddr,
+) -> Result<Site, Failure> {
+    std::fs::create_dir(folder).map_err(Failure::some)?;
+    let made = authority.site(identity, &[identity, "127.0.0.1"], Validity::days(1)).map_err(Failure::some)?;
+    let config_file = folder.join("weybridge.toml");
+    let files = [
+        ("site.crt", made.certificate.as_str()),
+        ("site.key", made.key.as_str()),
+        ("trust.pem", &authority.trust()),
+        ("weybridge.toml", text),
+    ];
+    for (name, content) in files {
+        std::fs::write(folder.join(name), content).map_err(Failure::some)?;
+    }
+    let config = Config::load(&config_file).map_err(Failure::some)?;
+    let app = App::open(config).await.map_err(Failure::some)?;
+    let records = app.records().clone();
+    let running = app.serve().await.map_err(Failure::some)?;
+    Ok(Site { config_file, dicom, web, records, running })
+}
+
+/// Four addresses that were free a moment ago.
+fn free_addresses() -> Result<[SocketAddr; 4], Failure> {
+    let bind = || TcpListener::bind("127.0.0.1:0").map_err(Failure::some);
+    let held = [bind()?, bind()?, bind()?, bind()?];
+    let mut found = [SocketAddr::from(([127, 0, 0, 1], 0)); 4];
+    for (address, listener) in found.iter_mut().zip(&held) {
+        *address = listener.local_addr().map_err(Failure::some)?;
+    }
+    Ok(found)
+}

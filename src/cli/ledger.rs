@@ -1,0 +1,76 @@
+//! `weybridge ledger`: prove it, and export it for others to prove.
+
+use super::{ConfigPlace, Ended, Failure, client, render, store};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Recompute chain, tree and states from the entries and compare; exit code 5 if anything disagrees
+    Verify {
+        /// Read every stored blob too and compare its digest
+        #[arg(long)]
+        blobs: bool,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write every entry, one JSON object a line, in the order of their positions
+    Export {
+        /// Where to [default: standard output]
+        file: Option<PathBuf>,
+    },
+}
+
+pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
+    match verb {
+        Verb::Verify { blobs, json } => verify(place, blobs, json).await,
+        Verb::Export { file } => export(place, file).await,
+    }
+}
+
+async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
+    let config = client::load(place)?;
+    let records = client::records(&config)?;
+    let report = records.verify_ledger().await.map_err(Failure::some)?;
+    let damaged = if blobs { store::verify_blobs(&config, &records).await? } else { store::Verified::default() };
+    let mut problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    problems.extend(damaged.problems);
+    if json {
+        render::json(&serde_json::json!({
+            "entries": report.entries,
+            "chain": report.chain,
+            "root": report.root,
+            "blobs_read": damaged.blobs,
+            "problems": problems,
+        }))?;
+    } else if problems.is_empty() {
+        render::line(format!("{} entries: chain, tree and states agree", report.entries))?;
+        render::line(format!("chain {}\ntree  {}", report.chain, report.root))?;
+        if blobs {
+            render::line(format!("{} blobs read, {}: every digest agrees", damaged.blobs, render::bytes(damaged.bytes)))?;
+        }
+    } else {
+        problems.iter().try_for_each(render::line)?;
+    }
+    match problems.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => Err(Failure::integrity(format!("{count} problems: keep the data directory as it is and ask for help"))),
+    }
+}
+
+async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
+    let config = client::load(place)?;
+    let records = client::records(&config)?;
+    let out: Box<dyn Write + Send> = match &file {
+        Some(path) => Box::new(File::create_new(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?),
+        None => Box::new(std::io::stdout()),
+    };
+    let entries = records.export(BufWriter::with_capacity(1 << 16, out)).await.map_err(Failure::some)?;
+    if let Some(path) = file {
+        render::line(format!("{entries} entries written to {}", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,82 @@
+//! `weybridge status`: destinations, queues, disk and certificates on one screen (UIX-01).
+
+use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::edge::admin::Status;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
+    let config = client::load(place)?;
+    let status = match client::Gateway::connect(&config.site.data_dir).await {
+        Some(mut gateway) => serde_json::from_value(gateway.get("/status").await?).map_err(Failure::some)?,
+        None => Status::of_files(&config.site.name, client::records(&config)?.summary().await.map_err(Failure::some)?),
+    };
+    if options.json {
+        render::json(&status)?;
+    } else {
+        show(&status)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(status: &Status) -> Result<(), Failure> {
+    match status.running {
+        true => render::line(format!("{}: running for {}", status.site, render::span(Duration::from_secs(status.uptime_seconds))))?,
+        false => render::line(format!("{}: NOT RUNNING; start it with `weybridge serve`", status.site))?,
+    }
+    let free = status.free_bytes.map(|free| format!(", {} free", render::bytes(free))).unwrap_or_default();
+    render::line(format!(
+        "{} studies, {} instances, {} on disk{free}, {} ledger entries",
+        status.studies,
+        status.instances,
+        render::bytes(status.stored_bytes),
+        status.ledger_entries
+    ))?;
+    render::line("")?;
+    let header =
+        ["DESTINATION", "CONTACT", "PENDING", "UNKNOWN", "ACCEPTED", "VERIFIED", "PARKED", "HELD", "DEAD", "CANCELLED", "OLDEST"];
+    let rows = status.destinations.iter().map(|one| {
+        let age = one.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds)));
+        let counts = [one.pending, one.unknown, one.accepted, one.verified, one.parked, one.held, one.dead, one.cancelled];
+        let mut row = vec![one.destination.clone(), one.contact.clone()];
+        row.extend(counts.iter().map(u64::to_string));
+        row.push(age);
+        row
+    });
+    render::table(&header, rows.collect())?;
+    alarms(status)
+}
+
+fn alarms(status: &Status) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    if let Some(why) = &status.poisoned {
+        lines.push(format!("STORAGE HAS FAILED, nothing is taken: {why}. Mend the disk, then restart the gateway"));
+    }
+    for one in &status.destinations {
+        if let Some(trouble) = &one.trouble {
+            let next = one.next_try_seconds.map(|s| format!("; next try in {s} s")).unwrap_or_default();
+            lines.push(format!("{}: {trouble}{next}", one.destination));
+        }
+        if one.dead > 0 {
+            lines.push(format!("{}: {} given up; see `weybridge transfers list --state dead`, then retry or cancel", one.destination, one.dead));
+        }
+    }
+    if status.exceptions > 0 {
+        lines.push(format!("{} exceptions wait for a person", status.exceptions));
+    }
+    if status.unrouted > 0 {
+        lines.push(format!("{} instances have no destination: no route chose one (see `weybridge routes explain`)", status.unrouted));
+    }
+    lines.extend(status.warnings.iter().cloned());
+    if !lines.is_empty() {
+        render::line("")?;
+    }
+    lines.into_iter().try_for_each(|text| render::line(format!("! {text}")))
+}

@@ -1,0 +1,174 @@
+//! `weybridge transfers`: list, show, and decide about transfers.
+
+use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::dicom::uid::StudyUid;
+use crate::edge::admin::Request;
+use crate::ledger::transfer::{State, TransferId};
+use crate::peers::Destination;
+use crate::records::{TransferFilter, TransferLine, TransferReport};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Per study and destination: how many instances stand where
+    List {
+        /// Only this study
+        #[arg(long, value_name = "UID")]
+        study: Option<String>,
+        /// Only this destination
+        #[arg(long, value_name = "DEST")]
+        to: Option<String>,
+        /// Only where some transfer is in this state
+        #[arg(long)]
+        state: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// One transfer in full
+    Show {
+        /// Its number, as `weybridge study` prints it
+        id: i64,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try again now what failed, waits, or is parked
+    Retry(Chosen),
+    /// Stop trying until released
+    Hold(Chosen),
+    /// Let what was held go on
+    Release(Chosen),
+    /// Never send; for good
+    Cancel(Chosen),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Chosen {
+    /// Transfers by number
+    #[arg(value_name = "ID", required_unless_present_any = ["study", "to"])]
+    ids: Vec<i64>,
+    /// All of this study
+    #[arg(long, value_name = "UID")]
+    study: Option<String>,
+    /// All to this destination; with --study, those of the study to it
+    #[arg(long, value_name = "DEST")]
+    to: Option<String>,
+    /// Why; kept in the ledger
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
+    match verb {
+        Verb::List { study, to, state, json } => list(place, study, to, state, json).await,
+        Verb::Show { id, json } => show(place, id, json).await,
+        Verb::Retry(chosen) => decide(place, "retry", chosen, false).await,
+        Verb::Hold(chosen) => decide(place, "hold", chosen, true).await,
+        Verb::Release(chosen) => decide(place, "release", chosen, false).await,
+        Verb::Cancel(chosen) => decide(place, "cancel", chosen, true).await,
+    }
+}
+
+async fn list(place: &ConfigPlace, study: Option<String>, to: Option<String>, state: Option<String>, json: bool) -> Ended {
+    let config = client::load(place)?;
+    let study = study.as_deref().map(StudyUid::parse).transpose().map_err(Failure::usage)?;
+    let state = match state {
+        Some(word) => Some(State::parse(&word).ok_or_else(|| Failure::usage(format!("{word} is not a state of a transfer")))?),
+        None => None,
+    };
+    let filter = TransferFilter { study, destination: to.map(Destination), state };
+    let lines = client::records(&config)?.transfers_list(filter).await.map_err(Failure::some)?;
+    if json {
+        lines.iter().try_for_each(|line| render::json(&as_json(line)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let header = ["STUDY", "TO", "INSTANCES", "PENDING", "UNKNOWN", "ACCEPTED", "VERIFIED", "PARKED", "HELD", "DEAD", "CANCELLED", "OLDEST", "NEXT TRY"];
+    let rows = lines.iter().map(|line| {
+        let counts = [line.instances, line.pending, line.unknown, line.accepted, line.verified, line.parked, line.held, line.dead, line.cancelled];
+        let mut row = vec![line.study_instance_uid.to_string(), line.destination.to_string()];
+        row.extend(counts.iter().map(u64::to_string));
+        row.push(line.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds))));
+        row.push(line.next_attempt.map_or_else(|| "-".into(), render::local));
+        row
+    });
+    render::table(&header, rows.collect())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(line: &TransferLine) -> Value {
+    json!({
+        "study_instance_uid": line.study_instance_uid.as_str(),
+        "destination": line.destination.0,
+        "instances": line.instances,
+        "pending": line.pending,
+        "unknown": line.unknown,
+        "accepted": line.accepted,
+        "verified": line.verified,
+        "parked": line.parked,
+        "held": line.held,
+        "dead": line.dead,
+        "cancelled": line.cancelled,
+        "oldest_age_seconds": line.oldest_age_seconds,
+        "next_attempt": line.next_attempt.map(render::utc),
+    })
+}
+
+async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
+    let config = client::load(place)?;
+    let found = client::records(&config)?.transfer_show(TransferId(id)).await.map_err(Failure::some)?;
+    let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
+    if json {
+        render::json(&transfer_json(&report))?;
+    } else {
+        render::line(transfer_text(&report))?;
+        if let Some(outcome) = &report.last_outcome {
+            render::line(format!("    last: {outcome}"))?;
+        }
+        if let Some(evidence) = &report.evidence {
+            render::line(format!("    evidence: {evidence}"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A transfer in one line.
+pub(super) fn transfer_text(report: &TransferReport) -> String {
+    let next = report.next_attempt.map(|at| format!(", next try {}", render::local(at))).unwrap_or_default();
+    format!("transfer {} to {}: {}, {} attempts{next}", report.id.0, report.destination, report.state, report.attempts)
+}
+
+/// A transfer as programs get it.
+pub(super) fn transfer_json(report: &TransferReport) -> Value {
+    json!({
+        "id": report.id.0,
+        "destination": report.destination.0,
+        "state": report.state.word(),
+        "attempts": report.attempts,
+        "last_outcome": report.last_outcome,
+        "evidence": report.evidence,
+        "next_attempt": report.next_attempt.map(render::utc),
+    })
+}
+
+async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: bool) -> Ended {
+    if needs_reason && chosen.reason.trim().is_empty() {
+        return Err(Failure::usage(format!("say why: weybridge transfers {verb} … --reason \"…\"; it is kept in the ledger")));
+    }
+    let config = client::load(place)?;
+    let mut gateway = client::Gateway::required(&config).await?;
+    let request = Request {
+        ids: chosen.ids,
+        study: chosen.study,
+        destination: chosen.to,
+        who: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into()),
+        reason: chosen.reason,
+    };
+    let body = serde_json::to_value(&request).map_err(Failure::some)?;
+    let answer = gateway.post(&format!("/transfers/{verb}"), &body).await?;
+    let changed = answer["changed"].as_u64().unwrap_or(0);
+    render::line(format!("{verb}: {changed} transfers"))?;
+    if changed == 0 { Err(Failure::some("none of the chosen transfers is in a state that allows it")) } else { Ok(ExitCode::SUCCESS) }
+}

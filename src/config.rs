@@ -1,0 +1,155 @@
+//! The configuration: one file, read whole, valid or refused with every mistake at once.
+//!
+//! raw.rs holds the file as written, values.rs how single values are written; site.rs, parties.rs, routes.rs and limits.rs
+//! read a table each into its valid form; check.rs compares them. What comes out needs no further check. Every key is
+//! described in config/weybridge.toml, which a test holds equal to this code.
+
+mod check;
+mod limits;
+mod mistakes;
+mod parties;
+mod raw;
+mod routes;
+mod site;
+mod template;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use limits::{Courier, Limits, StoreSettings, Timers};
+pub use mistakes::{ConfigErrors, Mistake};
+pub use site::{Dicom, Site, Tls, Web};
+pub use template::init_template;
+
+use crate::peers::{Node, Peer, Registry};
+use crate::router::Route;
+use mistakes::Mistakes;
+use raw::Table;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use toml::de::DeTable;
+
+/// Largest configuration file, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file.
+    pub path: PathBuf,
+    /// Who this site is.
+    pub site: Site,
+    /// The face towards nodes.
+    pub dicom: Dicom,
+    /// The face towards peers.
+    pub web: Web,
+    /// Keys and trust; present whenever a face or a peer needs them.
+    pub tls: Option<Tls>,
+    /// Local DICOM nodes, in the order of the file.
+    pub nodes: Vec<Node>,
+    /// Other sites, in the order of the file.
+    pub peers: Vec<Peer>,
+    /// Routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// How long things may take.
+    pub timers: Timers,
+    /// How much is taken.
+    pub limits: Limits,
+    /// How deliveries are made.
+    pub courier: Courier,
+    /// How blobs are kept.
+    pub store: StoreSettings,
+    /// What works but should be looked at: expiring certificates, rights without effect.
+    pub warnings: Vec<Mistake>,
+}
+
+impl Config {
+    /// Reads a file and those that it names. Relative paths are taken from its directory (UIX-11).
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let fail = |why: String| mistakes::unreadable(path, format!("cannot read the configuration: {why}"));
+        let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+        if size > LARGEST_FILE {
+            return Err(fail(format!("it has {size} bytes; at most {LARGEST_FILE} are allowed")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        Self::parse(&text, path, SystemTime::now())
+    }
+
+    /// The same for a text that is, or would be, the file `path`; `now` decides about certificates.
+    pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<Self, ConfigErrors> {
+        parse(text, path, now).0
+    }
+
+    /// Everybody who may call or be called. The titles that answer are our own and each that a route names in `called`.
+    pub fn registry(&self) -> Registry {
+        let called = self.routes.iter().flat_map(|route| &route.called);
+        let ours = std::iter::once(&self.dicom.ae_title).chain(called).cloned();
+        Registry::new(ours, self.nodes.clone(), self.peers.clone())
+    }
+}
+
+/// Reads the text; returns also every key that the code asked for, as `table.key`.
+fn parse(text: &str, path: &Path, now: SystemTime) -> (Result<Config, ConfigErrors>, BTreeSet<String>) {
+    let mistakes = Mistakes::new(path, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    // What does not even parse is shown alone: everything else would be guesswork.
+    let config = match errors.is_empty() {
+        true => read(Table::document(document.get_ref(), &mistakes), path, now, &mistakes),
+        false => None,
+    };
+    for error in &errors {
+        mistakes.wrong(error.span(), format!("this is not TOML: {}", error.message()), "");
+    }
+    let (result, known) = mistakes.end();
+    let result = result.and_then(|warnings| match config {
+        Some(config) => Ok(Config { warnings, ..config }),
+        None => Err(mistakes::unreadable(path, "this is not TOML".into())),
+    });
+    (result, known)
+}
+
+fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistakes<'_>) -> Option<Config> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let site = site::site(document.table("site"), base);
+    let (dicom, web) = (document.table("dicom"), document.table("web"));
+    let listens = dicom.has("listen") || dicom.has("tls_listen") || web.has("listen");
+    check::anybody(listens, document.has("node") || document.has("peer"), mistakes);
+    let (dicom, mut listeners) = site::dicom(dicom)?;
+    let (web, web_listener) = site::web(web);
+    listeners.extend(web_listener);
+    let tls_table = document.table("tls");
+    let has_tls = tls_table.present();
+    let tls = site::tls(tls_table, base, now);
+    let timers = limits::timers(document.table("timers"));
+    let limits = limits::limits(document.table("limits"));
+    let courier = limits::courier(document.table("courier"));
+    let store = limits::store(document.table("store"));
+    let nodes: Vec<_> = document.tables("node").into_iter().filter_map(parties::node).collect();
+    let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
+    let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
+    document.not_built("withhold", "leave it out: routes decide alone what goes where");
+    document.finish();
+    check::listeners(&listeners, has_tls, mistakes);
+    check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
+    check::moves(&nodes, mistakes);
+    check::identities(&peers, mistakes);
+    check::route_names(&routes, mistakes);
+    let names = check::Names::collect(&nodes, &peers, mistakes);
+    let routes = routes.into_iter().map(|entry| names.route(entry, mistakes)).collect();
+    Some(Config {
+        path: path.to_owned(),
+        site,
+        dicom,
+        web,
+        tls,
+        nodes: nodes.into_iter().map(|entry| entry.node).collect(),
+        peers: peers.into_iter().map(|entry| entry.peer).collect(),
+        routes,
+        timers,
+        limits,
+        courier,
+        store,
+        warnings: Vec::new(),
+    })
+}

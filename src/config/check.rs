@@ -1,0 +1,218 @@
+//! What no single entry can see: names, listeners, and what needs what.
+
+use super::mistakes::{Mistakes, suggest};
+use super::parties::{NodeEntry, PeerEntry};
+use super::raw::{At, Span};
+use super::routes::RouteEntry;
+use super::site::Listener;
+use crate::peers::{Destination, Foreign, Node, Peer, Verify};
+use crate::router::{Route, Target};
+use std::collections::HashMap;
+
+/// A node or a peer, by the name that routes use.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    Node(&'a Node),
+    Peer(&'a Peer),
+}
+
+/// Everybody by name. Two names that differ only in case would be taken for one another, so they count as equal.
+pub(super) struct Names<'a> {
+    by_name: HashMap<&'a str, Known<'a>>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn collect(nodes: &'a [NodeEntry], peers: &'a [PeerEntry], mistakes: &Mistakes<'_>) -> Self {
+        let nodes = nodes.iter().map(|entry| (entry.node.ae_title.as_str(), Known::Node(&entry.node), &entry.title));
+        let peers = peers.iter().map(|entry| (entry.peer.name.as_str(), Known::Peer(&entry.peer), &entry.name));
+        let mut by_name = HashMap::new();
+        let mut taken: HashMap<String, &str> = HashMap::new();
+        for (name, known, span) in nodes.chain(peers) {
+            match taken.insert(name.to_lowercase(), name) {
+                Some(earlier) => {
+                    let message = format!("the name `{name}` is taken");
+                    let hint = format!("`{earlier}` is there already; names of nodes and peers must differ");
+                    mistakes.wrong(Some(span.clone()), message, hint);
+                }
+                None => {
+                    by_name.insert(name, known);
+                }
+            }
+        }
+        Self { by_name }
+    }
+
+    fn unknown(&self, name: &At<String>, what: &str, mistakes: &Mistakes<'_>) {
+        let mut known: Vec<&str> = self.by_name.keys().copied().collect();
+        known.sort_unstable();
+        let message = format!("no [[peer]] or [[node]] is called `{}`", name.value);
+        mistakes.wrong(Some(name.span.clone()), message, format!("{what}; {}", suggest(&name.value, &known)));
+    }
+
+    /// A route with its names looked up.
+    pub(super) fn route(&self, entry: RouteEntry, mistakes: &Mistakes<'_>) -> Route {
+        let mut from_peer = None;
+        for name in &entry.from {
+            match self.by_name.get(name.value.as_str()) {
+                Some(Known::Peer(peer)) => from_peer = from_peer.or(Some(*peer)),
+                Some(Known::Node(_)) => {}
+                None => self.unknown(name, "`from` names senders", mistakes),
+            }
+        }
+        let mut to: Vec<Target> = Vec::new();
+        for name in &entry.to {
+            let Some(verify) = self.destination(name, from_peer, mistakes) else { continue };
+            let target = Target { destination: Destination(name.value.clone()), verify };
+            if to.iter().any(|earlier| earlier.destination == target.destination) {
+                mistakes.wrong(
+                    Some(name.span.clone()),
+                    format!("`{}` stands twice in `to`", name.value),
+                    "leave one out",
+                );
+            } else {
+                to.push(target);
+            }
+        }
+        if let ([from], [target]) = (entry.from.as_slice(), to.as_slice())
+            && from.value == target.destination.0
+        {
+            let message = format!("route `{}` does nothing", entry.name.value);
+            mistakes.wrong(entry.span, message, "nothing is sent back to where it came from");
+        }
+        Route {
+            name: entry.name.value,
+            called: entry.called,
+            from: entry.from.into_iter().map(|at| at.value).collect(),
+            when: entry.when,
+            to,
+            mandatory: entry.mandatory,
+        }
+    }
+
+    fn destination(&self, name: &At<String>, from_peer: Option<&Peer>, mistakes: &Mistakes<'_>) -> Option<Verify> {
+        let wrong = |message: String, hint: &str| mistakes.wrong(Some(name.span.clone()), message, hint);
+        match self.by_name.get(name.value.as_str()) {
+            None => {
+                self.unknown(name, "`to` names destinations", mistakes);
+                None
+            }
+            Some(Known::Peer(peer)) => Some(peer.verify),
+            Some(Known::Node(node)) => {
+                if !node.may.receive {
+                    wrong(format!("node {} may not receive", node.ae_title), "add \"receive\" to its `may`");
+                }
+                if let Some(peer) = from_peer.filter(|_| node.foreign == Foreign::Undecided) {
+                    let message = format!("what {} sends would reach node {} unchanged", peer.name, node.ae_title);
+                    wrong(message, "two trusts may give one number to two people: say foreign = \"as_is\" at the node");
+                }
+                Some(node.verify)
+            }
+        }
+    }
+}
+
+/// `move_to` names nodes that may receive.
+pub(super) fn moves(nodes: &[NodeEntry], mistakes: &Mistakes<'_>) {
+    let titles: Vec<&str> = nodes.iter().map(|entry| entry.node.ae_title.as_str()).collect();
+    for At { value: title, span } in nodes.iter().flat_map(|entry| &entry.move_to) {
+        match nodes.iter().find(|entry| entry.node.ae_title == *title) {
+            None => {
+                let hint = suggest(title.as_str(), &titles);
+                mistakes.wrong(Some(span.clone()), format!("no [[node]] has the AE title `{title}`"), hint);
+            }
+            Some(entry) if !entry.node.may.receive => {
+                let message = format!("node {title} may not receive");
+                mistakes.wrong(Some(span.clone()), message, "add \"receive\" to its `may`");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// An inbound certificate must mean one peer only.
+pub(super) fn identities(peers: &[PeerEntry], mistakes: &Mistakes<'_>) {
+    for (index, entry) in peers.iter().enumerate() {
+        let same = |other: &&PeerEntry| other.peer.identity.eq_ignore_ascii_case(&entry.peer.identity);
+        if let Some(earlier) = peers[..index].iter().find(same) {
+            let message = format!("peers {} and {} have the same identity", earlier.peer.name, entry.peer.name);
+            mistakes.wrong(Some(entry.identity.clone()), message, "a caller could be either; each needs its own");
+        }
+    }
+}
+
+/// Route names appear in the ledger, so each means one route.
+pub(super) fn route_names(routes: &[RouteEntry], mistakes: &Mistakes<'_>) {
+    for (index, entry) in routes.iter().enumerate() {
+        if routes[..index].iter().any(|earlier| earlier.name.value == entry.name.value) {
+            let message = format!("two routes are called `{}`", entry.name.value);
+            mistakes.wrong(Some(entry.name.span.clone()), message, "names in the ledger must mean one route");
+        }
+    }
+}
+
+/// Somebody must be able to reach this site, and somebody must be there; entries that are wrong in themselves count.
+pub(super) fn anybody(listens: bool, knows: bool, mistakes: &Mistakes<'_>) {
+    if !listens {
+        let hint = "set `listen` or `tls_listen` in [dicom], or `listen` in [web]";
+        mistakes.wrong(None, "nobody can reach this site: no listener is configured", hint);
+    }
+    if !knows {
+        mistakes.wrong(None, "there is no [[node]] and no [[peer]]", "nobody may send, and nothing can go anywhere");
+    }
+}
+
+/// Listeners must not collide, and have keys if they speak TLS.
+pub(super) fn listeners(listeners: &[Listener], has_tls: bool, mistakes: &Mistakes<'_>) {
+    for (index, listener) in listeners.iter().enumerate() {
+        let At { value: address, span } = &listener.address;
+        let collides = |other: &&Listener| {
+            let (a, b) = (other.address.value, address);
+            // DIM-023: the TLS faces have ports of their own, whatever their addresses.
+            let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+            a.port() == b.port() && b.port() != 0 && (overlap || (other.tls && listener.tls))
+        };
+        if let Some(other) = listeners[..index].iter().find(collides) {
+            let message = format!("{} and {} share port {}", other.key, listener.key, address.port());
+            mistakes.wrong(Some(span.clone()), message, "each face needs a port of its own");
+        }
+        if listener.tls && !has_tls {
+            let message = format!("{} speaks TLS, but there is no [tls]", listener.key);
+            mistakes.wrong(Some(span.clone()), message, "add [tls] with certificate, key and trust");
+        }
+    }
+}
+
+/// Calling peers and TLS nodes takes keys; rights need a face.
+pub(super) fn parties(
+    nodes: &[NodeEntry],
+    peers: &[PeerEntry],
+    listeners: &[Listener],
+    has_tls: bool,
+    mistakes: &Mistakes<'_>,
+) {
+    let keyless = |span: &Span, what: String| {
+        mistakes.wrong(Some(span.clone()), what, "add [tls] with certificate, key and trust")
+    };
+    if !has_tls {
+        for entry in peers {
+            keyless(&entry.name, format!("peer {} is spoken to over TLS, but there is no [tls]", entry.peer.name));
+        }
+        for entry in nodes {
+            if let Some(span) = &entry.identity {
+                keyless(span, format!("node {} is spoken to over TLS, but there is no [tls]", entry.node.ae_title));
+            }
+        }
+    }
+    let has = |key: &str| listeners.iter().any(|listener| listener.key == key);
+    for entry in nodes.iter().filter(|entry| entry.node.may.calls()) {
+        let key = if entry.node.identity.is_some() { "`tls_listen` in [dicom]" } else { "`listen` in [dicom]" };
+        if !has(key) {
+            let message = format!("node {} cannot call: {key} is not set", entry.node.ae_title);
+            mistakes.warn(Some(entry.title.clone()), message, "what it may do has no effect");
+        }
+    }
+    for entry in peers.iter().filter(|entry| entry.peer.may.calls() && !has("`listen` in [web]")) {
+        let message = format!("peer {} cannot call: `listen` in [web] is not set", entry.peer.name);
+        mistakes.warn(Some(entry.name.clone()), message, "what it may do has no effect");
+    }
+}

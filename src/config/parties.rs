@@ -1,0 +1,171 @@
+//! `[[node]]` and `[[peer]]`: one entry at a time. What several entries must agree on is in check.rs.
+
+use super::raw::{At, List, Span, Table};
+use super::site;
+use super::values::{
+    ae_title, boolean, character_set, host_port, identity, name, network, number, one_of, path, peer_url, text,
+};
+use crate::dicom::ae_title::AeTitle;
+use crate::peers::{Foreign, May, Node, PatientIds, Peer, Verify};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use toml::de::DeValue;
+
+/// A node as read, with the places that later checks point at.
+pub(super) struct NodeEntry {
+    pub(super) node: Node,
+    pub(super) title: Span,
+    pub(super) identity: Option<Span>,
+    pub(super) move_to: Vec<At<AeTitle>>,
+}
+
+/// A peer as read, with the places that later checks point at.
+pub(super) struct PeerEntry {
+    pub(super) peer: Peer,
+    pub(super) name: Span,
+    pub(super) identity: Span,
+}
+
+type Right = fn(&mut May);
+
+const NODE_RIGHTS: &[(&str, Right)] = &[
+    ("store", |may| may.store = true),
+    ("find", |may| may.find = true),
+    ("move", |may| may.r#move = true),
+    ("receive", |may| may.receive = true),
+    ("commit", |may| may.commit = true),
+];
+
+const PEER_RIGHTS: &[(&str, Right)] = &[
+    ("store", |may| may.store = true),
+    ("query", |may| may.query = true),
+    ("retrieve", |may| may.retrieve = true),
+    ("commit", |may| may.commit = true),
+];
+
+fn may(table: &mut Table<'_>, rights: &[(&str, Right)]) -> May {
+    let granted = table.list("may", one_of(rights, &[])).map(List::values).unwrap_or_default();
+    let mut may = May::default();
+    granted.iter().for_each(|grant| grant(&mut may));
+    may
+}
+
+/// Which evidence can be asked for today; weaker than asked is never taken silently (INV-04).
+const LATER: &[&str] = &["readback", "receipt", "commitment"];
+
+pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
+    let title = table.required("ae_title", "\"PACS\"", ae_title);
+    let label = table.optional("name", text).map(|at| at.value);
+    let address = table.optional("address", host_port).map(|at| at.value);
+    let from = table.list("from_addresses", network);
+    let callable =
+        table.has("identity") || (table.has("from_addresses") && from.as_ref().is_none_or(|list| list.written > 0));
+    let identity = table.optional("identity", identity);
+    let may = may(&mut table, NODE_RIGHTS);
+    let verify =
+        table.or("verify", Verify::Accepted, one_of(&[("accepted", Verify::Accepted)], &["present", "commitment"]));
+    let issuer = table.optional("issuer", text).map(|at| at.value);
+    let kinds = [("local", PatientIds::Local), ("nhs", PatientIds::Nhs)];
+    let patient_ids = table.or("patient_id", PatientIds::Local, one_of(&kinds, &[]));
+    let charset = table.or("charset", "ISO_IR 100".to_owned(), character_set);
+    let move_to = table.list("move_to", ae_title).map(|list| list.items).unwrap_or_default();
+    let foreign = one_of(&[("as_is", Foreign::AsIs)], &["prefix", "issuer", "hold"]);
+    let foreign = table.or("foreign", Foreign::Undecided, foreign);
+    let conflict = one_of(&[("success", false), ("C010", true)], &[]);
+    let conflict_is_failure = table.or("conflict_status", false, conflict);
+    let max_associations = table.or("max_associations", 20, number(1..=10_000));
+    let max_parallel = table.or("max_parallel", 1, number(1..=64));
+    archive(&mut table);
+    let at = title?;
+    let node = Node {
+        ae_title: at.value,
+        name: label,
+        address,
+        from_addresses: from.map(List::values).unwrap_or_default(),
+        identity: identity.as_ref().map(|at| at.value.clone()),
+        may,
+        verify,
+        issuer,
+        patient_ids,
+        charset,
+        move_to: move_to.iter().map(|at| at.value.clone()).collect(),
+        foreign,
+        conflict_is_failure,
+        max_associations,
+        max_parallel,
+    };
+    agree(&table, &node, callable, &at.span);
+    table.finish();
+    Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to })
+}
+
+/// An archive behind us is not asked yet; whoever says that a node is one would rely on it.
+fn archive(table: &mut Table<'_>) {
+    let archive = table.optional("archive", boolean);
+    if let Some(At { span, .. }) = archive.filter(|at| at.value) {
+        table.mistakes().wrong(
+            Some(span),
+            "`archive` in [[node]] is not built yet",
+            "leave it out: archives are not asked",
+        );
+    }
+    table.not_built("retrieve_ae", "leave it out: archives are not asked");
+}
+
+/// What the keys of one node must agree on; `callable` says that an address or identity is written, right or wrong.
+fn agree(table: &Table<'_>, node: &Node, callable: bool, title: &Span) {
+    let wrong = |message: String, hint: &str| table.mistakes().wrong(Some(title.clone()), message, hint);
+    let name = &node.ae_title;
+    if node.may.receive && !table.has("address") {
+        wrong(format!("node {name} may receive but has no `address`"), "say where it listens");
+    }
+    if node.may.calls() && !callable {
+        let hint = "say where it calls from (`from_addresses`), or which name its certificate carries (`identity`)";
+        wrong(format!("nobody can call as node {name}"), hint);
+    }
+    if node.identity.is_none() && node.from_addresses.iter().any(|network| network.prefix_len() == 0) {
+        let message = format!("any machine that knows its AE title may call as node {name}");
+        table.mistakes().warn(Some(title.clone()), message, "`from_addresses` should name its network (DIM-020)");
+    }
+}
+
+pub(super) fn peer(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option<PeerEntry> {
+    let name = table.required("name", "\"surrey\"", name);
+    let url = table.required("url", "\"https://gateway.surrey.example:8443/dicom-web\"", peer_url);
+    let identity = table.optional("identity", identity);
+    let may = may(&mut table, PEER_RIGHTS);
+    let kinds = [("accepted", Verify::Accepted), ("present", Verify::Present)];
+    let verify = table.or("verify", Verify::Present, one_of(&kinds, LATER));
+    let issuer = table.optional("issuer", text).map(|at| at.value);
+    let client = client(&mut table, base, now);
+    let max_parallel = table.or("max_parallel", 2, number(1..=64));
+    table.not_built("proxy", "leave it out: peers are reached directly, and proxies of the environment are ignored");
+    table.not_built("token", "leave it out: peers are known by their certificates");
+    table.finish();
+    let (name, url) = (name?, url?);
+    let (identity, span) = identity.map_or((url.value.host, url.span), |at| (at.value, at.span));
+    let peer = Peer { name: name.value, url: url.value.url, identity, may, verify, issuer, client, max_parallel };
+    Some(PeerEntry { peer, name: name.span, identity: span })
+}
+
+/// A certificate for calling this peer, if it wants another than the site's own.
+fn client(table: &mut Table<'_>, base: &Path, now: SystemTime) -> Option<Arc<crate::tls::Identity>> {
+    let certificate = table.optional("client_certificate", path);
+    let key = table.optional("client_key", path);
+    if let (Some(At { span, .. }), None) | (None, Some(At { span, .. })) = (&certificate, &key) {
+        let message = "`client_certificate` and `client_key` in [[peer]] need each other";
+        table.mistakes().wrong(Some(span.clone()), message, "give both, or none to use the site's own");
+    }
+    let (identity, span) = site::identity(table, base, certificate, key, now)?;
+    if !identity.facts().client {
+        let message = "the client certificate may not identify a client (extended key usage)";
+        table.mistakes().warn(Some(span), message, "the peer will refuse it");
+    }
+    Some(Arc::new(identity))
+}
+
+/// A destination or sender as routes write it.
+pub(super) fn party(value: &DeValue<'_>) -> Result<String, String> {
+    value.as_str().map(|name| name.trim().to_owned()).ok_or_else(|| "write a peer's name or a node's AE title".into())
+}

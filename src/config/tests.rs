@@ -1,0 +1,219 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Wrong files with the exact message; the reference against the code; the examples.
+
+use super::*;
+use crate::certs::{DevAuthority, SiteKeys, Validity};
+use crate::dicom::ae_title::AeTitle;
+use crate::peers::{Destination, Foreign, Party, Verify};
+use proptest::prelude::*;
+use std::fs;
+use std::time::Duration;
+
+mod bad;
+mod reference;
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Writes keys where the examples expect them: `tls/NAME.crt`, `tls/NAME.key`, `tls/trust.pem`.
+fn write_keys(directory: &Path, authority: &DevAuthority, name: &str, keys: &SiteKeys) {
+    use std::os::unix::fs::PermissionsExt;
+    let tls = directory.join("tls");
+    fs::create_dir_all(&tls).unwrap();
+    fs::write(tls.join("trust.pem"), authority.trust()).unwrap();
+    fs::write(tls.join(format!("{name}.crt")), &keys.certificate).unwrap();
+    let key = tls.join(format!("{name}.key"));
+    fs::write(&key, &keys.key).unwrap();
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A directory with good keys for the site `name`.
+fn with_keys(name: &str) -> tempfile::TempDir {
+    let directory = directory();
+    let authority = DevAuthority::create().unwrap();
+    let keys = authority.site(name, &["site.example"], Validity::days(365)).unwrap();
+    write_keys(directory.path(), &authority, name, &keys);
+    directory
+}
+
+fn load(directory: &Path, text: &str) -> Result<Config, ConfigErrors> {
+    let path = directory.join("weybridge.toml");
+    fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+/// The least that works.
+const LEAST: &str = r#"
+[site]
+name = "Least"
+[dicom]
+listen = "127.0.0.1:11112"
+[[node]]
+ae_title = "PACS"
+from_addresses = ["127.0.0.1"]
+may = ["store"]
+"#;
+
+#[test]
+fn the_least_configuration_has_the_defaults() {
+    let directory = directory();
+    let config = load(directory.path(), LEAST).unwrap();
+    assert_eq!(config.site.data_dir, directory.path().join("data"));
+    assert_eq!(config.dicom.ae_title.as_str(), "WEYBRIDGE");
+    assert_eq!((&config.timers, &config.limits), (&Timers::default(), &Limits::default()));
+    assert_eq!((&config.courier, &config.store), (&Courier::default(), &StoreSettings::default()));
+    assert!(config.tls.is_none() && config.peers.is_empty() && config.routes.is_empty());
+    let node = &config.nodes[0];
+    assert!(node.may.store && !node.may.find && !node.may.receive, "only what is said is allowed");
+    assert_eq!((node.verify, node.foreign, node.conflict_is_failure), (Verify::Accepted, Foreign::Undecided, false));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn the_starter_works_with_and_without_keys() {
+    let directory = with_keys("site");
+    let plain = load(directory.path(), &init_template(false)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(plain.tls.is_none() && plain.web.listen.is_none());
+    let with_keys = load(directory.path(), &init_template(true)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(with_keys.tls.is_some() && with_keys.web.listen.is_some());
+    assert!(plain.warnings.is_empty() && with_keys.warnings.is_empty());
+    assert!(!init_template(true).contains('~') && !init_template(false).contains('~'));
+}
+
+#[test]
+fn the_two_hospitals_fit_each_other() {
+    let site = |name: &str| {
+        let directory = with_keys(name);
+        let text = fs::read_to_string(format!("config/two-hospitals/{name}.toml")).unwrap();
+        load(directory.path(), &text).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let (a, b) = (site("a"), site("b"));
+    assert!(a.warnings.is_empty() && b.warnings.is_empty(), "{:?} {:?}", a.warnings, b.warnings);
+    for (own, other) in [(&a, &b), (&b, &a)] {
+        let port = other.web.listen.unwrap().port();
+        assert!(own.peers[0].url.contains(&format!(":{port}/")), "each calls the other");
+        assert!(own.peers[0].may.store && own.peers[0].may.query);
+    }
+    let registry = a.registry();
+    let titles: Vec<&str> = registry.our_titles().map(AeTitle::as_str).collect();
+    assert_eq!(titles, ["TO_B", "WEYBRIDGE_A"], "a title that a route names is ours");
+    assert!(matches!(registry.destination(&Destination("b".into())), Some(Party::Peer(_))));
+}
+
+#[test]
+fn values_are_read_in_their_units() {
+    let text = format!(
+        "{LEAST}[timers]\nconnect = \"1500ms\"\ndrain = \"2h\"\n[store]\nreserve = 1048576\nsegment = \"1 GiB\"\n\
+         [courier]\ngive_up_after = \"5d\"\n[limits]\nvalue = \"2KiB\"\n"
+    );
+    let config = load(directory().path(), &text).unwrap();
+    assert_eq!(config.timers.connect, Duration::from_millis(1500));
+    assert_eq!(config.timers.drain, Duration::from_secs(7200));
+    assert_eq!((config.store.reserve_bytes, config.store.segment_bytes), (1 << 20, 1 << 30));
+    assert_eq!(config.courier.give_up_after, Duration::from_secs(432_000));
+    assert_eq!(config.limits.value_bytes, 2048);
+}
+
+const WITH_TLS: &str = r#"
+[site]
+name = "Secure"
+[web]
+listen = "127.0.0.1:8443"
+[tls]
+certificate = "tls/site.crt"
+key = "tls/site.key"
+trust = "tls/trust.pem"
+[[peer]]
+name = "surrey"
+url = "https://gateway.surrey.example/dicom-web/"
+may = ["store"]
+"#;
+
+#[test]
+fn a_peer_is_known_by_its_host_unless_it_has_an_identity() {
+    let config = load(with_keys("site").path(), WITH_TLS).unwrap();
+    assert_eq!(config.peers[0].identity, "gateway.surrey.example");
+    assert_eq!(config.peers[0].url, "https://gateway.surrey.example/dicom-web", "without the slash");
+    assert_eq!(config.peers[0].verify, Verify::Present);
+}
+
+#[test]
+fn certificates_are_warned_of_before_they_end() {
+    let directory = directory();
+    let authority = DevAuthority::create().unwrap();
+    let server_only = [rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let both = [rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let rows: &[(Validity, &[_], &[&str])] = &[
+        (Validity::days(31), &both, &[]),
+        (Validity::days(20), &both, &["this certificate (CN=site) expires in 19 days"]),
+        (Validity::days(0), &both, &["this certificate (CN=site) has expired"]),
+        (Validity::expired(), &both, &["this certificate (CN=site) has expired"]),
+        (Validity::days(99), &server_only, &["the certificate may not identify a client (extended key usage)"]),
+    ];
+    for (validity, usage, want) in rows {
+        let keys = authority.issue("site", &["site.example"], *validity, usage).unwrap();
+        write_keys(directory.path(), &authority, "site", &keys);
+        let config = load(directory.path(), WITH_TLS).unwrap();
+        let got: Vec<&str> = config.warnings.iter().map(|w| w.message.as_str()).collect();
+        assert_eq!(got, *want);
+        assert!(config.warnings.iter().all(|w| w.position == Some((7, 15)) && w.rendered.contains("^^^")));
+    }
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = with_keys("site");
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
+        fs::set_permissions(directory.path().join("tls/site.key"), fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = load(directory.path(), WITH_TLS).unwrap().warnings;
+        assert_eq!(warnings.iter().any(|w| w.message.contains("can read")), warned, "{mode:o}");
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_are_shown_at_their_line() {
+    let directory = with_keys("site");
+    let tls = directory.path().join("tls");
+    let line = |text: &str| {
+        let errors = load(directory.path(), text).expect_err("refused");
+        assert_eq!(errors.mistakes.len(), 1, "{errors}");
+        (errors.mistakes[0].position.unwrap().0, errors.mistakes[0].hint.clone())
+    };
+    let other = DevAuthority::create().unwrap().site("x", &["x.example"], Validity::days(9)).unwrap();
+    let good = fs::read(tls.join("site.key")).unwrap();
+    fs::write(tls.join("site.key"), &other.key).unwrap();
+    assert_eq!(line(WITH_TLS), (8, "the key does not belong to the certificate".into()));
+    fs::write(tls.join("site.key"), "rubbish").unwrap();
+    assert_eq!(line(WITH_TLS).0, 8);
+    fs::write(tls.join("site.key"), good).unwrap();
+    fs::write(tls.join("site.crt"), "rubbish").unwrap();
+    assert_eq!(line(WITH_TLS), (7, "no usable certificate: the file holds none".into()));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_so() {
+    let directory = directory();
+    let missing = Config::load(&directory.path().join("none.toml")).expect_err("refused").to_string();
+    assert!(missing.contains("cannot read the configuration: No such file"), "{missing}");
+    let huge = directory.path().join("huge.toml");
+    fs::write(&huge, "#".repeat(LARGEST_FILE as usize + 1)).unwrap();
+    assert!(Config::load(&huge).expect_err("refused").to_string().contains("at most 1048576"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is cut out of the reference or put into it, the answer is a configuration or a list of mistakes.
+    #[test]
+    fn no_file_makes_it_panic(at in 0usize..20_000, cut in 0usize..40, put in "\\PC{0,8}|[\\[\\]{}\"=#\\n\\\\]{0,6}") {
+        let mut text = fs::read_to_string("config/weybridge.toml").unwrap();
+        let start = text.floor_char_boundary(at.min(text.len()));
+        let end = text.floor_char_boundary((start + cut).min(text.len()));
+        text.replace_range(start..end, &put);
+        if let Err(errors) = Config::parse(&text, Path::new("nowhere/weybridge.toml"), SystemTime::UNIX_EPOCH) {
+            prop_assert!(!errors.mistakes.is_empty() && !errors.to_string().is_empty());
+        }
+    }
+}

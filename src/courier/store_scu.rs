@@ -1,0 +1,188 @@
+//! Carries a batch to a node by C-STORE, one association a batch (PS3.4 annex B).
+
+use super::body::{DataSet, Plan};
+use super::carrier::{Pause, Report};
+use super::stow::own_fault;
+use super::verdict;
+use crate::dicom::transfer_syntax;
+use crate::dimse::{self, Lost, Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
+use crate::ledger::outcome::{Charge, Outcome};
+use crate::records::{Batch, Leased};
+use crate::store::Store;
+use bytes::Bytes;
+
+/// Takes batches to one node.
+pub struct StoreScu {
+    target: Target,
+    store: Store,
+}
+
+impl StoreScu {
+    /// A carrier to this node.
+    pub fn new(target: Target, store: Store) -> Self {
+        Self { target, store }
+    }
+
+    pub(super) async fn carry(&self, batch: &Batch) -> Report {
+        let offers = offers(&batch.items);
+        match dimse::connect(&self.target, &offers).await {
+            Ok(association) => self.send_all(association, batch).await,
+            Err(error) => {
+                let why = error.to_string();
+                let parked = needs_repair(&error);
+                let outcome = match parked {
+                    true => Outcome::Parked { why: why.clone() },
+                    false => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
+                };
+                let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
+                Report { outcomes, detail: why.clone(), pause: Some(Pause { why, after: None, parked }) }
+            }
+        }
+    }
+
+    async fn send_all(&self, mut association: Scu, batch: &Batch) -> Report {
+        let mut report = Report::default();
+        let mut broken: Option<String> = None;
+        let (mut stored, total) = (0usize, batch.items.len());
+        for item in &batch.items {
+            let outcome = match &broken {
+                Some(why) => Outcome::Deferred { why: format!("not sent: {why}"), charge: Charge::Destination, after: None },
+                None => {
+                    let (outcome, lost) = self.send_one(&mut association, item).await;
+                    broken = lost;
+                    outcome
+                }
+            };
+            stored += usize::from(matches!(outcome, Outcome::Accepted { .. }));
+            report.outcomes.push((item.transfer, outcome));
+        }
+        report.detail = format!("C-STORE: {stored} of {total} stored");
+        match broken {
+            None => {
+                // The answers count; a node that mishandles the release changes nothing of them.
+                let _ = association.release().await;
+            }
+            Some(why) => {
+                association.abort().await;
+                report.detail = format!("{}; {why}", report.detail);
+                report.pause = Some(Pause { why, after: None, parked: false });
+            }
+        }
+        report
+    }
+
+    /// The outcome, and why the association can be used no longer.
+    async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Outcome, Option<String>) {
+        let plan = Plan::as_stored(item);
+        let context = context_for(association, item.sop_class.as_str(), item.transfer_syntax.as_str());
+        let (context, plan) = match context {
+            Some(context) => (context, plan),
+            None => match self.re_encoded(association, item).await {
+                Ok(found) => found,
+                Err(outcome) => return (outcome, None),
+            },
+        };
+        let data = match DataSet::open(&self.store, item, &plan).await {
+            Ok(data) => data,
+            Err(error) => return (own_fault(&error), None),
+        };
+        let command = StoreCommand {
+            context_id: context,
+            sop_class: item.sop_class.to_string(),
+            sop_instance: item.sop_instance.to_string(),
+            priority: 0,
+            move_originator: None,
+        };
+        let mut source = Outgoing { data, fault: None };
+        match association.store(command, Some(plan.length), &mut source).await {
+            Ok(response) => (verdict::c_store(response.status.0, response.comment.as_deref().unwrap_or("")), None),
+            Err(StoreFailure::Source(_)) => {
+                let untold = || Outcome::Deferred { why: "our copy could not be read".into(), charge: Charge::Us, after: None };
+                let aborted = "the association was aborted, because our copy could not be read";
+                (source.fault.unwrap_or_else(untold), (!association.is_alive()).then(|| aborted.to_owned()))
+            }
+            Err(StoreFailure::NotSent(error) | StoreFailure::Incomplete(error)) => {
+                let why = error.to_string();
+                (Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None }, Some(why))
+            }
+            Err(StoreFailure::Unanswered(error)) => {
+                let why = format!("sent, but not answered: {error}");
+                (Outcome::Unknown { why: why.clone() }, Some(why))
+            }
+        }
+    }
+
+    /// A context that takes the instance re-encoded as Explicit VR Little Endian, or why there is none (DIM-050).
+    async fn re_encoded(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Outcome> {
+        let refused = || Outcome::Dead {
+            why: format!("the node accepts neither SOP class {} in transfer syntax {} nor re-encoded", item.sop_class, item.transfer_syntax),
+        };
+        let context = context_for(association, item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
+        let plan = Plan::for_the_web(&self.store, item).await.map_err(|error| own_fault(&error))?;
+        if plan.transcode { Ok((context, plan)) } else { Err(refused()) }
+    }
+
+    /// A node has no way to be asked, other than by sending again; the same content is harmless there (FLT-043).
+    pub(super) fn check(&self, batch: &Batch) -> Report {
+        let why = "a node cannot be asked; sent again";
+        let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Absent { why: why.into() })).collect();
+        Report { outcomes, detail: why.into(), pause: None }
+    }
+}
+
+/// One context for each class and syntax as stored, one for each class in Explicit VR Little Endian where we can
+/// re-encode to it, and Implicit VR Little Endian for each class (DIM-003, DIM-005).
+fn offers(items: &[Leased]) -> Vec<Offer> {
+    let mut offers: Vec<Offer> = Vec::new();
+    let mut offer = |class: &str, syntax: &str| {
+        let new = Offer { abstract_syntax: class.to_owned(), transfer_syntaxes: vec![syntax.to_owned()] };
+        if !offers.contains(&new) && offers.len() < 128 {
+            offers.push(new);
+        }
+    };
+    for item in items {
+        offer(item.sop_class.as_str(), item.transfer_syntax.as_str());
+    }
+    for item in items {
+        if !transfer_syntax::allowed_on_the_web(&item.transfer_syntax) {
+            offer(item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE);
+        }
+    }
+    offers
+}
+
+/// The accepted context for a class in a syntax.
+fn context_for(association: &Scu, class: &str, syntax: &str) -> Option<u8> {
+    let found = association.accepted().find(|context| context.abstract_syntax == class && context.transfer_syntax == syntax);
+    found.map(|context| context.id)
+}
+
+/// Whether a person must put something right: a permanent rejection is a fault of configuration (DIM-012), and
+/// certificates do not mend themselves.
+fn needs_repair(error: &ScuError) -> bool {
+    match error {
+        ScuError::Rejected { result, .. } => *result == 1,
+        ScuError::Tls { error, .. } => matches!(error, Some(rustls::Error::InvalidCertificate(_))),
+        ScuError::IdentityIgnored | ScuError::Offers => true,
+        ScuError::Lost(Lost::Aborted { .. }) => false,
+        _ => false,
+    }
+}
+
+/// A data set on its way into an association.
+struct Outgoing {
+    data: DataSet,
+    fault: Option<Outcome>,
+}
+
+impl Source for Outgoing {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        match self.data.next().await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                self.fault = Some(own_fault(&error));
+                Err(SourceError(error.into()))
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Answers: their headers, and their bodies up to a bound and at no less than the least pace.
+
+use super::pace::Pace;
+use super::{PeerClient, body::Gauge};
+use crate::dicomweb::retry_after;
+use crate::dicomweb::stow::StoreResponse;
+use bytes::{Bytes, BytesMut};
+use reqwest::Response;
+use reqwest::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::time::MissedTickBehavior;
+
+/// What a peer answered to a STOW-RS request. Judging it is the caller's business (WEB-040 to WEB-065).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the peer asks us to wait, clamped (WEB-075).
+    pub retry_after: Option<Duration>,
+    /// The texts of its Warning headers (WEB-010), sixteen at most.
+    pub warnings: Vec<String>,
+    /// The content type of the answer.
+    pub content_type: Option<String>,
+    /// The module; `Ok(None)` if the answer has no body; an error, for people, if the body cannot be read.
+    pub module: Result<Option<StoreResponse>, String>,
+    /// True if the whole request had been handed over when the answer had been read.
+    pub body_sent: bool,
+    /// Bytes of the request's body that were handed over.
+    pub sent: u64,
+}
+
+impl PeerClient {
+    pub(super) async fn store_answer(&self, response: Response, gauge: &Gauge) -> StoreAnswer {
+        let status = response.status().as_u16();
+        let content_type = header(&response, CONTENT_TYPE);
+        let retry_after = retry_after(&response);
+        let warnings = response.headers().get_all(WARNING).iter().take(16);
+        let warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+        let body = self.read_body(response).await;
+        let module = body.and_then(|body| StoreResponse::from_body(content_type.as_deref(), &body));
+        let (body_sent, sent) = (gauge.finished(), gauge.handed());
+        StoreAnswer { status, retry_after, warnings, content_type, module, body_sent, sent }
+    }
+
+    /// Reads a body to its end; errors are for people.
+    pub(super) async fn read_body(&self, mut response: Response) -> Result<Bytes, String> {
+        let bound = self.answer_bytes;
+        let too_long = || format!("the answer is longer than {bound} bytes");
+        if response.content_length().is_some_and(|length| length > bound as u64) {
+            return Err(too_long());
+        }
+        let mut body = BytesMut::new();
+        let mut pace = Pace::new(self.timing.window, self.timing.least_rate, Instant::now());
+        let mut tick = tokio::time::interval(pace.tick());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                chunk = response.chunk() => match chunk {
+                    Ok(Some(chunk)) if chunk.len() > bound - body.len() => return Err(too_long()),
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    Ok(None) => return Ok(body.freeze()),
+                    Err(error) => {
+                        let why = super::failure::chain(&error.without_url());
+                        return Err(format!("the answer broke off after {} bytes: {why}", body.len()));
+                    }
+                },
+                _ = tick.tick() => if pace.too_slow(Instant::now(), body.len() as u64) {
+                    return Err(format!("the answer came too slowly and was given up after {} bytes", body.len()));
+                },
+            }
+        }
+    }
+}
+
+pub(super) fn header(response: &Response, name: HeaderName) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    retry_after::parse(&header(response, RETRY_AFTER)?, SystemTime::now())
+}

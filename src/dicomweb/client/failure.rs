@@ -1,0 +1,143 @@
+//! Failures without an answer, told apart by what the peer may have received (WEB-066, WEB-067).
+
+use super::resolve::Unresolved;
+use crate::dicomweb::tls::{self, TlsReason};
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// How far a request had come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The peer's name could not be resolved.
+    Dns,
+    /// No connection: refused, unreachable, not in time.
+    Connect,
+    /// The TLS handshake failed, or the peer refused our certificate.
+    Tls(TlsReason),
+    /// Connected, but failed before one byte of the body was handed over.
+    BeforeBody,
+    /// Failed after bytes of the body were handed over: ambiguous.
+    AfterFirstByte,
+    /// Too slow, or no answer in time. Ambiguous if bytes of the body were handed over.
+    Timeout,
+    /// Our own data failed or stopped coming; the request was broken off before its end.
+    Source,
+}
+
+/// A request that got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendFailure {
+    /// How far it had come.
+    pub stage: Stage,
+    /// Bytes of the body that were handed to the connection. Not all of them need have left.
+    pub sent: u64,
+    /// What happened, for people.
+    pub detail: String,
+}
+
+impl SendFailure {
+    /// True if nothing of the body can have reached the peer, so that the request may be sent again unasked (WEB-066).
+    ///
+    /// False is the ambiguous case: parts may have been stored, even if the request never came to its end (WEB-067).
+    pub fn surely_not_sent(&self) -> bool {
+        match self.stage {
+            Stage::Dns | Stage::Connect | Stage::Tls(_) | Stage::BeforeBody => true,
+            Stage::AfterFirstByte | Stage::Timeout | Stage::Source => self.sent == 0,
+        }
+    }
+
+    /// A failure out of the HTTP library's error; `sent` counts bytes of the body.
+    pub(super) fn from_http(error: reqwest::Error, sent: u64) -> Self {
+        let error = error.without_url();
+        let tls = tls::in_chain(&error).map(tls::reason);
+        let stage = if error.is_connect() {
+            match tls {
+                Some(reason) => Stage::Tls(reason),
+                None if names(&error) => Stage::Dns,
+                None => Stage::Connect,
+            }
+        } else {
+            match tls {
+                Some(TlsReason::OursRefused) => Stage::Tls(TlsReason::OursRefused),
+                _ if sent > 0 => Stage::AfterFirstByte,
+                _ => Stage::BeforeBody,
+            }
+        };
+        Self { stage, sent, detail: chain(&error) }
+    }
+}
+
+fn names(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<Unresolved>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// An error and its causes in one line; a cause that its error already spells out is not repeated.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+impl fmt::Display for SendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.stage {
+            Stage::Dns => "the peer's name cannot be resolved",
+            Stage::Connect => "the peer cannot be reached",
+            Stage::Tls(TlsReason::Expired) => "the peer's certificate has expired",
+            Stage::Tls(TlsReason::NotYetValid) => "the peer's certificate is not yet valid; is the clock right?",
+            Stage::Tls(TlsReason::WrongName) => "the peer's certificate does not carry the configured identity",
+            Stage::Tls(TlsReason::UnknownCa) => "the peer's certificate is not vouched for by a trusted certificate",
+            Stage::Tls(TlsReason::OursRefused) => "the peer refuses our certificate",
+            Stage::Tls(TlsReason::Other) => "the TLS handshake failed",
+            Stage::BeforeBody => "the connection failed before any data were sent",
+            Stage::AfterFirstByte => "the connection failed while or after data were sent",
+            Stage::Timeout => "the peer was too slow",
+            Stage::Source => "our own data could not be read to their end",
+        };
+        write!(f, "{what} ({} bytes handed over): {}", self.sent, self.detail)
+    }
+}
+
+impl Error for SendFailure {}
+
+/// Why a query has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryFailure {
+    /// There was no answer.
+    #[error(transparent)]
+    NotAnswered(#[from] SendFailure),
+    /// The answer was a status that means neither a result nor an empty one.
+    #[error("the peer answered the query with status {status}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// What the peer asked us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The answer could not be read as DICOM JSON.
+    #[error("the peer's answer to the query cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl QueryFailure {
+    /// True for status 404.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+}

@@ -1,0 +1,142 @@
+//! Sending: one STOW-RS request under the watchdog, one query under a deadline.
+
+use super::body::{Counted, Gauge, PartsBody};
+use super::failure::{SendFailure, Stage};
+use super::pace::Pace;
+use super::{PeerClient, StoreAnswer};
+use crate::dicom::uid::StudyUid;
+use crate::dicomweb::media_type::DICOM_JSON;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{RequestBuilder, Response, Url};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
+
+/// Breaks the request off when the one who awaits it goes away.
+struct AbortOnDrop(Arc<Gauge>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl PeerClient {
+    /// Sends parts to `/studies/{study}` and reads the answer (PS3.18 section 10.5).
+    ///
+    /// `Ok` for any answer, whatever its status, also one that came before the request was whole (FLT-066).
+    /// Dropping the future breaks the request off. Errors: [`SendFailure`]; its
+    /// [`surely_not_sent`](SendFailure::surely_not_sent) tells whether the peer may have stored something.
+    pub async fn store(&self, study: &StudyUid, parts: PartsBody) -> Result<StoreAnswer, SendFailure> {
+        let gauge = Arc::new(Gauge::default());
+        let guard = AbortOnDrop(gauge.clone());
+        let length = parts.length();
+        let request = self.http.post(self.url(&format!("studies/{study}"))).header(ACCEPT, DICOM_JSON);
+        let request = request.header(CONTENT_TYPE, parts.content_type.as_str());
+        let request = self.authorized(request).body(reqwest::Body::wrap(Counted::new(parts, gauge.clone())));
+        let response = self.watched(request, &gauge, length).await?;
+        if !gauge.finished() && !response.status().is_success() {
+            gauge.pause();
+        }
+        let answer = self.store_answer(response, &gauge).await;
+        drop(guard);
+        Ok(answer)
+    }
+
+    /// Sends a request and awaits the head of its answer, but no longer than progress and patience last (WEB-072).
+    async fn watched(&self, request: RequestBuilder, gauge: &Gauge, length: u64) -> Result<Response, SendFailure> {
+        let patience = Duration::from_secs_f64(length as f64 / self.timing.answer_rate.max(1) as f64);
+        let patience = self.timing.answer.saturating_add(patience);
+        let mut clock = Clock::new(self, patience);
+        let mut tick = tokio::time::interval(clock.pace.tick());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sending = request.send();
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent.map_err(|error| failure(error, gauge)),
+                _ = tick.tick() => if let Some((stage, detail)) = clock.judge(Instant::now(), gauge) {
+                    return Err(SendFailure { stage, sent: gauge.handed(), detail });
+                },
+            }
+        }
+    }
+
+    /// Asks for DICOM JSON and awaits the head of the answer.
+    pub(super) async fn get(&self, url: Url) -> Result<Response, SendFailure> {
+        let sending = self.authorized(self.http.get(url).header(ACCEPT, DICOM_JSON)).send();
+        match tokio::time::timeout(self.timing.connect.saturating_add(self.timing.answer), sending).await {
+            Ok(sent) => sent.map_err(|error| SendFailure::from_http(error, 0)),
+            Err(_) => {
+                Err(SendFailure { stage: Stage::Timeout, sent: 0, detail: "no answer to the query in time".into() })
+            }
+        }
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value.clone()),
+            None => request,
+        }
+    }
+}
+
+fn failure(error: reqwest::Error, gauge: &Gauge) -> SendFailure {
+    match gauge.failure() {
+        Some(why) => SendFailure { stage: Stage::Source, sent: gauge.handed(), detail: why.to_owned() },
+        None => SendFailure::from_http(error, gauge.handed()),
+    }
+}
+
+/// The three things that are waited for in turn: the connection, progress, the answer.
+struct Clock {
+    pace: Pace,
+    window: Duration,
+    rate: u64,
+    connected: bool,
+    connect_until: Instant,
+    finished_at: Option<Instant>,
+    patience: Duration,
+}
+
+impl Clock {
+    fn new(client: &PeerClient, patience: Duration) -> Self {
+        let (window, rate, now) = (client.timing.window, client.timing.least_rate, Instant::now());
+        let connect_until = now + client.timing.connect.saturating_add(window);
+        Self {
+            pace: Pace::new(window, rate, now),
+            window,
+            rate,
+            connected: false,
+            connect_until,
+            finished_at: None,
+            patience,
+        }
+    }
+
+    /// Why the request must end now, if it must.
+    fn judge(&mut self, now: Instant, gauge: &Gauge) -> Option<(Stage, String)> {
+        if !gauge.started() {
+            return (now > self.connect_until).then(|| (Stage::Timeout, "no connection in time".into()));
+        }
+        if !self.connected {
+            self.connected = true;
+            self.pace = Pace::new(self.window, self.rate, now);
+        }
+        if gauge.finished() {
+            let since = *self.finished_at.get_or_insert(now);
+            let late = now.duration_since(since) > self.patience;
+            return late.then(|| (Stage::Timeout, format!("no answer within {} s", self.patience.as_secs())));
+        }
+        if !self.pace.too_slow(now, gauge.handed()) {
+            return None;
+        }
+        let seconds = self.window.as_secs();
+        Some(if gauge.starving() {
+            (Stage::Source, format!("our own data came too slowly for {seconds} s"))
+        } else {
+            (Stage::Timeout, format!("the peer took less than {} bytes a second for {seconds} s", self.rate))
+        })
+    }
+}

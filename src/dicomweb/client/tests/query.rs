@@ -1,0 +1,174 @@
+//! QIDO-RS: asking for instances of servers that do as the standard says, and of others.
+
+use super::*;
+use crate::dicomweb::qido;
+use std::collections::BTreeSet;
+
+/// How a server treats queries.
+#[derive(Clone, Copy, Default)]
+struct Manners {
+    /// Shows the whole study, whatever UIDs are asked for.
+    ignores_uids: bool,
+    /// Shows only the first of a list.
+    first_only: bool,
+    /// The status for a list.
+    list_status: Option<&'static str>,
+    /// The status for queries across studies.
+    relational_status: Option<&'static str>,
+    /// Its largest page.
+    page: Option<usize>,
+    /// Ignores the offset.
+    ignores_offset: bool,
+    /// Says in which study each instance is.
+    study: Option<&'static str>,
+}
+
+/// A server that holds some instances.
+async fn holding(held: Vec<usize>, manners: Manners) -> (Server, Authority) {
+    let held: Arc<Vec<String>> = Arc::new(held.into_iter().map(|n| uid(n).to_string()).collect());
+    with_server(move |mut conn| {
+        let held = held.clone();
+        async move {
+            while let Some(head) = conn.head().await {
+                let (status, body) = result(&held, manners, head.target());
+                let kind = if body.is_empty() { "" } else { "Content-Type: application/dicom+json\r\n" };
+                conn.answer(status, kind, &body).await;
+            }
+        }
+    })
+    .await
+}
+
+fn result(held: &[String], manners: Manners, target: &str) -> (&'static str, String) {
+    let (path, query) = target.split_once('?').unwrap();
+    let query = qido::parse(query, qido::Limits::default()).unwrap();
+    let relational = path == "/dicom-web/instances";
+    assert!(relational || path == "/dicom-web/studies/1.2.3/instances", "{path}");
+    let asked = &query.matches[0].values;
+    if let (true, Some(status)) = (asked.len() > 1, manners.list_status) {
+        return (status, String::new());
+    }
+    if let (true, Some(status)) = (relational, manners.relational_status) {
+        return (status, String::new());
+    }
+    let wanted = |uid: &&String| {
+        if manners.first_only { asked.first() == Some(uid) } else { manners.ignores_uids || asked.contains(uid) }
+    };
+    let offset = if manners.ignores_offset { 0 } else { query.offset as usize };
+    let most = query.limit.unwrap_or(u64::MAX).min(manners.page.unwrap_or(usize::MAX) as u64) as usize;
+    let shown: Vec<String> = held
+        .iter()
+        .filter(wanted)
+        .skip(offset)
+        .take(most)
+        .map(|uid| {
+            let study = manners.study.map(|study| format!(r#","0020000D":{{"vr":"UI","Value":["{study}"]}}"#));
+            format!(r#"{{"00080018":{{"vr":"UI","Value":["{uid}"]}}{}}}"#, study.unwrap_or_default())
+        })
+        .collect();
+    if shown.is_empty() { ("204 No Content", String::new()) } else { ("200 OK", format!("[{}]", shown.join(","))) }
+}
+
+async fn ask(
+    held: Vec<usize>,
+    manners: Manners,
+    asked: std::ops::Range<usize>,
+) -> (Result<Presence, QueryFailure>, usize) {
+    let (server, authority) = holding(held, manners).await;
+    let instances: Vec<InstanceUid> = asked.map(uid).collect();
+    let presence = client(&server, &authority).present(&study(), &instances).await;
+    (presence, server.requests())
+}
+
+fn found(uids: impl IntoIterator<Item = usize>) -> Result<Presence, QueryFailure> {
+    Ok(Presence { found: uids.into_iter().map(uid).collect(), elsewhere: BTreeSet::new() })
+}
+
+#[tokio::test]
+async fn what_is_held_is_found_whatever_the_servers_manners() {
+    let plain = Manners { study: Some("1.2.3"), ..Manners::default() };
+    let rows = [
+        ("lists work", plain, 3),
+        ("no study in the answer", Manners { study: None, ..plain }, 3),
+        ("pages of seven", Manners { page: Some(7), ..plain }, 6 + 6 + 3),
+        ("only the first of a list", Manners { first_only: true, ..plain }, 2 + 2 + 2 + 97),
+        ("lists are refused", Manners { list_status: Some("400 Bad Request"), ..plain }, 3 + 100),
+        ("a list is too long", Manners { list_status: Some("414 URI Too Long"), ..plain }, 3 + 100),
+        ("UIDs are ignored", Manners { ignores_uids: true, ..plain }, 3),
+        ("UIDs and offsets are ignored", Manners { ignores_uids: true, ignores_offset: true, ..plain }, 3),
+    ];
+    for (name, manners, requests) in rows {
+        let (presence, asked) = ask((0..100).collect(), manners, 0..100).await;
+        assert_eq!(presence, found(0..100), "{name}");
+        assert_eq!(asked, requests, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_held_is_not_found() {
+    let plain = Manners { study: Some("1.2.3"), ..Manners::default() };
+    let rows = [
+        ("lists work", plain),
+        ("UIDs are ignored", Manners { ignores_uids: true, page: Some(3), ..plain }),
+        ("UIDs and offsets are ignored", Manners { ignores_uids: true, ignores_offset: true, page: Some(3), ..plain }),
+        ("only below the study", Manners { relational_status: Some("501 Not Implemented"), ..plain }),
+    ];
+    for (name, manners) in rows {
+        let (presence, _) = ask(vec![1, 3, 90, 91], manners, 0..5).await;
+        assert_eq!(presence, found([1, 3]), "{name}");
+        let (presence, _) = ask(vec![], manners, 0..2).await;
+        assert_eq!(presence, found([]), "{name}, nothing held");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_in_another_study_is_not_taken_for_ours() {
+    let manners = Manners { study: Some("9.9.9"), ..Manners::default() };
+    let (presence, _) = ask(vec![1], manners, 0..2).await;
+    let want = Presence { found: BTreeSet::new(), elsewhere: BTreeSet::from([uid(1)]) };
+    assert_eq!(presence, Ok(want));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_asked_is_no_proof_of_absence() {
+    let not_found =
+        Manners { list_status: Some("404 Not Found"), relational_status: Some("404 Not Found"), ..Manners::default() };
+    // Below the study it answers 204, and that is believed.
+    assert_eq!(ask(vec![], not_found, 0..2).await.0, found([]));
+
+    for (status, headers, body) in [
+        ("404 Not Found", "", ""),
+        ("401 Unauthorized", "", ""),
+        ("503 Service Unavailable", "Retry-After: 9\r\n", ""),
+        ("200 OK", "Content-Type: text/html\r\n", "<html>"),
+        ("200 OK", "Content-Type: application/dicom+json\r\n", "[{"),
+    ] {
+        let (server, authority) = with_server(move |mut conn| async move {
+            while conn.head().await.is_some() {
+                conn.answer(status, headers, body).await;
+            }
+        })
+        .await;
+        let failure = client(&server, &authority).present(&study(), &[uid(1)]).await.unwrap_err();
+        match failure {
+            QueryFailure::Refused { status: code, retry_after } => {
+                assert_eq!(code.to_string(), status[..3]);
+                assert_eq!(retry_after.is_some(), code == 503);
+            }
+            QueryFailure::Unreadable(why) => assert_eq!(status, "200 OK", "{why}"),
+            QueryFailure::NotAnswered(failure) => panic!("{failure}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_without_an_answer_fails_by_its_stage() {
+    let (server, authority) = with_server(|mut conn| async move {
+        conn.head().await;
+        conn.reset();
+    })
+    .await;
+    let failure = client(&server, &authority).present(&study(), &[uid(1)]).await.unwrap_err();
+    let QueryFailure::NotAnswered(failure) = failure else { panic!("{failure}") };
+    assert_eq!((failure.stage, failure.surely_not_sent()), (Stage::BeforeBody, true));
+}

@@ -1,0 +1,192 @@
+//! Media types and their negotiation (PS3.18 section 8.7, RFC 9110 section 8.3.1 and 12.5.1).
+
+/// DICOM JSON, the form of answers (PS3.18 Annex F).
+pub const DICOM_JSON: &str = "application/dicom+json";
+/// Part 10 files, one in each part of a multipart body.
+pub const DICOM: &str = "application/dicom";
+/// The Native DICOM Model in XML (PS3.19 Annex A).
+pub const DICOM_XML: &str = "application/dicom+xml";
+/// The wrapper of several representations (RFC 2387).
+pub const MULTIPART_RELATED: &str = "multipart/related";
+
+/// Why a text is not a media type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MediaTypeError {
+    /// It does not begin with `type/subtype`.
+    #[error("the media type is not of the form type/subtype")]
+    NoType,
+    /// A parameter is not `name=value`, or a quotation does not end.
+    #[error("a parameter of the media type is malformed")]
+    Parameter,
+}
+
+/// A media type with its parameters, in the order given. Types and parameter names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaType {
+    essence: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl MediaType {
+    /// Parses the value of a Content-Type header, or one member of Accept.
+    pub fn parse(text: &str) -> Result<Self, MediaTypeError> {
+        let mut pieces = split_outside_quotes(text, ';');
+        let essence = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
+        let well_formed = essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+        if !well_formed {
+            return Err(MediaTypeError::NoType);
+        }
+        let mut parameters = Vec::new();
+        for piece in pieces.map(str::trim).filter(|piece| !piece.is_empty()) {
+            let (name, value) = piece.split_once('=').ok_or(MediaTypeError::Parameter)?;
+            let name = name.trim().to_ascii_lowercase();
+            if !token(&name) {
+                return Err(MediaTypeError::Parameter);
+            }
+            parameters.push((name, unquote(value.trim())?));
+        }
+        Ok(Self { essence, parameters })
+    }
+
+    /// `type/subtype` in lower case.
+    pub fn essence(&self) -> &str {
+        &self.essence
+    }
+
+    /// The value of a parameter, quotes removed; the first if it stands twice.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// True for JSON of any kind.
+    pub fn is_json(&self) -> bool {
+        self.essence.ends_with("/json") || self.essence.ends_with("+json")
+    }
+
+    /// True for XML of any kind.
+    pub fn is_xml(&self) -> bool {
+        self.essence.ends_with("/xml") || self.essence.ends_with("+xml")
+    }
+}
+
+/// RFC 9110 section 5.6.2: visible characters without delimiters.
+fn token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&b))
+}
+
+/// The pieces of a text between separators that stand outside quotations.
+fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c: char| {
+        if escaped {
+            escaped = false;
+        } else if quoted && c == '\\' {
+            escaped = true;
+        } else if c == '"' {
+            quoted = !quoted;
+        }
+        c == separator && !quoted
+    })
+}
+
+/// A parameter's value: as it stands, or the content of a quoted string (RFC 9110 section 5.6.4).
+fn unquote(text: &str) -> Result<String, MediaTypeError> {
+    let Some(inner) = text.strip_prefix('"') else {
+        return if text.contains('"') { Err(MediaTypeError::Parameter) } else { Ok(text.to_owned()) };
+    };
+    let mut value = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => value.push(characters.next().ok_or(MediaTypeError::Parameter)?),
+            '"' if characters.as_str().is_empty() => return Ok(value),
+            '"' => return Err(MediaTypeError::Parameter),
+            c => value.push(c),
+        }
+    }
+    Err(MediaTypeError::Parameter)
+}
+
+/// The best of the offered types for an Accept header; `None` if none is acceptable (the answer is 406).
+///
+/// No header, or an empty one, accepts everything. Members that cannot be parsed are passed over.
+/// For `multipart/related; type="x"` the offered type is `x` (PS3.18 section 8.7.5): the caller decides on the wrapper.
+/// Among equal weights the order of `offered` decides.
+pub fn preferred<'a>(accept: Option<&str>, offered: &[&'a str]) -> Option<&'a str> {
+    let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return offered.first().copied() };
+    let ranges: Vec<MediaType> =
+        split_outside_quotes(accept, ',').filter_map(|member| MediaType::parse(member).ok()).collect();
+    let mut best = None;
+    for &candidate in offered {
+        let weight = weight(&ranges, candidate);
+        if weight > 0 && best.is_none_or(|(_, most)| weight > most) {
+            best = Some((candidate, weight));
+        }
+    }
+    best.map(|(candidate, _)| candidate)
+}
+
+/// The weight of a type in thousandths: that of the most specific range that covers it.
+fn weight(ranges: &[MediaType], candidate: &str) -> u16 {
+    let covering = ranges.iter().filter_map(|range| {
+        let specific = match range.essence() {
+            "*/*" => 0,
+            wide if wide.strip_suffix("/*").is_some_and(|t| candidate.split('/').next() == Some(t)) => 1,
+            MULTIPART_RELATED if range.parameter("type").is_some_and(|t| t.eq_ignore_ascii_case(candidate)) => 2,
+            exact if exact == candidate => 2,
+            _ => return None,
+        };
+        let q = range.parameter("q").map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
+        Some((specific, (q * 1000.0) as u16))
+    });
+    covering.max().map_or(0, |(_, weight)| weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_parsed_with_quotes_and_escapes() {
+        let rows = [
+            ("application/dicom", Ok(("application/dicom", None))),
+            ("Application/DICOM; Transfer-Syntax=1.2.3", Ok(("application/dicom", Some("1.2.3")))),
+            ("application/dicom ;transfer-syntax = \"1.2.3\" ;", Ok(("application/dicom", Some("1.2.3")))),
+            ("a/b; x=\";=,\\\"\"; transfer-syntax=*", Ok(("a/b", Some("*")))),
+            ("", Err(MediaTypeError::NoType)),
+            ("application", Err(MediaTypeError::NoType)),
+            ("a/b/c", Err(MediaTypeError::NoType)),
+            ("a/b; x", Err(MediaTypeError::Parameter)),
+            ("a/b; x=\"open", Err(MediaTypeError::Parameter)),
+            ("a/b; x=\"shut\"more", Err(MediaTypeError::Parameter)),
+            ("a/b; x=in\"side", Err(MediaTypeError::Parameter)),
+        ];
+        for (text, want) in rows {
+            let got = MediaType::parse(text);
+            let got = got.as_ref().map(|m| (m.essence(), m.parameter("transfer-syntax"))).map_err(|e| *e);
+            assert_eq!(got, want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn accept_is_negotiated() {
+        let offered = [DICOM_JSON, "application/json"];
+        let rows = [
+            (None, Some(DICOM_JSON)),
+            (Some(""), Some(DICOM_JSON)),
+            (Some("*/*"), Some(DICOM_JSON)),
+            (Some("application/*;q=0.1"), Some(DICOM_JSON)),
+            (Some("application/json"), Some("application/json")),
+            (Some("application/json;q=0.9, application/dicom+json;q=0.5"), Some("application/json")),
+            (Some("multipart/related; type=\"application/dicom+json\""), Some(DICOM_JSON)),
+            (Some("application/dicom+json;q=0, */*"), Some("application/json")),
+            (Some("application/dicom+xml"), None),
+            (Some("multipart/related; type=\"application/dicom+xml\", text/html"), None),
+            (Some("nonsense, application/dicom+json"), Some(DICOM_JSON)),
+            (Some("application/dicom+json;q=x"), None),
+        ];
+        for (accept, want) in rows {
+            assert_eq!(preferred(accept, &offered), want, "{accept:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The writer: delimiters and part headers of known length, so that a body's exact length is known before it is sent.
+
+use bytes::Bytes;
+
+/// One part as it is announced.
+#[derive(Debug, Clone, Copy)]
+pub struct PartHead<'a> {
+    /// Transfer syntax UID of the part, given as parameter of its content type (WEB-074).
+    pub transfer_syntax: &'a str,
+    /// Bytes of the part.
+    pub length: u64,
+}
+
+/// Frames parts with a boundary of 128 random bits (WEB-006).
+#[derive(Debug, Clone)]
+pub struct Writer {
+    boundary: String,
+    part_type: &'static str,
+}
+
+impl Writer {
+    /// A writer for parts of one media type. Errors: the system gave no randomness.
+    pub fn new(part_type: &'static str) -> Result<Self, std::io::Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;
+        Ok(Self { boundary: format!("{:032x}", u128::from_be_bytes(random)), part_type })
+    }
+
+    /// The Content-Type of the whole body.
+    pub fn content_type(&self) -> String {
+        format!("multipart/related; type=\"{}\"; boundary={}", self.part_type, self.boundary)
+    }
+
+    /// What stands before a part's bytes: the delimiter, the headers, the blank line.
+    pub fn head(&self, part: PartHead<'_>, first: bool) -> Bytes {
+        let line_end = if first { "" } else { "\r\n" };
+        let Self { boundary, part_type } = self;
+        let PartHead { transfer_syntax, length } = part;
+        Bytes::from(format!(
+            "{line_end}--{boundary}\r\nContent-Type: {part_type}; transfer-syntax={transfer_syntax}\r\nContent-Length: {length}\r\n\r\n"
+        ))
+    }
+
+    /// What stands after the last part's bytes: the closing boundary.
+    pub fn end(&self) -> Bytes {
+        Bytes::from(format!("\r\n--{}--\r\n", self.boundary))
+    }
+
+    /// The exact length of a body of these parts; `None` beyond 2^64.
+    pub fn length<'a>(&self, parts: impl IntoIterator<Item = PartHead<'a>>) -> Option<u64> {
+        let mut total = self.end().len() as u64;
+        for (n, part) in parts.into_iter().enumerate() {
+            total = total.checked_add(self.head(part, n == 0).len() as u64)?.checked_add(part.length)?;
+        }
+        Some(total)
+    }
+}

@@ -1,0 +1,151 @@
+//! The query string's parser: keywords or tags, UID lists, paging.
+
+use super::{Include, Limits, Match, QidoError, Query};
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::InstanceUid;
+use crate::dicomweb::dataset::VR;
+use ::dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
+use ::dicom::dictionary_std::StandardDataDictionary;
+use percent_encoding::percent_decode_str;
+
+/// Parses the query component of a URI, without the question mark. A plus sign is itself, as RFC 3986 says.
+///
+/// Errors: [`QidoError`], each a 400.
+pub fn parse(query: &str, limits: Limits) -> Result<Query, QidoError> {
+    if query.len() > limits.bytes {
+        return Err(QidoError::TooLong(limits.bytes));
+    }
+    let mut parsed = Query {
+        matches: Vec::new(),
+        include: Include::Fields(Vec::new()),
+        limit: None,
+        offset: 0,
+        fuzzy: false,
+        empty_values: false,
+        multiple_values: false,
+        ignored: Vec::new(),
+    };
+    let mut seen = Vec::new();
+    for (n, parameter) in query.split('&').filter(|parameter| !parameter.is_empty()).enumerate() {
+        if n >= limits.parameters {
+            return Err(QidoError::TooManyParameters(limits.parameters));
+        }
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let name = decoded(name)?;
+        // A comma that is percent-encoded belongs to a value; the one that is not separates values (section 8.3.4.1).
+        if name == "includefield" {
+            include(&mut parsed, value, limits)?;
+            continue;
+        }
+        if seen.contains(&name) {
+            return Err(QidoError::Repeated(name));
+        }
+        seen.push(name.clone());
+        match name.as_str() {
+            "limit" => parsed.limit = Some(number(&name, value)?),
+            "offset" => parsed.offset = number(&name, value)?,
+            "fuzzymatching" => parsed.fuzzy = truth(&name, value)?,
+            "emptyvaluematching" => parsed.empty_values = truth(&name, value)?,
+            "multiplevaluematching" => parsed.multiple_values = truth(&name, value)?,
+            _ => attribute(&mut parsed, name, value, limits)?,
+        }
+    }
+    Ok(parsed)
+}
+
+fn decoded(text: &str) -> Result<String, QidoError> {
+    let mut broken = text.match_indices('%').map(|(at, _)| text.as_bytes().get(at + 1..at + 3));
+    if broken.any(|hex| hex.is_none_or(|hex| !hex.iter().all(u8::is_ascii_hexdigit))) {
+        return Err(QidoError::Encoding);
+    }
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| QidoError::Encoding)?;
+    if text.contains('\0') { Err(QidoError::Encoding) } else { Ok(text.into_owned()) }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, QidoError> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    let wrong = || QidoError::Value { name: name.to_owned(), wanted: "a whole number that is not negative" };
+    digits.then(|| value.parse().ok()).flatten().ok_or_else(wrong)
+}
+
+fn truth(name: &str, value: &str) -> Result<bool, QidoError> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(QidoError::Value { name: name.to_owned(), wanted: "true or false" }),
+    }
+}
+
+fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoError> {
+    for field in value.split(',').filter(|field| !field.is_empty()) {
+        let field = decoded(field)?;
+        let all = field == "all";
+        match &mut query.include {
+            Include::All => return Err(QidoError::AllAndMore),
+            Include::Fields(fields) if all && !fields.is_empty() => return Err(QidoError::AllAndMore),
+            Include::Fields(_) if all => query.include = Include::All,
+            Include::Fields(fields) => match path(&field) {
+                Some(_) if fields.len() >= limits.values => {
+                    return Err(QidoError::TooManyValues { attribute: "includefield".into(), limit: limits.values });
+                }
+                Some((path, _)) => fields.push(path),
+                None => query.ignored.push(field),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Result<(), QidoError> {
+    let Some((path, vr)) = path(&name) else {
+        query.ignored.push(name);
+        return Ok(());
+    };
+    if query.matches.iter().any(|earlier| earlier.path == path) {
+        return Err(QidoError::Repeated(name));
+    }
+    let values = if vr == VR::UI { uids(name, value, limits)? } else { vec![decoded(value)?] };
+    query.matches.push(Match { path, vr, values });
+    Ok(())
+}
+
+/// A list of UIDs, joined by commas or, as in DIMSE, by backslashes (PS3.18 section 8.3.4.1).
+fn uids(name: String, value: &str, limits: Limits) -> Result<Vec<String>, QidoError> {
+    let value = decoded(value)?;
+    let mut uids = Vec::new();
+    for part in value.split([',', '\\']).filter(|part| !part.is_empty()) {
+        if uids.len() >= limits.values {
+            return Err(QidoError::TooManyValues { attribute: name, limit: limits.values });
+        }
+        match InstanceUid::parse(part) {
+            Ok(uid) => uids.push(uid.as_str().to_owned()),
+            Err(_) => return Err(QidoError::Value { name, wanted: "a UID or a list of UIDs" }),
+        }
+    }
+    Ok(uids)
+}
+
+/// Tags and VR of an attribute that is named by keyword or by eight hexadecimal digits, dotted inside sequences.
+fn path(name: &str) -> Option<(Vec<Tag>, VR)> {
+    let mut vr = VR::UN;
+    let mut tags = Vec::new();
+    for part in name.split('.') {
+        let hex = part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let tag = if hex {
+            let tag = Tag(u32::from_str_radix(part, 16).ok()?);
+            let entry = StandardDataDictionary.by_tag(::dicom::core::Tag(tag.group(), tag.element()));
+            vr = entry.map_or(VR::UN, |entry| entry.vr().relaxed());
+            tag
+        } else {
+            let entry = StandardDataDictionary.by_name(part)?;
+            vr = entry.vr().relaxed();
+            let tag = entry.tag();
+            Tag::new(tag.0, tag.1)
+        };
+        tags.push(tag);
+        if tags.len() > 16 {
+            return None;
+        }
+    }
+    Some((tags, vr))
+}

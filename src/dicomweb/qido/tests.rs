@@ -1,0 +1,98 @@
+//! Tests of the query parser.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::dicom::attributes::{SOP_INSTANCE_UID, STUDY_DATE, STUDY_INSTANCE_UID};
+use proptest::prelude::*;
+
+fn parsed(query: &str) -> Query {
+    parse(query, Limits::default()).unwrap_or_else(|error| panic!("{query}: {error}"))
+}
+
+#[test]
+fn attributes_are_named_by_keyword_or_tag() {
+    let rows: &[(&str, &[u32], VR, &[&str])] = &[
+        ("SOPInstanceUID=1.2.3", &[0x0008_0018], VR::UI, &["1.2.3"]),
+        ("00080018=1.2.3,1.2.4", &[0x0008_0018], VR::UI, &["1.2.3", "1.2.4"]),
+        ("SOPInstanceUID=1.2.3%2C1.2.4%5C1.2.5", &[0x0008_0018], VR::UI, &["1.2.3", "1.2.4", "1.2.5"]),
+        ("SOPInstanceUID=", &[0x0008_0018], VR::UI, &[]),
+        ("SOPInstanceUID", &[0x0008_0018], VR::UI, &[]),
+        ("StudyDate=20260101-20261231", &[0x0008_0020], VR::DA, &["20260101-20261231"]),
+        ("PatientName=D%C3%B6e%5e*", &[0x0010_0010], VR::PN, &["Döe^*"]),
+        ("00101002.00100020=11235813", &[0x0010_1002, 0x0010_0020], VR::LO, &["11235813"]),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=a+b", &[0x0040_0275, 0x0040_0009], VR::SH, &["a+b"]),
+        ("00291010=x", &[0x0029_1010], VR::UN, &["x"]),
+    ];
+    for (text, path, vr, values) in rows {
+        let query = parsed(text);
+        assert_eq!(query.matches.len(), 1, "{text}");
+        let matched = &query.matches[0];
+        assert_eq!(matched.path, path.iter().map(|&tag| Tag(tag)).collect::<Vec<_>>(), "{text}");
+        assert_eq!(
+            (matched.vr, matched.values.iter().map(String::as_str).collect::<Vec<_>>()),
+            (*vr, values.to_vec()),
+            "{text}"
+        );
+    }
+    let query = parsed("StudyInstanceUID=1.2&unheard=x&&includefield=alsoUnheard");
+    assert!(query.matching(STUDY_INSTANCE_UID).is_some() && query.matching(SOP_INSTANCE_UID).is_none());
+    assert_eq!(query.ignored, ["unheard", "alsoUnheard"]);
+}
+
+#[test]
+fn paging_fields_and_switches() {
+    let query = parsed(
+        "limit=25&offset=50&fuzzymatching=true&emptyvaluematching=false&includefield=StudyDate,0020000D&includefield=00080018",
+    );
+    assert_eq!((query.limit, query.offset, query.fuzzy, query.empty_values), (Some(25), 50, true, false));
+    assert_eq!(
+        query.include,
+        Include::Fields(vec![vec![STUDY_DATE], vec![STUDY_INSTANCE_UID], vec![SOP_INSTANCE_UID]])
+    );
+    assert_eq!(parsed("includefield=all").include, Include::All);
+    assert_eq!(parsed("").include, Include::Fields(vec![]));
+    assert_eq!(
+        query.unsupported("https://a/dicom-web"),
+        [
+            "299 https://a/dicom-web: The fuzzymatching parameter is not supported. Only literal matching has been performed."
+        ]
+    );
+    assert_eq!(more_results("s", 7), "299 s: There are 7 additional results that can be requested");
+}
+
+#[test]
+fn wrong_queries_are_refused_with_a_reason() {
+    let limits = Limits { bytes: 200, parameters: 4, values: 3 };
+    let long = "x".repeat(201);
+    let rows = [
+        (long.as_str(), "the query string is longer than 200 bytes"),
+        ("a&b&c&d&e", "the query string has more than 4 parameters"),
+        ("SOPInstanceUID=1,2,3,4", "SOPInstanceUID lists more than 3 values"),
+        ("includefield=StudyDate,StudyTime,StudyID,Modality", "includefield lists more than 3 values"),
+        ("PatientID=%zz", "the query string is not percent-encoded UTF-8"),
+        ("PatientID=%2", "the query string is not percent-encoded UTF-8"),
+        ("PatientID=%ff", "the query string is not percent-encoded UTF-8"),
+        ("PatientID=%00", "the query string is not percent-encoded UTF-8"),
+        ("PatientID=1&PatientID=2", "PatientID is given twice"),
+        ("PatientID=1&00100020=2", "00100020 is given twice"),
+        ("limit=1&limit=2", "limit is given twice"),
+        ("limit=-1", "the value of limit is not a whole number that is not negative"),
+        ("limit=+1", "the value of limit is not a whole number that is not negative"),
+        ("offset=99999999999999999999", "the value of offset is not a whole number that is not negative"),
+        ("fuzzymatching=yes", "the value of fuzzymatching is not true or false"),
+        ("StudyInstanceUID=1.2.*", "the value of StudyInstanceUID is not a UID or a list of UIDs"),
+        ("SOPInstanceUID=1.2,../etc", "the value of SOPInstanceUID is not a UID or a list of UIDs"),
+        ("includefield=all,StudyDate", "includefield=all stands beside other fields"),
+        ("includefield=StudyDate&includefield=all", "includefield=all stands beside other fields"),
+    ];
+    for (query, want) in rows {
+        assert_eq!(parse(query, limits).map_err(|error| error.to_string()), Err(want.to_owned()), "{query}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_query_makes_the_parser_panic(query in "[ -~é&=%,.]{0,60}") {
+        let _ = parse(&query, Limits::default());
+    }
+}

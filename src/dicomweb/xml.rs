@@ -1,0 +1,200 @@
+//! The Native DICOM Model (PS3.19 Annex A): a bounded reader, for peers that answer in XML. No recursion, no entities but XML's own.
+
+use crate::dicom::tag::Tag;
+use crate::dicomweb::dataset::{Dataset, Members, PersonName, Raw, VR};
+use crate::dicomweb::json::Limits;
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+use std::str::FromStr;
+
+/// Why a text is not a data set in XML. Never holds a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum XmlError {
+    /// Not well-formed, or it ends too early.
+    #[error("the XML is not well-formed")]
+    Syntax,
+    /// A document type declaration or an entity of its own, which nothing in DICOM needs and attackers do.
+    #[error("the XML declares or uses entities")]
+    Entities,
+    /// The root is not `NativeDicomModel`.
+    #[error("the XML is not a Native DICOM Model")]
+    OtherRoot,
+    /// Sequences nest deeper than the bound.
+    #[error("sequences nest too deep")]
+    TooDeep,
+    /// More attributes and values than the bound.
+    #[error("it holds too many values")]
+    TooMany,
+    /// An attribute whose tag, VR or value contradicts the model.
+    #[error("an attribute is malformed: {0}")]
+    Attribute(&'static str),
+}
+
+/// An element that is open, with what it has gathered.
+enum Open {
+    Set(Dataset),
+    Attribute(Tag, Members),
+    Value(u32),
+    Name(u32, PersonName),
+    Group(fn(&mut PersonName) -> &mut String, [String; 5]),
+    Component(usize),
+    Bulk(String),
+    Inline,
+    Other,
+}
+
+struct Walk {
+    open: Vec<Open>,
+    text: String,
+    left: u32,
+    depth: u32,
+    whole: Option<Dataset>,
+}
+
+/// Reads one data set. Memory is bounded by `limits` and by the length of `text`.
+pub fn read(text: &[u8], limits: Limits) -> Result<Dataset, XmlError> {
+    let mut reader = Reader::from_reader(text);
+    let mut walk =
+        Walk { open: Vec::new(), text: String::new(), left: limits.values, depth: limits.depth, whole: None };
+    loop {
+        match reader.read_event().map_err(|_| XmlError::Syntax)? {
+            Event::Start(start) => walk.start(&start)?,
+            Event::Empty(start) => {
+                walk.start(&start)?;
+                walk.end()?;
+            }
+            Event::End(_) => walk.end()?,
+            Event::Text(text) => walk.text.push_str(&text.xml_content().map_err(|_| XmlError::Syntax)?),
+            Event::CData(text) => walk.text.push_str(&text.xml_content().map_err(|_| XmlError::Syntax)?),
+            Event::GeneralRef(entity) => {
+                let character = match entity.resolve_char_ref().map_err(|_| XmlError::Syntax)? {
+                    Some(character) => character,
+                    None => predefined(&entity).ok_or(XmlError::Entities)?,
+                };
+                walk.text.push(character);
+            }
+            Event::DocType(_) => return Err(XmlError::Entities),
+            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            Event::Eof => break,
+        }
+    }
+    if walk.open.is_empty() { walk.whole.ok_or(XmlError::OtherRoot) } else { Err(XmlError::Syntax) }
+}
+
+fn predefined(name: &[u8]) -> Option<char> {
+    match name {
+        b"amp" => Some('&'),
+        b"lt" => Some('<'),
+        b"gt" => Some('>'),
+        b"apos" => Some('\''),
+        b"quot" => Some('"'),
+        _ => None,
+    }
+}
+
+impl Walk {
+    fn start(&mut self, start: &BytesStart<'_>) -> Result<(), XmlError> {
+        self.left = self.left.checked_sub(1).ok_or(XmlError::TooMany)?;
+        self.text.clear();
+        let name = start.local_name();
+        let open = match (self.open.last(), name.as_ref()) {
+            (None, b"NativeDicomModel") if self.whole.is_none() => Open::Set(Dataset::default()),
+            (None, _) => return Err(XmlError::OtherRoot),
+            (Some(Open::Set(_)), b"DicomAttribute") => attribute(start)?,
+            (Some(Open::Attribute(..)), b"Item") => {
+                self.depth = self.depth.checked_sub(1).ok_or(XmlError::TooDeep)?;
+                Open::Set(Dataset::default())
+            }
+            (Some(Open::Attribute(..)), b"Value") => Open::Value(number(start)),
+            (Some(Open::Attribute(..)), b"PersonName") => Open::Name(number(start), PersonName::default()),
+            (Some(Open::Attribute(..)), b"BulkData") => Open::Bulk(given(start, b"uri").unwrap_or_default()),
+            (Some(Open::Attribute(..)), b"InlineBinary") => Open::Inline,
+            (Some(Open::Name(..)), b"Alphabetic") => Open::Group(|name| &mut name.alphabetic, Default::default()),
+            (Some(Open::Name(..)), b"Ideographic") => Open::Group(|name| &mut name.ideographic, Default::default()),
+            (Some(Open::Name(..)), b"Phonetic") => Open::Group(|name| &mut name.phonetic, Default::default()),
+            (Some(Open::Group(..)), part) => component(part),
+            // What is not known is passed over, its content too; a bound on the stack keeps that cheap.
+            _ if self.open.len() > 512 => return Err(XmlError::TooDeep),
+            _ => Open::Other,
+        };
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), XmlError> {
+        let text = std::mem::take(&mut self.text);
+        let closed = self.open.pop().ok_or(XmlError::Syntax)?;
+        match (closed, self.open.last_mut()) {
+            (Open::Set(set), None) => self.whole = Some(set),
+            (Open::Set(item), Some(Open::Attribute(_, members))) => {
+                self.depth += 1;
+                members.values.push(Raw::Item(item));
+            }
+            (Open::Attribute(tag, members), Some(Open::Set(set))) => {
+                let element = members.element(tag).map_err(XmlError::Attribute)?;
+                if set.insert(tag, element).is_some() {
+                    return Err(XmlError::Attribute("it stands twice in a data set"));
+                }
+            }
+            (Open::Value(number), Some(Open::Attribute(_, members))) => {
+                fill(members, number, &mut self.left)?;
+                members.values.push(if text.is_empty() { Raw::Null } else { Raw::Text(text) });
+            }
+            (Open::Name(number, name), Some(Open::Attribute(_, members))) => {
+                fill(members, number, &mut self.left)?;
+                members.values.push(if name.is_empty() { Raw::Null } else { Raw::Name(name) });
+            }
+            (Open::Group(group, parts), Some(Open::Name(_, name))) => {
+                *group(name) = parts.join("^").trim_end_matches('^').to_owned();
+            }
+            (Open::Component(n), Some(Open::Group(_, parts))) => {
+                if let Some(part) = parts.get_mut(n) {
+                    *part = text;
+                }
+            }
+            (Open::Bulk(uri), Some(Open::Attribute(_, members))) => members.bulk = Some(uri),
+            (Open::Inline, Some(Open::Attribute(_, members))) => {
+                members.inline = Some(text.split_ascii_whitespace().collect());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Values may be left out where they are empty; their number tells (PS3.19 A.1.5).
+fn fill(members: &mut Members, number: u32, left: &mut u32) -> Result<(), XmlError> {
+    while members.values.len() + 1 < number as usize {
+        *left = left.checked_sub(1).ok_or(XmlError::TooMany)?;
+        members.values.push(Raw::Null);
+    }
+    Ok(())
+}
+
+fn attribute(start: &BytesStart<'_>) -> Result<Open, XmlError> {
+    let tag = given(start, b"tag").filter(|tag| tag.len() == 8).and_then(|tag| u32::from_str_radix(&tag, 16).ok());
+    let tag = Tag(tag.ok_or(XmlError::Attribute("its tag is not eight hexadecimal digits"))?);
+    let vr = match given(start, b"vr") {
+        Some(vr) => Some(VR::from_str(&vr).map_err(|_| XmlError::Attribute("its vr is not a value representation"))?),
+        None => None,
+    };
+    Ok(Open::Attribute(tag, Members { vr, ..Members::default() }))
+}
+
+fn component(name: &[u8]) -> Open {
+    let names: [&[u8]; 5] = [b"FamilyName", b"GivenName", b"MiddleName", b"NamePrefix", b"NameSuffix"];
+    names.iter().position(|known| *known == name).map_or(Open::Other, Open::Component)
+}
+
+fn number(start: &BytesStart<'_>) -> u32 {
+    given(start, b"number").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn given(start: &BytesStart<'_>, name: &[u8]) -> Option<String> {
+    // Looking for attributes that stand twice would cost the square of their number.
+    let attribute = start.attributes().with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == name)?;
+    attribute.unescape_value().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests;

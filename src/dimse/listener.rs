@@ -1,0 +1,220 @@
+//! Takes connections, bounded at every step, and lets each become an association; drains when told to stop (DIM-014, DIM-022).
+
+mod seats;
+
+pub(super) use seats::{Place, Seat, Seats};
+
+use super::channel::{Buffers, Channel};
+use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, converse, negotiate};
+use super::wire::{self, Wire};
+use seats::Lobby;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// Where the TLS configuration for the next handshake comes from; asked each time, so that a reload needs no restart.
+pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// An acceptor: several listeners may share one, and with it its limits and its buffers.
+pub struct Server<S> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    scp: Arc<S>,
+    options: ScpOptions,
+    seats: Seats,
+    lobby: Lobby,
+    buffers: Buffers,
+}
+
+impl<S> Clone for Server<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+/// Serves one listener; see [`Server::serve`].
+pub async fn serve<S: Scp>(
+    listener: TcpListener,
+    tls: Option<TlsSource>,
+    scp: Arc<S>,
+    options: ScpOptions,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    Server::new(scp, options).serve(listener, tls, stop).await
+}
+
+/// Serves one connection; see [`Server::serve_wire`].
+pub async fn serve_wire<S: Scp>(
+    wire: Wire,
+    peer: SocketAddr,
+    scp: Arc<S>,
+    options: ScpOptions,
+    stop: CancellationToken,
+) -> Option<Ended> {
+    Server::new(scp, options).serve_wire(wire, peer, &stop).await
+}
+
+impl<S: Scp> Server<S> {
+    /// An acceptor for this application.
+    pub fn new(scp: Arc<S>, options: ScpOptions) -> Self {
+        let seats = Seats::new(options.max_associations);
+        let lobby = Lobby::new(options.max_pending, options.max_pending_per_address);
+        let buffers = Buffers::new(options.large_buffers, options.large_buffer_bytes);
+        Self { inner: Arc::new(Inner { scp, options, seats, lobby, buffers }) }
+    }
+
+    /// Takes connections until `stop`, then drains: messages in hand finish and their associations are aborted, new
+    /// requests are rejected with 2/3/1, and after [`ScpOptions::drain`] what is left is cut.
+    ///
+    /// Errors: the listener cannot be used at all. A failed accept or handshake is logged and costs that connection only.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<TlsSource>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        listener.local_addr()?;
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(done) = sessions.join_next() => report(done),
+                (accepted, place) = self.accept(&listener) => {
+                    self.session(&mut sessions, accepted, place, tls.clone(), &stop).await;
+                }
+            }
+        }
+        let deadline = tokio::time::Instant::now() + self.inner.options.drain;
+        // Those that come now are only told that we are busy; the drain does not wait for them.
+        let mut late = JoinSet::new();
+        while !sessions.is_empty() {
+            tokio::select! {
+                () = sleep_until(deadline) => {
+                    tracing::warn!(associations = sessions.len(), "associations cut at the end of the drain");
+                    break;
+                }
+                Some(done) = sessions.join_next() => report(done),
+                Some(done) = late.join_next() => report(done),
+                (accepted, place) = self.accept(&listener) => {
+                    self.session(&mut late, accepted, place, tls.clone(), &stop).await;
+                }
+            }
+        }
+        sessions.shutdown().await;
+        late.shutdown().await;
+        Ok(())
+    }
+
+    /// A connection, once there is room in the lobby. Cancel-safe.
+    async fn accept(&self, listener: &TcpListener) -> (io::Result<(TcpStream, SocketAddr)>, Place) {
+        let place = self.inner.lobby.room().await;
+        (listener.accept().await, place)
+    }
+
+    async fn session(
+        &self,
+        sessions: &mut JoinSet<()>,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        mut place: Place,
+        tls: Option<TlsSource>,
+        stop: &CancellationToken,
+    ) {
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, or the peer is gone already: neither is helped by trying again at once.
+                tracing::warn!(%error, "a connection could not be taken");
+                sleep(Duration::from_millis(50)).await;
+                return;
+            }
+        };
+        if !place.name(peer.ip()) {
+            tracing::warn!(peer.address = %peer, "connection closed: too many from this address have asked for nothing yet");
+            return;
+        }
+        let (server, stop) = (self.clone(), stop.clone());
+        sessions.spawn(async move {
+            if let Some(wire) = server.wire(socket, peer, tls).await {
+                server.converse(wire, peer, Some(place), &stop).await;
+            }
+        });
+    }
+
+    /// Tunes the socket and, for TLS, shakes hands under the timer.
+    async fn wire(&self, socket: TcpStream, peer: SocketAddr, tls: Option<TlsSource>) -> Option<Wire> {
+        wire::tune(&socket);
+        let Some(tls) = tls else {
+            return Some(Wire::Tcp(socket));
+        };
+        let handshake = TlsAcceptor::from(tls()).accept(socket);
+        match timeout(self.inner.options.timers.tls_handshake, handshake).await {
+            Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream.into()))),
+            Ok(Err(error)) => {
+                tracing::warn!(peer.address = %peer, %error, "TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(peer.address = %peer, "TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    /// Serves one connection to its end. `None`: no association came of it.
+    pub async fn serve_wire(&self, wire: Wire, peer: SocketAddr, stop: &CancellationToken) -> Option<Ended> {
+        self.converse(wire, peer, None, stop).await
+    }
+
+    async fn converse(
+        &self,
+        wire: Wire,
+        peer: SocketAddr,
+        place: Option<Place>,
+        stop: &CancellationToken,
+    ) -> Option<Ended> {
+        let Inner { scp, options, seats, buffers, .. } = &*self.inner;
+        let certificate = wire.peer_certificate();
+        let channel = Channel::acceptor(wire, options.max_pdu_length, options.timers.clone());
+        let admission = Admission { scp: &**scp, options, seats, buffers, address: peer, certificate, stop };
+        let mut agreed = match negotiate(channel, admission, place).await {
+            Ok(agreed) => agreed,
+            Err(NotAgreed::Rejected(rejection)) => {
+                tracing::info!(peer.address = %peer, codes = ?rejection.codes(), "association rejected: {rejection}");
+                return None;
+            }
+            Err(NotAgreed::Lost(lost)) => {
+                tracing::info!(peer.address = %peer, "no association: {lost}");
+                return None;
+            }
+        };
+        let (calling, called) = (&agreed.calling, &agreed.called);
+        tracing::debug!(peer.address = %peer, calling, called, "association accepted");
+        let ended = converse(&mut agreed.association, &**scp, &agreed.caller, stop).await;
+        match &ended.lost {
+            None => tracing::debug!(peer.address = %peer, calling, stored = ended.stored, "association released"),
+            Some(lost) => {
+                tracing::info!(peer.address = %peer, calling, stored = ended.stored, "association ended: {lost}");
+            }
+        }
+        scp.ended(&agreed.caller, ended.clone());
+        agreed.association.conclude().await;
+        Some(ended)
+    }
+}
+
+/// A session that panicked ended alone; it is told here, once.
+fn report(done: Result<(), JoinError>) {
+    if let Err(error) = done
+        && error.is_panic()
+    {
+        tracing::error!(%error, "an association's task panicked");
+    }
+}

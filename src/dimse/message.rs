@@ -1,0 +1,221 @@
+//! DIMSE command sets: group 0000 in Implicit VR Little Endian, read and written without a dictionary (PS3.7 section 6.3, annex E).
+
+pub mod assembly;
+
+/// The longest command set that is taken, in bytes; real ones have some hundred.
+pub const MAX_COMMAND_BYTES: usize = 64 * 1024;
+/// The most elements that a command set may have; PS3.7 annex E knows fewer than forty.
+const MAX_ELEMENTS: usize = 256;
+
+/// Command Data Set Type (0000,0800): no data set follows (PS3.7 section E.1). Any other value says that one does.
+pub const NO_DATA_SET: u16 = 0x0101;
+
+/// Values of Command Field (0000,0100) (PS3.7 section E.1).
+#[allow(missing_docs)]
+pub mod field {
+    pub const C_STORE_RQ: u16 = 0x0001;
+    pub const C_STORE_RSP: u16 = 0x8001;
+    pub const C_GET_RQ: u16 = 0x0010;
+    pub const C_FIND_RQ: u16 = 0x0020;
+    pub const C_FIND_RSP: u16 = 0x8020;
+    pub const C_MOVE_RQ: u16 = 0x0021;
+    pub const C_MOVE_RSP: u16 = 0x8021;
+    pub const C_ECHO_RQ: u16 = 0x0030;
+    pub const C_ECHO_RSP: u16 = 0x8030;
+    pub const N_EVENT_REPORT_RQ: u16 = 0x0100;
+    pub const N_GET_RQ: u16 = 0x0110;
+    pub const N_SET_RQ: u16 = 0x0120;
+    pub const N_ACTION_RQ: u16 = 0x0130;
+    pub const N_CREATE_RQ: u16 = 0x0140;
+    pub const N_DELETE_RQ: u16 = 0x0150;
+    pub const C_CANCEL_RQ: u16 = 0x0FFF;
+    /// The bit that makes a response of a request.
+    pub const RESPONSE: u16 = 0x8000;
+}
+
+/// Element numbers of group 0000 (PS3.7 section E.1).
+#[allow(missing_docs)]
+pub mod element {
+    pub const GROUP_LENGTH: u16 = 0x0000;
+    pub const AFFECTED_SOP_CLASS_UID: u16 = 0x0002;
+    pub const REQUESTED_SOP_CLASS_UID: u16 = 0x0003;
+    pub const COMMAND_FIELD: u16 = 0x0100;
+    pub const MESSAGE_ID: u16 = 0x0110;
+    pub const MESSAGE_ID_RESPONDED_TO: u16 = 0x0120;
+    pub const MOVE_DESTINATION: u16 = 0x0600;
+    pub const PRIORITY: u16 = 0x0700;
+    pub const COMMAND_DATA_SET_TYPE: u16 = 0x0800;
+    pub const STATUS: u16 = 0x0900;
+    pub const OFFENDING_ELEMENT: u16 = 0x0901;
+    pub const ERROR_COMMENT: u16 = 0x0902;
+    pub const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
+    pub const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
+    pub const MOVE_ORIGINATOR_AE: u16 = 0x1030;
+    pub const MOVE_ORIGINATOR_MESSAGE_ID: u16 = 0x1031;
+}
+
+/// Why bytes are not a command set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// More than [`MAX_COMMAND_BYTES`].
+    #[error("longer than {MAX_COMMAND_BYTES} bytes")]
+    TooLong,
+    /// More elements than a command set can have.
+    #[error("too many elements")]
+    TooManyElements,
+    /// An element that ends behind the end.
+    #[error("element (0000,{0:04X}) ends behind the end of the command set")]
+    Truncated(u16),
+    /// An element of another group.
+    #[error("an element of group {0:04X}")]
+    ForeignGroup(u16),
+    /// An element that every message must have is missing or has another length.
+    #[error("element (0000,{0:04X}) is missing or malformed")]
+    Missing(u16),
+}
+
+/// One command set; values are kept as bytes, so that any service's commands fit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandSet {
+    elements: Vec<(u16, Box<[u8]>)>,
+}
+
+impl CommandSet {
+    /// An empty command set with this Command Field; `data_set` tells whether one follows.
+    pub fn new(field: u16, data_set: bool) -> Self {
+        let kind = if data_set { 0x0001 } else { NO_DATA_SET };
+        Self::default().with_u16(element::COMMAND_FIELD, field).with_u16(element::COMMAND_DATA_SET_TYPE, kind)
+    }
+
+    /// Reads a command set. Group length is not trusted; order is not required. Errors as in [`CommandError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
+        if bytes.len() > MAX_COMMAND_BYTES {
+            return Err(CommandError::TooLong);
+        }
+        let mut elements = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some((&[g0, g1, e0, e1, l0, l1, l2, l3], after)) = rest.split_first_chunk::<8>() else {
+                return Err(CommandError::Truncated(0xFFFF));
+            };
+            let (group, element) = (u16::from_le_bytes([g0, g1]), u16::from_le_bytes([e0, e1]));
+            if group != 0 {
+                return Err(CommandError::ForeignGroup(group));
+            }
+            let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+            let (value, after) = after.split_at_checked(length).ok_or(CommandError::Truncated(element))?;
+            if elements.len() == MAX_ELEMENTS {
+                return Err(CommandError::TooManyElements);
+            }
+            if element != element::GROUP_LENGTH {
+                elements.push((element, Box::from(value)));
+            }
+            rest = after;
+        }
+        let set = Self { elements };
+        for required in [element::COMMAND_FIELD, element::COMMAND_DATA_SET_TYPE] {
+            set.u16(required).ok_or(CommandError::Missing(required))?;
+        }
+        Ok(set)
+    }
+
+    /// Writes the command set, elements in order, with its group length (PS3.7 section 6.3.1).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut sorted: Vec<_> = self.elements.iter().collect();
+        sorted.sort_by_key(|(element, _)| *element);
+        let body: usize = sorted.iter().map(|(_, value)| 8 + value.len()).sum();
+        let mut bytes = Vec::with_capacity(12 + body);
+        let mut put = |element: u16, value: &[u8]| {
+            bytes.extend([0, 0]);
+            bytes.extend(element.to_le_bytes());
+            bytes.extend((value.len() as u32).to_le_bytes());
+            bytes.extend(value);
+        };
+        put(element::GROUP_LENGTH, &(body as u32).to_le_bytes());
+        for (element, value) in sorted {
+            put(*element, value);
+        }
+        bytes
+    }
+
+    /// The bytes of an element.
+    pub fn bytes(&self, element: u16) -> Option<&[u8]> {
+        self.elements.iter().find(|(e, _)| *e == element).map(|(_, value)| &**value)
+    }
+
+    /// An element of VR US; `None` if absent or not two bytes.
+    pub fn u16(&self, element: u16) -> Option<u16> {
+        self.bytes(element)?.try_into().ok().map(u16::from_le_bytes)
+    }
+
+    /// An element of a text VR without its padding; bytes that are not UTF-8 become U+FFFD, which no UID or AE title allows.
+    pub fn text(&self, element: u16) -> Option<String> {
+        self.bytes(element).map(|b| String::from_utf8_lossy(b).trim_matches([' ', '\0']).to_owned())
+    }
+
+    /// Command Field (0000,0100).
+    pub fn field(&self) -> u16 {
+        self.u16(element::COMMAND_FIELD).unwrap_or_default()
+    }
+
+    /// A data set follows the command set.
+    pub fn has_data_set(&self) -> bool {
+        self.u16(element::COMMAND_DATA_SET_TYPE) != Some(NO_DATA_SET)
+    }
+
+    /// Sets an element's bytes.
+    pub fn with(mut self, element: u16, value: &[u8]) -> Self {
+        self.elements.retain(|(e, _)| *e != element);
+        self.elements.push((element, Box::from(value)));
+        self
+    }
+
+    /// Sets an element of VR US.
+    pub fn with_u16(self, element: u16, value: u16) -> Self {
+        self.with(element, &value.to_le_bytes())
+    }
+
+    /// Sets an element of VR UI, padded with NUL to even length.
+    pub fn with_uid(self, element: u16, uid: &str) -> Self {
+        self.with(element, &padded(uid.as_bytes(), 0))
+    }
+
+    /// Sets an element of VR AE or LO, padded with a space: what is not printable ASCII, or is a backslash, becomes `?`; cut at `most` characters.
+    pub fn with_text(self, element: u16, text: &str, most: usize) -> Self {
+        let plain = |c: char| if matches!(c, ' '..='~') && c != '\\' { c as u8 } else { b'?' };
+        let bytes: Vec<u8> = text.chars().take(most).map(plain).collect();
+        self.with(element, &padded(&bytes, b' '))
+    }
+
+    /// The answer to this request: its field with the response bit, its message ID, and the SOP class and instance that it named.
+    pub fn response(&self, status: super::Status, data_set: bool) -> Self {
+        use element::*;
+        let mut answer = Self::new(self.field() | field::RESPONSE, data_set)
+            .with_u16(MESSAGE_ID_RESPONDED_TO, self.u16(MESSAGE_ID).unwrap_or_default())
+            .with_u16(STATUS, status.0);
+        let pairs = [
+            (AFFECTED_SOP_CLASS_UID, AFFECTED_SOP_CLASS_UID),
+            (REQUESTED_SOP_CLASS_UID, AFFECTED_SOP_CLASS_UID),
+            (AFFECTED_SOP_INSTANCE_UID, AFFECTED_SOP_INSTANCE_UID),
+            (REQUESTED_SOP_INSTANCE_UID, AFFECTED_SOP_INSTANCE_UID),
+        ];
+        for (from, to) in pairs {
+            // What is longer than a UID can be is not sent back.
+            if let Some(uid) = self.bytes(from).filter(|uid| uid.len() <= 64) {
+                answer = answer.with(to, uid);
+            }
+        }
+        answer
+    }
+}
+
+fn padded(bytes: &[u8], pad: u8) -> Vec<u8> {
+    let mut padded = bytes.to_vec();
+    if padded.len() % 2 == 1 {
+        padded.push(pad);
+    }
+    padded
+}
+
+#[cfg(test)]
+mod tests;

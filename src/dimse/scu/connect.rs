@@ -1,0 +1,127 @@
+//! From a name to an association: resolve, connect, shake hands, negotiate; each under its timer (DIM-021).
+
+use super::{Scu, ScuError, Target};
+use crate::dimse::association::{Association, Lost};
+use crate::dimse::channel::{Channel, Patience, Signal};
+use crate::dimse::pdata::{Violation, longest_fragment};
+use crate::dimse::pdu;
+use crate::dimse::presentation::{self, Offer, Terms};
+use crate::dimse::state::Action;
+use crate::dimse::timers::Phase;
+use crate::dimse::wire::{self, Wire};
+use dicom_ul::pdu::AssociationRQ;
+use std::net::SocketAddr;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Asks for an association with these contexts, at most 128; they get the IDs 1, 3, 5 and so on.
+///
+/// Success says nothing of the contexts: look at [`Scu::accepted`].
+pub async fn connect(target: &Target, offers: &[Offer]) -> Result<Scu, ScuError> {
+    let request = request(target, offers)?;
+    let socket = tcp(target).await?;
+    wire::tune(&socket);
+    let wire = match &target.tls {
+        None => Wire::Tcp(socket),
+        Some((config, name)) => {
+            let handshake = TlsConnector::from(config.clone()).connect(name.clone(), socket);
+            let failed = |why: String, error| ScuError::Tls { address: target.address.clone(), why, error };
+            match timeout(target.timers.tls_handshake, handshake).await {
+                Ok(Ok(stream)) => Wire::Tls(Box::new(stream.into())),
+                Ok(Err(error)) => {
+                    let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()).cloned();
+                    return Err(failed(error.to_string(), cause));
+                }
+                Err(_) => return Err(Lost::Timeout(Phase::TlsHandshake).into()),
+            }
+        }
+    };
+    over(wire, target, request).await
+}
+
+/// As [`connect`], over a wire that stands already.
+#[cfg(test)]
+pub(in crate::dimse) async fn connect_over(wire: Wire, target: &Target, offers: &[Offer]) -> Result<Scu, ScuError> {
+    over(wire, target, request(target, offers)?).await
+}
+
+fn terms(target: &Target) -> Terms {
+    Terms {
+        max_pdu_length: target.max_pdu_length,
+        implementation_class: target.implementation_class.clone(),
+        implementation_version: target.implementation_version.clone(),
+    }
+}
+
+fn request(target: &Target, offers: &[Offer]) -> Result<AssociationRQ, ScuError> {
+    let (calling, called) = (target.calling.as_str(), target.called.as_str());
+    presentation::request(calling, called, &terms(target), offers, target.identity.as_ref()).ok_or(ScuError::Offers)
+}
+
+/// Name resolution and connect share one timer; the addresses of the name are tried in turn.
+async fn tcp(target: &Target) -> Result<TcpStream, ScuError> {
+    let deadline = Instant::now() + target.timers.connect;
+    let late = || Lost::Timeout(Phase::Connect);
+    let found = timeout_at(deadline, lookup_host(&target.address)).await.map_err(|_| late())?;
+    let found: Vec<SocketAddr> = match found {
+        Ok(found) => found.take(MAX_ADDRESSES).collect(),
+        Err(error) => return Err(ScuError::Dns { address: target.address.clone(), why: error.to_string() }),
+    };
+    let mut why = "the name has no address".to_owned();
+    for candidate in found {
+        match timeout_at(deadline, TcpStream::connect(candidate)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => return Err(late().into()),
+        }
+    }
+    Err(ScuError::Connect { address: target.address.clone(), why })
+}
+
+/// A-ASSOCIATE-RQ and its answer, under the negotiation timer.
+async fn over(wire: Wire, target: &Target, request: AssociationRQ) -> Result<Scu, ScuError> {
+    let mut channel = Channel::requestor(wire, target.max_pdu_length, target.timers.clone());
+    let answered = ask(&mut channel, target, &request).await;
+    let peer = match answered {
+        Ok(peer) => peer,
+        Err(error) => {
+            channel.send_owed_abort(target.timers.release).await;
+            return Err(error);
+        }
+    };
+    let (contexts, maximum) = (peer.contexts.clone(), peer.max_pdu_length);
+    Ok(Scu::new(Association::new(channel, contexts, maximum, None), peer))
+}
+
+async fn ask(
+    channel: &mut Channel,
+    target: &Target,
+    request: &AssociationRQ,
+) -> Result<presentation::Accepted, ScuError> {
+    let mut patience = Patience::until(target.timers.negotiation, Phase::Negotiation);
+    let bytes = pdu::write_request(request.clone()).map_err(|_| ScuError::Offers)?;
+    channel.send_pdu(&bytes, &mut patience).await?;
+    let peer = match channel.next(&mut patience).await? {
+        Signal::Pdu(Action::Ae3, body) => {
+            let accept = pdu::read_accept(&body).map_err(|v| channel.violate(v))?;
+            presentation::accepted(request, &accept)
+        }
+        Signal::Pdu(Action::Ae4, body) => {
+            let (result, by, reason) = pdu::read_reject(&body).map_err(|v| channel.violate(v))?;
+            return Err(ScuError::Rejected { result, by, reason });
+        }
+        _ => return Err(channel.violate(Violation::Dimse("an answer that is none")).into()),
+    };
+    if longest_fragment(peer.max_pdu_length, u32::MAX).is_none() {
+        return Err(channel.violate(Violation::MalformedPdu("a maximum length that leaves no room for data")).into());
+    }
+    if target.identity.as_ref().is_some_and(|identity| identity.response_requested) && !peer.identity_answered {
+        channel.give_up();
+        return Err(ScuError::IdentityIgnored);
+    }
+    Ok(peer)
+}

@@ -1,0 +1,168 @@
+//! C-STORE: a command, a data set from a source, one response (PS3.7 section 9.1.1; DIM-050 to DIM-053).
+
+use super::{Scu, ScuError};
+use crate::dimse::channel::Patience;
+use crate::dimse::message::{CommandSet, element, field};
+use crate::dimse::status::Status;
+use crate::dimse::timers::Phase;
+use bytes::Bytes;
+use std::future::Future;
+
+/// Where a data set comes from, part by part.
+pub trait Source: Send {
+    /// The next bytes, in parts of any size; `None` after the last. An error means that the data set must not be completed.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, SourceError>> + Send;
+}
+
+/// Our own data set could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("our data set cannot be read: {0}")]
+pub struct SourceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What to store. The SOP class must be the abstract syntax of the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreCommand {
+    /// An accepted context, whose transfer syntax is that of the data set.
+    pub context_id: u8,
+    /// Affected SOP Class UID.
+    pub sop_class: String,
+    /// Affected SOP Instance UID.
+    pub sop_instance: String,
+    /// Priority: 0 medium, 1 high, 2 low.
+    pub priority: u16,
+    /// Move Originator AE title and message ID, for a sub-operation of a C-MOVE (DIM-052).
+    pub move_originator: Option<(String, u16)>,
+}
+
+/// The peer's C-STORE-RSP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreResponse {
+    /// Status; see [`Status::class`].
+    pub status: Status,
+    /// Error Comment, as it came.
+    pub comment: Option<String>,
+    /// The first Offending Element, group in the high half.
+    pub offending: Option<u32>,
+}
+
+/// No response came. The association is over, unless the context was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFailure {
+    /// Nothing of the message was sent.
+    #[error("not sent: {0}")]
+    NotSent(ScuError),
+    /// The message was not complete: the peer cannot have stored it.
+    #[error("broken off while sending: {0}")]
+    Incomplete(ScuError),
+    /// The message was complete, or may have been: the peer may have stored it (FLT-042, FLT-043).
+    #[error("sent, but not answered: {0}")]
+    Unanswered(ScuError),
+    /// The source failed; a peer that was sent a part of the message was sent A-ABORT, and never a last fragment
+    /// (DIM-053). If nothing was sent, the association stands: see [`Scu::is_alive`].
+    #[error(transparent)]
+    Source(SourceError),
+}
+
+impl Scu {
+    /// Stores one instance and waits for the answer.
+    ///
+    /// `length` is the size of the data set, if known: a source that gives more or less fails like one that errs.
+    /// The last fragment is sent only after the source has said that nothing follows.
+    pub async fn store(
+        &mut self,
+        command: StoreCommand,
+        length: Option<u64>,
+        source: &mut impl Source,
+    ) -> Result<StoreResponse, StoreFailure> {
+        self.alive().map_err(|lost| StoreFailure::NotSent(lost.into()))?;
+        let context = command.context_id;
+        let accepted = self.association.contexts().get(context);
+        if accepted.is_none_or(|accepted| accepted.abstract_syntax != command.sop_class) {
+            return Err(StoreFailure::NotSent(ScuError::ContextNotAccepted));
+        }
+        let message_id = self.next_message_id();
+        self.send(context, &request(&command, message_id), length, source).await?;
+        let response = self.response(context, field::C_STORE_RSP, message_id).await;
+        let (response, status) = self.note(response).map_err(|lost| StoreFailure::Unanswered(lost.into()))?;
+        let offending = match response.bytes(element::OFFENDING_ELEMENT) {
+            Some(&[g0, g1, e0, e1, ..]) => Some(u32::from_be_bytes([g1, g0, e1, e0])),
+            _ => None,
+        };
+        Ok(StoreResponse { status, comment: response.text(element::ERROR_COMMENT), offending })
+    }
+
+    async fn send(
+        &mut self,
+        context: u8,
+        command: &CommandSet,
+        length: Option<u64>,
+        source: &mut impl Source,
+    ) -> Result<(), StoreFailure> {
+        let mut patience = Patience::moving(self.association.timers(), Phase::Sending);
+        let mut held = self.association.begin(context, command);
+        let mut given = 0;
+        let mut current = part(source, length, &mut given).await.map_err(StoreFailure::Source)?;
+        let mut begun = false;
+        while let Some(bytes) = current {
+            let next = match part(source, length, &mut given).await {
+                Ok(next) => next,
+                Err(failure) => {
+                    if begun {
+                        let lost = self.association.give_up();
+                        self.over.get_or_insert(lost);
+                        self.association.abort_now().await;
+                    }
+                    return Err(StoreFailure::Source(failure));
+                }
+            };
+            begun = true;
+            let last = next.is_none();
+            let sent = self.association.send_data(context, &mut held, &bytes, last, &mut patience).await;
+            if let Err(lost) = self.note(sent) {
+                self.association.abort_now().await;
+                // Whether a last fragment that failed in writing arrived, only the peer knows.
+                return Err(match last {
+                    true => StoreFailure::Unanswered(lost.into()),
+                    false => StoreFailure::Incomplete(lost.into()),
+                });
+            }
+            current = next;
+        }
+        Ok(())
+    }
+}
+
+/// The next part that is not empty. Errors if the source errs, gives nothing at all, or another length than was said.
+async fn part(source: &mut impl Source, length: Option<u64>, given: &mut u64) -> Result<Option<Bytes>, SourceError> {
+    loop {
+        match source.next().await? {
+            Some(part) if part.is_empty() => {}
+            Some(part) => {
+                *given += part.len() as u64;
+                return match length {
+                    Some(length) if *given > length => Err(SourceError("longer than it should be".into())),
+                    _ => Ok(Some(part)),
+                };
+            }
+            None if *given == 0 => return Err(SourceError("empty".into())),
+            None if length.is_some_and(|length| *given != length) => {
+                return Err(SourceError("shorter than it should be".into()));
+            }
+            None => return Ok(None),
+        }
+    }
+}
+
+fn request(command: &StoreCommand, message_id: u16) -> CommandSet {
+    let mut request = CommandSet::new(field::C_STORE_RQ, true)
+        .with_uid(element::AFFECTED_SOP_CLASS_UID, &command.sop_class)
+        .with_u16(element::MESSAGE_ID, message_id)
+        .with_u16(element::PRIORITY, command.priority)
+        .with_uid(element::AFFECTED_SOP_INSTANCE_UID, &command.sop_instance);
+    if let Some((title, id)) = &command.move_originator {
+        request = request
+            .with_text(element::MOVE_ORIGINATOR_AE, title, 16)
+            .with_u16(element::MOVE_ORIGINATOR_MESSAGE_ID, *id);
+    }
+    request
+}

@@ -1,0 +1,109 @@
+//! What an association runs over: TCP, TLS, or memory.
+
+use rustix::net::sockopt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+/// A byte stream to a peer.
+#[derive(Debug)]
+pub enum Wire {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS over TCP, as client or as server.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Both ends in this process.
+    Memory(DuplexStream),
+}
+
+/// Makes a TCP connection fit for DIMSE: no Nagle delay between the small PDUs of a dialogue, and a peer whose power
+/// failed is noticed within two minutes (DIM-021). An option that the system refuses is left as it is.
+pub fn tune(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(60));
+    let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(15));
+    let _ = sockopt::set_tcp_keepcnt(socket, 3);
+    let _ = sockopt::set_tcp_user_timeout(socket, 105_000);
+}
+
+impl Wire {
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// Asks for the next segments to be acknowledged at once. The kernel forgets it, so it is asked before each read:
+    /// a sender that leaves Nagle on and writes a PDU in two parts else waits some 40 ms for each object.
+    pub(in crate::dimse) fn acknowledge_quickly(&self) {
+        if let Some(socket) = self.socket() {
+            let _ = sockopt::set_tcp_quickack(socket, true);
+        }
+    }
+
+    /// The certificate (DER) that the peer showed, if any.
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(|c| c.as_ref().to_vec()),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! each {
+    ($wire:expr, $stream:ident => $call:expr) => {
+        match $wire.get_mut() {
+            Wire::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Wire::Tls(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+            Wire::Memory(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,7 @@
+//! Where the world meets the gateway: translate, call the engine, translate back. No decisions here.
+
+pub mod admin;
+pub mod dimse_scp;
+pub mod http;
+pub mod qido;
+pub mod stow;

@@ -1,0 +1,110 @@
+//! The administrator's face: JSON over a Unix socket in the data directory, for the command line.
+
+mod instances;
+mod status;
+mod verbs;
+
+
+pub use status::{DestinationStatus, Status};
+pub(crate) use verbs::Request;
+
+use crate::courier::Courier;
+use crate::intake::Intake;
+use crate::peers::Registry;
+use crate::records::Records;
+use crate::store::Store;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// The socket's name in the data directory.
+pub const SOCKET: &str = "admin.sock";
+
+/// Connections of the command line at once.
+const CONNECTIONS: usize = 32;
+
+/// What the administrator's face works with.
+#[derive(Clone)]
+pub struct AdminFace {
+    /// The site's name.
+    pub site: String,
+    /// Questions and decisions.
+    pub records: Records,
+    /// Disk use.
+    pub store: Store,
+    /// Lanes.
+    pub courier: Arc<Courier>,
+    /// Where `weybridge send` goes.
+    pub intake: Intake,
+    /// Destinations by name.
+    pub registry: Arc<Registry>,
+    /// Things to know about certificates and configuration.
+    pub warnings: Arc<Vec<String>>,
+    /// When this process started to serve.
+    pub started: SystemTime,
+}
+
+/// Binds the socket for its owner only, replacing one that a dead process left.
+pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
+    let path = data_dir.join(SOCKET);
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers the command line until `stop`.
+pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationToken) -> io::Result<()> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/transfers/{verb}", post(verbs::decide))
+        .route("/instances", post(instances::receive))
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(face);
+    loop {
+        let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
+        let stream = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted?.0,
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                _ = serving => {}
+                () = stop.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn status(State(face): State<AdminFace>) -> Response {
+    match Status::of(&face).await {
+        Ok(status) => Json(status).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    super::http::problem(status, detail)
+}

@@ -1,0 +1,84 @@
+//! Takes the files of `weybridge send`: one Part 10 file a request, for one destination.
+
+use super::{AdminFace, problem};
+use crate::dicom::part10::{Found, MetaParser};
+use crate::intake::{Claimed, Reception, Receipt, Refusal, Source};
+use crate::peers::{Destination, Origin};
+use crate::records::SourceFacts;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    /// The destination.
+    to: String,
+    /// Who asks, in their words.
+    request: String,
+}
+
+pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<Asked>, body: Body) -> Response {
+    let destination = Destination(asked.to);
+    if face.registry.destination(&destination).is_none() {
+        return problem(StatusCode::BAD_REQUEST, &format!("{destination} is neither a peer nor a node of this site"));
+    }
+    let request: String = asked.request.chars().take(200).collect();
+    let source = Source {
+        origin: Origin::Operator(request.clone()),
+        called: None,
+        facts: SourceFacts::default(),
+        requested: Some((destination, request)),
+    };
+    match take(&face, source, body.into_data_stream()).await {
+        Ok(receipt) => {
+            let value = serde_json::json!({
+                "sop_instance_uid": receipt.sop_instance.as_str(),
+                "study_instance_uid": receipt.study.as_str(),
+                "outcome": receipt.kind.word(),
+            });
+            Json(value).into_response()
+        }
+        Err(refusal) => problem(code(&refusal), &refusal.to_string()),
+    }
+}
+
+fn code(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::NoRoom | Refusal::Stopping | Refusal::Poisoned(_) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+async fn take(face: &AdminFace, source: Source, mut body: BodyDataStream) -> Result<Receipt, Refusal> {
+    let unreadable = |why: String| Refusal::Malformed { why, tag: None };
+    let mut meta = Some(MetaParser::new());
+    let mut reception: Option<Reception> = None;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| unreadable("the file stopped coming".into()))?;
+        if let Some(reception) = &mut reception {
+            reception.write(&chunk).await?;
+        } else if let Some(parser) = &mut meta {
+            let parsed = parser.push(&chunk).map_err(|error| unreadable(error.to_string()))?;
+            if let Some(Found { meta: found, early, used }) = parsed {
+                let claimed = Claimed {
+                    sop_class: found.sop_class,
+                    sop_instance: found.sop_instance,
+                    study: None,
+                    transfer_syntax: found.transfer_syntax,
+                };
+                let mut opened = face.intake.receive(claimed, None).await?;
+                opened.write(&early).await?;
+                opened.write(&chunk[used..]).await?;
+                reception = Some(opened);
+                meta = None;
+            }
+        }
+    }
+    let reception = reception.ok_or_else(|| unreadable("not a whole DICOM file".into()))?;
+    let arrived = reception.finish().await?;
+    face.intake.commit(Arc::new(source), arrived).await
+}

@@ -1,0 +1,224 @@
+//! The face towards local nodes: C-ECHO and C-STORE, translated to intake and back.
+
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::sop_class;
+use crate::dicom::transfer_syntax::{self, Encoding};
+use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
+use crate::dimse::{ContextAnswer, DataSet, Ended, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest};
+use crate::intake::{Claimed, Intake, Refusal, Source};
+use crate::peers::{Origin, Refused, Registry};
+use crate::records::{RecordedKind, Records, SourceFacts};
+use std::sync::Arc;
+
+/// Which face a listener shows: what the configuration says of plain and of TLS associations differs.
+#[derive(Clone)]
+pub struct DimseFace {
+    /// Where instances go.
+    pub intake: Intake,
+    /// Who may call.
+    pub registry: Arc<Registry>,
+    /// Where refusals are recorded (LED-011).
+    pub records: Records,
+}
+
+/// What admission decided about one association.
+pub struct Caller {
+    node: AeTitle,
+    may_store: bool,
+    conflict_is_failure: bool,
+    max_associations: usize,
+    source: Arc<Source>,
+}
+
+impl Scp for DimseFace {
+    type Caller = Caller;
+
+    async fn admit(&self, proposal: &Proposal) -> Result<Caller, Rejection> {
+        let Ok(calling) = AeTitle::parse(&proposal.calling) else { return Err(Rejection::CallingNotRecognised) };
+        let Ok(called) = AeTitle::parse(&proposal.called) else { return Err(Rejection::CalledNotRecognised) };
+        let certificate = proposal.certificate.as_deref();
+        let node = match self.registry.node_for(&calling, &called, proposal.address.ip(), certificate) {
+            Ok(node) => node,
+            Err(refused) => {
+                tracing::warn!(calling = %calling, called = %called, address = %proposal.address, reason = %refused, "association refused");
+                self.records.refused("association", &format!("{calling} at {} to {called}: {refused}", proposal.address.ip())).await;
+                return Err(rejection(&refused));
+            }
+        };
+        if let Err(refusal) = self.intake.room(0) {
+            tracing::warn!(calling = %calling, reason = %refusal, "association turned away for now");
+            return Err(Rejection::TemporaryCongestion);
+        }
+        let facts = SourceFacts {
+            calling: Some(calling.to_string()),
+            called: Some(called.to_string()),
+            address: Some(proposal.address.ip()),
+            implementation_class: proposal.implementation_class.clone(),
+            implementation_version: proposal.implementation_version.clone(),
+            certificate: None,
+        };
+        let origin = Origin::Node(node.ae_title.clone());
+        Ok(Caller {
+            node: node.ae_title.clone(),
+            may_store: node.may.store,
+            conflict_is_failure: node.conflict_is_failure,
+            max_associations: node.max_associations,
+            source: Arc::new(Source { origin, called: Some(called), facts, requested: None }),
+        })
+    }
+
+    fn choose(&self, _caller: &Caller, context: &ProposedContext) -> ContextAnswer {
+        if context.abstract_syntax != sop_class::VERIFICATION && !sop_class::may_be_storage(&context.abstract_syntax) {
+            return ContextAnswer::AbstractSyntaxNotSupported;
+        }
+        match preferred(&context.transfer_syntaxes) {
+            Some(index) => ContextAnswer::Accept(index),
+            None => ContextAnswer::TransferSyntaxesNotSupported,
+        }
+    }
+
+    async fn store(&self, caller: &Caller, request: StoreRequest, data: &mut DataSet<'_>) -> StoreAnswer {
+        let answer = self.take(caller, &request, data).await;
+        if answer.status != Status::SUCCESS {
+            tracing::warn!(node = %caller.node, instance = %printable(&request.sop_instance), status = %answer.status,
+                comment = answer.comment.as_deref().unwrap_or(""), "instance not stored");
+        }
+        answer
+    }
+
+    fn most_associations(&self, caller: &Caller) -> Option<usize> {
+        Some(caller.max_associations)
+    }
+
+    fn ended(&self, caller: &Caller, ended: Ended) {
+        match ended.lost {
+            None => tracing::debug!(node = %caller.node, stored = ended.stored, refused = ended.refused, "association released"),
+            Some(lost) => tracing::info!(node = %caller.node, stored = ended.stored, refused = ended.refused, how = %lost, "association ended"),
+        }
+    }
+}
+
+impl DimseFace {
+    /// The checks of the decision table in its order; the first hit answers (docs/conformance.md, "C-STORE").
+    async fn take(&self, caller: &Caller, request: &StoreRequest, data: &mut DataSet<'_>) -> StoreAnswer {
+        if request.sop_class.trim_end_matches(['\0', ' ']) != request.abstract_syntax {
+            return failure(Status::SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context", None);
+        }
+        let Ok(class) = SopClassUid::parse(&request.sop_class) else {
+            return failure(Status::SOP_CLASS_NOT_SUPPORTED, "SOP class UID is not a UID", None);
+        };
+        if class.as_str() == sop_class::VERIFICATION {
+            return failure(Status::SOP_CLASS_NOT_SUPPORTED, "Verification is not a storage class", None);
+        }
+        let Ok(instance) = InstanceUid::parse(&request.sop_instance) else {
+            return failure(Status::INVALID_SOP_INSTANCE, "SOP instance UID is not a UID", None);
+        };
+        if !caller.may_store {
+            self.records.refused("store", &format!("{} may not store here", caller.node)).await;
+            return failure(Status::NOT_AUTHORISED, "this node may not store here", None);
+        }
+        let Ok(transfer_syntax) = TransferSyntaxUid::parse(&request.transfer_syntax) else {
+            return failure(Status::CANNOT_UNDERSTAND, "transfer syntax UID is not a UID", None);
+        };
+        let claimed = Claimed { sop_class: Some(class), sop_instance: Some(instance), study: None, transfer_syntax };
+        match self.stream(caller, claimed, data).await {
+            Ok(kind) if kind == RecordedKind::Differs && caller.conflict_is_failure => {
+                failure(Status::CONFLICT, "another content is kept under this UID; held for a person", None)
+            }
+            Ok(_) => StoreAnswer { status: Status::SUCCESS, comment: None, offending: None },
+            Err(refusal) => refused(&refusal),
+        }
+    }
+
+    async fn stream(&self, caller: &Caller, claimed: Claimed, data: &mut DataSet<'_>) -> Result<RecordedKind, Refusal> {
+        let mut reception = self.intake.receive(claimed, None).await?;
+        while let Some(chunk) = data.chunk().await.map_err(lost)? {
+            reception.write(chunk).await?;
+        }
+        let arrived = reception.finish().await?;
+        Ok(self.intake.commit(Arc::clone(&caller.source), arrived).await?.kind)
+    }
+}
+
+/// The association is gone: whatever we answer is not heard.
+fn lost(lost: crate::dimse::Lost) -> Refusal {
+    Refusal::Malformed { why: format!("the association ended before the data set did ({lost})"), tag: None }
+}
+
+fn rejection(refused: &Refused) -> Rejection {
+    match refused {
+        Refused::UnknownCalled => Rejection::CalledNotRecognised,
+        _ => Rejection::CallingNotRecognised,
+    }
+}
+
+/// Which of the proposed transfer syntaxes is taken.
+///
+/// The sender's first choice, so that what is compressed stays compressed; but of uncompressed ones Explicit VR Little
+/// Endian before the others, since it travels onward unchanged. Any syntax is taken, private ones too: bytes are kept
+/// as received (DIM-004, DIM-006).
+fn preferred(syntaxes: &[String]) -> Option<usize> {
+    let native = |uid: &String| {
+        TransferSyntaxUid::parse(uid)
+            .is_ok_and(|ts| matches!(transfer_syntax::encoding(&ts), Encoding::ImplicitLittle | Encoding::ExplicitBig))
+    };
+    let first = syntaxes.first()?;
+    if native(first) {
+        if let Some(explicit) = syntaxes.iter().position(|uid| uid == transfer_syntax::EXPLICIT_VR_LE) {
+            return Some(explicit);
+        }
+    }
+    syntaxes.iter().position(|uid| TransferSyntaxUid::parse(uid).is_ok())
+}
+
+fn refused(refusal: &Refusal) -> StoreAnswer {
+    let tag = match refusal {
+        Refusal::Malformed { tag, .. } => tag.map(|t| t.0),
+        Refusal::MissingIdentity { tag } => Some(tag.0),
+        Refusal::OtherClass => Some(crate::dicom::attributes::SOP_CLASS_UID.0),
+        Refusal::OtherInstance => Some(crate::dicom::attributes::SOP_INSTANCE_UID.0),
+        _ => None,
+    };
+    let status = match refusal {
+        Refusal::NoRoom | Refusal::Stopping | Refusal::TooLarge { .. } => Status::OUT_OF_RESOURCES,
+        Refusal::Poisoned(_) => Status::RECORDS_UNAVAILABLE,
+        Refusal::Malformed { .. } => Status::CANNOT_UNDERSTAND,
+        Refusal::OtherClass => Status::CLASS_MISMATCH,
+        Refusal::OtherInstance => Status::INSTANCE_MISMATCH,
+        Refusal::MissingIdentity { .. } | Refusal::OtherStudy => Status::NOT_INDEXABLE,
+    };
+    failure(status, &refusal.to_string(), tag)
+}
+
+/// An answer that is not success; the comment is cut to the 64 characters of LO (PS3.7 section C.4.2).
+fn failure(status: Status, comment: &str, offending: Option<u32>) -> StoreAnswer {
+    StoreAnswer { status, comment: Some(comment.chars().take(64).collect()), offending }
+}
+
+/// A UID as it came, fit for a log line.
+fn printable(uid: &str) -> String {
+    uid.chars().take(64).filter(|c| c.is_ascii_digit() || *c == '.').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_senders_first_syntax_is_taken_but_explicit_before_other_uncompressed() {
+        let rows: &[(&[&str], Option<usize>)] = &[
+            (&["1.2.840.10008.1.2"], Some(0)),
+            (&["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"], Some(1)),
+            (&["1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"], Some(1)),
+            (&["1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.1"], Some(0)),
+            (&["1.2.840.113619.5.2"], Some(0)),
+            (&["1.3.6.1.4.1.99999.1"], Some(0)),
+            (&["not a uid"], None),
+            (&[], None),
+        ];
+        for (syntaxes, want) in rows {
+            let syntaxes: Vec<String> = syntaxes.iter().map(|s| (*s).to_owned()).collect();
+            assert_eq!(preferred(&syntaxes), *want, "{syntaxes:?}");
+        }
+    }
+}

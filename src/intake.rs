@@ -1,0 +1,178 @@
+//! THE way in: room? -> stream and hash -> head -> blob durable -> one commit -> answer.
+//!
+//! Every face hands its instances to [`Intake`] in two phases. [`Intake::receive`] opens a [`Reception`] that takes the
+//! bytes as they come; [`Reception::finish`] yields an [`Arrived`], complete and consistent but not yet durable.
+//! [`Intake::commit`] makes it durable in a task of its own, so that dropping the request never cancels it, and returns
+//! the [`Receipt`]. Nobody says success to a sender before that (INV-01, REL-01).
+
+mod commit;
+mod reception;
+
+pub use commit::Receipt;
+pub use reception::{Arrived, Reception};
+
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::scanner;
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::peers::{Destination, Origin};
+use crate::records::{Records, RecordsError, SourceFacts};
+use crate::router::Route;
+use crate::store::{Store, StoreError};
+use commit::Gates;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+/// Who sends, as the face established it before the first byte.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How the instance comes to us.
+    pub origin: Origin,
+    /// The AE title that a node called; it selects routes.
+    pub called: Option<AeTitle>,
+    /// What the records keep about the sender.
+    pub facts: SourceFacts,
+    /// Set when an operator names the destination: no route is consulted then.
+    pub requested: Option<(Destination, String)>,
+}
+
+/// What the sender said about the instance before its bytes; the data set must agree.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// SOP Class UID of the command or the file meta information.
+    pub sop_class: Option<SopClassUid>,
+    /// SOP Instance UID of the command or the file meta information.
+    pub sop_instance: Option<InstanceUid>,
+    /// Study Instance UID of the request's path.
+    pub study: Option<StudyUid>,
+    /// The transfer syntax in which the data set comes.
+    pub transfer_syntax: TransferSyntaxUid,
+}
+
+/// Why an instance was not taken; nothing of it is kept. Each face maps these to its own statuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The disk is below its reserve (REL-06).
+    #[error("no room: the disk is below the reserve; send again later")]
+    NoRoom,
+    /// The gateway is stopping (REL-26).
+    #[error("the gateway is stopping; send again later")]
+    Stopping,
+    /// Store or records can no longer promise durability (REL-04).
+    #[error("the gateway's storage has failed and needs its administrator: {0}")]
+    Poisoned(String),
+    /// The data set is larger than `limits.instance_bytes`.
+    #[error("the instance is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The data set is truncated or cannot be parsed.
+    #[error("the data set cannot be understood: {why}")]
+    Malformed {
+        /// What is wrong, without patient data.
+        why: String,
+        /// The element where it was noticed.
+        tag: Option<Tag>,
+    },
+    /// A UID without which an instance cannot be kept is missing.
+    #[error("the data set has no valid {tag}")]
+    MissingIdentity {
+        /// Which one.
+        tag: Tag,
+    },
+    /// The data set is of another SOP class than was said.
+    #[error("the data set is of another SOP class than the request said")]
+    OtherClass,
+    /// The data set is another instance than was said.
+    #[error("the data set is another SOP instance than the request said")]
+    OtherInstance,
+    /// The data set belongs to another study than the request's path says.
+    #[error("the instance belongs to another study than the request's")]
+    OtherStudy,
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } => Self::NoRoom,
+            StoreError::TooLarge { limit } => Self::TooLarge { limit },
+            other => Self::Poisoned(other.to_string()),
+        }
+    }
+}
+
+impl From<RecordsError> for Refusal {
+    fn from(error: RecordsError) -> Self {
+        Self::Poisoned(error.to_string())
+    }
+}
+
+/// What intake needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct IntakeOptions {
+    /// Largest data set taken, in bytes.
+    pub instance_bytes: u64,
+    /// Limits of the head scanner.
+    pub scanner: scanner::Limits,
+    /// A duplicate of something done longer ago than this makes us ask the destination ("The same instance again").
+    pub resend_after: Duration,
+}
+
+/// The one way in. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    records: Records,
+    routes: RwLock<Arc<Vec<Route>>>,
+    options: IntakeOptions,
+    gates: Gates,
+    stopping: AtomicBool,
+}
+
+impl Intake {
+    /// An intake into this store and these records.
+    pub fn new(store: Store, records: Records, routes: Vec<Route>, options: IntakeOptions) -> Self {
+        let routes = RwLock::new(Arc::new(routes));
+        let inner = Inner { store, records, routes, options, gates: Gates::default(), stopping: AtomicBool::new(false) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Refuses whatever starts from now on; what has started may finish.
+    pub fn stop(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+    }
+
+    /// Tells whether an instance of about `bytes` bytes would be taken now; faces ask before they let a sender in.
+    pub fn room(&self, bytes: u64) -> Result<(), Refusal> {
+        if self.inner.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::Stopping);
+        }
+        if let Some(why) = self.inner.store.poisoned().or_else(|| self.inner.records.poisoned()) {
+            return Err(Refusal::Poisoned(why));
+        }
+        self.inner.store.room(bytes).map_err(Refusal::from)
+    }
+
+    /// Opens the door for one instance. `length` is the length in bytes if the sender told it.
+    pub async fn receive(&self, claimed: Claimed, length: Option<u64>) -> Result<Reception, Refusal> {
+        let limit = self.inner.options.instance_bytes;
+        if length.is_some_and(|bytes| bytes > limit) {
+            return Err(Refusal::TooLarge { limit });
+        }
+        self.room(length.unwrap_or(0))?;
+        Reception::open(&self.inner, claimed).await
+    }
+
+    fn routes(&self) -> Arc<Vec<Route>> {
+        match self.inner.routes.read() {
+            Ok(routes) => Arc::clone(&routes),
+            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        }
+    }
+}

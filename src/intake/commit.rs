@@ -1,0 +1,117 @@
+//! The second phase: blob durable, then one transaction of the records, then the receipt.
+
+use super::{Arrived, Intake, Refusal, Source};
+use crate::dicom::head::Head;
+use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid};
+use crate::peers::Chosen;
+use crate::records::{Arrival, BlobRef, Recorded, RecordedKind};
+use crate::router;
+use crate::store::{Digest, Spooled};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// How often a commit that meets a purge of its own blob starts over before it gives up.
+const ROUNDS: u32 = 4;
+
+/// The proof that an instance is kept: its bytes and its records are on disk.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The SOP class of the data set.
+    pub sop_class: SopClassUid,
+    /// The SOP instance of the data set.
+    pub sop_instance: InstanceUid,
+    /// The study of the data set.
+    pub study: StudyUid,
+    /// What it turned out to be.
+    pub kind: RecordedKind,
+}
+
+impl Intake {
+    /// Makes an arrived instance durable and says what it was.
+    ///
+    /// Runs as a task of its own: if the caller goes away, the commit still ends (FLT-006).
+    pub async fn commit(&self, source: Arc<Source>, arrived: Arrived) -> Result<Receipt, Refusal> {
+        let intake = self.clone();
+        let task = tokio::spawn(async move { intake.commit_now(&source, arrived).await });
+        task.await.unwrap_or_else(|_| Err(Refusal::Poisoned("the commit of this instance failed unexpectedly".into())))
+    }
+
+    async fn commit_now(&self, source: &Source, arrived: Arrived) -> Result<Receipt, Refusal> {
+        let Arrived { head, spooled } = arrived;
+        let digest = spooled.digest();
+        let length = spooled.length();
+        let (chosen, requested) = self.destinations(source, &head);
+        // Concurrent arrivals of the same bytes take turns, so that one blob is written for all of them (IDY-008).
+        let gate = self.inner.gates.enter(digest);
+        let _turn = gate.lock().await;
+        let mut spooled = Some(spooled);
+        let mut recorded = None;
+        for _ in 0..ROUNDS {
+            let arrival = Arrival {
+                origin: source.origin.clone(),
+                source: source.facts.clone(),
+                head: head.clone(),
+                digest,
+                length,
+                blob: self.blob(&digest, &mut spooled).await?,
+                chosen: chosen.clone(),
+                requested: requested.clone(),
+                received_at: SystemTime::now(),
+                resend_after: self.inner.options.resend_after,
+            };
+            match self.inner.records.record(arrival).await? {
+                Recorded { kind: RecordedKind::BlobGone, .. } => continue,
+                done => {
+                    recorded = Some(done);
+                    break;
+                }
+            }
+        }
+        let recorded = recorded.ok_or_else(|| Refusal::Poisoned("the blob of this instance was purged again and again".into()))?;
+        if let Some(place) = recorded.redundant {
+            self.inner.store.free(place).await?;
+        }
+        Ok(Receipt { sop_class: head.sop_class, sop_instance: head.sop_instance, study: head.study, kind: recorded.kind })
+    }
+
+    /// A live blob with these bytes if there is one, else the arrived bytes made durable.
+    async fn blob(&self, digest: &Digest, spooled: &mut Option<Spooled>) -> Result<BlobRef, Refusal> {
+        if let Some((id, _)) = self.inner.records.blob_of(digest).await? {
+            return Ok(BlobRef::Known(id));
+        }
+        match spooled.take() {
+            Some(spooled) => Ok(BlobRef::New(self.inner.store.settle(spooled).await?)),
+            None => Err(Refusal::Poisoned("the blob of this instance vanished while it was recorded".into())),
+        }
+    }
+
+    fn destinations(&self, source: &Source, head: &Head) -> (Vec<Chosen>, Option<(crate::peers::Destination, String)>) {
+        match &source.requested {
+            Some(requested) => (Vec::new(), Some(requested.clone())),
+            None => (router::route(&self.routes(), head, &source.origin, source.called.as_ref()), None),
+        }
+    }
+}
+
+/// One gate for each digest that is being committed.
+#[derive(Default)]
+pub(super) struct Gates {
+    open: Mutex<HashMap<Digest, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Gates {
+    fn enter(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = open.get(&digest).and_then(std::sync::Weak::upgrade) {
+            return gate;
+        }
+        if open.len() >= 1024 {
+            open.retain(|_, gate| gate.strong_count() > 0);
+        }
+        let gate = Arc::new(tokio::sync::Mutex::new(()));
+        open.insert(digest, Arc::downgrade(&gate));
+        gate
+    }
+}
+

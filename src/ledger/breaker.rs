@@ -1,0 +1,163 @@
+//! The circuit breaker of one destination: when it is left alone, and when one probe is let through (REL-20, REL-22). Pure.
+
+use super::backoff::Backoff;
+use super::outcome::{Charge, Outcome};
+use std::time::{Duration, SystemTime};
+
+/// How a destination stands as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It answers, or has not been tried yet.
+    Up,
+    /// It does not answer, or asked us to wait.
+    Down,
+    /// It cannot be used until something is put right: configuration, certificate, refusal.
+    Parked,
+}
+
+impl Reach {
+    /// The word that records and the command line use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Parked => "parked",
+        }
+    }
+
+    /// The standing that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Up, Self::Down, Self::Parked].into_iter().find(|reach| reach.word() == word)
+    }
+}
+
+/// What the outcomes of one batch show of the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Showing {
+    /// It answered for at least one instance, well or badly.
+    Answered,
+    /// It did not answer, or asked us to wait. `progress` tells whether it had answered for others in the same batch.
+    Silent {
+        /// What it asked us to wait, if it did.
+        after: Option<Duration>,
+        /// Whether others in the batch were answered.
+        progress: bool,
+    },
+    /// Only ambiguous answers: it may have taken everything, and may be gone.
+    Doubtful,
+    /// It cannot be used.
+    Refused,
+}
+
+/// Sums up the outcomes of a batch; `None` if they say nothing of the destination (all were our own failures).
+pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Showing> {
+    let (mut answered, mut doubtful, mut silent, mut wait) = (false, false, false, None);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Parked { .. } => return Some(Showing::Refused),
+            Outcome::Deferred { charge: Charge::Destination, after, .. } => {
+                silent = true;
+                wait = wait.max(*after);
+            }
+            Outcome::Deferred { charge: Charge::Us, .. } => {}
+            Outcome::Unknown { .. } => doubtful = true,
+            Outcome::Accepted { .. }
+            | Outcome::Verified { .. }
+            | Outcome::Absent { .. }
+            | Outcome::Deferred { charge: Charge::Instance, .. }
+            | Outcome::Dead { .. } => answered = true,
+        }
+    }
+    match (silent, answered, doubtful) {
+        (true, progress, _) => Some(Showing::Silent { after: wait, progress }),
+        (_, true, _) => Some(Showing::Answered),
+        (_, _, true) => Some(Showing::Doubtful),
+        _ => None,
+    }
+}
+
+/// The times of the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probing {
+    /// Waits between probes in the first hour of an outage.
+    pub backoff: Backoff,
+    /// After so long an outage the waits are all [`Self::steady`].
+    pub steady_after: Duration,
+    /// The wait between probes of a long outage, and of a parked destination.
+    pub steady: Duration,
+    /// The longest wait that a destination may ask for (WEB-061).
+    pub longest_asked: Duration,
+    /// So many ambiguous batches in a row count as an outage.
+    pub doubts: u32,
+}
+
+impl Default for Probing {
+    /// 5 s doubled up to 5 min; after 1 h every 5 min; a destination may ask for 1 h; three doubts (REL-20, WEB-061).
+    fn default() -> Self {
+        Self {
+            backoff: Backoff { first: Duration::from_secs(5), cap: Duration::from_secs(300) },
+            steady_after: Duration::from_secs(3600),
+            steady: Duration::from_secs(300),
+            longest_asked: Duration::from_secs(3600),
+            doubts: 3,
+        }
+    }
+}
+
+/// The breaker of one destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// How the destination stands.
+    pub reach: Reach,
+    /// Since when it stands so; `None` before anything was tried.
+    pub since: Option<SystemTime>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Nothing is to be tried before this time, if there is one.
+    pub not_before: Option<SystemTime>,
+}
+
+impl Breaker {
+    /// A destination that has not been tried yet.
+    pub const NEW: Self = Self { reach: Reach::Up, since: None, failures: 0, not_before: None };
+
+    /// The breaker after a batch showed something.
+    pub fn after(self, showing: Showing, now: SystemTime, probing: &Probing, seed: u64) -> Self {
+        match showing {
+            Showing::Answered => self.stand(Reach::Up, now, 0, None),
+            Showing::Refused => self.stand(Reach::Parked, now, self.failures.saturating_add(1), Some(probing.steady)),
+            Showing::Silent { after, progress } => {
+                let failures = if progress { 1 } else { self.failures.saturating_add(1) };
+                let wait = match after {
+                    Some(asked) => asked.min(probing.longest_asked),
+                    None => self.wait(failures, now, probing, seed),
+                };
+                self.stand(Reach::Down, now, failures, Some(wait))
+            }
+            Showing::Doubtful => {
+                let failures = self.failures.saturating_add(1);
+                if self.reach == Reach::Up && failures < probing.doubts {
+                    return Self { failures, ..self };
+                }
+                self.stand(Reach::Down, now, failures, Some(self.wait(failures, now, probing, seed)))
+            }
+        }
+    }
+
+    fn wait(&self, failures: u32, now: SystemTime, probing: &Probing, seed: u64) -> Duration {
+        let out_for = match (self.reach, self.since) {
+            (Reach::Up, _) | (_, None) => Duration::ZERO,
+            (_, Some(since)) => now.duration_since(since).unwrap_or_default(),
+        };
+        if out_for >= probing.steady_after { probing.steady } else { probing.backoff.delay(failures - 1, seed) }
+    }
+
+    fn stand(self, reach: Reach, now: SystemTime, failures: u32, wait: Option<Duration>) -> Self {
+        let since = if self.reach == reach && self.since.is_some() { self.since } else { Some(now) };
+        Self { reach, since, failures, not_before: wait.and_then(|wait| now.checked_add(wait)) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

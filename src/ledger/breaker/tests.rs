@@ -1,0 +1,85 @@
+//! Tests of the circuit breaker.
+
+use super::*;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn deferred(charge: Charge, after: Option<u64>) -> Outcome {
+    Outcome::Deferred { why: String::new(), charge, after: after.map(Duration::from_secs) }
+}
+
+#[test]
+fn outcomes_are_summed_up() {
+    let accepted = || Outcome::Accepted { evidence: String::new() };
+    let unknown = || Outcome::Unknown { why: String::new() };
+    let dead = || Outcome::Dead { why: String::new() };
+    let parked = || Outcome::Parked { why: String::new() };
+    let silent = |after: Option<u64>, progress| Showing::Silent { after: after.map(Duration::from_secs), progress };
+    let rows = [
+        (vec![], None),
+        (vec![deferred(Charge::Us, None)], None),
+        (vec![accepted()], Some(Showing::Answered)),
+        (vec![dead()], Some(Showing::Answered)),
+        (vec![deferred(Charge::Instance, None)], Some(Showing::Answered)),
+        (vec![unknown()], Some(Showing::Doubtful)),
+        (vec![unknown(), accepted()], Some(Showing::Answered)),
+        (vec![deferred(Charge::Destination, None)], Some(silent(None, false))),
+        (
+            vec![deferred(Charge::Destination, Some(9)), deferred(Charge::Destination, Some(20))],
+            Some(silent(Some(20), false)),
+        ),
+        (vec![accepted(), deferred(Charge::Destination, None)], Some(silent(None, true))),
+        (vec![accepted(), parked(), deferred(Charge::Destination, None)], Some(Showing::Refused)),
+    ];
+    for (outcomes, want) in rows {
+        assert_eq!(showing(&outcomes), want, "{outcomes:?}");
+    }
+}
+
+#[test]
+fn an_outage_is_probed_with_growing_waits_then_every_five_minutes() {
+    let probing = Probing::default();
+    let silent = Showing::Silent { after: None, progress: false };
+    let mut breaker = Breaker::NEW;
+    let mut now = at(1000);
+    for round in 0..200u32 {
+        breaker = breaker.after(silent, now, &probing, u64::from(round));
+        assert_eq!((breaker.reach, breaker.since, breaker.failures), (Reach::Down, Some(at(1000)), round + 1));
+        let wait = breaker.not_before.unwrap().duration_since(now).unwrap();
+        assert!(wait <= probing.backoff.ceiling(round), "round {round}: {wait:?}");
+        if now >= at(1000 + 3600) {
+            assert_eq!(wait, Duration::from_secs(300));
+        }
+        now += wait;
+    }
+    let up = breaker.after(Showing::Answered, now, &probing, 0);
+    assert_eq!(up, Breaker { reach: Reach::Up, since: Some(now), failures: 0, not_before: None });
+}
+
+#[test]
+fn a_destination_may_ask_for_an_hour_at_most() {
+    let ask = |seconds| Showing::Silent { after: Some(Duration::from_secs(seconds)), progress: false };
+    let probing = Probing::default();
+    assert_eq!(Breaker::NEW.after(ask(120), at(0), &probing, 0).not_before, Some(at(120)));
+    assert_eq!(Breaker::NEW.after(ask(1_000_000_000), at(0), &probing, 0).not_before, Some(at(3600)));
+}
+
+#[test]
+fn doubt_alone_is_an_outage_only_when_it_repeats() {
+    let probing = Probing::default();
+    let one = Breaker::NEW.after(Showing::Doubtful, at(0), &probing, 1);
+    let two = one.after(Showing::Doubtful, at(1), &probing, 1);
+    assert_eq!((one.reach, two.reach, two.not_before), (Reach::Up, Reach::Up, None));
+    assert_eq!(two.after(Showing::Doubtful, at(2), &probing, 1).reach, Reach::Down);
+    assert_eq!(two.after(Showing::Answered, at(2), &probing, 1).failures, 0);
+}
+
+#[test]
+fn a_refusal_parks_and_is_probed_every_five_minutes() {
+    let parked = Breaker::NEW.after(Showing::Refused, at(50), &Probing::default(), 3);
+    assert_eq!((parked.reach, parked.not_before), (Reach::Parked, Some(at(350))));
+    let later = parked.after(Showing::Refused, at(360), &Probing::default(), 3);
+    assert_eq!((later.since, later.not_before), (Some(at(50)), Some(at(660))));
+}

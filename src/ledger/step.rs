@@ -1,0 +1,111 @@
+//! What one outcome makes of one transfer: its next state, its wait, its counters, and when to give up (REL-20, REL-21). Pure.
+
+use super::backoff::Backoff;
+use super::outcome::{Charge, Outcome};
+use super::transfer::State;
+use crate::peers::Verify;
+use std::time::Duration;
+
+/// How a transfer stands when its outcome comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// [`State::Leased`] while it was being sent; [`State::Unknown`] or [`State::Accepted`] while the destination was asked.
+    pub state: State,
+    /// What must be seen before it is done.
+    pub verify: Verify,
+    /// Failures that were charged to it, in a row.
+    pub failures: u32,
+    /// The waits that its own failures have cost so far; what giving up is measured by.
+    pub spent: Duration,
+}
+
+/// How long a transfer is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// The waits between tries.
+    pub backoff: Backoff,
+    /// Given up when its own failures have cost so much waiting. Waiting for a destination that is down or parked
+    /// does not count, nor does a jump of the clock (FLT-070).
+    pub give_up: Duration,
+    /// The longest wait that is believed, whoever asked for it.
+    pub longest_wait: Duration,
+    /// A destination that accepted an instance may take so many looks to show it, before it is sent again.
+    pub late_looks: u32,
+}
+
+impl Default for Patience {
+    /// Back-off as in REL-20, five days, one hour, four looks.
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::default(),
+            give_up: Duration::from_secs(5 * 24 * 3600),
+            longest_wait: Duration::from_secs(3600),
+            late_looks: 4,
+        }
+    }
+}
+
+/// The step that an outcome asks for. Its target is legal from the standing's state ([`State::may_become`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The next state.
+    pub to: State,
+    /// How long to wait before it is tried or asked about again. A destination that is down may make it longer.
+    pub wait: Duration,
+    /// Failures charged to it in a row, from now on.
+    pub failures: u32,
+    /// The waits that its own failures have cost, from now on.
+    pub spent: Duration,
+    /// Whether this step gave it up because its time was spent.
+    pub given_up: bool,
+}
+
+/// The step that `outcome` asks for. `seed` chooses the jitter.
+pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: u64) -> Step {
+    let sending = standing.state == State::Leased;
+    let stay = |to| if sending { to } else { standing.state };
+    let backed_off = patience.backoff.delay(standing.failures, seed);
+    let plain = |to, wait| Step { to, wait, failures: standing.failures, spent: standing.spent, given_up: false };
+    let done = |to| Step { to, wait: Duration::ZERO, failures: 0, spent: standing.spent, given_up: false };
+    match outcome {
+        Outcome::Accepted { .. } => done(State::Accepted),
+        Outcome::Verified { .. } => done(State::Verified),
+        Outcome::Dead { .. } => plain(State::Dead, Duration::ZERO),
+        Outcome::Parked { .. } => plain(stay(State::Parked), Duration::ZERO),
+        Outcome::Unknown { .. } if sending => plain(State::Unknown, backed_off),
+        Outcome::Unknown { .. } => charged(standing, patience, standing.state, backed_off),
+        Outcome::Absent { .. } => absent(standing, patience, backed_off),
+        Outcome::Deferred { charge: Charge::Destination, .. } => plain(stay(State::Deferred), Duration::ZERO),
+        Outcome::Deferred { charge: Charge::Us, after, .. } => {
+            let wait = after.unwrap_or_else(|| patience.backoff.delay(0, seed));
+            plain(stay(State::Deferred), wait.min(patience.longest_wait))
+        }
+        Outcome::Deferred { charge: Charge::Instance, after, .. } => {
+            let wait = after.unwrap_or(backed_off).min(patience.longest_wait);
+            charged(standing, patience, stay(State::Deferred), wait)
+        }
+    }
+}
+
+/// The destination was asked and does not have it.
+fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Step {
+    if standing.state == State::Accepted && standing.failures < patience.late_looks {
+        return charged(standing, patience, State::Accepted, backed_off);
+    }
+    // What was interrupted once goes out again at once; what keeps getting lost waits longer each time.
+    if standing.failures == 0 {
+        return Step { to: State::Pending, wait: Duration::ZERO, failures: 1, spent: standing.spent, given_up: false };
+    }
+    charged(standing, patience, State::Deferred, backed_off)
+}
+
+fn charged(standing: &Standing, patience: &Patience, to: State, wait: Duration) -> Step {
+    let spent = standing.spent.saturating_add(wait);
+    let given_up = spent >= patience.give_up;
+    let to = if given_up { State::Dead } else { to };
+    Step { to, wait, failures: standing.failures.saturating_add(1), spent, given_up }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

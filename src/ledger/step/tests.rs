@@ -1,0 +1,122 @@
+//! Tests of the steps that outcomes ask for.
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn words() -> String {
+    String::new()
+}
+
+fn deferred(charge: Charge, after: Option<Duration>) -> Outcome {
+    Outcome::Deferred { why: words(), charge, after }
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let mut all = vec![
+        Outcome::Accepted { evidence: words() },
+        Outcome::Verified { evidence: words() },
+        Outcome::Unknown { why: words() },
+        Outcome::Absent { why: words() },
+        Outcome::Parked { why: words() },
+        Outcome::Dead { why: words() },
+    ];
+    for charge in [Charge::Instance, Charge::Destination, Charge::Us] {
+        all.extend([deferred(charge, None), deferred(charge, Some(100 * HOUR))]);
+    }
+    all
+}
+
+fn standing(state: State, failures: u32) -> Standing {
+    Standing { state, verify: Verify::Present, failures, spent: Duration::ZERO }
+}
+
+#[test]
+fn each_outcome_leads_where_the_table_says() {
+    use State::{Accepted, Dead, Deferred, Leased, Parked, Pending, Unknown, Verified};
+    let rows = [
+        (Leased, 3, Outcome::Accepted { evidence: words() }, Accepted, 0),
+        (Leased, 3, Outcome::Verified { evidence: words() }, Verified, 0),
+        (Leased, 3, Outcome::Unknown { why: words() }, Unknown, 3),
+        (Leased, 0, Outcome::Absent { why: words() }, Pending, 1),
+        (Leased, 3, Outcome::Absent { why: words() }, Deferred, 4),
+        (Leased, 3, Outcome::Parked { why: words() }, Parked, 3),
+        (Leased, 3, Outcome::Dead { why: words() }, Dead, 3),
+        (Leased, 3, deferred(Charge::Instance, None), Deferred, 4),
+        (Leased, 3, deferred(Charge::Destination, None), Deferred, 3),
+        (Leased, 3, deferred(Charge::Us, None), Deferred, 3),
+        (Unknown, 0, Outcome::Verified { evidence: words() }, Verified, 0),
+        (Unknown, 0, Outcome::Absent { why: words() }, Pending, 1),
+        (Unknown, 1, Outcome::Absent { why: words() }, Deferred, 2),
+        (Unknown, 1, Outcome::Unknown { why: words() }, Unknown, 2),
+        (Unknown, 1, deferred(Charge::Destination, None), Unknown, 1),
+        (Unknown, 1, deferred(Charge::Instance, None), Unknown, 2),
+        (Unknown, 1, Outcome::Parked { why: words() }, Unknown, 1),
+        (Accepted, 0, Outcome::Verified { evidence: words() }, Verified, 0),
+        (Accepted, 0, Outcome::Absent { why: words() }, Accepted, 1),
+        (Accepted, 3, Outcome::Absent { why: words() }, Accepted, 4),
+        (Accepted, 4, Outcome::Absent { why: words() }, Deferred, 5),
+        (Accepted, 2, deferred(Charge::Destination, None), Accepted, 2),
+    ];
+    for (state, failures, outcome, to, then) in rows {
+        let step = after(&standing(state, failures), &outcome, &Patience::default(), 5);
+        assert_eq!((step.to, step.failures), (to, then), "{state} with {failures}: {outcome:?}");
+    }
+}
+
+#[test]
+fn every_step_is_legal_and_every_wait_bounded() {
+    let patience = Patience::default();
+    for state in [State::Leased, State::Unknown, State::Accepted] {
+        for outcome in outcomes() {
+            for failures in [0, 1, 4, 9, 1000] {
+                for spent in [Duration::ZERO, patience.give_up] {
+                    let standing = Standing { spent, ..standing(state, failures) };
+                    let step = after(&standing, &outcome, &patience, u64::from(failures));
+                    assert!(state.may_become(step.to), "{state} to {} by {outcome:?}", step.to);
+                    assert!(step.wait <= patience.longest_wait && step.spent >= spent);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_its_own_failures_wear_a_transfer_out() {
+    let patience = Patience::default();
+    for (charge, wears_out) in [(Charge::Instance, true), (Charge::Destination, false), (Charge::Us, false)] {
+        let mut now = standing(State::Leased, 0);
+        let mut tries = 0u64;
+        let died = loop {
+            let step = after(&now, &deferred(charge, None), &patience, tries);
+            tries += 1;
+            if step.to == State::Dead {
+                assert!(step.given_up && step.spent >= patience.give_up);
+                break true;
+            }
+            if tries == 10_000 {
+                break false;
+            }
+            now = Standing { failures: step.failures, spent: step.spent, ..now };
+        };
+        assert_eq!(died, wears_out, "{charge:?} after {tries}");
+        if died {
+            // Five days in waits of 7.5 minutes on average.
+            assert!((800..1200).contains(&tries), "{tries}");
+        }
+    }
+}
+
+#[test]
+fn an_instance_that_is_never_shown_is_given_up_too() {
+    let patience = Patience { give_up: HOUR, ..Patience::default() };
+    let mut now = standing(State::Unknown, 0);
+    for seed in 0..100 {
+        let step = after(&now, &Outcome::Unknown { why: words() }, &patience, seed);
+        if step.to == State::Dead {
+            return;
+        }
+        now = Standing { failures: step.failures, spent: step.spent, ..now };
+    }
+    panic!("still {now:?}");
+}

@@ -1,0 +1,140 @@
+//! Who is calling: binds certificate, address and AE titles to one node or peer, or refuses (DIM-020).
+
+use super::{Destination, Node, Peer};
+use crate::dicom::ae_title::AeTitle;
+use crate::tls::Facts;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+/// Why a caller is refused; the text is for the log and the ledger, not for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No node has this calling AE title.
+    #[error("no [[node]] has the calling AE title")]
+    UnknownCalling,
+    /// The called AE title is none of ours.
+    #[error("the called AE title is none of ours")]
+    UnknownCalled,
+    /// The node may not call from this address.
+    #[error("the node may not call from this address; see `from_addresses`")]
+    WrongAddress,
+    /// The node has an identity, so it must call over TLS.
+    #[error("the node must call over TLS, since it has an `identity`")]
+    PlainCall,
+    /// The node called over TLS but nothing says which certificate is its own.
+    #[error("the node called over TLS but has no `identity` to compare its certificate with")]
+    NoIdentity,
+    /// The certificate does not carry the node's identity.
+    #[error("the certificate does not carry the node's `identity`")]
+    WrongCertificate,
+    /// No peer has an identity that the certificate carries.
+    #[error("the certificate carries no [[peer]]'s `identity`")]
+    UnknownPeer,
+    /// The certificate carries the identities of several peers.
+    #[error("the certificate carries the identities of several peers")]
+    SeveralPeers,
+    /// The certificate cannot be read.
+    #[error("the certificate cannot be read")]
+    BadCertificate,
+}
+
+/// A destination: a node or a peer.
+#[derive(Debug, Clone, Copy)]
+pub enum Party<'a> {
+    /// A local node.
+    Node(&'a Node),
+    /// Another site.
+    Peer(&'a Peer),
+}
+
+/// Every node and peer, found by what a caller shows.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    ours: BTreeSet<AeTitle>,
+    nodes: HashMap<AeTitle, Node>,
+    peers: Vec<Peer>,
+}
+
+impl Registry {
+    /// A registry; `ours` are the AE titles by which this site may be called. Names must be unique: the configuration
+    /// check holds them so.
+    pub fn new(ours: impl IntoIterator<Item = AeTitle>, nodes: Vec<Node>, peers: Vec<Peer>) -> Self {
+        let nodes = nodes.into_iter().map(|node| (node.ae_title.clone(), node)).collect();
+        Self { ours: ours.into_iter().collect(), nodes, peers }
+    }
+
+    /// The node that asks for an association: its calling AE title must be known, it must come from where and with the
+    /// certificate that its entry says, and call a title of ours (DIM-020). `certificate` is the leaf in DER form, verified
+    /// by TLS; `None` on a plain connection.
+    ///
+    /// Whether it may do what it asks for is [`Node::may`].
+    pub fn node_for(
+        &self,
+        calling: &AeTitle,
+        called: &AeTitle,
+        address: IpAddr,
+        certificate: Option<&[u8]>,
+    ) -> Result<&Node, Refused> {
+        let node = self.nodes.get(calling).ok_or(Refused::UnknownCalling)?;
+        match (certificate, &node.identity) {
+            (None, Some(_)) => return Err(Refused::PlainCall),
+            (Some(_), None) => return Err(Refused::NoIdentity),
+            (Some(der), Some(identity)) => {
+                let facts = Facts::of(der).map_err(|_| Refused::BadCertificate)?;
+                if !facts.carries(identity) {
+                    return Err(Refused::WrongCertificate);
+                }
+            }
+            (None, None) => {}
+        }
+        // Over TLS an empty list means any address, on a plain connection none.
+        let any = certificate.is_some() && node.from_addresses.is_empty();
+        let address = address.to_canonical();
+        if !any && !node.from_addresses.iter().any(|network| network.contains(&address)) {
+            return Err(Refused::WrongAddress);
+        }
+        if self.ours.contains(called) { Ok(node) } else { Err(Refused::UnknownCalled) }
+    }
+
+    /// The peer whose identity the certificate carries as a subject alternative name; the leaf in DER form, verified by TLS.
+    pub fn peer_for(&self, certificate: &[u8]) -> Result<&Peer, Refused> {
+        let facts = Facts::of(certificate).map_err(|_| Refused::BadCertificate)?;
+        let mut matching = self.peers.iter().filter(|peer| facts.carries(&peer.identity));
+        match (matching.next(), matching.next()) {
+            (Some(peer), None) => Ok(peer),
+            (Some(_), Some(_)) => Err(Refused::SeveralPeers),
+            (None, _) => Err(Refused::UnknownPeer),
+        }
+    }
+
+    /// The node or peer of this name.
+    pub fn destination(&self, destination: &Destination) -> Option<Party<'_>> {
+        let peer = self.peers.iter().find(|peer| peer.name == destination.0).map(Party::Peer);
+        peer.or_else(|| self.node(&AeTitle::parse(&destination.0).ok()?).map(Party::Node))
+    }
+
+    /// The node with this AE title.
+    pub fn node(&self, title: &AeTitle) -> Option<&Node> {
+        self.nodes.get(title)
+    }
+
+    /// The peer of this name.
+    pub fn peer(&self, name: &str) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.name == name)
+    }
+
+    /// Every node, in no order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// Every peer, in the order of the configuration.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// The AE titles by which this site may be called.
+    pub fn our_titles(&self) -> impl Iterator<Item = &AeTitle> {
+        self.ours.iter()
+    }
+}

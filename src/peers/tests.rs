@@ -1,0 +1,118 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The registry's truth tables.
+
+use super::*;
+use crate::certs::{DevAuthority, Validity};
+use std::net::IpAddr;
+
+fn title(text: &str) -> AeTitle {
+    AeTitle::parse(text).unwrap()
+}
+
+fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
+    Node {
+        ae_title: title(ae_title),
+        name: None,
+        address: None,
+        from_addresses: from.iter().map(|n| n.parse().unwrap()).collect(),
+        identity: identity.map(Into::into),
+        may: May { store: true, ..May::default() },
+        verify: Verify::Accepted,
+        issuer: None,
+        patient_ids: PatientIds::Local,
+        charset: "ISO_IR 100".into(),
+        move_to: Vec::new(),
+        foreign: Foreign::Undecided,
+        conflict_is_failure: false,
+        max_associations: 1,
+        max_parallel: 1,
+    }
+}
+
+fn peer(name: &str, identity: &str) -> Peer {
+    Peer {
+        name: name.into(),
+        url: format!("https://{identity}/dicom-web"),
+        identity: identity.into(),
+        may: May::default(),
+        verify: Verify::Present,
+        issuer: None,
+        client: None,
+        max_parallel: 1,
+    }
+}
+
+/// Certificates as the TLS layer hands them over: leaf, DER.
+fn leaf(names: &[&str]) -> Vec<u8> {
+    let keys = DevAuthority::create().unwrap().site("x", names, Validity::days(1)).unwrap();
+    let identity = Identity::from_pem(keys.certificate.as_bytes(), keys.key.as_bytes()).unwrap();
+    identity.chain()[0].to_vec()
+}
+
+#[test]
+fn a_caller_is_bound_to_certificate_address_and_titles() {
+    let nodes = vec![
+        node("PLAIN", &["10.1.0.0/16", "10.9.9.9/32"], None),
+        node("SECURE", &[], Some("pacs.example")),
+        node("BOTH", &["10.1.0.0/16"], Some("pacs.example")),
+        node("NOWHERE", &[], None),
+    ];
+    let registry = Registry::new([title("WEYBRIDGE"), title("TO_SURREY")], nodes, Vec::new());
+    let (own, other) = (leaf(&["pacs.example"]), leaf(&["other.example"]));
+    type Row<'a> = (&'a str, &'a str, &'a str, Option<&'a [u8]>, Result<&'a str, Refused>);
+    let rows: &[Row<'_>] = &[
+        ("PLAIN", "WEYBRIDGE", "10.1.2.3", None, Ok("PLAIN")),
+        ("PLAIN", "TO_SURREY", "10.9.9.9", None, Ok("PLAIN")),
+        ("PLAIN", "WEYBRIDGE", "::ffff:10.1.2.3", None, Ok("PLAIN")),
+        ("PLAIN", "WEYBRIDGE", "10.9.9.8", None, Err(Refused::WrongAddress)),
+        ("PLAIN", "WEYBRIDGE", "::1", None, Err(Refused::WrongAddress)),
+        ("PLAIN", "OTHER", "10.1.2.3", None, Err(Refused::UnknownCalled)),
+        ("PLAIN", "weybridge", "10.1.2.3", None, Err(Refused::UnknownCalled)),
+        ("PLAIN", "PLAIN", "10.1.2.3", None, Err(Refused::UnknownCalled)),
+        ("plain", "WEYBRIDGE", "10.1.2.3", None, Err(Refused::UnknownCalling)),
+        ("PLAIN", "WEYBRIDGE", "10.1.2.3", Some(&own), Err(Refused::NoIdentity)),
+        ("SECURE", "WEYBRIDGE", "192.0.2.1", Some(&own), Ok("SECURE")),
+        ("SECURE", "WEYBRIDGE", "192.0.2.1", Some(&other), Err(Refused::WrongCertificate)),
+        ("SECURE", "WEYBRIDGE", "192.0.2.1", Some(b"rubbish"), Err(Refused::BadCertificate)),
+        ("SECURE", "WEYBRIDGE", "192.0.2.1", None, Err(Refused::PlainCall)),
+        ("BOTH", "WEYBRIDGE", "10.1.2.3", Some(&own), Ok("BOTH")),
+        ("BOTH", "WEYBRIDGE", "192.0.2.1", Some(&own), Err(Refused::WrongAddress)),
+        ("BOTH", "WEYBRIDGE", "10.1.2.3", None, Err(Refused::PlainCall)),
+        ("NOWHERE", "WEYBRIDGE", "10.1.2.3", None, Err(Refused::WrongAddress)),
+    ];
+    for (calling, called, address, certificate, want) in rows {
+        let address: IpAddr = address.parse().unwrap();
+        let got = registry.node_for(&title(calling), &title(called), address, *certificate);
+        let got = got.map(|node| node.ae_title.as_str());
+        assert_eq!(got, want.as_ref().copied().map_err(Clone::clone), "{calling} {called} {address}");
+    }
+}
+
+#[test]
+fn a_peer_is_who_its_certificate_says() {
+    let peers = vec![peer("surrey", "gateway.surrey.example"), peer("kent", "192.0.2.7")];
+    let registry = Registry::new([], Vec::new(), peers);
+    let rows: &[(Vec<u8>, Result<&str, Refused>)] = &[
+        (leaf(&["gateway.surrey.example"]), Ok("surrey")),
+        (leaf(&["www.surrey.example", "GATEWAY.surrey.example"]), Ok("surrey")),
+        (leaf(&["192.0.2.7"]), Ok("kent")),
+        (leaf(&["*.surrey.example"]), Err(Refused::UnknownPeer)),
+        (leaf(&[]), Err(Refused::UnknownPeer)),
+        (leaf(&["gateway.surrey.example", "192.0.2.7"]), Err(Refused::SeveralPeers)),
+        (b"rubbish".to_vec(), Err(Refused::BadCertificate)),
+    ];
+    for (row, (certificate, want)) in rows.iter().enumerate() {
+        let got = registry.peer_for(certificate).map(|peer| peer.name.as_str());
+        assert_eq!(got, want.as_ref().copied().map_err(Clone::clone), "row {row}");
+    }
+}
+
+#[test]
+fn a_destination_is_found_by_name() {
+    let registry = Registry::new([], vec![node("PACS", &[], None)], vec![peer("surrey", "s.example")]);
+    assert!(matches!(registry.destination(&Destination("PACS".into())), Some(Party::Node(_))));
+    assert!(matches!(registry.destination(&Destination("surrey".into())), Some(Party::Peer(_))));
+    for unknown in ["pacs", "SURREY", "", "a name far too long for an AE title"] {
+        assert!(registry.destination(&Destination(unknown.into())).is_none(), "{unknown}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Pure: routes, the head of an instance and its origin in, the destinations out.
+//!
+//! Routes without `from` match only what local nodes push; passing on what a peer pushed needs `from` with that peer's
+//! name; what an operator sends goes where the operator says and consults no route ("Origins and loops" in
+//! docs/ARCHITECTURE.md).
+
+mod explain;
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+pub use crate::peers::Chosen;
+pub use explain::{Explained, explain};
+pub use pattern::Pattern;
+
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::attributes::Indexed;
+use crate::dicom::head::{Attributes, Head};
+use crate::peers::{Destination, Origin, Verify};
+
+/// A rule that names the destinations of an arriving instance. All of its conditions must hold.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name, unique, for people and the ledger.
+    pub name: String,
+    /// The AE titles that a node must have called; empty: any of ours.
+    pub called: Vec<AeTitle>,
+    /// The node AE titles or peer names it must come from; empty: any node.
+    pub from: Vec<String>,
+    /// What its attributes must say.
+    pub when: Vec<Condition>,
+    /// Where it goes.
+    pub to: Vec<Target>,
+    /// Whether the destinations count for storage commitment.
+    pub mandatory: bool,
+}
+
+/// A condition on one attribute: one of its values matches one of the patterns.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// The attribute.
+    pub attribute: &'static Indexed,
+    /// The patterns, of which one must match.
+    pub any_of: Vec<Pattern>,
+}
+
+/// One destination of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub destination: Destination,
+    /// What counts as done there.
+    pub verify: Verify,
+}
+
+/// The destinations of an instance, each once, in the order of the routes; never the party that it came from.
+///
+/// `called` is the AE title that a node called; routes with `called` match nothing without it.
+pub fn route(routes: &[Route], head: &Head, origin: &Origin, called: Option<&AeTitle>) -> Vec<Chosen> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    for route in routes.iter().filter(|route| route.objection(head, origin, called).is_none()) {
+        for target in route.to.iter().filter(|target| target.destination.0 != origin.name()) {
+            match chosen.iter_mut().find(|earlier| earlier.destination == target.destination) {
+                Some(earlier) => earlier.mandatory |= route.mandatory,
+                None => chosen.push(Chosen {
+                    destination: target.destination.clone(),
+                    route: route.name.clone(),
+                    mandatory: route.mandatory,
+                    verify: target.verify,
+                }),
+            }
+        }
+    }
+    chosen
+}
+
+/// The first condition of a route that does not hold.
+enum Objection<'a> {
+    Operator,
+    PeerWithoutFrom,
+    From,
+    Called,
+    When(&'a Condition),
+}
+
+impl Route {
+    fn objection(&self, head: &Head, origin: &Origin, called: Option<&AeTitle>) -> Option<Objection<'_>> {
+        match origin {
+            Origin::Operator(_) => return Some(Objection::Operator),
+            Origin::Peer(_) if self.from.is_empty() => return Some(Objection::PeerWithoutFrom),
+            Origin::Node(_) | Origin::Peer(_) => {}
+        }
+        if !self.from.is_empty() && !self.from.iter().any(|name| name == origin.name()) {
+            return Some(Objection::From);
+        }
+        if !self.called.is_empty() && !called.is_some_and(|title| self.called.contains(title)) {
+            return Some(Objection::Called);
+        }
+        self.when.iter().find(|condition| !condition.holds(&head.attributes)).map(Objection::When)
+    }
+}
+
+impl Condition {
+    /// Tells whether one of the attribute's values matches one of the patterns. An attribute that is absent or empty is
+    /// matched by the empty pattern only.
+    pub fn holds(&self, attributes: &Attributes) -> bool {
+        let text = attributes.text(self.attribute.tag).unwrap_or_default();
+        // PS3.5 section 6.4: values are separated by a backslash; padding around each means nothing here.
+        let mut values = text.split('\\').map(|value| value.trim_matches([' ', '\0']));
+        values.any(|value| self.any_of.iter().any(|pattern| pattern.matches(value, self.attribute.vr)))
+    }
+}

@@ -1,0 +1,287 @@
+//! The calls to the file system that make blobs durable, and the one place that decides what their failure means.
+
+use super::buffers::{PAGE, page_start};
+use super::label::LABEL;
+use super::{StoreError, space::Space};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The directory of the store, with the health of the disk below it.
+///
+/// After a failed write or sync the kernel may have dropped the pages and marked them clean, so that a second try
+/// would report success for bytes that are gone. Hence REL-04: the first such failure poisons the store for good. A
+/// full disk is no such failure: nothing was promised, and the same call may succeed later.
+pub(super) struct Disk {
+    pub(super) dir: PathBuf,
+    pub(super) space: Space,
+    handle: File,
+    direct: bool,
+    poison: OnceLock<Arc<str>>,
+    syncs: AtomicU64,
+    #[cfg(test)]
+    pub(super) faults: Faults,
+}
+
+/// Which kind of call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Creating, opening, sizing, removing: the store stays sound.
+    Prepare,
+    /// Reserving or writing bytes.
+    Write,
+    /// fdatasync or fsync.
+    Sync,
+}
+
+impl Disk {
+    /// Opens the directory and finds out whether O_DIRECT works there, if it is wanted.
+    pub(super) fn open(dir: PathBuf, reserve: u64, direct: bool) -> Result<Self, StoreError> {
+        let fail = |source| StoreError::Io { path: dir.clone(), source };
+        let handle = File::open(&dir).map_err(fail)?;
+        let direct = direct && direct_works(&dir).map_err(fail)?;
+        let space = Space::new(dir.clone(), reserve);
+        Ok(Self {
+            space,
+            handle,
+            direct,
+            poison: OnceLock::new(),
+            syncs: AtomicU64::new(0),
+            #[cfg(test)]
+            faults: Faults::default(),
+            dir,
+        })
+    }
+
+    /// The path of a file of the store.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Why the store has stopped, if it has.
+    pub(super) fn poisoned(&self) -> Option<Arc<str>> {
+        self.poison.get().cloned()
+    }
+
+    /// An error if the store has stopped.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.poisoned().map_or(Ok(()), |why| Err(StoreError::Poisoned(why)))
+    }
+
+    /// Stops the store for good.
+    pub(super) fn poison(&self, why: &str) -> StoreError {
+        let why = self.poison.get_or_init(|| {
+            tracing::error!(reason = why, "the store has stopped: nothing is acknowledged until a restart");
+            why.into()
+        });
+        StoreError::Poisoned(Arc::clone(why))
+    }
+
+    /// How often blobs were synced, by fdatasync or fsync.
+    pub(super) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Whether files are written past the page cache.
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// Creates a file that must not exist yet. Its name is durable only after [`Self::sync_dir`].
+    pub(super) fn create(&self, path: &Path) -> Result<File, StoreError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if self.direct {
+            options.custom_flags(direct_flag());
+        }
+        options.open(path).map_err(|source| self.failed(Step::Prepare, path, source))
+    }
+
+    /// Opens a file to read from. `direct` reads past the page cache, where that works, and asks for whole pages.
+    /// Says whether it does.
+    pub(super) fn open_to_read(&self, path: &Path, direct: bool) -> io::Result<(File, bool)> {
+        let direct = direct && self.direct;
+        let mut options = OpenOptions::new();
+        options.read(true);
+        if direct {
+            options.custom_flags(direct_flag());
+        }
+        Ok((options.open(path)?, direct))
+    }
+
+    /// The last [`LABEL`] bytes of the page at `offset`; zeros if the file ends before. Read past the page cache where
+    /// that works, so that nothing is cached next to where the segment is being written.
+    pub(super) fn last_of_page(&self, path: &Path, offset: u64) -> io::Result<[u8; LABEL]> {
+        let (file, _) = self.open_to_read(path, true)?;
+        let mut memory = vec![0u8; 2 * PAGE];
+        let start = page_start(&memory);
+        let mut label = [0; LABEL];
+        if retry(|| rustix::io::pread(&file, &mut memory[start..start + PAGE], offset))? == PAGE {
+            label.copy_from_slice(&memory[start + PAGE - LABEL..start + PAGE]);
+        }
+        Ok(label)
+    }
+
+    /// Reserves blocks from `offset` on and makes the file that long, so that writes there neither move its end nor
+    /// meet a full disk. File systems that cannot reserve only get the length.
+    pub(super) fn reserve(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
+        let reserved = self.injected(Step::Write).and_then(|()| {
+            match retry(|| fallocate(file, FallocateFlags::empty(), offset, length)) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(offset.saturating_add(length)),
+                other => other.map_err(io::Error::from),
+            }
+        });
+        reserved.map_err(|source| self.failed(Step::Write, path, source))
+    }
+
+    /// Cuts the file to `length`, which gives back what was reserved beyond.
+    pub(super) fn cut(&self, file: &File, path: &Path, length: u64) -> Result<(), StoreError> {
+        file.set_len(length).map_err(|source| self.failed(Step::Prepare, path, source))
+    }
+
+    /// Writes all of `slices`, one behind the other, from `offset` on. Every slice starts on a page and is whole pages
+    /// long.
+    pub(super) fn write(
+        &self,
+        file: &File,
+        path: &Path,
+        mut slices: &mut [IoSlice<'_>],
+        mut offset: u64,
+    ) -> Result<(), StoreError> {
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        while !slices.is_empty() {
+            let written =
+                self.injected(Step::Write).and_then(|()| Ok(retry(|| rustix::io::pwritev(file, slices, offset))?));
+            // A short write may end within a page; O_DIRECT has to go on from the page's start.
+            let whole = written.map_err(|source| self.failed(Step::Write, path, source))? / PAGE * PAGE;
+            if whole == 0 {
+                return Err(self.failed(Step::Write, path, io::ErrorKind::WriteZero.into()));
+            }
+            IoSlice::advance_slices(&mut slices, whole);
+            offset += whole as u64;
+        }
+        self.space.wrote(total as u64);
+        Ok(())
+    }
+
+    /// fdatasync: the bytes of the file, its length and its map of blocks are on the disk when this returns.
+    pub(super) fn sync(&self, file: &File, path: &Path) -> Result<(), StoreError> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        if cfg!(feature = "sabotage-no-blob-sync") {
+            return Ok(());
+        }
+        let synced = self.injected(Step::Sync).and_then(|()| file.sync_data());
+        synced.map_err(|source| self.failed(Step::Sync, path, source))
+    }
+
+    /// fsync of the directory: the names made or removed before are on the disk when this returns (REL-05).
+    pub(super) fn sync_dir(&self) -> Result<(), StoreError> {
+        if cfg!(feature = "sabotage-no-blob-sync") {
+            return Ok(());
+        }
+        let synced = self.injected(Step::Sync).and_then(|()| self.handle.sync_all());
+        synced.map_err(|source| self.failed(Step::Sync, &self.dir, source))
+    }
+
+    /// Gives the blocks of a range back to the file system; the range then reads as zeros. Where that is not possible,
+    /// nothing happens.
+    pub(super) fn punch(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
+        match retry(|| fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(errno) => Err(self.failed(Step::Prepare, path, errno.into())),
+        }
+    }
+
+    /// Turns a failure of the system into one of the store, and decides whether it poisons.
+    fn failed(&self, step: Step, path: &Path, source: io::Error) -> StoreError {
+        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        match step {
+            Step::Prepare | Step::Write if full => self.space.is_full(),
+            Step::Prepare => StoreError::Io { path: path.to_owned(), source },
+            Step::Write => self.poison(&format!("writing {} failed: {source}", path.display())),
+            Step::Sync => self.poison(&format!("syncing {} failed: {source}", path.display())),
+        }
+    }
+
+    #[cfg(not(test))]
+    fn injected(&self, _step: Step) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Fails when a test asked for it.
+    #[cfg(test)]
+    fn injected(&self, step: Step) -> io::Result<()> {
+        let fault = if step == Step::Sync { &self.faults.sync } else { &self.faults.write };
+        if step == Step::Sync {
+            drop(self.faults.gate.lock());
+        }
+        let spared = fault.spare.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        match if spared { 0 } else { fault.errno.swap(0, Ordering::SeqCst) } {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// The failures that a test asks for.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) write: Fault,
+    pub(super) sync: Fault,
+    /// Held by a test, it keeps every sync waiting.
+    pub(super) gate: std::sync::Mutex<()>,
+}
+
+/// One failure to come: the error number, 0 for none, after so many calls that succeed.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Fault {
+    pub(super) errno: std::sync::atomic::AtomicI32,
+    pub(super) spare: AtomicU64,
+}
+
+/// Repeats a call that a signal interrupted before it did anything.
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+fn direct_flag() -> i32 {
+    OFlags::DIRECT.bits().cast_signed()
+}
+
+/// Tries a page with O_DIRECT. File systems refuse at open or at the first write (EINVAL), or ask for larger pages.
+fn direct_works(dir: &Path) -> io::Result<bool> {
+    let path = dir.join("probe");
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(direct_flag()).open(&path);
+    let refused = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
+    let works = match opened {
+        Ok(file) => {
+            let memory = vec![0u8; 2 * PAGE];
+            let start = page_start(&memory);
+            match retry(|| rustix::io::pwrite(&file, &memory[start..start + PAGE], 0)) {
+                Ok(_) => true,
+                Err(errno) if refused(&errno.into()) => false,
+                // A full disk says nothing about O_DIRECT; a later refusal would be reported as a failed write.
+                Err(Errno::NOSPC | Errno::DQUOT) => false,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(error) if refused(&error) => false,
+        Err(error) => return Err(error),
+    };
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(works),
+    }
+}

@@ -1,0 +1,68 @@
+//! Gives back the room of blobs that nobody refers to any more.
+
+use super::buffers::PAGE_BYTES;
+use super::label::Label;
+use super::{Core, Place, StoreError};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::sync::Arc;
+
+/// Frees a blob; a blob that is gone already is no error, so that it can be asked again after a crash (FLT-012).
+///
+/// The blob's own label must stand where the place says: a wrong place frees nothing. A file of its own is unlinked and
+/// the directory synced; a range of a segment becomes a hole. A hole that a power cut undoes costs room, no more.
+pub(super) fn free(core: &Core, place: Place) -> Result<(), StoreError> {
+    let disk = &core.disk;
+    disk.check()?;
+    let path = disk.path(&place.file_name());
+    let fail = |source| StoreError::Io { path: path.clone(), source };
+    let found = match disk.last_of_page(&path, place.end().saturating_sub(PAGE_BYTES)) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fail(error)),
+    };
+    if found.iter().all(|byte| *byte == 0) && place.shared {
+        return Ok(());
+    }
+    if Label::decode(&found, &core.identity.store).is_none_or(|label| label.place != place) {
+        return Err(StoreError::Missing { path });
+    }
+    if place.shared {
+        let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
+        disk.punch(&file, &path, place.offset, place.extent())?;
+    } else {
+        fs::remove_file(&path).map_err(fail)?;
+        disk.sync_dir()?;
+    }
+    core.tally.removed(place.length);
+    Ok(())
+}
+
+/// A durable blob on the way to the one who asked for it. If he is gone, its room is given back.
+pub(super) struct Claim {
+    core: Arc<Core>,
+    place: Option<Place>,
+}
+
+impl Claim {
+    /// The blob at `place` is durable, and so far nobody knows of it.
+    pub(super) fn new(core: Arc<Core>, place: Place) -> Self {
+        core.tally.added(place.length);
+        Self { core, place: Some(place) }
+    }
+
+    /// Takes the blob over.
+    pub(super) fn take(mut self) -> Option<Place> {
+        self.place.take()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take()
+            && let Err(error) = free(&self.core, place)
+        {
+            tracing::warn!(%error, "the room of a blob that nobody waited for stays in use");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Reading blobs: in chunks, one ahead, checked against the digest before the last byte is let out.
+
+use super::buffers::{Buffer, PAGE, PAGE_BYTES, Size};
+use super::{Core, Digest, Job, Place, StoreError, finish_job};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The bytes of a blob, or of a range of it, in order.
+///
+/// A whole blob is hashed as it passes, and its last chunk is withheld until the digest agrees; so a receiver never gets
+/// a damaged blob complete (REL-07, DIM-053). A range cannot be checked and is not.
+///
+/// Chunks are lent from the budget: who keeps them, keeps others waiting. At most one chunk is read ahead.
+pub struct BlobReader {
+    core: Arc<Core>,
+    /// The first chunk, which was read when the blob was opened.
+    first: Option<Bytes>,
+    state: State,
+    remaining: u64,
+}
+
+enum State {
+    /// A chunk is being read.
+    Reading(Job<(Source, Bytes)>),
+    /// Nothing is being read, and there is more.
+    Paused(Source),
+    /// All has been handed out.
+    Done,
+    /// A call failed or was dropped half-way.
+    Torn,
+}
+
+/// An open file, and what is to be read of it.
+struct Source {
+    file: File,
+    path: PathBuf,
+    position: u64,
+    end: u64,
+    /// Read past the page cache, in whole pages.
+    direct: bool,
+    check: Option<(Sha256, Digest)>,
+}
+
+/// What is longer than this is read past the page cache: the cache would cost more time than the disk. For shorter
+/// blobs, the system reads the neighbours ahead, which were often stored together and are asked for together.
+const BUFFERED: u64 = 64 << 10;
+
+impl BlobReader {
+    /// Opens the blob and has its first chunk read.
+    pub(super) async fn open(
+        core: Arc<Core>,
+        place: Place,
+        expect: Digest,
+        range: Option<Range<u64>>,
+    ) -> Result<Self, StoreError> {
+        let whole = range.is_none();
+        let range = range.unwrap_or(0..place.length);
+        if range.start > range.end || range.end > place.length {
+            return Err(StoreError::OutOfRange { length: place.length });
+        }
+        let remaining = range.end - range.start;
+        let check = whole.then(|| (Sha256::new(), expect));
+        let buffer = buffer_for(&core, remaining).await;
+        let job = core
+            .start(move |core| {
+                let source = Source::open(core, place, expect, range, check)?;
+                source.read(buffer)
+            })
+            .await;
+        let (source, first) = finish_job(job).await?;
+        let mut reader = Self { core, first: None, state: State::Done, remaining };
+        if remaining > 0 {
+            reader.first = Some(first);
+            reader.state = reader.read_ahead(source);
+        }
+        Ok(reader)
+    }
+
+    /// Bytes not handed out yet.
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// The next chunk, at most four times [`super::StoreOptions::chunk_bytes`] long; `None` when all were handed out. Errors:
+    /// `Corrupt` in place of the last chunk if the digest differs, `Io`; after an error or a dropped call, `Interrupted`.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(self.hand_out(first)));
+        }
+        let (source, chunk) = match std::mem::replace(&mut self.state, State::Torn) {
+            State::Reading(job) => finish_job(job).await?,
+            State::Paused(source) => {
+                let buffer = buffer_for(&self.core, source.left()).await;
+                finish_job(self.core.start(move |_| source.read(buffer)).await).await?
+            }
+            State::Done => {
+                self.state = State::Done;
+                return Ok(None);
+            }
+            State::Torn => return Err(StoreError::Interrupted),
+        };
+        self.state = self.read_ahead(source);
+        Ok(Some(self.hand_out(chunk)))
+    }
+
+    fn hand_out(&mut self, chunk: Bytes) -> Bytes {
+        self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
+        chunk
+    }
+
+    /// Has the next chunk read while the caller uses this one, if memory and disk have nothing better to do.
+    fn read_ahead(&self, source: Source) -> State {
+        if source.left() == 0 {
+            return State::Done;
+        }
+        match spare_buffer_for(&self.core, source.left()) {
+            Some(buffer) => match self.core.try_start((source, buffer), |_, (source, buffer)| source.read(buffer)) {
+                Ok(job) => State::Reading(job),
+                Err((source, _)) => State::Paused(source),
+            },
+            None => State::Paused(source),
+        }
+    }
+}
+
+impl Source {
+    fn open(
+        core: &Core,
+        place: Place,
+        expect: Digest,
+        range: Range<u64>,
+        check: Option<(Sha256, Digest)>,
+    ) -> Result<Self, StoreError> {
+        let path = core.disk.path(&place.file_name());
+        let written_now = place.file == core.active.load(Ordering::Relaxed);
+        let direct = written_now || range.end - range.start > BUFFERED;
+        let (file, direct) = match core.disk.open_to_read(&path, direct) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path }),
+            Err(source) => return Err(StoreError::Io { path, source }),
+        };
+        let length = file.metadata().map_err(|source| StoreError::Io { path: path.clone(), source })?.len();
+        if length < place.offset.saturating_add(place.length) {
+            return Err(StoreError::Corrupt { expected: expect, found: None });
+        }
+        Ok(Self { file, path, position: place.offset + range.start, end: place.offset + range.end, direct, check })
+    }
+
+    fn left(&self) -> u64 {
+        self.end - self.position
+    }
+
+    /// Fills the buffer from where the last one ended. If these are the last bytes, they come only with the right digest.
+    fn read(mut self, mut buffer: Buffer) -> Result<(Self, Bytes), StoreError> {
+        // O_DIRECT reads whole pages from the start of a page on; what stands before the range is skipped.
+        let skip = if self.direct { self.position % PAGE_BYTES } else { 0 };
+        let end = usize::try_from(skip + self.left()).unwrap_or(usize::MAX).min(buffer.capacity());
+        let room = if self.direct { buffer.whole_pages(end) } else { buffer.room(end) };
+        if let Err(source) = fill(&self.file, room, self.position - skip, end) {
+            return Err(match (source.kind(), self.check) {
+                (io::ErrorKind::UnexpectedEof, Some((_, expected))) => StoreError::Corrupt { expected, found: None },
+                _ => StoreError::Io { path: self.path, source },
+            });
+        }
+        let chunk = Bytes::from_owner(buffer).slice(usize::try_from(skip).unwrap_or(0)..);
+        self.position += chunk.len() as u64;
+        if let Some((hasher, _)) = &mut self.check {
+            hasher.update(&chunk);
+        }
+        if self.left() == 0
+            && let Some((hasher, expected)) = self.check.take()
+        {
+            let found = Digest(hasher.finalize().into());
+            if found != expected {
+                return Err(StoreError::Corrupt { expected, found: Some(found) });
+            }
+        }
+        Ok((self, chunk))
+    }
+}
+
+/// A buffer for the next of `left` bytes: large while there is plenty. Waits for it.
+async fn buffer_for(core: &Core, left: u64) -> Buffer {
+    match spare_buffer_for(core, left) {
+        Some(buffer) => buffer,
+        None => core.outward.take(core.outward.size_for(left)).await,
+    }
+}
+
+/// As [`buffer_for`], but `None` rather than wait or leave little for others.
+fn spare_buffer_for(core: &Core, left: u64) -> Option<Buffer> {
+    let size = core.outward.size_for(left);
+    let large = || (size == Size::Chunk).then(|| core.outward.grow(Size::Large)).flatten();
+    if core.outward.is_short() { None } else { large().or_else(|| core.outward.grow(size)) }
+}
+
+/// Reads until `room` is full, or at least until it holds `count` bytes and the file ends.
+fn fill(file: &File, room: &mut [u8], position: u64, count: usize) -> io::Result<()> {
+    let mut have = 0;
+    while have < count {
+        match file.read_at(&mut room[have..], position + have as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(more) => have += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // After a file that ends within a page, O_DIRECT has no page to go on from.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && have % PAGE != 0 => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

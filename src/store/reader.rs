@@ -1,0 +1,42 @@
+//! The blobs for reading only, beside the process that writes them.
+
+use super::buffers::Budget;
+use super::disk::Disk;
+use super::identity::Identity;
+use super::{BlobReader, Core, Digest, Place, SLOTS, StoreError, StoreOptions, Tally};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use tokio::sync::Semaphore;
+
+/// Reads blobs of a store that another process may be writing to; changes nothing. The command line's way to the bytes.
+pub struct StoreReader {
+    core: Arc<Core>,
+}
+
+impl StoreReader {
+    /// Opens the directory of a store. The errors are those of [`super::Store::open`].
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let options = StoreOptions { direct: false, ..StoreOptions::at(dir) };
+        let disk = Disk::open(options.dir.clone(), 0, false)?;
+        let identity = Identity::load(&disk)?;
+        let budget = |share| Budget::new(options.buffer_budget_bytes / share, options.chunk_bytes);
+        let (inward, outward) = (budget(8), budget(2));
+        let core = Core {
+            options,
+            disk,
+            identity,
+            numbers: AtomicU64::new(0),
+            inward,
+            outward,
+            slots: Arc::new(Semaphore::new(SLOTS)),
+            tally: Tally::default(),
+        };
+        Ok(Self { core: Arc::new(core) })
+    }
+
+    /// Reads a whole blob; see [`super::Store::read`].
+    pub async fn read(&self, place: Place, expect: Digest) -> Result<BlobReader, StoreError> {
+        BlobReader::open(Arc::clone(&self.core), place, expect, None).await
+    }
+}

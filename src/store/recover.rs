@@ -1,0 +1,165 @@
+//! What a start does with the directory: finds what the records know, frees what a crash left, cuts segments to size.
+
+use super::identity::Identity;
+use super::place::{file_name, parse_file_name};
+use super::{Disk, Place, StoreError};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// What was found and done when the store was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Live blobs whose file is there and long enough.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Segments cut to the end of their last live blob.
+    pub truncated: u64,
+    /// Files without any live blob that were removed: what was not acknowledged before a crash.
+    pub orphans_removed: u64,
+    /// Live blobs whose file is gone (FLT-027); `Store::read` tells which.
+    pub missing: u64,
+    /// Live blobs that reach beyond the end of their file.
+    pub damaged: u64,
+    /// Files from earlier runs that no record knows. They were known once, so they are left for a person to see.
+    pub strays: u64,
+}
+
+/// A file of the directory.
+struct Found {
+    shared: bool,
+    length: u64,
+    blocks: u64,
+}
+
+/// What the records say of a file.
+#[derive(Default)]
+struct Known {
+    blobs: u64,
+    bytes: u64,
+    end: u64,
+    /// Blobs that end beyond the file's end.
+    short: u64,
+}
+
+/// Puts the directory in order, given every place that the records know. Returns what it found, and the highest file
+/// number seen.
+///
+/// Nothing in a segment is read. A blob that was appended but never committed to the records was never acknowledged
+/// (REL-01), so it is garbage (FLT-003, FLT-005): a file of its own is removed, the tail of a segment is cut off, a gap
+/// in the newest segment becomes a hole. Only files of the latest run are removed, since whatever is older was in order
+/// at the last start: if the records do not know it, it is the records that are wrong (an old copy restored, say).
+pub(super) fn recover(
+    disk: &Disk,
+    identity: &Identity,
+    live: impl IntoIterator<Item = Place>,
+) -> Result<(Recovered, u64), StoreError> {
+    let found = list(disk)?;
+    if identity.base == 0 && !found.is_empty() {
+        let source =
+            io::Error::other("there are blobs but no file `identity`: restore it, or begin with an empty directory");
+        return Err(StoreError::Io { path: disk.dir.clone(), source });
+    }
+    let newest =
+        found.iter().rfind(|(number, file)| file.shared && **number >= identity.base).map(|(number, _)| *number);
+    let mut seen = found.keys().next_back().copied().unwrap_or(0);
+    let mut known: HashMap<(u64, bool), Known> = HashMap::new();
+    let mut in_newest = Vec::new();
+    for place in live {
+        seen = seen.max(place.file);
+        let file = known.entry((place.file, place.shared)).or_default();
+        file.blobs += 1;
+        file.bytes += place.length;
+        file.end = file.end.max(place.end());
+        if found.get(&place.file).is_some_and(|found| found.length < place.end()) {
+            file.short += 1;
+        }
+        if place.shared && Some(place.file) == newest {
+            in_newest.push((place.offset, place.end()));
+        }
+    }
+    let mut recovered = Recovered::default();
+    for (number, file) in &found {
+        match known.remove(&(*number, file.shared)) {
+            Some(known) => keep(disk, *number, file, &known, &mut recovered)?,
+            None => drop_orphan(disk, *number, file, identity, &mut recovered)?,
+        }
+    }
+    recovered.missing = known.values().map(|file| file.blobs).sum();
+    if let Some(number) = newest {
+        punch_gaps(disk, number, in_newest)?;
+    }
+    Ok((recovered, seen))
+}
+
+/// The store's files by number.
+fn list(disk: &Disk) -> Result<BTreeMap<u64, Found>, StoreError> {
+    let read = || {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&disk.dir)? {
+            let entry = entry?;
+            if let Some((number, shared)) = entry.file_name().to_str().and_then(parse_file_name) {
+                let metadata = entry.metadata()?;
+                found.insert(number, Found { shared, length: metadata.len(), blocks: metadata.blocks() });
+            }
+        }
+        Ok(found)
+    };
+    read().map_err(|source| StoreError::Io { path: disk.dir.clone(), source })
+}
+
+/// A file with live blobs: cut what lies beyond the last of them.
+fn keep(disk: &Disk, number: u64, file: &Found, known: &Known, recovered: &mut Recovered) -> Result<(), StoreError> {
+    recovered.blobs += known.blobs - known.short;
+    recovered.bytes += known.bytes;
+    recovered.damaged += known.short;
+    if file.length <= known.end {
+        return Ok(());
+    }
+    let path = disk.path(&file_name(number, file.shared));
+    let open = OpenOptions::new().write(true).open(&path);
+    disk.cut(&open.map_err(|source| StoreError::Io { path: path.clone(), source })?, &path, known.end)?;
+    recovered.truncated += 1;
+    Ok(())
+}
+
+/// A file without live blobs: removed if the latest run made it, or if it is an old segment that was emptied.
+fn drop_orphan(
+    disk: &Disk,
+    number: u64,
+    file: &Found,
+    identity: &Identity,
+    recovered: &mut Recovered,
+) -> Result<(), StoreError> {
+    let path = disk.path(&file_name(number, file.shared));
+    let emptied = file.shared && file.blocks == 0;
+    if number < identity.base && !emptied {
+        tracing::warn!(path = %path.display(), "no record knows this file of an earlier run; it is left alone");
+        recovered.strays += 1;
+        return Ok(());
+    }
+    fs::remove_file(&path).map_err(|source| StoreError::Io { path, source })?;
+    recovered.orphans_removed += 1;
+    Ok(())
+}
+
+/// Makes holes between the live blobs of the segment that was being written: blobs whose commit never came.
+fn punch_gaps(disk: &Disk, number: u64, mut live: Vec<(u64, u64)>) -> Result<(), StoreError> {
+    if live.is_empty() {
+        return Ok(());
+    }
+    live.sort_unstable();
+    let path = disk.path(&file_name(number, true));
+    let open = OpenOptions::new().write(true).open(&path);
+    let file = open.map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    let mut end = 0;
+    for (from, to) in live {
+        if from > end {
+            disk.punch(&file, &path, end, from - end)?;
+        }
+        end = end.max(to);
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Room on the disk: new work is refused below a reserve that lets the records and what is in flight finish (REL-06).
+
+use super::StoreError;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long an answer of the file system is believed.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// What is known of the room below the store's directory.
+pub(super) struct Space {
+    dir: PathBuf,
+    reserve: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    asked: Option<Instant>,
+    /// Bytes free when last asked, less what was written since.
+    free: u64,
+    /// Refusing since the low mark was passed, until the high mark is.
+    refusing: bool,
+}
+
+impl Space {
+    /// `reserve` is the low mark in bytes; the high mark is a quarter more.
+    pub(super) fn new(dir: PathBuf, reserve: u64) -> Self {
+        Self { dir, reserve, state: Mutex::default() }
+    }
+
+    /// Whether `wanted` bytes more leave the reserve untouched. After a refusal it takes a quarter more than the
+    /// reserve to accept again, so that the answer does not flutter.
+    pub(super) fn room(&self, wanted: u64) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut state)?;
+        let mark = if state.refusing { self.reserve.saturating_add(self.reserve / 4) } else { self.reserve };
+        let enough = state.free >= mark.saturating_add(wanted);
+        if enough {
+            state.refusing = false;
+            return Ok(());
+        }
+        // One object too large for the room left says nothing about the next, smaller one.
+        state.refusing |= state.free < self.reserve;
+        Err(StoreError::Full { free: state.free, reserve: self.reserve })
+    }
+
+    /// Bytes free on the file system.
+    pub(super) fn free(&self) -> Result<u64, StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut state)?;
+        Ok(state.free)
+    }
+
+    /// Counts bytes written since the file system was last asked.
+    pub(super) fn wrote(&self, bytes: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.free = state.free.saturating_sub(bytes);
+    }
+
+    /// The disk refused a write for want of room: refuse new work until the high mark is passed.
+    pub(super) fn is_full(&self) -> StoreError {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refusing = true;
+        state.asked = None;
+        StoreError::Full { free: state.free, reserve: self.reserve }
+    }
+
+    fn refresh(&self, state: &mut State) -> Result<(), StoreError> {
+        if state.asked.is_some_and(|asked| asked.elapsed() < FRESH) {
+            return Ok(());
+        }
+        let found = rustix::fs::statvfs(&self.dir)
+            .map_err(|errno| StoreError::Io { path: self.dir.clone(), source: errno.into() })?;
+        state.free = found.f_bavail.saturating_mul(found.f_frsize);
+        state.asked = Some(Instant::now());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The marks, without a real disk that fills up.
+    #[test]
+    fn marks_have_hysteresis() {
+        let space = Space::new("/".into(), 1000);
+        let rows = [
+            (2000, 1000, true),
+            (1999, 1000, false),
+            (1999, 999, true),
+            (999, 0, false),
+            (1000, 0, false),
+            (1249, 0, false),
+            (1250, 0, true),
+            (1000, 0, true),
+        ];
+        for (free, wanted, want) in rows {
+            // An answer dated ahead stays fresh for as long as the test may take.
+            let asked = Some(Instant::now() + Duration::from_secs(3600));
+            let mut state = space.state.lock().unwrap();
+            (state.asked, state.free) = (asked, free);
+            drop(state);
+            assert_eq!(space.room(wanted).is_ok(), want, "{free} free, {wanted} wanted");
+        }
+    }
+
+    #[test]
+    fn the_file_system_is_asked() {
+        let space = Space::new("/".into(), 0);
+        assert!(space.free().unwrap() > 0);
+        assert!(space.room(0).is_ok());
+        assert!(matches!(space.room(u64::MAX), Err(StoreError::Full { .. })));
+        assert!(matches!(Space::new("/nowhere/at/all".into(), 0).room(0), Err(StoreError::Io { .. })));
+    }
+}

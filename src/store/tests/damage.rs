@@ -1,0 +1,74 @@
+//! Damaged, cut and missing files are found before the last byte is handed out (REL-07, FLT-024, FLT-027).
+
+use super::*;
+use std::os::unix::fs::FileExt;
+
+fn open(fixture: &Fixture, place: Place) -> fs::File {
+    fs::OpenOptions::new().read(true).write(true).open(fixture.dir.path().join(place.file_name())).unwrap()
+}
+
+#[tokio::test]
+async fn a_flipped_bit_withholds_the_last_chunk() {
+    let fixture = fixture();
+    for length in [1, 5000, 525_600, 3 * MIB + 1] {
+        let (place, digest) = put(&fixture.store, &noise(length, 3)).await.unwrap();
+        let (neighbour, other) = put(&fixture.store, &noise(length, 4)).await.unwrap();
+        for at in [0, length / 2, length - 1] {
+            let file = open(&fixture, place);
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, place.offset + at as u64).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], place.offset + at as u64).unwrap();
+            let (before, error) = match fixture.store.read(place, digest, None).await {
+                Ok(reader) => {
+                    let (before, result) = read_all(reader).await;
+                    (before, result.unwrap_err())
+                }
+                Err(error) => (0, error),
+            };
+            assert!(before < length, "{length}, byte {at}: {before} bytes were let out");
+            assert!(matches!(error, StoreError::Corrupt { expected, found: Some(_) } if expected == digest), "{error}");
+            assert!(error.is_damage());
+            file.write_all_at(&byte, place.offset + at as u64).unwrap();
+            fixture.store.verify(place, digest).await.unwrap();
+        }
+        fixture.store.verify(neighbour, other).await.unwrap();
+    }
+    assert_eq!(fixture.store.poisoned(), None);
+}
+
+#[tokio::test]
+async fn a_reader_that_failed_never_ends_well() {
+    let fixture = fixture();
+    let (place, _) = put(&fixture.store, &noise(3 * MIB, 3)).await.unwrap();
+    let mut reader = fixture.store.read(place, Digest::of(b"something else"), None).await.unwrap();
+    while let Ok(chunk) = reader.next().await {
+        assert!(chunk.is_some());
+    }
+    assert!(matches!(reader.next().await, Err(StoreError::Interrupted)));
+}
+
+#[tokio::test]
+async fn cut_and_missing_files_are_told_apart() {
+    let fixture = fixture();
+    for length in [5000, 3 * MIB] {
+        let (place, digest) = put(&fixture.store, &noise(length, 3)).await.unwrap();
+        open(&fixture, place).set_len(place.offset + place.length - 1).unwrap();
+        let error = fixture.store.verify(place, digest).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { found: None, .. }), "{error}");
+        fs::remove_file(fixture.dir.path().join(place.file_name())).unwrap();
+        let error = fixture.store.verify(place, digest).await.unwrap_err();
+        assert!(matches!(error, StoreError::Missing { .. }) && error.is_damage(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn labels_say_what_lies_there() {
+    let fixture = fixture();
+    for length in [0, 5000, MIB, 3 * MIB] {
+        let (place, digest) = put(&fixture.store, &noise(length, 3)).await.unwrap();
+        let mut bytes = [0; label::LABEL];
+        open(&fixture, place).read_exact_at(&mut bytes, place.end() - 256).unwrap();
+        let found = label::Label::decode(&bytes, &fixture.store.core.identity.store).unwrap();
+        assert_eq!(found, label::Label { place, digest, transfer_syntax: syntax() });
+    }
+}

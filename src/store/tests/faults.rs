@@ -1,0 +1,119 @@
+//! Failing calls: errors of the disk poison, a full disk does not (REL-04, FLT-020 to FLT-023).
+
+use super::*;
+use rustix::io::Errno;
+
+/// Objects that take each way to the disk: with a segment, with a file of their own.
+const BOTH: [usize; 2] = [5000, 3 * MIB];
+
+/// Makes the write or sync fail that comes after `spare` others.
+fn fail(fault: &disk::Fault, errno: Errno, spare: u64) {
+    fault.spare.store(spare, Ordering::SeqCst);
+    fault.errno.store(errno.raw_os_error(), Ordering::SeqCst);
+}
+
+/// Whether the failure has come.
+fn has_failed(fault: &disk::Fault) -> bool {
+    fault.errno.swap(0, Ordering::SeqCst) == 0
+}
+
+/// Everything that would add to the store is refused, at once; what it holds can still be read.
+async fn assert_stopped(store: &Store, kept: (Place, Digest)) {
+    assert!(store.poisoned().is_some());
+    assert!(matches!(store.receive().await.map(|_| ()), Err(StoreError::Poisoned(_))));
+    assert!(matches!(store.room(0), Err(StoreError::Poisoned(_))));
+    assert!(matches!(store.free(kept.0).await, Err(StoreError::Poisoned(_))));
+    store.verify(kept.0, kept.1).await.unwrap();
+}
+
+/// The k-th write fails, for each k of storing an object in a fresh store: the store stops, and a restart finds what was
+/// acknowledged.
+#[tokio::test]
+async fn any_failed_write_poisons() {
+    for length in BOTH {
+        let mut fired = 0;
+        for k in 0.. {
+            let Fixture { store, dir } = fixture();
+            let kept = put(&store, &noise(2 * MIB, 1)).await.unwrap();
+            fail(&store.core.disk.faults.write, Errno::IO, k);
+            let stored = put(&store, &noise(length, 2)).await;
+            if !has_failed(&store.core.disk.faults.write) {
+                stored.unwrap();
+                break;
+            }
+            fired += 1;
+            assert!(matches!(stored, Err(StoreError::Poisoned(_))), "{length}, write {k}");
+            assert_stopped(&store, kept).await;
+            drop(store);
+            let (store, recovered) = Store::open(options(&dir), [kept.0]).unwrap();
+            assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 0, 0));
+            put(&store, &noise(length, 2)).await.unwrap();
+        }
+        assert!(fired >= 2, "{length}: {fired} writes failed");
+    }
+}
+
+/// The k-th write meets a full disk: that object is refused or stored, nothing else changes, and the next one is taken.
+#[tokio::test]
+async fn any_write_may_meet_a_full_disk() {
+    for length in BOTH {
+        let (mut fired, mut refused) = (0, 0);
+        for k in 0.. {
+            let Fixture { store, dir } = fixture();
+            let kept = put(&store, &noise(2 * MIB, 1)).await.unwrap();
+            fail(&store.core.disk.faults.write, Errno::NOSPC, k);
+            let stored = put(&store, &noise(length, 2)).await;
+            if !has_failed(&store.core.disk.faults.write) {
+                stored.unwrap();
+                break;
+            }
+            fired += 1;
+            match stored {
+                Ok((place, digest)) => store.verify(place, digest).await.unwrap(),
+                Err(StoreError::Full { .. }) => {
+                    refused += 1;
+                    until("the unfinished file goes", || {
+                        files(&dir).iter().filter(|name| name.ends_with(".obj")).count() == 1
+                    })
+                    .await;
+                }
+                Err(other) => panic!("{length}, write {k}: {other}"),
+            }
+            assert_eq!((store.poisoned(), store.usage().buffers_in), (None, 0));
+            let (place, digest) = put(&store, &noise(length, 3)).await.unwrap();
+            store.verify(place, digest).await.unwrap();
+            store.verify(kept.0, kept.1).await.unwrap();
+        }
+        assert!(fired >= 2 && refused >= 1, "{length}: {fired} writes failed, {refused} objects refused");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_poisons_and_is_not_tried_again() {
+    for length in BOTH {
+        for errno in [Errno::IO, Errno::NOSPC] {
+            let Fixture { store, dir: _dir } = fixture();
+            let kept = put(&store, &noise(100, 1)).await.unwrap();
+            let spooled = spool(&store, &noise(length, 2), MIB).await.unwrap();
+            let waiting = spool(&store, &noise(length, 3), MIB).await.unwrap();
+            let mut receiving = store.receive().await.unwrap();
+            let syncs = store.usage().syncs;
+            fail(&store.core.disk.faults.sync, errno, 0);
+            assert!(matches!(store.settle(spooled).await, Err(StoreError::Poisoned(_))), "{length}");
+            assert_eq!(store.usage().syncs, syncs + 1);
+            assert!(matches!(store.settle(waiting).await, Err(StoreError::Poisoned(_))));
+            assert!(matches!(receiving.write(b"x").await, Err(StoreError::Poisoned(_))));
+            assert_eq!(store.usage().syncs, syncs + 1);
+            assert_stopped(&store, kept).await;
+            assert_eq!(store.usage().blobs, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn new_work_is_refused_below_the_reserve() {
+    let Fixture { store, dir: _dir } = fixture_with(|options| options.reserve_bytes = u64::MAX / 2);
+    assert!(matches!(store.room(1), Err(StoreError::Full { .. })));
+    // What was let in before still finishes.
+    put(&store, &noise(5000, 1)).await.unwrap();
+}

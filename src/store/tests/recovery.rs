@@ -1,0 +1,121 @@
+//! Starting after a stop or a crash: live blobs stay, garbage goes, numbers are never used twice (FLT-001 to FLT-005).
+
+use super::*;
+use std::os::unix::fs::MetadataExt;
+
+/// Leaves the directory as a kill would: unfinished files, a segment with its reserved tail.
+fn crash(fixture: Fixture) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in fs::read_dir(fixture.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()) {
+        fs::copy(fixture.dir.path().join(&name), copy.path().join(&name)).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn live_blobs_stay_and_orphans_go() {
+    let fixture = fixture();
+    let mut live = vec![];
+    let mut lost = vec![];
+    for seed in 0..8 {
+        for length in [5000, 300 * KIB, 2 * MIB] {
+            let stored = put(&fixture.store, &noise(length, seed)).await.unwrap();
+            if seed % 2 == 0 { live.push(stored) } else { lost.push(stored) }
+        }
+    }
+    let mut unfinished = fixture.store.receive().await.unwrap();
+    unfinished.write(&noise(2 * MIB, 99)).await.unwrap();
+    until("a third stream has its file", || files(&fixture.dir).len() >= 10).await;
+    let dir = crash(fixture);
+    let blocks = || files(&dir).iter().map(|name| fs::metadata(dir.path().join(name)).unwrap().blocks()).sum::<u64>();
+    let before = blocks();
+
+    let (store, recovered) = Store::open(options(&dir), live.iter().map(|(place, _)| *place)).unwrap();
+    assert_eq!((recovered.blobs, recovered.missing, recovered.damaged, recovered.strays), (12, 0, 0, 0));
+    assert_eq!(recovered.orphans_removed, 5, "four settled and one unfinished");
+    assert_eq!(recovered.truncated, 1);
+    assert!(blocks() < before);
+    for (place, digest) in &live {
+        store.verify(*place, *digest).await.unwrap();
+    }
+    for (place, digest) in &lost {
+        assert!(store.verify(*place, *digest).await.is_err());
+    }
+    // New blobs take new files, and what the records ask to free again hurts nobody.
+    let (place, digest) = put(&store, &noise(5000, 1)).await.unwrap();
+    let newest = live.iter().chain(&lost).map(|(place, _)| place.file).max().unwrap();
+    assert!(place.file > newest);
+    for (place, _) in &lost {
+        let _ = store.free(*place).await;
+    }
+    store.verify(place, digest).await.unwrap();
+    for (place, digest) in &live {
+        store.verify(*place, *digest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_start_with_nothing_live_frees_all() {
+    let fixture = fixture();
+    for length in [5000, 2 * MIB] {
+        put(&fixture.store, &noise(length, 1)).await.unwrap();
+    }
+    let dir = crash(fixture);
+    let (_store, recovered) = Store::open(options(&dir), []).unwrap();
+    assert_eq!(recovered, Recovered { orphans_removed: 2, ..Recovered::default() });
+    assert!(files(&dir).is_empty());
+}
+
+#[tokio::test]
+async fn files_of_earlier_runs_are_never_removed() {
+    let Fixture { store, dir } = fixture();
+    let mut live = vec![];
+    for length in [5000, 2 * MIB] {
+        live.push(put(&store, &noise(length, 1)).await.unwrap());
+    }
+    drop(store);
+    drop(Store::open(options(&dir), live.iter().map(|(place, _)| *place)).unwrap());
+    // As with records restored from an old copy.
+    let (store, recovered) = Store::open(options(&dir), []).unwrap();
+    assert_eq!(recovered, Recovered { strays: 2, ..Recovered::default() });
+    for (place, digest) in live {
+        store.verify(place, digest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn emptied_segments_go_at_the_next_start() {
+    let Fixture { store, dir } = fixture();
+    let (place, _) = put(&store, &noise(5000, 1)).await.unwrap();
+    drop(store);
+    let (store, _) = Store::open(options(&dir), [place]).unwrap();
+    store.free(place).await.unwrap();
+    assert_eq!(files(&dir).len(), 1);
+    drop(store);
+    let (_store, recovered) = Store::open(options(&dir), []).unwrap();
+    assert_eq!((recovered.orphans_removed, recovered.strays), (1, 0));
+}
+
+#[tokio::test]
+async fn missing_and_cut_blobs_are_counted() {
+    let Fixture { store, dir } = fixture();
+    let (small, _) = put(&store, &noise(5000, 1)).await.unwrap();
+    let (gone, _) = put(&store, &noise(2 * MIB, 1)).await.unwrap();
+    let (cut, _) = put(&store, &noise(2 * MIB, 2)).await.unwrap();
+    drop(store);
+    fs::remove_file(dir.path().join(gone.file_name())).unwrap();
+    fs::OpenOptions::new().write(true).open(dir.path().join(cut.file_name())).unwrap().set_len(MIB as u64).unwrap();
+    let (_, recovered) = Store::open(options(&dir), [small, gone, cut]).unwrap();
+    assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn blobs_without_an_identity_are_not_touched() {
+    let Fixture { store, dir } = fixture();
+    put(&store, &noise(5000, 1)).await.unwrap();
+    drop(store);
+    fs::remove_file(dir.path().join("identity")).unwrap();
+    let error = Store::open(options(&dir), []).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("identity"), "{error}");
+    assert_eq!(files(&dir).len(), 1);
+}
