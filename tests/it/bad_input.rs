@@ -174,7 +174,7 @@ fn one_garbage_part_does_not_spoil_the_others() {
 #[test]
 fn a_disk_below_its_reserve_takes_nothing() {
     let stage = Stage::new();
-    let config = stage.site_a("https://127.0.0.1:1/dicom-web").with("[store]\nreserve_bytes = 1000000000000000");
+    let config = stage.site_a("https://127.0.0.1:1/dicom-web").with("[store]\nreserve = \"900 TiB\"");
     let a = Gateway::start(&stage.path().join("a"), config);
     let names = names(306, 1, 1);
     let bytes = data_set(&names, 1000, 1);

@@ -154,7 +154,7 @@ fn send_as_they_are(a: &Gateway, files: &[CorpusFile]) -> Vec<Option<u64>> {
 /// What a site says of each instance of these files, by SOP Instance UID.
 fn instances(site: &Gateway, files: &[CorpusFile]) -> BTreeMap<String, Value> {
     let studies: BTreeSet<&str> = files.iter().map(|file| file.study.as_str()).collect();
-    let rows = studies.iter().flat_map(|study| site.study(study));
+    let rows = studies.iter().flat_map(|study| site.study(study)).filter(|row| row["state"] == "stored");
     rows.map(|row| (row["sop_instance_uid"].as_str().unwrap().to_owned(), row)).collect()
 }
 
@@ -164,10 +164,10 @@ fn digests(rows: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
 
 /// Part 10 files of what a site stored, as `store export` writes them.
 fn exported(site: &Gateway, files: &[CorpusFile], folder: &Path) -> BTreeMap<String, PathBuf> {
-    let to = folder.to_str().unwrap();
-    let uids = files.iter().map(|file| file.instance.as_str());
-    let arguments: Vec<&str> = ["store", "export"].into_iter().chain(uids).chain([to]).collect();
-    site.cli(&arguments).ok("store export");
+    let studies: BTreeSet<&str> = files.iter().map(|file| file.study.as_str()).collect();
+    for study in studies {
+        site.cli(&["store", "export", study, folder.to_str().unwrap()]).ok("store export");
+    }
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     by_instance(&paths)
