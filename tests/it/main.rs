@@ -12,4 +12,13 @@
 
 mod support;
 
+mod bad_input;
+mod crash;
+mod dedup;
+mod demo;
+mod memory;
+mod orthanc;
+mod outage;
+mod stage;
+mod store_and_forward;
 mod tidy;

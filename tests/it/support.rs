@@ -8,6 +8,7 @@ pub mod dcmtk;
 pub mod files;
 pub mod gateway;
 pub mod ledger;
+pub mod load;
 pub mod multipart;
 pub mod orthanc;
 pub mod pacs;

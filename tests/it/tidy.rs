@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("tls", ""),
     ("certs", ""),
     ("store", "dicom"),
-    ("peers", "dicom"),
+    ("peers", "dicom tls"),
     ("ledger", "dicom peers store"),
     ("records", "dicom ledger peers store"),
     // engine

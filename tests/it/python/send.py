@@ -9,8 +9,8 @@ Prints one JSON object a line: sop_instance, path, status (null when no answer c
 """
 
 import json
-import struct
 import sys
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -31,8 +31,13 @@ def send(association, context, row, message):
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = row["sop_class"], row["sop_instance"]
     body = data[start:]
     request.DataSet = BytesIO(body + b"\0" * (len(body) % 2))
+    # The association's own thread reads answers unless it is paused, as send_c_store() does it.
+    association._reactor_checkpoint.clear()
+    while not association._is_paused:
+        time.sleep(0.001)
     association.dimse.send_msg(request, context)
     _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
     return None if answer is None else answer.Status
 
 

@@ -39,7 +39,10 @@ impl SiteConfig {
     pub fn node(mut self, ae_title: &str, port: Option<u16>) -> Self {
         let _ = write!(self.tables, "\n[[node]]\nae_title = \"{ae_title}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n");
         let _ = match port {
-            Some(port) => writeln!(self.tables, "address = \"127.0.0.1:{port}\"\nmay = [\"store\", \"receive\"]"),
+            Some(port) => writeln!(
+                self.tables,
+                "address = \"127.0.0.1:{port}\"\nmay = [\"store\", \"receive\"]\nforeign = \"as_is\""
+            ),
             None => writeln!(self.tables, "may = [\"store\"]"),
         };
         self

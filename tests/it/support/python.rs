@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Runs `tests/it/python/NAME.py`.
 pub fn run<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>, limit: Duration) -> Finished {
     let script = root().join("tests/it/python").join(format!("{name}.py"));
-    finish(Command::new(python()).arg(script).args(arguments), limit)
+    finish(Command::new(python()).arg("-B").arg(script).args(arguments), limit)
 }
 
 /// Runs one that must succeed and prints one JSON value a line.

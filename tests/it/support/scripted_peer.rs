@@ -1,4 +1,4 @@
-//! A DICOMweb site over real mutual TLS that answers by script and counts what reaches it whole.
+//! A DICOMweb site over real mutual TLS that answers by script and counts what it takes.
 
 use super::certs::Identity;
 use super::files::read_part10;
@@ -51,7 +51,7 @@ struct Held {
 struct State {
     script: VecDeque<Step>,
     held: BTreeMap<String, Held>,
-    completed: BTreeMap<String, usize>,
+    stored: BTreeMap<String, usize>,
     requests: usize,
     queries: usize,
 }
@@ -74,7 +74,7 @@ impl ScriptedPeer {
         let (shared, token) = (Arc::clone(&state), stop.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            runtime.block_on(accept(TcpListener::from_std(listener), config, shared, token));
+            runtime.block_on(accept(listener, config, shared, token));
             runtime.shutdown_timeout(Duration::from_millis(200));
         });
         Self { port, state, stop }
@@ -89,9 +89,9 @@ impl ScriptedPeer {
         self.state.lock().unwrap().script.extend(steps);
     }
 
-    /// How often each instance arrived as a completed part, stored or not.
-    pub fn completed_parts(&self) -> BTreeMap<String, usize> {
-        self.state.lock().unwrap().completed.clone()
+    /// How often each instance arrived as a completed part that the peer did not refuse.
+    pub fn arrivals(&self) -> BTreeMap<String, usize> {
+        self.state.lock().unwrap().stored.clone()
     }
 
     pub fn held(&self) -> usize {
@@ -129,12 +129,12 @@ fn tls(identity: &Identity) -> Arc<rustls::ServerConfig> {
 }
 
 async fn accept(
-    listener: std::io::Result<TcpListener>,
+    listener: std::net::TcpListener,
     config: Arc<rustls::ServerConfig>,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
 ) {
-    let listener = listener.unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => return,
@@ -168,13 +168,13 @@ async fn answer(
     let step = {
         let mut state = state.lock().unwrap();
         state.requests += 1;
-        for (instance, _) in &parts {
-            *state.completed.entry(instance.clone()).or_default() += 1;
-        }
         state.script.pop_front().unwrap_or(Step::Store)
     };
     let keep = |skip: usize| {
         let mut state = state.lock().unwrap();
+        for (instance, _) in parts.iter().skip(skip) {
+            *state.stored.entry(instance.clone()).or_default() += 1;
+        }
         state.held.extend(parts.iter().skip(skip).cloned());
     };
     let items: Vec<Item> = parts

@@ -17,7 +17,8 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("weybridge-it-").tempdir().unwrap();
+        // On the disk that holds the build: the system's temporary folder may be memory.
+        let folder = tempfile::Builder::new().prefix("wb-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let authority = Authority::new(&folder.path().join("certs"), "tests");
         Self { folder, authority }
     }

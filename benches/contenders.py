@@ -1,0 +1,172 @@
+"""The gateways and archives that are compared, each in a folder of its own, as shipped but for ports and paths."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+from processes import ENVIRONMENT, Server, free_port
+
+PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+NGINX = """daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.err warn;
+events {{ worker_connections 256; }}
+http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+ uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+ server {{ listen 127.0.0.1:{tls} ssl; ssl_certificate {certs}/b.crt; ssl_certificate_key {certs}/b.key;
+  ssl_client_certificate {certs}/ca.pem; ssl_verify_client on; ssl_protocols TLSv1.3;
+  ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; client_max_body_size 0; keepalive_requests 100000;
+  proxy_request_buffering off; proxy_buffering off; proxy_http_version 1.1; proxy_read_timeout 600s;
+  location / {{ proxy_pass http://127.0.0.1:{http}; proxy_set_header Host $host:{tls}; }} }} }}
+"""
+
+
+def fresh(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def make_certificates(folder):
+    """An authority and the identities of sites a and b, by openssl, valid for a month."""
+    if (folder / "b.crt").exists():
+        return folder
+    fresh(folder)
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *curve, "-days", "31", "-subj", "/CN=bench", "-keyout", "ca.key", "-out", "ca.pem")
+    for name in ("a", "b"):
+        openssl("req", *curve, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        (folder / "names").write_text(f"subjectAltName=DNS:{name}.weybridge.test,DNS:localhost,IP:127.0.0.1\n")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-days", "31", "-extfile", "names", "-out", f"{name}.crt")
+    return folder
+
+
+class StoreScp:
+    """DCMTK's storescp, writing what it gets bit for bit: it neither hashes nor syncs."""
+
+    called = "ANY"
+
+    def __init__(self, folder):
+        self.folder, self.port = fresh(folder), free_port()
+        command = ["storescp", "--fork", "+B", "+xa", "-pdu", "131072", "-od", str(self.folder), str(self.port)]
+        self.servers = [Server(command, [self.port], f"{folder}.log")]
+
+    def held(self):
+        return sum(1 for _ in self.folder.iterdir())
+
+    def stop(self):
+        self.servers[0].stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Orthanc:
+    """Debian's Orthanc with default settings; with `tls`, behind nginx that asks for a certificate."""
+
+    called = "ORTHANC"
+
+    def __init__(self, folder, certs=None, tls=False, peer=None):
+        self.folder, self.port, self.http = fresh(folder), free_port(), free_port()
+        settings = {
+            "StorageDirectory": f"{folder}/db", "IndexDirectory": f"{folder}/db", "DicomPort": self.port,
+            "HttpPort": self.http, "DicomAet": self.called, "DicomAlwaysAllowStore": True, "Plugins": [PLUGIN],
+            "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "HttpTimeout": 600,
+        }  # fmt: skip
+        if peer:
+            settings["HttpsCACertificates"] = f"{certs}/ca.pem"
+            b = {"Url": peer, "CertificateFile": f"{certs}/a.crt", "CertificateKeyFile": f"{certs}/a.key"}
+            settings["DicomWeb"] = {"Enable": True, "Root": "/dicom-web/", "Servers": {"b": b}}
+        (folder / "orthanc.json").write_text(json.dumps(settings))
+        command = ["/usr/sbin/Orthanc", str(folder / "orthanc.json")]
+        self.servers = [Server(command, [self.port, self.http], folder / "log")]
+        if tls:
+            self.tls = free_port()
+            text = NGINX.format(folder=folder, tls=self.tls, http=self.http, certs=certs)
+            (folder / "nginx.conf").write_text(text)
+            nginx = ["/usr/sbin/nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "err")]
+            self.servers.append(Server(nginx, [self.tls], folder / "nginx.log"))
+            self.url = f"https://localhost:{self.tls}/dicom-web/"
+
+    def call(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", data, timeout=900) as answer:
+            return json.loads(answer.read())
+
+    def held(self):
+        return self.call("/statistics")["CountInstances"]
+
+    def forward(self, _data):
+        """All studies to its peer by STOW-RS; returns the seconds it took."""
+        start = time.monotonic()
+        self.call("/dicom-web/servers/b/stow", {"Resources": self.call("/studies"), "Synchronous": True})
+        return time.monotonic() - start
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Weybridge:
+    """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there."""
+
+    called = "WB_BENCH"
+
+    def __init__(self, folder, binary, certs, name="a", peer=None, web=None, start=True):
+        self.folder, self.binary, self.name = fresh(folder), Path(binary).resolve(), name
+        self.port, self.web = free_port(), web or free_port()
+        self.url = f"https://127.0.0.1:{self.web}/dicom-web"
+        other = "b" if name == "a" else "a"
+        address = peer or "https://127.0.0.1:1/dicom-web"
+        nodes = "".join(
+            f'[[node]]\nae_title = "{title}"\nfrom_addresses = ["127.0.0.0/8"]\nmay = ["store"]\n\n'
+            for title in ("STORESCU", "BENCH")
+        )
+        route = f'[[route]]\nname = "all"\nto = ["{other}"]\n' if peer else ""
+        (folder / "weybridge.toml").write_text(
+            f'[site]\nname = "{name}"\nods_code = "ZZ001"\ndata_dir = "data"\n\n'
+            f'[dicom]\nae_title = "{self.called}"\nlisten = "127.0.0.1:{self.port}"\n\n'
+            f'[web]\nlisten = "127.0.0.1:{self.web}"\n\n'
+            f'[tls]\ncertificate = "{certs}/{name}.crt"\nkey = "{certs}/{name}.key"\ntrust = "{certs}/ca.pem"\n\n'
+            f'{nodes}[[peer]]\nname = "{other}"\nurl = "{address}"\nidentity = "{other}.weybridge.test"\n'
+            f'may = ["store", "query", "retrieve"]\nverify = "present"\n\n{route}'
+        )
+        self.servers = []
+        if start:
+            self.start()
+
+    def start(self):
+        command = [str(self.binary), "--config", str(self.folder / "weybridge.toml"), "serve"]
+        self.servers = [Server(command, [self.port, self.web], self.folder / "log", cwd=self.folder)]
+
+    def cli(self, *arguments):
+        command = [str(self.binary), "--config", str(self.folder / "weybridge.toml"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+        return done.stdout
+
+    def held(self, study):
+        return len(self.cli("study", study, "--json").splitlines())
+
+    def transfers(self, field):
+        lines = [json.loads(line) for line in self.cli("transfers", "list", "--json").splitlines()]
+        return sum(line["instances"] for line in lines), sum(line[field] for line in lines)
+
+    def forward(self, data):
+        """What is owed to b is retried now; returns the seconds until all of it is verified."""
+        start = time.monotonic()
+        self.cli("transfers", "retry", "--to", "b")
+        while self.transfers("verified") != (len(data.files), len(data.files)):
+            if time.monotonic() > start + 600:
+                raise RuntimeError(f"not verified after 600 s: {self.cli('transfers', 'list')}")
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,103 @@
+"""Makes the data sets of the bench, the same each time, and keeps them below target/bench/data."""
+
+import hashlib
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian
+
+NAMESPACE = uuid.UUID("e7a84ad6-1d67-4cc5-8f0e-3a9d3d6a1c22")
+CT = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+SIDE = 512
+
+
+def uid(*parts):
+    return "2.25." + str(uuid.uuid5(NAMESPACE, "/".join(map(str, parts))).int)
+
+
+def slice_pixels(series, number):
+    """An ellipse of soft tissue with a bright core and Gaussian noise: about half of it compresses away."""
+    rng = np.random.default_rng([4711, series, number])
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) - SIDE / 2
+    inside = (x / 210) ** 2 + (y / 155) ** 2 < 1
+    image = np.where(inside, 1040, 20).astype(np.float32)
+    image[(x - number % 9) ** 2 + (y - 90) ** 2 < 900] = 1700
+    image += rng.standard_normal((SIDE, SIDE), dtype=np.float32) * np.where(inside, 28, 8)
+    return np.clip(image, 0, 4095).astype("<u2")
+
+
+def begin(sop_class, study, series, instance, number):
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID, ds.SOPInstanceUID = sop_class, instance
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = study, series
+    ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.Modality = "20250310", "101500", "BENCH1", "CT"
+    ds.Manufacturer, ds.ReferringPhysicianName, ds.StudyDescription = "Bench", "", "Bench"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Bench^Specimen", "B0000001", "19700101", "O"
+    ds.StudyID, ds.SeriesNumber, ds.InstanceNumber = "1", 1, number
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = 1, "MONOCHROME2", SIDE, SIDE
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    return ds
+
+
+def write(ds, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(path, ds, enforce_file_format=True)
+
+
+def make_ct(folder, scale):
+    """One study: 3 series of 400 slices, 0.53 MB each."""
+    study = uid("ct")
+    for series in range(3):
+        for number in range(max(1, round(400 * scale))):
+            ds = begin(CT, study, uid("ct", series), uid("ct", series, number), number + 1)
+            ds.ImageType, ds.FrameOfReferenceUID = ["ORIGINAL", "PRIMARY", "AXIAL"], uid("ct", "frame")
+            ds.ImagePositionPatient, ds.ImageOrientationPatient = [-250, -250, number], [1, 0, 0, 0, 1, 0]
+            ds.PixelSpacing, ds.SliceThickness, ds.KVP = [0.97, 0.97], 1, 120
+            ds.RescaleIntercept, ds.RescaleSlope = -1024, 1
+            ds.PixelData = slice_pixels(series, number).tobytes()
+            ds["PixelData"].VR = "OW"
+            write(ds, folder / f"{series}" / f"{number:04d}.dcm")
+
+
+def make_mf(folder, scale):
+    """One instance of 1,000 frames, 524 MB."""
+    frames = max(1, round(1000 * scale))
+    ds = begin(ENHANCED_CT, uid("mf"), uid("mf", "series"), uid("mf", "instance"), 1)
+    groups = []
+    for number in range(frames):
+        position, group = Dataset(), Dataset()
+        position.ImagePositionPatient = [-250, -250, number]
+        group.PlanePositionSequence = Sequence([position])
+        groups.append(group)
+    ds.PerFrameFunctionalGroupsSequence, ds.NumberOfFrames = Sequence(groups), frames
+    ds.PixelData = b"".join(slice_pixels(9, number).tobytes() for number in range(frames))
+    ds["PixelData"].VR = "OW"
+    write(ds, folder / "0000.dcm")
+
+
+MAKERS = {"ct": make_ct, "mf": make_mf}
+
+
+class DataSet:
+    """The files of one set, in order."""
+
+    def __init__(self, root, name, scale):
+        self.name, self.folder = name, root / f"{name}-{scale:g}"
+        done = self.folder / ".done"
+        # Another generator makes another set.
+        version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        if not done.exists() or done.read_text() != version:
+            print(f"making the data set {name} (scale {scale:g})", flush=True)
+            MAKERS[name](self.folder, scale)
+            done.write_text(version)
+        self.files = sorted(self.folder.rglob("*.dcm"))
+        self.bytes = sum(path.stat().st_size for path in self.files)
+        self.study = uid(name)

@@ -1,0 +1,147 @@
+//! A holds a thousand instances while its peer is away, dies, refuses, lies or shows an expired certificate: all end verified, and nothing is sent twice without need.
+
+use crate::support::gateway::Gateway;
+use crate::support::ledger;
+use crate::support::load::{Acknowledged, send_all};
+use crate::support::proxy::Proxy;
+use crate::support::scripted_peer::{ScriptedPeer, Step};
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use std::collections::{BTreeMap, BTreeSet};
+
+const COUNT: u64 = 1000;
+
+/// A running A whose peer may be anything that listens on a port of this machine.
+fn site_a(stage: &Stage, port_of_b: u16) -> Gateway {
+    let config = stage.site_a(&format!("https://127.0.0.1:{port_of_b}/dicom-web"));
+    Gateway::start(&stage.path().join("a"), config)
+}
+
+fn fill(a: &Gateway, story: u64) -> BTreeSet<Acknowledged> {
+    send_all(story, COUNT, a.config.dicom_port, "WB_A")
+}
+
+/// Everything that was acknowledged is verified, and arrived once, but for what a check found absent.
+fn all_arrived_once(a: &Gateway, sent: &BTreeSet<Acknowledged>, arrivals: &BTreeMap<String, usize>) {
+    a.all_become("b", "verified", sent.len() as u64, seconds(240));
+    let absent = ledger::found_absent(a, "b");
+    println!("summary: {} instances, found absent by a check and sent again: {absent:?}", sent.len());
+    for (_, instance) in sent {
+        let times = arrivals.get(instance).copied().unwrap_or(0);
+        assert!(times == 1 || times > 1 && absent.contains(instance), "{instance} arrived {times} times");
+    }
+    a.verify_ledger(true);
+}
+
+#[test]
+fn the_peer_is_down_when_they_arrive() {
+    let stage = Stage::new();
+    let mut b = Gateway::prepare(&stage.path().join("b"), stage.site_b());
+    let a = site_a(&stage, b.config.web_port);
+    let sent = fill(&a, 101);
+    assert_eq!(a.transfers("b", "verified"), (COUNT, 0));
+    b.up();
+    a.all_become("b", "verified", COUNT, seconds(240));
+    all_arrived_once(&a, &sent, &ledger::arrivals(&b));
+}
+
+#[test]
+fn the_peer_is_stopped_and_started_again() {
+    peer_goes_away(102, Gateway::stop);
+}
+
+#[test]
+fn the_peer_is_killed_and_started_again() {
+    peer_goes_away(103, Gateway::kill);
+}
+
+/// The peer goes away three times while it is receiving.
+fn peer_goes_away(story: u64, end: fn(&mut Gateway)) {
+    let stage = Stage::new();
+    let mut b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let a = site_a(&stage, b.config.web_port);
+    let sent = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| fill(&a, story));
+        for round in 1..=3 {
+            until(seconds(120), "some have arrived", || (a.transfers("b", "verified").1 >= round * 100).then_some(()));
+            end(&mut b);
+            b.up();
+        }
+        sender.join().unwrap()
+    });
+    a.all_become("b", "verified", COUNT, seconds(240));
+    all_arrived_once(&a, &sent, &ledger::arrivals(&b));
+}
+
+#[test]
+fn the_peer_says_503_with_retry_after() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    b.then(vec![Step::Refuse(503, Some(1)); 4]);
+    let a = site_a(&stage, b.port);
+    let sent = fill(&a, 104);
+    a.all_become("b", "verified", COUNT, seconds(240));
+    all_arrived_once(&a, &sent, &b.arrivals());
+    assert!(b.seen().0 > 4, "the script was used up");
+}
+
+#[test]
+fn the_peer_says_200_and_names_one_as_failed() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    // A700: out of resources; the instance itself is not at fault.
+    b.then([Step::FailFirst(0xA700), Step::Store, Step::FailFirst(0xA700)]);
+    let a = site_a(&stage, b.port);
+    let sent = fill(&a, 105);
+    a.all_become("b", "verified", COUNT, seconds(240));
+    all_arrived_once(&a, &sent, &b.arrivals());
+}
+
+#[test]
+fn the_peer_shows_an_expired_certificate() {
+    let stage = Stage::new();
+    let mut config = stage.site_b();
+    let good = config.identity.clone();
+    config.identity = stage.authority.issue_expired(B_IDENTITY);
+    let mut b = Gateway::prepare(&stage.path().join("b"), config);
+    b.launch();
+    let a = site_a(&stage, b.config.web_port);
+    let sent = fill(&a, 106);
+    until(seconds(60), "A says that the certificate has expired", || {
+        let said = a.cli(&["why", &sent.first().unwrap().0]).stdout.to_lowercase();
+        said.contains("expired").then_some(())
+    });
+    assert_eq!(a.transfers("b", "verified").1, 0, "nothing goes to a peer that cannot show who it is");
+    b.kill();
+    b.config.identity = good;
+    b.write_config();
+    b.up();
+    a.all_become("b", "verified", COUNT, seconds(280));
+    all_arrived_once(&a, &sent, &ledger::arrivals(&b));
+}
+
+#[test]
+fn the_answer_is_cut_off_and_nothing_is_sent_twice() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let proxy = Proxy::to(b.config.web_port);
+    let a = site_a(&stage, proxy.port);
+    // Past the handshake and into the bodies: the answers to the first three requests never arrive.
+    proxy.cut_answers(3, 100_000);
+    let sent = fill(&a, 107);
+    a.all_become("b", "verified", COUNT, seconds(240));
+    assert_eq!(proxy.fired(), 3, "three answers were cut off");
+    all_arrived_once(&a, &sent, &ledger::arrivals(&b));
+}
+
+#[test]
+fn an_empty_answer_a_reset_and_silence_after_storing_are_checked_first() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    b.then([Step::SayNothing, Step::StoreAndDrop, Step::Reset, Step::Refuse(500, None)]);
+    let a = site_a(&stage, b.port);
+    let sent = fill(&a, 108);
+    a.all_become("b", "verified", COUNT, seconds(240));
+    all_arrived_once(&a, &sent, &b.arrivals());
+    assert!(!ledger::found_absent(&a, "b").is_empty(), "what the reset request carried was asked for and absent");
+}
