@@ -12,7 +12,7 @@ use crate::edge::dimse_scp::DimseFace;
 use crate::edge::http::{self, WebFace, WebOptions};
 use crate::intake::{Intake, IntakeOptions};
 use crate::peers::Registry;
-use crate::records::{Records, RecordsOptions};
+use crate::records::Records;
 use crate::store::{Store, StoreOptions};
 use crate::tls;
 use anyhow::{Context, anyhow};
@@ -48,18 +48,21 @@ impl App {
         builder.recursive(true).mode(0o700);
         builder.create(&data_dir).with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
         let lock = lock(&data_dir)?;
-        let records_options = RecordsOptions {
-            give_up_after: config.courier.give_up_after,
-            backoff: lanes::backoff(&config),
-            ..RecordsOptions::default()
-        };
-        let (records, recovered) = Records::open(&data_dir, records_options).context("cannot open the records")?;
+        let (records, recovered) =
+            Records::open(&data_dir, lanes::records_options(&config)).context("cannot open the records")?;
         if recovered.interrupted > 0 {
-            tracing::warn!(transfers = recovered.interrupted, "an earlier run ended with these in hand; they are checked before they are sent again");
+            tracing::warn!(
+                attempts = recovered.interrupted,
+                transfers = recovered.unknown,
+                "an earlier run ended with these in hand; they are checked before they are sent again"
+            );
         }
         let live = records.all_places().await.context("cannot read where the blobs are")?;
         let (store, freed) = Store::open(store_options(&config), live).context("cannot open the blobs")?;
-        tracing::info!(freed = ?freed, "blobs are open");
+        tracing::info!(blobs = freed.blobs, removed = freed.orphans_removed, "blobs are open");
+        for lost in &freed.missing {
+            tracing::error!(place = ?lost, "a blob that the records name is not there");
+        }
         let options = IntakeOptions {
             instance_bytes: config.limits.instance_bytes,
             scanner: scanner_limits(&config),
@@ -193,8 +196,8 @@ impl Running {
         if tokio::time::timeout(deadline, finished).await.is_err() {
             tracing::warn!("not everything in hand finished in time; it is as safe as after a power cut");
         }
-        self.store.close().await;
         self.records.close().await;
+        drop(self.store);
     }
 }
 

@@ -15,8 +15,8 @@ use crate::dicom::ae_title::AeTitle;
 use crate::dicom::scanner;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid, TransferSyntaxUid};
-use crate::peers::{Destination, Origin};
-use crate::records::{Records, RecordsError, SourceFacts};
+use crate::peers::Origin;
+use crate::records::{Records, RecordsError, Requested, SourceFacts};
 use crate::router::Route;
 use crate::store::{Store, StoreError};
 use commit::Gates;
@@ -34,7 +34,7 @@ pub struct Source {
     /// What the records keep about the sender.
     pub facts: SourceFacts,
     /// Set when an operator names the destination: no route is consulted then.
-    pub requested: Option<(Destination, String)>,
+    pub requested: Option<Requested>,
 }
 
 /// What the sender said about the instance before its bytes; the data set must agree.
@@ -105,7 +105,10 @@ impl From<StoreError> for Refusal {
 
 impl From<RecordsError> for Refusal {
     fn from(error: RecordsError) -> Self {
-        Self::Poisoned(error.to_string())
+        match error {
+            RecordsError::Full => Self::NoRoom,
+            other => Self::Poisoned(other.to_string()),
+        }
     }
 }
 

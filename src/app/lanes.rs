@@ -6,8 +6,10 @@ use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
 use crate::dimse::{Target, Timers};
 use crate::ledger::backoff::Backoff;
+use crate::ledger::breaker::Probing;
+use crate::ledger::step::Patience;
 use crate::peers::{Destination, Node, Peer};
-use crate::records::LeaseLimits;
+use crate::records::{LeaseLimits, RecordsOptions};
 use crate::store::Store;
 use crate::tls;
 use anyhow::{Context, anyhow};
@@ -36,9 +38,21 @@ pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSp
     Ok(lanes)
 }
 
-/// How failures of one destination are spaced (REL-20).
-pub(super) fn backoff(config: &Config) -> Backoff {
-    Backoff { first: config.courier.retry_first, cap: config.courier.retry_longest }
+/// How the records space tries and when they give up (REL-20).
+pub(super) fn records_options(config: &Config) -> RecordsOptions {
+    let courier = &config.courier;
+    let backoff = Backoff { first: courier.retry_first, cap: courier.retry_longest };
+    let defaults = RecordsOptions::default();
+    RecordsOptions {
+        patience: Patience { backoff, give_up: courier.give_up_after, ..defaults.patience },
+        probing: Probing {
+            backoff: Backoff { cap: courier.retry_longest.min(courier.outage_probe), ..backoff },
+            steady_after: courier.outage_after,
+            steady: courier.outage_probe,
+            ..defaults.probing
+        },
+        ..defaults
+    }
 }
 
 fn options(config: &Config, parallel: usize) -> LaneOptions {

@@ -7,7 +7,9 @@ mod site;
 
 use super::{Ended, Failure, render};
 use crate::certs::DevAuthority;
-use crate::records::{InstanceReport, Records};
+use super::study::every_instance;
+use super::transfers::{PAGE, every_line};
+use crate::records::{InstanceView, Records, TransferFilter, hex};
 use site::Site;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,7 +81,7 @@ async fn push_all(a: &Site, studies: &[bundle::Study]) -> Result<Pushed, Failure
 async fn settle(site: &Site, to: &str, wanted: usize, state: &str) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let lines = site.records().transfers_list(Default::default()).await.map_err(Failure::some)?;
+        let lines = every_line(site.records(), TransferFilter { limit: PAGE, ..TransferFilter::default() }).await?;
         let done: u64 = lines.iter().map(|line| if state == "verified" { line.verified } else { line.accepted + line.verified }).sum();
         if done as usize >= wanted {
             return Ok(());
@@ -96,8 +98,8 @@ async fn settle(site: &Site, to: &str, wanted: usize, state: &str) -> Result<(),
 async fn show(a: &Site, b: &Site, node: &node::DemoNode, studies: &[bundle::Study]) -> Result<(), Failure> {
     render::line("")?;
     for study in studies.iter().filter(|study| !study.conflicting) {
-        let at_a = a.records().study(&study.uid).await.map_err(Failure::some)?;
-        let at_b = b.records().study(&study.uid).await.map_err(Failure::some)?;
+        let at_a = every_instance(a.records(), &study.uid).await?;
+        let at_b = every_instance(b.records(), &study.uid).await?;
         let wanted = study.instances.len();
         let verified = evidence(&at_a, "verified");
         let held = at_a.iter().filter(|instance| instance.state == "held").count();
@@ -113,12 +115,13 @@ async fn show(a: &Site, b: &Site, node: &node::DemoNode, studies: &[bundle::Stud
             render::line(format!("    {held} with the same UID and other content: kept, held for a person, sent nowhere"))?;
         }
     }
-    let blobs = a.records().store_stats().await.map_err(Failure::some)?;
-    render::line(format!("duplicates stored twice at A: none; {} blobs for {} instances", blobs.blobs, blobs.instances))
+    let blobs = a.records().blob_counts().await.map_err(Failure::some)?;
+    let instances = a.records().summary().await.map_err(Failure::some)?.instances;
+    render::line(format!("duplicates stored twice at A: none; {} blobs for {instances} instances", blobs.live))
 }
 
 /// How many instances have a transfer in this state, and the evidence of the first.
-fn evidence(instances: &[InstanceReport], state: &str) -> (usize, String) {
+fn evidence(instances: &[InstanceView], state: &str) -> (usize, String) {
     let transfers = instances.iter().flat_map(|instance| &instance.transfers).filter(|transfer| transfer.state.word() == state);
     let mut texts: BTreeMap<&str, usize> = BTreeMap::new();
     for transfer in transfers {
@@ -138,9 +141,14 @@ async fn prove(a: &Site, b: &Site) -> Result<(), Failure> {
 }
 
 async fn proof(records: &Records) -> Result<String, Failure> {
-    let report = records.verify_ledger().await.map_err(Failure::some)?;
+    let report = records.verify_ledger(Default::default()).await.map_err(Failure::some)?;
     match report.problems.first() {
-        None => Ok(format!("{} entries, chain, tree and states agree; tree root {}", report.entries, report.root)),
+        None => Ok(format!(
+            "{} entries, {} transfers: chain, tree and states agree; tree root {}",
+            report.head.size,
+            report.transfers,
+            hex(&report.head.root)
+        )),
         Some(problem) => Err(Failure::integrity(format!("the ledger does not agree: {problem}"))),
     }
 }

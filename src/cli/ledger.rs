@@ -1,10 +1,12 @@
 //! `weybridge ledger`: prove it, and export it for others to prove.
 
 use super::{ConfigPlace, Ended, Failure, client, render, store};
+use crate::records::hex;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -34,28 +36,35 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
     let config = client::load(place)?;
     let records = client::records(&config)?;
-    let report = records.verify_ledger().await.map_err(Failure::some)?;
+    let report = records.verify_ledger(Arc::default()).await.map_err(Failure::some)?;
     let damaged = if blobs { store::verify_blobs(&config, &records).await? } else { store::Verified::default() };
-    let mut problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let (chain, root) = (hex(&report.head.chain), hex(&report.head.root));
+    let mut problems = report.problems.clone();
     problems.extend(damaged.problems);
     if json {
         render::json(&serde_json::json!({
-            "entries": report.entries,
-            "chain": report.chain,
-            "root": report.root,
+            "entries": report.head.size,
+            "transfers": report.transfers,
+            "instances": report.instances,
+            "chain": chain,
+            "root": root,
+            "first_bad": report.first_bad,
             "blobs_read": damaged.blobs,
             "problems": problems,
         }))?;
     } else if problems.is_empty() {
-        render::line(format!("{} entries: chain, tree and states agree", report.entries))?;
-        render::line(format!("chain {}\ntree  {}", report.chain, report.root))?;
+        render::line(format!(
+            "{} entries, {} instances, {} transfers: chain, tree and states agree",
+            report.head.size, report.instances, report.transfers
+        ))?;
+        render::line(format!("chain {chain}\ntree  {root}"))?;
         if blobs {
             render::line(format!("{} blobs read, {}: every digest agrees", damaged.blobs, render::bytes(damaged.bytes)))?;
         }
     } else {
         problems.iter().try_for_each(render::line)?;
     }
-    match problems.len() {
+    match problems.len() as u64 + report.more {
         0 => Ok(ExitCode::SUCCESS),
         count => Err(Failure::integrity(format!("{count} problems: keep the data directory as it is and ask for help"))),
     }
@@ -68,7 +77,16 @@ async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
         Some(path) => Box::new(File::create_new(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?),
         None => Box::new(std::io::stdout()),
     };
-    let entries = records.export(BufWriter::with_capacity(1 << 16, out)).await.map_err(Failure::some)?;
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    let failed = |error: std::io::Error| Failure::some(format!("cannot write the export: {error}"));
+    let mut entries = 0;
+    loop {
+        let page = records.ledger_page(entries).await.map_err(Failure::some)?;
+        let Some(last) = page.last() else { break };
+        entries = last.position;
+        page.iter().try_for_each(|line| writeln!(out, "{}", line.to_json())).map_err(failed)?;
+    }
+    out.flush().map_err(failed)?;
     if let Some(path) = file {
         render::line(format!("{entries} entries written to {}", path.display()))?;
     }

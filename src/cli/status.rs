@@ -16,7 +16,11 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
     let config = client::load(place)?;
     let status = match client::Gateway::connect(&config.site.data_dir).await {
         Some(mut gateway) => serde_json::from_value(gateway.get("/status").await?).map_err(Failure::some)?,
-        None => Status::of_files(&config.site.name, client::records(&config)?.summary().await.map_err(Failure::some)?),
+        None => {
+            let records = client::records(&config)?;
+            let (summary, blobs) = (records.summary().await, records.blob_counts().await);
+            Status::of_files(&config.site.name, summary.map_err(Failure::some)?, blobs.map_err(Failure::some)?)
+        }
     };
     if options.json {
         render::json(&status)?;
@@ -33,18 +37,16 @@ fn show(status: &Status) -> Result<(), Failure> {
     }
     let free = status.free_bytes.map(|free| format!(", {} free", render::bytes(free))).unwrap_or_default();
     render::line(format!(
-        "{} studies, {} instances, {} on disk{free}, {} ledger entries",
-        status.studies,
+        "{} instances, {} on disk{free}, {} ledger entries",
         status.instances,
         render::bytes(status.stored_bytes),
         status.ledger_entries
     ))?;
     render::line("")?;
-    let header =
-        ["DESTINATION", "CONTACT", "PENDING", "UNKNOWN", "ACCEPTED", "VERIFIED", "PARKED", "HELD", "DEAD", "CANCELLED", "OLDEST"];
+    let header = ["DESTINATION", "CONTACT", "PENDING", "UNKNOWN", "ACCEPTED", "PARKED", "HELD", "DEAD", "OLDEST"];
     let rows = status.destinations.iter().map(|one| {
         let age = one.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds)));
-        let counts = [one.pending, one.unknown, one.accepted, one.verified, one.parked, one.held, one.dead, one.cancelled];
+        let counts = [one.pending, one.unknown, one.accepted, one.parked, one.held, one.dead];
         let mut row = vec![one.destination.clone(), one.contact.clone()];
         row.extend(counts.iter().map(u64::to_string));
         row.push(age);

@@ -1,15 +1,20 @@
 //! `weybridge store`: what the blobs take, whether they are whole, and how to get them out.
 
+use super::study::every_instance;
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
 use crate::dicom::part10::{self, FileMeta};
-use crate::dicom::uid::InstanceUid;
-use crate::records::{InstanceReport, Records};
+use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::records::{BlobId, InstanceView, Records};
 use crate::store::{BlobReader, StoreReader};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Blobs asked for at a time.
+const PAGE: usize = 1000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -45,13 +50,20 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 }
 
 async fn stats(records: &Records, json: bool) -> Ended {
-    let stats = records.store_stats().await.map_err(Failure::some)?;
+    let (counts, summary) = (records.blob_counts().await, records.summary().await);
+    let (counts, summary) = (counts.map_err(Failure::some)?, summary.map_err(Failure::some)?);
     if json {
-        render::json(&serde_json::json!({"blobs": stats.blobs, "instances": stats.instances, "bytes": stats.bytes,
-            "instance_bytes": stats.instance_bytes, "files": stats.files}))?;
+        render::json(&serde_json::json!({
+            "blobs": counts.live,
+            "bytes": counts.live_bytes,
+            "condemned": counts.condemned,
+            "instances": summary.instances,
+        }))?;
     } else {
-        render::line(format!("{} blobs in {} files, {}", stats.blobs, stats.files, render::bytes(stats.bytes)))?;
-        render::line(format!("{} instances, {} as received", stats.instances, render::bytes(stats.instance_bytes)))?;
+        render::line(format!("{} blobs, {}, for {} instances", counts.live, render::bytes(counts.live_bytes), summary.instances))?;
+        if counts.condemned > 0 {
+            render::line(format!("{} blobs are condemned and about to be freed", counts.condemned))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -68,14 +80,19 @@ pub(super) struct Verified {
 pub(super) async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
     let blobs = blobs(config)?;
     let mut verified = Verified::default();
-    for (digest, place) in records.all_blobs().await.map_err(Failure::some)? {
-        verified.blobs += 1;
-        verified.bytes += place.length;
-        if let Err(error) = read_all(blobs.read(place, digest).await).await {
-            verified.problems.push(format!("blob {digest}: {error}"));
+    let mut after = BlobId(0);
+    loop {
+        let page = records.live_blobs(after, PAGE).await.map_err(Failure::some)?;
+        let Some((last, ..)) = page.last() else { return Ok(verified) };
+        after = *last;
+        for (_, digest, place) in page {
+            verified.blobs += 1;
+            verified.bytes += place.length;
+            if let Err(error) = read_all(blobs.read(place, digest).await).await {
+                verified.problems.push(format!("blob {digest}: {error}"));
+            }
         }
     }
-    Ok(verified)
 }
 
 fn blobs(config: &Config) -> Result<StoreReader, Failure> {
@@ -103,8 +120,11 @@ async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
 }
 
 async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> Ended {
-    let uid = InstanceUid::parse(uid).map_err(Failure::usage)?;
-    let instances = records.under(uid.as_str()).await.map_err(Failure::some)?;
+    let instance = InstanceUid::parse(uid).map_err(Failure::usage)?;
+    let mut instances = records.instance(&instance, SystemTime::now()).await.map_err(Failure::some)?;
+    if instances.is_empty() {
+        instances = every_instance(records, &StudyUid::parse(uid).map_err(Failure::usage)?).await?;
+    }
     if instances.is_empty() {
         return Err(Failure::some(format!("this site holds nothing of {uid}")));
     }
@@ -112,7 +132,7 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
     let mut failed = 0;
     for instance in &instances {
         let path = dir.join(file_name(instance));
-        if let Err(failure) = write(config, instance, &path).await {
+        if let Err(failure) = write(config, records, instance, &path).await {
             failed += 1;
             render::line(format!("{}: {}", path.display(), failure.message))?;
         }
@@ -122,22 +142,23 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
 }
 
 /// Named by its UID, which holds digits and dots only; a further version of the same UID says which one it is.
-fn file_name(instance: &InstanceReport) -> String {
+fn file_name(instance: &InstanceView) -> String {
     match instance.version {
-        0 | 1 => format!("{}.dcm", instance.sop_instance),
-        version => format!("{}.version-{version}.dcm", instance.sop_instance),
+        0 | 1 => format!("{}.dcm", instance.sop_instance_uid),
+        version => format!("{}.version-{version}.dcm", instance.sop_instance_uid),
     }
 }
 
-async fn write(config: &Config, instance: &InstanceReport, path: &Path) -> Result<(), Failure> {
-    let place = instance.place.ok_or_else(|| Failure::some("its bytes are no longer kept here"))?;
+async fn write(config: &Config, records: &Records, instance: &InstanceView, path: &Path) -> Result<(), Failure> {
+    let blob = records.blob_of(&instance.sha256).await.map_err(Failure::some)?;
+    let (_, place) = blob.ok_or_else(|| Failure::some("its bytes are no longer kept here"))?;
     let mut reader = blobs(config)?.read(place, instance.sha256).await.map_err(Failure::some)?;
     let file = File::create_new(path).map_err(Failure::some)?;
     let mut out = BufWriter::new(file);
     let prefix = part10::prefix(&FileMeta {
-        sop_class: instance.sop_class.clone(),
-        sop_instance: instance.sop_instance.clone(),
-        transfer_syntax: instance.transfer_syntax.clone(),
+        sop_class: instance.sop_class_uid.clone(),
+        sop_instance: instance.sop_instance_uid.clone(),
+        transfer_syntax: instance.transfer_syntax_uid.clone(),
     });
     out.write_all(&prefix).map_err(Failure::some)?;
     while let Some(bytes) = reader.next().await.map_err(Failure::some)? {

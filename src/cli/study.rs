@@ -1,9 +1,10 @@
 //! `weybridge study`: every instance of a study, and where each of its transfers stands (UIX-02).
 
-use super::transfers::{transfer_json, transfer_text};
+use super::transfers::{PAGE, transfer_json, transfer_text};
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::dicom::uid::StudyUid;
-use crate::records::InstanceReport;
+use crate::records::{InstanceId, InstanceView, Records};
+use std::time::SystemTime;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ pub(super) struct Options {
 pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
     let config = client::load(place)?;
     let uid = StudyUid::parse(&options.uid).map_err(Failure::usage)?;
-    let instances = client::records(&config)?.study(&uid).await.map_err(Failure::some)?;
+    let instances = every_instance(&client::records(&config)?, &uid).await?;
     if instances.is_empty() {
         return Err(Failure::some(format!("this site holds nothing of study {uid}")));
     }
@@ -33,24 +34,40 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(instance: &InstanceReport) -> Value {
+/// Reads all instances of a study, page by page.
+pub(super) async fn every_instance(records: &Records, study: &StudyUid) -> Result<Vec<InstanceView>, Failure> {
+    let mut all: Vec<InstanceView> = Vec::new();
+    loop {
+        let after = all.last().map_or(InstanceId(0), |last| last.instance);
+        let page = records.study(study, after, PAGE, SystemTime::now()).await.map_err(Failure::some)?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+fn as_json(instance: &InstanceView) -> Value {
     json!({
-        "sop_instance_uid": instance.sop_instance.as_str(),
-        "sop_class_uid": instance.sop_class.as_str(),
-        "series_instance_uid": instance.series.as_str(),
-        "transfer_syntax_uid": instance.transfer_syntax.as_str(),
+        "sop_instance_uid": instance.sop_instance_uid.as_str(),
+        "sop_class_uid": instance.sop_class_uid.as_str(),
+        "series_instance_uid": instance.series_instance_uid.as_str(),
+        "transfer_syntax_uid": instance.transfer_syntax_uid.as_str(),
         "sha256": instance.sha256.to_string(),
         "bytes": instance.bytes,
         "state": instance.state,
-        "source": instance.source,
+        "source": instance.source.name(),
+        "received": render::utc(instance.received),
+        "version": instance.version,
+        "arrivals": instance.arrivals,
         "transfers": instance.transfers.iter().map(transfer_json).collect::<Vec<_>>(),
     })
 }
 
-fn show(instance: &InstanceReport) -> Result<(), Failure> {
-    render::line(format!("{}  {}, {}, from {}", instance.sop_instance, instance.state, render::bytes(instance.bytes), instance.source))?;
+fn show(instance: &InstanceView) -> Result<(), Failure> {
+    render::line(format!("{}  {}, {}, from {}", instance.sop_instance_uid, instance.state, render::bytes(instance.bytes), instance.source.name()))?;
     for transfer in &instance.transfers {
-        let seen = transfer.evidence.as_ref().or(transfer.last_outcome.as_ref());
+        let seen = transfer.evidence.as_ref().or(transfer.last_words.as_ref());
         let seen = seen.map(|text| format!(" ({text})")).unwrap_or_default();
         render::line(format!("    {}{seen}", transfer_text(transfer)))?;
     }

@@ -5,10 +5,13 @@ use crate::dicom::uid::StudyUid;
 use crate::edge::admin::Request;
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
-use crate::records::{TransferFilter, TransferLine, TransferReport};
+use crate::records::{Records, TransferFilter, TransferSums, TransferView};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+/// Lines read at a time.
+pub(super) const PAGE: usize = 1000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -79,8 +82,9 @@ async fn list(place: &ConfigPlace, study: Option<String>, to: Option<String>, st
         Some(word) => Some(State::parse(&word).ok_or_else(|| Failure::usage(format!("{word} is not a state of a transfer")))?),
         None => None,
     };
-    let filter = TransferFilter { study, destination: to.map(Destination), state };
-    let lines = client::records(&config)?.transfers_list(filter).await.map_err(Failure::some)?;
+    let filter = TransferFilter { study, destination: to.map(Destination), limit: PAGE, ..TransferFilter::default() };
+    let mut lines = every_line(&client::records(&config)?, filter).await?;
+    lines.retain(|line| state.is_none_or(|state| count(line, state) > 0));
     if json {
         lines.iter().try_for_each(|line| render::json(&as_json(line)))?;
         return Ok(ExitCode::SUCCESS);
@@ -98,7 +102,34 @@ async fn list(place: &ConfigPlace, study: Option<String>, to: Option<String>, st
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(line: &TransferLine) -> Value {
+/// Reads the whole list, page by page.
+pub(super) async fn every_line(records: &Records, mut filter: TransferFilter) -> Result<Vec<TransferSums>, Failure> {
+    let mut lines = Vec::new();
+    loop {
+        let (page, next) = records.transfers_list(filter.clone(), SystemTime::now()).await.map_err(Failure::some)?;
+        lines.extend(page);
+        match next {
+            Some(next) => filter.after = Some(next),
+            None => return Ok(lines),
+        }
+    }
+}
+
+/// How many of a line are in a state; several states share a field.
+fn count(line: &TransferSums, state: State) -> u64 {
+    match state {
+        State::Pending | State::Leased | State::Deferred => line.pending,
+        State::Unknown => line.unknown,
+        State::Accepted => line.accepted,
+        State::Verified => line.verified,
+        State::Parked => line.parked,
+        State::Held => line.held,
+        State::Dead => line.dead,
+        State::Cancelled => line.cancelled,
+    }
+}
+
+fn as_json(line: &TransferSums) -> Value {
     json!({
         "study_instance_uid": line.study_instance_uid.as_str(),
         "destination": line.destination.0,
@@ -118,14 +149,15 @@ fn as_json(line: &TransferLine) -> Value {
 
 async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
     let config = client::load(place)?;
-    let found = client::records(&config)?.transfer_show(TransferId(id)).await.map_err(Failure::some)?;
+    let found = client::records(&config)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
     let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
     if json {
         render::json(&transfer_json(&report))?;
     } else {
         render::line(transfer_text(&report))?;
         if let Some(outcome) = &report.last_outcome {
-            render::line(format!("    last: {outcome}"))?;
+            let words = report.last_words.as_deref().unwrap_or("");
+            render::line(format!("    last: {outcome}, {words}"))?;
         }
         if let Some(evidence) = &report.evidence {
             render::line(format!("    evidence: {evidence}"))?;
@@ -135,19 +167,20 @@ async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
 }
 
 /// A transfer in one line.
-pub(super) fn transfer_text(report: &TransferReport) -> String {
+pub(super) fn transfer_text(report: &TransferView) -> String {
     let next = report.next_attempt.map(|at| format!(", next try {}", render::local(at))).unwrap_or_default();
-    format!("transfer {} to {}: {}, {} attempts{next}", report.id.0, report.destination, report.state, report.attempts)
+    format!("transfer {} to {}: {}, {} attempts{next}", report.transfer.0, report.destination, report.state, report.attempts)
 }
 
 /// A transfer as programs get it.
-pub(super) fn transfer_json(report: &TransferReport) -> Value {
+pub(super) fn transfer_json(report: &TransferView) -> Value {
     json!({
-        "id": report.id.0,
+        "id": report.transfer.0,
         "destination": report.destination.0,
         "state": report.state.word(),
         "attempts": report.attempts,
         "last_outcome": report.last_outcome,
+        "last_words": report.last_words,
         "evidence": report.evidence,
         "next_attempt": report.next_attempt.map(render::utc),
     })

@@ -1,9 +1,12 @@
 //! `weybridge why`: the whole story of a study or an instance, in order, in plain words.
 
+mod words;
+
 use super::{ConfigPlace, Ended, Failure, client, render};
-use crate::dicom::uid::InstanceUid;
+use crate::dicom::uid::{InstanceUid, StudyUid};
 use serde_json::json;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -16,17 +19,28 @@ pub(super) struct Options {
 
 pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
     let config = client::load(place)?;
-    let uid = InstanceUid::parse(&options.uid).map_err(Failure::usage)?;
-    let story = client::records(&config)?.why(uid.as_str()).await.map_err(Failure::some)?;
+    let instance = InstanceUid::parse(&options.uid).map_err(Failure::usage)?;
+    let study = StudyUid::parse(&options.uid).map_err(Failure::usage)?;
+    let (records, now) = (client::records(&config)?, SystemTime::now());
+    let mut story = records.why_instance(&instance, now).await.map_err(Failure::some)?;
     if story.is_empty() {
-        return Err(Failure::some(format!("this site has never seen {uid}, neither as a study nor as an instance")));
+        story = records.why_study(&study, now).await.map_err(Failure::some)?;
+    }
+    if story.is_empty() {
+        return Err(Failure::some(format!("this site has never seen {instance}, neither as a study nor as an instance")));
     }
     for event in &story {
+        let text = words::tell(event);
         if options.json {
-            render::json(&json!({"at": event.at.map(render::utc), "event": event.kind, "text": event.text}))?;
+            render::json(&json!({
+                "at": render::utc(event.at),
+                "until": event.until.map(render::utc),
+                "instances": event.instances,
+                "event": words::kind(event),
+                "text": text,
+            }))?;
         } else {
-            let at = event.at.map_or_else(|| "now".to_owned(), render::local);
-            render::line(format!("{at}  {}", event.text))?;
+            render::line(format!("{}  {text}", render::local(event.at)))?;
         }
     }
     Ok(ExitCode::SUCCESS)

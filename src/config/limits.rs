@@ -228,7 +228,7 @@ impl Default for StoreSettings {
 pub(super) fn store(mut table: Table<'_>) -> StoreSettings {
     let d = StoreSettings::default();
     let store = StoreSettings {
-        reserve_bytes: table.or("reserve", d.reserve_bytes, size(0..=1024 * GIB)),
+        reserve_bytes: table.or("reserve", d.reserve_bytes, size(0..=1_048_576 * GIB)),
         segment_bytes: table.or("segment", d.segment_bytes, size(MIB..=64 * GIB)),
         small_object_bytes: table.or("small_object", d.small_object_bytes, size(0..=GIB)),
         buffer_bytes: table.or("buffers", d.buffer_bytes, size(4 * MIB..=16 * GIB)),

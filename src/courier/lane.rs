@@ -84,7 +84,7 @@ impl<C: Carrier> Lane<C> {
             self.settle(&batch, report).await?;
             return Ok(None);
         }
-        let due = self.records.next_due(&self.destination).await?;
+        let due = self.records.next_due(&self.destination, SystemTime::now()).await?;
         let wait = due.map_or(self.options.idle, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
         Ok(Some(wait.clamp(BREATH, self.options.idle)))
     }

@@ -7,7 +7,7 @@ use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use crate::dimse::{ContextAnswer, DataSet, Ended, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest};
 use crate::intake::{Claimed, Intake, Refusal, Source};
 use crate::peers::{Origin, Refused, Registry};
-use crate::records::{RecordedKind, Records, SourceFacts};
+use crate::records::{Kept, Records, SourceFacts};
 use std::sync::Arc;
 
 /// Which face a listener shows: what the configuration says of plain and of TLS associations differs.
@@ -122,7 +122,7 @@ impl DimseFace {
         };
         let claimed = Claimed { sop_class: Some(class), sop_instance: Some(instance), study: None, transfer_syntax };
         match self.stream(caller, claimed, data).await {
-            Ok(kind) if kind == RecordedKind::Differs && caller.conflict_is_failure => {
+            Ok(Kept::Differs { .. }) if caller.conflict_is_failure => {
                 failure(Status::CONFLICT, "another content is kept under this UID; held for a person", None)
             }
             Ok(_) => StoreAnswer { status: Status::SUCCESS, comment: None, offending: None },
@@ -130,13 +130,13 @@ impl DimseFace {
         }
     }
 
-    async fn stream(&self, caller: &Caller, claimed: Claimed, data: &mut DataSet<'_>) -> Result<RecordedKind, Refusal> {
+    async fn stream(&self, caller: &Caller, claimed: Claimed, data: &mut DataSet<'_>) -> Result<Kept, Refusal> {
         let mut reception = self.intake.receive(claimed, None).await?;
         while let Some(chunk) = data.chunk().await.map_err(lost)? {
             reception.write(chunk).await?;
         }
         let arrived = reception.finish().await?;
-        Ok(self.intake.commit(Arc::clone(&caller.source), arrived).await?.kind)
+        Ok(self.intake.commit(Arc::clone(&caller.source), arrived).await?.kept)
     }
 }
 

@@ -39,15 +39,12 @@ async fn search(face: WebFace, caller: Caller, study: Option<StudyUid>, query: &
         Ok(filter) => filter,
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
     };
-    // A peer that may only store sees what it sent itself, so that it can verify it.
-    let filter = match (peer.may.query, peer.may.store) {
-        (true, _) => filter,
-        (false, true) => FindInstances { sent_by: Some(peer.name.clone()), ..filter },
-        (false, false) => {
-            face.records.refused("query", &format!("peer {} may not query here", peer.name)).await;
-            return problem(StatusCode::FORBIDDEN, "this site does not let yours query; ask its administrator");
-        }
-    };
+    // A peer that may only store can verify what it sent, by name; it cannot list what we hold.
+    let allowed = peer.may.query || (peer.may.store && !filter.instances.is_empty());
+    if !allowed {
+        face.records.refused("query", &format!("peer {} may not query here", peer.name)).await;
+        return problem(StatusCode::FORBIDDEN, "this site does not let yours query; ask its administrator");
+    }
     match face.records.find_instances(filter).await {
         Ok(found) if found.is_empty() => StatusCode::NO_CONTENT.into_response(),
         Ok(found) => {

@@ -8,7 +8,7 @@ use crate::dicomweb::multipart::{Event, Limits, Parser};
 use crate::dicomweb::stow::{Failed, Referenced, StoreResponse};
 use crate::intake::{Arrived, Claimed, Reception, Receipt, Refusal, Source};
 use crate::peers::Origin;
-use crate::records::RecordedKind;
+use crate::records::Kept;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -344,7 +344,7 @@ impl Request {
 
 fn kept(module: &mut StoreResponse, receipt: Receipt) {
     let (class, instance) = (Some(receipt.sop_class), receipt.sop_instance);
-    if receipt.kind == RecordedKind::Differs {
+    if matches!(receipt.kept, Kept::Differs { .. }) {
         // Kept and held, but never said to be stored (WEB-031, IDY-020).
         module.failed.push(Failed { sop_class: class, sop_instance: instance, failure_reason: 0xC010 });
     } else {

@@ -4,7 +4,7 @@ use super::{Arrived, Intake, Refusal, Source};
 use crate::dicom::head::Head;
 use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid};
 use crate::peers::Chosen;
-use crate::records::{Arrival, BlobRef, Recorded, RecordedKind};
+use crate::records::{Arrival, BlobRef, Kept, Requested};
 use crate::router;
 use crate::store::{Digest, Spooled};
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ pub struct Receipt {
     /// The study of the data set.
     pub study: StudyUid,
     /// What it turned out to be.
-    pub kind: RecordedKind,
+    pub kept: Kept,
 }
 
 impl Intake {
@@ -61,7 +61,7 @@ impl Intake {
                 resend_after: self.inner.options.resend_after,
             };
             match self.inner.records.record(arrival).await? {
-                Recorded { kind: RecordedKind::BlobGone, .. } => continue,
+                recorded if recorded.kept == Kept::BlobGone => continue,
                 done => {
                     recorded = Some(done);
                     break;
@@ -72,7 +72,7 @@ impl Intake {
         if let Some(place) = recorded.redundant {
             self.inner.store.free(place).await?;
         }
-        Ok(Receipt { sop_class: head.sop_class, sop_instance: head.sop_instance, study: head.study, kind: recorded.kind })
+        Ok(Receipt { sop_class: head.sop_class, sop_instance: head.sop_instance, study: head.study, kept: recorded.kept })
     }
 
     /// A live blob with these bytes if there is one, else the arrived bytes made durable.
@@ -86,7 +86,7 @@ impl Intake {
         }
     }
 
-    fn destinations(&self, source: &Source, head: &Head) -> (Vec<Chosen>, Option<(crate::peers::Destination, String)>) {
+    fn destinations(&self, source: &Source, head: &Head) -> (Vec<Chosen>, Option<Requested>) {
         match &source.requested {
             Some(requested) => (Vec::new(), Some(requested.clone())),
             None => (router::route(&self.routes(), head, &source.origin, source.called.as_ref()), None),

@@ -3,8 +3,8 @@
 use super::{AdminFace, problem};
 use crate::dicom::part10::{Found, MetaParser};
 use crate::intake::{Claimed, Reception, Receipt, Refusal, Source};
-use crate::peers::{Destination, Origin};
-use crate::records::SourceFacts;
+use crate::peers::{Destination, Origin, Party};
+use crate::records::{Kept, Requested, SourceFacts};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -23,26 +23,36 @@ pub(super) struct Asked {
 
 pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<Asked>, body: Body) -> Response {
     let destination = Destination(asked.to);
-    if face.registry.destination(&destination).is_none() {
-        return problem(StatusCode::BAD_REQUEST, &format!("{destination} is neither a peer nor a node of this site"));
-    }
+    let verify = match face.registry.destination(&destination) {
+        Some(Party::Peer(peer)) => peer.verify,
+        Some(Party::Node(node)) => node.verify,
+        None => return problem(StatusCode::BAD_REQUEST, &format!("{destination} is neither a peer nor a node of this site")),
+    };
     let request: String = asked.request.chars().take(200).collect();
     let source = Source {
         origin: Origin::Operator(request.clone()),
         called: None,
         facts: SourceFacts::default(),
-        requested: Some((destination, request)),
+        requested: Some(Requested { destination, request, verify }),
     };
     match take(&face, source, body.into_data_stream()).await {
         Ok(receipt) => {
             let value = serde_json::json!({
                 "sop_instance_uid": receipt.sop_instance.as_str(),
                 "study_instance_uid": receipt.study.as_str(),
-                "outcome": receipt.kind.word(),
+                "outcome": outcome(&receipt),
             });
             Json(value).into_response()
         }
         Err(refusal) => problem(code(&refusal), &refusal.to_string()),
+    }
+}
+
+fn outcome(receipt: &Receipt) -> &'static str {
+    match receipt.kept {
+        Kept::Same { .. } => "duplicate",
+        Kept::Differs { .. } => "conflict, held",
+        Kept::Stored { .. } | Kept::BlobGone => "stored",
     }
 }
 

@@ -1,8 +1,9 @@
 //! What `weybridge status` shows, as one object.
 
 use super::AdminFace;
-use crate::courier::LaneView;
-use crate::records::{DestinationSummary, RecordsError, Summary};
+use crate::ledger::breaker::Reach;
+use crate::ledger::transfer::State;
+use crate::records::{BlobCounts, DestinationView, RecordsError, Summary, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -20,8 +21,6 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Instances kept.
     pub instances: u64,
-    /// Studies kept.
-    pub studies: u64,
     /// Instances that no route chose.
     pub unrouted: u64,
     /// Exceptions that wait for a person.
@@ -34,6 +33,8 @@ pub struct Status {
     pub poisoned: Option<String>,
     /// Entries in the ledger.
     pub ledger_entries: u64,
+    /// The latest value of the ledger's chain; keep it elsewhere, and a cut tail shows.
+    pub ledger_chain: String,
     /// Every destination, with its queue.
     pub destinations: Vec<DestinationStatus>,
     /// Things to know about certificates and configuration.
@@ -45,7 +46,7 @@ pub struct Status {
 pub struct DestinationStatus {
     /// Its name.
     pub destination: String,
-    /// `up`, `down`, `parked`, or `idle` when it was not needed yet; `unknown` when the gateway does not run.
+    /// `up`, `down`, `parked`, or `idle` when it was not needed yet.
     pub contact: String,
     /// Since when it is down, UTC.
     pub down_since: Option<String>,
@@ -55,22 +56,18 @@ pub struct DestinationStatus {
     pub next_try_seconds: Option<u64>,
     /// Transfers that are being carried now.
     pub in_flight: u64,
-    /// Transfers by the states of `transfers list`.
+    /// Transfers that are not done, by the states of `transfers list`.
     pub pending: u64,
     /// Ambiguous, being checked.
     pub unknown: u64,
-    /// Named in the destination's answer.
+    /// Named in the destination's answer, not seen there yet.
     pub accepted: u64,
-    /// Evidence as policy asks.
-    pub verified: u64,
     /// Destination unusable.
     pub parked: u64,
     /// A person must decide.
     pub held: u64,
     /// Given up.
     pub dead: u64,
-    /// Cancelled by a person.
-    pub cancelled: u64,
     /// Age of the oldest transfer that is not done; age, not depth, is the alarm.
     pub oldest_age_seconds: Option<u64>,
 }
@@ -78,80 +75,83 @@ pub struct DestinationStatus {
 impl Status {
     /// The state of a running gateway.
     pub(super) async fn of(face: &AdminFace) -> Result<Self, RecordsError> {
-        let summary = face.records.summary().await?;
-        let mut status = Self::of_files(&face.site, summary);
+        let (summary, counts) = (face.records.summary().await?, face.records.blob_counts().await?);
+        let usage = face.store.usage();
+        let mut status = Self::of_files(&face.site, summary, counts);
         status.running = true;
         status.uptime_seconds = face.started.elapsed().unwrap_or_default().as_secs();
-        status.free_bytes = face.store.usage().free_bytes;
+        status.free_bytes = Some(usage.free_bytes);
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
         status.warnings = face.warnings.as_ref().clone();
-        for lane in face.courier.view() {
-            status.lane(&lane);
+        for (destination, in_flight) in face.courier.in_flight() {
+            match status.destinations.iter_mut().find(|one| one.destination == destination.0) {
+                Some(one) => one.in_flight = in_flight as u64,
+                None => status.destinations.push(DestinationStatus::unused(&destination.0)),
+            }
         }
+        status.destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
         Ok(status)
     }
 
     /// The state of a site whose gateway does not run, as its files tell.
-    pub fn of_files(site: &str, summary: Summary) -> Self {
+    pub fn of_files(site: &str, summary: Summary, blobs: BlobCounts) -> Self {
         Self {
             site: site.to_owned(),
             running: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: 0,
             instances: summary.instances,
-            studies: summary.studies,
             unrouted: summary.unrouted,
-            exceptions: summary.exceptions,
-            stored_bytes: summary.stored_bytes,
+            exceptions: summary.exceptions.values().sum(),
+            stored_bytes: blobs.live_bytes,
             free_bytes: None,
             poisoned: None,
-            ledger_entries: summary.ledger_entries,
+            ledger_entries: summary.head.size,
+            ledger_chain: hex(&summary.head.chain),
             destinations: summary.destinations.into_iter().map(DestinationStatus::of).collect(),
             warnings: Vec::new(),
         }
     }
-
-    fn lane(&mut self, lane: &LaneView) {
-        let name = &lane.destination.0;
-        let found = self.destinations.iter().position(|one| one.destination == *name);
-        let index = found.unwrap_or_else(|| {
-            self.destinations.push(DestinationStatus::of(DestinationSummary::empty(lane.destination.clone())));
-            self.destinations.len() - 1
-        });
-        let one = &mut self.destinations[index];
-        one.contact = match (lane.up, lane.parked, lane.last_success.is_some()) {
-            (false, true, _) => "parked",
-            (false, false, _) => "down",
-            (true, _, true) => "up",
-            (true, _, false) => "idle",
-        }
-        .to_owned();
-        one.down_since = lane.down_since.map(utc);
-        one.trouble = lane.trouble.clone();
-        one.next_try_seconds = (!lane.up).then_some(lane.paused_seconds);
-        one.in_flight = lane.in_flight as u64;
-    }
 }
 
 impl DestinationStatus {
-    fn of(summary: DestinationSummary) -> Self {
-        let counts = summary.counts;
+    fn of(view: DestinationView) -> Self {
+        let now = SystemTime::now();
+        let count = |state: State| view.open.get(state.word()).copied().unwrap_or_default();
+        let tried = view.since.is_some();
         Self {
-            destination: summary.destination.0,
-            contact: "unknown".into(),
+            contact: if view.reach == Reach::Up && !tried { "idle".into() } else { view.reach.word().into() },
+            down_since: view.since.filter(|_| view.reach != Reach::Up).map(utc),
+            trouble: view.words.filter(|_| view.reach != Reach::Up),
+            next_try_seconds: view.not_before.map(|at| at.duration_since(now).unwrap_or_default().as_secs()),
+            in_flight: 0,
+            pending: count(State::Pending) + count(State::Leased) + count(State::Deferred),
+            unknown: count(State::Unknown),
+            accepted: count(State::Accepted),
+            parked: count(State::Parked),
+            held: count(State::Held),
+            dead: count(State::Dead),
+            oldest_age_seconds: view.oldest.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
+            destination: view.destination.0,
+        }
+    }
+
+    /// A destination for which nothing was ever owed.
+    fn unused(name: &str) -> Self {
+        Self {
+            destination: name.to_owned(),
+            contact: "idle".into(),
             down_since: None,
             trouble: None,
             next_try_seconds: None,
             in_flight: 0,
-            pending: counts.pending,
-            unknown: counts.unknown,
-            accepted: counts.accepted,
-            verified: counts.verified,
-            parked: counts.parked,
-            held: counts.held,
-            dead: counts.dead,
-            cancelled: counts.cancelled,
-            oldest_age_seconds: summary.oldest_age_seconds,
+            pending: 0,
+            unknown: 0,
+            accepted: 0,
+            parked: 0,
+            held: 0,
+            dead: 0,
+            oldest_age_seconds: None,
         }
     }
 }

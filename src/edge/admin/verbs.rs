@@ -4,7 +4,8 @@ use super::{AdminFace, problem};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Destination;
-use crate::records::{Decision, Selection};
+use crate::records::{Selection, Verb};
+use std::time::SystemTime;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
@@ -26,20 +27,19 @@ pub(crate) struct Request {
 }
 
 pub(super) async fn decide(State(face): State<AdminFace>, Path(verb): Path<String>, Json(request): Json<Request>) -> Response {
-    let Some(decision) = Decision::parse(&verb) else {
+    let known = [Verb::Retry, Verb::Hold, Verb::Release, Verb::Cancel].into_iter().find(|known| known.word() == verb);
+    let Some(decision) = known else {
         return problem(StatusCode::NOT_FOUND, &format!("{verb} is not something to do with transfers"));
     };
     let study = match request.study.as_deref().map(StudyUid::parse).transpose() {
         Ok(study) => study,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let destination = request.destination.map(Destination);
-    if request.ids.is_empty() && study.is_none() && destination.is_none() {
-        return problem(StatusCode::BAD_REQUEST, "say which transfers: numbers, a study or a destination");
-    }
-    let ids = request.ids.into_iter().map(TransferId).collect();
-    let selection = Selection { ids, study, destination: destination.clone() };
-    match face.records.decide(decision, selection, &request.who, &request.reason).await {
+    let selection = match request.ids.is_empty() {
+        true => Selection::Matching { study, destination: request.destination.map(Destination), state: None },
+        false => Selection::Transfers(request.ids.into_iter().map(TransferId).collect()),
+    };
+    match face.records.act(decision, selection, &request.who, &request.reason, SystemTime::now()).await {
         Ok(acted) => Json(serde_json::json!({"changed": acted.changed, "skipped": acted.skipped.len()})).into_response(),
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
     }

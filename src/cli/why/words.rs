@@ -1,0 +1,111 @@
+//! The events of a story in plain words.
+
+use super::render;
+use crate::ledger::transfer::{Cause, State};
+use crate::peers::{Origin, Verify};
+use crate::records::{BatchKind, Event, SourceFacts, Taken, What};
+
+/// The kind of an event, as programs get it.
+pub(super) fn kind(event: &Event) -> &'static str {
+    match event.what {
+        What::Received { .. } => "received",
+        What::Unrouted => "unrouted",
+        What::Owed { .. } => "owed",
+        What::Tried { .. } => "tried",
+        What::Trying { .. } => "trying",
+        What::Moved { .. } => "moved",
+        What::Exception { .. } => "exception",
+        What::Now { .. } => "now",
+    }
+}
+
+/// An event as a sentence.
+pub(super) fn tell(event: &Event) -> String {
+    let many = if event.instances == 1 { String::new() } else { format!("{} instances: ", event.instances) };
+    format!("{many}{}", sentence(event))
+}
+
+fn sentence(event: &Event) -> String {
+    match &event.what {
+        What::Received { origin, source, taken, withheld } => {
+            let mut text = format!("{} from {}", taken_words(*taken), from(origin, source));
+            for (destination, why) in withheld {
+                text.push_str(&format!("; not sent to {destination}: {why}"));
+            }
+            text
+        }
+        What::Unrouted => "no route chose a destination; kept, and sent nowhere".into(),
+        What::Owed { destination, cause, route, verify, .. } => owed(&destination.0, cause, route.as_deref(), *verify),
+        What::Tried { attempt, kind, destination, outcome, became, words, summary, .. } => {
+            let what = if *kind == BatchKind::Send { "sent to" } else { "asked" };
+            let said = words.as_deref().or(summary.as_deref()).unwrap_or("nothing was said");
+            format!("attempt {}: {what} {destination}: {outcome} ({said}); now {became}", attempt.0)
+        }
+        What::Trying { attempt, kind, destination } => {
+            let what = if *kind == BatchKind::Send { "being sent to" } else { "being asked for at" };
+            format!("attempt {}: {what} {destination} now", attempt.0)
+        }
+        What::Moved { destination, what, who, words, became } => {
+            let who = who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+            let why = words.as_ref().filter(|words| !words.is_empty()).map(|words| format!(" ({words})")).unwrap_or_default();
+            format!("transfer to {destination}: {what}{who}{why}; now {became}")
+        }
+        What::Exception { exception, kind, closed, words } => {
+            let end = match closed {
+                Some(at) => format!("; closed {}", render::local(*at)),
+                None => "; waits for a person".into(),
+            };
+            let why = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+            format!("exception {}, {kind}{why}{end}", exception.0)
+        }
+        What::Now { destination, state, verify, next, waiting_for } => {
+            let waiting = waiting_for.as_ref().map(|what| format!(", {what}")).unwrap_or_default();
+            let next = next.map(|at| format!("; next {}", render::local(at))).unwrap_or_default();
+            format!("now: to {destination}: {}{waiting}{next}", standing(*state, *verify))
+        }
+    }
+}
+
+fn taken_words(taken: Taken) -> &'static str {
+    match taken {
+        Taken::First => "received",
+        Taken::Again => "received again, the same content: nothing stored twice,",
+        Taken::Differs => "received with the same UID and OTHER content: kept apart and held,",
+    }
+}
+
+fn from(origin: &Origin, source: &SourceFacts) -> String {
+    let mut text = match origin {
+        Origin::Node(title) => format!("node {title}"),
+        Origin::Peer(name) => format!("peer {name}"),
+        Origin::Operator(request) => format!("an operator ({request})"),
+    };
+    if let Some(address) = source.address {
+        text.push_str(&format!(" at {address}"));
+    }
+    if let Some(called) = &source.called {
+        text.push_str(&format!(", which called {called}"));
+    }
+    text
+}
+
+fn owed(destination: &str, cause: &Cause, route: Option<&str>, verify: Verify) -> String {
+    let why = match (cause, route) {
+        (Cause::Route, Some(route)) => format!("route \"{route}\" chose {destination}"),
+        (Cause::Route, None) => format!("a route chose {destination}"),
+        (Cause::Operator(request), _) => format!("{request} asked for {destination}"),
+    };
+    let done = match verify {
+        Verify::Accepted => "done when its answer names it",
+        Verify::Present => "done when it shows it",
+    };
+    format!("{why}; {done}")
+}
+
+fn standing(state: State, verify: Verify) -> String {
+    match (state, verify) {
+        (State::Accepted, Verify::Accepted) => "accepted, not verified (as its policy says)".into(),
+        (State::Accepted, Verify::Present) => "accepted; being looked for".into(),
+        _ => state.to_string(),
+    }
+}
