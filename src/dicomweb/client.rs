@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod counted;
 mod failure;
 mod pace;
 mod present;
@@ -172,7 +173,8 @@ impl PeerClient {
 fn base_url(text: &str) -> Result<Url, ClientError> {
     let wrong = || ClientError::Url(text.to_owned());
     let url = Url::parse(text).map_err(|_| wrong())?;
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     if url.scheme() == "https" && url.has_host() && plain { Ok(url) } else { Err(wrong()) }
 }
 

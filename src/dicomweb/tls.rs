@@ -4,9 +4,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -148,10 +146,9 @@ pub fn reason(error: &rustls::Error) -> TlsReason {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsReason::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsReason::NotYetValid,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                TlsReason::WrongName
-            }
-            CertificateError::UnknownIssuer => TlsReason::UnknownCa,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
+            // A bad signature is what another authority of the same name leads to.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsReason::UnknownCa,
             _ => TlsReason::Other,
         },
         rustls::Error::AlertReceived(alert) if is_refusal(*alert) => TlsReason::OursRefused,
@@ -162,6 +159,7 @@ pub fn reason(error: &rustls::Error) -> TlsReason {
 /// Alerts by which a server ends the handshake because of our certificate (RFC 8446 section 6.2).
 ///
 /// With TLS 1.3 they come after our side has finished and begun to send: no request was read by then.
+/// None of them can come later; what goes wrong with a record says so by another alert.
 fn is_refusal(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -173,6 +171,7 @@ fn is_refusal(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
             | AlertDescription::CertificateRequired
     )
 }

@@ -69,7 +69,11 @@ fn result(held: &[String], manners: Manners, target: &str) -> (&'static str, Str
     if shown.is_empty() { ("204 No Content", String::new()) } else { ("200 OK", format!("[{}]", shown.join(","))) }
 }
 
-async fn ask(held: Vec<usize>, manners: Manners, asked: std::ops::Range<usize>) -> (Result<Presence, QueryFailure>, usize) {
+async fn ask(
+    held: Vec<usize>,
+    manners: Manners,
+    asked: std::ops::Range<usize>,
+) -> (Result<Presence, QueryFailure>, usize) {
     let (server, authority) = holding(held, manners).await;
     let instances: Vec<InstanceUid> = asked.map(uid).collect();
     let presence = client(&server, &authority).present(&study(), &instances).await;
@@ -127,11 +131,8 @@ async fn an_instance_in_another_study_is_not_taken_for_ours() {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_asked_is_no_proof_of_absence() {
-    let not_found = Manners {
-        list_status: Some("404 Not Found"),
-        relational_status: Some("404 Not Found"),
-        ..Manners::default()
-    };
+    let not_found =
+        Manners { list_status: Some("404 Not Found"), relational_status: Some("404 Not Found"), ..Manners::default() };
     // Below the study it answers 204, and that is believed.
     assert_eq!(ask(vec![], not_found, 0..2).await.0, found([]));
 
