@@ -117,6 +117,8 @@ pub fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A resumed session would skip the certificate: it may have expired since (FLT-046).
+    config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
