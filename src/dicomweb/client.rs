@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod counted;
 mod failure;
 mod pace;
 mod present;

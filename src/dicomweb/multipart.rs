@@ -1,9 +1,11 @@
 //! multipart/related bodies (PS3.18 section 8.6.1.2, RFC 2046, RFC 2387): a parser that does no I/O, and a writer.
 
+mod headers;
 mod parser;
 mod writer;
 
-pub use parser::{Event, Limits, Parser, PartHeaders};
+pub use headers::PartHeaders;
+pub use parser::{Event, Limits, Parser};
 pub use writer::{PartHead, Writer};
 
 use crate::dicomweb::media_type::{MULTIPART_RELATED, MediaType, MediaTypeError};

@@ -117,6 +117,8 @@ pub fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A resumed session would skip the certificate: it may have expired since (FLT-046).
+    config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
@@ -147,7 +149,8 @@ pub fn reason(error: &rustls::Error) -> TlsReason {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsReason::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsReason::NotYetValid,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsReason::WrongName,
-            CertificateError::UnknownIssuer => TlsReason::UnknownCa,
+            // A bad signature is what another authority of the same name leads to.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsReason::UnknownCa,
             _ => TlsReason::Other,
         },
         rustls::Error::AlertReceived(alert) if is_refusal(*alert) => TlsReason::OursRefused,
@@ -158,6 +161,7 @@ pub fn reason(error: &rustls::Error) -> TlsReason {
 /// Alerts by which a server ends the handshake because of our certificate (RFC 8446 section 6.2).
 ///
 /// With TLS 1.3 they come after our side has finished and begun to send: no request was read by then.
+/// None of them can come later; what goes wrong with a record says so by another alert.
 fn is_refusal(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -169,6 +173,7 @@ fn is_refusal(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
             | AlertDescription::CertificateRequired
     )
 }

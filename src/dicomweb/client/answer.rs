@@ -1,7 +1,7 @@
 //! Answers: their headers, and their bodies up to a bound and at no less than the least pace.
 
 use super::pace::Pace;
-use super::{PeerClient, body::Gauge};
+use super::{PeerClient, counted::Gauge};
 use crate::dicomweb::retry_after;
 use crate::dicomweb::stow::StoreResponse;
 use bytes::{Bytes, BytesMut};
@@ -36,14 +36,15 @@ impl PeerClient {
         let retry_after = retry_after(&response);
         let warnings = response.headers().get_all(WARNING).iter().take(16);
         let warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-        let body = self.read_body(response).await;
+        let body = self.read_body(response, || gauge.handed()).await;
         let module = body.and_then(|body| StoreResponse::from_body(content_type.as_deref(), &body));
         let (body_sent, sent) = (gauge.finished(), gauge.handed());
         StoreAnswer { status, retry_after, warnings, content_type, module, body_sent, sent }
     }
 
-    /// Reads a body to its end; errors are for people.
-    pub(super) async fn read_body(&self, mut response: Response) -> Result<Bytes, String> {
+    /// Reads a body to its end; errors are for people. What moves elsewhere for this answer counts as progress, too:
+    /// a success may begin before its request has ended.
+    pub(super) async fn read_body(&self, mut response: Response, elsewhere: impl Fn() -> u64) -> Result<Bytes, String> {
         let bound = self.answer_bytes;
         let too_long = || format!("the answer is longer than {bound} bytes");
         if response.content_length().is_some_and(|length| length > bound as u64) {
@@ -65,7 +66,7 @@ impl PeerClient {
                         return Err(format!("the answer broke off after {} bytes: {why}", body.len()));
                     }
                 },
-                _ = tick.tick() => if pace.too_slow(Instant::now(), body.len() as u64) {
+                _ = tick.tick() => if pace.too_slow(Instant::now(), body.len() as u64 + elsewhere()) {
                     return Err(format!("the answer came too slowly and was given up after {} bytes", body.len()));
                 },
             }

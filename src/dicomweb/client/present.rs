@@ -131,7 +131,7 @@ impl PeerClient {
         if content_type.as_ref().is_some_and(|media| !media.is_json()) {
             return Err(QueryFailure::Unreadable("it is not DICOM JSON".into()));
         }
-        let body = self.read_body(response).await.map_err(QueryFailure::Unreadable)?;
+        let body = self.read_body(response, || 0).await.map_err(QueryFailure::Unreadable)?;
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Page::Matches(Vec::new()));
         }

@@ -1,6 +1,7 @@
 //! Sending: one STOW-RS request under the watchdog, one query under a deadline.
 
-use super::body::{Counted, Gauge, PartsBody};
+use super::body::PartsBody;
+use super::counted::{Counted, Gauge};
 use super::failure::{SendFailure, Stage};
 use super::pace::Pace;
 use super::{PeerClient, StoreAnswer};
@@ -24,7 +25,9 @@ impl Drop for AbortOnDrop {
 impl PeerClient {
     /// Sends parts to `/studies/{study}` and reads the answer (PS3.18 section 10.5).
     ///
-    /// `Ok` for any answer, whatever its status, also one that came before the request was whole (FLT-066).
+    /// `Ok` for any answer, whatever its status, also one that came before the request was whole (FLT-066): then
+    /// nothing more is sent, unless the status is one of success. A peer that resets the connection right behind its early
+    /// answer may take the answer away from us; that is told as ambiguous.
     /// Dropping the future breaks the request off. Errors: [`SendFailure`]; its
     /// [`surely_not_sent`](SendFailure::surely_not_sent) tells whether the peer may have stored something.
     pub async fn store(&self, study: &StudyUid, parts: PartsBody) -> Result<StoreAnswer, SendFailure> {
@@ -45,7 +48,7 @@ impl PeerClient {
 
     /// Sends a request and awaits the head of its answer, but no longer than progress and patience last (WEB-072).
     async fn watched(&self, request: RequestBuilder, gauge: &Gauge, length: u64) -> Result<Response, SendFailure> {
-        let patience = Duration::from_secs_f64(length as f64 / self.timing.answer_rate.max(1) as f64);
+        let patience = Duration::from_secs(length / self.timing.answer_rate.max(1));
         let patience = self.timing.answer.saturating_add(patience);
         let mut clock = Clock::new(self, patience);
         let mut tick = tokio::time::interval(clock.pace.tick());
@@ -95,7 +98,8 @@ struct Clock {
     window: Duration,
     rate: u64,
     connected: bool,
-    connect_until: Instant,
+    begun: Instant,
+    connect: Duration,
     finished_at: Option<Instant>,
     patience: Duration,
 }
@@ -103,13 +107,14 @@ struct Clock {
 impl Clock {
     fn new(client: &PeerClient, patience: Duration) -> Self {
         let (window, rate, now) = (client.timing.window, client.timing.least_rate, Instant::now());
-        let connect_until = now + client.timing.connect.saturating_add(window);
         Self {
             pace: Pace::new(window, rate, now),
             window,
             rate,
             connected: false,
-            connect_until,
+            begun: now,
+            // The library's own limit, which tells more, comes first.
+            connect: client.timing.connect.saturating_add(window),
             finished_at: None,
             patience,
         }
@@ -118,7 +123,8 @@ impl Clock {
     /// Why the request must end now, if it must.
     fn judge(&mut self, now: Instant, gauge: &Gauge) -> Option<(Stage, String)> {
         if !gauge.started() {
-            return (now > self.connect_until).then(|| (Stage::Timeout, "no connection in time".into()));
+            return (now.duration_since(self.begun) > self.connect)
+                .then(|| (Stage::Timeout, "no connection in time".into()));
         }
         if !self.connected {
             self.connected = true;

@@ -47,7 +47,7 @@ fn client(server: &Server, authority: &Authority) -> PeerClient {
 }
 
 fn part(data: impl futures_util::Stream<Item = Result<Bytes, SourceError>> + Send + 'static, length: usize) -> OutPart {
-    let transfer_syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
+    let transfer_syntax = Some(TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap());
     OutPart { transfer_syntax, length: length as u64, data: data.boxed() }
 }
 

@@ -1,7 +1,7 @@
 //! The parser: bytes in at any fragmentation, events out, at most one chunk and one header block kept (WEB-005, WEB-006).
 
+use super::headers::{PartHeaders, parse_headers};
 use super::{MultipartError, check_boundary};
-use crate::dicomweb::media_type::MediaType;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 use memchr::memmem::Finder;
@@ -20,26 +20,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { header_bytes: 16 << 10, preamble_bytes: 64 << 10, parts: 100_000 }
-    }
-}
-
-/// The headers of one part that matter to DICOMweb.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PartHeaders {
-    /// Content-Type, if present and well-formed.
-    pub content_type: Option<MediaType>,
-    /// Content-Length, if present and a number. Many peers leave it out; the boundary alone ends a part.
-    pub content_length: Option<u64>,
-    /// Content-Location as given; not checked.
-    pub content_location: Option<String>,
-    /// A Content-Encoding or Content-Transfer-Encoding other than none: the data are not the representation's bytes.
-    pub encoding: Option<String>,
-}
-
-impl PartHeaders {
-    /// The `transfer-syntax` parameter of the content type (PS3.18 section 8.7.3.5.2).
-    pub fn transfer_syntax(&self) -> Option<&str> {
-        self.content_type.as_ref()?.parameter("transfer-syntax")
     }
 }
 
@@ -311,42 +291,4 @@ fn tail(rest: &[u8]) -> Tail {
         [] | [b'\r'] => Tail::NeedMore,
         _ => Tail::Other,
     }
-}
-
-fn parse_headers(block: &[u8]) -> Result<PartHeaders, MultipartError> {
-    let block = unfolded(block);
-    let mut storage = [httparse::EMPTY_HEADER; 64];
-    let headers = match httparse::parse_headers(&block, &mut storage) {
-        Ok(httparse::Status::Complete((_, headers))) => headers,
-        _ => return Err(MultipartError::BadHeaders),
-    };
-    let mut part = PartHeaders::default();
-    for header in headers {
-        let Ok(value) = std::str::from_utf8(header.value).map(str::trim) else { continue };
-        match header.name.to_ascii_lowercase().as_str() {
-            "content-type" => part.content_type = MediaType::parse(value).ok(),
-            "content-length" => part.content_length = value.parse().ok(),
-            "content-location" => part.content_location = Some(value.to_owned()),
-            "content-encoding" | "content-transfer-encoding" => {
-                let plain = ["identity", "binary", "8bit", "7bit"].iter().any(|none| value.eq_ignore_ascii_case(none));
-                part.encoding = (!plain).then(|| value.to_owned()).or(part.encoding);
-            }
-            _ => {}
-        }
-    }
-    Ok(part)
-}
-
-/// Joins header lines that go on in the next one, which begins with a blank (RFC 5322 section 2.2.3).
-fn unfolded(block: &[u8]) -> Vec<u8> {
-    let mut lines = block.to_vec();
-    for at in 0..lines.len().saturating_sub(1) {
-        if lines[at] == b'\n' && at > 1 && matches!(lines[at + 1], b' ' | b'\t') {
-            lines[at] = b' ';
-            if lines[at - 1] == b'\r' {
-                lines[at - 1] = b' ';
-            }
-        }
-    }
-    lines
 }

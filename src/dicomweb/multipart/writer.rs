@@ -5,8 +5,11 @@ use bytes::Bytes;
 /// One part as it is announced.
 #[derive(Debug, Clone, Copy)]
 pub struct PartHead<'a> {
-    /// Transfer syntax UID of the part, given as parameter of its content type (WEB-074).
-    pub transfer_syntax: &'a str,
+    /// Transfer syntax UID to be given as parameter of the part's content type (WEB-074).
+    ///
+    /// A Part 10 file names its syntax itself, and there are servers that answer 200 and store nothing when they
+    /// meet the parameter (Orthanc 1.10 with DICOMweb 1.7), so it is left out for peers not known to take it.
+    pub transfer_syntax: Option<&'a str>,
     /// Bytes of the part.
     pub length: u64,
 }
@@ -35,9 +38,10 @@ impl Writer {
     pub fn head(&self, part: PartHead<'_>, first: bool) -> Bytes {
         let line_end = if first { "" } else { "\r\n" };
         let Self { boundary, part_type } = self;
-        let PartHead { transfer_syntax, length } = part;
+        let parameter = part.transfer_syntax.map(|uid| format!("; transfer-syntax={uid}")).unwrap_or_default();
         Bytes::from(format!(
-            "{line_end}--{boundary}\r\nContent-Type: {part_type}; transfer-syntax={transfer_syntax}\r\nContent-Length: {length}\r\n\r\n"
+            "{line_end}--{boundary}\r\nContent-Type: {part_type}{parameter}\r\nContent-Length: {}\r\n\r\n",
+            part.length
         ))
     }
 

@@ -38,7 +38,7 @@ pub fn parse(query: &str, limits: Limits) -> Result<Query, QidoError> {
             continue;
         }
         if seen.contains(&name) {
-            return Err(QidoError::Repeated(name));
+            return Err(QidoError::Repeated(shown(&name)));
         }
         seen.push(name.clone());
         match name.as_str() {
@@ -62,9 +62,14 @@ fn decoded(text: &str) -> Result<String, QidoError> {
     if text.contains('\0') { Err(QidoError::Encoding) } else { Ok(text.into_owned()) }
 }
 
+/// A name for answers and logs: short, and without control characters.
+fn shown(name: &str) -> String {
+    name.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 fn number(name: &str, value: &str) -> Result<u64, QidoError> {
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    let wrong = || QidoError::Value { name: name.to_owned(), wanted: "a whole number that is not negative" };
+    let wrong = || QidoError::Value { name: shown(name), wanted: "a whole number that is not negative" };
     digits.then(|| value.parse().ok()).flatten().ok_or_else(wrong)
 }
 
@@ -72,7 +77,7 @@ fn truth(name: &str, value: &str) -> Result<bool, QidoError> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(QidoError::Value { name: name.to_owned(), wanted: "true or false" }),
+        _ => Err(QidoError::Value { name: shown(name), wanted: "true or false" }),
     }
 }
 
@@ -89,7 +94,7 @@ fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoErr
                     return Err(QidoError::TooManyValues { attribute: "includefield".into(), limit: limits.values });
                 }
                 Some((path, _)) => fields.push(path),
-                None => query.ignored.push(field),
+                None => query.ignored.push(shown(&field)),
             },
         }
     }
@@ -98,11 +103,11 @@ fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoErr
 
 fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Result<(), QidoError> {
     let Some((path, vr)) = path(&name) else {
-        query.ignored.push(name);
+        query.ignored.push(shown(&name));
         return Ok(());
     };
     if query.matches.iter().any(|earlier| earlier.path == path) {
-        return Err(QidoError::Repeated(name));
+        return Err(QidoError::Repeated(shown(&name)));
     }
     let values = if vr == VR::UI { uids(name, value, limits)? } else { vec![decoded(value)?] };
     query.matches.push(Match { path, vr, values });
@@ -115,11 +120,11 @@ fn uids(name: String, value: &str, limits: Limits) -> Result<Vec<String>, QidoEr
     let mut uids = Vec::new();
     for part in value.split([',', '\\']).filter(|part| !part.is_empty()) {
         if uids.len() >= limits.values {
-            return Err(QidoError::TooManyValues { attribute: name, limit: limits.values });
+            return Err(QidoError::TooManyValues { attribute: shown(&name), limit: limits.values });
         }
         match InstanceUid::parse(part) {
             Ok(uid) => uids.push(uid.as_str().to_owned()),
-            Err(_) => return Err(QidoError::Value { name, wanted: "a UID or a list of UIDs" }),
+            Err(_) => return Err(QidoError::Value { name: shown(&name), wanted: "a UID or a list of UIDs" }),
         }
     }
     Ok(uids)

@@ -37,6 +37,8 @@ fn attributes_are_named_by_keyword_or_tag() {
     let query = parsed("StudyInstanceUID=1.2&unheard=x&&includefield=alsoUnheard");
     assert!(query.matching(STUDY_INSTANCE_UID).is_some() && query.matching(SOP_INSTANCE_UID).is_none());
     assert_eq!(query.ignored, ["unheard", "alsoUnheard"]);
+    assert_eq!(parsed("a%0Ab=1").ignored, ["a\\nb"]);
+    assert_eq!(parsed(&"x".repeat(5000)).ignored, ["x".repeat(64)]);
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn odd_items_never_become_successes() {
 fn a_body_is_read_by_its_content_type() {
     let json: &[u8] = br#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3"]}}]}}"#;
     let xml: &[u8] = b"<NativeDicomModel/>";
-    let rows: &[(Option<&str>, &[u8], Result<Option<usize>, &str>)] = &[
+    type Row<'a> = (Option<&'a str>, &'a [u8], Result<Option<usize>, &'a str>);
+    let rows: &[Row<'_>] = &[
         (Some("application/dicom+json"), json, Ok(Some(1))),
         (Some("application/json; charset=utf-8"), json, Ok(Some(1))),
         (None, json, Ok(Some(1))),

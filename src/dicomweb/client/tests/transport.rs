@@ -16,6 +16,7 @@ async fn the_certificate_must_be_valid_vouched_for_and_carry_the_identity() {
         (authority.issue_between(IDENTITY, 2020, 2021), TlsReason::Expired),
         (authority.issue_between(IDENTITY, 3990, 4000), TlsReason::NotYetValid),
         (Authority::new().issue(IDENTITY), TlsReason::UnknownCa),
+        (Authority::named("another").issue(IDENTITY), TlsReason::UnknownCa),
     ];
     for (certified, reason) in rows {
         let server = Server::start(&authority, certified, |_| async {}).await;
@@ -42,10 +43,16 @@ async fn without_a_pin_the_url_host_is_the_identity() {
 
 #[tokio::test]
 async fn a_peer_that_refuses_our_certificate_is_told_apart() {
-    let rows = [None, Some(Authority::new().issue("site.test"))];
+    type Ours = fn(&Authority) -> Option<Certified>;
+    let rows: [Ours; 4] = [
+        |_| None,
+        |_| Some(Authority::new().issue("site.test")),
+        |_| Some(Authority::named("another").issue("site.test")),
+        |authority| Some(authority.issue_between("site.test", 2020, 2021)),
+    ];
     for ours in rows {
         let (server, authority) = with_server(|mut conn| async move { drop(conn.head().await) }).await;
-        let options = ClientOptions { client_certificate: ours, ..options(&server, &authority) };
+        let options = ClientOptions { client_certificate: ours(&authority), ..options(&server, &authority) };
         // One small part: with much data in flight the alert may be lost behind a reset, which is then ambiguous.
         let failure = PeerClient::new(options).unwrap().store(&study(), body(10)).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Tls(TlsReason::OursRefused), "{failure}");
