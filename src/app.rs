@@ -60,8 +60,8 @@ impl App {
         let live = records.all_places().await.context("cannot read where the blobs are")?;
         let (store, freed) = Store::open(store_options(&config), live).context("cannot open the blobs")?;
         tracing::info!(blobs = freed.blobs, removed = freed.orphans_removed, "blobs are open");
-        for lost in &freed.missing {
-            tracing::error!(place = ?lost, "a blob that the records name is not there");
+        if freed.missing + freed.damaged > 0 {
+            tracing::error!(missing = freed.missing, damaged = freed.damaged, "blobs that the records name are not as they should be; run `weybridge store verify`");
         }
         let options = IntakeOptions {
             instance_bytes: config.limits.instance_bytes,

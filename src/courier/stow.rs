@@ -103,7 +103,8 @@ impl StowCarrier {
     fn part(&self, parcel: Parcel, spoilt: Spoilt) -> OutPart {
         let prefix = parcel.plan.prefix(&parcel.item);
         OutPart {
-            transfer_syntax: parcel.plan.transfer_syntax.clone(),
+            // Orthanc 1.10 answers 200 and stores nothing when a part names its transfer syntax in the Content-Type.
+            transfer_syntax: None,
             length: prefix.len() as u64 + parcel.plan.length,
             data: stream::iter([Ok(Bytes::from(prefix))]).chain(data_set(self.store.clone(), parcel, spoilt)).boxed(),
         }
@@ -124,10 +125,9 @@ impl StowCarrier {
         }
         let Ok(shown) = self.client.present(&batch.study, &wanted).await else { return };
         for (id, outcome) in &mut report.outcomes {
-            if let (Outcome::Accepted { evidence }, Some(uid)) = (&*outcome, names.get(id)) {
-                if shown.found.contains(*uid) {
-                    *outcome = Outcome::Verified { evidence: format!("{evidence}; shown by QIDO-RS") };
-                }
+            let (Outcome::Accepted { evidence }, Some(uid)) = (&*outcome, names.get(id)) else { continue };
+            if shown.found.contains(*uid) {
+                *outcome = Outcome::Verified { evidence: format!("{evidence}; shown by QIDO-RS") };
             }
         }
     }
@@ -241,11 +241,6 @@ fn failed(failure: &SendFailure, items: &[Item]) -> Report {
 
 /// The peer could not be asked: what was unknown stays so.
 fn unanswered(failure: &QueryFailure, batch: &Batch) -> Report {
-    let (parked, after) = match failure {
-        QueryFailure::NotAnswered(failure) => (needs_repair(failure), None),
-        QueryFailure::Refused { status, retry_after } => (matches!(status, 401 | 403 | 407), *retry_after),
-        QueryFailure::Unreadable(_) => (false, None),
-    };
     let why = format!("cannot be asked what it holds: {failure}");
     let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
     Report { outcomes, detail: why, unusable: true }

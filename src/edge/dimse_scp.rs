@@ -163,10 +163,9 @@ fn preferred(syntaxes: &[String]) -> Option<usize> {
             .is_ok_and(|ts| matches!(transfer_syntax::encoding(&ts), Encoding::ImplicitLittle | Encoding::ExplicitBig))
     };
     let first = syntaxes.first()?;
-    if native(first) {
-        if let Some(explicit) = syntaxes.iter().position(|uid| uid == transfer_syntax::EXPLICIT_VR_LE) {
-            return Some(explicit);
-        }
+    let explicit = syntaxes.iter().position(|uid| uid == transfer_syntax::EXPLICIT_VR_LE);
+    if native(first) && explicit.is_some() {
+        return explicit;
     }
     syntaxes.iter().position(|uid| TransferSyntaxUid::parse(uid).is_ok())
 }
