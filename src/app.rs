@@ -61,7 +61,11 @@ impl App {
         let (store, freed) = Store::open(store_options(&config), live).context("cannot open the blobs")?;
         tracing::info!(blobs = freed.blobs, removed = freed.orphans_removed, "blobs are open");
         if freed.missing + freed.damaged > 0 {
-            tracing::error!(missing = freed.missing, damaged = freed.damaged, "blobs that the records name are not as they should be; run `weybridge store verify`");
+            tracing::error!(
+                missing = freed.missing,
+                damaged = freed.damaged,
+                "blobs that the records name are not as they should be; run `weybridge store verify`"
+            );
         }
         let options = IntakeOptions {
             instance_bytes: config.limits.instance_bytes,
@@ -93,12 +97,24 @@ impl App {
             courier: Arc::clone(&courier),
             intake: self.intake.clone(),
             registry: Arc::clone(&self.registry),
-            warnings: Arc::new(self.config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect()),
+            warnings: Arc::new(
+                self.config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect(),
+            ),
             started: SystemTime::now(),
         };
         let socket = admin::bind(&self.config.site.data_dir).context("cannot open the admin socket")?;
         critical.spawn("the admin socket", admin::serve(socket, admin, working.clone()));
-        Ok(Running { addresses, accepting, working, critical, courier, intake: self.intake, records: self.records, store: self.store, _lock: self.lock })
+        Ok(Running {
+            addresses,
+            accepting,
+            working,
+            critical,
+            courier,
+            intake: self.intake,
+            records: self.records,
+            store: self.store,
+            _lock: self.lock,
+        })
     }
 
     async fn serve_dicom(
@@ -125,7 +141,8 @@ impl App {
             addresses.push(("dicom over TLS", listener.local_addr()?));
             let source: dimse::TlsSource = Arc::new(move || Arc::clone(&tls));
             let stop = stop.clone();
-            critical.spawn("the DICOM listener over TLS", async move { server.serve(listener, Some(source), stop).await });
+            critical
+                .spawn("the DICOM listener over TLS", async move { server.serve(listener, Some(source), stop).await });
         }
         Ok(())
     }

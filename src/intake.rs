@@ -142,7 +142,8 @@ impl Intake {
     /// An intake into this store and these records.
     pub fn new(store: Store, records: Records, routes: Vec<Route>, options: IntakeOptions) -> Self {
         let routes = RwLock::new(Arc::new(routes));
-        let inner = Inner { store, records, routes, options, gates: Gates::default(), stopping: AtomicBool::new(false) };
+        let inner =
+            Inner { store, records, routes, options, gates: Gates::default(), stopping: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
     }
 

@@ -68,8 +68,14 @@ impl Gateway {
         self.call(Method::POST, path, body).await
     }
 
-    async fn call(&mut self, method: Method, path: &str, body: BoxBody<Bytes, std::io::Error>) -> Result<Value, Failure> {
-        let gone = |error: &dyn std::fmt::Display| Failure::unreachable(format!("the gateway does not answer: {error}"));
+    async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: BoxBody<Bytes, std::io::Error>,
+    ) -> Result<Value, Failure> {
+        let gone =
+            |error: &dyn std::fmt::Display| Failure::unreachable(format!("the gateway does not answer: {error}"));
         let request = Request::builder().method(method).uri(path).header("host", "weybridge").body(body);
         let request = request.map_err(|error| Failure::usage(format!("cannot ask the gateway: {error}")))?;
         self.sender.ready().await.map_err(|error| gone(&error))?;

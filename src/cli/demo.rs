@@ -5,10 +5,10 @@ mod node;
 mod push;
 mod site;
 
-use super::{Ended, Failure, render};
-use crate::certs::DevAuthority;
 use super::study::every_instance;
 use super::transfers::{PAGE, every_line};
+use super::{Ended, Failure, render};
+use crate::certs::DevAuthority;
 use crate::records::{InstanceView, Records, TransferFilter, hex};
 use site::Site;
 use std::collections::BTreeMap;
@@ -35,7 +35,11 @@ pub(super) async fn run(options: Options) -> Ended {
     let authority = DevAuthority::create().map_err(Failure::some)?;
     let node = node::DemoNode::start().await?;
     let (a, b) = site::pair(&folder.path, &authority, node.address()).await?;
-    render::line(format!("site A listens for DICOM on {}, site B for DICOMweb over mutual TLS on {}", a.dicom(), b.web()))?;
+    render::line(format!(
+        "site A listens for DICOM on {}, site B for DICOMweb over mutual TLS on {}",
+        a.dicom(),
+        b.web()
+    ))?;
     render::line(format!("a PACS of site B (PACS_B) listens on {}", node.address()))?;
     render::line("")?;
     let studies = bundle::studies()?;
@@ -66,7 +70,10 @@ async fn push_all(a: &Site, studies: &[bundle::Study]) -> Result<Pushed, Failure
         for round in 0..rounds {
             let stored = push::study(a.dicom(), study).await?;
             let again = if round > 0 { ", again" } else { "" };
-            render::line(format!("pushed to A{again}: {}, {stored} instances, each answered with C-STORE status 0000", study.title))?;
+            render::line(format!(
+                "pushed to A{again}: {}, {stored} instances, each answered with C-STORE status 0000",
+                study.title
+            ))?;
         }
         match study.conflicting {
             true => pushed.conflicts += study.instances.len(),
@@ -82,12 +89,18 @@ async fn settle(site: &Site, to: &str, wanted: usize, state: &str) -> Result<(),
     let deadline = Instant::now() + PATIENCE;
     loop {
         let lines = every_line(site.records(), TransferFilter { limit: PAGE, ..TransferFilter::default() }).await?;
-        let done: u64 = lines.iter().map(|line| if state == "verified" { line.verified } else { line.accepted + line.verified }).sum();
+        let done: u64 = lines
+            .iter()
+            .map(|line| if state == "verified" { line.verified } else { line.accepted + line.verified })
+            .sum();
         if done as usize >= wanted {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(Failure::some(format!("only {done} of {wanted} instances have arrived at {to} after {} s", PATIENCE.as_secs())));
+            return Err(Failure::some(format!(
+                "only {done} of {wanted} instances have arrived at {to} after {} s",
+                PATIENCE.as_secs()
+            )));
         }
         // A pause between two looks, bounded by the deadline above.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -112,7 +125,9 @@ async fn show(a: &Site, b: &Site, node: &node::DemoNode, studies: &[bundle::Stud
         }
         render::line(format!("    {} of {wanted} handed to PACS_B: {}; {kept}", accepted.0, accepted.1))?;
         if held > 0 {
-            render::line(format!("    {held} with the same UID and other content: kept, held for a person, sent nowhere"))?;
+            render::line(format!(
+                "    {held} with the same UID and other content: kept, held for a person, sent nowhere"
+            ))?;
         }
     }
     let blobs = a.records().blob_counts().await.map_err(Failure::some)?;
@@ -122,7 +137,8 @@ async fn show(a: &Site, b: &Site, node: &node::DemoNode, studies: &[bundle::Stud
 
 /// How many instances have a transfer in this state, and the evidence of the first.
 fn evidence(instances: &[InstanceView], state: &str) -> (usize, String) {
-    let transfers = instances.iter().flat_map(|instance| &instance.transfers).filter(|transfer| transfer.state.word() == state);
+    let transfers =
+        instances.iter().flat_map(|instance| &instance.transfers).filter(|transfer| transfer.state.word() == state);
     let mut texts: BTreeMap<&str, usize> = BTreeMap::new();
     for transfer in transfers {
         *texts.entry(transfer.evidence.as_deref().unwrap_or("no evidence")).or_default() += 1;
@@ -159,7 +175,10 @@ async fn keep(a: &Site, b: &Site) -> Result<(), Failure> {
     for site in [a, b] {
         render::line(format!("    weybridge --config {} status", site.config_file().display()))?;
     }
-    render::line(format!("    storescu -aec TO_B {} FILE   (DICOM to site A, which sends it on to B)", a.dicom().to_string().replace(':', " ")))?;
+    render::line(format!(
+        "    storescu -aec TO_B {} FILE   (DICOM to site A, which sends it on to B)",
+        a.dicom().to_string().replace(':', " ")
+    ))?;
     tokio::signal::ctrl_c().await.map_err(Failure::some)
 }
 
@@ -176,7 +195,8 @@ impl Folder {
             let unique = format!("weybridge-demo-{}", std::process::id());
             std::env::temp_dir().join(unique)
         });
-        std::fs::create_dir(&path).map_err(|error| Failure::usage(format!("cannot make {}: {error}", path.display())))?;
+        std::fs::create_dir(&path)
+            .map_err(|error| Failure::usage(format!("cannot make {}: {error}", path.display())))?;
         let path = path.canonicalize().map_err(Failure::some)?;
         Ok(Self { path, temporary })
     }

@@ -39,7 +39,9 @@ pub(super) fn run(place: &ConfigPlace, options: &Options) -> Ended {
         render::line(format!("wrote keys and certificates below {}", folder.join("tls").display()))?;
         render::line("these keys are for trying things out; get real ones before patients' data travels")?;
     } else {
-        render::line("next: put certificate, key and trust where [tls] says, or run again with --dev-certs to try it out")?;
+        render::line(
+            "next: put certificate, key and trust where [tls] says, or run again with --dev-certs to try it out",
+        )?;
     }
     render::line("then: weybridge check && weybridge serve")?;
     Ok(ExitCode::SUCCESS)
@@ -54,7 +56,8 @@ fn dev_certs(folder: &Path, also: &[String]) -> Result<(), Failure> {
         if !site.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) || site.starts_with('.') {
             return Err(Failure::usage(format!("{site}: use letters, digits, dots and hyphens")));
         }
-        let made = authority.site(site, &[site, "localhost", "127.0.0.1"], Validity::days(DEV_DAYS)).map_err(Failure::some)?;
+        let made =
+            authority.site(site, &[site, "localhost", "127.0.0.1"], Validity::days(DEV_DAYS)).map_err(Failure::some)?;
         write_new(&folder.join(format!("{site}.crt")), made.certificate.as_bytes(), 0o644)?;
         write_new(&folder.join(format!("{site}.key")), made.key.as_bytes(), 0o600)?;
     }

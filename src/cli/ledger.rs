@@ -59,14 +59,20 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
         ))?;
         render::line(format!("chain {chain}\ntree  {root}"))?;
         if blobs {
-            render::line(format!("{} blobs read, {}: every digest agrees", damaged.blobs, render::bytes(damaged.bytes)))?;
+            render::line(format!(
+                "{} blobs read, {}: every digest agrees",
+                damaged.blobs,
+                render::bytes(damaged.bytes)
+            ))?;
         }
     } else {
         problems.iter().try_for_each(render::line)?;
     }
     match problems.len() as u64 + report.more {
         0 => Ok(ExitCode::SUCCESS),
-        count => Err(Failure::integrity(format!("{count} problems: keep the data directory as it is and ask for help"))),
+        count => {
+            Err(Failure::integrity(format!("{count} problems: keep the data directory as it is and ask for help")))
+        }
     }
 }
 
@@ -74,7 +80,9 @@ async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
     let config = client::load(place)?;
     let records = client::records(&config)?;
     let out: Box<dyn Write + Send> = match &file {
-        Some(path) => Box::new(File::create_new(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?),
+        Some(path) => {
+            Box::new(File::create_new(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?)
+        }
         None => Box::new(std::io::stdout()),
     };
     let mut out = BufWriter::with_capacity(1 << 16, out);

@@ -49,7 +49,9 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
                 let value = serde_json::json!({"file": file, "error": failure.message});
                 bar.suspend(|| render::json(&value))?;
             }
-            (Err(failure), false) => bar.suspend(|| render::line(format!("{}: {}", file.display(), failure.message)))?,
+            (Err(failure), false) => {
+                bar.suspend(|| render::line(format!("{}: {}", file.display(), failure.message)))?
+            }
         }
         match outcome {
             Ok(_) => stored += 1,
@@ -65,7 +67,12 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     if failed > 0 { Err(Failure::some(format!("{failed} files were refused"))) } else { Ok(ExitCode::SUCCESS) }
 }
 
-async fn send_one(gateway: &mut client::Gateway, file: &Path, to: &str, request: &str) -> Result<serde_json::Value, Failure> {
+async fn send_one(
+    gateway: &mut client::Gateway,
+    file: &Path,
+    to: &str,
+    request: &str,
+) -> Result<serde_json::Value, Failure> {
     let opened = File::open(file).map_err(|error| Failure::some(format!("cannot read it: {error}")))?;
     let frames = stream::unfold(Some(opened), |state| async move {
         let mut file = state?;
@@ -79,7 +86,8 @@ async fn send_one(gateway: &mut client::Gateway, file: &Path, to: &str, request:
             Err(error) => Some((Err(error), None)),
         }
     });
-    let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     let path = format!("/instances?to={}&request={}", encode(to), encode(request));
     gateway.upload(&path, BodyExt::boxed(StreamBody::new(frames))).await
 }
@@ -91,8 +99,11 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     while let Some(path) = waiting.pop() {
         let unreadable = |error| Failure::usage(format!("{}: {error}", path.display()));
         if std::fs::metadata(&path).map_err(unreadable)?.is_dir() {
-            let mut inside: Vec<PathBuf> =
-                std::fs::read_dir(&path).map_err(unreadable)?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+            let mut inside: Vec<PathBuf> = std::fs::read_dir(&path)
+                .map_err(unreadable)?
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .collect();
             inside.retain(|path| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 !name.starts_with('.') && name != "DICOMDIR"

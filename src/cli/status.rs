@@ -32,7 +32,11 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
 
 fn show(status: &Status) -> Result<(), Failure> {
     match status.running {
-        true => render::line(format!("{}: running for {}", status.site, render::span(Duration::from_secs(status.uptime_seconds))))?,
+        true => render::line(format!(
+            "{}: running for {}",
+            status.site,
+            render::span(Duration::from_secs(status.uptime_seconds))
+        ))?,
         false => render::line(format!("{}: NOT RUNNING; start it with `weybridge serve`", status.site))?,
     }
     let free = status.free_bytes.map(|free| format!(", {} free", render::bytes(free))).unwrap_or_default();
@@ -45,7 +49,8 @@ fn show(status: &Status) -> Result<(), Failure> {
     render::line("")?;
     let header = ["DESTINATION", "CONTACT", "PENDING", "UNKNOWN", "ACCEPTED", "PARKED", "HELD", "DEAD", "OLDEST"];
     let rows = status.destinations.iter().map(|one| {
-        let age = one.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds)));
+        let age =
+            one.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds)));
         let counts = [one.pending, one.unknown, one.accepted, one.parked, one.held, one.dead];
         let mut row = vec![one.destination.clone(), one.contact.clone()];
         row.extend(counts.iter().map(u64::to_string));
@@ -67,14 +72,20 @@ fn alarms(status: &Status) -> Result<(), Failure> {
             lines.push(format!("{}: {trouble}{next}", one.destination));
         }
         if one.dead > 0 {
-            lines.push(format!("{}: {} given up; see `weybridge transfers list --state dead`, then retry or cancel", one.destination, one.dead));
+            lines.push(format!(
+                "{}: {} given up; see `weybridge transfers list --state dead`, then retry or cancel",
+                one.destination, one.dead
+            ));
         }
     }
     if status.exceptions > 0 {
         lines.push(format!("{} exceptions wait for a person", status.exceptions));
     }
     if status.unrouted > 0 {
-        lines.push(format!("{} instances have no destination: no route chose one (see `weybridge routes explain`)", status.unrouted));
+        lines.push(format!(
+            "{} instances have no destination: no route chose one (see `weybridge routes explain`)",
+            status.unrouted
+        ));
     }
     lines.extend(status.warnings.iter().cloned());
     if !lines.is_empty() {

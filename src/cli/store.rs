@@ -60,7 +60,12 @@ async fn stats(records: &Records, json: bool) -> Ended {
             "instances": summary.instances,
         }))?;
     } else {
-        render::line(format!("{} blobs, {}, for {} instances", counts.live, render::bytes(counts.live_bytes), summary.instances))?;
+        render::line(format!(
+            "{} blobs, {}, for {} instances",
+            counts.live,
+            render::bytes(counts.live_bytes),
+            summary.instances
+        ))?;
         if counts.condemned > 0 {
             render::line(format!("{} blobs are condemned and about to be freed", counts.condemned))?;
         }
@@ -108,10 +113,17 @@ async fn read_all(reader: Result<BlobReader, crate::store::StoreError>) -> Resul
 async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
     let verified = verify_blobs(config, records).await?;
     if json {
-        render::json(&serde_json::json!({"blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems}))?;
+        render::json(
+            &serde_json::json!({"blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems}),
+        )?;
     } else {
         verified.problems.iter().try_for_each(render::line)?;
-        render::line(format!("{} blobs read, {}, {} damaged", verified.blobs, render::bytes(verified.bytes), verified.problems.len()))?;
+        render::line(format!(
+            "{} blobs read, {}, {} damaged",
+            verified.blobs,
+            render::bytes(verified.bytes),
+            verified.problems.len()
+        ))?;
     }
     match verified.problems.len() {
         0 => Ok(ExitCode::SUCCESS),

@@ -4,9 +4,9 @@ use super::transfers::{PAGE, transfer_json, transfer_text};
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::dicom::uid::StudyUid;
 use crate::records::{InstanceId, InstanceView, Records};
-use std::time::SystemTime;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -65,7 +65,13 @@ fn as_json(instance: &InstanceView) -> Value {
 }
 
 fn show(instance: &InstanceView) -> Result<(), Failure> {
-    render::line(format!("{}  {}, {}, from {}", instance.sop_instance_uid, instance.state, render::bytes(instance.bytes), instance.source.name()))?;
+    render::line(format!(
+        "{}  {}, {}, from {}",
+        instance.sop_instance_uid,
+        instance.state,
+        render::bytes(instance.bytes),
+        instance.source.name()
+    ))?;
     for transfer in &instance.transfers {
         let seen = transfer.evidence.as_ref().or(transfer.last_words.as_ref());
         let seen = seen.map(|text| format!(" ({text})")).unwrap_or_default();

@@ -75,11 +75,19 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     }
 }
 
-async fn list(place: &ConfigPlace, study: Option<String>, to: Option<String>, state: Option<String>, json: bool) -> Ended {
+async fn list(
+    place: &ConfigPlace,
+    study: Option<String>,
+    to: Option<String>,
+    state: Option<String>,
+    json: bool,
+) -> Ended {
     let config = client::load(place)?;
     let study = study.as_deref().map(StudyUid::parse).transpose().map_err(Failure::usage)?;
     let state = match state {
-        Some(word) => Some(State::parse(&word).ok_or_else(|| Failure::usage(format!("{word} is not a state of a transfer")))?),
+        Some(word) => {
+            Some(State::parse(&word).ok_or_else(|| Failure::usage(format!("{word} is not a state of a transfer")))?)
+        }
         None => None,
     };
     let filter = TransferFilter { study, destination: to.map(Destination), limit: PAGE, ..TransferFilter::default() };
@@ -89,12 +97,38 @@ async fn list(place: &ConfigPlace, study: Option<String>, to: Option<String>, st
         lines.iter().try_for_each(|line| render::json(&as_json(line)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let header = ["STUDY", "TO", "INSTANCES", "PENDING", "UNKNOWN", "ACCEPTED", "VERIFIED", "PARKED", "HELD", "DEAD", "CANCELLED", "OLDEST", "NEXT TRY"];
+    let header = [
+        "STUDY",
+        "TO",
+        "INSTANCES",
+        "PENDING",
+        "UNKNOWN",
+        "ACCEPTED",
+        "VERIFIED",
+        "PARKED",
+        "HELD",
+        "DEAD",
+        "CANCELLED",
+        "OLDEST",
+        "NEXT TRY",
+    ];
     let rows = lines.iter().map(|line| {
-        let counts = [line.instances, line.pending, line.unknown, line.accepted, line.verified, line.parked, line.held, line.dead, line.cancelled];
+        let counts = [
+            line.instances,
+            line.pending,
+            line.unknown,
+            line.accepted,
+            line.verified,
+            line.parked,
+            line.held,
+            line.dead,
+            line.cancelled,
+        ];
         let mut row = vec![line.study_instance_uid.to_string(), line.destination.to_string()];
         row.extend(counts.iter().map(u64::to_string));
-        row.push(line.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds))));
+        row.push(
+            line.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds))),
+        );
         row.push(line.next_attempt.map_or_else(|| "-".into(), render::local));
         row
     });
@@ -149,7 +183,8 @@ fn as_json(line: &TransferSums) -> Value {
 
 async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
     let config = client::load(place)?;
-    let found = client::records(&config)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
+    let found =
+        client::records(&config)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
     let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
     if json {
         render::json(&transfer_json(&report))?;
@@ -169,7 +204,10 @@ async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
 /// A transfer in one line.
 pub(super) fn transfer_text(report: &TransferView) -> String {
     let next = report.next_attempt.map(|at| format!(", next try {}", render::local(at))).unwrap_or_default();
-    format!("transfer {} to {}: {}, {} attempts{next}", report.transfer.0, report.destination, report.state, report.attempts)
+    format!(
+        "transfer {} to {}: {}, {} attempts{next}",
+        report.transfer.0, report.destination, report.state, report.attempts
+    )
 }
 
 /// A transfer as programs get it.
@@ -188,7 +226,9 @@ pub(super) fn transfer_json(report: &TransferView) -> Value {
 
 async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: bool) -> Ended {
     if needs_reason && chosen.reason.trim().is_empty() {
-        return Err(Failure::usage(format!("say why: weybridge transfers {verb} … --reason \"…\"; it is kept in the ledger")));
+        return Err(Failure::usage(format!(
+            "say why: weybridge transfers {verb} … --reason \"…\"; it is kept in the ledger"
+        )));
     }
     let config = client::load(place)?;
     let mut gateway = client::Gateway::required(&config).await?;
@@ -203,5 +243,9 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
     let answer = gateway.post(&format!("/transfers/{verb}"), &body).await?;
     let changed = answer["changed"].as_u64().unwrap_or(0);
     render::line(format!("{verb}: {changed} transfers"))?;
-    if changed == 0 { Err(Failure::some("none of the chosen transfers is in a state that allows it")) } else { Ok(ExitCode::SUCCESS) }
+    if changed == 0 {
+        Err(Failure::some("none of the chosen transfers is in a state that allows it"))
+    } else {
+        Ok(ExitCode::SUCCESS)
+    }
 }

@@ -46,7 +46,9 @@ impl StoreScu {
         let (mut stored, total) = (0usize, batch.items.len());
         for item in &batch.items {
             let outcome = match &broken {
-                Some(why) => Outcome::Deferred { why: format!("not sent: {why}"), charge: Charge::Destination, after: None },
+                Some(why) => {
+                    Outcome::Deferred { why: format!("not sent: {why}"), charge: Charge::Destination, after: None }
+                }
                 None => {
                     let (outcome, lost) = self.send_one(&mut association, item).await;
                     broken = lost;
@@ -97,7 +99,8 @@ impl StoreScu {
         match association.store(command, Some(plan.length), &mut source).await {
             Ok(response) => (verdict::c_store(response.status.0, response.comment.as_deref().unwrap_or("")), None),
             Err(StoreFailure::Source(_)) => {
-                let untold = || Outcome::Deferred { why: "our copy could not be read".into(), charge: Charge::Us, after: None };
+                let untold =
+                    || Outcome::Deferred { why: "our copy could not be read".into(), charge: Charge::Us, after: None };
                 let aborted = "the association was aborted, because our copy could not be read";
                 (source.fault.unwrap_or_else(untold), (!association.is_alive()).then(|| aborted.to_owned()))
             }
@@ -115,9 +118,13 @@ impl StoreScu {
     /// A context that takes the instance re-encoded as Explicit VR Little Endian, or why there is none (DIM-050).
     async fn re_encoded(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Outcome> {
         let refused = || Outcome::Dead {
-            why: format!("the node accepts neither SOP class {} in transfer syntax {} nor re-encoded", item.sop_class, item.transfer_syntax),
+            why: format!(
+                "the node accepts neither SOP class {} in transfer syntax {} nor re-encoded",
+                item.sop_class, item.transfer_syntax
+            ),
         };
-        let context = context_for(association, item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
+        let context =
+            context_for(association, item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
         let plan = Plan::for_the_web(&self.store, item).await.map_err(|error| own_fault(&error))?;
         if plan.transcode { Ok((context, plan)) } else { Err(refused()) }
     }
@@ -153,7 +160,8 @@ fn offers(items: &[Leased]) -> Vec<Offer> {
 
 /// The accepted context for a class in a syntax.
 fn context_for(association: &Scu, class: &str, syntax: &str) -> Option<u8> {
-    let found = association.accepted().find(|context| context.abstract_syntax == class && context.transfer_syntax == syntax);
+    let found =
+        association.accepted().find(|context| context.abstract_syntax == class && context.transfer_syntax == syntax);
     found.map(|context| context.id)
 }
 

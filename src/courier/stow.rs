@@ -4,7 +4,9 @@ use super::body::{BodyError, DataSet, Plan};
 use super::carrier::Report;
 use super::verdict::{self, Answer, Item, Verdict};
 use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{OutPart, PartsBody, PeerClient, Presence, QueryFailure, SendFailure, SourceError, Stage};
+use crate::dicomweb::client::{
+    OutPart, PartsBody, PeerClient, Presence, QueryFailure, SendFailure, SourceError, Stage,
+};
 use crate::dicomweb::tls::TlsReason;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::TransferId;
@@ -59,7 +61,10 @@ impl StowCarrier {
                     let stop = part.unusable;
                     merge(&mut report, part);
                     if stop {
-                        waiting.drain(..).flatten().for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
+                        waiting
+                            .drain(..)
+                            .flatten()
+                            .for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
                     }
                 }
                 Verdict::Split(_) => {
@@ -112,7 +117,8 @@ impl StowCarrier {
 
     /// Asks for what the answer named; what is seen is verified, the rest stays accepted and is asked for again later.
     async fn look_for_accepted(&self, batch: &Batch, report: &mut Report) {
-        let names: BTreeMap<TransferId, &InstanceUid> = batch.items.iter().map(|item| (item.transfer, &item.sop_instance)).collect();
+        let names: BTreeMap<TransferId, &InstanceUid> =
+            batch.items.iter().map(|item| (item.transfer, &item.sop_instance)).collect();
         let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Accepted { .. });
         let wanted: Vec<InstanceUid> = report
             .outcomes
@@ -137,8 +143,13 @@ impl StowCarrier {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
         match self.client.present(&batch.study, &wanted).await {
             Ok(shown) => {
-                let outcomes = batch.items.iter().map(|item| (item.transfer, seen(&shown, &item.sop_instance))).collect();
-                Report { outcomes, detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()), unusable: false }
+                let outcomes =
+                    batch.items.iter().map(|item| (item.transfer, seen(&shown, &item.sop_instance))).collect();
+                Report {
+                    outcomes,
+                    detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()),
+                    unusable: false,
+                }
             }
             Err(failure) => unanswered(&failure, batch),
         }
@@ -151,7 +162,9 @@ fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
         return Outcome::Verified { evidence: "shown by QIDO-RS".into() };
     }
     match shown.elsewhere.contains(uid) {
-        true => Outcome::Dead { why: "the peer shows this instance in another study; a person there must decide".into() },
+        true => {
+            Outcome::Dead { why: "the peer shows this instance in another study; a person there must decide".into() }
+        }
         false => Outcome::Absent { why: "asked by QIDO-RS: not there".into() },
     }
 }
@@ -209,7 +222,9 @@ fn interrupted(items: &[Item], culprit: TransferId, why: &str, damaged: bool) ->
     let outcome = |id: TransferId| match (id == culprit, damaged) {
         (true, true) => Outcome::Dead { why: why.to_owned() },
         (true, false) => Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after: None },
-        (false, _) => Outcome::Unknown { why: "the request was broken off, because another instance in it could not be read".into() },
+        (false, _) => Outcome::Unknown {
+            why: "the request was broken off, because another instance in it could not be read".into(),
+        },
     };
     let outcomes = items.iter().map(|(id, _)| (*id, outcome(*id))).collect();
     Report { outcomes, detail: format!("broken off by us: {why}"), unusable: false }
@@ -218,7 +233,11 @@ fn interrupted(items: &[Item], culprit: TransferId, why: &str, damaged: bool) ->
 /// Nothing was sent, for a reason of our own.
 fn ours(items: &[Item], why: &str) -> Report {
     let outcome = Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after: None };
-    Report { outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(), detail: why.to_owned(), unusable: false }
+    Report {
+        outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(),
+        detail: why.to_owned(),
+        unusable: false,
+    }
 }
 
 /// Whether a person must put something right before the peer can be used: certificates do not mend themselves.

@@ -48,9 +48,7 @@ pub fn stow(answer: &Answer, items: &[Item]) -> Verdict {
         let why = format!("{detail}: {why}");
         all(Outcome::Deferred { why, charge: Charge::Destination, after: answer.retry_after }, true)
     };
-    let park = |why: &str| {
-        all(Outcome::Parked { why: format!("{detail}: {why}") }, true)
-    };
+    let park = |why: &str| all(Outcome::Parked { why: format!("{detail}: {why}") }, true);
     let settled = match (answer.status, &answer.module) {
         (200..=299, Some(module)) => by_name(module, items, &detail, answer.retry_after),
         // A body that names instances counts on these too; 400 and 409 list each one's reason.

@@ -4,7 +4,6 @@ mod instances;
 mod status;
 mod verbs;
 
-
 pub use status::{DestinationStatus, Status};
 pub(crate) use verbs::Request;
 

@@ -4,7 +4,9 @@ use crate::dicom::ae_title::AeTitle;
 use crate::dicom::sop_class;
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
-use crate::dimse::{ContextAnswer, DataSet, Ended, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest};
+use crate::dimse::{
+    ContextAnswer, DataSet, Ended, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest,
+};
 use crate::intake::{Claimed, Intake, Refusal, Source};
 use crate::peers::{Origin, Refused, Registry};
 use crate::records::{Kept, Records, SourceFacts};
@@ -41,7 +43,9 @@ impl Scp for DimseFace {
             Ok(node) => node,
             Err(refused) => {
                 tracing::warn!(calling = %calling, called = %called, address = %proposal.address, reason = %refused, "association refused");
-                self.records.refused("association", &format!("{calling} at {} to {called}: {refused}", proposal.address.ip())).await;
+                self.records
+                    .refused("association", &format!("{calling} at {} to {called}: {refused}", proposal.address.ip()))
+                    .await;
                 return Err(rejection(&refused));
             }
         };
@@ -92,8 +96,12 @@ impl Scp for DimseFace {
 
     fn ended(&self, caller: &Caller, ended: Ended) {
         match ended.lost {
-            None => tracing::debug!(node = %caller.node, stored = ended.stored, refused = ended.refused, "association released"),
-            Some(lost) => tracing::info!(node = %caller.node, stored = ended.stored, refused = ended.refused, how = %lost, "association ended"),
+            None => {
+                tracing::debug!(node = %caller.node, stored = ended.stored, refused = ended.refused, "association released")
+            }
+            Some(lost) => {
+                tracing::info!(node = %caller.node, stored = ended.stored, refused = ended.refused, how = %lost, "association ended")
+            }
         }
     }
 }

@@ -162,7 +162,9 @@ fn router(face: WebFace) -> Router {
         .route("/instances", get(qido::instances))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(face);
-    Router::new().nest("/dicom-web", dicom_web).fallback(|| async { problem(StatusCode::NOT_FOUND, "there is no such resource here") })
+    Router::new()
+        .nest("/dicom-web", dicom_web)
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is no such resource here") })
 }
 
 /// An error answer that says why and what to do (RFC 9457; WEB-009).

@@ -1,7 +1,9 @@
 //! QIDO-RS in: a peer asks which instances we show, to verify what it sent (PS3.18 section 10.6).
 
 use super::http::{Caller, WebFace, problem};
-use crate::dicom::attributes::{INSTANCE_NUMBER, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
+use crate::dicom::attributes::{
+    INSTANCE_NUMBER, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID,
+};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::dataset::{Dataset, Element, VR};
@@ -49,7 +51,8 @@ async fn search(face: WebFace, caller: Caller, study: Option<StudyUid>, query: &
         Ok(found) if found.is_empty() => StatusCode::NO_CONTENT.into_response(),
         Ok(found) => {
             let sets: Vec<Dataset> = found.iter().map(dataset).collect();
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/dicom+json")], json::write_list(&sets)).into_response()
+            (StatusCode::OK, [(header::CONTENT_TYPE, "application/dicom+json")], json::write_list(&sets))
+                .into_response()
         }
         Err(error) => {
             tracing::error!(error = %error, "a query could not be answered");

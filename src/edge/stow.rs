@@ -6,7 +6,7 @@ use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid};
 use crate::dicomweb::media_type;
 use crate::dicomweb::multipart::{Event, Limits, Parser};
 use crate::dicomweb::stow::{Failed, Referenced, StoreResponse};
-use crate::intake::{Arrived, Claimed, Reception, Receipt, Refusal, Source};
+use crate::intake::{Arrived, Claimed, Receipt, Reception, Refusal, Source};
 use crate::peers::Origin;
 use crate::records::Kept;
 use axum::body::{Body, BodyDataStream};
@@ -47,7 +47,10 @@ async fn receive(face: WebFace, caller: Caller, study: Option<StudyUid>, headers
     let length = content_length(headers);
     if length.is_some_and(|bytes| bytes > face.options.request_bytes) {
         let limit = face.options.request_bytes;
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, &format!("a request may have {limit} bytes; send fewer instances"));
+        return problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("a request may have {limit} bytes; send fewer instances"),
+        );
     }
     if let Err(refusal) = face.intake.room(length.unwrap_or(0)) {
         return turned_away(&refusal);
@@ -57,18 +60,32 @@ async fn receive(face: WebFace, caller: Caller, study: Option<StudyUid>, headers
         Ok(framing) => framing,
         Err(refused) => return *refused,
     };
-    let mut request = Request { face, source: Arc::new(source), study, parts: VecDeque::new(), committing_bytes: 0, done: Vec::new(), current: Current::None };
+    let mut request = Request {
+        face,
+        source: Arc::new(source),
+        study,
+        parts: VecDeque::new(),
+        committing_bytes: 0,
+        done: Vec::new(),
+        current: Current::None,
+    };
     let ended = request.read(body.into_data_stream(), framing).await;
     request.answer(ended).await
 }
 
 async fn source(face: &WebFace, caller: Caller) -> Result<Source, Box<Response>> {
     let Some(peer) = caller.peer else {
-        return Err(Box::new(problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site; ask its administrator")));
+        return Err(Box::new(problem(
+            StatusCode::FORBIDDEN,
+            "your certificate names no peer of this site; ask its administrator",
+        )));
     };
     if !peer.may.store {
         face.records.refused("store", &format!("peer {} may not store here", peer.name)).await;
-        return Err(Box::new(problem(StatusCode::FORBIDDEN, "this site does not let yours store; ask its administrator")));
+        return Err(Box::new(problem(
+            StatusCode::FORBIDDEN,
+            "this site does not let yours store; ask its administrator",
+        )));
     }
     Ok(Source { origin: Origin::Peer(peer.name.clone()), called: None, facts: caller.facts, requested: None })
 }
@@ -98,8 +115,9 @@ enum Framing {
 impl Framing {
     fn of(content_type: &str, face: &WebFace) -> Result<Self, Box<Response>> {
         let refuse = |detail: &str| Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        let media = media_type::MediaType::parse(content_type)
-            .map_err(|_| refuse("the Content-Type cannot be read; send multipart/related; type=\"application/dicom\""))?;
+        let media = media_type::MediaType::parse(content_type).map_err(|_| {
+            refuse("the Content-Type cannot be read; send multipart/related; type=\"application/dicom\"")
+        })?;
         if media.essence() == "application/dicom" {
             return Ok(Self::Single);
         }
@@ -111,8 +129,9 @@ impl Framing {
         }
         let boundary = media.parameter("boundary").unwrap_or("");
         let limits = Limits { parts: face.options.parts, ..Limits::default() };
-        let parser = Parser::new(boundary, limits)
-            .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &format!("the boundary of the body: {error}"))))?;
+        let parser = Parser::new(boundary, limits).map_err(|error| {
+            Box::new(problem(StatusCode::BAD_REQUEST, &format!("the boundary of the body: {error}")))
+        })?;
         Ok(Self::Multipart(Box::new(parser)))
     }
 }
@@ -165,7 +184,8 @@ impl Request {
         };
         let idle = self.face.options.body_idle;
         loop {
-            let next = tokio::time::timeout(idle, body.next()).await.map_err(|_| "the body stopped coming".to_owned())?;
+            let next =
+                tokio::time::timeout(idle, body.next()).await.map_err(|_| "the body stopped coming".to_owned())?;
             let Some(chunk) = next else { break };
             let chunk = chunk.map_err(|_| "the connection broke within the body".to_owned())?;
             total += chunk.len() as u64;
@@ -332,7 +352,9 @@ impl Request {
             (true, false, Ok(())) => StatusCode::OK,
             (true, _, _) => StatusCode::ACCEPTED,
             (false, true, Ok(())) => match turned {
-                Some(refusal @ (Refusal::NoRoom | Refusal::Stopping | Refusal::Poisoned(_))) => return turned_away(&refusal),
+                Some(refusal @ (Refusal::NoRoom | Refusal::Stopping | Refusal::Poisoned(_))) => {
+                    return turned_away(&refusal);
+                }
                 _ => StatusCode::CONFLICT,
             },
             (false, _, Err(why)) => return problem(StatusCode::BAD_REQUEST, why),
@@ -348,7 +370,12 @@ fn kept(module: &mut StoreResponse, receipt: Receipt) {
         // Kept and held, but never said to be stored (WEB-031, IDY-020).
         module.failed.push(Failed { sop_class: class, sop_instance: instance, failure_reason: 0xC010 });
     } else {
-        module.referenced.push(Referenced { sop_class: class, sop_instance: instance, retrieve_url: None, warning_reason: None });
+        module.referenced.push(Referenced {
+            sop_class: class,
+            sop_instance: instance,
+            retrieve_url: None,
+            warning_reason: None,
+        });
     }
 }
 
@@ -363,11 +390,9 @@ fn failed(module: &mut StoreResponse, named: Named, refusal: &Refusal) {
         Refusal::MissingIdentity { .. } => 0xA902,
     };
     match named.sop_instance {
-        Some(instance) => module.failed.push(Failed {
-            sop_class: named.sop_class,
-            sop_instance: instance,
-            failure_reason: reason,
-        }),
+        Some(instance) => {
+            module.failed.push(Failed { sop_class: named.sop_class, sop_instance: instance, failure_reason: reason })
+        }
         None => module.other_failures.push(reason),
     }
 }

@@ -68,11 +68,17 @@ impl Intake {
                 }
             }
         }
-        let recorded = recorded.ok_or_else(|| Refusal::Poisoned("the blob of this instance was purged again and again".into()))?;
+        let recorded =
+            recorded.ok_or_else(|| Refusal::Poisoned("the blob of this instance was purged again and again".into()))?;
         if let Some(place) = recorded.redundant {
             self.inner.store.free(place).await?;
         }
-        Ok(Receipt { sop_class: head.sop_class, sop_instance: head.sop_instance, study: head.study, kept: recorded.kept })
+        Ok(Receipt {
+            sop_class: head.sop_class,
+            sop_instance: head.sop_instance,
+            study: head.study,
+            kept: recorded.kept,
+        })
     }
 
     /// A live blob with these bytes if there is one, else the arrived bytes made durable.
@@ -114,4 +120,3 @@ impl Gates {
         gate
     }
 }
-

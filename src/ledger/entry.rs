@@ -55,10 +55,12 @@ pub enum Kind {
     Corrupt,
     /// Blobs are to be deleted (INV-06).
     Condemned,
+    /// Somebody was refused: an unknown caller, a wrong certificate, something not allowed (LED-011).
+    Refused,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -67,6 +69,7 @@ impl Kind {
         Self::Act,
         Self::Corrupt,
         Self::Condemned,
+        Self::Refused,
     ];
 
     /// The word that entries use.
@@ -80,6 +83,7 @@ impl Kind {
             Self::Act => "act",
             Self::Corrupt => "corrupt",
             Self::Condemned => "condemned",
+            Self::Refused => "refused",
         }
     }
 

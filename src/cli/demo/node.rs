@@ -1,7 +1,10 @@
 //! The demo's PACS at site B: receives by C-STORE and remembers the digest of what it got.
 
 use super::super::Failure;
-use crate::dimse::{self, ContextAnswer, DataSet, Proposal, ProposedContext, Rejection, Scp, ScpOptions, Status, StoreAnswer, StoreRequest};
+use crate::dimse::{
+    self, ContextAnswer, DataSet, Proposal, ProposedContext, Rejection, Scp, ScpOptions, Status, StoreAnswer,
+    StoreRequest,
+};
 use crate::store::Digest;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;

@@ -47,7 +47,8 @@ fn sentence(event: &Event) -> String {
         }
         What::Moved { destination, what, who, words, became } => {
             let who = who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
-            let why = words.as_ref().filter(|words| !words.is_empty()).map(|words| format!(" ({words})")).unwrap_or_default();
+            let why =
+                words.as_ref().filter(|words| !words.is_empty()).map(|words| format!(" ({words})")).unwrap_or_default();
             format!("transfer to {destination}: {what}{who}{why}; now {became}")
         }
         What::Exception { exception, kind, closed, words } => {

@@ -1,6 +1,6 @@
 //! One row, one test: what each answer of a destination comes to.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
 
 use super::*;
 use crate::dicomweb::stow::{Failed, Referenced};
@@ -109,7 +109,9 @@ fn each_answer_to_stow_is_judged_by_name() {
 fn a_request_refused_as_a_whole_is_split_until_one_instance_is_left() {
     for status in [400, 413] {
         assert!(matches!(stow(&answer(status, None), &items(&[A, B])), Verdict::Split(_)), "{status}");
-        let Verdict::Settle(report) = stow(&answer(status, None), &items(&[A])) else { panic!("{status}: one is left") };
+        let Verdict::Settle(report) = stow(&answer(status, None), &items(&[A])) else {
+            panic!("{status}: one is left")
+        };
         assert_eq!(state(&report.outcomes[0].1), State::Dead, "{status}");
     }
 }
@@ -129,9 +131,20 @@ fn retry_after_is_carried_to_the_lane_and_charged_to_nobody() {
 fn each_failure_reason_has_its_meaning() {
     use State::{Dead, Deferred, Parked, Unknown};
     let rows = [
-        (0xA700, Deferred), (0xA7FF, Deferred), (0xA900, Dead), (0xA901, Dead), (0xC000, Dead), (0xC010, Dead),
-        (0xC122, Dead), (0x0110, Deferred), (0x0122, Dead), (0x0124, Parked), (0x0117, Dead), (0xB00E, Unknown),
-        (0xB00F, Deferred), (0x1234, Deferred),
+        (0xA700, Deferred),
+        (0xA7FF, Deferred),
+        (0xA900, Dead),
+        (0xA901, Dead),
+        (0xC000, Dead),
+        (0xC010, Dead),
+        (0xC122, Dead),
+        (0x0110, Deferred),
+        (0x0122, Dead),
+        (0x0124, Parked),
+        (0x0117, Dead),
+        (0xB00E, Unknown),
+        (0xB00F, Deferred),
+        (0x1234, Deferred),
     ];
     for (reason, want) in rows {
         assert_eq!(state(&failure_reason(reason, "HTTP 202", None)), want, "{reason:04X}");
@@ -142,10 +155,25 @@ fn each_failure_reason_has_its_meaning() {
 fn each_status_of_c_store_has_its_meaning() {
     use State::{Accepted, Dead, Deferred, Parked};
     let rows = [
-        (0x0000, Accepted), (0x0001, Accepted), (0xB000, Accepted), (0xB006, Accepted), (0xB007, Accepted),
-        (0x0107, Accepted), (0x0116, Accepted), (0xA700, Deferred), (0xA701, Deferred), (0xA900, Dead), (0xC000, Dead),
-        (0xC5FE, Dead), (0x0110, Deferred), (0x0117, Dead), (0x0122, Dead), (0x0124, Parked), (0x0210, Deferred),
-        (0x0111, Dead), (0xFFFF, Deferred),
+        (0x0000, Accepted),
+        (0x0001, Accepted),
+        (0xB000, Accepted),
+        (0xB006, Accepted),
+        (0xB007, Accepted),
+        (0x0107, Accepted),
+        (0x0116, Accepted),
+        (0xA700, Deferred),
+        (0xA701, Deferred),
+        (0xA900, Dead),
+        (0xC000, Dead),
+        (0xC5FE, Dead),
+        (0x0110, Deferred),
+        (0x0117, Dead),
+        (0x0122, Dead),
+        (0x0124, Parked),
+        (0x0210, Deferred),
+        (0x0111, Dead),
+        (0xFFFF, Deferred),
     ];
     for (status, want) in rows {
         assert_eq!(state(&c_store(status, "")), want, "{status:04X}");

@@ -2,7 +2,7 @@
 
 use super::{AdminFace, problem};
 use crate::dicom::part10::{Found, MetaParser};
-use crate::intake::{Claimed, Reception, Receipt, Refusal, Source};
+use crate::intake::{Claimed, Receipt, Reception, Refusal, Source};
 use crate::peers::{Destination, Origin, Party};
 use crate::records::{Kept, Requested, SourceFacts};
 use axum::body::{Body, BodyDataStream};
@@ -26,7 +26,12 @@ pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<A
     let verify = match face.registry.destination(&destination) {
         Some(Party::Peer(peer)) => peer.verify,
         Some(Party::Node(node)) => node.verify,
-        None => return problem(StatusCode::BAD_REQUEST, &format!("{destination} is neither a peer nor a node of this site")),
+        None => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                &format!("{destination} is neither a peer nor a node of this site"),
+            );
+        }
     };
     let request: String = asked.request.chars().take(200).collect();
     let source = Source {

@@ -5,11 +5,11 @@ use crate::dicom::uid::StudyUid;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Destination;
 use crate::records::{Selection, Verb};
-use std::time::SystemTime;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
 
 /// What the command line sends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +26,11 @@ pub(crate) struct Request {
     pub(crate) reason: String,
 }
 
-pub(super) async fn decide(State(face): State<AdminFace>, Path(verb): Path<String>, Json(request): Json<Request>) -> Response {
+pub(super) async fn decide(
+    State(face): State<AdminFace>,
+    Path(verb): Path<String>,
+    Json(request): Json<Request>,
+) -> Response {
     let known = [Verb::Retry, Verb::Hold, Verb::Release, Verb::Cancel].into_iter().find(|known| known.word() == verb);
     let Some(decision) = known else {
         return problem(StatusCode::NOT_FOUND, &format!("{verb} is not something to do with transfers"));
@@ -40,7 +44,9 @@ pub(super) async fn decide(State(face): State<AdminFace>, Path(verb): Path<Strin
         false => Selection::Transfers(request.ids.into_iter().map(TransferId).collect()),
     };
     match face.records.act(decision, selection, &request.who, &request.reason, SystemTime::now()).await {
-        Ok(acted) => Json(serde_json::json!({"changed": acted.changed, "skipped": acted.skipped.len()})).into_response(),
+        Ok(acted) => {
+            Json(serde_json::json!({"changed": acted.changed, "skipped": acted.skipped.len()})).into_response()
+        }
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
     }
 }

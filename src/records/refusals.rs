@@ -1,0 +1,79 @@
+//! Refusals: who was turned away and why, entered in the ledger, at most so many a minute (LED-011).
+
+use super::Records;
+use super::sqlite::rows::micros;
+use super::sqlite::tx::Tx;
+use crate::ledger::entry::{Kind, facts};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Entries a minute. What comes beyond is counted, and the count stands in the next entry, so that a storm of refusals
+/// neither fills the disk nor slows those who are let in.
+const MOST_A_MINUTE: u32 = 60;
+
+/// The longest description that is kept, in characters.
+const LONGEST: usize = 300;
+
+/// The refusals of the current minute.
+#[derive(Default)]
+pub(super) struct Window(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    since: Option<Instant>,
+    entered: u32,
+    left_out: i64,
+}
+
+impl Window {
+    /// Whether another refusal may be entered, and how many were left out since the last.
+    fn admit(&self, now: Instant) -> Option<i64> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(60)) {
+            counts.since = Some(now);
+            counts.entered = 0;
+        }
+        if counts.entered >= MOST_A_MINUTE {
+            counts.left_out += 1;
+            return None;
+        }
+        counts.entered += 1;
+        Some(std::mem::take(&mut counts.left_out))
+    }
+}
+
+impl Records {
+    /// Enters a refusal: what was asked for (`association`, `store`, …), and who asked and why not, without patient data.
+    ///
+    /// A failure to enter it is logged only: the refusal stands whatever becomes of its record.
+    pub async fn refused(&self, what: &str, detail: &str) {
+        let Some(left_out) = self.inner.refusals.admit(Instant::now()) else { return };
+        let at = micros(SystemTime::now());
+        let detail: String = detail.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        let what = what.to_owned();
+        let committed = self.commit(move |tx| {
+            let mut told = facts([("what", what.as_str().into()), ("words", tx.words(&detail)?.1)]);
+            if left_out > 0 {
+                told.insert("left_out".into(), left_out.into());
+            }
+            tx.append(Tx::entry_id()?, Kind::Refused, at, told, Vec::new());
+            Ok(())
+        });
+        if let Err(error) = committed.await {
+            tracing::error!(error = %error, "a refusal could not be entered in the ledger");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_is_counted_and_not_entered() {
+        let (window, now) = (Window::default(), Instant::now());
+        let entered = (0..1000).filter(|_| window.admit(now).is_some()).count();
+        assert_eq!(entered, MOST_A_MINUTE as usize);
+        assert_eq!(window.admit(now + Duration::from_secs(61)), Some(1000 - i64::from(MOST_A_MINUTE)));
+    }
+}
