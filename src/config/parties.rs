@@ -74,7 +74,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let foreign = table.or("foreign", Foreign::Undecided, foreign);
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
     let conflict_is_failure = table.or("conflict_status", false, conflict);
-    let max_associations = table.or("max_associations", 20, number(1..=10_000));
+    let max_associations = table.or("max_associations", 100, number(1..=10_000));
     let max_parallel = table.or("max_parallel", 1, number(1..=64));
     archive(&mut table);
     let at = title?;

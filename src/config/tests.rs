@@ -1,3 +1,5 @@
+//! The configuration's tests: good files, bad files, and the reference.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! Wrong files with the exact message; the reference against the code; the examples.
 

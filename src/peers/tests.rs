@@ -1,3 +1,5 @@
+//! Who may call: the registry's truth tables.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! The registry's truth tables.
 

@@ -1,3 +1,5 @@
+//! Routes: which destinations an instance gets, and why.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! The router's truth tables.
 

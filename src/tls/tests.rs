@@ -1,3 +1,5 @@
+//! Keys and certificates: what is loaded, what is refused.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! Handshakes between two of our own configurations, and what the loader refuses.
 

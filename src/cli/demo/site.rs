@@ -43,23 +43,50 @@ impl Site {
 /// Starts site A, which sends to site B what nodes push to TO_B, and site B, which hands A's pushes to PACS_B.
 pub(super) async fn pair(folder: &Path, authority: &DevAuthority, node: SocketAddr) -> Result<(Site, Site), Failure> {
     let [dicom_a, web_a, dicom_b, web_b] = free_addresses()?;
-    let a = format!(
-        r#"[site]
-name = "A"
+    let a = Faces { name: "A", identity: "a.demo.weybridge", dicom: dicom_a, web: web_a };
+    let b = Faces { name: "B", identity: "b.demo.weybridge", dicom: dicom_b, web: web_b };
+    let b_site = start(&folder.join("b"), authority, &b, &receiving(&b, &a, node)).await?;
+    let a_site = start(&folder.join("a"), authority, &a, &sending(&a, &b)).await?;
+    Ok((a_site, b_site))
+}
+
+/// Who a site is and where it listens.
+struct Faces {
+    name: &'static str,
+    identity: &'static str,
+    dicom: SocketAddr,
+    web: SocketAddr,
+}
+
+impl Faces {
+    /// The tables that every site has.
+    fn tables(&self) -> String {
+        let Self { name, dicom, web, .. } = self;
+        format!(
+            r#"[site]
+name = "{name}"
 data_dir = "data"
 
 [dicom]
-ae_title = "WEYBRIDGE_A"
-listen = "{dicom_a}"
+ae_title = "WEYBRIDGE_{name}"
+listen = "{dicom}"
 
 [web]
-listen = "{web_a}"
+listen = "{web}"
 
 [tls]
 certificate = "site.crt"
 key = "site.key"
 trust = "trust.pem"
+"#
+        )
+    }
+}
 
+/// Site A: a modality that may store, a peer, and a route to it.
+fn sending(own: &Faces, other: &Faces) -> String {
+    format!(
+        r#"{}
 [[node]]
 ae_title = "MODALITY_A"
 from_addresses = ["127.0.0.1"]
@@ -67,34 +94,25 @@ may = ["store"]
 
 [[peer]]
 name = "site-b"
-url = "https://{web_b}/dicom-web"
-identity = "b.demo.weybridge"
-may = []
+url = "https://{}/dicom-web"
+identity = "{}"
 verify = "present"
 
 [[route]]
 name = "to B"
 called = ["TO_B"]
 to = ["site-b"]
-"#
-    );
-    let b = format!(
-        r#"[site]
-name = "B"
-data_dir = "data"
+"#,
+        own.tables(),
+        other.web,
+        other.identity
+    )
+}
 
-[dicom]
-ae_title = "WEYBRIDGE_B"
-listen = "{dicom_b}"
-
-[web]
-listen = "{web_b}"
-
-[tls]
-certificate = "site.crt"
-key = "site.key"
-trust = "trust.pem"
-
+/// Site B: a peer that may store, a PACS, and a route from the one to the other.
+fn receiving(own: &Faces, other: &Faces, node: SocketAddr) -> String {
+    format!(
+        r#"{}
 [[node]]
 ae_title = "PACS_B"
 address = "{node}"
@@ -103,31 +121,25 @@ foreign = "as_is"
 
 [[peer]]
 name = "site-a"
-url = "https://{web_a}/dicom-web"
-identity = "a.demo.weybridge"
+url = "https://{}/dicom-web"
+identity = "{}"
 may = ["store"]
 
 [[route]]
 name = "A to PACS"
 from = ["site-a"]
 to = ["PACS_B"]
-"#
-    );
-    let b = start(&folder.join("b"), authority, "b.demo.weybridge", &b, dicom_b, web_b).await?;
-    let a = start(&folder.join("a"), authority, "a.demo.weybridge", &a, dicom_a, web_a).await?;
-    Ok((a, b))
+"#,
+        own.tables(),
+        other.web,
+        other.identity
+    )
 }
 
-async fn start(
-    folder: &Path,
-    authority: &DevAuthority,
-    identity: &str,
-    text: &str,
-    dicom: SocketAddr,
-    web: SocketAddr,
-) -> Result<Site, Failure> {
+async fn start(folder: &Path, authority: &DevAuthority, faces: &Faces, text: &str) -> Result<Site, Failure> {
     std::fs::create_dir(folder).map_err(Failure::some)?;
-    let made = authority.site(identity, &[identity, "127.0.0.1"], Validity::days(1)).map_err(Failure::some)?;
+    let names = [faces.identity, "127.0.0.1"];
+    let made = authority.site(faces.identity, &names, Validity::days(1)).map_err(Failure::some)?;
     let config_file = folder.join("weybridge.toml");
     let files = [
         ("site.crt", made.certificate.as_str()),
@@ -142,7 +154,7 @@ async fn start(
     let app = App::open(config).await.map_err(Failure::some)?;
     let records = app.records().clone();
     let running = app.serve().await.map_err(Failure::some)?;
-    Ok(Site { config_file, dicom, web, records, running })
+    Ok(Site { config_file, dicom: faces.dicom, web: faces.web, records, running })
 }
 
 /// Four addresses that were free a moment ago.
