@@ -1,7 +1,6 @@
-//! The configuration's tests: good files, bad files, and the reference.
+//! Wrong files with the exact message; the reference against the code; the examples.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-//! Wrong files with the exact message; the reference against the code; the examples.
 
 use super::*;
 use crate::certs::{DevAuthority, SiteKeys, Validity};

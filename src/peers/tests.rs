@@ -1,7 +1,6 @@
-//! Who may call: the registry's truth tables.
+//! The registry's truth tables.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-//! The registry's truth tables.
 
 use super::*;
 use crate::certs::{DevAuthority, Validity};

@@ -1,7 +1,6 @@
-//! Routes: which destinations an instance gets, and why.
+//! The router's truth tables.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-//! The router's truth tables.
 
 use super::*;
 use crate::dicom::attributes::by_name;

@@ -1,7 +1,6 @@
-//! Keys and certificates: what is loaded, what is refused.
+//! Handshakes between two of our own configurations, and what the loader refuses.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-//! Handshakes between two of our own configurations, and what the loader refuses.
 
 use super::*;
 use crate::certs::{DevAuthority, SiteKeys, Validity};
