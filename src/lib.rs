@@ -14,4 +14,5 @@
 pub mod dicom;
 pub mod ledger;
 pub mod peers;
+pub mod records;
 pub mod store;

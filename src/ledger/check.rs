@@ -78,24 +78,29 @@ impl Checker {
         self.chain
     }
 
-    /// Takes the next entry and gives it back parsed. After an error the walk cannot go on.
+    /// Takes the next entry and gives it back parsed.
+    ///
+    /// Damage to one entry does not hide the others (INV-09): after an error the walk may go on, with whichever leaf hash
+    /// the stored chain confirms. Only after [`Wrong::Position`] nothing more can be told.
     pub fn push(&mut self, stored: Stored<'_>) -> Result<Entry, Wrong> {
         let position = self.edge.size() + 1;
         if stored.position != position {
             return Err(Wrong::Position { expected: position, found: stored.position });
         }
-        let leaf = merkle::leaf(stored.bytes);
-        if leaf != stored.leaf {
+        let computed = merkle::leaf(stored.bytes);
+        let confirms = |leaf| chain::next(&self.chain, leaf) == stored.chain;
+        let sound = computed == stored.leaf;
+        let chained = confirms(&computed);
+        let leaf = if !sound && !chained && confirms(&stored.leaf) { stored.leaf } else { computed };
+        self.chain = chain::next(&self.chain, &leaf);
+        self.edge.push(leaf);
+        if !sound {
             return Err(Wrong::Leaf(position));
         }
-        let chain = chain::next(&self.chain, &leaf);
-        if chain != stored.chain {
+        if !chained {
             return Err(Wrong::Chain(position));
         }
-        let entry = Entry::parse(stored.bytes).map_err(|why| Wrong::Entry { position, why: why.to_string() })?;
-        self.chain = chain;
-        self.edge.push(leaf);
-        Ok(entry)
+        Entry::parse(stored.bytes).map_err(|why| Wrong::Entry { position, why: why.to_string() })
     }
 }
 
@@ -162,6 +167,23 @@ mod tests {
                 assert!(matches!(wrong, Wrong::Leaf(p) | Wrong::Chain(p) if p == position), "{at}: {wrong}");
             }
         }
+    }
+
+    #[test]
+    fn damage_to_one_entry_does_not_hide_the_others() {
+        let mut lines = ledger(9);
+        lines[2].bytes[5] ^= 1;
+        lines[4].leaf[5] ^= 1;
+        lines[6].chain[5] ^= 1;
+        let mut checker = Checker::new();
+        let wrong: Vec<_> = lines
+            .iter()
+            .filter_map(|Line { position, bytes, leaf, chain }| {
+                checker.push(Stored { position: *position, bytes, leaf: *leaf, chain: *chain }).err()
+            })
+            .collect();
+        assert_eq!(wrong, [Wrong::Leaf(3), Wrong::Leaf(5), Wrong::Chain(7)]);
+        assert_eq!(checker, walk(&ledger(9)).unwrap());
     }
 
     #[test]

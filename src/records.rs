@@ -1,0 +1,311 @@
+//! The truth of the gateway: instances, what is owed of them, attempts, exceptions, and the ledger of it all, in one file.
+//!
+//! [`Records`] is one concrete type whatever holds the rows. A method is one commit or one question in domain words; none gives
+//! out a transaction, a row or a closure. Commands go over a bounded queue to one writer, which commits what has queued as one
+//! group and then answers; a caller who goes away never cancels a commit. Questions are answered on blocking threads.
+//!
+//! After [`RecordsError::Poisoned`] it is not known whether the change is durable: whoever brought new bytes must keep them, the
+//! next start finds out.
+
+mod arrival;
+mod error;
+mod kicks;
+mod proof;
+mod questions;
+mod sqlite;
+mod story;
+mod views;
+mod work;
+
+pub use arrival::{Arrival, BlobId, BlobRef, Chosen, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
+pub use error::RecordsError;
+pub use proof::{EntryLine, Report, hex};
+pub use story::{Event, Taken, What};
+pub use views::{
+    BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead,
+    Summary, Texts, TransferFilter, TransferSums, TransferView,
+};
+pub use work::{Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Selection, Settled, Verb};
+
+use crate::ledger::breaker::Probing;
+use crate::ledger::outcome::Outcome;
+use crate::ledger::step::Patience;
+use crate::ledger::transfer::TransferId;
+use crate::peers::Destination;
+use crate::store::Place;
+use kicks::Kicks;
+use sqlite::acts::{Act, Matching, PAGE};
+use sqlite::readers::Readers;
+use sqlite::rows::Fault;
+use sqlite::tx::Tx;
+use sqlite::writer::{Command, Message, Writer};
+use sqlite::{acts, blobs, lease, record, recover, schema, settle};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How the records are kept.
+#[derive(Debug, Clone)]
+pub struct RecordsOptions {
+    /// How long a transfer is tried.
+    pub patience: Patience,
+    /// How a destination that is down is probed.
+    pub probing: Probing,
+    /// A transfer whose sending was interrupted so often by our own end goes alone from then on (REL-24).
+    pub isolate_after: u32,
+    /// A transfer whose sending was interrupted so often is held for a person.
+    pub hold_after: u32,
+    /// The most commands of one commit.
+    pub group: usize,
+    /// The most commands that may wait; more callers wait for a place.
+    pub queue: usize,
+    /// The most questions that are answered at once.
+    pub readers: usize,
+    /// The writer's page cache in bytes.
+    pub cache_bytes: u64,
+    /// The version of this program, for the ledger.
+    pub software: String,
+}
+
+impl Default for RecordsOptions {
+    /// The defaults of the configuration.
+    fn default() -> Self {
+        Self {
+            patience: Patience::default(),
+            probing: Probing::default(),
+            isolate_after: 3,
+            hold_after: 10,
+            group: 256,
+            queue: 1024,
+            readers: 3,
+            cache_bytes: 16 << 20,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// What opening the records found left over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// The number of this opening.
+    pub epoch: i64,
+    /// Attempts that had no end and were ended as interrupted.
+    pub interrupted: usize,
+    /// Transfers that were being sent and are now unknown: the destination is asked first.
+    pub unknown: usize,
+    /// Transfers that were interrupted too often and are now held.
+    pub held: usize,
+}
+
+/// The records of one site. Cheap to clone.
+#[derive(Clone)]
+pub struct Records {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Absent when the records were opened for reading only.
+    writer: Option<mpsc::Sender<Message>>,
+    readers: Readers,
+    kicks: Arc<Kicks>,
+    poison: Arc<OnceLock<String>>,
+    options: RecordsOptions,
+}
+
+impl Records {
+    /// Opens the records in a directory, makes them if there are none, and recovers (INV-14). The caller holds the lock of the
+    /// directory. Blocks; call it before serving.
+    ///
+    /// Attempts that an earlier process left without an end are ended as interrupted; what was being sent becomes unknown.
+    pub fn open(dir: &Path, options: RecordsOptions) -> Result<(Self, Recovered), RecordsError> {
+        let mut conn = schema::open_writer(dir, options.cache_bytes)?;
+        let (fixed, end, recovered) = recover::recover(&mut conn, options.clone(), SystemTime::now())?;
+        let kicks = Arc::new(Kicks::new());
+        let poison = Arc::new(OnceLock::new());
+        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone() };
+        let (sender, queue) = mpsc::channel(options.queue.max(1));
+        let thread = std::thread::Builder::new().name("records".into());
+        let open_error = |why: std::io::Error| RecordsError::Open { path: dir.to_owned(), why: why.to_string() };
+        thread.spawn(move || writer.run(queue)).map_err(open_error)?;
+        let readers = Readers::new(dir.to_owned(), options.readers, false);
+        Ok((Self { inner: Arc::new(Inner { writer: Some(sender), readers, kicks, poison, options }) }, recovered))
+    }
+
+    /// Opens the records for reading only, while no gateway runs. Every commit is refused with [`RecordsError::ReadOnly`].
+    pub fn open_read_only(dir: &Path) -> Result<Self, RecordsError> {
+        drop(schema::open_reader(dir, true)?);
+        let options = RecordsOptions::default();
+        let readers = Readers::new(dir.to_owned(), options.readers, true);
+        let (kicks, poison) = (Arc::new(Kicks::new()), Arc::new(OnceLock::new()));
+        Ok(Self { inner: Arc::new(Inner { writer: None, readers, kicks, poison, options }) })
+    }
+
+    /// Commits what has queued, copies the log back, closes the file. Later commits are refused with [`RecordsError::Closed`].
+    pub async fn close(&self) {
+        self.inner.readers.close();
+        let Some(writer) = &self.inner.writer else { return };
+        let (reply, stopped) = oneshot::channel();
+        if writer.send(Message::Stop(reply)).await.is_ok() {
+            // An error says that the writer has ended already.
+            let _ = stopped.await;
+        }
+    }
+
+    /// Why nothing can be committed any more, if so (REL-04).
+    pub fn poisoned(&self) -> Option<String> {
+        self.inner.poison.get().cloned()
+    }
+
+    /// A counter that goes up whenever a commit made work for a destination due. Subscribe before looking for work.
+    pub fn changed(&self, destination: &Destination) -> watch::Receiver<u64> {
+        self.inner.kicks.of(destination)
+    }
+
+    /// A counter that goes up whenever a commit made work for any destination due.
+    pub fn changed_any(&self) -> watch::Receiver<u64> {
+        self.inner.kicks.any()
+    }
+
+    /// Queues a command and waits for its group's commit. Once queued it is committed, whether the caller waits or not.
+    async fn commit<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, RecordsError> {
+        let writer = self.inner.writer.as_ref().ok_or(RecordsError::ReadOnly)?;
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(Command::new(run, reply));
+        let gone = || self.poisoned().map_or(RecordsError::Closed, RecordsError::Poisoned);
+        writer.send(Message::Do(command)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Records an arrival whose bytes are durable: identity, provenance, what is owed, and the entry, in one commit (INV-01, INV-02).
+    pub async fn record(&self, arrival: Arrival) -> Result<Recorded, RecordsError> {
+        self.commit(move |tx| record::record(tx, &arrival)).await
+    }
+
+    /// Leases the next batch of one study to send to a destination, oldest first; `None` if nothing is due or the destination is
+    /// to be left alone. The attempt is counted and entered before this returns.
+    pub async fn lease(
+        &self,
+        destination: &Destination,
+        limits: LeaseLimits,
+        now: SystemTime,
+    ) -> Result<Option<Batch>, RecordsError> {
+        let destination = destination.clone();
+        self.commit(move |tx| lease::lease(tx, &destination, BatchKind::Send, limits, now)).await
+    }
+
+    /// Leases the next batch of one study that the destination is to be asked about: unknown, or accepted and still without the
+    /// evidence that policy asks for. Nothing of it is to be sent.
+    pub async fn lease_checks(
+        &self,
+        destination: &Destination,
+        instances: usize,
+        now: SystemTime,
+    ) -> Result<Option<Batch>, RecordsError> {
+        let destination = destination.clone();
+        let limits = LeaseLimits { instances, bytes: u64::MAX };
+        self.commit(move |tx| lease::lease(tx, &destination, BatchKind::Check, limits, now)).await
+    }
+
+    /// Settles outcomes of an attempt, all of them or those that are known so far. What the attempt no longer holds is noted as
+    /// late and not touched (REL-09). Every transfer of a batch must be settled in the end.
+    pub async fn settle(
+        &self,
+        attempt: AttemptId,
+        outcomes: Vec<(TransferId, Outcome)>,
+        summary: AttemptSummary,
+        now: SystemTime,
+    ) -> Result<Settled, RecordsError> {
+        self.commit(move |tx| settle::settle(tx, attempt, &outcomes, &summary, now)).await
+    }
+
+    /// Retries, holds, releases or cancels transfers. `who` is a person's name; holding and cancelling need a reason. Long
+    /// selections are worked off in several commits.
+    pub async fn act(
+        &self,
+        verb: Verb,
+        selection: Selection,
+        who: &str,
+        reason: &str,
+        now: SystemTime,
+    ) -> Result<Acted, RecordsError> {
+        let needs_reason = matches!(verb, Verb::Hold | Verb::Cancel);
+        if who.trim().is_empty() || (needs_reason && reason.trim().is_empty()) {
+            return Err(RecordsError::Refused(format!("to {} needs a name and a reason", verb.word())));
+        }
+        let act = Act { verb, who: who.to_owned(), reason: reason.to_owned(), now };
+        match selection {
+            Selection::Transfers(transfers) => self.act_on(&act, transfers).await,
+            Selection::Matching { study: None, destination: None, state: None } => {
+                Err(RecordsError::Refused("say which transfers: a study, a destination or a state".into()))
+            }
+            Selection::Matching { study, destination, state } => {
+                self.act_on_matching(&act, Matching { study, destination, state, after: 0 }).await
+            }
+        }
+    }
+
+    async fn act_on(&self, act: &Act, transfers: Vec<TransferId>) -> Result<Acted, RecordsError> {
+        let mut all = Acted::default();
+        for page in transfers.chunks(PAGE) {
+            let (act, page) = (act.clone(), page.to_vec());
+            let acted = self.commit(move |tx| acts::act(tx, &act, &page)).await?;
+            all.changed += acted.changed;
+            let room = PAGE.saturating_sub(all.skipped.len());
+            all.skipped.extend(acted.skipped.into_iter().take(room));
+        }
+        Ok(all)
+    }
+
+    async fn act_on_matching(&self, act: &Act, mut matching: Matching) -> Result<Acted, RecordsError> {
+        let mut all = Acted::default();
+        loop {
+            let (wanted, verb) = (matching.clone(), act.verb);
+            let page = self.inner.readers.ask(move |conn| acts::matching(conn, verb, &wanted)).await?;
+            let Some(last) = page.last() else { return Ok(all) };
+            matching.after = last.0;
+            let acted = self.act_on(act, page).await?;
+            all.changed += acted.changed;
+            let room = PAGE.saturating_sub(all.skipped.len());
+            all.skipped.extend(acted.skipped.into_iter().take(room));
+        }
+    }
+
+    /// Records that the bytes of instances are to be deleted, where that is allowed: stored, at least one transfer, all of them
+    /// done, no exception open. Gives the generations to free afterwards (INV-06).
+    pub async fn condemn(
+        &self,
+        instances: Vec<InstanceId>,
+        now: SystemTime,
+    ) -> Result<Vec<(BlobId, Place)>, RecordsError> {
+        if instances.len() > PAGE {
+            return Err(RecordsError::Refused(format!("more than {PAGE} instances at once")));
+        }
+        self.commit(move |tx| blobs::condemn(tx, &instances, now)).await
+    }
+
+    /// Notes that condemned generations have been freed; nothing of them is on disk any more.
+    pub async fn freed(&self, blobs: Vec<BlobId>) -> Result<(), RecordsError> {
+        self.commit(move |tx| blobs::freed(tx, &blobs)).await
+    }
+
+    /// Sets an instance aside whose bytes no longer agree with their digest (REL-07): its generation is never used again, its
+    /// transfers are held, and the same instance arriving anew releases them. The bytes stay on disk.
+    pub async fn corrupt(&self, instance: InstanceId, why: &str, now: SystemTime) -> Result<(), RecordsError> {
+        let why = why.to_owned();
+        self.commit(move |tx| blobs::corrupt(tx, instance, &why, now)).await
+    }
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Records")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The questions that the records answer.
+
+use super::sqlite::why::Subject;
+use super::sqlite::{blobs, entries, lists, status, study, verify, why};
+use super::{
+    BlobCounts, BlobId, Cursor, DestinationView, EntryLine, Event, ExceptionId, ExceptionView, FindInstances,
+    FoundInstance, InstanceId, InstanceView, LedgerHead, Records, RecordsError, Report, Summary, TransferFilter,
+    TransferSums, TransferView,
+};
+use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::ledger::transfer::{State, TransferId};
+use crate::peers::Destination;
+use crate::store::{Digest, Place};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
+
+/// Blobs are read in pages of so many rows.
+const BLOB_PAGE: usize = 10_000;
+
+impl Records {
+    /// The live generation of a digest, if there is one.
+    pub async fn blob_of(&self, digest: &Digest) -> Result<Option<(BlobId, Place)>, RecordsError> {
+        let digest = *digest;
+        self.inner.readers.ask(move |conn| blobs::blob_of(conn, &digest)).await
+    }
+
+    /// Every place that holds bytes which must not be touched: live blobs, and damaged ones that were set aside. Everything
+    /// else in the blob directory is left over. 32 bytes of memory for each.
+    pub async fn all_places(&self) -> Result<Vec<Place>, RecordsError> {
+        let mut places = Vec::new();
+        for state in ["live", "corrupt"] {
+            let mut after = BlobId(0);
+            loop {
+                let page = self.inner.readers.ask(move |conn| blobs::page(conn, state, after, BLOB_PAGE)).await?;
+                let Some((last, ..)) = page.last() else { break };
+                after = *last;
+                places.extend(page.into_iter().map(|(_, _, place)| place));
+            }
+        }
+        Ok(places)
+    }
+
+    /// A page of live blobs with their digests, after one of them, for scrubbing; empty when there are no more.
+    pub async fn live_blobs(&self, after: BlobId, limit: usize) -> Result<Vec<(BlobId, Digest, Place)>, RecordsError> {
+        self.inner.readers.ask(move |conn| blobs::page(conn, "live", after, limit.min(BLOB_PAGE))).await
+    }
+
+    /// Generations that are condemned and perhaps not freed yet (FLT-012), at most 10,000.
+    pub async fn condemned(&self) -> Result<Vec<(BlobId, Place)>, RecordsError> {
+        let page = self.inner.readers.ask(move |conn| blobs::page(conn, "condemned", BlobId(0), BLOB_PAGE)).await?;
+        Ok(page.into_iter().map(|(id, _, place)| (id, place)).collect())
+    }
+
+    /// Counts of blobs and their bytes.
+    pub async fn blob_counts(&self) -> Result<BlobCounts, RecordsError> {
+        self.inner.readers.ask(blobs::counts).await
+    }
+
+    /// When the lane of a destination has something to do next: `now` or earlier if at once; `None` if nothing is to come before
+    /// [`Records::changed`] says so.
+    pub async fn next_due(
+        &self,
+        destination: &Destination,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, RecordsError> {
+        let (destination, options) = (destination.clone(), self.inner.options.clone());
+        self.inner.readers.ask(move |conn| lists::next_due(conn, &options, &destination, now)).await
+    }
+
+    /// The destinations for which something is to be sent or asked about, now or later, by name.
+    pub async fn destinations_with_work(&self) -> Result<Vec<Destination>, RecordsError> {
+        self.inner.readers.ask(lists::with_work).await
+    }
+
+    /// Sums per study and destination (`transfers list`), and where to go on if there are more.
+    pub async fn transfers_list(
+        &self,
+        filter: TransferFilter,
+        now: SystemTime,
+    ) -> Result<(Vec<TransferSums>, Option<Cursor>), RecordsError> {
+        self.inner.readers.ask(move |conn| lists::sums(conn, &filter, now)).await
+    }
+
+    /// One transfer (`transfers show`).
+    pub async fn transfer_show(
+        &self,
+        transfer: TransferId,
+        now: SystemTime,
+    ) -> Result<Option<TransferView>, RecordsError> {
+        self.inner.readers.ask(move |conn| lists::transfer(conn, transfer, now)).await
+    }
+
+    /// Single transfers, in order of their numbers, after one of them; also only those in one state. The filter's cursor is not used.
+    pub async fn transfers(
+        &self,
+        filter: TransferFilter,
+        state: Option<State>,
+        after: TransferId,
+        now: SystemTime,
+    ) -> Result<Vec<TransferView>, RecordsError> {
+        self.inner.readers.ask(move |conn| lists::transfers(conn, &filter, state, after, now)).await
+    }
+
+    /// A page of the instances of a study with their transfers, every version, after one of them; empty when there are no more.
+    /// `limit` 0 means 1,000, which is also the most.
+    pub async fn study(
+        &self,
+        study: &StudyUid,
+        after: InstanceId,
+        limit: usize,
+        now: SystemTime,
+    ) -> Result<Vec<InstanceView>, RecordsError> {
+        let study = study.clone();
+        self.inner.readers.ask(move |conn| study::page(conn, &study, after, limit, now)).await
+    }
+
+    /// Every version of an instance with its transfers; empty if it is not known.
+    pub async fn instance(&self, instance: &InstanceUid, now: SystemTime) -> Result<Vec<InstanceView>, RecordsError> {
+        let instance = instance.clone();
+        self.inner.readers.ask(move |conn| study::versions(conn, &instance, now)).await
+    }
+
+    /// The stored instances that a QIDO-RS query asks for.
+    pub async fn find_instances(&self, query: FindInstances) -> Result<Vec<FoundInstance>, RecordsError> {
+        if query.instances.len() > lists::MOST {
+            return Err(RecordsError::Refused(format!("more than {} instances asked for at once", lists::MOST)));
+        }
+        self.inner.readers.ask(move |conn| study::find(conn, &query)).await
+    }
+
+    /// The story of an instance, in order; empty if it is not known.
+    pub async fn why_instance(&self, instance: &InstanceUid, now: SystemTime) -> Result<Vec<Event>, RecordsError> {
+        let subject = Subject::Instance(instance.clone());
+        self.inner.readers.ask(move |conn| why::why(conn, &subject, now)).await
+    }
+
+    /// The story of a study, its instances taken together, in order; empty if it is not known.
+    pub async fn why_study(&self, study: &StudyUid, now: SystemTime) -> Result<Vec<Event>, RecordsError> {
+        let subject = Subject::Study(study.clone());
+        self.inner.readers.ask(move |conn| why::why(conn, &subject, now)).await
+    }
+
+    /// The whole at a glance (`status`).
+    pub async fn summary(&self) -> Result<Summary, RecordsError> {
+        let poisoned = self.poisoned();
+        self.inner.readers.ask(move |conn| status::summary(conn, poisoned)).await
+    }
+
+    /// How each destination stands that was ever owed anything, by name.
+    pub async fn destinations(&self) -> Result<Vec<DestinationView>, RecordsError> {
+        self.inner.readers.ask(status::destinations).await
+    }
+
+    /// Exceptions after one of them: all, or only those that wait for a person. `limit` 0 means 1,000, which is also the most.
+    pub async fn exceptions(
+        &self,
+        open_only: bool,
+        after: ExceptionId,
+        limit: usize,
+    ) -> Result<Vec<ExceptionView>, RecordsError> {
+        self.inner.readers.ask(move |conn| status::exceptions(conn, open_only, after, limit)).await
+    }
+
+    /// The head of the ledger.
+    pub async fn ledger_head(&self) -> Result<LedgerHead, RecordsError> {
+        self.inner.readers.ask(|conn| super::sqlite::recover::read_end(conn).map(|end| end.head())).await
+    }
+
+    /// A page of the ledger after a position, for export: at most 1,000 entries or about 1 MiB; empty when there are no more.
+    pub async fn ledger_page(&self, after: u64) -> Result<Vec<EntryLine>, RecordsError> {
+        self.inner.readers.ask(move |conn| entries::page(conn, after)).await
+    }
+
+    /// Verifies the whole ledger: positions, bytes, chain, tree, heads, legality of each step, and that transfers, instances,
+    /// exceptions and attempts rebuilt from the entries are those of the tables (LED-006). `seen` counts entries as they pass.
+    ///
+    /// Looks at one moment of the records; commits go on meanwhile, and the log of the file grows until it is done.
+    pub async fn verify_ledger(&self, seen: Arc<AtomicU64>) -> Result<Report, RecordsError> {
+        let readers = self.inner.readers.clone();
+        let work = move || verify::verify(&readers.separate()?, &seen);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(report) => report,
+            Err(died) => Err(RecordsError::Database(format!("the verification ended early: {died}"))),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The embedded form of the records: one SQLite file, one writer thread with group commit, a few readers. All SQL is here.
+
+pub(super) mod acts;
+pub(super) mod blobs;
+pub(super) mod entries;
+pub(super) mod lease;
+pub(super) mod lists;
+pub(super) mod owe;
+pub(super) mod readers;
+pub(super) mod rebuild;
+pub(super) mod record;
+pub(super) mod recover;
+pub(super) mod rows;
+pub(super) mod schema;
+pub(super) mod settle;
+pub(super) mod status;
+pub(super) mod study;
+pub(super) mod tx;
+pub(super) mod verify;
+pub(super) mod why;
+pub(super) mod writer;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

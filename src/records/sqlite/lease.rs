@@ -1,0 +1,221 @@
+//! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08).
+
+use super::rows::{Fault, count, damaged, digest, micros, parsed, place, small, span};
+use super::tx::{Transfer, Tx, lane};
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::breaker::Reach;
+use crate::ledger::change;
+use crate::ledger::entry::{EntryId, Fact, Kind, facts};
+use crate::ledger::transfer::{State, TransferId};
+use crate::peers::Destination;
+use crate::records::{AttemptId, Batch, BatchKind, InstanceId, LeaseLimits, Leased};
+use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+/// The most transfers of one lease, whatever the caller says.
+const MOST: usize = 10_000;
+/// So many timed transfers are looked through for those of one study.
+const WINDOW: i64 = 5000;
+
+/// Leases a batch to send or to ask about; `None` if nothing is due or the destination is to be left alone.
+pub(in crate::records) fn lease(
+    tx: &mut Tx<'_>,
+    destination: &Destination,
+    kind: BatchKind,
+    limits: LeaseLimits,
+    now: SystemTime,
+) -> Result<Option<Batch>, Fault> {
+    let Some(to) = tx.known_destination(destination)? else { return Ok(None) };
+    let at = micros(now);
+    clamp(tx, to, at)?;
+    if !may_be_tried(tx, to, at)? {
+        return Ok(None);
+    }
+    let lanes = match kind {
+        BatchKind::Check => vec![lane::CHECK],
+        // New work and old take turns, so that neither starves (REL-23).
+        BatchKind::Send if Tx::seed()? & 1 == 0 => vec![lane::READY, lane::TIMED],
+        BatchKind::Send => vec![lane::TIMED, lane::READY],
+    };
+    let Some((study, chosen)) = choose(tx, to, &lanes, limits, at)? else { return Ok(None) };
+    begin(tx, destination, kind, to, study, &chosen, at).map(Some)
+}
+
+/// Brings back due times that lie further ahead than any wait can be: the clock has been set back (FLT-070, INV-20).
+fn clamp(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), Fault> {
+    let options = &tx.fixed.options;
+    let furthest = at.saturating_add(span(options.patience.longest_wait.max(options.probing.longest_asked)));
+    let mut update =
+        tx.conn.prepare_cached("UPDATE transfers SET due = ?3 WHERE destination = ?1 AND lane = ?2 AND due > ?3")?;
+    for lane in [lane::TIMED, lane::CHECK] {
+        update.execute(params![to, lane, furthest])?;
+    }
+    let mut update =
+        tx.conn.prepare_cached("UPDATE destinations SET not_before = ?2 WHERE id = ?1 AND not_before > ?2")?;
+    update.execute(params![to, furthest])?;
+    Ok(())
+}
+
+/// A destination that is down or parked gets one probe at a time, and none before its time (REL-20).
+fn may_be_tried(tx: &Tx<'_>, to: i64, at: i64) -> Result<bool, Fault> {
+    let mut find = tx.conn.prepare_cached("SELECT reach, not_before FROM destinations WHERE id = ?1")?;
+    let (reach, not_before): (String, Option<i64>) = find.query_row([to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if not_before.is_some_and(|not_before| not_before > at) {
+        return Ok(false);
+    }
+    if reach == Reach::Up.word() {
+        return Ok(true);
+    }
+    let mut find = tx.conn.prepare_cached("SELECT 1 FROM transfers WHERE destination = ?1 AND lane = ?2 LIMIT 1")?;
+    Ok(!find.exists(params![to, lane::IN_HAND])?)
+}
+
+/// One candidate.
+struct Due {
+    id: TransferId,
+    interruptions: u32,
+    length: u64,
+}
+
+/// The oldest due study and what may be taken of it. One that was interrupted again and again goes alone (REL-24).
+fn choose(
+    tx: &Tx<'_>,
+    to: i64,
+    lanes: &[i64],
+    limits: LeaseLimits,
+    at: i64,
+) -> Result<Option<(i64, Vec<TransferId>)>, Fault> {
+    let mut first = tx.conn.prepare_cached(
+        "SELECT study FROM transfers WHERE destination = ?1 AND lane = ?2 AND due <= ?3 ORDER BY due, study, id LIMIT 1",
+    )?;
+    let mut study = None;
+    for lane in lanes {
+        if study.is_none() {
+            study = first.query_row(params![to, lane, at], |row| row.get::<_, i64>(0)).optional()?;
+        }
+    }
+    let Some(study) = study else { return Ok(None) };
+    let most = limits.instances.clamp(1, MOST);
+    let mut due = Vec::new();
+    for lane in lanes {
+        due.extend(candidates(tx, to, *lane, study, at, most)?);
+    }
+    let isolate = tx.fixed.options.isolate_after;
+    let mut bytes = 0u64;
+    let mut chosen = Vec::new();
+    for candidate in due {
+        if candidate.interruptions >= isolate {
+            if chosen.is_empty() {
+                return Ok(Some((study, vec![candidate.id])));
+            }
+            continue;
+        }
+        bytes = bytes.saturating_add(candidate.length);
+        if chosen.len() == most || (bytes > limits.bytes && !chosen.is_empty()) {
+            break;
+        }
+        chosen.push(candidate.id);
+    }
+    Ok((!chosen.is_empty()).then_some((study, chosen)))
+}
+
+fn candidates(tx: &Tx<'_>, to: i64, lane: i64, study: i64, at: i64, most: usize) -> Result<Vec<Due>, Fault> {
+    // Ready transfers are all due at 0, so that the index leads straight to the study; timed ones are looked through.
+    let sql = if lane == lane::READY {
+        "SELECT t.id, t.interruptions, i.length FROM transfers t JOIN instances i ON i.id = t.instance \
+         WHERE t.destination = ?1 AND t.lane = ?2 AND t.due = 0 AND t.study = ?4 AND ?3 >= 0 AND ?5 > 0 \
+         ORDER BY t.id LIMIT ?6"
+    } else {
+        "SELECT t.id, t.interruptions, i.length FROM (SELECT id, study AS of_study FROM transfers WHERE destination = ?1 \
+         AND lane = ?2 AND due <= ?3 ORDER BY due, study, id LIMIT ?5) w JOIN transfers t ON t.id = w.id \
+         JOIN instances i ON i.id = t.instance WHERE w.of_study = ?4 LIMIT ?6"
+    };
+    let mut find = tx.conn.prepare_cached(sql)?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = find.query_map(params![to, lane, at.max(0), study, WINDOW, most], |row| {
+        let (interruptions, length): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(Due { id: TransferId(row.get(0)?), interruptions: small(interruptions), length: count(length) })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Enters the attempt and marks its transfers, before anything is sent.
+fn begin(
+    tx: &mut Tx<'_>,
+    destination: &Destination,
+    kind: BatchKind,
+    to: i64,
+    study: i64,
+    chosen: &[TransferId],
+    at: i64,
+) -> Result<Batch, Fault> {
+    let entry = Tx::entry_id()?;
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO attempts (kind, destination, study, epoch, began, remaining, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let size = chosen.len() as i64;
+    let attempt = insert.insert(params![kind.word(), to, study, tx.fixed.epoch, at, size, entry.0])?;
+    drop(insert);
+    let mut items = Vec::with_capacity(chosen.len());
+    let mut causes = BTreeSet::new();
+    for id in chosen {
+        let mut transfer = Transfer::load(tx.conn, *id)?.ok_or_else(|| damaged("transfer"))?;
+        causes.insert(transfer.entry);
+        transfer.attempt = Some(attempt);
+        transfer.entry = entry;
+        if kind == BatchKind::Send {
+            transfer.go(State::Leased, at)?;
+            transfer.attempts += 1;
+        }
+        transfer.save(tx.conn)?;
+        items.push(item(tx, &transfer)?);
+    }
+    let study = items.first().map(|item| item.study.clone()).ok_or_else(|| damaged("study"))?;
+    let causes: Vec<EntryId> = causes.into_iter().collect();
+    let mut told = facts([
+        ("attempt", attempt.into()),
+        ("destination", destination.0.as_str().into()),
+        ("study", study.as_str().into()),
+        ("epoch", tx.fixed.epoch.into()),
+    ]);
+    match kind {
+        BatchKind::Send => {
+            let step = change::step(State::Leased, chosen, crate::ledger::entry::Facts::new());
+            told.insert("steps".into(), Fact::List(vec![step]));
+        }
+        BatchKind::Check => {
+            told.insert("check".into(), change::ids(chosen));
+        }
+    }
+    tx.append(entry, Kind::Attempt, at, told, causes);
+    Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, items })
+}
+
+/// What sending or asking about a transfer needs.
+fn item(tx: &Tx<'_>, transfer: &Transfer) -> Result<Leased, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
+         i.length FROM instances i JOIN blobs b ON b.id = i.blob JOIN series r ON r.id = i.series \
+         JOIN studies s ON s.id = i.study WHERE i.id = ?1",
+    )?;
+    let mut rows = find.query([transfer.instance])?;
+    let row = rows.next()?.ok_or_else(|| damaged("instance"))?;
+    let text = |n: usize| row.get::<_, String>(n);
+    let sha256: Vec<u8> = row.get(9)?;
+    Ok(Leased {
+        transfer: transfer.id,
+        instance: InstanceId(transfer.instance),
+        state: transfer.state,
+        verify: transfer.verify,
+        place: place(row, 0)?,
+        sop_class: parsed(&text(4)?, "SOP Class UID", SopClassUid::parse)?,
+        sop_instance: parsed(&text(5)?, "SOP Instance UID", InstanceUid::parse)?,
+        series: parsed(&text(6)?, "Series Instance UID", SeriesUid::parse)?,
+        study: parsed(&text(7)?, "Study Instance UID", StudyUid::parse)?,
+        transfer_syntax: parsed(&text(8)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
+        digest: digest(&sha256)?,
+        length: count(row.get(10)?),
+        attempts: small(transfer.attempts),
+    })
+}

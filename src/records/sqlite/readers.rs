@@ -1,0 +1,77 @@
+//! A small pool of connections for reading, used on blocking threads.
+
+use super::rows::Fault;
+use super::schema;
+use crate::records::RecordsError;
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// The pool. Connections are opened when they are first needed.
+#[derive(Clone)]
+pub(in crate::records) struct Readers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    offline: bool,
+    idle: Mutex<Vec<Connection>>,
+    free: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// A pool of at most `size` connections. `offline` says that no gateway has the file open.
+    pub(in crate::records) fn new(dir: PathBuf, size: usize, offline: bool) -> Self {
+        let free = Arc::new(Semaphore::new(size.max(1)));
+        Self { shared: Arc::new(Shared { dir, offline, idle: Mutex::new(Vec::new()), free }) }
+    }
+
+    /// Answers a question on a blocking thread, in one read transaction, so that its parts agree with each other.
+    pub(in crate::records) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, RecordsError> {
+        let permit = self.shared.free.clone().acquire_owned().await.map_err(|_| RecordsError::Closed)?;
+        let shared = self.shared.clone();
+        let answer = move || {
+            let _permit = permit;
+            let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let conn = match idle {
+                Some(conn) => conn,
+                None => schema::open_reader(&shared.dir, shared.offline)?,
+            };
+            let answer = in_one_view(&conn, question);
+            shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            answer
+        };
+        match tokio::task::spawn_blocking(answer).await {
+            Ok(answer) => answer,
+            Err(died) => Err(RecordsError::Database(format!("a question could not be answered: {died}"))),
+        }
+    }
+
+    /// A connection of its own for long work, outside the pool.
+    pub(in crate::records) fn separate(&self) -> Result<Connection, RecordsError> {
+        schema::open_reader(&self.shared.dir, self.shared.offline)
+    }
+
+    /// Closes the idle connections.
+    pub(in crate::records) fn close(&self) {
+        self.shared.free.close();
+        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Runs a question in one read transaction.
+pub(in crate::records) fn in_one_view<T>(
+    conn: &Connection,
+    question: impl FnOnce(&Connection) -> Result<T, Fault>,
+) -> Result<T, RecordsError> {
+    let view = conn.unchecked_transaction().map_err(Fault::from)?;
+    let answer = question(&view);
+    // Nothing was written: there is nothing that a failed end could lose.
+    let _ = view.rollback();
+    Ok(answer?)
+}

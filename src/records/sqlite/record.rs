@@ -1,0 +1,297 @@
+//! One arrival, in one transaction: identity, blob, provenance, what is owed, one entry ("Behaviour that decides safety" 1 to 6).
+
+use super::owe::{self, Owed};
+use super::rows::{Fault, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
+use super::tx::Tx;
+use crate::dicom::attributes::{INDEXED, Indexed, Level};
+use crate::dicom::{attributes, tag::Tag};
+use crate::ledger::change::{self, Opened};
+use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
+use crate::records::{Arrival, BlobRef, ExceptionId, InstanceId, Kept, Recorded};
+use crate::store::{Digest, Place};
+use rusqlite::{OptionalExtension, params};
+use serde_json::{Map, Value};
+
+/// One UID may have so many versions; more is an attack or a broken sender.
+const MOST_VERSIONS: usize = 1000;
+
+/// A version of an instance that is here already.
+pub(in crate::records) struct Version {
+    pub(in crate::records) id: i64,
+    pub(in crate::records) study: i64,
+    pub(in crate::records) number: i64,
+    pub(in crate::records) state: String,
+    transfer_syntax: String,
+    sha256: Digest,
+    blob: i64,
+}
+
+/// What is known while one arrival is recorded.
+pub(in crate::records) struct Case<'a> {
+    pub(in crate::records) arrival: &'a Arrival,
+    pub(in crate::records) entry: EntryId,
+    pub(in crate::records) at: i64,
+    /// Every version of the UID that was here before.
+    pub(in crate::records) versions: &'a [Version],
+}
+
+/// Records an arrival.
+pub(in crate::records) fn record(tx: &mut Tx<'_>, arrival: &Arrival) -> Result<Recorded, Fault> {
+    let versions = versions(tx, arrival)?;
+    let Some((blob, redundant)) = blob(tx, arrival)? else {
+        return Ok(Recorded { kept: Kept::BlobGone, redundant: None });
+    };
+    let case = Case { arrival, entry: Tx::entry_id()?, at: micros(arrival.received_at), versions: &versions };
+    let syntax = arrival.head.transfer_syntax.as_str();
+    // IDY-020 D1: the same bytes in the same syntax. Everything else under a known UID waits for a person (INV-12).
+    let same = versions.iter().find(|v| v.sha256 == arrival.digest && v.transfer_syntax == syntax);
+    let kept = match same {
+        Some(version) => again(tx, &case, version, blob)?,
+        None => first(tx, &case, blob)?,
+    };
+    Ok(Recorded { kept, redundant })
+}
+
+fn versions(tx: &Tx<'_>, arrival: &Arrival) -> Result<Vec<Version>, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT id, study, version, state, transfer_syntax, sha256, blob FROM instances WHERE sop_uid = ?1 ORDER BY version",
+    )?;
+    let mut rows = find.query([arrival.head.sop_instance.as_str()])?;
+    let mut versions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let sha256: Vec<u8> = row.get(5)?;
+        versions.push(Version {
+            id: row.get(0)?,
+            study: row.get(1)?,
+            number: row.get(2)?,
+            state: row.get(3)?,
+            transfer_syntax: row.get(4)?,
+            sha256: digest(&sha256)?,
+            blob: row.get(6)?,
+        });
+    }
+    Ok(versions)
+}
+
+/// The live generation with the arrival's bytes, and the fresh bytes that are not needed; `None` if it names one that is not live.
+fn blob(tx: &Tx<'_>, arrival: &Arrival) -> Result<Option<(i64, Option<Place>)>, Fault> {
+    let mut find = tx.conn.prepare_cached("SELECT id FROM blobs WHERE digest = ?1 AND state = 'live'")?;
+    let live: Option<i64> = find.query_row([arrival.digest.0], |row| row.get(0)).optional()?;
+    match (arrival.blob, live) {
+        (BlobRef::Known(named), Some(live)) if named.0 == live => Ok(Some((live, None))),
+        (BlobRef::Known(_), _) => Ok(None),
+        (BlobRef::New(place), _) if place.length != arrival.length => {
+            refuse("the place does not hold the whole data set")
+        }
+        (BlobRef::New(place), Some(live)) => Ok(Some((live, Some(place)))),
+        (BlobRef::New(place), None) => {
+            let mut insert = tx.conn.prepare_cached(
+                "INSERT INTO blobs (digest, file, shared, offset, length, state) VALUES (?1, ?2, ?3, ?4, ?5, 'live')",
+            )?;
+            let Place { file, shared, offset, length } = place;
+            let id = insert.insert(params![arrival.digest.0, whole(file)?, shared, whole(offset)?, whole(length)?])?;
+            Ok(Some((id, None)))
+        }
+    }
+}
+
+/// The first of its UID, or other content under a known one.
+fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
+    let Case { arrival, at, versions, .. } = case;
+    if versions.len() >= MOST_VERSIONS {
+        return refuse(format!("instance {} has {MOST_VERSIONS} versions already", arrival.head.sop_instance));
+    }
+    let differs = !versions.is_empty();
+    let study = study(tx, arrival)?;
+    let series = series(tx, arrival, study)?;
+    let number = versions.last().map_or(1, |v| v.number + 1);
+    let state = if differs { "held" } else { "stored" };
+    let unrouted = arrival.chosen.is_empty() && arrival.requested.is_none();
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO instances (sop_uid, version, study, series, sop_class, transfer_syntax, sha256, length, blob, state, \
+         unrouted, received, attributes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    let head = &arrival.head;
+    let id = insert.insert(params![
+        head.sop_instance.as_str(),
+        number,
+        study,
+        series,
+        head.sop_class.as_str(),
+        head.transfer_syntax.as_str(),
+        arrival.digest.0,
+        whole(arrival.length)?,
+        blob,
+        state,
+        unrouted,
+        at,
+        texts(arrival, &[Level::Instance]),
+    ])?;
+    drop(insert);
+    let version = Version {
+        id,
+        study,
+        number,
+        state: state.to_owned(),
+        transfer_syntax: head.transfer_syntax.as_str().to_owned(),
+        sha256: arrival.digest,
+        blob,
+    };
+    let mut more = Facts::new();
+    more.insert("versions".into(), [version_made(arrival, &version)].into_iter().collect());
+    let mut kept = Kept::Stored { instance: InstanceId(id) };
+    if differs {
+        let exception = conflict(tx, case, &version, &mut more)?;
+        kept = Kept::Differs { instance: InstanceId(id), exception };
+    }
+    let owed = owe::owe(tx, case, &version, true)?;
+    if unrouted {
+        more.insert("unrouted".into(), 1.into());
+    }
+    arrived(tx, case, &version, if differs { "differs" } else { "stored" }, owed, more)?;
+    Ok(kept)
+}
+
+fn conflict(tx: &Tx<'_>, case: &Case<'_>, version: &Version, more: &mut Facts) -> Result<ExceptionId, Fault> {
+    let why = "the same SOP Instance UID arrived with other content; both are kept, this one is held";
+    let (words, _) = tx.words(why)?;
+    let mut insert = tx
+        .conn
+        .prepare_cached("INSERT INTO exceptions (kind, instance, opened, words) VALUES ('conflict', ?1, ?2, ?3)")?;
+    let exception = insert.insert(params![version.id, case.at, words])?;
+    let opened = Opened { exception, kind: "conflict".into(), instance: version.id, transfer: None };
+    more.insert("opened".into(), [change::opened(&opened)].into_iter().collect());
+    Ok(ExceptionId(exception))
+}
+
+/// The same again: provenance, what is owed, and nothing else, unless its blob had gone (INV-11).
+fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Result<Kept, Fault> {
+    let mut more = Facts::new();
+    let mut restored = None;
+    if version.blob != blob {
+        let state = match version.state.as_str() {
+            "stored" | "held" => version.state.as_str(),
+            _ if is_in_conflict(tx, version.id)? => "held",
+            _ => "stored",
+        };
+        let mut update = tx.conn.prepare_cached("UPDATE instances SET blob = ?2, state = ?3 WHERE id = ?1")?;
+        update.execute(params![version.id, blob, state])?;
+        if state != version.state {
+            let changed = facts([("id", version.id.into()), ("state", state.into())]);
+            more.insert("versions".into(), [Fact::from(changed)].into_iter().collect());
+            restored = Some(Version { state: state.to_owned(), ..copy(version) });
+        }
+    }
+    let version = restored.as_ref().unwrap_or(version);
+    let mut owed = owe::owe(tx, case, version, false)?;
+    if restored.is_some() {
+        owe::release_corrupt(tx, case, version, &mut owed)?;
+    }
+    let owed_again = owed.count();
+    if !owed.made.is_empty() {
+        let mut update = tx.conn.prepare_cached("UPDATE instances SET unrouted = 0 WHERE id = ?1 AND unrouted = 1")?;
+        update.execute([version.id])?;
+    }
+    arrived(tx, case, version, "same", owed, more)?;
+    Ok(Kept::Same { instance: InstanceId(version.id), owed_again })
+}
+
+fn copy(version: &Version) -> Version {
+    Version { state: version.state.clone(), transfer_syntax: version.transfer_syntax.clone(), ..*version }
+}
+
+fn is_in_conflict(tx: &Tx<'_>, instance: i64) -> Result<bool, Fault> {
+    let mut find = tx
+        .conn
+        .prepare_cached("SELECT 1 FROM exceptions WHERE instance = ?1 AND kind = 'conflict' AND closed IS NULL")?;
+    Ok(find.exists([instance])?)
+}
+
+/// The provenance row and the one entry of an arrival.
+fn arrived(
+    tx: &mut Tx<'_>,
+    case: &Case<'_>,
+    version: &Version,
+    how: &str,
+    owed: Owed,
+    mut more: Facts,
+) -> Result<(), Fault> {
+    let Arrival { origin, source, .. } = case.arrival;
+    let withheld: Vec<Value> = owed.withheld.iter().map(|(to, why)| serde_json::json!([to.0, why])).collect();
+    let withheld = (!withheld.is_empty()).then(|| Value::from(withheld).to_string());
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO arrivals (instance, n, at, how, origin_kind, origin_name, source, withheld) VALUES (?1, \
+         (SELECT coalesce(max(n), 0) + 1 FROM arrivals WHERE instance = ?1), ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let (kind, name) = (origin_kind(origin), origin.name());
+    insert.execute(params![version.id, case.at, how, kind, name, source_text(source), withheld])?;
+    drop(insert);
+    more.insert("how".into(), how.into());
+    more.insert("instance".into(), version.id.into());
+    more.insert("bytes".into(), whole(case.arrival.length)?.into());
+    more.insert("origin".into(), facts([("kind", kind.into()), ("name", name.into())]).into());
+    let source: Facts = source_pairs(source).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    more.insert("source".into(), source.into());
+    owed.tell(&mut more);
+    tx.append(case.entry, Kind::Received, case.at, more, Vec::new());
+    Ok(())
+}
+
+fn version_made(arrival: &Arrival, version: &Version) -> Fact {
+    let head = &arrival.head;
+    facts([
+        ("id", version.id.into()),
+        ("uid", head.sop_instance.as_str().into()),
+        ("version", version.number.into()),
+        ("state", version.state.as_str().into()),
+        ("class", head.sop_class.as_str().into()),
+        ("study", head.study.as_str().into()),
+        ("series", head.series.as_str().into()),
+        ("syntax", head.transfer_syntax.as_str().into()),
+        ("sha256", arrival.digest.to_string().into()),
+    ])
+    .into()
+}
+
+/// The row of the arrival's study, made if it is the first of it.
+fn study(tx: &Tx<'_>, arrival: &Arrival) -> Result<i64, Fault> {
+    let uid = arrival.head.study.as_str();
+    let mut find = tx.conn.prepare_cached("SELECT id FROM studies WHERE uid = ?1")?;
+    if let Some(id) = find.query_row([uid], |row| row.get(0)).optional()? {
+        return Ok(id);
+    }
+    let text = |tag: Tag| arrival.head.attributes.text(tag);
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO studies (uid, patient_id, issuer, accession_number, study_date, attributes) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    Ok(insert.insert(params![
+        uid,
+        text(attributes::PATIENT_ID),
+        text(attributes::ISSUER_OF_PATIENT_ID),
+        text(attributes::ACCESSION_NUMBER),
+        text(attributes::STUDY_DATE),
+        texts(arrival, &[Level::Patient, Level::Study]),
+    ])?)
+}
+
+/// The row of the arrival's series, made if it is the first of it.
+fn series(tx: &Tx<'_>, arrival: &Arrival, study: i64) -> Result<i64, Fault> {
+    let uid = arrival.head.series.as_str();
+    let mut find = tx.conn.prepare_cached("SELECT id FROM series WHERE study = ?1 AND uid = ?2")?;
+    if let Some(id) = find.query_row(params![study, uid], |row| row.get(0)).optional()? {
+        return Ok(id);
+    }
+    let mut insert = tx.conn.prepare_cached("INSERT INTO series (study, uid, attributes) VALUES (?1, ?2, ?3)")?;
+    Ok(insert.insert(params![study, uid, texts(arrival, &[Level::Series])])?)
+}
+
+/// The decoded values of the indexed attributes of some levels, as a JSON object by tag in hexadecimal.
+fn texts(arrival: &Arrival, levels: &[Level]) -> String {
+    let wanted = |indexed: &&Indexed| levels.contains(&indexed.level);
+    let value = |indexed: &Indexed| {
+        let text = arrival.head.attributes.text(indexed.tag)?;
+        Some((format!("{:08X}", indexed.tag.0), Value::from(text)))
+    };
+    Value::from(INDEXED.iter().filter(wanted).filter_map(value).collect::<Map<_, _>>()).to_string()
+}

@@ -1,0 +1,138 @@
+//! Opening the file: the version of SQLite, the pragmas, the layout and its migrations.
+
+use crate::records::RecordsError;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of the file in the directory of the records.
+pub(in crate::records) const FILE: &str = "records.db";
+
+/// Each layout, in order; a file at layout n has had the first n applied.
+const MIGRATIONS: &[&str] = &[include_str!("0001.sql")];
+
+/// Marks the file as ours: "WbRc".
+const APPLICATION: i64 = 0x5762_5263;
+
+/// The first release of SQLite without the WAL-reset race.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+fn open_error(path: &Path, why: impl ToString) -> RecordsError {
+    RecordsError::Open { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Opens the file for writing, makes it if it is missing, and brings it to the newest layout.
+pub(in crate::records) fn open_writer(dir: &Path, cache_bytes: u64) -> Result<Connection, RecordsError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(open_error(dir, format!("SQLite {} is older than 3.51.3", rusqlite::version())));
+    }
+    let path = dir.join(FILE);
+    std::fs::create_dir_all(dir).map_err(|e| open_error(&path, e))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(&path, flags).map_err(|e| open_error(&path, e))?;
+    let set_up = |conn: &Connection| -> rusqlite::Result<String> {
+        conn.busy_timeout(Duration::from_secs(10))?;
+        let mode = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
+        // FULL syncs the log at each commit (REL-02); the log is copied back by the writer alone, see `writer`.
+        conn.pragma_update(None, "synchronous", "full")?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        conn.pragma_update(None, "trusted_schema", false)?;
+        conn.pragma_update(None, "cache_size", -i64::try_from(cache_bytes / 1024).unwrap_or(16 * 1024))?;
+        conn.set_prepared_statement_cache_capacity(128);
+        Ok(mode)
+    };
+    let mode = set_up(&conn).map_err(|e| open_error(&path, e))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(open_error(&path, format!("the file system does not allow a write-ahead log (mode {mode})")));
+    }
+    migrate(&mut conn, &path)?;
+    sync_directory(dir).map_err(|e| open_error(&path, e))?;
+    Ok(conn)
+}
+
+/// Makes the names of new files durable (REL-05).
+fn sync_directory(dir: &Path) -> std::io::Result<()> {
+    std::fs::File::open(dir)?.sync_all()
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<(), RecordsError> {
+    let known = MIGRATIONS.len() as i64;
+    let found = check_layout(conn, path)?;
+    if found == known {
+        return Ok(());
+    }
+    // One transaction: a crash leaves the old layout or the new, never half (FLT-014).
+    let run = |conn: &mut Connection| -> rusqlite::Result<()> {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            tx.execute_batch(migration)?;
+        }
+        tx.pragma_update(None, "user_version", known)?;
+        tx.pragma_update(None, "application_id", APPLICATION)?;
+        tx.commit()
+    };
+    run(conn).map_err(|e| open_error(path, e))
+}
+
+/// The layout of the file; an error if it is not ours, or newer than we know.
+fn check_layout(conn: &Connection, path: &Path) -> Result<i64, RecordsError> {
+    let pragma = |name: &str| -> Result<i64, RecordsError> {
+        conn.pragma_query_value(None, name, |row| row.get(0)).map_err(|e| open_error(path, e))
+    };
+    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
+    if application != APPLICATION && (application, found) != (0, 0) {
+        return Err(open_error(path, "the file belongs to another program"));
+    }
+    let known = MIGRATIONS.len() as i64;
+    if found > known { Err(RecordsError::Newer { found, known }) } else { Ok(found) }
+}
+
+/// Opens a connection for reading only. `offline` also reads a file whose directory cannot be written.
+pub(in crate::records) fn open_reader(dir: &Path, offline: bool) -> Result<Connection, RecordsError> {
+    let path = dir.join(FILE);
+    if !path.is_file() {
+        return Err(open_error(&path, "there is no such file"));
+    }
+    match try_reader(path.clone(), OpenFlags::empty()) {
+        Ok(conn) => finish_reader(conn, &path),
+        Err(why) if offline && !has_log(&path) => {
+            // Without a log and without a writer the file does not change, and can be read without making anything.
+            let conn = try_reader(immutable(&path), OpenFlags::SQLITE_OPEN_URI).map_err(|_| open_error(&path, why))?;
+            finish_reader(conn, &path)
+        }
+        Err(why) => Err(open_error(&path, why)),
+    }
+}
+
+fn has_log(path: &Path) -> bool {
+    let log = path.with_extension("db-wal");
+    std::fs::metadata(log).is_ok_and(|found| found.len() > 0)
+}
+
+fn immutable(path: &Path) -> PathBuf {
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    PathBuf::from(format!("file:{escaped}?immutable=1"))
+}
+
+fn try_reader(path: PathBuf, more: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_secs(10))?;
+    conn.pragma_update(None, "query_only", true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cache_size", -2048)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    // The file is read only now: this finds out whether it can be.
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(conn)
+}
+
+fn finish_reader(conn: Connection, path: &Path) -> Result<Connection, RecordsError> {
+    match check_layout(&conn, path)? {
+        found if found == MIGRATIONS.len() as i64 => Ok(conn),
+        _ => Err(open_error(
+            path,
+            "its layout is older than this program's; start the gateway once to bring it up to date",
+        )),
+    }
+}

@@ -1,0 +1,277 @@
+//! Settling: what each outcome of an attempt makes of its transfer, and of the destination (REL-09, REL-20, REL-21).
+
+use super::blobs;
+use super::rows::{Fault, micros, refuse, span, time};
+use super::tx::{Noted, Transfer, Tx, lane};
+use crate::ledger::breaker::{self, Breaker, Reach};
+use crate::ledger::change::{self, Opened};
+use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
+use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::step::{self, Standing};
+use crate::ledger::transfer::{State, TransferId};
+use crate::records::{AttemptId, AttemptSummary, Settled};
+use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+/// An attempt as its row holds it.
+struct Attempt {
+    id: i64,
+    is_send: bool,
+    destination: i64,
+    remaining: i64,
+    entry: EntryId,
+}
+
+/// Outcomes of one kind, told together in the entry: the new state, the word, the charge, the words, and whether given up.
+type Alike = (State, &'static str, Option<&'static str>, i64, bool);
+
+/// What is gathered for the entry.
+#[derive(Default)]
+struct Told {
+    alike: BTreeMap<Alike, (Fact, Vec<TransferId>)>,
+    late: BTreeMap<&'static str, Vec<TransferId>>,
+    opened: Vec<Fact>,
+    resumed: Vec<TransferId>,
+}
+
+/// Settles outcomes of an attempt. Only transfers that the attempt still holds are touched (INV-07).
+pub(in crate::records) fn settle(
+    tx: &mut Tx<'_>,
+    attempt: AttemptId,
+    outcomes: &[(TransferId, Outcome)],
+    summary: &AttemptSummary,
+    now: SystemTime,
+) -> Result<Settled, Fault> {
+    let attempt = find(tx, attempt)?;
+    let at = micros(now);
+    let entry = Tx::entry_id()?;
+    let mut settled = Settled::default();
+    let mut told = Told::default();
+    let seed = Tx::seed()?;
+    for (id, outcome) in outcomes {
+        let transfer = Transfer::load(tx.conn, *id)?.filter(|transfer| transfer.attempt == Some(attempt.id));
+        let Some(transfer) = transfer else {
+            told.late.entry(outcome.word()).or_default().push(*id);
+            settled.late.push(*id);
+            continue;
+        };
+        let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
+        settled.applied.push((*id, state));
+    }
+    settled.ended = end(tx, &attempt, settled.applied.len(), summary, at)?;
+    let late = |id: &TransferId| settled.late.contains(id);
+    let fresh = || outcomes.iter().filter(|(id, _)| !late(id)).map(|(_, outcome)| outcome);
+    let reach = destination(tx, &attempt, fresh, now, seed)?;
+    if reach == Some(Reach::Up) {
+        told.resumed = resume(tx, &attempt, entry, at)?;
+    }
+    let mut facts = told.facts();
+    facts.insert("attempt".into(), attempt.id.into());
+    let name = tx.destination_name(attempt.destination)?;
+    facts.insert("destination".into(), name.0.as_str().into());
+    if let Some(reach) = reach {
+        facts.insert("reach".into(), reach.word().into());
+    }
+    if settled.ended && attempt.remaining > 0 {
+        facts.insert("end".into(), 1.into());
+    }
+    if !summary.detail.is_empty() {
+        facts.insert("words".into(), tx.words(&summary.detail)?.1);
+    }
+    tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
+    tx.kick(name);
+    Ok(settled)
+}
+
+fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
+    let mut find = tx.conn.prepare_cached("SELECT kind, destination, remaining, entry FROM attempts WHERE id = ?1")?;
+    let found = find.query_row([id], |row| {
+        let kind: String = row.get(0)?;
+        let entry: [u8; 16] = row.get(3)?;
+        let (destination, remaining) = (row.get(1)?, row.get(2)?);
+        Ok(Attempt { id, is_send: kind == "send", destination, remaining, entry: EntryId(entry) })
+    });
+    match found.optional()? {
+        Some(attempt) => Ok(attempt),
+        None => refuse(format!("there is no attempt {id}")),
+    }
+}
+
+/// One outcome for one transfer that the attempt holds.
+fn one(
+    tx: &mut Tx<'_>,
+    attempt: &Attempt,
+    mut transfer: Transfer,
+    outcome: &Outcome,
+    (entry, at, seed): (EntryId, i64, u64),
+    told: &mut Told,
+) -> Result<State, Fault> {
+    let spent = Duration::from_micros(transfer.spent.unsigned_abs());
+    let standing = Standing { state: transfer.state, verify: transfer.verify, failures: transfer.failures, spent };
+    let mut step = step::after(&standing, outcome, &tx.fixed.options.patience, Tx::seed_for(seed, transfer.id));
+    let again = matches!(step.to, State::Pending | State::Deferred | State::Parked);
+    let corrupt = again && blobs::is_corrupt(tx.conn, transfer.instance)?;
+    if corrupt {
+        // Its bytes were found damaged while it was in hand: they are not sent again.
+        step.to = State::Held;
+        transfer.resume = Some(State::Pending.word().to_owned());
+    }
+    let (words, words_fact) = tx.words(outcome.words())?;
+    transfer.go(step.to, at)?;
+    transfer.attempt = None;
+    transfer.failures = step.failures;
+    transfer.spent = span(step.spent);
+    transfer.outcome = Some(if corrupt { "corrupt" } else { outcome.word() }.to_owned());
+    transfer.words = Some(words);
+    transfer.entry = entry;
+    if step.to != State::Pending {
+        transfer.due = at.saturating_add(span(step.wait));
+    }
+    if attempt.is_send {
+        transfer.interruptions = 0;
+    }
+    if matches!(outcome, Outcome::Accepted { .. } | Outcome::Verified { .. }) {
+        transfer.evidence = Some(words);
+    }
+    let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
+    transfer.save_step(tx.conn, &noted)?;
+    if step.to == State::Dead {
+        told.opened.push(open_exception(tx, &transfer, "dead", Some(words), at)?);
+    }
+    let alike = (step.to, outcome.word(), outcome.charge().map(Charge::word), words, step.given_up);
+    told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
+    Ok(step.to)
+}
+
+/// Opens an exception about a transfer, and gives the fact for the entry.
+pub(in crate::records) fn open_exception(
+    tx: &Tx<'_>,
+    transfer: &Transfer,
+    kind: &str,
+    words: Option<i64>,
+    at: i64,
+) -> Result<Fact, Fault> {
+    let mut insert = tx.conn.prepare_cached(
+        "INSERT INTO exceptions (kind, instance, transfer, opened, words) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let id = insert.insert(params![kind, transfer.instance, transfer.id.0, at, words])?;
+    Ok(change::opened(&Opened {
+        exception: id,
+        kind: kind.to_owned(),
+        instance: transfer.instance,
+        transfer: Some(transfer.id),
+    }))
+}
+
+/// Counts the attempt down; whether nothing of it is in hand any more.
+fn end(tx: &Tx<'_>, attempt: &Attempt, applied: usize, summary: &AttemptSummary, at: i64) -> Result<bool, Fault> {
+    let remaining = attempt.remaining - applied as i64;
+    let words = if summary.detail.is_empty() { None } else { Some(tx.words(&summary.detail)?.0) };
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE attempts SET remaining = ?2, words = coalesce(?3, words), \
+         ended = CASE WHEN ?2 <= 0 THEN coalesce(ended, ?4) ELSE ended END WHERE id = ?1",
+    )?;
+    update.execute(params![attempt.id, remaining, words, at])?;
+    Ok(remaining <= 0)
+}
+
+/// What the outcomes show of the destination; its new standing if that changed.
+fn destination<'a, I: Iterator<Item = &'a Outcome>>(
+    tx: &Tx<'_>,
+    attempt: &Attempt,
+    outcomes: impl Fn() -> I,
+    now: SystemTime,
+    seed: u64,
+) -> Result<Option<Reach>, Fault> {
+    let Some(showing) = breaker::showing(outcomes()) else { return Ok(None) };
+    let before = breaker(tx, attempt.destination)?;
+    let after = before.after(showing, now, &tx.fixed.options.probing, seed);
+    let telling = |outcome: &&Outcome| {
+        matches!(outcome, Outcome::Parked { .. } | Outcome::Deferred { charge: Charge::Destination, .. })
+    };
+    let words = match after.reach {
+        Reach::Up => None,
+        _ => match outcomes().find(telling).or_else(|| outcomes().next()) {
+            Some(outcome) => Some(tx.words(outcome.words())?.0),
+            None => None,
+        },
+    };
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6 WHERE id = ?1",
+    )?;
+    update.execute(params![
+        attempt.destination,
+        after.reach.word(),
+        after.since.map(micros),
+        after.failures,
+        after.not_before.map(micros),
+        words,
+    ])?;
+    Ok((after.reach != before.reach).then_some(after.reach))
+}
+
+/// The breaker of a destination, from its row.
+fn breaker(tx: &Tx<'_>, destination: i64) -> Result<Breaker, Fault> {
+    let mut find =
+        tx.conn.prepare_cached("SELECT reach, since, failures, not_before FROM destinations WHERE id = ?1")?;
+    let breaker = find.query_row([destination], |row| {
+        let (reach, since, not_before): (String, Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(3)?);
+        Ok(Breaker {
+            reach: Reach::parse(&reach).unwrap_or(Reach::Up),
+            since: since.map(time),
+            failures: row.get(2)?,
+            not_before: not_before.map(time),
+        })
+    })?;
+    Ok(breaker)
+}
+
+/// A destination that was parked can be used again: what was parked for it goes on by itself ("Behaviour" 14).
+fn resume(tx: &Tx<'_>, attempt: &Attempt, entry: EntryId, at: i64) -> Result<Vec<TransferId>, Fault> {
+    let columns = super::tx::TRANSFER;
+    let mut find = tx.conn.prepare_cached(&format!(
+        "SELECT {columns} FROM transfers WHERE destination = ?1 AND lane = ?2 AND state = 'parked'"
+    ))?;
+    let parked = find.query_map(params![attempt.destination, lane::TIMED], Transfer::read)?;
+    let parked = parked.collect::<Result<Vec<_>, _>>()?;
+    let mut resumed = Vec::with_capacity(parked.len());
+    for transfer in parked {
+        let mut transfer = transfer?;
+        transfer.go(State::Pending, at)?;
+        transfer.entry = entry;
+        transfer.save_step(tx.conn, &Noted { at, what: "resumed", attempt: None, act: None, words: None })?;
+        resumed.push(transfer.id);
+    }
+    Ok(resumed)
+}
+
+impl Told {
+    fn facts(&self) -> Facts {
+        let mut steps = Vec::new();
+        for ((to, outcome, charge, _, given_up), (words, transfers)) in &self.alike {
+            let mut more = facts([("outcome", (*outcome).into()), ("words", words.clone())]);
+            if let Some(charge) = charge {
+                more.insert("charge".into(), (*charge).into());
+            }
+            if *given_up {
+                more.insert("given_up".into(), 1.into());
+            }
+            steps.push(change::step(*to, transfers, more));
+        }
+        if !self.resumed.is_empty() {
+            steps.push(change::step(State::Pending, &self.resumed, facts([("outcome", "resumed".into())])));
+        }
+        let late = |(outcome, transfers): (&&str, &Vec<TransferId>)| {
+            Fact::Map(facts([("outcome", (*outcome).into()), ("transfers", change::ids(transfers))]))
+        };
+        let late: Vec<Fact> = self.late.iter().map(late).collect();
+        let mut told = Facts::new();
+        for (name, list) in [("steps", steps), ("late", late), ("opened", self.opened.clone())] {
+            if !list.is_empty() {
+                told.insert(name.to_owned(), Fact::List(list));
+            }
+        }
+        told
+    }
+}

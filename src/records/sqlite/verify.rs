@@ -1,0 +1,179 @@
+//! `ledger verify`: walks every entry, compares chain, tree, heads and states, and says in words what is wrong (LED-006).
+
+use super::readers::in_one_view;
+use super::rebuild::Rebuilt;
+use super::recover::read_end;
+use super::rows::{Fault, count};
+use crate::ledger::check::{Checker, Stored, Wrong};
+use crate::ledger::entry::Entry;
+use crate::records::{LedgerHead, RecordsError, Report};
+use rusqlite::{Connection, OptionalExtension, Row};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// So many problems are told; more are counted.
+const TOLD: usize = 20;
+
+/// What has been found so far.
+#[derive(Default)]
+struct Found {
+    first_bad: Option<u64>,
+    problems: Vec<String>,
+    more: u64,
+}
+
+impl Found {
+    fn say(&mut self, problem: String) {
+        if self.problems.len() < TOLD { self.problems.push(problem) } else { self.more += 1 }
+    }
+
+    fn at(&mut self, position: u64, problem: String) {
+        self.first_bad.get_or_insert(position);
+        self.say(problem);
+    }
+}
+
+/// Verifies everything in one view of the records. `seen` counts the entries as they pass, for showing progress.
+///
+/// Takes memory that does not grow with the ledger: the rebuilt tables are in a temporary file.
+pub(in crate::records) fn verify(conn: &Connection, seen: &AtomicU64) -> Result<Report, RecordsError> {
+    let mut found = Found::default();
+    let walked = in_one_view(conn, |conn| {
+        let mut checker = Checker::new();
+        let rebuilt = Rebuilt::new()?;
+        let sound = match walk(conn, &mut checker, &rebuilt, seen, &mut found) {
+            Err(Fault::Sqlite(error)) => {
+                let next = checker.size() + 1;
+                found.at(next, format!("the file is damaged near entry {next}: {error}"));
+                false
+            }
+            other => other? && found.problems.is_empty(),
+        };
+        let mut compared = Default::default();
+        let end = end(conn, &checker, &mut found);
+        let states = match sound {
+            // After a damaged entry, differences of the states would only be its consequences.
+            false => Ok(()),
+            true => rebuilt.compare(conn, |problem| found.say(problem)).map(|rows| compared = rows),
+        };
+        for result in [end, states, file(conn, &mut found)] {
+            match result {
+                Err(Fault::Sqlite(error)) => found.say(format!("the file is damaged: {error}")),
+                other => other?,
+            }
+        }
+        Ok((checker, compared))
+    })?;
+    let (checker, compared) = walked;
+    Ok(Report {
+        head: LedgerHead { size: checker.size(), root: checker.edge().root(), chain: checker.chain() },
+        transfers: compared.transfers,
+        instances: compared.instances,
+        exceptions: compared.exceptions,
+        first_bad: found.first_bad,
+        problems: found.problems,
+        more: found.more,
+    })
+}
+
+/// Walks the entries; whether the end was reached.
+fn walk(
+    conn: &Connection,
+    checker: &mut Checker,
+    rebuilt: &Rebuilt,
+    seen: &AtomicU64,
+    found: &mut Found,
+) -> Result<bool, Fault> {
+    let mut find = conn.prepare("SELECT position, kind, at, bytes, leaf, chain FROM entries ORDER BY position")?;
+    let mut heads = conn.prepare("SELECT root, chain FROM heads WHERE size = ?1")?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let entry = match take(row, checker)? {
+            Ok(entry) => Some(entry),
+            Err(wrong @ Wrong::Position { expected, .. }) => {
+                found.at(expected, wrong.to_string());
+                return Ok(false);
+            }
+            Err(wrong) => {
+                found.at(checker.size(), wrong.to_string());
+                None
+            }
+        };
+        let position = checker.size();
+        if let Some(entry) = entry {
+            columns(row, &entry, position, found)?;
+            for problem in rebuilt.apply(&entry)? {
+                found.at(position, format!("entry {position} breaks a rule: {problem}"));
+            }
+        }
+        let head = heads.query_row([position as i64], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)));
+        if head.optional()?.is_some_and(|(root, chain)| root != checker.edge().root() || chain != checker.chain()) {
+            found.at(
+                position,
+                format!("the entries up to {position} do not agree with the head that was kept at that size"),
+            );
+        }
+        seen.store(position, Ordering::Relaxed);
+    }
+    Ok(true)
+}
+
+fn take(row: &Row<'_>, checker: &mut Checker) -> Result<Result<Entry, Wrong>, Fault> {
+    let bytes: Vec<u8> = row.get(3)?;
+    let hash =
+        |n: usize| -> rusqlite::Result<[u8; 32]> { Ok(row.get::<_, Vec<u8>>(n)?.try_into().unwrap_or_default()) };
+    let stored = Stored { position: count(row.get(0)?), bytes: &bytes, leaf: hash(4)?, chain: hash(5)? };
+    Ok(checker.push(stored))
+}
+
+/// The columns beside the bytes are copies for finding: they must say the same.
+fn columns(row: &Row<'_>, entry: &Entry, position: u64, found: &mut Found) -> Result<(), Fault> {
+    let (kind, at): (String, i64) = (row.get(1)?, row.get(2)?);
+    if kind != entry.kind.word() || at != entry.at {
+        found.at(position, format!("the columns of entry {position} do not agree with its bytes"));
+    }
+    Ok(())
+}
+
+/// The end of the ledger as it was committed must be the end that the entries give: nothing is cut off.
+fn end(conn: &Connection, checker: &Checker, found: &mut Found) -> Result<(), Fault> {
+    let end = match read_end(conn) {
+        Err(Fault::Refused(error)) => {
+            found.say(error.to_string());
+            return Ok(());
+        }
+        other => other?,
+    };
+    let (size, kept) = (checker.size(), end.edge.size());
+    if size != kept {
+        let at = size.min(kept) + 1;
+        found.at(at, format!("there are {size} entries, but {kept} were committed"));
+    } else if end.chain != checker.chain() {
+        found.say("the chain over all entries is not the one that was committed".into());
+    } else if end.edge != *checker.edge() {
+        found.say("the tree over all entries is not the one that was committed".into());
+    }
+    let beyond = "SELECT min(size) FROM heads WHERE size > ?1";
+    let beyond: Option<i64> = conn.query_row(beyond, [size as i64], |row| row.get(0))?;
+    if let Some(beyond) = beyond {
+        found.at(size + 1, format!("a head was kept at {beyond} entries, but there are only {size}"));
+    }
+    Ok(())
+}
+
+/// The file itself: pages, indexes and references (INV-09).
+fn file(conn: &Connection, found: &mut Found) -> Result<(), Fault> {
+    let mut check = conn.prepare("PRAGMA integrity_check(5)")?;
+    for line in check.query_map([], |row| row.get::<_, String>(0))? {
+        let line = line?;
+        if line != "ok" {
+            found.say(format!("the file is damaged: {line}"));
+        }
+    }
+    let mut check = conn.prepare("PRAGMA foreign_key_check")?;
+    let mut broken = check.query([])?;
+    if let Some(row) = broken.next()? {
+        let table: String = row.get(0)?;
+        found.say(format!("a row of table {table} refers to one that does not exist"));
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! The story of an instance or a study: what happened, in order, what stands now, and what comes next.
+
+use super::lists::next;
+use super::rows::{Fault, cause, count, damaged, micros, origin, source, state, time, verify};
+use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::peers::Destination;
+use crate::records::{AttemptId, BatchKind, Event, ExceptionId, Taken, What};
+use rusqlite::{Connection, Row};
+use std::time::SystemTime;
+
+/// Whose story.
+pub(in crate::records) enum Subject {
+    /// Of every version of an instance.
+    Instance(InstanceUid),
+    /// Of every instance of a study, taken together.
+    Study(StudyUid),
+}
+
+/// The most events of one kind; of more, the latest are told.
+const MOST: usize = 2000;
+
+/// The transfers of the subject, found through their index.
+const TRANSFERS: &str = "scope i CROSS JOIN destinations d JOIN transfers t \
+    ON t.study = i.study AND t.destination = d.id AND t.instance = i.id";
+
+/// The story, in order; empty if the subject is not known.
+pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemTime) -> Result<Vec<Event>, Fault> {
+    let (scope, uid) = match subject {
+        Subject::Instance(uid) => ("sop_uid = ?1", uid.as_str()),
+        Subject::Study(uid) => ("study = (SELECT id FROM studies WHERE uid = ?1)", uid.as_str()),
+    };
+    let ask = Ask { conn, scope, uid };
+    let mut events = ask.arrivals()?;
+    events.extend(ask.unrouted()?);
+    events.extend(ask.owed()?);
+    events.extend(ask.exceptions()?);
+    events.extend(ask.tried()?);
+    events.extend(ask.moved()?);
+    events.extend(ask.trying()?);
+    // Stable: what happened at the same time stays in the order of cause and effect.
+    events.sort_by_key(|event| event.at);
+    events.extend(ask.standing(now)?);
+    Ok(events)
+}
+
+struct Ask<'a> {
+    conn: &'a Connection,
+    scope: &'a str,
+    uid: &'a str,
+}
+
+impl Ask<'_> {
+    /// Runs a query that gives first time, last time, number of instances, and then what `what` reads from column 3 on.
+    fn events(&self, sql: &str, what: impl Fn(&Row<'_>) -> Result<What, Fault>) -> Result<Vec<Event>, Fault> {
+        let scope = self.scope;
+        let sql = format!(
+            "WITH scope AS MATERIALIZED (SELECT id, study, unrouted, received FROM instances WHERE {scope}) {sql} \
+             ORDER BY 1 DESC LIMIT {MOST}"
+        );
+        let mut find = self.conn.prepare_cached(&sql)?;
+        let mut rows = find.query([self.uid])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let until = (last > first).then(|| time(last));
+            events.push(Event { at: time(first), until, instances: count(row.get(2)?), what: what(row)? });
+        }
+        events.reverse();
+        Ok(events)
+    }
+
+    fn arrivals(&self) -> Result<Vec<Event>, Fault> {
+        let sql = "SELECT min(a.at), max(a.at), count(DISTINCT a.instance), a.origin_kind, a.origin_name, a.source, a.how, \
+                   a.withheld FROM scope i JOIN arrivals a ON a.instance = i.id GROUP BY 4, 5, 6, 7, 8";
+        self.events(sql, |row| {
+            let text = |n: usize| row.get::<_, String>(n);
+            let withheld: Option<String> = row.get(7)?;
+            let withheld: Vec<(String, String)> = match withheld {
+                None => Vec::new(),
+                Some(list) => serde_json::from_str(&list).map_err(|_| damaged("list of destinations"))?,
+            };
+            Ok(What::Received {
+                origin: origin(&text(3)?, &text(4)?)?,
+                source: source(&text(5)?),
+                taken: match text(6)?.as_str() {
+                    "stored" => Taken::First,
+                    "same" => Taken::Again,
+                    _ => Taken::Differs,
+                },
+                withheld: withheld.into_iter().map(|(to, why)| (Destination(to), why)).collect(),
+            })
+        })
+    }
+
+    fn unrouted(&self) -> Result<Vec<Event>, Fault> {
+        let sql = "SELECT min(received), max(received), count(*) FROM scope WHERE unrouted = 1 HAVING count(*) > 0";
+        self.events(sql, |_| Ok(What::Unrouted))
+    }
+
+    fn owed(&self) -> Result<Vec<Event>, Fault> {
+        let sql = format!(
+            "SELECT min(t.created), max(t.created), count(*), d.name, t.cause, t.route, t.mandatory, t.verify \
+             FROM {TRANSFERS} GROUP BY 4, 5, 6, 7, 8"
+        );
+        self.events(&sql, |row| {
+            Ok(What::Owed {
+                destination: Destination(row.get(3)?),
+                cause: cause(&row.get::<_, String>(4)?)?,
+                route: row.get(5)?,
+                mandatory: row.get(6)?,
+                verify: verify(&row.get::<_, String>(7)?)?,
+            })
+        })
+    }
+
+    fn exceptions(&self) -> Result<Vec<Event>, Fault> {
+        let sql = "SELECT min(x.opened), max(x.opened), count(DISTINCT x.instance), min(x.id), x.kind, x.closed, w.text \
+                   FROM scope i JOIN exceptions x ON x.instance = i.id LEFT JOIN words w ON w.id = x.words \
+                   GROUP BY x.kind, x.closed, w.text, x.closed IS NULL";
+        self.events(sql, |row| {
+            Ok(What::Exception {
+                exception: ExceptionId(row.get(3)?),
+                kind: row.get(4)?,
+                closed: row.get::<_, Option<i64>>(5)?.map(time),
+                words: row.get(6)?,
+            })
+        })
+    }
+
+    fn tried(&self) -> Result<Vec<Event>, Fault> {
+        let sql = format!(
+            "SELECT min(p.at), max(p.at), count(*), p.attempt, a.kind, d.name, a.began, p.what, p.became, w.text, aw.text \
+             FROM {TRANSFERS} JOIN steps p ON p.transfer = t.id JOIN attempts a ON a.id = p.attempt \
+             LEFT JOIN words w ON w.id = p.words LEFT JOIN words aw ON aw.id = a.words GROUP BY p.attempt, p.what, p.became, p.words"
+        );
+        self.events(&sql, |row| {
+            Ok(What::Tried {
+                attempt: AttemptId(row.get(3)?),
+                kind: kind(&row.get::<_, String>(4)?)?,
+                destination: Destination(row.get(5)?),
+                began: time(row.get(6)?),
+                outcome: row.get(7)?,
+                became: state(&row.get::<_, String>(8)?)?,
+                words: row.get(9)?,
+                summary: row.get(10)?,
+            })
+        })
+    }
+
+    fn moved(&self) -> Result<Vec<Event>, Fault> {
+        let sql = format!(
+            "SELECT p.at, p.at, count(*), d.name, p.what, c.who, w.text, p.became FROM {TRANSFERS} \
+             JOIN steps p ON p.transfer = t.id LEFT JOIN acts c ON c.id = p.act LEFT JOIN words w ON w.id = p.words \
+             WHERE p.attempt IS NULL GROUP BY p.at, d.name, p.what, p.act, p.words, p.became"
+        );
+        self.events(&sql, |row| {
+            Ok(What::Moved {
+                destination: Destination(row.get(3)?),
+                what: row.get(4)?,
+                who: row.get(5)?,
+                words: row.get(6)?,
+                became: state(&row.get::<_, String>(7)?)?,
+            })
+        })
+    }
+
+    fn trying(&self) -> Result<Vec<Event>, Fault> {
+        let sql = format!(
+            "SELECT a.began, a.began, count(*), a.id, a.kind, d.name FROM {TRANSFERS} JOIN attempts a ON a.id = t.attempt \
+             GROUP BY a.id"
+        );
+        self.events(&sql, |row| {
+            Ok(What::Trying {
+                attempt: AttemptId(row.get(3)?),
+                kind: kind(&row.get::<_, String>(4)?)?,
+                destination: Destination(row.get(5)?),
+            })
+        })
+    }
+
+    /// Where everything stands now, in order of destination and state.
+    fn standing(&self, now: SystemTime) -> Result<Vec<Event>, Fault> {
+        let now = micros(now);
+        let sql = format!(
+            "SELECT {now}, {now}, count(*), d.name, t.state, t.verify, min(t.due) FILTER (WHERE t.lane IN (0, 1, 2)), \
+             d.not_before, CASE WHEN t.lane IN (0, 1, 2) THEN d.reach END, w.text FROM {TRANSFERS} \
+             LEFT JOIN words w ON w.id = d.words GROUP BY 4, 5, 6"
+        );
+        let mut find = self.conn.prepare(&format!(
+            "WITH scope AS MATERIALIZED (SELECT id, study FROM instances WHERE {}) {sql}",
+            self.scope
+        ))?;
+        let mut rows = find.query([self.uid])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            let reach: Option<String> = row.get(8)?;
+            let words: Option<String> = row.get(9)?;
+            let waiting_for = reach
+                .filter(|reach| reach != "up")
+                .map(|reach| words.map_or(format!("it is {reach}"), |words| format!("it is {reach}: {words}")));
+            let what = What::Now {
+                destination: Destination(row.get(3)?),
+                state: state(&row.get::<_, String>(4)?)?,
+                verify: verify(&row.get::<_, String>(5)?)?,
+                next: next(row.get(6)?, row.get(7)?, now).map(time),
+                waiting_for,
+            };
+            events.push(Event { at: time(now), until: None, instances: count(row.get(2)?), what });
+        }
+        Ok(events)
+    }
+}
+
+fn kind(word: &str) -> Result<BatchKind, Fault> {
+    match word {
+        "send" => Ok(BatchKind::Send),
+        "check" => Ok(BatchKind::Check),
+        _ => Err(damaged("kind of attempt")),
+    }
+}

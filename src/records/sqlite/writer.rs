@@ -1,0 +1,293 @@
+//! The one thread that writes: it takes what has queued, commits it as one group, and only then answers (REL-01, REL-03).
+//!
+//! Nothing ever waits for a group to fill. Each command has a savepoint of its own, so that one that is refused undoes
+//! nothing of the others. A commit that fails, or any input or output error, poisons the records for good (REL-04): what was
+//! synced is not known then, and a second sync might claim success for pages that the first has lost.
+
+use super::rows::Fault;
+use super::tx::{Fixed, Group, Tx};
+use crate::ledger::chain;
+use crate::ledger::merkle::{self, Edge, Hash};
+use crate::records::kicks::Kicks;
+use crate::records::{LedgerHead, RecordsError};
+use rusqlite::{Connection, ErrorCode, params};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{mpsc, oneshot};
+
+/// Copy the log back after so many pages of 4 KiB, when nothing waits.
+const CHECKPOINT_PAGES: i32 = 2000;
+/// Copy the log back after so many pages even when something waits.
+const CHECKPOINT_AT_ONCE: i32 = 16_000;
+/// A signed head is to follow at least so often (LED-004); until then a plain one is kept.
+const HEAD_EVERY: u64 = 1000;
+
+/// A queued command.
+pub(in crate::records) trait Job: Send {
+    /// Does the work. An error undoes it, and is remembered for the answer.
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
+    /// Remembers what the caller is told instead of a result.
+    fn fail(&mut self, error: RecordsError);
+    /// Answers the caller, who may be gone: the commit stands all the same.
+    fn answer(self: Box<Self>);
+}
+
+/// A command and the way back to its caller.
+pub(in crate::records) struct Command<F, T> {
+    run: Option<F>,
+    result: Option<Result<T, RecordsError>>,
+    reply: oneshot::Sender<Result<T, RecordsError>>,
+}
+
+impl<F, T> Command<F, T> {
+    pub(in crate::records) fn new(run: F, reply: oneshot::Sender<Result<T, RecordsError>>) -> Self {
+        Self { run: Some(run), result: None, reply }
+    }
+}
+
+impl<F, T> Job for Command<F, T>
+where
+    F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,
+    T: Send,
+{
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if let Some(run) = self.run.take() {
+            self.result = Some(Ok(run(tx)?));
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: RecordsError) {
+        self.result = Some(Err(error));
+    }
+
+    fn answer(self: Box<Self>) {
+        // The caller may have gone away.
+        let _ = self.reply.send(self.result.unwrap_or(Err(RecordsError::Closed)));
+    }
+}
+
+/// What comes down the queue.
+pub(in crate::records) enum Message {
+    /// Do this.
+    Do(Box<dyn Job>),
+    /// Copy the log back, close the file, answer.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Why a whole group was undone.
+enum Undone {
+    /// Nothing was changed, and nothing is broken.
+    Clean(RecordsError),
+    /// What was written is not known.
+    Broken(String),
+}
+
+impl From<rusqlite::Error> for Undone {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Clean(RecordsError::Full),
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// Whether an error touches only the command that met it.
+fn is_contained(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ApiMisuse, ConstraintViolation, ParameterOutOfRange, TooBig, TypeMismatch};
+    match error.sqlite_error_code() {
+        None => true,
+        Some(code) => matches!(code, ConstraintViolation | TypeMismatch | TooBig | ApiMisuse | ParameterOutOfRange),
+    }
+}
+
+/// The ledger's end, as far as it is committed.
+#[derive(Clone)]
+pub(in crate::records) struct End {
+    pub(in crate::records) edge: Edge,
+    pub(in crate::records) chain: Hash,
+}
+
+impl End {
+    /// The head of the ledger.
+    pub(in crate::records) fn head(&self) -> LedgerHead {
+        LedgerHead { size: self.edge.size(), root: self.edge.root(), chain: self.chain }
+    }
+
+    /// Gives the entries of a group their positions, leaves and chain, and stores them and the new end (LED-003).
+    pub(in crate::records) fn sequence(&mut self, conn: &Connection, group: &Group) -> rusqlite::Result<()> {
+        let Some(last) = group.entries.last() else { return Ok(()) };
+        let before = self.edge.size();
+        let mut insert = conn.prepare_cached(
+            "INSERT INTO entries (position, kind, at, bytes, leaf, chain) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for entry in &group.entries {
+            let leaf = merkle::leaf(&entry.bytes);
+            self.chain = chain::next(&self.chain, &leaf);
+            self.edge.push(leaf);
+            insert.execute(params![
+                self.edge.size() as i64,
+                entry.kind.word(),
+                entry.at,
+                entry.bytes,
+                leaf,
+                self.chain
+            ])?;
+        }
+        let size = self.edge.size();
+        conn.prepare_cached("UPDATE edge SET size = ?1, chain = ?2, nodes = ?3 WHERE id = 1")?.execute(params![
+            size as i64,
+            self.chain,
+            self.edge.to_bytes()
+        ])?;
+        if size / HEAD_EVERY != before / HEAD_EVERY {
+            conn.prepare_cached("INSERT INTO heads (size, at, root, chain) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![size as i64, last.at, self.edge.root(), self.chain])?;
+        }
+        Ok(())
+    }
+}
+
+/// The writer's state.
+pub(in crate::records) struct Writer {
+    pub(in crate::records) conn: Connection,
+    pub(in crate::records) fixed: Fixed,
+    pub(in crate::records) end: End,
+    pub(in crate::records) kicks: Arc<Kicks>,
+    pub(in crate::records) poison: Arc<OnceLock<String>>,
+}
+
+impl Writer {
+    /// Runs until it is told to stop, or nobody can ask any more.
+    pub(in crate::records) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let pages = Arc::new(AtomicI32::new(0));
+        let counted = pages.clone();
+        let counting = self.conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, written| {
+            counted.store(written, Ordering::Relaxed);
+            Ok(())
+        }));
+        if let Err(error) = counting {
+            self.break_down(error.to_string());
+        }
+        let mut stop = None;
+        while stop.is_none()
+            && let Some(message) = queue.blocking_recv()
+        {
+            let mut jobs = Vec::new();
+            let mut next = Some(message);
+            while let Some(message) = next {
+                match message {
+                    Message::Do(job) => jobs.push(job),
+                    Message::Stop(reply) => stop = Some(reply),
+                }
+                let more = stop.is_none() && jobs.len() < self.fixed.options.group;
+                next = if more { queue.try_recv().ok() } else { None };
+            }
+            self.commit(jobs);
+            let written = pages.load(Ordering::Relaxed);
+            if written >= CHECKPOINT_AT_ONCE || (written >= CHECKPOINT_PAGES && queue.is_empty()) {
+                self.checkpoint("PASSIVE");
+                pages.store(0, Ordering::Relaxed);
+            }
+        }
+        self.checkpoint("TRUNCATE");
+        drop(self);
+        if let Some(reply) = stop {
+            // Whoever asked may be gone.
+            let _ = reply.send(());
+        }
+    }
+
+    /// Copies the log back into the file. A failed sync of the file is not to be tried again (REL-04).
+    fn checkpoint(&mut self, how: &str) {
+        if self.poison.get().is_some() {
+            return;
+        }
+        let done = self.conn.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+        match done.as_ref().err().map(|error| (error.sqlite_error_code(), error.to_string())) {
+            None | Some((Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull), _)) => {}
+            Some((_, why)) => self.break_down(why),
+        }
+    }
+
+    fn break_down(&self, why: String) {
+        tracing::error!(why, "the records can no longer be written");
+        // The first reason stands.
+        let _ = self.poison.set(why);
+    }
+
+    /// Commits a group, then answers all of it.
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let done = match self.poison.get() {
+            Some(why) => Err(Undone::Clean(RecordsError::Poisoned(why.clone()))),
+            None => self.group(&mut jobs),
+        };
+        match done {
+            Ok(group) => self.kicks.fire(group.kicks),
+            Err(undone) => {
+                if !self.conn.is_autocommit() {
+                    // A rollback that fails leaves the records as they were for every later reader.
+                    let _ = self.conn.execute_batch("ROLLBACK");
+                }
+                let error = match undone {
+                    Undone::Clean(error) => error,
+                    Undone::Broken(why) => {
+                        self.break_down(why.clone());
+                        RecordsError::Poisoned(why)
+                    }
+                };
+                jobs.iter_mut().for_each(|job| job.fail(error.clone()));
+            }
+        }
+        jobs.into_iter().for_each(Job::answer);
+    }
+
+    fn group(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Group, Undone> {
+        if let Err(error) = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])) {
+            let busy = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
+            return Err(if busy { Undone::Clean(RecordsError::Database(error.to_string())) } else { error.into() });
+        }
+        self.fence()?;
+        let mut group = Group::default();
+        for job in jobs {
+            self.one(job.as_mut(), &mut group)?;
+        }
+        let mut end = self.end.clone();
+        end.sequence(&self.conn, &group)?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.end = end;
+        Ok(group)
+    }
+
+    /// Only the process that opened the records last may write (FLT-072).
+    fn fence(&self) -> Result<(), Undone> {
+        let mut find = self.conn.prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'epoch'")?;
+        let epoch: i64 = find.query_row([], |row| row.get(0))?;
+        if epoch == self.fixed.epoch { Ok(()) } else { Err(Undone::Broken("another process has opened them".into())) }
+    }
+
+    /// One command in its savepoint.
+    fn one(&self, job: &mut dyn Job, group: &mut Group) -> Result<(), Undone> {
+        let run = |sql: &str| self.conn.prepare_cached(sql)?.execute([]).map(drop);
+        let entries = group.entries.len();
+        let kicks = group.kicks.clone();
+        run("SAVEPOINT one")?;
+        let fault = match job.apply(&mut Tx { conn: &self.conn, fixed: &self.fixed, group }) {
+            Ok(()) => return Ok(run("RELEASE one")?),
+            Err(fault) => fault,
+        };
+        let error = match fault {
+            Fault::Refused(error) => error,
+            Fault::Sqlite(error) if is_contained(&error) && !self.conn.is_autocommit() => {
+                RecordsError::Database(error.to_string())
+            }
+            Fault::Sqlite(error) => return Err(error.into()),
+        };
+        run("ROLLBACK TO one")?;
+        run("RELEASE one")?;
+        group.entries.truncate(entries);
+        group.kicks = kicks;
+        job.fail(error);
+        Ok(())
+    }
+}

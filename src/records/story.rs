@@ -1,0 +1,127 @@
+//! The words of `weybridge why`: the story of an instance or a study, in order.
+
+use super::arrival::{ExceptionId, SourceFacts};
+use super::work::{AttemptId, BatchKind};
+use crate::ledger::transfer::{Cause, State};
+use crate::peers::{Destination, Origin, Verify};
+use std::time::SystemTime;
+
+/// How an arrival was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The first of its UID.
+    First,
+    /// The same again.
+    Again,
+    /// Other content under the UID: held.
+    Differs,
+}
+
+/// Something that happened, or is to happen, to so many instances in the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When; for several instances, when the first.
+    pub at: SystemTime,
+    /// When the last, if it was not at once.
+    pub until: Option<SystemTime>,
+    /// To how many instances.
+    pub instances: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Received.
+    Received {
+        /// From whom.
+        origin: Origin,
+        /// In detail.
+        source: SourceFacts,
+        /// What was made of it.
+        taken: Taken,
+        /// Destinations that were chosen and left out, with the reason.
+        withheld: Vec<(Destination, String)>,
+    },
+    /// No route chose a destination.
+    Unrouted,
+    /// Owed to a destination.
+    Owed {
+        /// Where to.
+        destination: Destination,
+        /// Why.
+        cause: Cause,
+        /// By which route.
+        route: Option<String>,
+        /// Whether it counts for commitment.
+        mandatory: bool,
+        /// What must be seen before it is done.
+        verify: Verify,
+    },
+    /// An attempt had an outcome.
+    Tried {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Sent, or asked about.
+        kind: BatchKind,
+        /// Where to.
+        destination: Destination,
+        /// When the attempt began.
+        began: SystemTime,
+        /// The word of the outcome; `interrupted` when we were stopped in the middle.
+        outcome: String,
+        /// Where the transfers stood afterwards.
+        became: State,
+        /// What the other side said, in plain words.
+        words: Option<String>,
+        /// What is remembered of the attempt as a whole.
+        summary: Option<String>,
+    },
+    /// An attempt is being made now.
+    Trying {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Sent, or asked about.
+        kind: BatchKind,
+        /// Where to.
+        destination: Destination,
+    },
+    /// A person, an arrival or a recovery moved transfers.
+    Moved {
+        /// Where to.
+        destination: Destination,
+        /// `retry`, `hold`, `release`, `cancel`, `arrived again`, `resumed`, `corrupt` or `restored`.
+        what: String,
+        /// By whom, if by a person.
+        who: Option<String>,
+        /// Why, in plain words.
+        words: Option<String>,
+        /// Where they stood afterwards.
+        became: State,
+    },
+    /// An exception was opened.
+    Exception {
+        /// Its number; of several, the first.
+        exception: ExceptionId,
+        /// `conflict`, `dead`, `poison` or `corrupt`.
+        kind: String,
+        /// When it was closed; `None` while it waits for a person.
+        closed: Option<SystemTime>,
+        /// Why, in plain words.
+        words: Option<String>,
+    },
+    /// Where transfers stand now, and what happens next.
+    Now {
+        /// Where to.
+        destination: Destination,
+        /// Their state.
+        state: State,
+        /// What must be seen before they are done.
+        verify: Verify,
+        /// When they are tried or asked about next; `None` when nothing is to come without a person.
+        next: Option<SystemTime>,
+        /// What is wrong with the destination as a whole, if anything.
+        waiting_for: Option<String>,
+    },
+}

@@ -1,0 +1,12 @@
+//! Tests of the records through their own face, over real files in a temporary directory. Closing and opening again is a restart.
+
+mod acting;
+mod arriving;
+mod leasing;
+mod looping;
+mod model;
+mod proving;
+mod restarting;
+mod speed;
+pub(super) mod support;
+mod telling;

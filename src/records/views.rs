@@ -1,0 +1,267 @@
+//! The answers to questions: sums of transfers, instances and their transfers, destinations, exceptions, the whole at a glance.
+
+use super::arrival::{ExceptionId, InstanceId, SourceFacts};
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::breaker::Reach;
+use crate::ledger::merkle::Hash;
+use crate::ledger::transfer::{Cause, State, TransferId};
+use crate::peers::{Destination, Origin, Verify};
+use crate::store::Digest;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// Where the next page of a list starts; meaningless outside the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(pub(super) i64, pub(super) i64);
+
+/// Which sums to list.
+#[derive(Debug, Clone, Default)]
+pub struct TransferFilter {
+    /// Only of this study.
+    pub study: Option<StudyUid>,
+    /// Only to this destination.
+    pub destination: Option<Destination>,
+    /// Only where something is not done.
+    pub open_only: bool,
+    /// The most rows of one answer; 0 means 1,000, which is also the most.
+    pub limit: usize,
+    /// Continue after an earlier answer.
+    pub after: Option<Cursor>,
+}
+
+/// The transfers of one study to one destination, counted (INV-10): the eight counts always add up to `instances`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferSums {
+    /// Study Instance UID.
+    pub study_instance_uid: StudyUid,
+    /// Where to.
+    pub destination: Destination,
+    /// All transfers of the study to the destination.
+    pub instances: u64,
+    /// To be tried, being tried, or waiting for their time.
+    pub pending: u64,
+    /// Ambiguous, being checked.
+    pub unknown: u64,
+    /// Named in the destination's answer.
+    pub accepted: u64,
+    /// With the evidence that policy asks for.
+    pub verified: u64,
+    /// Waiting for an unusable destination.
+    pub parked: u64,
+    /// Waiting for a person.
+    pub held: u64,
+    /// Given up.
+    pub dead: u64,
+    /// Cancelled by a person.
+    pub cancelled: u64,
+    /// How long the oldest that is not done has been owed, in seconds; `None` when all are done.
+    pub oldest_age_seconds: Option<u64>,
+    /// When the next is tried or asked about; `None` when nothing is to come.
+    pub next_attempt: Option<SystemTime>,
+}
+
+/// One transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferView {
+    /// Its number.
+    pub transfer: TransferId,
+    /// Of which instance.
+    pub sop_instance_uid: InstanceUid,
+    /// Which version of it.
+    pub version: u32,
+    /// Of which study.
+    pub study_instance_uid: StudyUid,
+    /// Where to.
+    pub destination: Destination,
+    /// Why.
+    pub cause: Cause,
+    /// The route that chose it, if one did.
+    pub route: Option<String>,
+    /// Whether it counts for commitment.
+    pub mandatory: bool,
+    /// What must be seen before it is done.
+    pub verify: Verify,
+    /// Where it stands.
+    pub state: State,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The word of its last outcome.
+    pub last_outcome: Option<String>,
+    /// What was said last, in plain words.
+    pub last_words: Option<String>,
+    /// What lets it count as done, in plain words.
+    pub evidence: Option<String>,
+    /// Since when it is owed.
+    pub created: SystemTime,
+    /// When it is tried or asked about next; `None` when nothing is to come without a person.
+    pub next_attempt: Option<SystemTime>,
+}
+
+/// One version of an instance with its transfers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceView {
+    /// Its number; lists are in this order.
+    pub instance: InstanceId,
+    /// SOP Instance UID.
+    pub sop_instance_uid: InstanceUid,
+    /// 1 for the first of its UID.
+    pub version: u32,
+    /// SOP Class UID.
+    pub sop_class_uid: SopClassUid,
+    /// Study Instance UID.
+    pub study_instance_uid: StudyUid,
+    /// Series Instance UID.
+    pub series_instance_uid: SeriesUid,
+    /// The syntax in which the bytes are encoded.
+    pub transfer_syntax_uid: TransferSyntaxUid,
+    /// The SHA-256 of the data set.
+    pub sha256: Digest,
+    /// The length of the data set.
+    pub bytes: u64,
+    /// `stored`, `held`, `purged` or `corrupt`.
+    pub state: String,
+    /// Whether no route chose it.
+    pub unrouted: bool,
+    /// Who sent it first.
+    pub source: Origin,
+    /// The source in detail.
+    pub source_facts: SourceFacts,
+    /// When it was received first.
+    pub received: SystemTime,
+    /// How often it arrived.
+    pub arrivals: u64,
+    /// What is owed of it.
+    pub transfers: Vec<TransferView>,
+}
+
+/// What to find for a QIDO-RS answer: instances that are stored, not the held versions.
+#[derive(Debug, Clone, Default)]
+pub struct FindInstances {
+    /// Only of this study.
+    pub study: Option<StudyUid>,
+    /// Only of this series.
+    pub series: Option<SeriesUid>,
+    /// Only these; empty means all. At most 1,000.
+    pub instances: Vec<InstanceUid>,
+    /// Skip so many.
+    pub offset: u64,
+    /// At most so many; 0 means 1,000, which is also the most.
+    pub limit: usize,
+}
+
+/// Decoded values of indexed attributes by tag, several values joined by backslashes. `Debug` prints no values (SEC-010).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Texts(pub BTreeMap<Tag, String>);
+
+impl std::fmt::Debug for Texts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Texts({} present)", self.0.len())
+    }
+}
+
+/// One instance that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundInstance {
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// Series Instance UID.
+    pub series: SeriesUid,
+    /// SOP Instance UID.
+    pub instance: InstanceUid,
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// The syntax in which the bytes are encoded.
+    pub transfer_syntax: TransferSyntaxUid,
+    /// The length of the data set in bytes.
+    pub length: u64,
+    /// Attributes of the patient, study, series and instance.
+    pub attributes: Texts,
+}
+
+/// How a destination stands, and what waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationView {
+    /// Its name.
+    pub destination: Destination,
+    /// Whether it can be reached.
+    pub reach: Reach,
+    /// Since when.
+    pub since: Option<SystemTime>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Nothing is tried before this time.
+    pub not_before: Option<SystemTime>,
+    /// What it said last, or what is wrong with it, while it is not up.
+    pub words: Option<String>,
+    /// Transfers that are not done, by state; states with none are left out.
+    pub open: BTreeMap<&'static str, u64>,
+    /// Since when the oldest transfer that is not done is owed.
+    pub oldest: Option<SystemTime>,
+}
+
+/// The whole at a glance (UIX-01).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Versions of instances ever recorded.
+    pub instances: u64,
+    /// Instances that no route chose.
+    pub unrouted: u64,
+    /// Transfers ever owed.
+    pub transfers: u64,
+    /// Exceptions that wait for a person, by kind.
+    pub exceptions: BTreeMap<String, u64>,
+    /// Each destination that was ever owed anything.
+    pub destinations: Vec<DestinationView>,
+    /// The head of the ledger.
+    pub head: LedgerHead,
+    /// Why nothing is accepted any more, if so (REL-04).
+    pub poisoned: Option<String>,
+}
+
+/// The head of the ledger: what fixes every entry up to its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerHead {
+    /// The number of entries.
+    pub size: u64,
+    /// The root of the RFC 6962 tree over them.
+    pub root: Hash,
+    /// The hash chain over them.
+    pub chain: Hash,
+}
+
+/// Something that waits for a person, or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExceptionView {
+    /// Its number.
+    pub exception: ExceptionId,
+    /// `conflict`, `dead`, `poison` or `corrupt`.
+    pub kind: String,
+    /// Of which instance.
+    pub sop_instance_uid: InstanceUid,
+    /// Of which study.
+    pub study_instance_uid: StudyUid,
+    /// Which version of the instance.
+    pub version: u32,
+    /// The transfer, if it is about one.
+    pub transfer: Option<TransferId>,
+    /// Its destination.
+    pub destination: Option<Destination>,
+    /// When it was opened.
+    pub opened: SystemTime,
+    /// When it was closed; `None` while it waits.
+    pub closed: Option<SystemTime>,
+    /// Why, in plain words.
+    pub words: Option<String>,
+}
+
+/// Counts of blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlobCounts {
+    /// Live blobs.
+    pub live: u64,
+    /// Bytes of live blobs.
+    pub live_bytes: u64,
+    /// Blobs whose deletion is recorded but not finished.
+    pub condemned: u64,
+}

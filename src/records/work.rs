@@ -1,0 +1,153 @@
+//! The words of the way out: leases of work, what came of them, and what people do to transfers.
+
+use super::arrival::InstanceId;
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::transfer::{State, TransferId};
+use crate::peers::{Destination, Verify};
+use crate::store::{Digest, Place};
+
+/// The number of an attempt. It is the fencing token of its lease (INV-07).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttemptId(pub i64);
+
+/// How much one lease may take. At least one instance is always leased if any is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseLimits {
+    /// The most instances (WEB-071: 200); at most 10,000 are taken.
+    pub instances: usize,
+    /// The most bytes of data sets together (WEB-071: 64 MB).
+    pub bytes: u64,
+}
+
+/// What is to be done with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchKind {
+    /// Send it.
+    Send,
+    /// Ask the destination whether it has it; send nothing.
+    Check,
+}
+
+impl BatchKind {
+    /// The word that records and the command line use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// Transfers of one study to one destination, leased together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The attempt. Every outcome is reported with it.
+    pub attempt: AttemptId,
+    /// What is to be done.
+    pub kind: BatchKind,
+    /// Where to.
+    pub destination: Destination,
+    /// Of which study.
+    pub study: StudyUid,
+    /// The transfers, the oldest first.
+    pub items: Vec<Leased>,
+}
+
+/// One leased transfer, with all that sending it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// The number of the instance version.
+    pub instance: InstanceId,
+    /// Its state before a check: [`State::Unknown`] or [`State::Accepted`]; [`State::Leased`] when it is to be sent.
+    pub state: State,
+    /// What must be seen before it is done.
+    pub verify: Verify,
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID.
+    pub sop_instance: InstanceUid,
+    /// Series Instance UID.
+    pub series: SeriesUid,
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// The syntax in which the bytes are encoded.
+    pub transfer_syntax: TransferSyntaxUid,
+    /// The SHA-256 of the data set.
+    pub digest: Digest,
+    /// Where the bytes are.
+    pub place: Place,
+    /// The length of the data set in bytes.
+    pub length: u64,
+    /// How often it was sent, this time included.
+    pub attempts: u32,
+}
+
+/// What is to be remembered of an attempt as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AttemptSummary {
+    /// In plain words, for `why`: for example `STOW-RS 200 after 1.2 s`. Without patient data; cut at 1,000 characters.
+    pub detail: String,
+}
+
+/// What the records made of reported outcomes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// The transfers whose outcome was taken, and where they stand now.
+    pub applied: Vec<(TransferId, State)>,
+    /// The transfers that this attempt no longer held: noted as late evidence, nothing changed (REL-09).
+    pub late: Vec<TransferId>,
+    /// Whether the attempt has ended: nothing is in hand any more.
+    pub ended: bool,
+}
+
+/// What a person does to transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Try again now, also what was given up.
+    Retry,
+    /// Do not try until released.
+    Hold,
+    /// Try what was held.
+    Release,
+    /// Never try again.
+    Cancel,
+}
+
+impl Verb {
+    /// The word that records and the command line use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// Which transfers a person means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    Transfers(Vec<TransferId>),
+    /// All of a study, or of a destination, or of both, or in a state; at least one must be given.
+    Matching {
+        /// Of this study.
+        study: Option<StudyUid>,
+        /// To this destination.
+        destination: Option<Destination>,
+        /// In this state.
+        state: Option<State>,
+    },
+}
+
+/// What an act changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acted {
+    /// So many transfers were changed.
+    pub changed: u64,
+    /// Transfers that were named but left alone, with the reason in words; at most 1,000 are listed.
+    pub skipped: Vec<(TransferId, String)>,
+}
