@@ -73,7 +73,7 @@ pub(in crate::records) fn settle(
     if let Some(reach) = reach {
         facts.insert("reach".into(), reach.word().into());
     }
-    if settled.ended {
+    if settled.ended && attempt.remaining > 0 {
         facts.insert("end".into(), 1.into());
     }
     if !summary.detail.is_empty() {

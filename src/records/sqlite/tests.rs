@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use std::path::Path;
 use tempfile::TempDir;
 
+mod failing;
 mod files;
 mod plans;
 mod tampering;

@@ -148,6 +148,18 @@ impl End {
     }
 }
 
+/// Says why nothing is written any more, should the thread end by a panic.
+struct LastWords(Arc<OnceLock<String>>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // An earlier reason stands.
+            let _ = self.0.set("the writer ended by a fault of its own".to_owned());
+        }
+    }
+}
+
 /// The writer's state.
 pub(in crate::records) struct Writer {
     pub(in crate::records) conn: Connection,
@@ -160,6 +172,7 @@ pub(in crate::records) struct Writer {
 impl Writer {
     /// Runs until it is told to stop, or nobody can ask any more.
     pub(in crate::records) fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let _last_words = LastWords(self.poison.clone());
         let pages = Arc::new(AtomicI32::new(0));
         let counted = pages.clone();
         let counting = self.conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, written| {

@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::records::*;
+use std::io::Write as _;
 use std::time::Instant;
 
 async fn commits_per_second(tasks: u32, each: u32) -> f64 {
@@ -32,6 +33,7 @@ async fn arrivals_are_committed_in_groups() {
     let alone = commits_per_second(1, 200).await;
     let sixteen = commits_per_second(16, 500).await;
     let many = commits_per_second(256, 60).await;
-    println!("commits a second: alone {alone:.0}, 16 tasks {sixteen:.0}, 256 tasks {many:.0}");
+    let told = format!("commits a second: alone {alone:.0}, 16 tasks {sixteen:.0}, 256 tasks {many:.0}\n");
+    std::io::stdout().write_all(told.as_bytes()).unwrap();
     assert!(sixteen > alone, "{sixteen} with 16 tasks, {alone} alone");
 }

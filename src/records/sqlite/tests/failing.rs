@@ -1,0 +1,134 @@
+//! Tests of what a full disk and a failed write do: nothing is acknowledged that is not durable (REL-01, REL-04, FLT-022).
+
+use super::*;
+use crate::records::sqlite::rows::Fault;
+use crate::records::sqlite::tx::Tx;
+use crate::records::tests::support::{Site, push};
+use rusqlite::ffi;
+
+fn failure(code: i32) -> Fault {
+    Fault::Sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+}
+
+/// Queues two commands while the writer is busy with a third, so that they are committed as one group.
+async fn in_one_group<A, B>(site: &Site, a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (started, is_running) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut busy = Box::pin(site.records.commit(move |_| {
+        started.send(()).unwrap();
+        released.recv().unwrap();
+        Ok(())
+    }));
+    assert!(futures_util::poll!(busy.as_mut()).is_pending());
+    is_running.recv().unwrap();
+    let (mut a, mut b) = (Box::pin(a), Box::pin(b));
+    assert!(futures_util::poll!(a.as_mut()).is_pending() && futures_util::poll!(b.as_mut()).is_pending());
+    release.send(()).unwrap();
+    busy.await.unwrap();
+    tokio::join!(a, b)
+}
+
+#[tokio::test]
+async fn a_failed_write_acknowledges_nothing_of_its_group_and_poisons() {
+    for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CORRUPT, ffi::SQLITE_READONLY] {
+        let site = Site::new();
+        site.stored(push(1)).await;
+        let bad = site.records.commit(move |_| Err::<(), _>(failure(code)));
+        let (good, bad) = in_one_group(&site, site.records.record(push(2)), bad).await;
+        assert!(matches!(good, Err(RecordsError::Poisoned(_))), "{good:?}");
+        assert!(matches!(bad, Err(RecordsError::Poisoned(_))), "{bad:?}");
+        assert!(site.records.poisoned().is_some());
+        assert!(matches!(site.records.record(push(3)).await, Err(RecordsError::Poisoned(_))));
+        assert_eq!(site.records.summary().await.unwrap().instances, 1, "what was acknowledged can still be read");
+        let (site, _) = site.restart();
+        site.stored(push(2)).await;
+        site.verify().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_changes_nothing_and_passes() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let limit = |pages: i64| {
+        move |tx: &mut Tx<'_>| {
+            tx.conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+            Ok(())
+        }
+    };
+    site.records.commit(limit(1)).await.unwrap();
+    let mut full = 0;
+    for n in 100..140 {
+        match site.records.record(push(n)).await {
+            Ok(_) => {}
+            Err(RecordsError::Full) => full += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(full > 0);
+    assert_eq!(site.records.poisoned(), None);
+    site.records.commit(limit(1 << 30)).await.unwrap();
+    for n in 100..140 {
+        site.record(push(n)).await;
+    }
+    assert_eq!(site.verify().await.instances, 41);
+}
+
+#[tokio::test]
+async fn a_command_that_breaks_a_constraint_undoes_only_itself() {
+    let site = Site::new();
+    let breaks = site.records.commit(|tx| {
+        tx.conn.execute(
+            "INSERT INTO blobs (digest, file, shared, offset, length, state) VALUES (x'', 0, 0, 0, 0, 'odd')",
+            [],
+        )?;
+        Ok(())
+    });
+    let (good, bad) = in_one_group(&site, site.records.record(push(1)), breaks).await;
+    assert!(good.is_ok() && matches!(bad, Err(RecordsError::Database(_))), "{good:?} {bad:?}");
+    assert_eq!(site.records.poisoned(), None);
+    site.verify().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_dies_says_so() {
+    let site = Site::new();
+    let died = site.records.commit(|_| -> Result<(), Fault> { panic!("a fault of the test's own") }).await;
+    assert!(died.is_err());
+    // The thread sets its last words before the queue is closed.
+    while site.records.record(push(1)).await.is_ok() {}
+    assert!(site.records.poisoned().is_some());
+    let (site, _) = site.restart();
+    site.stored(push(1)).await;
+    site.verify().await;
+}
+
+#[tokio::test]
+async fn only_its_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new();
+    site.stored(push(1)).await;
+    for name in ["records.db", "records.db-wal"] {
+        let mode = std::fs::metadata(site.dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_copied_back_and_does_not_grow_for_ever() {
+    let site = Site::new();
+    let mut longest = 0;
+    for round in 0..40 {
+        let sends = (0..100).map(|n| {
+            let records = site.records.clone();
+            tokio::spawn(async move { records.record(push(1000 * round + n)).await.unwrap() })
+        });
+        for send in sends.collect::<Vec<_>>() {
+            send.await.unwrap();
+        }
+        longest = longest.max(std::fs::metadata(site.dir.path().join("records.db-wal")).unwrap().len());
+    }
+    let file = std::fs::metadata(site.dir.path().join("records.db")).unwrap().len();
+    assert!(file > 1 << 20, "{file}");
+    assert!(longest < 24 << 20, "{longest}");
+}
