@@ -102,6 +102,9 @@ impl Association {
     pub(super) async fn next_message(&mut self, patience: &mut Patience) -> Result<Incoming, Lost> {
         self.channel.shrink();
         self.streamed = 0;
+        if self.channel.has_input() {
+            patience.begin();
+        }
         loop {
             match self.channel.next(patience).await? {
                 Signal::Piece(piece) => match self.part(&piece)? {

@@ -67,6 +67,11 @@ impl Channel {
         self.inbox.enlarge(buffers);
     }
 
+    /// Something was received and is not consumed yet.
+    pub(super) fn has_input(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     /// Gives a large receive buffer back.
     pub(super) fn shrink(&mut self) {
         self.inbox.shrink();
@@ -83,25 +88,19 @@ impl Channel {
     pub(super) async fn next(&mut self, patience: &mut Patience) -> Result<Signal, Lost> {
         loop {
             let origin = self.inbox.origin();
-            let (used, step) = match self.machine.step(self.inbox.filled()) {
-                Ok(step) => step,
-                Err(violation) => return Err(self.refuse(Event::InvalidPdu, violation)),
-            };
+            let (used, step) = self.machine.step(self.inbox.filled());
+            self.inbox.consume(used);
             match step {
-                Step::More => {
-                    self.inbox.consume(used);
-                    self.fill(patience).await?;
-                }
-                Step::Piece(mut piece) => {
-                    self.inbox.consume(used);
+                Err(violation) => return Err(self.refuse(Event::InvalidPdu, violation)),
+                Ok(Step::More) => self.fill(patience).await?,
+                Ok(Step::Piece(mut piece)) => {
                     let unexpected = Violation::UnexpectedPdu { kind: super::pdata::P_DATA_TF, state: self.state };
                     if let Action::Dt2 = self.take(Event::DataPdu, unexpected)? {
                         piece.bytes = origin + piece.bytes.start..origin + piece.bytes.end;
                         return Ok(Signal::Piece(piece));
                     }
                 }
-                Step::Pdu { kind, length } => {
-                    self.inbox.consume(used);
+                Ok(Step::Pdu { kind, length }) => {
                     self.unread = u64::from(length);
                     return self.whole(kind, length, patience).await;
                 }

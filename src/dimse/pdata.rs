@@ -144,20 +144,26 @@ impl Machine {
 
     /// Takes the next step; returns how many bytes of the input are used up, and what they were.
     ///
-    /// Any cut of a byte stream into inputs gives the same fragments, in more or fewer pieces. Errors as in [`Violation`]; the machine is of no use afterwards.
-    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Step), Violation> {
+    /// Any cut of a byte stream into inputs gives the same fragments, in more or fewer pieces. Errors as in [`Violation`]; after one
+    /// only [`Self::left`] is of use.
+    pub fn step(&mut self, input: &[u8]) -> (usize, Result<Step, Violation>) {
         let mut used = 0;
+        let step = self.advance(input, &mut used);
+        (used, step)
+    }
+
+    fn advance(&mut self, input: &[u8], used: &mut usize) -> Result<Step, Violation> {
         loop {
-            let rest = input.get(used..).unwrap_or_default();
+            let rest = input.get(*used..).unwrap_or_default();
             match self.at {
                 At::PduHeader => {
                     let Some(&[kind, _, a, b, c, d]) = rest.first_chunk::<PDU_HEADER>() else {
-                        return Ok((used, Step::More));
+                        return Ok(Step::More);
                     };
-                    used += PDU_HEADER;
+                    *used += PDU_HEADER;
                     let length = u32::from_be_bytes([a, b, c, d]);
                     if kind != P_DATA_TF {
-                        return Ok((used, Step::Pdu { kind, length }));
+                        return Ok(Step::Pdu { kind, length });
                     }
                     self.at = At::PdvHeader { pdu_left: length };
                     if self.limit != 0 && length > self.limit {
@@ -175,28 +181,29 @@ impl Machine {
                     }
                     let left = pdu_left - 4;
                     let Some(&[a, b, c, d, context, control]) = rest.first_chunk::<PDV_HEADER>() else {
-                        return Ok((used, Step::More));
+                        return Ok(Step::More);
                     };
                     let length = u32::from_be_bytes([a, b, c, d]);
                     if length < 2 || length > left {
                         return Err(Violation::PdvLength { length, left });
                     }
-                    used += PDV_HEADER;
+                    *used += PDV_HEADER;
                     self.at = At::Fragment { pdu_left: left - length, left: length - 2, context, control };
                 }
                 At::Fragment { pdu_left, left, context, control } => {
                     let take = rest.len().min(left as usize);
                     if take == 0 && left > 0 {
-                        return Ok((used, Step::More));
+                        return Ok(Step::More);
                     }
                     let left = left - take as u32;
                     self.at = match left {
                         0 => At::PdvHeader { pdu_left },
                         _ => At::Fragment { pdu_left, left, context, control },
                     };
-                    let bytes = used..used + take;
+                    let bytes = *used..*used + take;
+                    *used = bytes.end;
                     let last = left == 0 && control & 0x02 != 0;
-                    return Ok((bytes.end, Step::Piece(Piece { context, command: control & 0x01 != 0, bytes, last })));
+                    return Ok(Step::Piece(Piece { context, command: control & 0x01 != 0, bytes, last }));
                 }
             }
         }

@@ -59,11 +59,12 @@ fn read(kind: u8, body: &[u8]) -> Result<Pdu, Violation> {
     pdu.ok().flatten().ok_or(Violation::MalformedPdu("an item that must be there is missing"))
 }
 
-/// Reads the body of an A-ASSOCIATE-RJ: result, source, reason; any codes (PS3.8 section 9.3.4).
-pub fn read_reject(body: &[u8]) -> Result<(u8, u8, u8), Violation> {
+/// Reads the body of an A-ASSOCIATE-RJ: result, source, reason; any codes, and zeros where it is too short: a rejection all
+/// the same (PS3.8 section 9.3.4).
+pub fn read_reject(body: &[u8]) -> (u8, u8, u8) {
     match body {
-        [_, result, source, reason, ..] => Ok((*result, *source, *reason)),
-        _ => Err(Violation::MalformedPdu("a rejection of less than four bytes")),
+        [_, result, source, reason, ..] => (*result, *source, *reason),
+        _ => (0, 0, 0),
     }
 }
 

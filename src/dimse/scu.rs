@@ -4,6 +4,8 @@ mod connect;
 mod store;
 
 pub use connect::connect;
+#[cfg(test)]
+pub(super) use connect::connect_over;
 pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse};
 
 use super::association::{Association, Incoming, Lost};

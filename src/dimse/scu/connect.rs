@@ -111,7 +111,7 @@ async fn ask(
             presentation::accepted(request, &accept)
         }
         Signal::Pdu(Action::Ae4, body) => {
-            let (result, by, reason) = pdu::read_reject(&body).map_err(|v| channel.violate(v))?;
+            let (result, by, reason) = pdu::read_reject(&body);
             return Err(ScuError::Rejected { result, by, reason });
         }
         _ => return Err(channel.violate(Violation::Dimse("an answer that is none")).into()),
