@@ -41,6 +41,8 @@ pub(super) struct Channel {
     doom: Option<(u8, u8)>,
     /// Bytes of a PDU other than P-DATA-TF that are still to come.
     unread: u64,
+    /// Bytes that the wire has taken.
+    sent: u64,
 }
 
 impl Channel {
@@ -55,7 +57,17 @@ impl Channel {
     }
 
     fn new(wire: Wire, limit: u32, timers: Timers, role: Role, state: State) -> Self {
-        Self { wire, inbox: Inbox::default(), machine: Machine::new(limit), state, role, timers, doom: None, unread: 0 }
+        Self {
+            wire,
+            inbox: Inbox::default(),
+            machine: Machine::new(limit),
+            state,
+            role,
+            timers,
+            doom: None,
+            unread: 0,
+            sent: 0,
+        }
     }
 
     pub(super) fn timers(&self) -> &Timers {
@@ -65,6 +77,11 @@ impl Channel {
     /// Takes a large receive buffer, if one is to be had.
     pub(super) fn enlarge(&mut self, buffers: &Buffers) {
         self.inbox.enlarge(buffers);
+    }
+
+    /// Bytes that the wire has taken from us, in all.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Something was received and is not consumed yet.

@@ -5,7 +5,7 @@ mod seats;
 pub(super) use seats::{Place, Seat, Seats};
 
 use super::channel::{Buffers, Channel};
-use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, converse, negotiate};
+use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, Session, negotiate};
 use super::wire::{self, Wire};
 use seats::Lobby;
 use std::io;
@@ -197,7 +197,14 @@ impl<S: Scp> Server<S> {
         };
         let (calling, called) = (&agreed.calling, &agreed.called);
         tracing::debug!(peer.address = %peer, calling, called, "association accepted");
-        let ended = converse(&mut agreed.association, &**scp, &agreed.caller, stop).await;
+        let session = Session {
+            association: &mut agreed.association,
+            scp: &**scp,
+            caller: &agreed.caller,
+            max_discard: options.max_discard_bytes,
+            ended: Ended { lost: None, stored: 0, refused: 0, bytes: 0 },
+        };
+        let ended = session.converse(stop).await;
         match &ended.lost {
             None => tracing::debug!(peer.address = %peer, calling, stored = ended.stored, "association released"),
             Some(lost) => {

@@ -173,7 +173,6 @@ impl Machine {
                         return Err(Violation::PdvLength { length: 0, left: 0 });
                     }
                 }
-                At::PdvHeader { pdu_left: 0 } => self.at = At::PduHeader,
                 At::PdvHeader { pdu_left } => {
                     // A rest too short for a PDV would take its header from the next PDU.
                     if pdu_left < PDV_HEADER as u32 {
@@ -196,8 +195,9 @@ impl Machine {
                         return Ok(Step::More);
                     }
                     let left = left - take as u32;
-                    self.at = match left {
-                        0 => At::PdvHeader { pdu_left },
+                    self.at = match (left, pdu_left) {
+                        (0, 0) => At::PduHeader,
+                        (0, _) => At::PdvHeader { pdu_left },
                         _ => At::Fragment { pdu_left, left, context, control },
                     };
                     let bytes = *used..*used + take;

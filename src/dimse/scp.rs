@@ -3,7 +3,7 @@
 mod converse;
 mod negotiate;
 
-pub(super) use converse::converse;
+pub(super) use converse::Session;
 pub(super) use negotiate::{Admission, NotAgreed, negotiate};
 
 use super::association::{Association, Lost};
@@ -143,17 +143,17 @@ impl<'a> DataSet<'a> {
         self.association.streamed()
     }
 
-    /// Reads what was left; gives the way in which the association was lost, if it was.
-    pub(super) async fn finish(mut self) -> Result<(), Lost> {
+    /// Reads what was left, `most` bytes of it; gives the way in which the association was lost, if it was.
+    pub(super) async fn finish(mut self, most: u64) -> Result<(), Lost> {
         match self.lost {
             Some(lost) => Err(lost),
-            None => self.association.discard(&mut self.patience).await,
+            None => self.association.discard(&mut self.patience, most).await,
         }
     }
 }
 
 /// How an association ended, and what it brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     /// `None`: released by the peer, in order.
     pub lost: Option<Lost>,
@@ -188,6 +188,8 @@ pub struct ScpOptions {
     pub large_buffers: usize,
     /// The bytes of a large receive buffer.
     pub large_buffer_bytes: usize,
+    /// What is read and forgotten of a data set that was answered early; a peer that sends more is aborted (DIM-031).
+    pub max_discard_bytes: u64,
     /// How long messages in hand may take to finish once we are told to stop.
     pub drain: Duration,
 }
@@ -201,10 +203,11 @@ impl Default for ScpOptions {
             implementation_version: String::new(),
             max_associations: 256,
             max_associations_per_caller: 64,
-            max_pending: 256,
-            max_pending_per_address: 128,
+            max_pending: 128,
+            max_pending_per_address: 64,
             large_buffers: 64,
-            large_buffer_bytes: 256 * 1024,
+            large_buffer_bytes: 128 * 1024,
+            max_discard_bytes: 4 << 30,
             drain: Duration::from_secs(30),
         }
     }

@@ -62,7 +62,7 @@ pub enum ScuError {
         /// What the system said.
         why: String,
     },
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or the peer refused our certificate right after it.
     #[error("TLS with {address} failed: {why}")]
     Tls {
         /// `host:port`.

@@ -6,6 +6,7 @@ mod acceptor;
 mod hostile;
 mod requestor;
 mod server;
+mod tls;
 
 use super::pdata::fragment_header;
 use super::presentation::{IMPLICIT_VR_LE, VERIFICATION};

@@ -43,7 +43,8 @@ impl Association {
         Held { command: self.framed(context, command), odd: None }
     }
 
-    /// Sends a part of the data set; `last` ends the data set and the message. The last part must not be empty.
+    /// Sends a part of the data set; `last` ends the data set and the message, which [`Self::flush`] must follow. The last part
+    /// must not be empty. On error the wire has not taken all of it.
     pub(in crate::dimse) async fn send_data(
         &mut self,
         context: u8,
@@ -89,9 +90,11 @@ impl Association {
             self.channel.send(&mut slices, patience).await?;
             held.command.clear();
         }
-        match last {
-            true => self.channel.flush(patience).await,
-            false => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Pushes out what was sent. On error nobody knows how much of it arrived.
+    pub(in crate::dimse) async fn flush(&mut self, patience: &mut Patience) -> Result<(), Lost> {
+        self.channel.flush(patience).await
     }
 }

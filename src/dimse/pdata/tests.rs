@@ -97,6 +97,8 @@ fn left_counts_the_rest_of_the_pdu() {
     let (used, _) = machine.step(&stream[..16]);
     assert_eq!((used, machine.left()), (16, 10));
     assert!(!machine.between_pdus());
+    let (used, _) = machine.step(&stream[16..]);
+    assert_eq!((used, machine.left(), machine.between_pdus()), (10, 0, true));
 }
 
 #[test]

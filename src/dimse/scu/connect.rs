@@ -88,6 +88,10 @@ async fn over(wire: Wire, target: &Target, request: AssociationRQ) -> Result<Scu
     let answered = ask(&mut channel, target, &request).await;
     let peer = match answered {
         Ok(peer) => peer,
+        Err(ScuError::Lost(Lost::Tls(error))) => {
+            let (address, why) = (target.address.clone(), error.to_string());
+            return Err(ScuError::Tls { address, why, error: Some(error) });
+        }
         Err(error) => {
             channel.send_owed_abort(target.timers.release).await;
             return Err(error);

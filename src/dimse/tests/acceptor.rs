@@ -91,6 +91,23 @@ async fn rejections_reach_the_requestor_with_their_codes() {
     }
 }
 
+#[tokio::test]
+async fn a_peer_that_goes_on_for_ever_after_an_early_answer_is_aborted() {
+    let scp = Arc::new(Shelf { hasty: Some(Status::OUT_OF_RESOURCES.into()), ..Shelf::default() });
+    let few = ScpOptions { max_discard_bytes: 100_000, ..options() };
+    let (wire, task) = accept(&scp, few, &CancellationToken::new());
+    let mut scu = call(wire, &target()).await.unwrap();
+    let data = pattern(90_000);
+    let response = scu.store(store_ct("1.2"), None, &mut parts(&data, 50_000)).await.unwrap();
+    assert_eq!(response.status, Status::OUT_OF_RESOURCES);
+    let data = pattern(1_000_000);
+    let failure = scu.store(store_ct("1.2"), None, &mut parts(&data, 50_000)).await.unwrap_err();
+    let aborted = ScuError::Lost(Lost::Aborted { by: 0, reason: 0 });
+    assert!(matches!(&failure, StoreFailure::Incomplete(error) if *error == aborted), "{failure}");
+    drop(scu);
+    assert_eq!(task.await.unwrap().unwrap().lost, Some(Lost::Stopped));
+}
+
 /// One request by hand, and the status that answers it; `None` if nothing does before the next C-ECHO is answered.
 async fn answered(context: u8, command: CommandSet, data: Option<&[u8]>) -> Option<(u16, Status)> {
     let scp = Arc::new(Shelf::default());
@@ -140,6 +157,13 @@ async fn what_is_not_offered_is_answered_with_a_status_and_the_association_goes_
         ("C-STORE of another class", 3, request(field::C_STORE_RQ, "1.2.9", true), Some(data), Some((0x8001, 0x0122))),
         ("C-STORE on Verification", 1, request(field::C_STORE_RQ, CT, true), Some(data), Some((0x8001, 0x0122))),
         ("C-STORE without data", 3, request(field::C_STORE_RQ, CT, false), None, Some((0x8001, 0xC000))),
+        (
+            "C-STORE to Verification",
+            1,
+            request(field::C_STORE_RQ, VERIFICATION, true),
+            Some(data),
+            Some((0x8001, 0x0211)),
+        ),
         ("C-ECHO on storage", 3, request(field::C_ECHO_RQ, VERIFICATION, false), None, Some((0x8030, 0x0122))),
         ("C-ECHO with data", 1, request(field::C_ECHO_RQ, VERIFICATION, true), Some(data), Some((0x8030, 0))),
         ("C-CANCEL of nothing", 3, request(field::C_CANCEL_RQ, CT, false), None, None),

@@ -194,13 +194,31 @@ async fn a_peer_that_stops_reading_is_cut() {
 async fn an_abort_is_noticed_while_we_still_send() {
     let (mut scu, mut wire) = accepted(16_384).await;
     let data = pattern(3 << 20);
-    // The peer reads nothing more: only by listening while sending can we know before the timer does.
-    wire.write_all(&super::super::pdu::write_abort((2, 6)).unwrap()).await.unwrap();
     let began = tokio::time::Instant::now();
-    let failure = scu.store(store_ct("1.2"), None, &mut parts(&data, 100_000)).await.unwrap_err();
+    // The peer reads nothing more: only by listening while sending can we know before the timer does.
+    let by_hand = async {
+        assert_eq!(pdu(&mut wire).await.0, 4);
+        wire.write_all(&super::super::pdu::write_abort((2, 6)).unwrap()).await.unwrap();
+    };
+    let mut source = parts(&data, 100_000);
+    let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+    let failure = stored.unwrap_err();
     let aborted = ScuError::Lost(Lost::Aborted { by: 2, reason: 6 });
     assert!(matches!(&failure, StoreFailure::Incomplete(error) if *error == aborted), "{failure}");
     assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+}
+
+#[tokio::test]
+async fn an_association_that_ended_while_idle_is_known_to_have_taken_nothing() {
+    let abort = super::super::pdu::write_abort((0, 0)).unwrap();
+    for last_words in [&abort[..], &[]] {
+        let (mut scu, mut wire) = accepted(16_384).await;
+        wire.write_all(last_words).await.unwrap();
+        wire.shutdown().await.unwrap();
+        let failure = scu.store(store_ct("1.2"), None, &mut parts(b"abcd", 4)).await.unwrap_err();
+        assert!(matches!(failure, StoreFailure::NotSent(ScuError::Lost(_))), "{failure}");
+        assert!(!scu.is_alive());
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use super::*;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-struct Running {
-    target: Target,
-    stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
+pub(super) struct Running {
+    pub(super) target: Target,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<std::io::Result<()>>,
 }
 
 async fn run(scp: &Arc<Shelf>, options: ScpOptions) -> Running {
