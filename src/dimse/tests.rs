@@ -35,6 +35,8 @@ struct Shelf {
     hasty: Option<StoreAnswer>,
     refuse: Option<Rejection>,
     most: Option<usize>,
+    /// Lets others run so many times before it reads a data set.
+    dawdle: usize,
     /// Waits here before it answers a C-STORE.
     gate: Option<Arc<tokio::sync::Semaphore>>,
 }
@@ -61,6 +63,9 @@ impl Scp for Shelf {
         self.requests.lock().unwrap().push(request.clone());
         if let Some(answer) = &self.hasty {
             return answer.clone();
+        }
+        for _ in 0..self.dawdle {
+            tokio::task::yield_now().await;
         }
         let mut bytes = Vec::new();
         loop {

@@ -242,3 +242,51 @@ async fn any_cut_of_the_stream_stores_the_same() {
         assert_eq!(scp.stored.lock().unwrap()[0].2, data, "{size}");
     }
 }
+
+/// A short conversation in order: associate, store, echo, release.
+fn conversation() -> Vec<u8> {
+    let echo = CommandSet::new(field::C_ECHO_RQ, false)
+        .with_uid(element::AFFECTED_SOP_CLASS_UID, VERIFICATION)
+        .with_u16(element::MESSAGE_ID, 2);
+    let parts = [
+        request_pdu(),
+        fragment(3, true, true, &store_command()),
+        fragment(3, false, false, &[7; 60]),
+        fragment(3, false, true, &[8; 40]),
+        fragment(1, true, true, &echo.encode()),
+        super::super::pdu::write_release_request().unwrap(),
+    ];
+    parts.concat()
+}
+
+proptest::proptest! {
+    /// Whatever comes, the association ends, and each C-STORE is either whole or lost.
+    #[test]
+    fn a_damaged_conversation_ends_and_each_store_is_whole_or_lost(
+        at in 0usize..700,
+        remove in 0usize..12,
+        insert in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..12),
+        close in proptest::prelude::any::<bool>(),
+    ) {
+        let mut bytes = conversation();
+        let at = at.min(bytes.len());
+        let (end, changed) = ((at + remove).min(bytes.len()), remove > 0 || !insert.is_empty());
+        bytes.splice(at..end, insert);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let scp = Arc::new(Shelf::default());
+            let (mut wire, task) = accept(&scp, options(), &CancellationToken::new());
+            wire.write_all(&bytes).await.unwrap();
+            if close {
+                wire.shutdown().await.unwrap();
+            }
+            let mut answers = Vec::new();
+            wire.read_to_end(&mut answers).await.unwrap();
+            let ended = task.await.unwrap();
+            assert!(changed || ended.as_ref().is_some_and(|ended| ended.lost.is_none() && ended.stored == 1));
+            let stored = scp.stored.lock().unwrap().len() as u64;
+            assert_eq!(stored + scp.lost.lock().unwrap().len() as u64, scp.requests.lock().unwrap().len() as u64);
+            assert!(ended.map_or(0, |ended| ended.stored) <= stored);
+        });
+    }
+}
