@@ -31,7 +31,8 @@ pub enum Lost {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(String),
-    /// TLS failed after the handshake, for us or, by its alert, for the peer: with TLS 1.3 a server refuses our certificate here.
+    /// TLS failed after the handshake, for us or, by its alert, for the peer: with TLS 1.3 a server refuses our
+    /// certificate here.
     #[error("the TLS connection failed: {0}")]
     Tls(rustls::Error),
     /// The peer let a timer run out.
@@ -205,7 +206,8 @@ impl Association {
         self.channel.sent()
     }
 
-    /// Asks for release and waits for the answer; a release that the peer asks for at the same time is answered first (AR-1, AR-8, AR-9, AR-3).
+    /// Asks for release and waits for the answer; a release that the peer asks for at the same time is answered first
+    /// (AR-1, AR-8, AR-9, AR-3).
     pub(super) async fn release(&mut self) -> Result<(), Lost> {
         let mut patience = Patience::until(self.timers().release, Phase::Release);
         let unexpected = || Violation::Dimse("a release in a state that has none");

@@ -101,7 +101,8 @@ impl Channel {
 
     /// Waits for the next thing that the state table allows; everything else ends the association.
     ///
-    /// A piece's range is one for [`Self::bytes`]. If the future is dropped before it is done, only an abort may follow.
+    /// A piece's range is one for [`Self::bytes`]. If the future is dropped before it is done, only an abort may
+    /// follow.
     pub(super) async fn next(&mut self, patience: &mut Patience) -> Result<Signal, Lost> {
         loop {
             let origin = self.inbox.origin();
@@ -228,9 +229,11 @@ impl Channel {
         lost
     }
 
-    /// Ends the connection as the state demands: sends the A-ABORT that is owed, waits in Sta13 for the peer to close under ARTIM, closes.
+    /// Ends the connection as the state demands: sends the A-ABORT that is owed, waits in Sta13 for the peer to close
+    /// under ARTIM, closes.
     ///
-    /// Closing while the peer still sends would reset the connection, and our last PDU might never be read (PS3.8 section 9.1.4; DIM-014).
+    /// Closing while the peer still sends would reset the connection, and our last PDU might never be read (PS3.8
+    /// section 9.1.4; DIM-014).
     pub(super) async fn conclude(&mut self) {
         let deadline = Instant::now() + self.timers.artim;
         self.send_owed_abort(self.timers.artim).await;

@@ -1,6 +1,8 @@
-//! P-DATA framing: PDU header, PDV header, fragment, as a state machine over whatever bytes have arrived (PS3.8 section 9.3.5, annex E). No I/O.
+//! P-DATA framing: PDU header, PDV header, fragment, as a state machine over whatever bytes have arrived (PS3.8
+//! section 9.3.5, annex E). No I/O.
 //!
-//! The machine copies nothing and allocates nothing: it names ranges of its input. Every length is checked where it is read.
+//! The machine copies nothing and allocates nothing: it names ranges of its input. Every length is checked where it is
+//! read.
 
 use super::state::State;
 use std::ops::Range;
@@ -51,7 +53,8 @@ pub enum Violation {
     /// A PDV on a context that was not accepted (requirements, decision table, row 1).
     #[error("presentation context {0} was not accepted")]
     ContextNotAccepted(u8),
-    /// A command fragment within a data set, a data fragment without a command, or a change of context within a message.
+    /// A command fragment within a data set, a data fragment without a command, or a change of context within a
+    /// message.
     #[error("{0}")]
     OutOfPlace(&'static str),
     /// A command set that is too long or not well formed.
@@ -63,7 +66,8 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The source and reason of the A-ABORT that answers it (PS3.8 section 9.3.8): 2 is the service provider, 0 the user, whose reason is not significant.
+    /// The source and reason of the A-ABORT that answers it (PS3.8 section 9.3.8): 2 is the service provider, 0 the
+    /// user, whose reason is not significant.
     pub const fn abort_codes(&self) -> (u8, u8) {
         match self {
             Self::UnrecognisedPdu { .. } => (2, 1),
@@ -88,7 +92,8 @@ pub struct Piece {
     pub command: bool,
     /// Where the bytes lie in the input.
     pub bytes: Range<usize>,
-    /// These are the last bytes of the message's command set or data set: the fragment ends here and bit 1 of its control header is set.
+    /// These are the last bytes of the message's command set or data set: the fragment ends here and bit 1 of its
+    /// control header is set.
     pub last: bool,
 }
 
@@ -97,7 +102,8 @@ pub struct Piece {
 pub enum Step {
     /// Nothing whole: give more bytes behind those that were not consumed (fewer than [`PDV_HEADER`]).
     More,
-    /// The header of a PDU other than P-DATA-TF was consumed; its `length` bytes of body come next and are the caller's.
+    /// The header of a PDU other than P-DATA-TF was consumed; its `length` bytes of body come next and are the
+    /// caller's.
     Pdu {
         /// Its type.
         kind: u8,
@@ -123,7 +129,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// `limit` is the maximum length that we advertised; 0 is none. It covers the PDU's length field, not its header (PS3.8 section D.1; DIM-008).
+    /// `limit` is the maximum length that we advertised; 0 is none. It covers the PDU's length field, not its header
+    /// (PS3.8 section D.1; DIM-008).
     pub const fn new(limit: u32) -> Self {
         Self { at: At::PduHeader, limit }
     }
@@ -144,7 +151,8 @@ impl Machine {
 
     /// Takes the next step; returns how many bytes of the input are used up, and what they were.
     ///
-    /// Any cut of a byte stream into inputs gives the same fragments, in more or fewer pieces. Errors as in [`Violation`]; after one
+    /// Any cut of a byte stream into inputs gives the same fragments, in more or fewer pieces. Errors as in
+    /// [`Violation`]; after one
     /// only [`Self::left`] is of use.
     pub fn step(&mut self, input: &[u8]) -> (usize, Result<Step, Violation>) {
         let mut used = 0;
@@ -218,7 +226,8 @@ pub const fn fragment_header(context: u8, command: bool, last: bool, payload: u3
     [P_DATA_TF, 0, pdu[0], pdu[1], pdu[2], pdu[3], pdv[0], pdv[1], pdv[2], pdv[3], context, control]
 }
 
-/// The longest fragment that a peer takes which advertised `maximum` (0: none), never above `ours`; even, as fragments must be (PS3.8 section E.1).
+/// The longest fragment that a peer takes which advertised `maximum` (0: none), never above `ours`; even, as fragments
+/// must be (PS3.8 section E.1).
 /// `None` if the peer's maximum leaves no room for two bytes (DIM-008).
 pub fn longest_fragment(maximum: u32, ours: u32) -> Option<u32> {
     let room = match maximum {

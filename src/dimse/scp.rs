@@ -22,7 +22,8 @@ pub trait Scp: Send + Sync + 'static {
     /// Decides whether this caller may have an association. Under the negotiation timer; too late is 2/3/1.
     fn admit(&self, proposal: &Proposal) -> impl Future<Output = Result<Self::Caller, Rejection>> + Send;
 
-    /// How many associations this caller may have at once, instead of [`ScpOptions::max_associations_per_caller`]; counted by calling AE title.
+    /// How many associations this caller may have at once, instead of [`ScpOptions::max_associations_per_caller`];
+    /// counted by calling AE title.
     fn most_associations(&self, caller: &Self::Caller) -> Option<usize> {
         let _ = caller;
         None
@@ -37,13 +38,15 @@ pub trait Scp: Send + Sync + 'static {
         Roles { scu: proposed.scu, scp: false }
     }
 
-    /// Answers an extended negotiation of an accepted class. The default answers for storage classes of the standard (DIM-037).
+    /// Answers an extended negotiation of an accepted class. The default answers for storage classes of the standard
+    /// (DIM-037).
     fn extended(&self, caller: &Self::Caller, sop_class: &str, proposed: &[u8]) -> Option<Vec<u8>> {
         let _ = (caller, proposed);
         sop_class.starts_with(STORAGE_ROOT).then(|| STORAGE_EXTENDED.to_vec())
     }
 
-    /// The server response to a user identity that asked for one. The default gives none: "not authenticated" (DIM-019).
+    /// The server response to a user identity that asked for one. The default gives none: "not authenticated"
+    /// (DIM-019).
     fn identity_response(&self, caller: &Self::Caller) -> Option<Vec<u8>> {
         let _ = caller;
         None
@@ -121,7 +124,8 @@ impl<'a> DataSet<'a> {
         Self { association, patience, lost: None }
     }
 
-    /// The next bytes; `None` after the last fragment. The slice lies in the receive buffer and is good until the next call.
+    /// The next bytes; `None` after the last fragment. The slice lies in the receive buffer and is good until the next
+    /// call.
     ///
     /// Not to be dropped half-way: after that only the end of the association follows.
     pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Lost> {
@@ -180,10 +184,10 @@ pub struct ScpOptions {
     pub max_associations: usize,
     /// Associations at once from one calling AE title; one more is rejected with 2/3/2.
     pub max_associations_per_caller: usize,
-    /// Connections at once that have not asked for an association yet; while there are so many, no more are taken.
+    /// Connections at once that have not asked for an association yet. When one more comes, the oldest from the
+    /// address that
+    /// has the most is closed, once it has had a second; until then the newcomer waits.
     pub max_pending: usize,
-    /// Of these, from one address; one more is closed at once.
-    pub max_pending_per_address: usize,
     /// Large receive buffers, for all associations together; without one a data set streams through 8 KiB.
     pub large_buffers: usize,
     /// The bytes of a large receive buffer.
@@ -204,7 +208,6 @@ impl Default for ScpOptions {
             max_associations: 256,
             max_associations_per_caller: 64,
             max_pending: 128,
-            max_pending_per_address: 64,
             large_buffers: 64,
             large_buffer_bytes: 128 * 1024,
             max_discard_bytes: 4 << 30,

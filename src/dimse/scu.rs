@@ -96,7 +96,8 @@ pub enum ScuError {
     Lost(#[from] Lost),
 }
 
-/// An association that we asked for. Dropping it closes the connection without a word; end it with [`Scu::release`] or [`Scu::abort`].
+/// An association that we asked for. Dropping it closes the connection without a word; end it with [`Scu::release`] or
+/// [`Scu::abort`].
 #[derive(Debug)]
 pub struct Scu {
     association: Association,

@@ -19,7 +19,8 @@ fn pdv(context: u8, control: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Everything that a machine makes of `stream` when it arrives in slices of the given sizes: fragments joined, PDU headers named.
+/// Everything that a machine makes of `stream` when it arrives in slices of the given sizes: fragments joined, PDU
+/// headers named.
 fn frames(limit: u32, stream: &[u8], cuts: &[usize]) -> Result<Vec<String>, Violation> {
     let mut machine = Machine::new(limit);
     let (mut pending, mut seen, mut fragment) = (Vec::new(), Vec::new(), Vec::new());

@@ -40,7 +40,8 @@ fn terms() -> Terms {
     }
 }
 
-/// Takes the last transfer syntax of each context; grants every role; answers ten bytes of extended negotiation and an identity.
+/// Takes the last transfer syntax of each context; grants every role; answers ten bytes of extended negotiation and an
+/// identity.
 struct Generous;
 
 impl Answer for Generous {

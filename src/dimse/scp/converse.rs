@@ -20,7 +20,8 @@ pub(in crate::dimse) struct Session<'a, S: Scp> {
 }
 
 impl<S: Scp> Session<'_, S> {
-    /// Answers messages until the association ends; it is then to be concluded. A stop lets the message in hand finish, then aborts.
+    /// Answers messages until the association ends; it is then to be concluded. A stop lets the message in hand
+    /// finish, then aborts.
     pub(in crate::dimse) async fn converse(mut self, stop: &CancellationToken) -> Ended {
         loop {
             let mut patience = Patience::idle(self.association.timers());

@@ -10,7 +10,8 @@ use std::future::Future;
 
 /// Where a data set comes from, part by part.
 pub trait Source: Send {
-    /// The next bytes, in parts of any size; `None` after the last. An error means that the data set must not be completed.
+    /// The next bytes, in parts of any size; `None` after the last. An error means that the data set must not be
+    /// completed.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, SourceError>> + Send;
 }
 

@@ -1,4 +1,5 @@
-//! Peers that breach the protocol, trickle, or vanish: each ends with the A-ABORT that PS3.8 asks for, and nothing stored.
+//! Peers that breach the protocol, trickle, or vanish: each ends with the A-ABORT that PS3.8 asks for, and nothing
+//! stored.
 
 use super::message::{CommandSet, element, field};
 use super::*;
