@@ -1,4 +1,5 @@
-//! DIMSE: associations and their messages over TCP, TLS or memory (PS3.7, PS3.8). Knows the standard and nothing of ours.
+//! DIMSE: associations and their messages over TCP, TLS or memory (PS3.7, PS3.8). Knows the standard and nothing of
+//! ours.
 //!
 //! ```text
 //! listener   takes connections, counts them, hands each to scp

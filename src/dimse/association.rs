@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// How an association ended before its time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Lost {
     /// The peer sent A-ABORT.
     #[error("the peer aborted the association (source {by}, reason {reason})")]
@@ -31,6 +31,10 @@ pub enum Lost {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Io(String),
+    /// TLS failed after the handshake, for us or, by its alert, for the peer: with TLS 1.3 a server refuses our
+    /// certificate here.
+    #[error("the TLS connection failed: {0}")]
+    Tls(rustls::Error),
     /// The peer let a timer run out.
     #[error("the peer took too long: {0}")]
     Timeout(Phase),
@@ -45,9 +49,10 @@ pub enum Lost {
 impl Lost {
     /// A failed read or write; an end without a TLS close is a close.
     pub(super) fn of_io(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Closed,
-            _ => Self::Io(error.to_string()),
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(tls) => Self::Tls(tls.clone()),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            None => Self::Io(error.to_string()),
         }
     }
 }
@@ -102,6 +107,9 @@ impl Association {
     pub(super) async fn next_message(&mut self, patience: &mut Patience) -> Result<Incoming, Lost> {
         self.channel.shrink();
         self.streamed = 0;
+        if self.channel.has_input() {
+            patience.begin();
+        }
         loop {
             match self.channel.next(patience).await? {
                 Signal::Piece(piece) => match self.part(&piece)? {
@@ -156,9 +164,14 @@ impl Association {
         self.channel.bytes(range)
     }
 
-    /// Reads what is left of the data set and forgets it.
-    pub(super) async fn discard(&mut self, patience: &mut Patience) -> Result<(), Lost> {
-        while self.chunk(patience).await?.is_some() {}
+    /// Reads what is left of the data set and forgets it; gives up after `most` bytes.
+    pub(super) async fn discard(&mut self, patience: &mut Patience, most: u64) -> Result<(), Lost> {
+        let before = self.streamed;
+        while self.chunk(patience).await?.is_some() {
+            if self.streamed - before > most {
+                return Err(self.give_up());
+            }
+        }
         Ok(())
     }
 
@@ -188,7 +201,13 @@ impl Association {
         self.channel.take(Event::ReleaseAnswer, violation).map(|_| ())
     }
 
-    /// Asks for release and waits for the answer; a release that the peer asks for at the same time is answered first (AR-1, AR-8, AR-9, AR-3).
+    /// Bytes that the wire has taken from us, in all.
+    pub(super) fn sent(&self) -> u64 {
+        self.channel.sent()
+    }
+
+    /// Asks for release and waits for the answer; a release that the peer asks for at the same time is answered first
+    /// (AR-1, AR-8, AR-9, AR-3).
     pub(super) async fn release(&mut self) -> Result<(), Lost> {
         let mut patience = Patience::until(self.timers().release, Phase::Release);
         let unexpected = || Violation::Dimse("a release in a state that has none");

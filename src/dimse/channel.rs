@@ -41,6 +41,8 @@ pub(super) struct Channel {
     doom: Option<(u8, u8)>,
     /// Bytes of a PDU other than P-DATA-TF that are still to come.
     unread: u64,
+    /// Bytes that the wire has taken.
+    sent: u64,
 }
 
 impl Channel {
@@ -55,7 +57,17 @@ impl Channel {
     }
 
     fn new(wire: Wire, limit: u32, timers: Timers, role: Role, state: State) -> Self {
-        Self { wire, inbox: Inbox::default(), machine: Machine::new(limit), state, role, timers, doom: None, unread: 0 }
+        Self {
+            wire,
+            inbox: Inbox::default(),
+            machine: Machine::new(limit),
+            state,
+            role,
+            timers,
+            doom: None,
+            unread: 0,
+            sent: 0,
+        }
     }
 
     pub(super) fn timers(&self) -> &Timers {
@@ -65,6 +77,16 @@ impl Channel {
     /// Takes a large receive buffer, if one is to be had.
     pub(super) fn enlarge(&mut self, buffers: &Buffers) {
         self.inbox.enlarge(buffers);
+    }
+
+    /// Bytes that the wire has taken from us, in all.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Something was received and is not consumed yet.
+    pub(super) fn has_input(&self) -> bool {
+        !self.inbox.is_empty()
     }
 
     /// Gives a large receive buffer back.
@@ -79,29 +101,24 @@ impl Channel {
 
     /// Waits for the next thing that the state table allows; everything else ends the association.
     ///
-    /// A piece's range is one for [`Self::bytes`]. If the future is dropped before it is done, only an abort may follow.
+    /// A piece's range is one for [`Self::bytes`]. If the future is dropped before it is done, only an abort may
+    /// follow.
     pub(super) async fn next(&mut self, patience: &mut Patience) -> Result<Signal, Lost> {
         loop {
             let origin = self.inbox.origin();
-            let (used, step) = match self.machine.step(self.inbox.filled()) {
-                Ok(step) => step,
-                Err(violation) => return Err(self.refuse(Event::InvalidPdu, violation)),
-            };
+            let (used, step) = self.machine.step(self.inbox.filled());
+            self.inbox.consume(used);
             match step {
-                Step::More => {
-                    self.inbox.consume(used);
-                    self.fill(patience).await?;
-                }
-                Step::Piece(mut piece) => {
-                    self.inbox.consume(used);
+                Err(violation) => return Err(self.refuse(Event::InvalidPdu, violation)),
+                Ok(Step::More) => self.fill(patience).await?,
+                Ok(Step::Piece(mut piece)) => {
                     let unexpected = Violation::UnexpectedPdu { kind: super::pdata::P_DATA_TF, state: self.state };
                     if let Action::Dt2 = self.take(Event::DataPdu, unexpected)? {
                         piece.bytes = origin + piece.bytes.start..origin + piece.bytes.end;
                         return Ok(Signal::Piece(piece));
                     }
                 }
-                Step::Pdu { kind, length } => {
-                    self.inbox.consume(used);
+                Ok(Step::Pdu { kind, length }) => {
                     self.unread = u64::from(length);
                     return self.whole(kind, length, patience).await;
                 }
@@ -212,9 +229,11 @@ impl Channel {
         lost
     }
 
-    /// Ends the connection as the state demands: sends the A-ABORT that is owed, waits in Sta13 for the peer to close under ARTIM, closes.
+    /// Ends the connection as the state demands: sends the A-ABORT that is owed, waits in Sta13 for the peer to close
+    /// under ARTIM, closes.
     ///
-    /// Closing while the peer still sends would reset the connection, and our last PDU might never be read (PS3.8 section 9.1.4; DIM-014).
+    /// Closing while the peer still sends would reset the connection, and our last PDU might never be read (PS3.8
+    /// section 9.1.4; DIM-014).
     pub(super) async fn conclude(&mut self) {
         let deadline = Instant::now() + self.timers.artim;
         self.send_owed_abort(self.timers.artim).await;

@@ -1,13 +1,16 @@
-//! Takes connections, bounded at every step, and lets each become an association; drains when told to stop (DIM-014, DIM-022).
+//! Takes connections, bounded at every step, and lets each become an association; drains when told to stop (DIM-014,
+//! DIM-022).
 
+mod lobby;
 mod seats;
 
-pub(super) use seats::{Place, Seat, Seats};
+pub(super) use lobby::Place;
+pub(super) use seats::{Seat, Seats};
 
 use super::channel::{Buffers, Channel};
-use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, converse, negotiate};
+use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, Session, negotiate};
 use super::wire::{self, Wire};
-use seats::Lobby;
+use lobby::Lobby;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,7 +69,7 @@ impl<S: Scp> Server<S> {
     /// An acceptor for this application.
     pub fn new(scp: Arc<S>, options: ScpOptions) -> Self {
         let seats = Seats::new(options.max_associations);
-        let lobby = Lobby::new(options.max_pending, options.max_pending_per_address);
+        let lobby = Lobby::new(options.max_pending);
         let buffers = Buffers::new(options.large_buffers, options.large_buffer_bytes);
         Self { inner: Arc::new(Inner { scp, options, seats, lobby, buffers }) }
     }
@@ -74,7 +77,8 @@ impl<S: Scp> Server<S> {
     /// Takes connections until `stop`, then drains: messages in hand finish and their associations are aborted, new
     /// requests are rejected with 2/3/1, and after [`ScpOptions::drain`] what is left is cut.
     ///
-    /// Errors: the listener cannot be used at all. A failed accept or handshake is logged and costs that connection only.
+    /// Errors: the listener cannot be used at all. A failed accept or handshake is logged and costs that connection
+    /// only.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -88,7 +92,7 @@ impl<S: Scp> Server<S> {
                 () = stop.cancelled() => break,
                 Some(done) = sessions.join_next() => report(done),
                 (accepted, place) = self.accept(&listener) => {
-                    self.session(&mut sessions, accepted, place, tls.clone(), &stop).await;
+                    self.session(&mut sessions, accepted, place, &tls, (&stop, false)).await;
                 }
             }
         }
@@ -104,7 +108,7 @@ impl<S: Scp> Server<S> {
                 Some(done) = sessions.join_next() => report(done),
                 Some(done) = late.join_next() => report(done),
                 (accepted, place) = self.accept(&listener) => {
-                    self.session(&mut late, accepted, place, tls.clone(), &stop).await;
+                    self.session(&mut late, accepted, place, &tls, (&stop, true)).await;
                 }
             }
         }
@@ -124,8 +128,8 @@ impl<S: Scp> Server<S> {
         sessions: &mut JoinSet<()>,
         accepted: io::Result<(TcpStream, SocketAddr)>,
         mut place: Place,
-        tls: Option<TlsSource>,
-        stop: &CancellationToken,
+        tls: &Option<TlsSource>,
+        (stop, late): (&CancellationToken, bool),
     ) {
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -136,14 +140,15 @@ impl<S: Scp> Server<S> {
                 return;
             }
         };
-        if !place.name(peer.ip()) {
-            tracing::warn!(peer.address = %peer, "connection closed: too many from this address have asked for nothing yet");
-            return;
-        }
-        let (server, stop) = (self.clone(), stop.clone());
+        place.name(peer.ip());
+        let (server, tls, stop) = (self.clone(), tls.clone(), stop.clone());
         sessions.spawn(async move {
-            if let Some(wire) = server.wire(socket, peer, tls).await {
-                server.converse(wire, peer, Some(place), &stop).await;
+            let wire = tokio::select! {
+                wire = server.wire(socket, peer, tls) => wire,
+                () = place.shown_out() => None,
+            };
+            if let Some(wire) = wire {
+                server.converse(wire, peer, Some(place), late, &stop).await;
             }
         });
     }
@@ -170,7 +175,7 @@ impl<S: Scp> Server<S> {
 
     /// Serves one connection to its end. `None`: no association came of it.
     pub async fn serve_wire(&self, wire: Wire, peer: SocketAddr, stop: &CancellationToken) -> Option<Ended> {
-        self.converse(wire, peer, None, stop).await
+        self.converse(wire, peer, None, false, stop).await
     }
 
     async fn converse(
@@ -178,13 +183,15 @@ impl<S: Scp> Server<S> {
         wire: Wire,
         peer: SocketAddr,
         place: Option<Place>,
+        late: bool,
         stop: &CancellationToken,
     ) -> Option<Ended> {
         let Inner { scp, options, seats, buffers, .. } = &*self.inner;
         let certificate = wire.peer_certificate();
         let channel = Channel::acceptor(wire, options.max_pdu_length, options.timers.clone());
-        let admission = Admission { scp: &**scp, options, seats, buffers, address: peer, certificate, stop };
-        let mut agreed = match negotiate(channel, admission, place).await {
+        let admission =
+            Admission { scp: &**scp, options, seats, buffers, address: peer, certificate, stop, late, place };
+        let mut agreed = match negotiate(channel, admission).await {
             Ok(agreed) => agreed,
             Err(NotAgreed::Rejected(rejection)) => {
                 tracing::info!(peer.address = %peer, codes = ?rejection.codes(), "association rejected: {rejection}");
@@ -197,7 +204,14 @@ impl<S: Scp> Server<S> {
         };
         let (calling, called) = (&agreed.calling, &agreed.called);
         tracing::debug!(peer.address = %peer, calling, called, "association accepted");
-        let ended = converse(&mut agreed.association, &**scp, &agreed.caller, stop).await;
+        let session = Session {
+            association: &mut agreed.association,
+            scp: &**scp,
+            caller: &agreed.caller,
+            max_discard: options.max_discard_bytes,
+            ended: Ended { lost: None, stored: 0, refused: 0, bytes: 0 },
+        };
+        let ended = session.converse(stop).await;
         match &ended.lost {
             None => tracing::debug!(peer.address = %peer, calling, stored = ended.stored, "association released"),
             Some(lost) => {

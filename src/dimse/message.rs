@@ -1,4 +1,5 @@
-//! DIMSE command sets: group 0000 in Implicit VR Little Endian, read and written without a dictionary (PS3.7 section 6.3, annex E).
+//! DIMSE command sets: group 0000 in Implicit VR Little Endian, read and written without a dictionary (PS3.7 section
+//! 6.3, annex E).
 
 pub mod assembly;
 
@@ -11,46 +12,76 @@ const MAX_ELEMENTS: usize = 256;
 pub const NO_DATA_SET: u16 = 0x0101;
 
 /// Values of Command Field (0000,0100) (PS3.7 section E.1).
-#[allow(missing_docs)]
 pub mod field {
+    /// C-STORE-RQ.
     pub const C_STORE_RQ: u16 = 0x0001;
+    /// C-STORE-RSP.
     pub const C_STORE_RSP: u16 = 0x8001;
+    /// C-GET-RQ.
     pub const C_GET_RQ: u16 = 0x0010;
+    /// C-FIND-RQ.
     pub const C_FIND_RQ: u16 = 0x0020;
+    /// C-FIND-RSP.
     pub const C_FIND_RSP: u16 = 0x8020;
+    /// C-MOVE-RQ.
     pub const C_MOVE_RQ: u16 = 0x0021;
+    /// C-MOVE-RSP.
     pub const C_MOVE_RSP: u16 = 0x8021;
+    /// C-ECHO-RQ.
     pub const C_ECHO_RQ: u16 = 0x0030;
+    /// C-ECHO-RSP.
     pub const C_ECHO_RSP: u16 = 0x8030;
+    /// N-EVENT-REPORT-RQ.
     pub const N_EVENT_REPORT_RQ: u16 = 0x0100;
+    /// N-GET-RQ.
     pub const N_GET_RQ: u16 = 0x0110;
+    /// N-SET-RQ.
     pub const N_SET_RQ: u16 = 0x0120;
+    /// N-ACTION-RQ.
     pub const N_ACTION_RQ: u16 = 0x0130;
+    /// N-CREATE-RQ.
     pub const N_CREATE_RQ: u16 = 0x0140;
+    /// N-DELETE-RQ.
     pub const N_DELETE_RQ: u16 = 0x0150;
+    /// C-CANCEL-RQ.
     pub const C_CANCEL_RQ: u16 = 0x0FFF;
     /// The bit that makes a response of a request.
     pub const RESPONSE: u16 = 0x8000;
 }
 
 /// Element numbers of group 0000 (PS3.7 section E.1).
-#[allow(missing_docs)]
 pub mod element {
+    /// Command Group Length.
     pub const GROUP_LENGTH: u16 = 0x0000;
+    /// Affected SOP Class UID.
     pub const AFFECTED_SOP_CLASS_UID: u16 = 0x0002;
+    /// Requested SOP Class UID.
     pub const REQUESTED_SOP_CLASS_UID: u16 = 0x0003;
+    /// Command Field.
     pub const COMMAND_FIELD: u16 = 0x0100;
+    /// Message ID.
     pub const MESSAGE_ID: u16 = 0x0110;
+    /// Message ID Being Responded To.
     pub const MESSAGE_ID_RESPONDED_TO: u16 = 0x0120;
+    /// Move Destination.
     pub const MOVE_DESTINATION: u16 = 0x0600;
+    /// Priority.
     pub const PRIORITY: u16 = 0x0700;
+    /// Command Data Set Type.
     pub const COMMAND_DATA_SET_TYPE: u16 = 0x0800;
+    /// Status.
     pub const STATUS: u16 = 0x0900;
+    /// Offending Element.
     pub const OFFENDING_ELEMENT: u16 = 0x0901;
+    /// Error Comment.
     pub const ERROR_COMMENT: u16 = 0x0902;
+    /// Affected SOP Instance UID.
     pub const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
+    /// Requested SOP Instance UID.
     pub const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
+    /// Move Originator Application Entity Title.
     pub const MOVE_ORIGINATOR_AE: u16 = 0x1030;
+    /// Move Originator Message ID.
     pub const MOVE_ORIGINATOR_MESSAGE_ID: u16 = 0x1031;
 }
 
@@ -148,7 +179,8 @@ impl CommandSet {
         self.bytes(element)?.try_into().ok().map(u16::from_le_bytes)
     }
 
-    /// An element of a text VR without its padding; bytes that are not UTF-8 become U+FFFD, which no UID or AE title allows.
+    /// An element of a text VR without its padding; bytes that are not UTF-8 become U+FFFD, which no UID or AE title
+    /// allows.
     pub fn text(&self, element: u16) -> Option<String> {
         self.bytes(element).map(|b| String::from_utf8_lossy(b).trim_matches([' ', '\0']).to_owned())
     }
@@ -180,14 +212,16 @@ impl CommandSet {
         self.with(element, &padded(uid.as_bytes(), 0))
     }
 
-    /// Sets an element of VR AE or LO, padded with a space: what is not printable ASCII, or is a backslash, becomes `?`; cut at `most` characters.
+    /// Sets an element of VR AE or LO, padded with a space: what is not printable ASCII, or is a backslash, becomes
+    /// `?`; cut at `most` characters.
     pub fn with_text(self, element: u16, text: &str, most: usize) -> Self {
         let plain = |c: char| if matches!(c, ' '..='~') && c != '\\' { c as u8 } else { b'?' };
         let bytes: Vec<u8> = text.chars().take(most).map(plain).collect();
         self.with(element, &padded(&bytes, b' '))
     }
 
-    /// The answer to this request: its field with the response bit, its message ID, and the SOP class and instance that it named.
+    /// The answer to this request: its field with the response bit, its message ID, and the SOP class and instance
+    /// that it named.
     pub fn response(&self, status: super::Status, data_set: bool) -> Self {
         use element::*;
         let mut answer = Self::new(self.field() | field::RESPONSE, data_set)

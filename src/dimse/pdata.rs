@@ -1,6 +1,8 @@
-//! P-DATA framing: PDU header, PDV header, fragment, as a state machine over whatever bytes have arrived (PS3.8 section 9.3.5, annex E). No I/O.
+//! P-DATA framing: PDU header, PDV header, fragment, as a state machine over whatever bytes have arrived (PS3.8
+//! section 9.3.5, annex E). No I/O.
 //!
-//! The machine copies nothing and allocates nothing: it names ranges of its input. Every length is checked where it is read.
+//! The machine copies nothing and allocates nothing: it names ranges of its input. Every length is checked where it is
+//! read.
 
 use super::state::State;
 use std::ops::Range;
@@ -51,7 +53,8 @@ pub enum Violation {
     /// A PDV on a context that was not accepted (requirements, decision table, row 1).
     #[error("presentation context {0} was not accepted")]
     ContextNotAccepted(u8),
-    /// A command fragment within a data set, a data fragment without a command, or a change of context within a message.
+    /// A command fragment within a data set, a data fragment without a command, or a change of context within a
+    /// message.
     #[error("{0}")]
     OutOfPlace(&'static str),
     /// A command set that is too long or not well formed.
@@ -63,7 +66,8 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The source and reason of the A-ABORT that answers it (PS3.8 section 9.3.8): 2 is the service provider, 0 the user, whose reason is not significant.
+    /// The source and reason of the A-ABORT that answers it (PS3.8 section 9.3.8): 2 is the service provider, 0 the
+    /// user, whose reason is not significant.
     pub const fn abort_codes(&self) -> (u8, u8) {
         match self {
             Self::UnrecognisedPdu { .. } => (2, 1),
@@ -88,7 +92,8 @@ pub struct Piece {
     pub command: bool,
     /// Where the bytes lie in the input.
     pub bytes: Range<usize>,
-    /// These are the last bytes of the message's command set or data set: the fragment ends here and bit 1 of its control header is set.
+    /// These are the last bytes of the message's command set or data set: the fragment ends here and bit 1 of its
+    /// control header is set.
     pub last: bool,
 }
 
@@ -97,7 +102,8 @@ pub struct Piece {
 pub enum Step {
     /// Nothing whole: give more bytes behind those that were not consumed (fewer than [`PDV_HEADER`]).
     More,
-    /// The header of a PDU other than P-DATA-TF was consumed; its `length` bytes of body come next and are the caller's.
+    /// The header of a PDU other than P-DATA-TF was consumed; its `length` bytes of body come next and are the
+    /// caller's.
     Pdu {
         /// Its type.
         kind: u8,
@@ -123,7 +129,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// `limit` is the maximum length that we advertised; 0 is none. It covers the PDU's length field, not its header (PS3.8 section D.1; DIM-008).
+    /// `limit` is the maximum length that we advertised; 0 is none. It covers the PDU's length field, not its header
+    /// (PS3.8 section D.1; DIM-008).
     pub const fn new(limit: u32) -> Self {
         Self { at: At::PduHeader, limit }
     }
@@ -144,20 +151,27 @@ impl Machine {
 
     /// Takes the next step; returns how many bytes of the input are used up, and what they were.
     ///
-    /// Any cut of a byte stream into inputs gives the same fragments, in more or fewer pieces. Errors as in [`Violation`]; the machine is of no use afterwards.
-    pub fn step(&mut self, input: &[u8]) -> Result<(usize, Step), Violation> {
+    /// Any cut of a byte stream into inputs gives the same fragments, in more or fewer pieces. Errors as in
+    /// [`Violation`]; after one
+    /// only [`Self::left`] is of use.
+    pub fn step(&mut self, input: &[u8]) -> (usize, Result<Step, Violation>) {
         let mut used = 0;
+        let step = self.advance(input, &mut used);
+        (used, step)
+    }
+
+    fn advance(&mut self, input: &[u8], used: &mut usize) -> Result<Step, Violation> {
         loop {
-            let rest = input.get(used..).unwrap_or_default();
+            let rest = input.get(*used..).unwrap_or_default();
             match self.at {
                 At::PduHeader => {
                     let Some(&[kind, _, a, b, c, d]) = rest.first_chunk::<PDU_HEADER>() else {
-                        return Ok((used, Step::More));
+                        return Ok(Step::More);
                     };
-                    used += PDU_HEADER;
+                    *used += PDU_HEADER;
                     let length = u32::from_be_bytes([a, b, c, d]);
                     if kind != P_DATA_TF {
-                        return Ok((used, Step::Pdu { kind, length }));
+                        return Ok(Step::Pdu { kind, length });
                     }
                     self.at = At::PdvHeader { pdu_left: length };
                     if self.limit != 0 && length > self.limit {
@@ -167,7 +181,6 @@ impl Machine {
                         return Err(Violation::PdvLength { length: 0, left: 0 });
                     }
                 }
-                At::PdvHeader { pdu_left: 0 } => self.at = At::PduHeader,
                 At::PdvHeader { pdu_left } => {
                     // A rest too short for a PDV would take its header from the next PDU.
                     if pdu_left < PDV_HEADER as u32 {
@@ -175,28 +188,30 @@ impl Machine {
                     }
                     let left = pdu_left - 4;
                     let Some(&[a, b, c, d, context, control]) = rest.first_chunk::<PDV_HEADER>() else {
-                        return Ok((used, Step::More));
+                        return Ok(Step::More);
                     };
                     let length = u32::from_be_bytes([a, b, c, d]);
                     if length < 2 || length > left {
                         return Err(Violation::PdvLength { length, left });
                     }
-                    used += PDV_HEADER;
+                    *used += PDV_HEADER;
                     self.at = At::Fragment { pdu_left: left - length, left: length - 2, context, control };
                 }
                 At::Fragment { pdu_left, left, context, control } => {
                     let take = rest.len().min(left as usize);
                     if take == 0 && left > 0 {
-                        return Ok((used, Step::More));
+                        return Ok(Step::More);
                     }
                     let left = left - take as u32;
-                    self.at = match left {
-                        0 => At::PdvHeader { pdu_left },
+                    self.at = match (left, pdu_left) {
+                        (0, 0) => At::PduHeader,
+                        (0, _) => At::PdvHeader { pdu_left },
                         _ => At::Fragment { pdu_left, left, context, control },
                     };
-                    let bytes = used..used + take;
+                    let bytes = *used..*used + take;
+                    *used = bytes.end;
                     let last = left == 0 && control & 0x02 != 0;
-                    return Ok((bytes.end, Step::Piece(Piece { context, command: control & 0x01 != 0, bytes, last })));
+                    return Ok(Step::Piece(Piece { context, command: control & 0x01 != 0, bytes, last }));
                 }
             }
         }
@@ -211,7 +226,8 @@ pub const fn fragment_header(context: u8, command: bool, last: bool, payload: u3
     [P_DATA_TF, 0, pdu[0], pdu[1], pdu[2], pdu[3], pdv[0], pdv[1], pdv[2], pdv[3], context, control]
 }
 
-/// The longest fragment that a peer takes which advertised `maximum` (0: none), never above `ours`; even, as fragments must be (PS3.8 section E.1).
+/// The longest fragment that a peer takes which advertised `maximum` (0: none), never above `ours`; even, as fragments
+/// must be (PS3.8 section E.1).
 /// `None` if the peer's maximum leaves no room for two bytes (DIM-008).
 pub fn longest_fragment(maximum: u32, ours: u32) -> Option<u32> {
     let room = match maximum {

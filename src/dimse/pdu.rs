@@ -1,4 +1,5 @@
-//! The association PDUs: A-ASSOCIATE-RQ, -AC and -RJ, A-RELEASE, A-ABORT, on bounded buffers (PS3.8 section 9.3). No I/O.
+//! The association PDUs: A-ASSOCIATE-RQ, -AC and -RJ, A-RELEASE, A-ABORT, on bounded buffers (PS3.8 section 9.3). No
+//! I/O.
 //!
 //! dicom-ul codes the two large ones. Before it reads, [`tidy`] has checked every length and left out what PS3.8
 //! section 9.3.1 says to ignore; the four-byte ones are read here, so that reserved codes of a peer do no harm.
@@ -59,15 +60,18 @@ fn read(kind: u8, body: &[u8]) -> Result<Pdu, Violation> {
     pdu.ok().flatten().ok_or(Violation::MalformedPdu("an item that must be there is missing"))
 }
 
-/// Reads the body of an A-ASSOCIATE-RJ: result, source, reason; any codes (PS3.8 section 9.3.4).
-pub fn read_reject(body: &[u8]) -> Result<(u8, u8, u8), Violation> {
+/// Reads the body of an A-ASSOCIATE-RJ: result, source, reason; any codes, and zeros where it is too short: a
+/// rejection all
+/// the same (PS3.8 section 9.3.4).
+pub fn read_reject(body: &[u8]) -> (u8, u8, u8) {
     match body {
-        [_, result, source, reason, ..] => Ok((*result, *source, *reason)),
-        _ => Err(Violation::MalformedPdu("a rejection of less than four bytes")),
+        [_, result, source, reason, ..] => (*result, *source, *reason),
+        _ => (0, 0, 0),
     }
 }
 
-/// Reads the body of an A-ABORT: source and reason; one that is too short is an abort all the same (PS3.8 section 9.3.8).
+/// Reads the body of an A-ABORT: source and reason; one that is too short is an abort all the same (PS3.8 section
+/// 9.3.8).
 pub fn read_abort(body: &[u8]) -> (u8, u8) {
     match body {
         [_, _, source, reason, ..] => (*source, *reason),

@@ -37,7 +37,8 @@ pub struct ProposedContext {
 /// The answer to one proposed context (PS3.8 section 9.3.3.2; DIM-004).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContextAnswer {
-    /// Accepted with the transfer syntax at this place of the proposal; a place that does not exist is answered as `TransferSyntaxesNotSupported`.
+    /// Accepted with the transfer syntax at this place of the proposal; a place that does not exist is answered as
+    /// `TransferSyntaxesNotSupported`.
     Accept(usize),
     /// Result 1.
     UserRejection,
@@ -98,7 +99,8 @@ pub struct Roles {
     pub scp: bool,
 }
 
-/// A SOP class common extended negotiation sub-item: a class that says which service it belongs to (PS3.7 section D.3.3.6; DIM-018, DIM-033).
+/// A SOP class common extended negotiation sub-item: a class that says which service it belongs to (PS3.7 section
+/// D.3.3.6; DIM-018, DIM-033).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommonExtended {
     /// The SOP class.

@@ -3,7 +3,7 @@
 mod converse;
 mod negotiate;
 
-pub(super) use converse::converse;
+pub(super) use converse::Session;
 pub(super) use negotiate::{Admission, NotAgreed, negotiate};
 
 use super::association::{Association, Lost};
@@ -22,7 +22,8 @@ pub trait Scp: Send + Sync + 'static {
     /// Decides whether this caller may have an association. Under the negotiation timer; too late is 2/3/1.
     fn admit(&self, proposal: &Proposal) -> impl Future<Output = Result<Self::Caller, Rejection>> + Send;
 
-    /// How many associations this caller may have at once, instead of [`ScpOptions::max_associations_per_caller`]; counted by calling AE title.
+    /// How many associations this caller may have at once, instead of [`ScpOptions::max_associations_per_caller`];
+    /// counted by calling AE title.
     fn most_associations(&self, caller: &Self::Caller) -> Option<usize> {
         let _ = caller;
         None
@@ -37,13 +38,15 @@ pub trait Scp: Send + Sync + 'static {
         Roles { scu: proposed.scu, scp: false }
     }
 
-    /// Answers an extended negotiation of an accepted class. The default answers for storage classes of the standard (DIM-037).
+    /// Answers an extended negotiation of an accepted class. The default answers for storage classes of the standard
+    /// (DIM-037).
     fn extended(&self, caller: &Self::Caller, sop_class: &str, proposed: &[u8]) -> Option<Vec<u8>> {
         let _ = (caller, proposed);
         sop_class.starts_with(STORAGE_ROOT).then(|| STORAGE_EXTENDED.to_vec())
     }
 
-    /// The server response to a user identity that asked for one. The default gives none: "not authenticated" (DIM-019).
+    /// The server response to a user identity that asked for one. The default gives none: "not authenticated"
+    /// (DIM-019).
     fn identity_response(&self, caller: &Self::Caller) -> Option<Vec<u8>> {
         let _ = caller;
         None
@@ -121,7 +124,8 @@ impl<'a> DataSet<'a> {
         Self { association, patience, lost: None }
     }
 
-    /// The next bytes; `None` after the last fragment. The slice lies in the receive buffer and is good until the next call.
+    /// The next bytes; `None` after the last fragment. The slice lies in the receive buffer and is good until the next
+    /// call.
     ///
     /// Not to be dropped half-way: after that only the end of the association follows.
     pub async fn chunk(&mut self) -> Result<Option<&[u8]>, Lost> {
@@ -143,17 +147,17 @@ impl<'a> DataSet<'a> {
         self.association.streamed()
     }
 
-    /// Reads what was left; gives the way in which the association was lost, if it was.
-    pub(super) async fn finish(mut self) -> Result<(), Lost> {
+    /// Reads what was left, `most` bytes of it; gives the way in which the association was lost, if it was.
+    pub(super) async fn finish(mut self, most: u64) -> Result<(), Lost> {
         match self.lost {
             Some(lost) => Err(lost),
-            None => self.association.discard(&mut self.patience).await,
+            None => self.association.discard(&mut self.patience, most).await,
         }
     }
 }
 
 /// How an association ended, and what it brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     /// `None`: released by the peer, in order.
     pub lost: Option<Lost>,
@@ -180,14 +184,16 @@ pub struct ScpOptions {
     pub max_associations: usize,
     /// Associations at once from one calling AE title; one more is rejected with 2/3/2.
     pub max_associations_per_caller: usize,
-    /// Connections at once that have not asked for an association yet; while there are so many, no more are taken.
+    /// Connections at once that have not asked for an association yet. When one more comes, the oldest from the
+    /// address that
+    /// has the most is closed, once it has had a second; until then the newcomer waits.
     pub max_pending: usize,
-    /// Of these, from one address; one more is closed at once.
-    pub max_pending_per_address: usize,
     /// Large receive buffers, for all associations together; without one a data set streams through 8 KiB.
     pub large_buffers: usize,
     /// The bytes of a large receive buffer.
     pub large_buffer_bytes: usize,
+    /// What is read and forgotten of a data set that was answered early; a peer that sends more is aborted (DIM-031).
+    pub max_discard_bytes: u64,
     /// How long messages in hand may take to finish once we are told to stop.
     pub drain: Duration,
 }
@@ -201,10 +207,10 @@ impl Default for ScpOptions {
             implementation_version: String::new(),
             max_associations: 256,
             max_associations_per_caller: 64,
-            max_pending: 256,
-            max_pending_per_address: 128,
+            max_pending: 128,
             large_buffers: 64,
-            large_buffer_bytes: 256 * 1024,
+            large_buffer_bytes: 128 * 1024,
+            max_discard_bytes: 4 << 30,
             drain: Duration::from_secs(30),
         }
     }

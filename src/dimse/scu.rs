@@ -4,6 +4,8 @@ mod connect;
 mod store;
 
 pub use connect::connect;
+#[cfg(test)]
+pub(super) use connect::connect_over;
 pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse};
 
 use super::association::{Association, Incoming, Lost};
@@ -60,7 +62,7 @@ pub enum ScuError {
         /// What the system said.
         why: String,
     },
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or the peer refused our certificate right after it.
     #[error("TLS with {address} failed: {why}")]
     Tls {
         /// `host:port`.
@@ -94,7 +96,8 @@ pub enum ScuError {
     Lost(#[from] Lost),
 }
 
-/// An association that we asked for. Dropping it closes the connection without a word; end it with [`Scu::release`] or [`Scu::abort`].
+/// An association that we asked for. Dropping it closes the connection without a word; end it with [`Scu::release`] or
+/// [`Scu::abort`].
 #[derive(Debug)]
 pub struct Scu {
     association: Association,

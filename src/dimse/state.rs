@@ -1,4 +1,5 @@
-//! The upper layer's state machine: thirteen states, nineteen events, and what is to be done (PS3.8 section 9.2; DIM-015). Pure.
+//! The upper layer's state machine: thirteen states, nineteen events, and what is to be done (PS3.8 section 9.2;
+//! DIM-015). Pure.
 
 /// A state of the upper layer (PS3.8 tables 9-1 to 9-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,7 +163,8 @@ impl Event {
     }
 }
 
-/// Table 9-10: what is to be done when `event` happens in `state`, and the state afterwards; `None` where the table is blank.
+/// Table 9-10: what is to be done when `event` happens in `state`, and the state afterwards; `None` where the table is
+/// blank.
 ///
 /// AE-6 may also end in [`State::Sta13`], by way of [`Event::Reject`].
 pub const fn transition(state: State, event: Event, role: Role) -> Option<(Action, State)> {

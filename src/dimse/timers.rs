@@ -5,13 +5,15 @@ use std::time::Duration;
 /// The timers of associations; every wait on a peer is under one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timers {
-    /// ARTIM: from the transport connection until A-ASSOCIATE-RQ, and while waiting for the peer to close; nothing else (PS3.8 section 9.1.5; DIM-013).
+    /// ARTIM: from the transport connection until A-ASSOCIATE-RQ, and while waiting for the peer to close; nothing
+    /// else (PS3.8 section 9.1.5; DIM-013).
     pub artim: Duration,
     /// The answer to A-ASSOCIATE-RQ: the peer's to ours, or our own admission of the peer's.
     pub negotiation: Duration,
     /// Within a message: the time in which at least [`Self::least_progress`] bytes must move, in either direction.
     pub message_idle: Duration,
-    /// The number of bytes that must move in each [`Self::message_idle`] of waiting, unless the message ends before; cuts a peer that trickles (FLT-040).
+    /// The number of bytes that must move in each [`Self::message_idle`] of waiting, unless the message ends before;
+    /// cuts a peer that trickles (FLT-040).
     pub least_progress: u64,
     /// Between messages on an accepted association.
     pub association_idle: Duration,

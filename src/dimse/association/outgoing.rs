@@ -10,7 +10,8 @@ use std::io::IoSlice;
 /// PDUs that go into one write; the system takes 1,024 slices, and each PDU has two or three.
 const PDUS_A_WRITE: usize = 64;
 
-/// What is to be sent before the next data: a command set's PDUs, and an odd byte, for fragments are even (PS3.8 section E.1).
+/// What is to be sent before the next data: a command set's PDUs, and an odd byte, for fragments are even (PS3.8
+/// section E.1).
 #[derive(Debug, Default)]
 pub(in crate::dimse) struct Held {
     command: Vec<u8>,
@@ -43,7 +44,9 @@ impl Association {
         Held { command: self.framed(context, command), odd: None }
     }
 
-    /// Sends a part of the data set; `last` ends the data set and the message. The last part must not be empty.
+    /// Sends a part of the data set; `last` ends the data set and the message, which [`Self::flush`] must follow. The
+    /// last part
+    /// must not be empty. On error the wire has not taken all of it.
     pub(in crate::dimse) async fn send_data(
         &mut self,
         context: u8,
@@ -89,9 +92,11 @@ impl Association {
             self.channel.send(&mut slices, patience).await?;
             held.command.clear();
         }
-        match last {
-            true => self.channel.flush(patience).await,
-            false => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Pushes out what was sent. On error nobody knows how much of it arrived.
+    pub(in crate::dimse) async fn flush(&mut self, patience: &mut Patience) -> Result<(), Lost> {
+        self.channel.flush(patience).await
     }
 }

@@ -50,17 +50,25 @@ impl Patience {
         self.phase
     }
 
+    /// The first byte is there: what was idle becomes a message.
+    pub(in crate::dimse) fn begin(&mut self) {
+        if let Some(progress) = &mut self.progress
+            && let Some(phase) = progress.begins.take()
+        {
+            self.phase = phase;
+            self.left = progress.window;
+        }
+    }
+
     /// Some bytes moved after a wait.
     pub(super) fn spend(&mut self, waited: Duration, bytes: u64) {
+        if self.progress.is_some_and(|progress| progress.begins.is_some()) {
+            return self.begin();
+        }
         let Some(progress) = &mut self.progress else {
             self.left = self.left.saturating_sub(waited);
             return;
         };
-        if let Some(phase) = progress.begins.take() {
-            self.phase = phase;
-            self.left = progress.window;
-            return;
-        }
         progress.moved += bytes;
         if progress.moved >= progress.least {
             progress.moved = 0;

@@ -28,6 +28,7 @@ impl Channel {
             match wrote {
                 Ok(Ok(bytes)) => {
                     IoSlice::advance_slices(&mut bufs, bytes);
+                    self.sent += bytes as u64;
                     patience.spend(began.elapsed(), bytes as u64);
                 }
                 Ok(Err(lost)) => return Err(self.last_words(lost).await),

@@ -1,4 +1,5 @@
-//! From fragments to messages: which fragment may come now, and when a command set or a data set is whole (PS3.8 annex E, PS3.7 section 6.3). No I/O.
+//! From fragments to messages: which fragment may come now, and when a command set or a data set is whole (PS3.8 annex
+//! E, PS3.7 section 6.3). No I/O.
 
 use super::{CommandError, CommandSet, MAX_COMMAND_BYTES};
 use crate::dimse::pdata::{Piece, Violation};

@@ -19,7 +19,8 @@ fn pdv(context: u8, control: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Everything that a machine makes of `stream` when it arrives in slices of the given sizes: fragments joined, PDU headers named.
+/// Everything that a machine makes of `stream` when it arrives in slices of the given sizes: fragments joined, PDU
+/// headers named.
 fn frames(limit: u32, stream: &[u8], cuts: &[usize]) -> Result<Vec<String>, Violation> {
     let mut machine = Machine::new(limit);
     let (mut pending, mut seen, mut fragment) = (Vec::new(), Vec::new(), Vec::new());
@@ -30,7 +31,8 @@ fn frames(limit: u32, stream: &[u8], cuts: &[usize]) -> Result<Vec<String>, Viol
         pending.extend_from_slice(&stream[at..end]);
         at = end;
         loop {
-            let (used, step) = machine.step(&pending)?;
+            let (used, step) = machine.step(&pending);
+            let step = step?;
             match &step {
                 Step::Piece(piece) => {
                     fragment.extend_from_slice(&pending[piece.bytes.clone()]);
@@ -93,9 +95,11 @@ fn left_counts_the_rest_of_the_pdu() {
     let mut machine = Machine::new(0);
     assert!(machine.between_pdus());
     let stream = pdu(20, &pdv(3, 0, &[0; 14]));
-    let (used, _) = machine.step(&stream[..16]).unwrap();
+    let (used, _) = machine.step(&stream[..16]);
     assert_eq!((used, machine.left()), (16, 10));
     assert!(!machine.between_pdus());
+    let (used, _) = machine.step(&stream[16..]);
+    assert_eq!((used, machine.left(), machine.between_pdus()), (10, 0, true));
 }
 
 #[test]
@@ -158,10 +162,11 @@ proptest! {
             let end = (at + cut).min(stream.len());
             pending.extend_from_slice(&stream[at..end]);
             at = end;
-            while let Ok((used, step)) = machine.step(&pending) {
+            loop {
+                let (used, step) = machine.step(&pending);
                 prop_assert!(used <= pending.len());
                 pending.drain(..used);
-                if matches!(step, Step::More) { break; }
+                if matches!(step, Ok(Step::More) | Err(_)) { break; }
             }
         }
     }

@@ -32,8 +32,8 @@ fn rejections_carry_their_codes() {
         assert_eq!(rejection.codes(), codes);
         let bytes = write_reject(rejection).unwrap();
         assert_eq!(bytes, [3, 0, 0, 0, 0, 4, 0, codes.0, codes.1, codes.2]);
-        assert_eq!(read_reject(&bytes[6..]).unwrap(), codes);
+        assert_eq!(read_reject(&bytes[6..]), codes);
     }
-    assert_eq!(read_reject(&[0, 9, 9, 9]).unwrap(), (9, 9, 9));
-    assert!(read_reject(&[0, 1]).is_err());
+    assert_eq!(read_reject(&[0, 9, 9, 9]), (9, 9, 9));
+    assert_eq!(read_reject(&[0, 1]), (0, 0, 0));
 }

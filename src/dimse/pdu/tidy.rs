@@ -1,4 +1,5 @@
-//! Checks the lengths and counts of an association PDU and leaves out what is to be ignored, before the decoder sees it (PS3.8 section 9.3.1; DIM-010).
+//! Checks the lengths and counts of an association PDU and leaves out what is to be ignored, before the decoder sees
+//! it (PS3.8 section 9.3.1; DIM-010).
 
 use crate::dimse::pdata::Violation;
 
@@ -108,7 +109,8 @@ fn proposed(value: &[u8]) -> Result<Vec<u8>, Violation> {
     }
 }
 
-/// A result with exactly one transfer syntax sub-item: some peers leave it out of a context that they reject, where it has no meaning.
+/// A result with exactly one transfer syntax sub-item: some peers leave it out of a context that they reject, where it
+/// has no meaning.
 fn result(value: &[u8]) -> Result<Vec<u8>, Violation> {
     let (&[id, _, reason, _], mut rest) =
         value.split_first_chunk::<4>().ok_or(Violation::MalformedPdu("a context shorter than its fixed part"))?;
@@ -147,7 +149,8 @@ fn user_information(value: &[u8]) -> Result<Vec<u8>, Violation> {
     Ok(out)
 }
 
-/// The inner lengths of a user information sub-item agree with its own; one that is not is left out like an unknown one.
+/// The inner lengths of a user information sub-item agree with its own; one that is not is left out like an unknown
+/// one.
 fn consistent(item: u8, value: &[u8]) -> bool {
     // Length-prefixed fields at these offsets, then so many bytes.
     let field = |at: usize| value.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])));

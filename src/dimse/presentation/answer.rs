@@ -38,7 +38,8 @@ pub trait Answer {
     fn roles(&mut self, sop_class: &str, proposed: Roles) -> Roles;
     /// Answers an extended negotiation; cut to the length of the proposal (DIM-018). `None` leaves it unanswered.
     fn extended(&mut self, sop_class: &str, proposed: &[u8]) -> Option<Vec<u8>>;
-    /// The server response to a user identity that asked for one (59H); `None` sends none, which says "not authenticated".
+    /// The server response to a user identity that asked for one (59H); `None` sends none, which says "not
+    /// authenticated".
     fn identity(&mut self) -> Option<Vec<u8>>;
 }
 

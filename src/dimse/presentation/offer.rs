@@ -13,7 +13,8 @@ pub struct Offer {
     pub transfer_syntaxes: Vec<String>,
 }
 
-/// Builds the request. Contexts get the IDs 1, 3, 5 and so on; `None` if there are none, more than 128 (DIM-003), or a name that is no UID.
+/// Builds the request. Contexts get the IDs 1, 3, 5 and so on; `None` if there are none, more than 128 (DIM-003), or a
+/// name that is no UID.
 ///
 /// The asynchronous operations window is never offered (DIM-016).
 pub fn request(
@@ -79,7 +80,8 @@ pub struct Accepted {
     pub identity_answered: bool,
 }
 
-/// Reads the peer's answer to `request`. A result that names a context or a transfer syntax that we did not offer makes that context
+/// Reads the peer's answer to `request`. A result that names a context or a transfer syntax that we did not offer
+/// makes that context
 /// unusable, not the association; of two results for one context the first counts.
 pub fn accepted(request: &AssociationRQ, accept: &AssociationAC) -> Accepted {
     let mut contexts = Contexts::default();

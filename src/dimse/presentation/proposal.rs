@@ -1,7 +1,7 @@
 //! From an A-ASSOCIATE-RQ to a proposal, or to the reason why it is none.
 
+use super::UserIdentity;
 use super::{APPLICATION_CONTEXT, CommonExtended, MAX_LENGTH_UNSAID, Proposal, ProposedContext, Rejection, Roles};
-use super::{UserIdentity, VERIFICATION};
 use crate::dicom::ae_title::AeTitle;
 use crate::dimse::pdata::{Violation, longest_fragment};
 use dicom_ul::pdu::{AssociationRQ, UserIdentityType, UserVariableItem};
@@ -18,7 +18,8 @@ pub(in crate::dimse) enum Refusal {
 }
 
 impl Proposal {
-    /// Checks a request as the acceptor must: version, application context, titles, context IDs (PS3.8 section 9.3.2; DIM-002, DIM-003).
+    /// Checks a request as the acceptor must: version, application context, titles, context IDs (PS3.8 section 9.3.2;
+    /// DIM-002, DIM-003).
     pub(in crate::dimse) fn of_request(
         request: AssociationRQ,
         address: SocketAddr,
@@ -98,11 +99,6 @@ impl Proposal {
             UserVariableItem::Unknown(..) => {}
         }
     }
-
-    /// Tells whether a context for Verification and nothing else is proposed: such a caller only wants to know whether we are there.
-    pub fn only_verification(&self) -> bool {
-        self.contexts.iter().all(|c| c.abstract_syntax == VERIFICATION)
-    }
 }
 
 fn trimmed(uid: &str) -> String {
@@ -131,7 +127,8 @@ fn contexts(request: &AssociationRQ) -> Result<Vec<ProposedContext>, Violation> 
     Ok(contexts)
 }
 
-/// Reads a 57H sub-item: SOP class, service class, list of related general classes, each with its length (PS3.7 section D.3.3.6.1).
+/// Reads a 57H sub-item: SOP class, service class, list of related general classes, each with its length (PS3.7
+/// section D.3.3.6.1).
 fn common_extended(bytes: &[u8]) -> Option<CommonExtended> {
     fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let (&[high, low], after) = rest.split_first_chunk::<2>()?;

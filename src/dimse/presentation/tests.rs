@@ -40,7 +40,8 @@ fn terms() -> Terms {
     }
 }
 
-/// Takes the last transfer syntax of each context; grants every role; answers ten bytes of extended negotiation and an identity.
+/// Takes the last transfer syntax of each context; grants every role; answers ten bytes of extended negotiation and an
+/// identity.
 struct Generous;
 
 impl Answer for Generous {
@@ -219,7 +220,7 @@ fn common_extended_negotiation_is_read() {
         request.user_variables = vec![UserVariableItem::Unknown(0x57, whole[..end].to_vec())];
         let read = read(request).unwrap().common_extended;
         if end == whole.len() {
-            assert_eq!(read, [want.clone()]);
+            assert_eq!(read, std::slice::from_ref(&want));
         }
     }
 }

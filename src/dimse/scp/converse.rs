@@ -4,143 +4,142 @@ use super::{DataSet, Ended, Scp, StoreAnswer, StoreRequest};
 use crate::dimse::association::{Association, Incoming, Lost};
 use crate::dimse::channel::Patience;
 use crate::dimse::message::{CommandSet, element, field};
+use crate::dimse::presentation::{AcceptedContext, VERIFICATION};
 use crate::dimse::status::{Class, Status};
 use crate::dimse::timers::Phase;
 use tokio_util::sync::CancellationToken;
 
-/// Answers messages until the association ends, and concludes it. A stop lets the message in hand finish, then aborts.
-pub(in crate::dimse) async fn converse<S: Scp>(
-    association: &mut Association,
-    scp: &S,
-    caller: &S::Caller,
-    stop: &CancellationToken,
-) -> Ended {
-    let mut ended = Ended { lost: None, stored: 0, refused: 0, bytes: 0 };
-    loop {
-        let mut patience = Patience::idle(association.timers());
-        let incoming = tokio::select! {
-            // Looked at first: a busy sender always has a next message.
-            biased;
-            () = stop.cancelled() => Err(association.give_up()),
-            incoming = association.next_message(&mut patience) => incoming,
-        };
-        let step = match incoming {
-            Ok(Incoming::Message(context, command)) => {
-                answer(association, scp, caller, context, &command, &mut ended).await
-            }
-            Ok(Incoming::Release) => {
-                let released = association.answer_release().await;
-                ended.lost = released.err();
-                break;
-            }
-            Err(lost) => Err(lost),
-        };
-        if let Err(lost) = step {
-            ended.lost = Some(lost);
-            break;
-        }
-    }
-    ended
+/// One association in conversation.
+pub(in crate::dimse) struct Session<'a, S: Scp> {
+    pub association: &'a mut Association,
+    pub scp: &'a S,
+    pub caller: &'a S::Caller,
+    /// See [`super::ScpOptions::max_discard_bytes`].
+    pub max_discard: u64,
+    pub ended: Ended,
 }
 
-async fn answer<S: Scp>(
-    association: &mut Association,
-    scp: &S,
-    caller: &S::Caller,
-    context: u8,
-    command: &CommandSet,
-    ended: &mut Ended,
-) -> Result<(), Lost> {
-    let operation = command.field();
-    if operation & field::RESPONSE != 0 {
-        return Err(association.violate("a response to nothing that we asked"));
-    }
-    // A request that is long over, or was never made: there is nothing to cancel, and no answer (PS3.7 section 9.3.2.3).
-    if operation == field::C_CANCEL_RQ {
-        return discard(association).await;
-    }
-    if command.u16(element::MESSAGE_ID).is_none() {
-        return Err(association.violate("a request without a message ID"));
-    }
-    let Some(accepted) = association.contexts().get(context).cloned() else {
-        return Err(association.violate("a request on no context"));
-    };
-    let class = [element::AFFECTED_SOP_CLASS_UID, element::REQUESTED_SOP_CLASS_UID];
-    let class = class.iter().find_map(|uid| command.text(*uid)).unwrap_or_default();
-    // PS3.7 section 9.1.1.1.9: the SOP class must be that of the context (requirements, decision table, row 2).
-    if class != accepted.abstract_syntax {
-        let answer = StoreAnswer {
-            status: Status::SOP_CLASS_NOT_SUPPORTED,
-            comment: Some("SOP class is not that of the presentation context".to_owned()),
-            offending: None,
-        };
-        ended.refused += u64::from(operation == field::C_STORE_RQ);
-        return refuse(association, context, command, answer).await;
-    }
-    match operation {
-        field::C_ECHO_RQ => {
-            discard(association).await?;
-            let status = scp.echo(caller);
-            association.send_command(context, &command.response(status, false)).await
-        }
-        field::C_STORE_RQ if command.has_data_set() => {
-            let request = store_request(context, class, accepted.transfer_syntax, command);
-            let mut data = DataSet::new(association);
-            let answer = scp.store(caller, request, &mut data).await;
-            data.finish().await?;
-            ended.bytes += association.streamed();
-            match answer.status.class() {
-                Class::Success | Class::Warning => ended.stored += 1,
-                _ => ended.refused += 1,
+impl<S: Scp> Session<'_, S> {
+    /// Answers messages until the association ends; it is then to be concluded. A stop lets the message in hand
+    /// finish, then aborts.
+    pub(in crate::dimse) async fn converse(mut self, stop: &CancellationToken) -> Ended {
+        loop {
+            let mut patience = Patience::idle(self.association.timers());
+            let incoming = tokio::select! {
+                // Looked at first: a busy sender always has a next message.
+                biased;
+                () = stop.cancelled() => Err(self.association.give_up()),
+                incoming = self.association.next_message(&mut patience) => incoming,
+            };
+            let step = match incoming {
+                Ok(Incoming::Message(context, command)) => self.answer(context, &command).await,
+                Ok(Incoming::Release) => {
+                    self.ended.lost = self.association.answer_release().await.err();
+                    return self.ended;
+                }
+                Err(lost) => Err(lost),
+            };
+            if let Err(lost) = step {
+                self.ended.lost = Some(lost);
+                return self.ended;
             }
-            association.send_command(context, &response(command, answer)).await
         }
-        field::C_STORE_RQ => {
-            ended.refused += 1;
-            let comment = Some("no data set".to_owned());
-            let answer = StoreAnswer { status: Status::CANNOT_UNDERSTAND, comment, offending: None };
-            refuse(association, context, command, answer).await
+    }
+
+    async fn answer(&mut self, context: u8, command: &CommandSet) -> Result<(), Lost> {
+        let operation = command.field();
+        if operation & field::RESPONSE != 0 {
+            return Err(self.association.violate("a response to nothing that we asked"));
         }
-        _ => refuse(association, context, command, Status::UNRECOGNISED_OPERATION.into()).await,
+        // A request that is long over, or was never made: there is nothing to cancel, and no answer (PS3.7 section 9.3.2.3).
+        if operation == field::C_CANCEL_RQ {
+            return self.discard().await;
+        }
+        if command.u16(element::MESSAGE_ID).is_none() {
+            return Err(self.association.violate("a request without a message ID"));
+        }
+        let Some(accepted) = self.association.contexts().get(context).cloned() else {
+            return Err(self.association.violate("a request on no context"));
+        };
+        let class = [element::AFFECTED_SOP_CLASS_UID, element::REQUESTED_SOP_CLASS_UID];
+        let class = class.iter().find_map(|uid| command.text(*uid)).unwrap_or_default();
+        // PS3.7 section 9.1.1.1.9: the SOP class must be that of the context (requirements, decision table, row 2).
+        if class != accepted.abstract_syntax {
+            let why = "SOP class is not that of the presentation context";
+            return self.refuse(command, context, Status::SOP_CLASS_NOT_SUPPORTED, Some(why)).await;
+        }
+        match operation {
+            field::C_ECHO_RQ => {
+                self.discard().await?;
+                let status = self.scp.echo(self.caller);
+                self.association.send_command(context, &command.response(status, false)).await
+            }
+            field::C_STORE_RQ if class == VERIFICATION => {
+                self.refuse(command, context, Status::UNRECOGNISED_OPERATION, None).await
+            }
+            field::C_STORE_RQ if !command.has_data_set() => {
+                self.refuse(command, context, Status::CANNOT_UNDERSTAND, Some("no data set")).await
+            }
+            field::C_STORE_RQ => self.store(accepted, command).await,
+            _ => self.refuse(command, context, Status::UNRECOGNISED_OPERATION, None).await,
+        }
+    }
+
+    async fn store(&mut self, context: AcceptedContext, command: &CommandSet) -> Result<(), Lost> {
+        let id = context.id;
+        let request = store_request(context, command);
+        let mut data = DataSet::new(self.association);
+        let answer = self.scp.store(self.caller, request, &mut data).await;
+        data.finish(self.max_discard).await?;
+        self.ended.bytes += self.association.streamed();
+        match answer.status.class() {
+            Class::Success | Class::Warning => self.ended.stored += 1,
+            _ => self.ended.refused += 1,
+        }
+        self.association.send_command(id, &response(command, answer)).await
+    }
+
+    /// Reads and forgets the data set, then answers.
+    async fn refuse(
+        &mut self,
+        command: &CommandSet,
+        context: u8,
+        status: Status,
+        comment: Option<&str>,
+    ) -> Result<(), Lost> {
+        self.discard().await?;
+        self.ended.refused += u64::from(command.field() == field::C_STORE_RQ);
+        let answer = StoreAnswer { status, comment: comment.map(str::to_owned), offending: None };
+        self.association.send_command(context, &response(command, answer)).await
+    }
+
+    async fn discard(&mut self) -> Result<(), Lost> {
+        let mut patience = Patience::moving(self.association.timers(), Phase::Receiving);
+        self.association.discard(&mut patience, self.max_discard).await
     }
 }
 
-fn store_request(context_id: u8, class: String, transfer_syntax: String, command: &CommandSet) -> StoreRequest {
+fn store_request(context: AcceptedContext, command: &CommandSet) -> StoreRequest {
     let originator = command.text(element::MOVE_ORIGINATOR_AE).filter(|title| !title.is_empty());
+    let originator_id = command.u16(element::MOVE_ORIGINATOR_MESSAGE_ID).unwrap_or_default();
     StoreRequest {
         message_id: command.u16(element::MESSAGE_ID).unwrap_or_default(),
-        context_id,
-        abstract_syntax: class.clone(),
-        transfer_syntax,
-        sop_class: class,
+        context_id: context.id,
+        sop_class: context.abstract_syntax.clone(),
+        abstract_syntax: context.abstract_syntax,
+        transfer_syntax: context.transfer_syntax,
         sop_instance: command.text(element::AFFECTED_SOP_INSTANCE_UID).unwrap_or_default(),
         priority: command.u16(element::PRIORITY).unwrap_or_default(),
-        move_originator: originator
-            .map(|title| (title, command.u16(element::MOVE_ORIGINATOR_MESSAGE_ID).unwrap_or_default())),
+        move_originator: originator.map(|title| (title, originator_id)),
     }
-}
-
-/// Reads and forgets the data set, then answers.
-async fn refuse(
-    association: &mut Association,
-    context: u8,
-    command: &CommandSet,
-    answer: StoreAnswer,
-) -> Result<(), Lost> {
-    discard(association).await?;
-    association.send_command(context, &response(command, answer)).await
-}
-
-async fn discard(association: &mut Association) -> Result<(), Lost> {
-    let mut patience = Patience::moving(association.timers(), Phase::Receiving);
-    association.discard(&mut patience).await
 }
 
 fn response(command: &CommandSet, answer: StoreAnswer) -> CommandSet {
     let mut response = command.response(answer.status, false);
     if let Some(tag) = answer.offending {
         let (group, element) = ((tag >> 16) as u16, tag as u16);
-        response = response.with(element::OFFENDING_ELEMENT, &[group.to_le_bytes(), element.to_le_bytes()].concat());
+        let value = [group.to_le_bytes(), element.to_le_bytes()].concat();
+        response = response.with(element::OFFENDING_ELEMENT, &value);
     }
     if let Some(comment) = answer.comment {
         response = response.with_text(element::ERROR_COMMENT, &comment, 64);

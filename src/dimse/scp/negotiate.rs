@@ -22,6 +22,10 @@ pub(in crate::dimse) struct Admission<'a, S> {
     pub address: SocketAddr,
     pub certificate: Option<Vec<u8>>,
     pub stop: &'a CancellationToken,
+    /// It came after the stop: it is told that we are busy, others are only closed.
+    pub late: bool,
+    /// Its place in the lobby, until its request is answered.
+    pub place: Option<Place>,
 }
 
 /// An association that stands.
@@ -46,23 +50,24 @@ pub(in crate::dimse) enum NotAgreed {
     Lost(#[from] Lost),
 }
 
-/// Takes the request and answers it; `place` in the lobby is given up when it is answered. On error the connection is concluded.
+/// Takes the request and answers it. On error the connection is concluded.
 pub(in crate::dimse) async fn negotiate<S: Scp>(
     mut channel: Channel,
     admission: Admission<'_, S>,
-    place: Option<Place>,
 ) -> Result<Agreed<S::Caller>, NotAgreed> {
     let agreed = agree(&mut channel, &admission).await;
     match agreed {
         Ok((proposal, caller, seat, contexts)) => {
             let maximum = proposal.max_pdu_length;
             let association = Association::new(channel, contexts, maximum, Some(admission.buffers.clone()));
-            drop(place);
             let Proposal { calling, called, .. } = proposal;
             Ok(Agreed { association, caller, calling, called, _seat: seat })
         }
         Err(why) => {
-            channel.conclude().await;
+            tokio::select! {
+                () = channel.conclude() => {}
+                () = shown_out(admission.place.as_ref()) => {}
+            }
             Err(why)
         }
     }
@@ -71,7 +76,7 @@ pub(in crate::dimse) async fn negotiate<S: Scp>(
 type Outcome<C> = (Proposal, C, Seat, crate::dimse::presentation::Contexts);
 
 async fn agree<S: Scp>(channel: &mut Channel, admission: &Admission<'_, S>) -> Result<Outcome<S::Caller>, NotAgreed> {
-    let body = request(channel, admission.stop).await?;
+    let body = request(channel, admission).await?;
     let certificate = admission.certificate.clone();
     let read = pdu::read_request(&body).map_err(Refusal::Abort);
     drop(body);
@@ -102,17 +107,25 @@ async fn agree<S: Scp>(channel: &mut Channel, admission: &Admission<'_, S>) -> R
     Ok((proposal, caller, seat, contexts))
 }
 
-/// Waits for A-ASSOCIATE-RQ under ARTIM (DIM-013). A stop ends the wait of those that came before it.
-async fn request(channel: &mut Channel, stop: &CancellationToken) -> Result<Vec<u8>, Lost> {
-    let late = stop.is_cancelled();
+/// Waits for A-ASSOCIATE-RQ under ARTIM (DIM-013), until we stop, or until others need the room.
+async fn request<S>(channel: &mut Channel, admission: &Admission<'_, S>) -> Result<Vec<u8>, Lost> {
     let mut patience = Patience::until(channel.timers().artim, Phase::Request);
     let signal = tokio::select! {
         signal = channel.next(&mut patience) => signal?,
-        () = stop.cancelled(), if !late => return Err(Lost::Stopped),
+        () = admission.stop.cancelled(), if !admission.late => return Err(Lost::Stopped),
+        () = shown_out(admission.place.as_ref()) => return Err(Lost::Stopped),
     };
     match signal {
         Signal::Pdu(Action::Ae6, body) => Ok(body),
         _ => Err(channel.violate(Violation::UnexpectedPdu { kind: 0, state: State::Sta2 })),
+    }
+}
+
+/// Others need the room.
+async fn shown_out(place: Option<&Place>) {
+    match place {
+        Some(place) => place.shown_out().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -88,6 +88,10 @@ async fn over(wire: Wire, target: &Target, request: AssociationRQ) -> Result<Scu
     let answered = ask(&mut channel, target, &request).await;
     let peer = match answered {
         Ok(peer) => peer,
+        Err(ScuError::Lost(Lost::Tls(error))) => {
+            let (address, why) = (target.address.clone(), error.to_string());
+            return Err(ScuError::Tls { address, why, error: Some(error) });
+        }
         Err(error) => {
             channel.send_owed_abort(target.timers.release).await;
             return Err(error);
@@ -111,7 +115,7 @@ async fn ask(
             presentation::accepted(request, &accept)
         }
         Signal::Pdu(Action::Ae4, body) => {
-            let (result, by, reason) = pdu::read_reject(&body).map_err(|v| channel.violate(v))?;
+            let (result, by, reason) = pdu::read_reject(&body);
             return Err(ScuError::Rejected { result, by, reason });
         }
         _ => return Err(channel.violate(Violation::Dimse("an answer that is none")).into()),

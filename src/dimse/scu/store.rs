@@ -10,7 +10,8 @@ use std::future::Future;
 
 /// Where a data set comes from, part by part.
 pub trait Source: Send {
-    /// The next bytes, in parts of any size; `None` after the last. An error means that the data set must not be completed.
+    /// The next bytes, in parts of any size; `None` after the last. An error means that the data set must not be
+    /// completed.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, SourceError>> + Send;
 }
 
@@ -45,10 +46,10 @@ pub struct StoreResponse {
     pub offending: Option<u32>,
 }
 
-/// No response came. The association is over, unless the context was not accepted.
+/// No response came. Whether the association still stands, [`Scu::is_alive`] tells.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFailure {
-    /// Nothing of the message was sent.
+    /// Nothing of the message was sent: the association had ended, or has no such context.
     #[error("not sent: {0}")]
     NotSent(ScuError),
     /// The message was not complete: the peer cannot have stored it.
@@ -100,6 +101,7 @@ impl Scu {
     ) -> Result<(), StoreFailure> {
         let mut patience = Patience::moving(self.association.timers(), Phase::Sending);
         let mut held = self.association.begin(context, command);
+        let before = self.association.sent();
         let mut given = 0;
         let mut current = part(source, length, &mut given).await.map_err(StoreFailure::Source)?;
         let mut begun = false;
@@ -120,13 +122,18 @@ impl Scu {
             let sent = self.association.send_data(context, &mut held, &bytes, last, &mut patience).await;
             if let Err(lost) = self.note(sent) {
                 self.association.abort_now().await;
-                // Whether a last fragment that failed in writing arrived, only the peer knows.
-                return Err(match last {
-                    true => StoreFailure::Unanswered(lost.into()),
+                return Err(match self.association.sent() == before {
+                    true => StoreFailure::NotSent(lost.into()),
                     false => StoreFailure::Incomplete(lost.into()),
                 });
             }
             current = next;
+        }
+        // Whether what could not be pushed out arrived, only the peer knows.
+        let flushed = self.association.flush(&mut patience).await;
+        if let Err(lost) = self.note(flushed) {
+            self.association.abort_now().await;
+            return Err(StoreFailure::Unanswered(lost.into()));
         }
         Ok(())
     }

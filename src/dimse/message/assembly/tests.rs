@@ -1,6 +1,6 @@
 //! The order of fragments as a table, and the property that no fragmentation changes a message.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
 
 use super::*;
 use crate::dimse::message::{element, field};
@@ -27,7 +27,8 @@ fn messages(bytes: &[u8], cuts: &[usize]) -> Result<Vec<(u8, CommandSet, Vec<u8>
         pending.extend_from_slice(&bytes[at..end]);
         at = end;
         loop {
-            let (used, step) = machine.step(&pending)?;
+            let (used, step) = machine.step(&pending);
+            let step = step?;
             let more = matches!(step, Step::More);
             if let Step::Piece(piece) = step {
                 let slice = &pending[piece.bytes.clone()];
