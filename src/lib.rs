@@ -24,5 +24,6 @@ pub mod intake;
 pub mod ledger;
 pub mod peers;
 pub mod records;
+pub mod router;
 pub mod store;
 pub mod tls;

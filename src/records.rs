@@ -12,12 +12,14 @@ mod error;
 mod kicks;
 mod proof;
 mod questions;
+mod refusals;
 mod sqlite;
 mod story;
 mod views;
 mod work;
 
-pub use arrival::{Arrival, BlobId, BlobRef, Chosen, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
+pub use crate::peers::Chosen;
+pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use error::RecordsError;
 pub use proof::{EntryLine, Report, hex};
 pub use story::{Event, Taken, What};
@@ -110,6 +112,7 @@ struct Inner {
     readers: Readers,
     kicks: Arc<Kicks>,
     poison: Arc<OnceLock<String>>,
+    refusals: refusals::Window,
     options: RecordsOptions,
 }
 
@@ -129,7 +132,19 @@ impl Records {
         let open_error = |why: std::io::Error| RecordsError::Open { path: dir.to_owned(), why: why.to_string() };
         thread.spawn(move || writer.run(queue)).map_err(open_error)?;
         let readers = Readers::new(dir.to_owned(), options.readers, false);
-        Ok((Self { inner: Arc::new(Inner { writer: Some(sender), readers, kicks, poison, options }) }, recovered))
+        Ok((
+            Self {
+                inner: Arc::new(Inner {
+                    writer: Some(sender),
+                    readers,
+                    kicks,
+                    poison,
+                    refusals: Default::default(),
+                    options,
+                }),
+            },
+            recovered,
+        ))
     }
 
     /// Opens the records for reading only, while no gateway runs. Every commit is refused with [`RecordsError::ReadOnly`].
@@ -138,7 +153,9 @@ impl Records {
         let options = RecordsOptions::default();
         let readers = Readers::new(dir.to_owned(), options.readers, true);
         let (kicks, poison) = (Arc::new(Kicks::new()), Arc::new(OnceLock::new()));
-        Ok(Self { inner: Arc::new(Inner { writer: None, readers, kicks, poison, options }) })
+        Ok(Self {
+            inner: Arc::new(Inner { writer: None, readers, kicks, poison, refusals: Default::default(), options }),
+        })
     }
 
     /// Commits what has queued, copies the log back, closes the file. Later commits are refused with [`RecordsError::Closed`].

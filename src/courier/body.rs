@@ -4,6 +4,7 @@ use crate::dicom::part10::{self, FileMeta};
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax;
 use crate::dicom::uid::TransferSyntaxUid;
+use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::Leased;
 use crate::store::{BlobReader, Store, StoreError};
 use bytes::Bytes;
@@ -20,12 +21,30 @@ pub(super) enum BodyError {
     Transcode(String),
 }
 
+/// How one transfer is settled, and whether our copy is to be set aside.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    /// How the transfer is settled.
+    pub(super) outcome: Outcome,
+    /// Set when our copy itself is damaged and must be set aside (REL-07, FLT-024).
+    pub(super) damage: Option<String>,
+}
+
+impl From<Outcome> for Fault {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, damage: None }
+    }
+}
+
 impl BodyError {
-    /// Whether this instance can never be sent as it is, as against our store being in trouble just now.
-    pub(super) fn is_damage(&self) -> bool {
+    /// A damaged copy is set aside and may be healed by a new arrival; what cannot be re-encoded never will be; the rest passes.
+    pub(super) fn fault(&self) -> Fault {
+        let why = self.to_string();
+        let later = Outcome::Deferred { why: why.clone(), charge: Charge::Us, after: None };
         match self {
-            Self::Store(error) => error.is_damage(),
-            Self::Transcode(_) => true,
+            Self::Store(error) if error.is_damage() => Fault { outcome: later, damage: Some(why) },
+            Self::Store(_) => Fault { outcome: later, damage: None },
+            Self::Transcode(_) => Fault { outcome: Outcome::Dead { why }, damage: None },
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The seam between a lane and the protocol that carries its batches.
 
+use super::body::Fault;
 use super::store_scu::StoreScu;
 use super::stow::StowCarrier;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
-use crate::records::Batch;
+use crate::records::{Batch, InstanceId, Leased};
 use std::future::Future;
 
 /// What came of carrying or checking one batch.
@@ -14,8 +15,18 @@ pub struct Report {
     pub outcomes: Vec<(TransferId, Outcome)>,
     /// What the other side said as a whole, in its own words, for the ledger.
     pub detail: String,
+    /// Instances whose own copy here was found damaged: to be set aside (REL-07).
+    pub damaged: Vec<(InstanceId, String)>,
     /// The destination as a whole failed or wants to be left alone: nothing more of the batch is sent.
     pub unusable: bool,
+}
+
+impl Report {
+    /// Notes a fault of our own about one transfer.
+    pub(super) fn fault(&mut self, item: &Leased, fault: Fault) {
+        self.outcomes.push((item.transfer, fault.outcome));
+        self.damaged.extend(fault.damage.map(|why| (item.instance, why)));
+    }
 }
 
 /// Takes batches to one destination.

@@ -101,6 +101,10 @@ impl<C: Carrier> Lane<C> {
         if report.unusable {
             tracing::warn!(destination = %self.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
         }
+        for (instance, why) in &report.damaged {
+            tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
+            self.records.corrupt(*instance, why, SystemTime::now()).await?;
+        }
         let summary = AttemptSummary { detail: report.detail };
         self.records.settle(batch.attempt, report.outcomes, summary, SystemTime::now()).await.map(|_| ())
     }

@@ -1,8 +1,7 @@
 //! Carries a batch to a node by C-STORE, one association a batch (PS3.4 annex B).
 
-use super::body::{DataSet, Plan};
+use super::body::{DataSet, Fault, Plan};
 use super::carrier::Report;
-use super::stow::own_fault;
 use super::verdict;
 use crate::dicom::transfer_syntax;
 use crate::dimse::{self, Lost, Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
@@ -10,6 +9,7 @@ use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::{Batch, Leased};
 use crate::store::Store;
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Takes batches to one node.
 pub struct StoreScu {
@@ -25,7 +25,26 @@ impl StoreScu {
 
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
         let offers = offers(&batch.items);
-        match dimse::connect(&self.target, &offers).await {
+        let offered = |item: &&Leased| {
+            let mine = |offer: &Offer| {
+                offer.abstract_syntax == item.sop_class.as_str()
+                    && offer.transfer_syntaxes.iter().any(|syntax| syntax == item.transfer_syntax.as_str())
+            };
+            offers.iter().any(mine)
+        };
+        let (now, next): (Vec<&Leased>, Vec<&Leased>) = batch.items.iter().partition(offered);
+        let mut report =
+            self.carry_offered(&offers, &Batch { items: now.into_iter().cloned().collect(), ..batch.clone() }).await;
+        for item in next {
+            let why = "an association has 128 presentation contexts at most; goes with the next one".to_owned();
+            let outcome = Outcome::Deferred { why, charge: Charge::Us, after: Some(Duration::ZERO) };
+            report.outcomes.push((item.transfer, outcome));
+        }
+        report
+    }
+
+    async fn carry_offered(&self, offers: &[Offer], batch: &Batch) -> Report {
+        match dimse::connect(&self.target, offers).await {
             Ok(association) => self.send_all(association, batch).await,
             Err(error) => {
                 let why = error.to_string();
@@ -35,97 +54,103 @@ impl StoreScu {
                     false => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
                 };
                 let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
-                Report { outcomes, detail: why, unusable: true }
+                Report { outcomes, detail: why, unusable: true, ..Report::default() }
             }
         }
     }
 
     async fn send_all(&self, mut association: Scu, batch: &Batch) -> Report {
         let mut report = Report::default();
-        let mut broken: Option<String> = None;
-        let (mut stored, total) = (0usize, batch.items.len());
+        let mut broken: Option<Broken> = None;
         for item in &batch.items {
-            let outcome = match &broken {
-                Some(why) => {
-                    Outcome::Deferred { why: format!("not sent: {why}"), charge: Charge::Destination, after: None }
+            match &broken {
+                Some(Broken { why, charge }) => {
+                    let outcome = Outcome::Deferred { why: format!("not sent: {why}"), charge: *charge, after: None };
+                    report.outcomes.push((item.transfer, outcome));
                 }
                 None => {
-                    let (outcome, lost) = self.send_one(&mut association, item).await;
+                    let (fault, lost) = self.send_one(&mut association, item).await;
+                    report.fault(item, fault);
                     broken = lost;
-                    outcome
                 }
-            };
-            stored += usize::from(matches!(outcome, Outcome::Accepted { .. }));
-            report.outcomes.push((item.transfer, outcome));
+            }
         }
-        report.detail = format!("C-STORE: {stored} of {total} stored");
+        let stored = report.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Accepted { .. })).count();
+        report.detail = format!("C-STORE: {stored} of {} stored", batch.items.len());
         match broken {
             None => {
                 // The answers count; a node that mishandles the release changes nothing of them.
                 let _ = association.release().await;
             }
-            Some(why) => {
+            Some(Broken { why, charge }) => {
                 association.abort().await;
                 report.detail = format!("{}; {why}", report.detail);
-                report.unusable = true;
+                report.unusable = charge == Charge::Destination;
             }
         }
         report
     }
 
-    /// The outcome, and why the association can be used no longer.
-    async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Outcome, Option<String>) {
-        let plan = Plan::as_stored(item);
+    /// What became of one instance, and why the association can be used no longer.
+    async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Fault, Option<Broken>) {
         let context = context_for(association, item.sop_class.as_str(), item.transfer_syntax.as_str());
-        let (context, plan) = match context {
-            Some(context) => (context, plan),
+        let (context_id, plan) = match context {
+            Some(context) => (context, Plan::as_stored(item)),
             None => match self.re_encoded(association, item).await {
                 Ok(found) => found,
-                Err(outcome) => return (outcome, None),
+                Err(fault) => return (fault, None),
             },
         };
         let data = match DataSet::open(&self.store, item, &plan).await {
             Ok(data) => data,
-            Err(error) => return (own_fault(&error), None),
+            Err(error) => return (error.fault(), None),
         };
         let command = StoreCommand {
-            context_id: context,
+            context_id,
             sop_class: item.sop_class.to_string(),
             sop_instance: item.sop_instance.to_string(),
             priority: 0,
             move_originator: None,
         };
         let mut source = Outgoing { data, fault: None };
-        match association.store(command, Some(plan.length), &mut source).await {
-            Ok(response) => (verdict::c_store(response.status.0, response.comment.as_deref().unwrap_or("")), None),
-            Err(StoreFailure::Source(_)) => {
-                let untold =
-                    || Outcome::Deferred { why: "our copy could not be read".into(), charge: Charge::Us, after: None };
-                let aborted = "the association was aborted, because our copy could not be read";
-                (source.fault.unwrap_or_else(untold), (!association.is_alive()).then(|| aborted.to_owned()))
+        let answered = association.store(command, Some(plan.length), &mut source).await;
+        let destination = |why: &str| Some(Broken { why: why.to_owned(), charge: Charge::Destination });
+        match answered {
+            Ok(response) => {
+                let comment = response.comment.as_deref().unwrap_or("");
+                (verdict::c_store(response.status.0, comment).into(), None)
+            }
+            Err(StoreFailure::Source(error)) => {
+                let why = error.to_string();
+                let untold = Outcome::Deferred { why: why.clone(), charge: Charge::Us, after: None };
+                let lost = (!association.is_alive()).then_some(Broken { why, charge: Charge::Us });
+                (source.fault.unwrap_or_else(|| untold.into()), lost)
             }
             Err(StoreFailure::NotSent(error) | StoreFailure::Incomplete(error)) => {
                 let why = error.to_string();
-                (Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None }, Some(why))
+                let outcome = Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None };
+                (outcome.into(), destination(&why))
             }
             Err(StoreFailure::Unanswered(error)) => {
                 let why = format!("sent, but not answered: {error}");
-                (Outcome::Unknown { why: why.clone() }, Some(why))
+                (Outcome::Unknown { why: why.clone() }.into(), destination(&why))
             }
         }
     }
 
     /// A context that takes the instance re-encoded as Explicit VR Little Endian, or why there is none (DIM-050).
-    async fn re_encoded(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Outcome> {
-        let refused = || Outcome::Dead {
-            why: format!(
-                "the node accepts neither SOP class {} in transfer syntax {} nor re-encoded",
-                item.sop_class, item.transfer_syntax
-            ),
+    async fn re_encoded(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Fault> {
+        let refused = || {
+            Fault::from(Outcome::Dead {
+                why: format!(
+                    "the node accepts neither SOP class {} in transfer syntax {} nor re-encoded",
+                    item.sop_class, item.transfer_syntax
+                ),
+            })
         };
         let context =
             context_for(association, item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
-        let plan = Plan::for_the_web(&self.store, item).await.map_err(|error| own_fault(&error))?;
+        let plan = Plan::for_the_web(&self.store, item).await.map_err(|error| error.fault())?;
         if plan.transcode { Ok((context, plan)) } else { Err(refused()) }
     }
 
@@ -133,12 +158,12 @@ impl StoreScu {
     pub(super) fn check(&self, batch: &Batch) -> Report {
         let why = "a node cannot be asked; sent again";
         let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Absent { why: why.into() })).collect();
-        Report { outcomes, detail: why.into(), unusable: false }
+        Report { outcomes, detail: why.into(), unusable: false, ..Report::default() }
     }
 }
 
-/// One context for each class and syntax as stored, one for each class in Explicit VR Little Endian where we can
-/// re-encode to it, and Implicit VR Little Endian for each class (DIM-003, DIM-005).
+/// One context for each class and syntax as stored, then one for each class in Explicit VR Little Endian where we can
+/// re-encode to it, as many as an association can have (DIM-003).
 fn offers(items: &[Leased]) -> Vec<Offer> {
     let mut offers: Vec<Offer> = Vec::new();
     let mut offer = |class: &str, syntax: &str| {
@@ -177,10 +202,16 @@ fn needs_repair(error: &ScuError) -> bool {
     }
 }
 
+/// Why an association ended before its batch did, and whose doing it was.
+struct Broken {
+    why: String,
+    charge: Charge,
+}
+
 /// A data set on its way into an association.
 struct Outgoing {
     data: DataSet,
-    fault: Option<Outcome>,
+    fault: Option<Fault>,
 }
 
 impl Source for Outgoing {
@@ -188,7 +219,7 @@ impl Source for Outgoing {
         match self.data.next().await {
             Ok(bytes) => Ok(bytes),
             Err(error) => {
-                self.fault = Some(own_fault(&error));
+                self.fault = Some(error.fault());
                 Err(SourceError(error.into()))
             }
         }

@@ -1,6 +1,6 @@
 //! Carries a batch to a peer by STOW-RS and checks by QIDO-RS what the peer shows (PS3.18 sections 10.5, 10.6).
 
-use super::body::{BodyError, DataSet, Plan};
+use super::body::{BodyError, DataSet, Fault, Plan};
 use super::carrier::Report;
 use super::verdict::{self, Answer, Item, Verdict};
 use crate::dicom::uid::InstanceUid;
@@ -32,8 +32,8 @@ struct Parcel {
     plan: Plan,
 }
 
-/// What our own side spoilt while a body was being sent: which instance, and how.
-type Spoilt = Arc<Mutex<Option<(TransferId, String, bool)>>>;
+/// What our own side spoilt while a body was being sent: which transfer, and how.
+type Spoilt = Arc<Mutex<Option<(TransferId, Fault)>>>;
 
 impl StowCarrier {
     /// A carrier over this client; `verify` says whether presence must be seen as well.
@@ -48,7 +48,7 @@ impl StowCarrier {
         for item in &batch.items {
             match Plan::for_the_web(&self.store, item).await {
                 Ok(plan) => parcels.push(Parcel { item: item.clone(), plan }),
-                Err(error) => report.outcomes.push((item.transfer, own_fault(&error))),
+                Err(error) => report.fault(item, error.fault()),
             }
         }
         let mut waiting = vec![parcels];
@@ -91,7 +91,7 @@ impl StowCarrier {
         let answered = self.client.store(&batch.study, body).await;
         let own = spoilt.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (answered, own) {
-            (_, Some((transfer, why, damaged))) => Verdict::Settle(interrupted(&items, transfer, &why, damaged)),
+            (_, Some((transfer, fault))) => Verdict::Settle(interrupted(parcels, transfer, &fault)),
             (Ok(answer), None) => {
                 let (module, remark) = match answer.module {
                     Ok(module) => (module, String::new()),
@@ -149,6 +149,7 @@ impl StowCarrier {
                     outcomes,
                     detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()),
                     unusable: false,
+                    ..Report::default()
                 }
             }
             Err(failure) => unanswered(&failure, batch),
@@ -186,8 +187,7 @@ fn data_set(store: Store, parcel: Parcel, spoilt: Spoilt) -> BoxStream<'static, 
             Ok((Some(bytes), data)) => Ok(Some((bytes, (store, parcel, spoilt, Some(data))))),
             Ok((None, _)) => Ok(None),
             Err(error) => {
-                let told = (parcel.item.transfer, error.to_string(), error.is_damage());
-                *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+                *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some((parcel.item.transfer, error.fault()));
                 Err(SourceError::from(error))
             }
         }
@@ -197,6 +197,7 @@ fn data_set(store: Store, parcel: Parcel, spoilt: Spoilt) -> BoxStream<'static, 
 
 fn merge(report: &mut Report, part: Report) {
     report.outcomes.extend(part.outcomes);
+    report.damaged.extend(part.damaged);
     if !report.detail.is_empty() {
         report.detail.push_str("; ");
     }
@@ -209,25 +210,18 @@ fn untouched(why: &str) -> Outcome {
     Outcome::Deferred { why: format!("not sent: {why}"), charge: Charge::Destination, after: None }
 }
 
-/// A failure of our own, before anything was sent.
-pub(super) fn own_fault(error: &BodyError) -> Outcome {
-    match error {
-        error if error.is_damage() => Outcome::Dead { why: error.to_string() },
-        _ => Outcome::Deferred { why: error.to_string(), charge: Charge::Us, after: None },
-    }
-}
-
 /// Our own side ended the body: the culprit is judged, the others are unknown, since whole parts may have arrived.
-fn interrupted(items: &[Item], culprit: TransferId, why: &str, damaged: bool) -> Report {
-    let outcome = |id: TransferId| match (id == culprit, damaged) {
-        (true, true) => Outcome::Dead { why: why.to_owned() },
-        (true, false) => Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after: None },
-        (false, _) => Outcome::Unknown {
-            why: "the request was broken off, because another instance in it could not be read".into(),
-        },
-    };
-    let outcomes = items.iter().map(|(id, _)| (*id, outcome(*id))).collect();
-    Report { outcomes, detail: format!("broken off by us: {why}"), unusable: false }
+fn interrupted(parcels: &[Parcel], culprit: TransferId, fault: &Fault) -> Report {
+    let mut report = Report { detail: format!("broken off by us: {}", fault.outcome.words()), ..Report::default() };
+    for Parcel { item, .. } in parcels {
+        if item.transfer == culprit {
+            report.fault(item, fault.clone());
+        } else {
+            let why = "the request was broken off, because another instance in it could not be read".to_owned();
+            report.outcomes.push((item.transfer, Outcome::Unknown { why }));
+        }
+    }
+    report
 }
 
 /// Nothing was sent, for a reason of our own.
@@ -237,6 +231,7 @@ fn ours(items: &[Item], why: &str) -> Report {
         outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(),
         detail: why.to_owned(),
         unusable: false,
+        ..Report::default()
     }
 }
 
@@ -255,12 +250,12 @@ fn failed(failure: &SendFailure, items: &[Item]) -> Report {
         (false, _) => Outcome::Unknown { why: why.clone() },
     };
     let outcomes = items.iter().map(|(id, _)| (*id, outcome.clone())).collect();
-    Report { outcomes, detail: why, unusable: true }
+    Report { outcomes, detail: why, unusable: true, ..Report::default() }
 }
 
 /// The peer could not be asked: what was unknown stays so.
 fn unanswered(failure: &QueryFailure, batch: &Batch) -> Report {
     let why = format!("cannot be asked what it holds: {failure}");
     let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
-    Report { outcomes, detail: why, unusable: true }
+    Report { outcomes, detail: why, unusable: true, ..Report::default() }
 }

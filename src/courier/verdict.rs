@@ -42,6 +42,7 @@ pub fn stow(answer: &Answer, items: &[Item]) -> Verdict {
         outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(),
         detail: detail.clone(),
         unusable,
+        ..Report::default()
     };
     let unknown = || Outcome::Unknown { why: format!("{detail}: does not say which instances are stored") };
     let wait = |why: &str| {
@@ -95,7 +96,7 @@ fn by_name(module: &StoreResponse, items: &[Item], detail: &str, after: Option<D
         }
     };
     let outcomes: Vec<_> = items.iter().map(|(id, uid)| (*id, outcome(uid))).collect();
-    Report { outcomes, detail: detail.to_owned(), unusable: false }
+    Report { outcomes, detail: detail.to_owned(), unusable: false, ..Report::default() }
 }
 
 fn accepted(detail: &str, warning: Option<u16>) -> String {

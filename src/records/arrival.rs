@@ -1,7 +1,7 @@
 //! The words of an intake: what arrived, from whom, what is owed for it, and what the records made of it.
 
 use crate::dicom::head::Head;
-use crate::peers::{Destination, Origin, Verify};
+use crate::peers::{Chosen, Destination, Origin, Verify};
 use crate::store::{Digest, Place};
 use std::fmt;
 use std::net::IpAddr;
@@ -55,19 +55,6 @@ pub enum BlobRef {
     Known(BlobId),
     /// Freshly written and synced.
     New(Place),
-}
-
-/// A destination that a route chose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
-    /// Where to.
-    pub destination: Destination,
-    /// The name of the route.
-    pub route: String,
-    /// Whether it counts for commitment.
-    pub mandatory: bool,
-    /// What must be seen before it is done.
-    pub verify: Verify,
 }
 
 /// A destination that an operator asked for by hand.
