@@ -7,6 +7,8 @@ use super::values::{
 };
 use crate::dicom::ae_title::AeTitle;
 use crate::peers::{Foreign, May, Node, PatientIds, Peer, Verify};
+use ipnet::IpNet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -59,8 +61,10 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let label = table.optional("name", text).map(|at| at.value);
     let address = table.optional("address", host_port).map(|at| at.value);
     let from = table.list("from_addresses", network);
+    let listed = table.has("from_addresses");
+    let own = address.as_deref().filter(|_| !listed).and_then(literal);
     let callable =
-        table.has("identity") || (table.has("from_addresses") && from.as_ref().is_none_or(|list| list.written > 0));
+        table.has("identity") || own.is_some() || (listed && from.as_ref().is_none_or(|list| list.written > 0));
     let identity = table.optional("identity", identity);
     let may = may(&mut table, NODE_RIGHTS);
     let verify =
@@ -82,7 +86,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
         ae_title: at.value,
         name: label,
         address,
-        from_addresses: from.map(List::values).unwrap_or_default(),
+        from_addresses: from.map(List::values).unwrap_or_else(|| own.into_iter().collect()),
         identity: identity.as_ref().map(|at| at.value.clone()),
         may,
         verify,
@@ -98,6 +102,12 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     agree(&table, &node, callable, &at.span);
     table.finish();
     Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to })
+}
+
+/// The address where a node listens, if it is written as a number: it calls from there, unless the file says otherwise.
+fn literal(address: &str) -> Option<IpNet> {
+    let (host, _) = address.rsplit_once(':')?;
+    host.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(IpNet::from)
 }
 
 /// An archive behind us is not asked yet; whoever says that a node is one would rely on it.
