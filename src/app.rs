@@ -1,5 +1,6 @@
 //! `App::open(config)` -> `App::serve()` -> `Running::drain(deadline)`: the only module that knows every part.
 
+mod in_force;
 mod lanes;
 mod tasks;
 
@@ -11,11 +12,10 @@ use crate::edge::admin::{self, AdminFace};
 use crate::edge::dimse_scp::DimseFace;
 use crate::edge::http::{self, WebFace, WebOptions};
 use crate::intake::{Intake, IntakeOptions};
-use crate::peers::Registry;
 use crate::records::Records;
 use crate::store::{Store, StoreOptions};
-use crate::tls;
 use anyhow::{Context, anyhow};
+use in_force::InForce;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -35,7 +35,7 @@ pub struct App {
     records: Records,
     store: Store,
     intake: Intake,
-    registry: Arc<Registry>,
+    in_force: InForce,
     /// Held as long as the process lives: no second one may work on this data (FLT-072).
     lock: File,
 }
@@ -72,9 +72,9 @@ impl App {
             scanner: scanner_limits(&config),
             resend_after: config.courier.resend_after,
         };
-        let intake = Intake::new(store.clone(), records.clone(), config.routes.clone(), options);
-        let registry = Arc::new(config.registry());
-        Ok(Self { config, records, store, intake, registry, lock })
+        let in_force = InForce::new(&config).context("cannot use the certificates")?;
+        let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
+        Ok(Self { config, records, store, intake, in_force, lock })
     }
 
     /// The records, for whoever runs the gateway inside a process of their own.
@@ -96,10 +96,8 @@ impl App {
             store: self.store.clone(),
             courier: Arc::clone(&courier),
             intake: self.intake.clone(),
-            registry: Arc::clone(&self.registry),
-            warnings: Arc::new(
-                self.config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect(),
-            ),
+            registry: self.in_force.registry.subscribe(),
+            warnings: self.in_force.warnings.subscribe(),
             started: SystemTime::now(),
         };
         let socket = admin::bind(&self.config.site.data_dir).context("cannot open the admin socket")?;
@@ -110,6 +108,8 @@ impl App {
             working,
             critical,
             courier,
+            config: self.config,
+            in_force: self.in_force,
             intake: self.intake,
             records: self.records,
             store: self.store,
@@ -125,7 +125,7 @@ impl App {
     ) -> anyhow::Result<()> {
         let face = Arc::new(DimseFace {
             intake: self.intake.clone(),
-            registry: Arc::clone(&self.registry),
+            registry: self.in_force.registry.subscribe(),
             records: self.records.clone(),
         });
         let server = dimse::Server::new(face, scp_options(&self.config));
@@ -135,11 +135,11 @@ impl App {
             let (server, stop) = (server.clone(), stop.clone());
             critical.spawn("the DICOM listener", async move { server.serve(listener, None, stop).await });
         }
-        if let (Some(address), Some(identity)) = (self.config.dicom.tls_listen, &self.config.tls) {
-            let tls = tls::server_config(&identity.identity, &identity.trust, &[])?;
+        if let (Some(address), Some(faces)) = (self.config.dicom.tls_listen, &self.in_force.tls) {
+            let tls = faces.dicom.subscribe();
             let listener = bind(address).await?;
             addresses.push(("dicom over TLS", listener.local_addr()?));
-            let source: dimse::TlsSource = Arc::new(move || Arc::clone(&tls));
+            let source: dimse::TlsSource = Arc::new(move || Arc::clone(&tls.borrow()));
             let stop = stop.clone();
             critical
                 .spawn("the DICOM listener over TLS", async move { server.serve(listener, Some(source), stop).await });
@@ -153,8 +153,7 @@ impl App {
         addresses: &mut Vec<(&'static str, SocketAddr)>,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let (Some(address), Some(identity)) = (self.config.web.listen, &self.config.tls) else { return Ok(()) };
-        let tls = tls::server_config(&identity.identity, &identity.trust, &[b"http/1.1"])?;
+        let (Some(address), Some(faces)) = (self.config.web.listen, &self.in_force.tls) else { return Ok(()) };
         let listener = bind(address).await?;
         addresses.push(("dicomweb", listener.local_addr()?));
         let options = WebOptions {
@@ -169,10 +168,10 @@ impl App {
         let face = WebFace {
             intake: self.intake.clone(),
             records: self.records.clone(),
-            registry: Arc::clone(&self.registry),
+            registry: self.in_force.registry.subscribe(),
             options,
         };
-        critical.spawn("the DICOMweb listener", http::serve(listener, tls, face, stop.clone()));
+        critical.spawn("the DICOMweb listener", http::serve(listener, faces.web.subscribe(), face, stop.clone()));
         Ok(())
     }
 }
@@ -184,6 +183,8 @@ pub struct Running {
     working: CancellationToken,
     critical: Critical,
     courier: Arc<Courier>,
+    config: Config,
+    in_force: InForce,
     intake: Intake,
     records: Records,
     store: Store,
@@ -199,6 +200,30 @@ impl Running {
     /// Returns when a part that must not end has ended, with its name and why.
     pub async fn failed(&mut self) -> String {
         self.critical.failed().await
+    }
+
+    /// Reads the configuration again and puts it in force without dropping anything; a wrong one changes nothing (FLT-088).
+    ///
+    /// Certificates, nodes, peers and routes change at once. What only a restart can change is named in the log.
+    pub fn reload(&mut self) {
+        match self.try_reload() {
+            Ok(()) => tracing::info!("the configuration was read again and is in force"),
+            Err(error) => {
+                tracing::error!(error = %format!("{error:#}"), "the configuration was not taken; the old one stays in force")
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<()> {
+        let config = Config::load(&self.config.path)?;
+        for key in in_force::needs_restart(&self.config, &config) {
+            tracing::warn!(key, "has changed, and takes effect at the next start");
+        }
+        let lanes = lanes::lanes(&config, &self.store)?;
+        self.in_force.replace(&config)?;
+        self.courier.replace(lanes);
+        self.config = config;
+        Ok(())
     }
 
     /// Stops: takes nothing new, lets what is in hand finish until the deadline, then closes the records (REL-26).

@@ -19,46 +19,65 @@ pub use stow::StowCarrier;
 use crate::peers::Destination;
 use crate::records::Records;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// A lane to start: its destination, its carrier, its settings.
+pub type LaneSpec<C> = (Destination, Arc<C>, LaneOptions);
+
 /// Every lane of this site.
 pub struct Courier {
-    in_flight: BTreeMap<Destination, Arc<AtomicUsize>>,
+    records: Records,
+    stop: CancellationToken,
     tasks: TaskTracker,
+    current: Mutex<Generation>,
+}
+
+/// The lanes that were started together; a reload of the configuration starts the next generation.
+#[derive(Default)]
+struct Generation {
+    stop: CancellationToken,
+    in_flight: BTreeMap<Destination, Arc<AtomicUsize>>,
 }
 
 impl Courier {
     /// Starts a lane for each destination. They end when `stop` is cancelled, after the request in hand.
-    pub fn start<C: Carrier>(
-        records: &Records,
-        lanes: Vec<(Destination, Arc<C>, LaneOptions)>,
-        stop: &CancellationToken,
-    ) -> Self {
-        let tasks = TaskTracker::new();
-        let mut in_flight = BTreeMap::new();
+    pub fn start<C: Carrier>(records: &Records, lanes: Vec<LaneSpec<C>>, stop: &CancellationToken) -> Self {
+        let (records, stop, tasks) = (records.clone(), stop.clone(), TaskTracker::new());
+        let courier = Self { records, stop, tasks, current: Mutex::default() };
+        courier.replace(lanes);
+        courier
+    }
+
+    /// Starts these lanes instead of the present ones, which end after the request in hand. The leases in the records
+    /// keep the two from doing the same work (INV-07).
+    pub fn replace<C: Carrier>(&self, lanes: Vec<LaneSpec<C>>) {
+        let mut next = Generation { stop: self.stop.child_token(), in_flight: BTreeMap::new() };
         for (destination, carrier, options) in lanes {
             let count = Arc::new(AtomicUsize::new(0));
-            in_flight.insert(destination.clone(), Arc::clone(&count));
+            next.in_flight.insert(destination.clone(), Arc::clone(&count));
             for _ in 0..options.parallel.max(1) {
                 let (carrier, count) = (Arc::clone(&carrier), Arc::clone(&count));
-                let lane = lane::Lane::new(records.clone(), destination.clone(), carrier, options.clone(), count);
-                tasks.spawn(lane.run(stop.clone()));
+                let lane = lane::Lane::new(self.records.clone(), destination.clone(), carrier, options.clone(), count);
+                self.tasks.spawn(lane.run(next.stop.clone()));
             }
         }
-        tasks.close();
-        Self { in_flight, tasks }
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, next).stop.cancel();
     }
 
     /// How many transfers each lane is carrying or checking now.
-    pub fn in_flight(&self) -> impl Iterator<Item = (&Destination, usize)> {
-        self.in_flight.iter().map(|(destination, count)| (destination, count.load(Ordering::Relaxed)))
+    pub fn in_flight(&self) -> Vec<(Destination, usize)> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = current.in_flight.iter();
+        counts.map(|(destination, count)| (destination.clone(), count.load(Ordering::Relaxed))).collect()
     }
 
     /// Waits until every lane has ended; see [`Courier::start`].
     pub async fn ended(&self) {
+        self.tasks.close();
         self.tasks.wait().await;
     }
 }

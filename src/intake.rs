@@ -20,9 +20,10 @@ use crate::records::{Records, RecordsError, Requested, SourceFacts};
 use crate::router::Route;
 use crate::store::{Store, StoreError};
 use commit::Gates;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Who sends, as the face established it before the first byte.
 #[derive(Debug, Clone)]
@@ -132,16 +133,20 @@ pub struct Intake {
 struct Inner {
     store: Store,
     records: Records,
-    routes: RwLock<Arc<Vec<Route>>>,
+    routes: watch::Receiver<Arc<Vec<Route>>>,
     options: IntakeOptions,
     gates: Gates,
     stopping: AtomicBool,
 }
 
 impl Intake {
-    /// An intake into this store and these records.
-    pub fn new(store: Store, records: Records, routes: Vec<Route>, options: IntakeOptions) -> Self {
-        let routes = RwLock::new(Arc::new(routes));
+    /// An intake into this store and these records; each arrival takes the routes that are in force when it commits.
+    pub fn new(
+        store: Store,
+        records: Records,
+        routes: watch::Receiver<Arc<Vec<Route>>>,
+        options: IntakeOptions,
+    ) -> Self {
         let inner =
             Inner { store, records, routes, options, gates: Gates::default(), stopping: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
@@ -174,9 +179,6 @@ impl Intake {
     }
 
     fn routes(&self) -> Arc<Vec<Route>> {
-        match self.inner.routes.read() {
-            Ok(routes) => Arc::clone(&routes),
-            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
-        }
+        self.inner.routes.borrow().clone()
     }
 }

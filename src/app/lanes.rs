@@ -1,14 +1,14 @@
 //! From the configuration to the courier's lanes: one for each peer and for each node that listens.
 
 use crate::config::{self, Config};
-use crate::courier::{Carriers, LaneOptions, StoreScu, StowCarrier};
+use crate::courier::{Carriers, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
 use crate::dimse::{Target, Timers};
 use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
-use crate::peers::{Destination, Node, Peer};
+use crate::peers::{Node, Peer};
 use crate::records::{LeaseLimits, RecordsOptions};
 use crate::store::Store;
 use crate::tls;
@@ -20,11 +20,8 @@ use std::time::Duration;
 /// How long a lane with nothing to do waits before it looks again by itself.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A lane to start.
-pub(super) type LaneSpec = (Destination, Arc<Carriers>, LaneOptions);
-
 /// One lane for each peer, and for each node that has an address and may receive.
-pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSpec>> {
+pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
     let mut lanes = Vec::new();
     for peer in &config.peers {
         let carrier = stow(config, peer, store).with_context(|| format!("peer {}", peer.name))?;

@@ -1,4 +1,4 @@
-//! `weybridge serve`: open, serve, drain.
+//! `weybridge serve`: open, serve, reload on SIGHUP, drain.
 
 use super::{ConfigPlace, Ended, Failure, client};
 use crate::app::{App, Running};
@@ -12,10 +12,14 @@ pub(super) async fn run(place: &ConfigPlace) -> Ended {
     announce(&running);
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::some)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::some)?;
-    let unexpected = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        why = running.failed() => Some(why),
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::some)?;
+    let unexpected = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hangup.recv() => running.reload(),
+            why = running.failed() => break Some(why),
+        }
     };
     tracing::info!("stopping; what is in hand is finished first");
     running.drain(deadline).await;

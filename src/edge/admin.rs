@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The socket's name in the data directory.
@@ -49,9 +50,9 @@ pub struct AdminFace {
     /// Where `weybridge send` goes.
     pub intake: Intake,
     /// Destinations by name.
-    pub registry: Arc<Registry>,
+    pub registry: watch::Receiver<Arc<Registry>>,
     /// Things to know about certificates and configuration.
-    pub warnings: Arc<Vec<String>>,
+    pub warnings: watch::Receiver<Arc<Vec<String>>>,
     /// When this process started to serve.
     pub started: SystemTime,
 }

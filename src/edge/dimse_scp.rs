@@ -11,6 +11,7 @@ use crate::intake::{Claimed, Intake, Refusal, Source};
 use crate::peers::{Origin, Refused, Registry};
 use crate::records::{Kept, Records, SourceFacts};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Which face a listener shows: what the configuration says of plain and of TLS associations differs.
 #[derive(Clone)]
@@ -18,7 +19,7 @@ pub struct DimseFace {
     /// Where instances go.
     pub intake: Intake,
     /// Who may call.
-    pub registry: Arc<Registry>,
+    pub registry: watch::Receiver<Arc<Registry>>,
     /// Where refusals are recorded (LED-011).
     pub records: Records,
 }
@@ -39,7 +40,8 @@ impl Scp for DimseFace {
         let Ok(calling) = AeTitle::parse(&proposal.calling) else { return Err(Rejection::CallingNotRecognised) };
         let Ok(called) = AeTitle::parse(&proposal.called) else { return Err(Rejection::CalledNotRecognised) };
         let certificate = proposal.certificate.as_deref();
-        let node = match self.registry.node_for(&calling, &called, proposal.address.ip(), certificate) {
+        let registry = Arc::clone(&self.registry.borrow());
+        let node = match registry.node_for(&calling, &called, proposal.address.ip(), certificate) {
             Ok(node) => node,
             Err(refused) => {
                 tracing::warn!(calling = %calling, called = %called, address = %proposal.address, reason = %refused, "association refused");

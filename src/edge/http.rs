@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,7 +50,7 @@ pub struct WebFace {
     /// Where queries are answered from, and refusals recorded.
     pub records: Records,
     /// Who may call.
-    pub registry: Arc<Registry>,
+    pub registry: watch::Receiver<Arc<Registry>>,
     /// The limits.
     pub options: WebOptions,
 }
@@ -64,11 +65,10 @@ pub(super) struct Caller {
 /// Accepts connections until `stop`, then lets requests in hand finish; who waits decides for how long.
 pub async fn serve(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     face: WebFace,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let acceptor = TlsAcceptor::from(tls);
     let permits = Arc::new(Semaphore::new(face.options.connections));
     let tasks = TaskTracker::new();
     let router = router(face.clone());
@@ -89,7 +89,9 @@ pub async fn serve(
                 }
             },
         };
-        let connection = connection(stream, address, acceptor.clone(), face.clone(), router.clone(), stop.clone());
+        // Asked anew each time, so that a reload of the certificates needs no restart.
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        let connection = connection(stream, address, acceptor, face.clone(), router.clone(), stop.clone());
         tasks.spawn(async move {
             connection.await;
             drop(permit);
@@ -141,7 +143,8 @@ async fn caller(stream: &tokio_rustls::server::TlsStream<TcpStream>, address: So
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
     let Some(certificate) = certificate else { return Caller { peer: None, facts } };
-    match face.registry.peer_for(certificate) {
+    let registry = Arc::clone(&face.registry.borrow());
+    match registry.peer_for(certificate) {
         Ok(peer) => {
             facts.certificate = Some(peer.identity.clone());
             Caller { peer: Some(Arc::new(peer.clone())), facts }

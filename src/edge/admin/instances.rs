@@ -23,7 +23,8 @@ pub(super) struct Asked {
 
 pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<Asked>, body: Body) -> Response {
     let destination = Destination(asked.to);
-    let verify = match face.registry.destination(&destination) {
+    let registry = Arc::clone(&face.registry.borrow());
+    let verify = match registry.destination(&destination) {
         Some(Party::Peer(peer)) => peer.verify,
         Some(Party::Node(node)) => node.verify,
         None => {

@@ -82,7 +82,7 @@ impl Status {
         status.uptime_seconds = face.started.elapsed().unwrap_or_default().as_secs();
         status.free_bytes = Some(usage.free_bytes);
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
-        status.warnings = face.warnings.as_ref().clone();
+        status.warnings = face.warnings.borrow().to_vec();
         for (destination, in_flight) in face.courier.in_flight() {
             match status.destinations.iter_mut().find(|one| one.destination == destination.0) {
                 Some(one) => one.in_flight = in_flight as u64,

@@ -1,0 +1,78 @@
+//! What of the configuration can change while the gateway runs, and how it is changed (UIX-11, FLT-088).
+
+use crate::config::Config;
+use crate::peers::Registry;
+use crate::router::Route;
+use crate::tls::{self, TlsError};
+use rustls::ServerConfig;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The settings that every face reads anew each time it needs them.
+pub(super) struct InForce {
+    pub(super) registry: watch::Sender<Arc<Registry>>,
+    pub(super) routes: watch::Sender<Arc<Vec<Route>>>,
+    pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
+    /// For DICOM over TLS and for DICOMweb; `None` without `[tls]`.
+    pub(super) tls: Option<Faces>,
+}
+
+/// The TLS configurations of the listening faces.
+pub(super) struct Faces {
+    pub(super) dicom: watch::Sender<Arc<ServerConfig>>,
+    pub(super) web: watch::Sender<Arc<ServerConfig>>,
+}
+
+impl InForce {
+    pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
+        let faces = |(dicom, web)| Faces { dicom: watch::Sender::new(dicom), web: watch::Sender::new(web) };
+        let tls = server_configs(config)?.map(faces);
+        Ok(Self {
+            registry: watch::Sender::new(Arc::new(config.registry())),
+            routes: watch::Sender::new(Arc::new(config.routes.clone())),
+            warnings: watch::Sender::new(Arc::new(warnings(config))),
+            tls,
+        })
+    }
+
+    /// Puts another configuration in force; nothing is changed if its certificates cannot be used.
+    pub(super) fn replace(&self, config: &Config) -> Result<(), TlsError> {
+        let configs = server_configs(config)?;
+        if let (Some(faces), Some((dicom, web))) = (&self.tls, configs) {
+            faces.dicom.send_replace(dicom);
+            faces.web.send_replace(web);
+        }
+        self.registry.send_replace(Arc::new(config.registry()));
+        self.routes.send_replace(Arc::new(config.routes.clone()));
+        self.warnings.send_replace(Arc::new(warnings(config)));
+        Ok(())
+    }
+}
+
+type Pair = (Arc<ServerConfig>, Arc<ServerConfig>);
+
+fn server_configs(config: &Config) -> Result<Option<Pair>, TlsError> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let dicom = tls::server_config(&tls.identity, &tls.trust, &[])?;
+    let web = tls::server_config(&tls.identity, &tls.trust, &[b"http/1.1"])?;
+    Ok(Some((dicom, web)))
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect()
+}
+
+/// What differs between two configurations and only a restart can change, by the names of its tables and keys.
+pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let rows = [
+        ("site.data_dir", old.site.data_dir != new.site.data_dir),
+        ("dicom.listen", old.dicom.listen != new.dicom.listen),
+        ("dicom.tls_listen", old.dicom.tls_listen != new.dicom.tls_listen),
+        ("web.listen", old.web.listen != new.web.listen),
+        ("tls", old.tls.is_some() != new.tls.is_some()),
+        ("limits", old.limits != new.limits),
+        ("timers", old.timers != new.timers),
+        ("store", old.store != new.store),
+    ];
+    rows.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
