@@ -6,6 +6,7 @@
 
 mod body;
 mod carrier;
+pub mod foreign;
 mod lane;
 mod store_scu;
 mod stow;

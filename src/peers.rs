@@ -94,9 +94,13 @@ impl May {
 /// What becomes of another site's patients' identifiers on the way to a node ("Foreign patients" in docs/ARCHITECTURE.md).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Foreign {
-    /// Nobody decided: what peers send does not go to this node.
+    /// Patient ID becomes ISSUER:ID, Accession Number is emptied.
     #[default]
-    Undecided,
+    Prefix,
+    /// Issuer of Patient ID is filled where it is empty.
+    Issuer,
+    /// A person decides about each.
+    Hold,
     /// Instances go as they came; the site accepts that two trusts give one number to two people.
     AsIs,
 }

@@ -51,17 +51,18 @@ impl<'a> Names<'a> {
 
     /// A route with its names looked up.
     pub(super) fn route(&self, entry: RouteEntry, mistakes: &Mistakes<'_>) -> Route {
-        let mut from_peer = None;
+        let mut anonymous = None;
         for name in &entry.from {
             match self.by_name.get(name.value.as_str()) {
-                Some(Known::Peer(peer)) => from_peer = from_peer.or(Some(*peer)),
+                Some(Known::Peer(peer)) if peer.issuer.is_none() => anonymous = anonymous.or(Some(*peer)),
+                Some(Known::Peer(_)) => {}
                 Some(Known::Node(_)) => {}
                 None => self.unknown(name, "`from` names senders", mistakes),
             }
         }
         let mut to: Vec<Target> = Vec::new();
         for name in &entry.to {
-            let Some(verify) = self.destination(name, from_peer, mistakes) else { continue };
+            let Some(verify) = self.destination(name, anonymous, mistakes) else { continue };
             let target = Target { destination: Destination(name.value.clone()), verify };
             if to.iter().any(|earlier| earlier.destination == target.destination) {
                 mistakes.wrong(
@@ -89,7 +90,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn destination(&self, name: &At<String>, from_peer: Option<&Peer>, mistakes: &Mistakes<'_>) -> Option<Verify> {
+    /// What counts as done at a destination; `anonymous` is a sending peer whose identifiers have no issuer.
+    fn destination(&self, name: &At<String>, anonymous: Option<&Peer>, mistakes: &Mistakes<'_>) -> Option<Verify> {
         let wrong = |message: String, hint: &str| mistakes.wrong(Some(name.span.clone()), message, hint);
         match self.by_name.get(name.value.as_str()) {
             None => {
@@ -101,9 +103,10 @@ impl<'a> Names<'a> {
                 if !node.may.receive {
                     wrong(format!("node {} may not receive", node.ae_title), "add \"receive\" to its `may`");
                 }
-                if let Some(peer) = from_peer.filter(|_| node.foreign == Foreign::Undecided) {
-                    let message = format!("what {} sends would reach node {} unchanged", peer.name, node.ae_title);
-                    wrong(message, "two trusts may give one number to two people: say foreign = \"as_is\" at the node");
+                if let Some(peer) = anonymous.filter(|_| node.foreign == Foreign::Issuer) {
+                    let message =
+                        format!("node {} wants the issuer of what {} sends, which has none", node.ae_title, peer.name);
+                    wrong(message, "say `issuer` at the peer, or another `foreign` at the node");
                 }
                 Some(node.verify)
             }

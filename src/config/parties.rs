@@ -3,7 +3,7 @@
 use super::raw::{At, List, Span, Table};
 use super::site;
 use super::values::{
-    ae_title, boolean, character_set, host_port, identity, name, network, number, one_of, path, peer_url, text,
+    ae_title, boolean, character_set, host_port, identity, issuer, name, network, number, one_of, path, peer_url, text,
 };
 use crate::dicom::ae_title::AeTitle;
 use crate::peers::{Foreign, May, Node, PatientIds, Peer, Verify};
@@ -74,8 +74,9 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let patient_ids = table.or("patient_id", PatientIds::Local, one_of(&kinds, &[]));
     let charset = table.or("charset", "ISO_IR 100".to_owned(), character_set);
     let move_to = table.list("move_to", ae_title).map(|list| list.items).unwrap_or_default();
-    let foreign = one_of(&[("as_is", Foreign::AsIs)], &["prefix", "issuer", "hold"]);
-    let foreign = table.or("foreign", Foreign::Undecided, foreign);
+    let kinds =
+        [("prefix", Foreign::Prefix), ("issuer", Foreign::Issuer), ("hold", Foreign::Hold), ("as_is", Foreign::AsIs)];
+    let foreign = table.or("foreign", Foreign::default(), one_of(&kinds, &[]));
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
     let conflict_is_failure = table.or("conflict_status", false, conflict);
     let max_associations = table.or("max_associations", 100, number(1..=10_000));
@@ -147,7 +148,7 @@ pub(super) fn peer(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option
     let may = may(&mut table, PEER_RIGHTS);
     let kinds = [("accepted", Verify::Accepted), ("present", Verify::Present)];
     let verify = table.or("verify", Verify::Present, one_of(&kinds, LATER));
-    let issuer = table.optional("issuer", text).map(|at| at.value);
+    let issuer = table.optional("issuer", issuer).map(|at| at.value);
     let client = client(&mut table, base, now);
     let max_parallel = table.or("max_parallel", 2, number(1..=64));
     table.not_built("proxy", "leave it out: peers are reached directly, and proxies of the environment are ignored");

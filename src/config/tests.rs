@@ -67,7 +67,7 @@ fn the_least_configuration_has_the_defaults() {
     assert!(config.tls.is_none() && config.peers.is_empty() && config.routes.is_empty());
     let node = &config.nodes[0];
     assert!(node.may.store && !node.may.find && !node.may.receive, "only what is said is allowed");
-    assert_eq!((node.verify, node.foreign, node.conflict_is_failure), (Verify::Accepted, Foreign::Undecided, false));
+    assert_eq!((node.verify, node.foreign, node.conflict_is_failure), (Verify::Accepted, Foreign::Prefix, false));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

@@ -23,6 +23,16 @@ pub(super) fn text(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
+/// The issuer of a peer's patient identifiers. It is written before numbers as ISSUER:ID, in whatever character set they are.
+pub(super) fn issuer(value: &DeValue<'_>) -> Read<String> {
+    let issuer = text(value)?;
+    if issuer.trim() != issuer {
+        return Err("spaces at the ends would not be seen".into());
+    }
+    let plain = issuer.chars().all(|c| (' '..='~').contains(&c) && c != ':' && c != '\\');
+    if plain { Ok(issuer) } else { Err("use ASCII without `:` and `\\`: numbers become ISSUER:ID".into()) }
+}
+
 /// A pattern of a route: up to 256 characters, `*` and `?` are wildcards; empty means "has no value".
 pub(super) fn pattern(value: &DeValue<'_>) -> Read<String> {
     let text = value.as_str().ok_or("write a text in double quotes")?;

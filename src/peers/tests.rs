@@ -23,7 +23,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         patient_ids: PatientIds::Local,
         charset: "ISO_IR 100".into(),
         move_to: Vec::new(),
-        foreign: Foreign::Undecided,
+        foreign: Foreign::Prefix,
         conflict_is_failure: false,
         max_associations: 1,
         max_parallel: 1,

@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &str)] = &[
 ];
 
 /// No clock, no file, no network, no waiting: values in, values out.
-const PURE: &[&str] = &["ledger", "router", "courier/verdict"];
+const PURE: &[&str] = &["ledger", "router", "courier/verdict", "courier/foreign"];
 const IMPURE: &[&str] =
     &["async ", ".await", "std::fs", "std::net", "tokio", "SystemTime::now", "Instant::now", "rusqlite"];
 

@@ -98,7 +98,6 @@ fn what_is_not_built_is_refused() {
     let later = [
         ("#verify = \"accepted\"", "verify = \"present\""),
         ("#verify = \"present\"", "verify = \"receipt\""),
-        ("#foreign = \"as_is\"", "foreign = \"prefix\""),
         ("#archive = false", "archive = true"),
     ];
     for (from, to) in later {

@@ -1,0 +1,209 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+//! The policy as tables; together with the rewriter, on whole data sets.
+
+use super::*;
+use crate::dicom::attributes::SPECIFIC_CHARACTER_SET;
+use crate::dicom::charset::Charset;
+use crate::dicom::rewrite::{PreviousId, Rewriter, Survey};
+use crate::dicom::sample::{EXPLICIT, encode, instance, value};
+use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicom::uid::TransferSyntaxUid;
+use crate::dicom::vr::Vr;
+use std::time::{Duration, UNIX_EPOCH};
+
+const SURREY: Source<'static> = Source { name: "surrey", issuer: Some("ZZ002") };
+const NAMED: Source<'static> = Source { name: "surrey", issuer: None };
+
+fn stamp() -> Stamp<'static> {
+    Stamp { site: "Hampshire", received: UNIX_EPOCH + Duration::from_secs(1_709_210_096) }
+}
+
+fn found(charset: &str, values: &[(Tag, &[u8])]) -> Found {
+    let mut attributes = Attributes { charset: Charset::declared(charset.as_bytes()), ..Attributes::default() };
+    attributes.values.extend(values.iter().map(|(tag, value)| (*tag, Box::from(*value))));
+    attributes.values.insert(SPECIFIC_CHARACTER_SET, charset.as_bytes().into());
+    Found { attributes, before: None }
+}
+
+/// Patient ID and Issuer of Patient ID, the latter absent if none.
+fn patient<'a>(id: &'a [u8], issuer: Option<&'a [u8]>) -> Vec<(Tag, &'a [u8])> {
+    [(PATIENT_ID, id)].into_iter().chain(issuer.map(|issuer| (ISSUER_OF_PATIENT_ID, issuer))).collect()
+}
+
+/// Source, Patient ID, its issuer in the object, and the new value of what the mode changes.
+type Row<'a> = (Source<'a>, &'a [u8], Option<&'a [u8]>, Result<Option<&'a [u8]>, Reason>);
+/// Character set, Patient ID, its issuer in the object, and the new Patient ID.
+type Text<'a> = (&'a str, &'a [u8], &'a [u8], Result<&'a [u8], Reason>);
+
+/// The new value of an attribute, if it changes, or why nothing goes.
+fn changed(decision: &Decision, tag: Tag) -> Result<Option<Vec<u8>>, Reason> {
+    match decision {
+        Decision::AsIs => Ok(None),
+        Decision::Hold(reason) => Err(*reason),
+        Decision::Edit { edits, .. } => Ok(edits.values.get(&tag).map(|value| value.to_vec())),
+    }
+}
+
+#[test]
+fn a_number_gets_its_issuer_before_it() {
+    let long = [b'7'; 61];
+    let rows: &[Row<'_>] = &[
+        (SURREY, b"4711", None, Ok(Some(b"ZZ002:4711"))),
+        (NAMED, b"4711", None, Ok(Some(b"surrey:4711"))),
+        (SURREY, b"4711", Some(b"RTX "), Ok(Some(b"RTX:4711"))),
+        (SURREY, b" 4711\0", Some(b" "), Ok(Some(b"ZZ002:4711"))),
+        // A number that looks prefixed is not, unless our record says so.
+        (SURREY, b"ZZ002:4711", None, Ok(Some(b"ZZ002:ZZ002:4711"))),
+        (SURREY, b"A:4711", None, Ok(Some(b"ZZ002:A:4711"))),
+        (SURREY, b"M\xFCller", Some(b"Z\xFCrich"), Ok(Some(b"Z\xFCrich:M\xFCller"))),
+        // No number stays none.
+        (SURREY, b"", None, Ok(None)),
+        (SURREY, b"  ", Some(b"RTX"), Ok(None)),
+        (SURREY, &long[..58], None, Ok(Some(&[b"ZZ002:", &long[..58]].concat()))),
+        (SURREY, &long[..59], None, Err(Reason::TooLong { characters: 65 })),
+        (SURREY, b"1\\2", None, Err(Reason::UnusableId)),
+        (SURREY, b"1\n2", None, Err(Reason::UnusableId)),
+        (SURREY, b"4711", Some(b"A:B"), Err(Reason::UnusableIssuer)),
+        (SURREY, b"4711", Some(b"A\\B"), Err(Reason::UnusableIssuer)),
+        (Source { name: "surrey", issuer: Some("Z\u{fc}rich") }, b"4711", None, Err(Reason::UnusableIssuer)),
+        (Source { name: "surrey", issuer: Some(" ") }, b"4711", None, Ok(Some(b"surrey:4711"))),
+    ];
+    for (source, id, issuer, want) in rows {
+        let found = found("ISO_IR 100", &patient(id, *issuer));
+        let decision = decide(Foreign::Prefix, *source, stamp(), &found);
+        assert_eq!(changed(&decision, PATIENT_ID), want.map(|value| value.map(<[u8]>::to_vec)), "{id:?} {issuer:?}");
+    }
+}
+
+#[test]
+fn text_of_any_character_set_is_joined_or_held_but_never_garbled() {
+    let name = "\u{c5}".repeat(59);
+    let rows: &[Text<'_>] = &[
+        ("ISO_IR 192", "\u{e9}1".as_bytes(), b"\xC3\xA9A", Ok("\u{e9}A:\u{e9}1".as_bytes())),
+        // Characters count, not bytes.
+        ("ISO_IR 192", name.as_bytes(), b"ABCD", Ok(&[b"ABCD:", name.as_bytes()].concat())),
+        ("ISO_IR 192", name.as_bytes(), b"ABCDE", Err(Reason::TooLong { characters: 65 })),
+        ("ISO_IR 192", b"1", b"\xC3", Err(Reason::UnusableIssuer)),
+        ("ISO_IR 192", b"\xA9", b"A", Err(Reason::UnusableId)),
+        ("GB18030", b"\xB0\xA1", b"\xB0\xA2", Ok(b"\xB0\xA2:\xB0\xA1")),
+        ("GB18030", b"1", b"\x81", Err(Reason::UnusableIssuer)),
+        ("\\ISO 2022 IR 87", b"1", b"A", Ok(b"A:1")),
+        // An issuer that does not go back to ASCII would swallow the number.
+        ("\\ISO 2022 IR 87", b"4711", b"\x1b$B;3ED", Err(Reason::UnusableIssuer)),
+        ("\\ISO 2022 IR 87", b"1", b"\x1b$B;3ED\x1b(B", Ok(b"\x1b$B;3ED\x1b(B:1")),
+    ];
+    for (charset, id, issuer, want) in rows {
+        let found = found(charset, &patient(id, Some(issuer)));
+        let decision = decide(Foreign::Prefix, NAMED, stamp(), &found);
+        let want = want.map(|value| Some(value.to_vec()));
+        assert_eq!(changed(&decision, PATIENT_ID), want, "{charset} {id:?} {issuer:?}");
+    }
+}
+
+#[test]
+fn accession_numbers_are_emptied_but_not_made() {
+    for (number, want) in [(Some(&b"A1"[..]), Some(vec![])), (Some(b"  "), None), (None, None)] {
+        for id in [&b"4711"[..], b""] {
+            let mut values = patient(id, None);
+            values.extend(number.map(|number| (ACCESSION_NUMBER, number)));
+            let decision = decide(Foreign::Prefix, SURREY, stamp(), &found("", &values));
+            assert_eq!(changed(&decision, ACCESSION_NUMBER), Ok(want.clone()));
+            let beside = match &decision {
+                Decision::Edit { edits, .. } => edits.beside.clone(),
+                _ => BTreeSet::new(),
+            };
+            assert_eq!(beside.contains(&ISSUER_OF_PATIENT_ID), !id.is_empty(), "recorded where the number changes");
+            assert_eq!(decision == Decision::AsIs, id.is_empty() && want.is_none());
+        }
+    }
+}
+
+#[test]
+fn an_issuer_is_filled_where_there_is_none() {
+    let odd = Source { name: "surrey", issuer: Some("Z\u{fc}rich") };
+    let rows: &[Row<'_>] = &[
+        (SURREY, b"4711", None, Ok(Some(b"ZZ002"))),
+        (SURREY, b"4711", Some(b" "), Ok(Some(b"ZZ002"))),
+        (SURREY, b"4711", Some(b"RTX "), Ok(None)),
+        (NAMED, b"4711", Some(b"RTX "), Ok(None)),
+        (NAMED, b"4711", None, Err(Reason::NoIssuer)),
+        (odd, b"4711", None, Err(Reason::UnusableIssuer)),
+        (NAMED, b"", None, Ok(None)),
+    ];
+    for (source, id, issuer, want) in rows {
+        let mut values = patient(id, *issuer);
+        values.push((ACCESSION_NUMBER, b"A1"));
+        let decision = decide(Foreign::Issuer, *source, stamp(), &found("", &values));
+        assert_eq!(changed(&decision, ISSUER_OF_PATIENT_ID), want.map(|value| value.map(<[u8]>::to_vec)));
+        assert!(matches!(changed(&decision, PATIENT_ID), Ok(None) | Err(_)));
+        assert!(matches!(changed(&decision, ACCESSION_NUMBER), Ok(None) | Err(_)));
+    }
+}
+
+#[test]
+fn the_node_decides() {
+    let found = found("", &patient(b"4711", None));
+    let transform = |mode| match decide(mode, SURREY, stamp(), &found) {
+        Decision::Edit { transform, edits } => {
+            assert_eq!((&*edits.system, &*edits.source, edits.at), ("Hampshire", "surrey", stamp().received));
+            Some(transform)
+        }
+        _ => None,
+    };
+    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/1"));
+    assert_eq!(transform(Foreign::Issuer), Some("foreign-issuer/1"));
+    assert_eq!(decide(Foreign::AsIs, SURREY, stamp(), &found), Decision::AsIs);
+    assert_eq!(decide(Foreign::Hold, SURREY, stamp(), &found), Decision::Hold(Reason::Asked));
+}
+
+#[test]
+fn reasons_hold_nothing_of_a_patient() {
+    let held = decide(Foreign::Prefix, SURREY, stamp(), &found("", &patient(b"47\\11", None)));
+    let Decision::Hold(reason) = held else { panic!("{held:?}") };
+    assert!(!format!("{reason} {reason:?}").contains("47"));
+}
+
+#[test]
+fn our_own_record_is_what_stops_a_second_prefix() {
+    let before = |id: &[u8]| Some(PreviousId(id.into()));
+    for (record, again) in
+        [(before(b"4711 "), false), (before(b"471"), true), (before(b"ZZ002:4711"), true), (None, true)]
+    {
+        let found = Found { before: record, ..found("", &patient(b"ZZ002:4711", None)) };
+        let decision = decide(Foreign::Prefix, SURREY, stamp(), &found);
+        assert_eq!(changed(&decision, PATIENT_ID).unwrap().is_some(), again);
+    }
+}
+
+/// What one send makes of a data set.
+fn send(mode: Foreign, input: &[u8]) -> Option<Vec<u8>> {
+    let ts = TransferSyntaxUid::parse(EXPLICIT_VR_LE).unwrap();
+    let mut survey = Survey::new(&ts, stamp().site).unwrap();
+    survey.push(input).unwrap();
+    match decide(mode, SURREY, stamp(), &survey.finish().unwrap()) {
+        Decision::Edit { edits, .. } => {
+            let (mut rewriter, mut out) = (Rewriter::new(&ts, edits).unwrap(), Vec::new());
+            rewriter.push(input, &mut out).unwrap();
+            rewriter.finish(&mut out).unwrap();
+            Some(out)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_data_set_is_changed_once_and_always_alike() {
+    let mut nodes = instance();
+    nodes.insert(4, value(0x0008_0050, Vr::SH, b"A1"));
+    nodes.sort_by_key(|node| match node {
+        crate::dicom::sample::Node::Value { tag, .. } | crate::dicom::sample::Node::Sequence { tag, .. } => tag.0,
+        crate::dicom::sample::Node::Fragments { .. } => u32::MAX,
+    });
+    let input = encode(&nodes, EXPLICIT);
+    for mode in [Foreign::Prefix, Foreign::Issuer] {
+        let sent = send(mode, &input).unwrap();
+        assert_eq!(send(mode, &input).unwrap(), sent, "a resend equals the first send");
+        assert_eq!(send(mode, &sent), None, "what comes back is not changed again");
+    }
+    assert_eq!(send(Foreign::AsIs, &input), None);
+}
