@@ -76,7 +76,7 @@ impl Gateway {
     ) -> Result<Value, Failure> {
         let gone =
             |error: &dyn std::fmt::Display| Failure::unreachable(format!("the gateway does not answer: {error}"));
-        let request = Request::builder().method(method).uri(path).header("host", "weybridge").body(body);
+        let request = Request::builder().method(method).uri(path).header("host", "weybridge").header("content-type", "application/json").body(body);
         let request = request.map_err(|error| Failure::usage(format!("cannot ask the gateway: {error}")))?;
         self.sender.ready().await.map_err(|error| gone(&error))?;
         let response = self.sender.send_request(request).await.map_err(|error| gone(&error))?;
@@ -87,7 +87,8 @@ impl Gateway {
         if status.is_success() {
             return Ok(value);
         }
-        let detail = value["detail"].as_str().unwrap_or("no reason given").to_owned();
+        let untold = format!("the gateway answered {status}");
+        let detail = value["detail"].as_str().map_or(untold, str::to_owned);
         Err(match status {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::usage(detail),
             StatusCode::FORBIDDEN => Failure::forbidden(detail),

@@ -13,12 +13,14 @@
 mod support;
 
 mod bad_input;
+mod command_line;
 mod crash;
 mod dedup;
 mod demo;
 mod memory;
 mod orthanc;
 mod outage;
+mod reload;
 mod stage;
 mod store_and_forward;
 mod tidy;

@@ -1,0 +1,191 @@
+//! The administrator's commands on running and stopped sites: what they decide, what they tell, how they end.
+
+use crate::support::dcmtk::StoreScp;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, part10};
+use crate::support::gateway::Gateway;
+use crate::support::pacs::{Association, Status};
+use crate::support::tools::demo_study;
+use crate::support::two_sites::{Stage, TwoSites};
+use crate::support::wait::seconds;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A site whose only peer cannot be reached.
+fn alone(stage: &Stage) -> Gateway {
+    Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"))
+}
+
+fn push(site: &Gateway, number: u64) -> crate::support::files::Names {
+    let names = names(80, 1, number);
+    let port = site.config.dicom_port;
+    let mut association = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    let bytes = data_set(&names, 8 << 10, number);
+    assert_eq!(association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap(), Status::SUCCESS);
+    association.release();
+    names
+}
+
+#[test]
+fn transfers_are_held_released_and_cancelled_by_a_named_person() {
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let names = push(&site, 1);
+    let transfer = |field: &str| site.transfers("b", field);
+    let no_reason = site.cli(&["transfers", "cancel", "--study", &names.study]);
+    assert_eq!(no_reason.code, Some(2), "cancelling needs a reason");
+    // The transfer may be in hand just then, which says no; it is free again after the attempt.
+    let decide = |verb: &str, more: &[&str]| {
+        let mut arguments = vec!["transfers", verb, "--study", &names.study];
+        arguments.extend(more);
+        crate::support::wait::until(seconds(30), verb, || (site.cli(&arguments).code == Some(0)).then_some(()));
+    };
+    decide("hold", &["--reason", "wrong patient?"]);
+    assert_eq!(transfer("held"), (1, 1));
+    decide("release", &[]);
+    assert_eq!(transfer("pending"), (1, 1));
+    decide("cancel", &["--reason", "sent by disc"]);
+    assert_eq!(transfer("cancelled"), (1, 1));
+    assert_eq!(site.cli(&["transfers", "retry", "--study", &names.study]).code, Some(1), "cancelled is for good");
+    let story = site.cli(&["why", &names.instance]).ok("why");
+    for word in ["received", "all to b", "hold", "wrong patient?", "release", "cancel", "sent by disc"] {
+        assert!(story.contains(word), "{word} is in the story:\n{story}");
+    }
+    site.verify_ledger(true);
+}
+
+#[test]
+fn a_person_sends_files_to_a_destination_by_name() {
+    let out = tempfile::tempdir().unwrap();
+    let node = StoreScp::start(out.path(), "OUT");
+    let stage = Stage::new();
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web").node("OUT", Some(node.port));
+    let site = Gateway::start(&stage.path().join("a"), config);
+    let files = demo_study("ct");
+    let folder = files[0].parent().unwrap().to_str().unwrap();
+    assert_eq!(site.cli(&["send", folder, "--to", "NOBODY"]).code, Some(2), "an unknown destination is wrong usage");
+    let said = site.cli(&["send", folder, "--to", "OUT"]).ok("send");
+    assert!(said.contains(&format!("{} instances kept", files.len())), "{said}");
+    site.all_become("OUT", "accepted", files.len() as u64, seconds(60));
+    let mut sent: Vec<String> = files.iter().map(|file| data_set_digest(file)).collect();
+    let mut arrived: Vec<String> = node.files().iter().map(|file| data_set_digest(file)).collect();
+    sent.sort();
+    arrived.sort();
+    assert_eq!(arrived, sent, "byte for byte");
+    assert_eq!(site.transfers("b", "pending"), (0, 0), "routes are not asked when a person names the destination");
+    let broken = stage.path().join("broken.dcm");
+    std::fs::write(&broken, b"no DICOM").unwrap();
+    assert_eq!(site.cli(&["send", broken.to_str().unwrap(), "--to", "OUT"]).code, Some(1));
+}
+
+#[test]
+fn read_commands_work_whether_the_gateway_runs_or_not() {
+    let mut sites = TwoSites::start(None);
+    let names = push(&sites.a, 2);
+    sites.a.all_become("b", "verified", 1, seconds(60));
+    let commands: &[&[&str]] = &[
+        &["transfers", "list", "--json"],
+        &["study", &names.study, "--json"],
+        &["ledger", "verify", "--blobs", "--json"],
+        &["store", "stats", "--json"],
+        &["store", "verify", "--json"],
+    ];
+    let running: Vec<String> = commands.iter().map(|command| sites.a.cli(command).ok(command[0])).collect();
+    let story = sites.a.cli(&["why", &names.study]).ok("why");
+    assert!(story.contains("shown by QIDO-RS"), "the evidence is told: {story}");
+    sites.a.stop();
+    for (command, before) in commands.iter().zip(&running) {
+        let after = sites.a.cli(command).ok(command[0]);
+        assert_eq!(&after, before, "{command:?}");
+    }
+    let status = sites.a.cli(&["status"]).ok("status");
+    assert!(status.contains("NOT RUNNING"), "{status}");
+    assert_eq!(sites.a.cli(&["transfers", "retry", "--to", "b"]).code, Some(3), "a change needs the gateway");
+}
+
+#[test]
+fn exported_files_are_what_was_received() {
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let names = push(&site, 3);
+    let out = stage.path().join("out");
+    site.cli(&["store", "export", &names.study, out.to_str().unwrap()]).ok("export");
+    let file = out.join(format!("{}.dcm", names.instance));
+    assert_eq!(data_set_digest(&file), digest(&data_set(&names, 8 << 10, 3)));
+    assert_eq!(std::fs::read(&file).unwrap()[..128], [0; 128], "the preamble is empty");
+}
+
+#[test]
+fn a_flipped_byte_in_a_blob_is_found_and_never_sent() {
+    let stage = Stage::new();
+    let mut site = alone(&stage);
+    let names = push(&site, 4);
+    site.stop();
+    flip_blob(&site.data_dir().join("blobs"), &data_set(&names, 8 << 10, 4));
+    let verified = site.cli(&["store", "verify", "--json"]);
+    assert_eq!(verified.code, Some(5), "{verified:?}");
+    assert_eq!(site.cli(&["ledger", "verify", "--blobs"]).code, Some(5));
+    assert_eq!(site.cli(&["ledger", "verify"]).code, Some(0), "the ledger itself is whole");
+    // A peer that can be reached now must not get it.
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    site.config = stage.site_a(&b.config.url());
+    site.write_config();
+    site.up();
+    crate::support::wait::until(seconds(60), "the damage is noticed", || {
+        site.log().contains("is damaged and is set aside").then_some(())
+    });
+    assert_eq!(b.cli(&["study", &names.study]).code, Some(1), "nothing of it reached B");
+}
+
+/// Finds the bytes of a data set in the blob files and flips one bit in its middle.
+fn flip_blob(folder: &Path, bytes: &[u8]) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let content = std::fs::read(&path).unwrap();
+        if let Some(at) = content.windows(64).position(|window| window == &bytes[..64]) {
+            let at = at + bytes.len() / 2;
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(&[content[at] ^ 1], at as u64).unwrap();
+            file.sync_all().unwrap();
+            return;
+        }
+    }
+    panic!("the blob is nowhere below {}", folder.display());
+}
+
+#[test]
+fn routes_are_explained_and_mistakes_pointed_at() {
+    let stage = Stage::new();
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web").route("mr only", "b", "when = { modality = [\"MR\"] }");
+    let site = Gateway::prepare(&stage.path().join("a"), config);
+    let file = stage.path().join("one.dcm");
+    let names = names(80, 2, 1);
+    std::fs::write(&file, part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 1024, 1))).unwrap();
+    let file = file.to_str().unwrap();
+    let told = site.cli(&["routes", "explain", file, "--node", "SENDER"]).ok("explain");
+    assert!(told.contains("all to b: matches"), "{told}");
+    assert!(told.contains("mr only: does not match"), "{told}");
+    site.cli(&["check"]).ok("check");
+    let mut text = std::fs::read_to_string(site.config_file()).unwrap();
+    text.push_str("\n[courrier]\n");
+    std::fs::write(site.config_file(), text).unwrap();
+    let wrong = site.cli(&["check"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("courrier") && wrong.stderr.contains('^'), "{}", wrong.stderr);
+    assert_eq!(site.cli(&["serve"]).code, Some(2), "and nothing is served with it");
+}
+
+#[test]
+fn init_writes_what_check_accepts() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new();
+    let mut site = Gateway::prepare(folder.path(), stage.site_b());
+    std::fs::remove_file(site.config_file()).unwrap();
+    site.cli(&["init", "--dev-certs"]).ok("init");
+    site.cli(&["check"]).ok("check");
+    assert_eq!(site.cli(&["init"]).code, Some(2), "nothing is overwritten");
+    site.launch();
+    crate::support::wait::until(seconds(30), "status answers", || {
+        site.cli(&["status"]).stdout.contains("running for").then_some(())
+    });
+    site.stop();
+}
