@@ -6,6 +6,7 @@
 
 mod body;
 mod carrier;
+mod data_set;
 pub mod foreign;
 mod lane;
 mod store_scu;
@@ -14,7 +15,7 @@ pub mod verdict;
 
 pub use carrier::{Carrier, Carriers, Report};
 pub use lane::LaneOptions;
-pub use store_scu::StoreScu;
+pub use store_scu::{Foreigners, StoreScu};
 pub use stow::StowCarrier;
 
 use crate::peers::Destination;

@@ -1,7 +1,7 @@
 //! From the configuration to the courier's lanes: one for each peer and for each node that listens.
 
 use crate::config::{self, Config};
-use crate::courier::{Carriers, LaneOptions, LaneSpec, StoreScu, StowCarrier};
+use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
 use crate::dimse::{Target, Timers};
@@ -29,7 +29,9 @@ pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSp
     }
     for node in config.nodes.iter().filter(|node| node.may.receive) {
         let Some(address) = &node.address else { continue };
-        let carrier = StoreScu::new(target(config, node, address)?, store.clone());
+        let issuers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.issuer.clone()?)));
+        let foreigners = Foreigners { mode: node.foreign, site: config.site.name.clone(), issuers: issuers.collect() };
+        let carrier = StoreScu::new(target(config, node, address)?, store.clone(), foreigners);
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
     }
     Ok(lanes)

@@ -76,7 +76,12 @@ impl Gateway {
     ) -> Result<Value, Failure> {
         let gone =
             |error: &dyn std::fmt::Display| Failure::unreachable(format!("the gateway does not answer: {error}"));
-        let request = Request::builder().method(method).uri(path).header("host", "weybridge").header("content-type", "application/json").body(body);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "weybridge")
+            .header("content-type", "application/json")
+            .body(body);
         let request = request.map_err(|error| Failure::usage(format!("cannot ask the gateway: {error}")))?;
         self.sender.ready().await.map_err(|error| gone(&error))?;
         let response = self.sender.send_request(request).await.map_err(|error| gone(&error))?;

@@ -1,14 +1,13 @@
-//! The bytes of an instance on their way out: read with their digest checked, re-encoded if they must be.
+//! How one instance will leave: in which syntax, with which changes, how long; and what a fault of our own means.
 
+use super::data_set::DataSet;
 use crate::dicom::part10::{self, FileMeta};
-use crate::dicom::transcode::Transcoder;
+use crate::dicom::rewrite::Edits;
 use crate::dicom::transfer_syntax;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::Leased;
-use crate::store::{BlobReader, Store, StoreError};
-use bytes::Bytes;
-use std::collections::VecDeque;
+use crate::store::{Store, StoreError};
 
 /// Why an instance could not be put on its way.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +18,9 @@ pub(super) enum BodyError {
     /// It cannot be re-encoded for this destination.
     #[error("it cannot be re-encoded as Explicit VR Little Endian: {0}")]
     Transcode(String),
+    /// What must be changed for this destination cannot be.
+    #[error("the changes that this destination needs cannot be made: {0}")]
+    Rewrite(String),
 }
 
 /// How one transfer is settled, and whether our copy is to be set aside.
@@ -44,7 +46,9 @@ impl BodyError {
         match self {
             Self::Store(error) if error.is_damage() => Fault { outcome: later, damage: Some(why) },
             Self::Store(_) => Fault { outcome: later, damage: None },
-            Self::Transcode(_) => Fault { outcome: Outcome::Dead { why }, damage: None },
+            Self::Transcode(_) => Outcome::Dead { why }.into(),
+            // Without its changes it must not go; with them it cannot.
+            Self::Rewrite(_) => Outcome::Held { why }.into(),
         }
     }
 }
@@ -56,31 +60,44 @@ pub(super) struct Plan {
     pub(super) transfer_syntax: TransferSyntaxUid,
     /// Whether that is another than the one in which it is stored.
     pub(super) transcode: bool,
+    /// What is changed in it for this destination.
+    pub(super) edits: Option<Edits>,
     /// Length in bytes of the data set as it leaves.
     pub(super) length: u64,
 }
 
 impl Plan {
     /// For a web service: Implicit VR and big endian must not be used there (WEB-001).
-    ///
-    /// The length of a re-encoded data set is found by a dry pass; nothing is kept of it.
     pub(super) async fn for_the_web(store: &Store, item: &Leased) -> Result<Self, BodyError> {
-        if transfer_syntax::allowed_on_the_web(&item.transfer_syntax) {
-            return Ok(Self::as_stored(item));
+        match transfer_syntax::allowed_on_the_web(&item.transfer_syntax) {
+            true => Ok(Self::as_stored(item)),
+            false => Self::re_encoded(item)?.measured(store, item).await,
         }
-        let explicit = TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_VR_LE);
-        let explicit = explicit.map_err(|error| BodyError::Transcode(error.to_string()))?;
-        let mut plan = Self { transfer_syntax: explicit, transcode: true, length: 0 };
-        let mut dry = DataSet::open(store, item, &plan).await?;
-        while let Some(bytes) = dry.next().await? {
-            plan.length += bytes.len() as u64;
-        }
-        Ok(plan)
     }
 
     /// Exactly as it was received.
     pub(super) fn as_stored(item: &Leased) -> Self {
-        Self { transfer_syntax: item.transfer_syntax.clone(), transcode: false, length: item.length }
+        let transfer_syntax = item.transfer_syntax.clone();
+        Self { transfer_syntax, transcode: false, edits: None, length: item.length }
+    }
+
+    /// As Explicit VR Little Endian; its length is not known yet.
+    pub(super) fn re_encoded(item: &Leased) -> Result<Self, BodyError> {
+        let explicit = TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_VR_LE);
+        let transfer_syntax = explicit.map_err(|error| BodyError::Transcode(error.to_string()))?;
+        Ok(Self { transfer_syntax, transcode: true, edits: None, length: item.length })
+    }
+
+    /// Finds the length of a changed data set by a dry pass; nothing is kept of it. What is sent unchanged has its own.
+    pub(super) async fn measured(mut self, store: &Store, item: &Leased) -> Result<Self, BodyError> {
+        if self.transcode || self.edits.is_some() {
+            let mut dry = DataSet::open(store, item, &self).await?;
+            self.length = 0;
+            while let Some(bytes) = dry.next().await? {
+                self.length += bytes.len() as u64;
+            }
+        }
+        Ok(self)
     }
 
     /// Preamble, prefix and file meta information in front of the data set, written anew on every way out (DIM-041).
@@ -90,54 +107,5 @@ impl Plan {
             sop_instance: item.sop_instance.clone(),
             transfer_syntax: self.transfer_syntax.clone(),
         })
-    }
-}
-
-/// A data set as it leaves, chunk by chunk. The last chunk comes only after the digest agreed (REL-07).
-pub(super) struct DataSet {
-    reader: BlobReader,
-    transcoder: Option<Transcoder>,
-    ready: VecDeque<Bytes>,
-    ended: bool,
-}
-
-impl DataSet {
-    pub(super) async fn open(store: &Store, item: &Leased, plan: &Plan) -> Result<Self, BodyError> {
-        let transcoder = match plan.transcode {
-            false => None,
-            true => Some(Transcoder::new(&item.transfer_syntax).ok_or_else(|| {
-                BodyError::Transcode(format!("transfer syntax {} is not one that we re-encode", item.transfer_syntax))
-            })?),
-        };
-        let reader = store.read(item.place, item.digest, None).await?;
-        Ok(Self { reader, transcoder, ready: VecDeque::new(), ended: false })
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Ok(Some(bytes));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            let read = self.reader.next().await?;
-            let mut out = Vec::new();
-            match (read, self.transcoder.take()) {
-                (Some(bytes), None) => return Ok(Some(bytes)),
-                (Some(bytes), Some(mut transcoder)) => {
-                    transcoder.push(&bytes, &mut out).map_err(|error| BodyError::Transcode(error.to_string()))?;
-                    self.transcoder = Some(transcoder);
-                }
-                (None, None) => self.ended = true,
-                (None, Some(transcoder)) => {
-                    transcoder.finish(&mut out).map_err(|error| BodyError::Transcode(error.to_string()))?;
-                    self.ended = true;
-                }
-            }
-            if !out.is_empty() {
-                self.ready.push_back(out.into());
-            }
-        }
     }
 }

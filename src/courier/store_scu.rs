@@ -1,26 +1,42 @@
 //! Carries a batch to a node by C-STORE, one association a batch (PS3.4 annex B).
 
-use super::body::{DataSet, Fault, Plan};
+use super::body::{BodyError, Fault, Plan};
 use super::carrier::Report;
+use super::data_set::DataSet;
+use super::foreign::{self, Decision};
 use super::verdict;
-use crate::dicom::transfer_syntax;
+use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
+use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::dimse::{self, Lost, Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
+use crate::peers::{Foreign, Origin};
 use crate::records::{Batch, Leased};
 use crate::store::Store;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Takes batches to one node.
 pub struct StoreScu {
     target: Target,
     store: Store,
+    foreigners: Foreigners,
+}
+
+/// How other sites' patients reach the node.
+pub struct Foreigners {
+    /// The node's `foreign`.
+    pub mode: Foreign,
+    /// The name of this site, for the record in the object.
+    pub site: String,
+    /// The `issuer` of each peer that has one.
+    pub issuers: BTreeMap<String, String>,
 }
 
 impl StoreScu {
     /// A carrier to this node.
-    pub fn new(target: Target, store: Store) -> Self {
-        Self { target, store }
+    pub fn new(target: Target, store: Store, foreigners: Foreigners) -> Self {
+        Self { target, store, foreigners }
     }
 
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
@@ -93,13 +109,9 @@ impl StoreScu {
 
     /// What became of one instance, and why the association can be used no longer.
     async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Fault, Option<Broken>) {
-        let context = context_for(association, item.sop_class.as_str(), item.transfer_syntax.as_str());
-        let (context_id, plan) = match context {
-            Some(context) => (context, Plan::as_stored(item)),
-            None => match self.re_encoded(association, item).await {
-                Ok(found) => found,
-                Err(fault) => return (fault, None),
-            },
+        let (context_id, plan) = match self.plan(association, item).await {
+            Ok(planned) => planned,
+            Err(fault) => return (fault, None),
         };
         let data = match DataSet::open(&self.store, item, &plan).await {
             Ok(data) => data,
@@ -138,20 +150,57 @@ impl StoreScu {
         }
     }
 
-    /// A context that takes the instance re-encoded as Explicit VR Little Endian, or why there is none (DIM-050).
-    async fn re_encoded(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Fault> {
-        let refused = || {
-            Fault::from(Outcome::Dead {
-                why: format!(
-                    "the node accepts neither SOP class {} in transfer syntax {} nor re-encoded",
-                    item.sop_class, item.transfer_syntax
-                ),
-            })
+    /// In which context an instance goes, in which syntax, and with which changes; or why it does not go (DIM-050).
+    async fn plan(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Fault> {
+        let class = item.sop_class.as_str();
+        let edits = self.edits(item).await?;
+        let native_big = transfer_syntax::encoding(&item.transfer_syntax) == Encoding::ExplicitBig;
+        let as_stored = context_for(association, class, item.transfer_syntax.as_str());
+        let (context, mut plan) = match as_stored.filter(|_| edits.is_none() || !native_big) {
+            Some(context) => (context, Plan::as_stored(item)),
+            None => {
+                let explicit = context_for(association, class, transfer_syntax::EXPLICIT_VR_LE);
+                let possible = !transfer_syntax::allowed_on_the_web(&item.transfer_syntax);
+                let context = explicit.filter(|_| possible).ok_or_else(|| refused(item))?;
+                (context, Plan::re_encoded(item).map_err(|error| error.fault())?)
+            }
         };
-        let context =
-            context_for(association, item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE).ok_or_else(refused)?;
-        let plan = Plan::for_the_web(&self.store, item).await.map_err(|error| error.fault())?;
-        if plan.transcode { Ok((context, plan)) } else { Err(refused()) }
+        plan.edits = edits;
+        let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
+        Ok((context, plan))
+    }
+
+    /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.
+    async fn edits(&self, item: &Leased) -> Result<Option<Edits>, Fault> {
+        let Origin::Peer(name) = &item.origin else { return Ok(None) };
+        if self.foreigners.mode == Foreign::AsIs {
+            return Ok(None);
+        }
+        let issuer = self.foreigners.issuers.get(name).map(String::as_str);
+        let stamp = foreign::Stamp { site: &self.foreigners.site, received: item.received };
+        let found = self.survey(item).await.map_err(|error| error.fault())?;
+        match foreign::decide(self.foreigners.mode, foreign::Source { name, issuer }, stamp, &found) {
+            Decision::AsIs => Ok(None),
+            Decision::Edit { edits, .. } => Ok(Some(edits)),
+            Decision::Hold(reason) => Err(Outcome::Held { why: reason.to_string() }.into()),
+        }
+    }
+
+    /// Reads as much of an instance as the decision needs.
+    async fn survey(&self, item: &Leased) -> Result<Found, BodyError> {
+        let unreadable = |error: RewriteError| BodyError::Rewrite(error.to_string());
+        let base = match transfer_syntax::encoding(&item.transfer_syntax) {
+            Encoding::ExplicitBig => Plan::re_encoded(item)?,
+            _ => Plan::as_stored(item),
+        };
+        let mut survey = Survey::new(&base.transfer_syntax, &self.foreigners.site).map_err(unreadable)?;
+        let mut data = DataSet::open(&self.store, item, &base).await?;
+        while let Some(bytes) = data.next().await? {
+            if survey.push(&bytes).map_err(unreadable)? {
+                break;
+            }
+        }
+        survey.finish().map_err(unreadable)
     }
 
     /// A node has no way to be asked, other than by sending again; the same content is harmless there (FLT-043).
@@ -160,6 +209,13 @@ impl StoreScu {
         let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Absent { why: why.into() })).collect();
         Report { outcomes, detail: why.into(), unusable: false, ..Report::default() }
     }
+}
+
+/// Why an instance cannot go in any context that the node accepted.
+fn refused(item: &Leased) -> Fault {
+    let (class, syntax) = (&item.sop_class, &item.transfer_syntax);
+    let why = format!("the node accepts neither SOP class {class} in transfer syntax {syntax} nor re-encoded");
+    Outcome::Dead { why }.into()
 }
 
 /// One context for each class and syntax as stored, then one for each class in Explicit VR Little Endian where we can

@@ -1,7 +1,8 @@
 //! Carries a batch to a peer by STOW-RS and checks by QIDO-RS what the peer shows (PS3.18 sections 10.5, 10.6).
 
-use super::body::{BodyError, DataSet, Fault, Plan};
+use super::body::{BodyError, Fault, Plan};
 use super::carrier::Report;
+use super::data_set::DataSet;
 use super::verdict::{self, Answer, Item, Verdict};
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{

@@ -59,7 +59,7 @@ pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Sh
                 silent = true;
                 wait = wait.max(*after);
             }
-            Outcome::Deferred { charge: Charge::Us, .. } => {}
+            Outcome::Deferred { charge: Charge::Us, .. } | Outcome::Held { .. } => {}
             Outcome::Unknown { .. } => doubtful = true,
             Outcome::Accepted { .. }
             | Outcome::Verified { .. }

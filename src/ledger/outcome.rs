@@ -61,6 +61,11 @@ pub enum Outcome {
         /// What is wrong and whose side it is on.
         why: String,
     },
+    /// A person must decide before it goes to this destination.
+    Held {
+        /// What is to be decided.
+        why: String,
+    },
     /// Given up for this instance and destination.
     Dead {
         /// What the other side said, in plain words.
@@ -78,6 +83,7 @@ impl Outcome {
             Self::Absent { .. } => "absent",
             Self::Deferred { .. } => "deferred",
             Self::Parked { .. } => "parked",
+            Self::Held { .. } => "held",
             Self::Dead { .. } => "dead",
         }
     }
@@ -90,6 +96,7 @@ impl Outcome {
             | Self::Absent { why }
             | Self::Deferred { why, .. }
             | Self::Parked { why }
+            | Self::Held { why }
             | Self::Dead { why } => why,
         }
     }

@@ -70,6 +70,7 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
     match outcome {
         Outcome::Accepted { .. } => done(State::Accepted),
         Outcome::Verified { .. } => done(State::Verified),
+        Outcome::Held { .. } => plain(State::Held, Duration::ZERO),
         Outcome::Dead { .. } => plain(State::Dead, Duration::ZERO),
         Outcome::Parked { .. } => plain(stay(State::Parked), Duration::ZERO),
         Outcome::Unknown { .. } if sending => plain(State::Unknown, backed_off),

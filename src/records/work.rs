@@ -3,8 +3,9 @@
 use super::arrival::InstanceId;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::transfer::{State, TransferId};
-use crate::peers::{Destination, Verify};
+use crate::peers::{Destination, Origin, Verify};
 use crate::store::{Digest, Place};
+use std::time::SystemTime;
 
 /// The number of an attempt. It is the fencing token of its lease (INV-07).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +81,10 @@ pub struct Leased {
     pub place: Place,
     /// The length of the data set in bytes.
     pub length: u64,
+    /// How it first came to us.
+    pub origin: Origin,
+    /// When it was first received.
+    pub received: SystemTime,
     /// How often it was sent, this time included.
     pub attempts: u32,
 }

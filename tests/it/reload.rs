@@ -62,9 +62,8 @@ fn a_peer_that_moved_is_found_at_its_new_address() {
     hang_up(&mut a);
     logged(&a, "is in force", 1);
     until(seconds(30), "a retry is taken", || {
-        (a.cli(&["transfers", "retry", "--to", "b"]).code == Some(0)
-            || a.transfers("b", "verified") == (1, 1))
-        .then_some(())
+        (a.cli(&["transfers", "retry", "--to", "b"]).code == Some(0) || a.transfers("b", "verified") == (1, 1))
+            .then_some(())
     });
     a.all_become("b", "verified", 1, seconds(60));
 }

@@ -49,6 +49,7 @@ fn state(outcome: &Outcome) -> State {
         Outcome::Absent { .. } => State::Pending,
         Outcome::Deferred { .. } => State::Deferred,
         Outcome::Parked { .. } => State::Parked,
+        Outcome::Held { .. } => State::Held,
         Outcome::Dead { .. } => State::Dead,
     }
 }

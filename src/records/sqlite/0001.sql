@@ -180,7 +180,7 @@ CREATE TABLE steps (
 
 CREATE TABLE exceptions (
     id       INTEGER PRIMARY KEY,
-    kind     TEXT    NOT NULL CHECK (kind IN ('conflict', 'dead', 'poison', 'corrupt')),
+    kind     TEXT    NOT NULL CHECK (kind IN ('conflict', 'dead', 'poison', 'corrupt', 'held')),
     instance INTEGER NOT NULL REFERENCES instances,
     transfer INTEGER REFERENCES transfers,
     opened   INTEGER NOT NULL,

@@ -1,6 +1,6 @@
 //! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08).
 
-use super::rows::{Fault, count, damaged, digest, micros, parsed, place, small, span};
+use super::rows::{Fault, count, damaged, digest, micros, origin, parsed, place, small, span, time};
 use super::tx::{Transfer, Tx, lane};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::breaker::Reach;
@@ -196,8 +196,9 @@ fn begin(
 fn item(tx: &Tx<'_>, transfer: &Transfer) -> Result<Leased, Fault> {
     let mut find = tx.conn.prepare_cached(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
-         i.length FROM instances i JOIN blobs b ON b.id = i.blob JOIN series r ON r.id = i.series \
-         JOIN studies s ON s.id = i.study WHERE i.id = ?1",
+         i.length, a.origin_kind, a.origin_name, i.received FROM instances i JOIN blobs b ON b.id = i.blob \
+         JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study \
+         JOIN arrivals a ON a.instance = i.id AND a.n = 1 WHERE i.id = ?1",
     )?;
     let mut rows = find.query([transfer.instance])?;
     let row = rows.next()?.ok_or_else(|| damaged("instance"))?;
@@ -216,6 +217,8 @@ fn item(tx: &Tx<'_>, transfer: &Transfer) -> Result<Leased, Fault> {
         transfer_syntax: parsed(&text(8)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
         digest: digest(&sha256)?,
         length: count(row.get(10)?),
+        origin: origin(&text(11)?, &text(12)?)?,
+        received: time(row.get(13)?),
         attempts: small(transfer.attempts),
     })
 }

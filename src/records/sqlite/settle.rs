@@ -117,6 +117,9 @@ fn one(
         step.to = State::Held;
         transfer.resume = Some(State::Pending.word().to_owned());
     }
+    if matches!(outcome, Outcome::Held { .. }) {
+        transfer.resume = Some(State::Pending.word().to_owned());
+    }
     let (words, words_fact) = tx.words(outcome.words())?;
     transfer.go(step.to, at)?;
     transfer.attempt = None;
@@ -136,8 +139,13 @@ fn one(
     }
     let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
     transfer.save_step(tx.conn, &noted)?;
-    if step.to == State::Dead {
-        told.opened.push(open_exception(tx, &transfer, "dead", Some(words), at)?);
+    let opens = match (step.to, outcome) {
+        (State::Dead, _) => Some("dead"),
+        (State::Held, Outcome::Held { .. }) => Some("held"),
+        _ => None,
+    };
+    if let Some(kind) = opens {
+        told.opened.push(open_exception(tx, &transfer, kind, Some(words), at)?);
     }
     let alike = (step.to, outcome.word(), outcome.charge().map(Charge::word), words, step.given_up);
     told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
