@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod exceptions;
 mod init;
 mod ledger;
 mod render;
@@ -59,6 +60,9 @@ enum Command {
     Study(study::Options),
     /// The whole story of a study or an instance, in order
     Why(why::Options),
+    /// What waits for a person
+    #[command(subcommand)]
+    Exceptions(exceptions::Verb),
     /// Explain what the routes do
     #[command(subcommand)]
     Routes(routes::Verb),
@@ -160,6 +164,7 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Transfers(verb) => transfers::run(&place, verb).await,
         Command::Study(options) => study::run(&place, &options).await,
         Command::Why(options) => why::run(&place, &options).await,
+        Command::Exceptions(verb) => exceptions::run(&place, verb).await,
         Command::Routes(verb) => routes::run(&place, verb),
         Command::Ledger(verb) => ledger::run(&place, verb).await,
         Command::Store(verb) => store::run(&place, verb).await,

@@ -79,7 +79,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         }
     }
     if status.exceptions > 0 {
-        lines.push(format!("{} exceptions wait for a person", status.exceptions));
+        lines.push(format!("{} exceptions wait for a person; see `weybridge exceptions list`", status.exceptions));
     }
     if status.unrouted > 0 {
         lines.push(format!(
