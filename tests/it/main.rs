@@ -19,6 +19,7 @@ mod demo;
 mod memory;
 mod orthanc;
 mod outage;
+mod requirements;
 mod stage;
 mod store_and_forward;
 mod tidy;
