@@ -22,6 +22,7 @@ mod memory;
 mod orthanc;
 mod outage;
 mod reload;
+mod requirements;
 mod stage;
 mod store_and_forward;
 mod tidy;

@@ -46,10 +46,10 @@ const BANNED_NAMES: &[&str] = &["mod", "util", "utils", "helper", "helpers", "co
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 
-struct Source {
+pub struct Source {
     /// Path below the project's root.
-    path: String,
-    text: String,
+    pub path: String,
+    pub text: String,
 }
 
 impl Source {
@@ -95,7 +95,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// All files below these folders with one of these endings.
-fn sources(folders: &[&str], endings: &[&str]) -> Vec<Source> {
+pub fn sources(folders: &[&str], endings: &[&str]) -> Vec<Source> {
     let mut paths = Vec::new();
     for folder in folders {
         walk(&root().join(folder), &mut paths);
@@ -117,7 +117,7 @@ fn rust() -> Vec<Source> {
         .collect()
 }
 
-fn report(faults: &[String]) {
+pub fn report(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -1,3 +1,5 @@
+//! What each mode makes of each patient, and what it holds.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 //! The policy as tables; together with the rewriter, on whole data sets.
 

@@ -1,3 +1,5 @@
+//! Data sets with changes made in them, however they are cut.
+
 #![allow(clippy::unwrap_used)]
 //! What the rewriter writes, against the same data set written by the tests' own encoder.
 
