@@ -1,7 +1,6 @@
-//! What each mode makes of each patient, and what it holds.
+//! The policy as tables; together with the rewriter, on whole data sets.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
-//! The policy as tables; together with the rewriter, on whole data sets.
 
 use super::*;
 use crate::dicom::attributes::SPECIFIC_CHARACTER_SET;

@@ -1,7 +1,6 @@
-//! Data sets with changes made in them, however they are cut.
+//! What the rewriter writes, against the same data set written by the tests' own encoder.
 
 #![allow(clippy::unwrap_used)]
-//! What the rewriter writes, against the same data set written by the tests' own encoder.
 
 use super::*;
 use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID};
