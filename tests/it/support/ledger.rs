@@ -4,9 +4,11 @@ use super::gateway::Gateway;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The exported ledger of a site, entry by entry in order.
+/// The exported ledger of a site, entry by entry in order, each as its canonical bytes say it.
 pub fn export(gateway: &Gateway) -> Vec<Value> {
-    gateway.ask(&["ledger", "export"])
+    let lines = gateway.ask(&["ledger", "export"]);
+    let bytes = lines.iter().map(|line| line["bytes"].as_str().unwrap_or_else(|| panic!("no bytes in {line}")));
+    bytes.map(|bytes| serde_json::from_str(bytes).unwrap_or_else(|e| panic!("not JSON ({e}): {bytes}"))).collect()
 }
 
 fn list<'a>(entry: &'a Value, name: &str) -> &'a [Value] {
@@ -31,7 +33,7 @@ pub fn arrivals(gateway: &Gateway) -> BTreeMap<String, usize> {
     counts
 }
 
-/// The instances whose transfer to `destination` was once unknown and then, being checked, absent.
+/// The instances whose transfer to `destination` was unknown and then, being checked, absent.
 pub fn found_absent(gateway: &Gateway, destination: &str) -> BTreeSet<String> {
     let entries = export(gateway);
     let versions = versions(&entries);
@@ -40,8 +42,27 @@ pub fn found_absent(gateway: &Gateway, destination: &str) -> BTreeSet<String> {
         .filter(|transfer| transfer["destination"] == destination)
         .filter_map(|transfer| Some((transfer["id"].as_i64()?, transfer["instance"].as_i64()?)))
         .collect();
-    let steps = entries.iter().filter(|entry| entry["kind"] == "outcome").flat_map(|entry| list(entry, "steps"));
-    let absent = steps.filter(|step| step["outcome"] == "absent");
-    let transfers = absent.flat_map(|step| step["transfers"].as_array().map(Vec::as_slice).unwrap_or_default());
-    transfers.filter_map(|id| owed.get(&id.as_i64()?)).map(|version| versions[version].clone()).collect()
+    let (mut unknown, mut absent) = (BTreeSet::new(), BTreeSet::new());
+    for step in entries.iter().flat_map(|entry| list(entry, "steps")) {
+        for transfer in list_of_ids(&step["transfers"]).filter(|id| owed.contains_key(id)) {
+            if step["to"] == "unknown" {
+                unknown.insert(transfer);
+            } else if unknown.remove(&transfer) && step["outcome"] == "absent" {
+                absent.insert(versions[&owed[&transfer]].clone());
+            }
+        }
+    }
+    absent
+}
+
+/// How many attempts at `destination` came to nothing so far, in part or as a whole.
+pub fn failures(gateway: &Gateway, destination: &str) -> usize {
+    let failed = |step: &Value| ["unknown", "deferred", "parked"].map(Value::from).contains(&step["outcome"]);
+    let entries = export(gateway);
+    let ends = entries.iter().filter(|entry| entry["kind"] == "outcome" && entry["facts"]["destination"] == destination);
+    ends.filter(|entry| list(entry, "steps").iter().any(failed)).count()
+}
+
+fn list_of_ids(value: &Value) -> impl Iterator<Item = i64> {
+    value.as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_i64)
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Error;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,9 @@ struct State {
     stored: BTreeMap<String, usize>,
     requests: usize,
     queries: usize,
+    /// When a request was first refused, and when one was first stored after that.
+    refused: Option<Instant>,
+    relented: Option<Instant>,
 }
 
 pub struct ScriptedPeer {
@@ -96,6 +99,12 @@ impl ScriptedPeer {
 
     pub fn held(&self) -> usize {
         self.state.lock().unwrap().held.len()
+    }
+
+    /// How long it took from the first request that was refused to the first that was not, after it.
+    pub fn turned_away(&self) -> Duration {
+        let state = self.state.lock().unwrap();
+        state.relented.unwrap().duration_since(state.refused.unwrap())
     }
 
     /// STOW-RS requests and queries seen so far.
@@ -168,7 +177,13 @@ async fn answer(
     let step = {
         let mut state = state.lock().unwrap();
         state.requests += 1;
-        state.script.pop_front().unwrap_or(Step::Store)
+        let step = state.script.pop_front().unwrap_or(Step::Store);
+        match step {
+            Step::Refuse(..) => state.refused = state.refused.or(Some(Instant::now())),
+            _ if state.refused.is_some() => state.relented = state.relented.or(Some(Instant::now())),
+            _ => {}
+        }
+        step
     };
     let keep = |skip: usize| {
         let mut state = state.lock().unwrap();
