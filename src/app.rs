@@ -280,7 +280,9 @@ fn reserve(config: &Config) -> u64 {
     let configured = config.store.reserve_bytes;
     let usual = StoreSettings::default().reserve_bytes;
     match rustix::fs::statvfs(&config.site.data_dir) {
-        Ok(disk) if configured == usual => configured.min(disk.f_blocks.saturating_mul(disk.f_frsize) / SMALL_DISK_SHARE),
+        Ok(disk) if configured == usual => {
+            configured.min(disk.f_blocks.saturating_mul(disk.f_frsize) / SMALL_DISK_SHARE)
+        }
         _ => configured,
     }
 }

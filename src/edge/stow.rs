@@ -17,7 +17,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+
+/// So much of a refused body is read, in bytes, and for so long, before the answer.
+const FORGOTTEN_BYTES: usize = 4 << 20;
+const FORGETTING: Duration = Duration::from_secs(2);
 
 /// Seconds after which a sender whom we had to turn away may try again.
 const RETRY_AFTER_SECONDS: &str = "30";
@@ -40,25 +45,9 @@ pub(super) async fn store_study(
 }
 
 async fn receive(face: WebFace, caller: Caller, study: Option<StudyUid>, headers: &HeaderMap, body: Body) -> Response {
-    let source = match source(&face, caller).await {
-        Ok(source) => source,
-        Err(refused) => return *refused,
-    };
-    let length = content_length(headers);
-    if length.is_some_and(|bytes| bytes > face.options.request_bytes) {
-        let limit = face.options.request_bytes;
-        return problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("a request may have {limit} bytes; send fewer instances"),
-        );
-    }
-    if let Err(refusal) = face.intake.room(length.unwrap_or(0)) {
-        return turned_away(&refusal);
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let framing = match Framing::of(content_type, &face) {
-        Ok(framing) => framing,
-        Err(refused) => return *refused,
+    let (source, framing) = match admit(&face, caller, headers).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return refuse(headers, body, *refused).await,
     };
     let mut request = Request {
         face,
@@ -71,6 +60,41 @@ async fn receive(face: WebFace, caller: Caller, study: Option<StudyUid>, headers
     };
     let ended = request.read(body.into_data_stream(), framing).await;
     request.answer(ended).await
+}
+
+/// What can be judged by the head of the request alone, before its body is read (WEB-032).
+async fn admit(face: &WebFace, caller: Caller, headers: &HeaderMap) -> Result<(Source, Framing), Box<Response>> {
+    let source = source(face, caller).await?;
+    let length = content_length(headers);
+    let limit = face.options.request_bytes;
+    if length.is_some_and(|bytes| bytes > limit) {
+        let detail = format!("a request may have {limit} bytes; send fewer instances");
+        return Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, &detail)));
+    }
+    face.intake.room(length.unwrap_or(0)).map_err(|refusal| Box::new(turned_away(&refusal)))?;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    Ok((source, Framing::of(content_type, face)?))
+}
+
+/// Answers without using the body. A little of it is read and forgotten first: closing on a sender in mid-sentence resets
+/// the connection, and many senders then never see the answer (FLT-066). One who asked before sending gets it at once.
+async fn refuse(headers: &HeaderMap, body: Body, answer: Response) -> Response {
+    if headers.contains_key(header::EXPECT) {
+        return answer;
+    }
+    let mut body = body.into_data_stream();
+    let forget = async {
+        let mut left = FORGOTTEN_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    // Too slow or too long: the answer goes out all the same.
+    let _ = tokio::time::timeout(FORGETTING, forget).await;
+    answer
 }
 
 async fn source(face: &WebFace, caller: Caller) -> Result<Source, Box<Response>> {

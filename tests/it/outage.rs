@@ -27,7 +27,11 @@ fn fill(a: &Gateway, story: u64) -> BTreeSet<Acknowledged> {
 
 /// Everything that was acknowledged is verified, and arrived once as a completed part, but for what was unknown and then
 /// found absent by a check, which is listed and handed back.
-fn all_arrived_once(a: &Gateway, sent: &BTreeSet<Acknowledged>, arrivals: &BTreeMap<String, usize>) -> BTreeSet<String> {
+fn all_arrived_once(
+    a: &Gateway,
+    sent: &BTreeSet<Acknowledged>,
+    arrivals: &BTreeMap<String, usize>,
+) -> BTreeSet<String> {
     assert_eq!(sent.len() as u64, COUNT);
     assert_eq!(a.transfers("b", "verified"), (COUNT, COUNT));
     let absent = ledger::found_absent(a, "b");

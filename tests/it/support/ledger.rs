@@ -59,7 +59,8 @@ pub fn found_absent(gateway: &Gateway, destination: &str) -> BTreeSet<String> {
 pub fn failures(gateway: &Gateway, destination: &str) -> usize {
     let failed = |step: &Value| ["unknown", "deferred", "parked"].map(Value::from).contains(&step["outcome"]);
     let entries = export(gateway);
-    let ends = entries.iter().filter(|entry| entry["kind"] == "outcome" && entry["facts"]["destination"] == destination);
+    let ends =
+        entries.iter().filter(|entry| entry["kind"] == "outcome" && entry["facts"]["destination"] == destination);
     ends.filter(|entry| list(entry, "steps").iter().any(failed)).count()
 }
 
