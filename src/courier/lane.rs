@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 /// A lane that finds the records unreadable waits so long before it looks again.
 const TROUBLE: Duration = Duration::from_secs(5);
 
+/// So often the outcome of an attempt is offered to records that refuse it although they are not full.
+const REFUSALS: u32 = 10;
+
 /// A due time that has just come is waited for at least so long, so that a lane never spins.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -105,7 +108,24 @@ impl<C: Carrier> Lane<C> {
             tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
             self.records.corrupt(*instance, why, SystemTime::now()).await?;
         }
+        self.commit(batch, report).await
+    }
+
+    /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
+    /// is waited out. What the records refuse again and again for another reason is left to the next start.
+    async fn commit(&self, batch: &Batch, report: Report) -> Result<(), RecordsError> {
         let summary = AttemptSummary { detail: report.detail };
-        self.records.settle(batch.attempt, report.outcomes, summary, SystemTime::now()).await.map(|_| ())
+        let mut refused = 0;
+        loop {
+            let (outcomes, summary) = (report.outcomes.clone(), summary.clone());
+            match self.records.settle(batch.attempt, outcomes, summary, SystemTime::now()).await {
+                Err(error @ (RecordsError::Full | RecordsError::Database(_))) if refused < REFUSALS => {
+                    refused += u32::from(error != RecordsError::Full);
+                    tracing::error!(attempt = batch.attempt.0, error = %error, "what came of an attempt cannot be recorded yet");
+                    tokio::time::sleep(TROUBLE).await;
+                }
+                settled => return settled.map(|_| ()),
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ mod command_line;
 mod crash;
 mod dedup;
 mod demo;
+mod dicom_tls;
 mod foreign;
 mod memory;
 mod orthanc;

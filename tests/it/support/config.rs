@@ -18,7 +18,9 @@ pub struct SiteConfig {
     pub identity: Identity,
     /// Where the site keeps everything; relative to its configuration file.
     pub data_dir: String,
-    /// Lines for `[dicom]` and the like that a story needs, then its nodes, peers and routes.
+    /// Further lines of `[dicom]`.
+    pub dicom: String,
+    /// The tables that a story needs: its nodes, peers and routes.
     tables: String,
 }
 
@@ -31,6 +33,7 @@ impl SiteConfig {
             web_port: free_port(),
             identity,
             data_dir: "data".to_owned(),
+            dicom: String::new(),
             tables: String::new(),
         }
     }
@@ -78,13 +81,14 @@ impl SiteConfig {
         let Identity { certificate, key, trust } = &self.identity;
         format!(
             "[site]\nname = \"{}\"\nods_code = \"ZZ001\"\ndata_dir = \"{}\"\n\n\
-             [dicom]\nae_title = \"{}\"\nlisten = \"127.0.0.1:{}\"\n\n\
+             [dicom]\nae_title = \"{}\"\nlisten = \"127.0.0.1:{}\"\n{}\n\
              [web]\nlisten = \"127.0.0.1:{}\"\n\n\
              [tls]\ncertificate = \"{}\"\nkey = \"{}\"\ntrust = \"{}\"\n{}",
             self.name,
             self.data_dir,
             self.ae_title,
             self.dicom_port,
+            self.dicom,
             self.web_port,
             certificate.display(),
             key.display(),
