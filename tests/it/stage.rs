@@ -26,7 +26,7 @@ fn file(names: &Names, seed: u64) -> Vec<u8> {
 fn the_plain_sender_is_understood_by_dcmtk() {
     let stage = Stage::new();
     let scp = StoreScp::start(&stage.path().join("out"), "OUT");
-    let done = send_all(1, 5, scp.port, "OUT");
+    let done = send_all(1, 0..5, scp.port, "OUT");
     assert_eq!(done.len(), 5);
     until(seconds(10), "the files are there", || (scp.files().len() == 5).then_some(()));
     let sent = data_set(&names(1, 0, 0), 4096, 1 << 40);

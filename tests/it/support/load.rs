@@ -3,6 +3,7 @@
 use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
 use super::pacs::{Association, Status};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -79,11 +80,11 @@ fn send(work: Work, sender: u64, port: u16, called: &str, stop: &AtomicBool, don
     }
 }
 
-/// Sends so many small instances, a hundred a study, on one association; all must be acknowledged.
-pub fn send_all(story: u64, count: u64, port: u16, called: &str) -> BTreeSet<Acknowledged> {
+/// Sends small instances of these numbers, a hundred a study, on one association; all must be acknowledged.
+pub fn send_all(story: u64, numbers: Range<u64>, port: u16, called: &str) -> BTreeSet<Acknowledged> {
     let mut association = Association::open(port, "SENDER", called, SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
     let mut done = BTreeSet::new();
-    for number in 0..count {
+    for number in numbers {
         let names = names(story, number / 100, number);
         let bytes = data_set(&names, 4096, story << 40 | number);
         let status = association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap();
