@@ -62,11 +62,11 @@ struct Pushed {
     conflicts: usize,
 }
 
-/// Pushes every study to site A by C-STORE as a modality would, the first and the last of them twice.
+/// Pushes every study to site A by C-STORE as a modality would, some of them twice.
 async fn push_all(a: &Site, studies: &[bundle::Study]) -> Result<Pushed, Failure> {
     let mut pushed = Pushed { instances: 0, conflicts: 0 };
-    for (number, study) in studies.iter().enumerate() {
-        let rounds = if study.conflicting { 1 } else { 1 + usize::from(number == 0 || number + 1 == studies.len()) };
+    for study in studies {
+        let rounds = if study.twice { 2 } else { 1 };
         for round in 0..rounds {
             let stored = push::study(a.dicom(), study).await?;
             let again = if round > 0 { ", again" } else { "" };

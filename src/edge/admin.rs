@@ -24,7 +24,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
@@ -32,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "admin.sock";
+
+/// The wait after a connection could not be accepted.
+const TROUBLE: Duration = Duration::from_millis(100);
 
 /// Connections of the command line at once.
 const CONNECTIONS: usize = 32;
@@ -83,7 +86,15 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted?.0,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, say (FLT-026): it passes.
+                    tracing::warn!(error = %error, "cannot accept a connection of the command line");
+                    tokio::time::sleep(TROUBLE).await;
+                    continue;
+                }
+            },
         };
         let service = TowerToHyperService::new(router.clone());
         let stop = stop.clone();

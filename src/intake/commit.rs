@@ -70,8 +70,11 @@ impl Intake {
         }
         let recorded =
             recorded.ok_or_else(|| Refusal::Poisoned("the blob of this instance was purged again and again".into()))?;
-        if let Some(place) = recorded.redundant {
-            self.inner.store.free(place).await?;
+        if let Some(place) = recorded.redundant
+            && let Err(error) = self.inner.store.free(place).await
+        {
+            // The instance is recorded; bytes that no row names are freed at the next start.
+            tracing::warn!(error = %error, "a second copy of the same bytes could not be freed");
         }
         Ok(Receipt {
             sop_class: head.sop_class,

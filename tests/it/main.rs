@@ -26,4 +26,5 @@ mod reload;
 mod requirements;
 mod stage;
 mod store_and_forward;
+mod stow;
 mod tidy;

@@ -25,11 +25,16 @@ const TITLES: &[(&str, &str)] = &[
     ("conflict", "a CT slice with the same UID and other content"),
 ];
 
+/// The folders that are pushed twice.
+const TWICE: &[&str] = &["ct", "rt", "pdf"];
+
 /// One folder of the bundle.
 pub(super) struct Study {
     pub(super) title: &'static str,
     pub(super) uid: StudyUid,
     pub(super) conflicting: bool,
+    /// Whether it is pushed a second time, to show that nothing comes of it.
+    pub(super) twice: bool,
     pub(super) instances: Vec<Instance>,
 }
 
@@ -74,7 +79,7 @@ fn study(folder: &str, title: &'static str, files: &[String]) -> Result<Study, F
         instances.push(instance);
     }
     let uid = uid.ok_or_else(|| Failure::some(format!("the bundle has no file in {folder}")))?;
-    Ok(Study { title, uid, conflicting: folder == "conflict", instances })
+    Ok(Study { title, uid, conflicting: folder == "conflict", twice: TWICE.contains(&folder), instances })
 }
 
 fn instance(bytes: Cow<'static, [u8]>) -> Result<(Instance, StudyUid), String> {
