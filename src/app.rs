@@ -4,6 +4,8 @@ mod in_force;
 mod lanes;
 mod tasks;
 
+pub use lanes::{node_target, peer_client};
+
 use crate::config::{Config, StoreSettings};
 use crate::courier::Courier;
 use crate::dicom::{part10, scanner};

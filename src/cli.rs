@@ -6,6 +6,8 @@ mod demo;
 mod exceptions;
 mod init;
 mod ledger;
+mod nodes;
+mod peers;
 mod render;
 mod routes;
 mod send;
@@ -63,6 +65,12 @@ enum Command {
     /// What waits for a person
     #[command(subcommand)]
     Exceptions(exceptions::Verb),
+    /// Other sites: who they are, and whether they can be reached
+    #[command(subcommand)]
+    Peers(peers::Verb),
+    /// Local DICOM nodes: who they are, and whether they answer
+    #[command(subcommand)]
+    Nodes(nodes::Verb),
     /// Explain what the routes do
     #[command(subcommand)]
     Routes(routes::Verb),
@@ -165,6 +173,8 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Study(options) => study::run(&place, &options).await,
         Command::Why(options) => why::run(&place, &options).await,
         Command::Exceptions(verb) => exceptions::run(&place, verb).await,
+        Command::Peers(verb) => peers::run(&place, verb).await,
+        Command::Nodes(verb) => nodes::run(&place, verb).await,
         Command::Routes(verb) => routes::run(&place, verb),
         Command::Ledger(verb) => ledger::run(&place, verb).await,
         Command::Store(verb) => store::run(&place, verb).await,

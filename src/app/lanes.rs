@@ -24,14 +24,15 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
     let mut lanes = Vec::new();
     for peer in &config.peers {
-        let carrier = stow(config, peer, store).with_context(|| format!("peer {}", peer.name))?;
+        let client = peer_client(config, peer).with_context(|| format!("peer {}", peer.name))?;
+        let carrier = StowCarrier::new(client, store.clone(), peer.verify);
         lanes.push((peer.destination(), Arc::new(Carriers::Stow(carrier)), options(config, peer.max_parallel)));
     }
     for node in config.nodes.iter().filter(|node| node.may.receive) {
         let Some(address) = &node.address else { continue };
         let issuers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.issuer.clone()?)));
         let foreigners = Foreigners { mode: node.foreign, site: config.site.name.clone(), issuers: issuers.collect() };
-        let carrier = StoreScu::new(target(config, node, address)?, store.clone(), foreigners);
+        let carrier = StoreScu::new(node_target(config, node, address)?, store.clone(), foreigners);
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
     }
     Ok(lanes)
@@ -64,7 +65,8 @@ fn options(config: &Config, parallel: usize) -> LaneOptions {
     }
 }
 
-fn stow(config: &Config, peer: &Peer, store: &Store) -> anyhow::Result<StowCarrier> {
+/// A client for one peer, as its lane uses it.
+pub fn peer_client(config: &Config, peer: &Peer) -> anyhow::Result<PeerClient> {
     let tls = config.tls.as_ref().ok_or_else(|| anyhow!("[tls] is needed to reach it"))?;
     let identity = peer.client.as_ref().unwrap_or(&tls.identity);
     let timing = Timing {
@@ -74,17 +76,17 @@ fn stow(config: &Config, peer: &Peer, store: &Store) -> anyhow::Result<StowCarri
         answer: config.timers.response,
         ..Timing::default()
     };
-    let client = PeerClient::new(ClientOptions {
+    Ok(PeerClient::new(ClientOptions {
         identity_pin: Some(peer.identity.clone()),
         client_certificate: Some((identity.chain().to_vec(), identity.key())),
         timing,
         answer_bytes: usize::try_from(config.limits.answer_bytes).unwrap_or(usize::MAX),
         ..ClientOptions::new(peer.url.clone(), tls.trust.roots())
-    })?;
-    Ok(StowCarrier::new(client, store.clone(), peer.verify))
+    })?)
 }
 
-fn target(config: &Config, node: &Node, address: &str) -> anyhow::Result<Target> {
+/// How one node is called, as its lane calls it.
+pub fn node_target(config: &Config, node: &Node, address: &str) -> anyhow::Result<Target> {
     let tls = match (&node.identity, &config.tls) {
         (Some(identity), Some(tls)) => {
             let name = ServerName::try_from(identity.clone()).context("identity of the node")?;

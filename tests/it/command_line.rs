@@ -189,3 +189,30 @@ fn init_writes_what_check_accepts() {
     });
     site.stop();
 }
+
+#[test]
+fn peers_and_nodes_are_tried_before_anything_is_sent() {
+    let out = tempfile::tempdir().unwrap();
+    let node = StoreScp::start(out.path(), "OUT");
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let stranger = "[[peer]]\nname = \"elsewhere\"\nurl = \"https://no-such-host.invalid/dicom-web\"";
+    let wrong = format!("[[peer]]\nname = \"wrong\"\nurl = \"{}\"\nidentity = \"c.weybridge.test\"", b.config.url());
+    let config =
+        stage.site_a(&b.config.url()).with(stranger).with(&wrong).node("OUT", Some(node.port)).node("GONE", Some(9));
+    let site = Gateway::prepare(&stage.path().join("a"), config);
+    let good = site.cli(&["peers", "test", "b"]).ok("peers test");
+    assert!(good.lines().all(|line| line.ends_with("ok")), "{good}");
+    for (peer, code, step, words) in
+        [("elsewhere", 3, "name", "cannot be resolved"), ("wrong", 4, "TLS", "does not carry the configured identity")]
+    {
+        let said = site.cli(&["peers", "test", peer]);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        let failed = said.stdout.lines().find(|line| line.starts_with(step)).unwrap();
+        assert!(failed.contains(words), "{said:?}");
+    }
+    site.cli(&["nodes", "test", "OUT"]).ok("nodes test");
+    assert_eq!(site.cli(&["nodes", "test", "GONE"]).code, Some(3));
+    assert_eq!(site.ask(&["peers", "list", "--json"]).len(), 3);
+    assert_eq!(site.ask(&["nodes", "list", "--json"]).len(), 4);
+}
