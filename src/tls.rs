@@ -157,6 +157,9 @@ pub fn server_config(identity: &Identity, trust: &Trust, protocols: &[&[u8]]) ->
         .with_single_cert(identity.chain.clone(), identity.key())
         .map_err(setup)?;
     config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    // No resumption: a resumed session would not be held against the trust that is in force now (FLT-046).
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
 
