@@ -27,6 +27,9 @@ const FORGETTING: Duration = Duration::from_secs(2);
 /// Seconds after which a sender whom we had to turn away may try again.
 const RETRY_AFTER_SECONDS: &str = "30";
 
+/// The same while we stop: who stops is most often started again at once.
+const RETRY_AFTER_STOP_SECONDS: &str = "5";
+
 pub(super) async fn store(face: State<WebFace>, caller: Extension<Caller>, headers: HeaderMap, body: Body) -> Response {
     receive(face.0, caller.0, None, &headers, body).await
 }
@@ -124,8 +127,12 @@ fn turned_away(refusal: &Refusal) -> Response {
         Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let seconds = match refusal {
+        Refusal::Stopping => RETRY_AFTER_STOP_SECONDS,
+        _ => RETRY_AFTER_SECONDS,
+    };
     let mut response = problem(status, &refusal.to_string());
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(seconds));
     response
 }
 

@@ -88,14 +88,15 @@ fn peer_goes_away(story: u64, end: fn(&mut Gateway)) {
     let send = |numbers| send_all(story, numbers, a.config.dicom_port, "WB_A");
     let mut sent = BTreeSet::new();
     for first in [0, ROUND, 2 * ROUND] {
+        let mut before = 0;
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| send(first..first + ROUND - 50));
             let some = || (a.transfers("b", "verified").1 >= first + 50).then_some(());
             until(seconds(60), "some have arrived", some);
+            before = ledger::failures(&a, "b");
             end(&mut b);
             sent.extend(sender.join().unwrap());
         });
-        let before = ledger::failures(&a, "b");
         sent.extend(send(first + ROUND - 50..first + ROUND));
         until(seconds(20), "A has noticed", || (ledger::failures(&a, "b") > before).then_some(()));
         b.up();
