@@ -6,7 +6,7 @@ mod tasks;
 
 pub use lanes::{node_target, peer_client};
 
-use crate::config::{Config, StoreSettings};
+use crate::config::Config;
 use crate::courier::Courier;
 use crate::dicom::{part10, scanner};
 use crate::dimse::{self, ScpOptions};
@@ -30,9 +30,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The time that a request's head may take to arrive.
 const HTTP_HEAD: Duration = Duration::from_secs(30);
-
-/// The share of a small disk that the default reserve takes: a twentieth.
-const SMALL_DISK_SHARE: u64 = 20;
 
 /// A gateway whose data is open and recovered, and which does not listen yet.
 pub struct App {
@@ -267,25 +264,13 @@ fn store_options(config: &Config) -> StoreOptions {
     let settings = &config.store;
     StoreOptions {
         dir: config.site.data_dir.join("blobs"),
-        reserve_bytes: reserve(config),
+        reserve_bytes: settings.reserve_bytes,
         segment_bytes: settings.segment_bytes,
         small_object_bytes: settings.small_object_bytes,
         object_bytes: config.limits.instance_bytes,
         buffer_budget_bytes: usize::try_from(settings.buffer_bytes).unwrap_or(usize::MAX),
         chunk_bytes: usize::try_from(settings.chunk_bytes).unwrap_or(usize::MAX),
         direct: settings.direct,
-    }
-}
-
-/// The reserve in bytes: as configured; the default is less on a small disk, where it would leave nothing (REL-06).
-fn reserve(config: &Config) -> u64 {
-    let configured = config.store.reserve_bytes;
-    let usual = StoreSettings::default().reserve_bytes;
-    match rustix::fs::statvfs(&config.site.data_dir) {
-        Ok(disk) if configured == usual => {
-            configured.min(disk.f_blocks.saturating_mul(disk.f_frsize) / SMALL_DISK_SHARE)
-        }
-        _ => configured,
     }
 }
 

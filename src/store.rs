@@ -55,8 +55,9 @@ const SLOTS: usize = 16;
 pub struct StoreOptions {
     /// The directory of the blobs; made if it is not there. One process at a time may use it, which the caller sees to.
     pub dir: PathBuf,
-    /// What new work must leave free on the disk (REL-06). Default 1 GiB.
-    pub reserve_bytes: u64,
+    /// What new work must leave free on the disk (REL-06). Default: 2 GiB, or a twentieth of the file system if that is
+    /// less, so that a small disk is of use.
+    pub reserve_bytes: Option<u64>,
     /// Size of a segment. Default 256 MiB; at least what a few small objects need.
     pub segment_bytes: u64,
     /// Objects longer than this get a file of their own. Default 1 MiB.
@@ -76,7 +77,7 @@ impl StoreOptions {
     pub fn at(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
-            reserve_bytes: 1 << 30,
+            reserve_bytes: None,
             segment_bytes: 256 << 20,
             small_object_bytes: 1 << 20,
             object_bytes: 64 << 30,

@@ -198,8 +198,8 @@ pub(super) fn courier(mut table: Table<'_>) -> Courier {
 /// `[store]`: how blobs are kept on disk and how much memory that may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Below so much free disk nothing new is taken (REL-06).
-    pub reserve_bytes: u64,
+    /// Below so much free disk nothing new is taken (REL-06); `None` leaves it to the store, which knows the disk's size.
+    pub reserve_bytes: Option<u64>,
     /// Size of a segment.
     pub segment_bytes: u64,
     /// Blobs up to this size share segments; larger ones take a file of their own.
@@ -215,7 +215,7 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self {
-            reserve_bytes: 2 * GIB,
+            reserve_bytes: None,
             segment_bytes: 256 * MIB,
             small_object_bytes: MIB,
             buffer_bytes: 32 * MIB,
@@ -228,7 +228,7 @@ impl Default for StoreSettings {
 pub(super) fn store(mut table: Table<'_>) -> StoreSettings {
     let d = StoreSettings::default();
     let store = StoreSettings {
-        reserve_bytes: table.or("reserve", d.reserve_bytes, size(0..=1_048_576 * GIB)),
+        reserve_bytes: table.optional("reserve", size(0..=1_048_576 * GIB)).map(|at| at.value),
         segment_bytes: table.or("segment", d.segment_bytes, size(MIB..=64 * GIB)),
         small_object_bytes: table.or("small_object", d.small_object_bytes, size(0..=GIB)),
         buffer_bytes: table.or("buffers", d.buffer_bytes, size(4 * MIB..=16 * GIB)),

@@ -111,7 +111,7 @@ fn values_are_read_in_their_units() {
     let config = load(directory().path(), &text).unwrap();
     assert_eq!(config.timers.connect, Duration::from_millis(1500));
     assert_eq!(config.timers.drain, Duration::from_secs(7200));
-    assert_eq!((config.store.reserve_bytes, config.store.segment_bytes), (1 << 20, 1 << 30));
+    assert_eq!((config.store.reserve_bytes, config.store.segment_bytes), (Some(1 << 20), 1 << 30));
     assert_eq!(config.courier.give_up_after, Duration::from_secs(432_000));
     assert_eq!(config.limits.value_bytes, 2048);
 }

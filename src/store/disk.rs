@@ -41,11 +41,11 @@ enum Step {
 
 impl Disk {
     /// Opens the directory and finds out whether O_DIRECT works there, if it is wanted.
-    pub(super) fn open(dir: PathBuf, reserve: u64, direct: bool) -> Result<Self, StoreError> {
+    pub(super) fn open(dir: PathBuf, reserve: Option<u64>, direct: bool) -> Result<Self, StoreError> {
         let fail = |source| StoreError::Io { path: dir.clone(), source };
         let handle = File::open(&dir).map_err(fail)?;
         let direct = direct && direct_works(&dir).map_err(fail)?;
-        let space = Space::new(dir.clone(), reserve);
+        let space = Space::open(dir.clone(), reserve)?;
         Ok(Self {
             space,
             handle,

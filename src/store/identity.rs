@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn every_start_takes_higher_numbers() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::open(dir.path().to_owned(), 0, false).unwrap();
+        let disk = Disk::open(dir.path().to_owned(), Some(0), false).unwrap();
         let first = Identity::load(&disk).unwrap().next(&disk, 0).unwrap();
         let second = Identity::load(&disk).unwrap();
         assert_eq!(second, first);

@@ -18,7 +18,7 @@ impl StoreReader {
     /// Opens the directory of a store. The errors are those of [`super::Store::open`].
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let options = StoreOptions { direct: false, ..StoreOptions::at(dir) };
-        let disk = Disk::open(options.dir.clone(), 0, false)?;
+        let disk = Disk::open(options.dir.clone(), Some(0), false)?;
         let identity = Identity::load(&disk)?;
         let budget = |share| Budget::new(options.buffer_budget_bytes / share, options.chunk_bytes);
         let (inward, outward) = (budget(8), budget(2));

@@ -1,12 +1,19 @@
 //! Room on the disk: new work is refused below a reserve that lets the records and what is in flight finish (REL-06).
 
 use super::StoreError;
-use std::path::PathBuf;
+use rustix::fs::{StatVfs, statvfs};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long an answer of the file system is believed.
 const FRESH: Duration = Duration::from_millis(100);
+
+/// The reserve that is kept on a large disk if nobody chose another.
+const USUAL_RESERVE: u64 = 2 << 30;
+
+/// The part of a small disk that is kept instead: a twentieth.
+const SMALL_DISK_PART: u64 = 20;
 
 /// What is known of the room below the store's directory.
 pub(super) struct Space {
@@ -24,7 +31,24 @@ struct State {
     refusing: bool,
 }
 
+/// The reserve for a file system of `size` bytes if nobody chose one. On a small disk the usual one would leave nothing.
+fn usual_reserve(size: u64) -> u64 {
+    USUAL_RESERVE.min(size / SMALL_DISK_PART)
+}
+
 impl Space {
+    /// As [`Self::new`]; without a `reserve`, one that fits the size of the file system.
+    pub(super) fn open(dir: PathBuf, reserve: Option<u64>) -> Result<Self, StoreError> {
+        let reserve = match reserve {
+            Some(chosen) => chosen,
+            None => {
+                let disk = ask(&dir)?;
+                usual_reserve(disk.f_blocks.saturating_mul(disk.f_frsize))
+            }
+        };
+        Ok(Self::new(dir, reserve))
+    }
+
     /// `reserve` is the low mark in bytes; the high mark is a quarter more.
     pub(super) fn new(dir: PathBuf, reserve: u64) -> Self {
         Self { dir, reserve, state: Mutex::default() }
@@ -71,12 +95,15 @@ impl Space {
         if state.asked.is_some_and(|asked| asked.elapsed() < FRESH) {
             return Ok(());
         }
-        let found = rustix::fs::statvfs(&self.dir)
-            .map_err(|errno| StoreError::Io { path: self.dir.clone(), source: errno.into() })?;
+        let found = ask(&self.dir)?;
         state.free = found.f_bavail.saturating_mul(found.f_frsize);
         state.asked = Some(Instant::now());
         Ok(())
     }
+}
+
+fn ask(dir: &Path) -> Result<StatVfs, StoreError> {
+    statvfs(dir).map_err(|errno| StoreError::Io { path: dir.to_owned(), source: errno.into() })
 }
 
 #[cfg(test)]
@@ -105,6 +132,27 @@ mod tests {
             (state.asked, state.free) = (asked, free);
             drop(state);
             assert_eq!(space.room(wanted).is_ok(), want, "{free} free, {wanted} wanted");
+        }
+    }
+
+    #[test]
+    fn a_small_disk_keeps_a_twentieth() {
+        let rows = [
+            (0, 0),
+            (1 << 30, (1 << 30) / 20),
+            (40 << 30, 2 << 30),
+            ((40 << 30) - 20, (2 << 30) - 1),
+            (1 << 40, 2 << 30),
+            (u64::MAX, 2 << 30),
+        ];
+        for (size, want) in rows {
+            assert_eq!(usual_reserve(size), want, "of {size}");
+        }
+        let disk = statvfs("/").unwrap();
+        let fitting = usual_reserve(disk.f_blocks * disk.f_frsize);
+        assert_eq!(Space::open("/".into(), None).unwrap().reserve, fitting, "the size of the disk is asked for");
+        for chosen in [0, 2 << 30, u64::MAX] {
+            assert_eq!(Space::open("/".into(), Some(chosen)).unwrap().reserve, chosen, "what was chosen stays");
         }
     }
 

@@ -45,7 +45,7 @@ struct Fixture {
 }
 
 fn options(dir: &TempDir) -> StoreOptions {
-    StoreOptions { reserve_bytes: 0, segment_bytes: 8 << 20, ..StoreOptions::at(dir.path()) }
+    StoreOptions { reserve_bytes: Some(0), segment_bytes: 8 << 20, ..StoreOptions::at(dir.path()) }
 }
 
 fn fixture() -> Fixture {

@@ -112,7 +112,7 @@ async fn a_failed_sync_poisons_and_is_not_tried_again() {
 
 #[tokio::test]
 async fn new_work_is_refused_below_the_reserve() {
-    let Fixture { store, dir: _dir } = fixture_with(|options| options.reserve_bytes = u64::MAX / 2);
+    let Fixture { store, dir: _dir } = fixture_with(|options| options.reserve_bytes = Some(u64::MAX / 2));
     assert!(matches!(store.room(1), Err(StoreError::Full { .. })));
     // What was let in before still finishes.
     put(&store, &noise(5000, 1)).await.unwrap();

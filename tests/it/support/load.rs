@@ -1,8 +1,8 @@
 //! Steady load on a site: associations that store made-up instances and write down what was acknowledged.
 
-use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, digest, names};
 use super::pacs::{Association, Status};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// The study and instance UID of something a sender was told is stored.
 pub type Acknowledged = (String, String);
+
+/// What was acknowledged, each with the SHA-256 of what was sent.
+pub type Sent = BTreeMap<Acknowledged, String>;
 
 /// What the senders are to send.
 #[derive(Clone, Copy)]
@@ -25,7 +28,7 @@ pub struct Work {
 
 pub struct Load {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<BTreeSet<Acknowledged>>>,
+    acknowledged: Arc<Mutex<Sent>>,
     senders: Vec<JoinHandle<()>>,
 }
 
@@ -33,7 +36,7 @@ impl Load {
     /// Starts the senders against a port; each goes on, connecting again when it must, until [`Load::stop`].
     pub fn start(work: Work, port: u16, called: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+        let acknowledged = Arc::new(Mutex::new(Sent::new()));
         let senders = (0..work.senders)
             .map(|sender| {
                 let (stop, acknowledged, called) = (Arc::clone(&stop), Arc::clone(&acknowledged), called.to_owned());
@@ -48,7 +51,7 @@ impl Load {
     }
 
     /// Ends the load and hands over what was acknowledged.
-    pub fn stop(self) -> BTreeSet<Acknowledged> {
+    pub fn stop(self) -> Sent {
         self.stop.store(true, Ordering::SeqCst);
         for sender in self.senders {
             sender.join().unwrap();
@@ -57,7 +60,7 @@ impl Load {
     }
 }
 
-fn send(work: Work, sender: u64, port: u16, called: &str, stop: &AtomicBool, done: &Mutex<BTreeSet<Acknowledged>>) {
+fn send(work: Work, sender: u64, port: u16, called: &str, stop: &AtomicBool, done: &Mutex<Sent>) {
     let mut number = 0;
     while !stop.load(Ordering::SeqCst) {
         let Ok(mut association) = Association::open(port, "SENDER", called, SECONDARY_CAPTURE, EXPLICIT_LE) else {
@@ -69,7 +72,7 @@ fn send(work: Work, sender: u64, port: u16, called: &str, stop: &AtomicBool, don
             let bytes = data_set(&names, work.pixel_bytes, work.story << 40 | sender << 32 | number);
             match association.store(SECONDARY_CAPTURE, &names.instance, &bytes) {
                 Ok(Status::SUCCESS) => {
-                    done.lock().unwrap().insert((names.study, names.instance));
+                    done.lock().unwrap().insert((names.study, names.instance), digest(&bytes));
                     number += 1;
                 }
                 // Not acknowledged, or not known to be: sent again, as a real sender does.
