@@ -7,6 +7,7 @@ pub mod dictionary;
 pub mod head;
 mod inflate;
 pub mod part10;
+pub mod pixels;
 pub mod rewrite;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -22,6 +22,7 @@ mod foreign;
 mod memory;
 mod orthanc;
 mod outage;
+mod pixels;
 mod reload;
 mod requirements;
 mod stage;

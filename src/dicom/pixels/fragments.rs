@@ -1,0 +1,137 @@
+//! From fragments to frames (PS3.5 section A.4): which fragments are one frame's codestream.
+
+use super::Image;
+
+/// Why the fragments are not the frames that the attributes promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FragmentError {
+    /// The codestream of one frame is far longer than the frame itself.
+    #[error("the fragments of one frame have more bytes than any codestream of it could")]
+    TooLong,
+    /// Their number is not Number of Frames (0028,0008).
+    #[error("there are {found} frames, and Number of Frames says {promised}")]
+    Count {
+        /// Frames in the fragments.
+        found: u64,
+        /// Number of Frames (0028,0008).
+        promised: u32,
+    },
+}
+
+/// Gathers the fragments of Pixel Data, one frame at a time. The first fragment is the Basic Offset Table.
+///
+/// An offset table, basic or extended, says where frames begin. Without one, an image of one frame takes all fragments;
+/// with several frames a fragment begins one if it begins as a codestream does, or as RLE must, one fragment each. It
+/// holds two codestreams at most: a frame is known to be whole when the next begins.
+#[derive(Debug)]
+pub struct Frames {
+    promised: u32,
+    limit: usize,
+    /// Each fragment is a frame (PS3.5 section A.4.2).
+    one_each: bool,
+    /// Where frames begin, counted from the first byte of the first fragment's item; empty if nobody says.
+    starts: Vec<u64>,
+    /// Whether the fragment in hand is the Basic Offset Table.
+    table: bool,
+    /// Where the item of the fragment in hand begins, and that of the next.
+    at: u64,
+    next: u64,
+    fragment: Vec<u8>,
+    frame: Vec<u8>,
+    found: u64,
+}
+
+impl Frames {
+    /// For an image whose Pixel Data begins; `one_each` if its transfer syntax puts each frame in one fragment.
+    pub fn new(image: &Image, one_each: bool) -> Self {
+        let native = image.frame_bytes().unwrap_or(0);
+        Self {
+            promised: image.frames,
+            // Incompressible noise grows by less than half in every codec, and a head may have comments.
+            limit: native.saturating_mul(2).saturating_add(1024 * 1024),
+            one_each,
+            starts: Vec::new(),
+            table: true,
+            at: 0,
+            next: 0,
+            fragment: Vec::new(),
+            frame: Vec::new(),
+            found: 0,
+        }
+    }
+
+    /// Takes the value of Extended Offset Table (7FE0,0001); the basic one is then empty (PS3.5 section A.4).
+    pub fn extended(&mut self, table: &[u8]) {
+        self.believe(table, 8);
+    }
+
+    /// A table is believed if it can be true: as many offsets as frames, the first 0, each beyond the last.
+    fn believe(&mut self, table: &[u8], width: usize) {
+        let offset = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        let starts: Vec<u64> = table.chunks_exact(width).map(offset).collect();
+        let rising = starts.windows(2).all(|pair| pair[0] < pair[1]);
+        if starts.len() as u64 == u64::from(self.promised) && starts.first() == Some(&0) && rising {
+            self.starts = starts;
+        }
+    }
+
+    /// A fragment of `length` bytes begins.
+    pub fn begin(&mut self, length: u32) {
+        self.at = self.next;
+        if !self.table {
+            self.next += 8 + u64::from(length);
+        }
+    }
+
+    /// Bytes of the fragment in hand.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), FragmentError> {
+        let table = if self.table { 8 * self.promised as usize } else { 0 };
+        if self.frame.len() + self.fragment.len() + bytes.len() > self.limit.max(table) {
+            return Err(FragmentError::TooLong);
+        }
+        self.fragment.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The fragment in hand is complete. Gives the codestream of the frame before it, if it begins another.
+    pub fn end(&mut self) -> Option<Vec<u8>> {
+        let fragment = std::mem::take(&mut self.fragment);
+        if std::mem::take(&mut self.table) {
+            if self.starts.is_empty() {
+                self.believe(&fragment, 4);
+            }
+            return None;
+        }
+        if self.found == 0 {
+            self.found = 1;
+            self.frame = fragment;
+            return None;
+        }
+        if self.begins(&fragment) {
+            self.found += 1;
+            return Some(std::mem::replace(&mut self.frame, fragment));
+        }
+        self.frame.extend_from_slice(&fragment);
+        None
+    }
+
+    fn begins(&self, fragment: &[u8]) -> bool {
+        match () {
+            () if self.promised == 1 => false,
+            () if self.one_each => true,
+            () if !self.starts.is_empty() => self.starts.binary_search(&self.at).is_ok(),
+            // SOI and the next marker; SOC and SIZ; the signature box of JP2.
+            () => [&[0xFF, 0xD8, 0xFF][..], &[0xFF, 0x4F, 0xFF, 0x51], b"\0\0\0\x0CjP  "]
+                .iter()
+                .any(|start| fragment.starts_with(start)),
+        }
+    }
+
+    /// Ends the gathering with the codestream of the last frame; an error if there are not as many as promised.
+    pub fn finish(self) -> Result<Vec<u8>, FragmentError> {
+        if self.found != u64::from(self.promised) {
+            return Err(FragmentError::Count { found: self.found, promised: self.promised });
+        }
+        Ok(self.frame)
+    }
+}

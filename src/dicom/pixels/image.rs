@@ -1,0 +1,117 @@
+//! The attributes that say how the cells of an image are laid out (PS3.3 section C.7.6.3).
+
+use super::MAX_FRAME_BYTES;
+
+/// Photometric Interpretation (0028,0004), as far as decoding must tell them apart (PS3.3 section C.7.6.3.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Photometric {
+    /// MONOCHROME1.
+    Monochrome1,
+    /// MONOCHROME2.
+    Monochrome2,
+    /// PALETTE COLOR.
+    PaletteColor,
+    /// RGB.
+    Rgb,
+    /// YBR_FULL.
+    YbrFull,
+    /// YBR_FULL_422.
+    YbrFull422,
+    /// YBR_RCT: the reversible transform of JPEG 2000.
+    YbrRct,
+    /// YBR_ICT: the irreversible transform of JPEG 2000.
+    YbrIct,
+    /// Any other, retired ones included: it stays as it is.
+    Other,
+}
+
+impl Photometric {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Monochrome1, "MONOCHROME1"),
+        (Self::Monochrome2, "MONOCHROME2"),
+        (Self::PaletteColor, "PALETTE COLOR"),
+        (Self::Rgb, "RGB"),
+        (Self::YbrFull, "YBR_FULL"),
+        (Self::YbrFull422, "YBR_FULL_422"),
+        (Self::YbrRct, "YBR_RCT"),
+        (Self::YbrIct, "YBR_ICT"),
+    ];
+
+    /// By the bytes of the attribute, padding included.
+    pub fn parse(value: &[u8]) -> Self {
+        let value = value.trim_ascii().strip_suffix(&[0]).unwrap_or(value.trim_ascii()).trim_ascii();
+        Self::ALL.iter().find(|(_, name)| name.as_bytes() == value).map_or(Self::Other, |(photometric, _)| *photometric)
+    }
+
+    /// The attribute's value; `?` for [`Photometric::Other`].
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(photometric, _)| *photometric == self).map_or("?", |(_, name)| name)
+    }
+}
+
+/// What the attributes say of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    /// Rows (0028,0010).
+    pub rows: u16,
+    /// Columns (0028,0011).
+    pub columns: u16,
+    /// Samples per Pixel (0028,0002).
+    pub samples: u16,
+    /// Bits Allocated (0028,0100).
+    pub bits_allocated: u16,
+    /// Bits Stored (0028,0101).
+    pub bits_stored: u16,
+    /// Whether Pixel Representation (0028,0103) says two's complement.
+    pub signed: bool,
+    /// Photometric Interpretation (0028,0004).
+    pub photometric: Photometric,
+    /// Number of Frames (0028,0008); 1 if the attribute is absent.
+    pub frames: u32,
+}
+
+/// Why the attributes do not describe an image that can be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// There are no pixels.
+    #[error("the image has no rows, no columns, no samples or no frames")]
+    Empty,
+    /// The cells are not whole bytes, or too wide.
+    #[error("Bits Allocated is {0}, and compressed cells have 8, 16, 24, 32, 40, 48, 56 or 64")]
+    Cells(u16),
+    /// One frame is longer than [`MAX_FRAME_BYTES`].
+    #[error("one frame would have {0} bytes, more than is decoded at once")]
+    TooLarge(u64),
+}
+
+impl Image {
+    /// Bytes of one cell.
+    pub fn cell_bytes(&self) -> Result<usize, ImageError> {
+        match self.bits_allocated {
+            bits @ 8..=64 if bits.is_multiple_of(8) => Ok(usize::from(bits / 8)),
+            bits => Err(ImageError::Cells(bits)),
+        }
+    }
+
+    /// Pixels of one frame.
+    pub fn pixels(&self) -> usize {
+        usize::from(self.rows) * usize::from(self.columns)
+    }
+
+    /// Bytes of one native frame, within [`MAX_FRAME_BYTES`].
+    pub fn frame_bytes(&self) -> Result<usize, ImageError> {
+        let cell = self.cell_bytes()?;
+        // 16 bits each, and at most eight bytes: it fits.
+        let bytes = self.pixels() as u64 * u64::from(self.samples) * cell as u64;
+        match usize::try_from(bytes) {
+            _ if bytes == 0 || self.frames == 0 => Err(ImageError::Empty),
+            Ok(bytes) if bytes <= MAX_FRAME_BYTES => Ok(bytes),
+            _ => Err(ImageError::TooLarge(bytes)),
+        }
+    }
+
+    /// Bytes of all native frames, the padding to even length not counted.
+    pub fn native_bytes(&self) -> Result<u64, ImageError> {
+        Ok(self.frame_bytes()? as u64 * u64::from(self.frames))
+    }
+}

@@ -1,0 +1,43 @@
+//! JPEG decoding (ITU-T T.81): baseline, extended of 8 and 12 bits, and lossless, all with Huffman coding.
+//!
+//! Our own, since no kept library has the 12-bit and lossless processes that DICOM needs. Progressive, hierarchical and
+//! arithmetic coding are refused: DICOM retired them.
+
+mod colour;
+mod dct;
+mod entropy;
+mod lossless;
+mod markers;
+mod sequential;
+
+use super::{DecodeError, Image, Raster};
+use markers::{Header, Process, Scan};
+
+/// The decoded values of one component, row by row; rows and columns may be more than the image needs.
+#[derive(Debug, Clone)]
+struct Plane {
+    values: Vec<u16>,
+    width: usize,
+}
+
+/// Decodes one frame. A codestream that has less data than its image is an error; what follows the last scan is not
+/// looked at.
+pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let mut header = Header::read(image, codestream)?;
+    let mut planes = header.planes(image)?;
+    let mut missing: Vec<bool> = vec![true; planes.len()];
+    let mut rest = codestream.get(header.length..).ok_or(DecodeError::Truncated)?;
+    while missing.contains(&true) {
+        let scan = Scan::read(&mut header, &mut rest)?;
+        for component in &scan.components {
+            missing[component.index] = false;
+        }
+        match header.process {
+            Process::Sequential => sequential::scan(&header, &scan, &mut rest, &mut planes)?,
+            Process::Lossless => lossless::scan(&header, &scan, &mut rest, &mut planes)?,
+        }
+    }
+    let mut raster = Raster::new(image, header.precision)?;
+    colour::put(&header, image, &planes, &mut raster);
+    Ok(raster.into_bytes())
+}

@@ -1,0 +1,154 @@
+//! Decoding against values worked out by hand, and against attributes and codestreams that do not agree.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn syntax(uid: &str) -> TransferSyntaxUid {
+    TransferSyntaxUid::parse(uid).unwrap()
+}
+
+fn image(rows: u16, columns: u16, samples: u16, bits: u16) -> Image {
+    let photometric = if samples == 3 { Photometric::Rgb } else { Photometric::Monochrome2 };
+    Image { rows, columns, samples, bits_allocated: bits, bits_stored: bits, signed: false, photometric, frames: 1 }
+}
+
+const RLE: &str = "1.2.840.10008.1.2.5";
+
+/// An RLE frame of these segments.
+fn rle(segments: &[&[u8]]) -> Vec<u8> {
+    let mut header = vec![0u8; 64];
+    let mut body = Vec::new();
+    header[..4].copy_from_slice(&(segments.len() as u32).to_le_bytes());
+    for (at, segment) in segments.iter().enumerate() {
+        header[4 + at * 4..8 + at * 4].copy_from_slice(&(64 + body.len() as u32).to_le_bytes());
+        body.extend_from_slice(segment);
+    }
+    [header, body].concat()
+}
+
+#[test]
+fn rle_planes_become_cells_with_the_low_byte_first() {
+    // Two pixels of 16 bits: 0x0102, 0x0304. Literal runs of two; then a repeated run and a no-op.
+    let frame = decode(&syntax(RLE), &image(1, 2, 1, 16), &rle(&[&[1, 1, 3], &[1, 2, 4]])).unwrap();
+    assert_eq!(frame.bytes, [2, 1, 4, 3]);
+    let frame = decode(&syntax(RLE), &image(2, 2, 1, 8), &rle(&[&[128, 253, 7, 0, 0]])).unwrap();
+    assert_eq!(frame.bytes, [7; 4]);
+    let colours = decode(&syntax(RLE), &image(1, 1, 3, 8), &rle(&[&[0, 1], &[0, 2], &[0, 3]])).unwrap();
+    assert_eq!((colours.bytes.as_slice(), colours.photometric), (&[1, 2, 3][..], Photometric::Rgb));
+}
+
+#[test]
+fn what_does_not_agree_is_refused_before_anything_is_decoded() {
+    let fine = rle(&[&[1, 1, 3], &[1, 2, 4]]);
+    let rows = [
+        (image(1, 2, 1, 8), DecodeError::Disagree("number of RLE segments")),
+        (image(1, 3, 1, 16), DecodeError::Truncated),
+        (image(0, 2, 1, 16), DecodeError::Image(ImageError::Empty)),
+        (image(1, 2, 1, 12), DecodeError::Image(ImageError::Cells(12))),
+        (image(65_535, 65_535, 1, 16), DecodeError::Image(ImageError::TooLarge(8_589_672_450))),
+    ];
+    for (image, want) in rows {
+        assert_eq!(decode(&syntax(RLE), &image, &fine), Err(want));
+    }
+    assert_eq!(decode(&syntax("1.2.840.10008.1.2.4.100"), &image(1, 2, 1, 8), &fine), Err(DecodeError::Syntax));
+    // A codestream of 100 by 100 under attributes of 4 by 4, in each codec.
+    let jpeg = [0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 100, 0, 100, 1, 1, 0x11, 0];
+    let jpeg_ls = [0xFF, 0xD8, 0xFF, 0xF7, 0, 11, 8, 0, 100, 0, 100, 1, 1, 0x11, 0];
+    let mut jpeg_2000 = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
+    for number in [100u32, 100, 0, 0, 100, 100, 0, 0] {
+        jpeg_2000.extend(number.to_be_bytes());
+    }
+    for (uid, codestream) in [("50", &jpeg[..]), ("70", &jpeg), ("80", &jpeg_ls), ("90", &jpeg_2000)] {
+        let got = decode(&syntax(&format!("1.2.840.10008.1.2.4.{uid}")), &image(4, 4, 1, 8), codestream);
+        assert_eq!(got, Err(DecodeError::Disagree("rows and columns")), "{uid}");
+    }
+}
+
+#[test]
+fn a_panic_in_a_decoder_is_an_error_of_its_frame() {
+    assert_eq!(isolated(|| -> Result<(), _> { panic!("as a library might") }), Err(DecodeError::Failed));
+}
+
+#[test]
+fn signs_are_extended_over_the_cell() {
+    let mut raster = Raster::new(&Image { signed: true, ..image(1, 2, 1, 16) }, 12).unwrap();
+    raster.put(0, 0, 0xFFF);
+    raster.put(1, 0, 0x7FF);
+    assert_eq!(raster.into_bytes(), [0xFF, 0xFF, 0xFF, 0x07]);
+    let mut raster = Raster::new(&image(1, 1, 1, 16), 12).unwrap();
+    raster.put(0, 0, -1);
+    assert_eq!(raster.into_bytes(), [0xFF, 0x0F]);
+    assert!(Raster::new(&image(1, 1, 1, 8), 9).is_err());
+}
+
+#[test]
+fn syntaxes_say_whether_they_lose_and_whether_they_can_be_decoded() {
+    let rows = [
+        ("1.2.840.10008.1.2", false, false),
+        ("1.2.840.10008.1.2.1.98", false, true),
+        ("1.2.840.10008.1.2.4.50", true, true),
+        ("1.2.840.10008.1.2.4.51", true, true),
+        ("1.2.840.10008.1.2.4.57", false, true),
+        ("1.2.840.10008.1.2.4.70", false, true),
+        ("1.2.840.10008.1.2.4.80", false, true),
+        ("1.2.840.10008.1.2.4.81", true, true),
+        ("1.2.840.10008.1.2.4.90", false, true),
+        ("1.2.840.10008.1.2.4.91", true, true),
+        ("1.2.840.10008.1.2.4.92", false, false),
+        ("1.2.840.10008.1.2.4.102", true, false),
+        ("1.2.840.10008.1.2.4.102.1", true, false),
+        ("1.2.840.10008.1.2.4.110", false, false),
+        ("1.2.840.10008.1.2.4.112", true, false),
+        ("1.2.840.10008.1.2.4.201", false, false),
+        ("1.2.840.10008.1.2.4.203", true, false),
+        ("1.2.840.10008.1.2.5", false, true),
+        ("1.2.3", false, false),
+    ];
+    for (uid, lossy, decodable) in rows {
+        assert_eq!((is_lossy(&syntax(uid)), is_decodable(&syntax(uid))), (lossy, decodable), "{uid}");
+    }
+}
+
+/// The frames of these fragments, the first of which is the offset table.
+fn frames(promised: u32, one_each: bool, extended: &[u8], fragments: &[&[u8]]) -> Result<Vec<Vec<u8>>, FragmentError> {
+    let mut frames = Frames::new(&Image { frames: promised, ..image(8, 8, 1, 8) }, one_each);
+    frames.extended(extended);
+    let mut found = Vec::new();
+    for fragment in fragments {
+        frames.begin(fragment.len() as u32);
+        frames.push(fragment)?;
+        found.extend(frames.end());
+    }
+    found.push(frames.finish()?);
+    Ok(found)
+}
+
+#[test]
+fn fragments_become_frames() {
+    let (a, b, c) = (&[0xFF, 0xD8, 0xFF, 1][..], &[0xFF, 0xD8, 0xFF, 2][..], &[3u8, 3][..]);
+    let whole = |parts: &[&[&[u8]]]| parts.iter().map(|part| part.concat()).collect::<Vec<_>>();
+    // One frame takes all, whatever the table says.
+    assert_eq!(frames(1, false, &[], &[&[], a, b, c]), Ok(whole(&[&[a, b, c]])));
+    assert_eq!(frames(1, true, &[], &[&[0, 0, 0, 0], c, c]), Ok(whole(&[&[c, c]])));
+    // A table: the second frame begins with the third fragment, 22 bytes on.
+    let table = [0, 0, 0, 0, 22, 0, 0, 0];
+    assert_eq!(frames(2, false, &[], &[&table, a, c, b]), Ok(whole(&[&[a, c], &[b]])));
+    assert_eq!(frames(2, false, &[], &[&table, c, b, c]), Ok(whole(&[&[c, b], &[c]])), "the table counts");
+    let extended = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
+    assert_eq!(frames(2, false, &extended, &[&[], a, c, b]), Ok(whole(&[&[a, c], &[b]])));
+    // No table, or one that cannot be true: a frame begins where a codestream does.
+    for table in [&[][..], &[0; 8], &[9, 0, 0, 0, 1, 0, 0, 0], &[0; 4]] {
+        assert_eq!(frames(2, false, &[], &[table, a, c, b, c]), Ok(whole(&[&[a, c], &[b, c]])), "{table:?}");
+    }
+    assert_eq!(frames(3, true, &[], &[&[], c, c, c]), Ok(whole(&[&[c], &[c], &[c]])));
+}
+
+#[test]
+fn the_number_of_frames_must_be_as_promised_and_none_may_be_endless() {
+    let c = &[3u8, 3][..];
+    assert_eq!(frames(3, true, &[], &[&[], c, c]), Err(FragmentError::Count { found: 2, promised: 3 }));
+    assert_eq!(frames(2, true, &[], &[&[], c, c, c]), Err(FragmentError::Count { found: 3, promised: 2 }));
+    assert_eq!(frames(1, false, &[], &[&[]]), Err(FragmentError::Count { found: 0, promised: 1 }));
+    assert_eq!(frames(1, false, &[], &[&[], &vec![0; 2 << 20]]), Err(FragmentError::TooLong));
+}
