@@ -1,6 +1,6 @@
 //! Decoding against values worked out by hand, and against attributes and codestreams that do not agree.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 
