@@ -6,7 +6,7 @@ mod proposal;
 
 pub use answer::{Answer, STORAGE_EXTENDED, Terms, answer};
 pub use offer::{Accepted, Offer, accepted, request};
-pub(super) use proposal::Refusal;
+pub use proposal::Refusal;
 
 use dicom_ul::pdu::PresentationContextResultReason;
 use std::fmt;

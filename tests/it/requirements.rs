@@ -82,7 +82,7 @@ fn paths(cell: &str) -> Result<Vec<&str>, String> {
 }
 
 /// The files in which a test may stand by its path, and its name.
-fn places(path: &str) -> Option<(Vec<String>, &str)> {
+pub fn places(path: &str) -> Option<(Vec<String>, &str)> {
     let (modules, name) = path.rsplit_once("::")?;
     let (folder, modules) = match modules.strip_prefix("it::") {
         Some(modules) => ("tests/it", modules),
@@ -94,7 +94,7 @@ fn places(path: &str) -> Option<(Vec<String>, &str)> {
 }
 
 /// Whether a text holds a test of this name: a function right below the attribute that makes it one.
-fn has_test(text: &str, name: &str) -> bool {
+pub fn has_test(text: &str, name: &str) -> bool {
     let mut marked = false;
     for line in text.lines().map(str::trim_start) {
         let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 /// Why a request cannot even be put to the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::dimse) enum Refusal {
+pub enum Refusal {
     /// Answered with A-ASSOCIATE-RJ.
     Reject(Rejection),
     /// Not well formed: answered with A-ABORT.
@@ -20,7 +20,7 @@ pub(in crate::dimse) enum Refusal {
 impl Proposal {
     /// Checks a request as the acceptor must: version, application context, titles, context IDs (PS3.8 section 9.3.2;
     /// DIM-002, DIM-003).
-    pub(in crate::dimse) fn of_request(
+    pub fn of_request(
         request: AssociationRQ,
         address: SocketAddr,
         certificate: Option<Vec<u8>>,
