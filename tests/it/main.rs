@@ -20,6 +20,7 @@ mod dedup;
 mod demo;
 mod dicom_tls;
 mod foreign;
+mod judge;
 mod memory;
 mod mixed;
 mod orthanc;

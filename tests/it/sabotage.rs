@@ -37,3 +37,17 @@ fn each_sabotage_fits_the_tree() {
     report(&faults);
     assert!(names.len() >= 40, "only {} sabotages", names.len());
 }
+
+#[test]
+fn each_planted_fault_fits_the_tree() {
+    let table = fs::read_to_string(root().join("fuzz/planted.tsv")).unwrap();
+    let mut faults = Vec::new();
+    for line in table.lines().skip(1) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let count = fs::read_to_string(root().join(cells[1])).map_or(0, |source| source.matches(cells[2]).count());
+        if count != 1 {
+            faults.push(format!("fuzz/planted.tsv: {}: its text stands {count} times in {}", cells[0], cells[1]));
+        }
+    }
+    report(&faults);
+}

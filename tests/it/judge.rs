@@ -1,0 +1,103 @@
+//! The independent judge (tests/judge.py) agrees with a sound ledger and with what a PACS received, and with no other.
+
+use crate::support::dcmtk::StoreScp;
+use crate::support::gateway::Gateway;
+use crate::support::load::send_all;
+use crate::support::process::{Finished, finish};
+use crate::support::tools::{python, root};
+use crate::support::two_sites::TwoSites;
+use crate::support::wait::seconds;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const COUNT: u64 = 120;
+
+/// An export, a head that was noted before, and the folder of the node.
+struct Case {
+    export: PathBuf,
+    head: String,
+    received: PathBuf,
+}
+
+impl Case {
+    fn judge(&self) -> Finished {
+        let mut command = Command::new(python());
+        command.arg(root().join("tests/judge.py")).arg(&self.export).args(["--head", &self.head]);
+        command.arg("--received").arg(&self.received).args(["--destination", "OUT"]);
+        finish(&mut command, seconds(60))
+    }
+
+    /// The judge must say this once `spoil` was done; the case is whole again afterwards.
+    fn finds(&self, what: &str, spoil: impl FnOnce(&mut Vec<String>)) {
+        let sound = fs::read_to_string(&self.export).unwrap();
+        let mut lines: Vec<String> = sound.lines().map(str::to_owned).collect();
+        spoil(&mut lines);
+        fs::write(&self.export, lines.join("\n")).unwrap();
+        let judged = self.judge();
+        assert_eq!(judged.code, Some(5), "{what}: {}{}", judged.stdout, judged.stderr);
+        assert!(judged.stdout.contains(what), "`{what}` is not in {}", judged.stdout);
+        fs::write(&self.export, sound).unwrap();
+    }
+}
+
+fn head(site: &Gateway) -> String {
+    let told = &site.ask(&["ledger", "verify", "--json"])[0];
+    format!("{}:{}", told["entries"], told["root"].as_str().unwrap())
+}
+
+fn a_file_of(folder: &Path) -> PathBuf {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.swap_remove(files.len() / 2)
+}
+
+#[test]
+fn the_judge_finds_the_ledger_and_reality_in_agreement_and_every_forgery() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let received = folder.path().join("out");
+    let mut out = StoreScp::start(&received, "OUT");
+    let sites = TwoSites::start(Some(out.port));
+    send_all(821, 0..COUNT / 2, sites.a.config.dicom_port, "WB_A");
+    sites.b.all_become("OUT", "accepted", COUNT / 2, seconds(120));
+    let head = head(&sites.b);
+    send_all(821, COUNT / 2..COUNT, sites.a.config.dicom_port, "WB_A");
+    sites.a.all_become("b", "verified", COUNT, seconds(120));
+    sites.b.all_become("OUT", "accepted", COUNT, seconds(120));
+    out.stop();
+    let export = folder.path().join("b.ndjson");
+    sites.b.cli(&["ledger", "export", export.to_str().unwrap()]).ok("ledger export");
+
+    let case = Case { export, head, received };
+    let told = case.judge().ok("the judge");
+    assert!(told.contains(&format!("{COUNT} received byte for byte, 0 in another syntax, of {COUNT} owed")), "{told}");
+    // Both compute the same head from the same entries.
+    let ours = sites.b.cli(&["ledger", "verify"]).ok("ledger verify");
+    let hashes = |text: &str| text.lines().filter(|line| line.starts_with("tree ")).collect::<Vec<_>>().join("");
+    assert_eq!(hashes(&told), hashes(&ours));
+
+    case.finds("the leaf is not what it should be", |lines| {
+        lines[7] = lines[7].replacen("\\\"at\\\":1", "\\\"at\\\":2", 1)
+    });
+    case.finds("the position is not what it should be", |lines| drop(lines.remove(9)));
+    case.finds("the chain is not what it should be", |lines| lines.swap(4, 5));
+    case.finds("the ledger ends after", |lines| lines.truncate(10));
+    case.finds("cannot be read", |lines| lines[3].truncate(40));
+    assert!(case.judge().code == Some(0), "it is sound again");
+
+    let file = a_file_of(&case.received);
+    let sound = fs::read(&file).unwrap();
+    let mut spoilt = sound.clone();
+    *spoilt.last_mut().unwrap() ^= 1;
+    fs::write(&file, spoilt).unwrap();
+    case.finds("was received with other bytes than the ledger says", |_| {});
+    fs::remove_file(&file).unwrap();
+    case.finds("is accepted by the ledger, but was not received", |_| {});
+    // A file under a UID that nobody sent: the last digit of the UID in its meta is another letter.
+    let uid = b"2.25.7000000000821";
+    let at = sound.windows(uid.len()).position(|window| window == uid).unwrap();
+    let mut strange = sound;
+    strange[at + uid.len() - 1] = b'9';
+    fs::write(&file, strange).unwrap();
+    case.finds("was received, but by the ledger it was never sent", |_| {});
+}
