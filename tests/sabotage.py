@@ -54,11 +54,14 @@ def put(source: Path, copy: Path) -> None:
 
 
 def cargo_test(kind: list[str], tests: list[str]) -> tuple[int, str]:
-    command = ["cargo", "test", "--quiet", *kind, "--", "--exact", *tests]
+    command, environment = ["cargo", "test", "--quiet", *kind, "--", "--exact", *tests], {**os.environ, **BUILD}
     try:
-        done = subprocess.run(command, cwd=TREE, env={**os.environ, **BUILD}, capture_output=True, text=True, timeout=900)
+        built = subprocess.run([*command[:3], *kind, "--no-run"], cwd=TREE, env=environment, capture_output=True, text=True)
+        if built.returncode != 0:
+            return 1, built.stdout + built.stderr
+        done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
-        return 1, "running 1 test\ntest result: it did not end within 15 minutes"
+        return 1, "running 1 test\ntest result: it did not end within 5 minutes"
     return done.returncode, done.stdout + done.stderr
 
 

@@ -3,6 +3,8 @@
 use super::cutting::same_for_any_cutting;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
+use weybridge::dicom::tag::Tag;
+use weybridge::dicomweb::dataset::{Dataset, Element, Value};
 use weybridge::dicomweb::json::{self, Limits};
 use weybridge::dicomweb::media_type::{MediaType, preferred};
 use weybridge::dicomweb::multipart::{self, Event, MultipartError, Parser};
@@ -73,18 +75,43 @@ pub fn json(input: &[u8]) {
         Ok(sets) => sets,
         Err(error) => return assert!(error.to_string().starts_with("not DICOM JSON: "), "{error}"),
     };
-    let written = json::write_list(&sets);
-    let again = json::read(&written, Limits::default()).expect("what we write, we read");
-    assert_eq!(json::write_list(&again), written, "writing is stable");
+    let shapes: Vec<String> = sets.iter().map(shape).collect();
+    assert!(read_back(&json::write_list(&sets)) == shapes, "something is lost");
+}
+
+/// What we write, we read, and then write the same for ever. (The first time a number may lose its trailing zeros.)
+fn read_back(written: &[u8]) -> Vec<String> {
+    let once = json::read(written, Limits::default()).expect("what we write, we read");
+    let again = json::write_list(&once);
+    let twice = json::read(&again, Limits::default()).expect("what we write, we read");
+    assert!(json::write_list(&twice) == again, "writing is not stable");
+    once.iter().map(shape).collect()
+}
+
+/// The attributes of a data set that are written (no group lengths, commands or file meta information), each with the
+/// kind and number of its values.
+fn shape(set: &Dataset) -> String {
+    let written = set.iter().filter(|(tag, _)| tag.element() != 0 && tag.group() > 2);
+    let one = |(tag, element): (Tag, &Element)| {
+        let value = match &element.value {
+            Value::Empty => String::new(),
+            Value::Text(values) => format!("text {}", values.len()),
+            Value::Names(values) => format!("names {}", values.len()),
+            Value::Numbers(values) => format!("numbers {}", values.len()),
+            Value::Items(items) => items.iter().map(shape).collect(),
+            Value::Inline(bytes) => format!("bytes {}", bytes.len()),
+            Value::BulkData(uri) => format!("at {uri}"),
+        };
+        format!("{tag} {} {value};", element.vr)
+    };
+    format!("[{}]", written.map(one).collect::<String>())
 }
 
 /// Input: a data set in XML. What was read is written as JSON and read again.
 pub fn xml(input: &[u8]) {
     let _ = StoreResponse::from_xml(input);
     let Ok(set) = xml::read(input, MODEL) else { return };
-    let written = json::write_one(&set);
-    let again = json::read(&written, Limits::default()).expect("what we write, we read");
-    assert_eq!(json::write_list(&again), [b"[", &written[..], b"]"].concat(), "both models say the same");
+    assert!(read_back(&json::write_one(&set)) == [shape(&set)], "something is lost");
 }
 
 /// Input: the first byte chooses what the rest is: a query, a media type, a list of them, a time to wait.

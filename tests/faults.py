@@ -1,0 +1,75 @@
+"""Runs every test that docs/requirements.md names for a fault (FLT rows) and writes docs/faults.md from what they did.
+
+usage: faults.py [--write]     (without it the page is printed)
+"""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/faults.md"
+RUN = ["cargo", "test", "--quiet"]
+
+
+def rows() -> list[tuple[str, str, list[str], str]]:
+    """Id, rule, tests, and what the last cell says beside them."""
+    found = []
+    for line in (ROOT / "docs/requirements.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| FLT-") and len(cells) == 4:
+            tests = re.findall(r"`([a-z0-9_]+(?:::[a-z0-9_]+)+)`", cells[3])
+            rest = re.sub(r"`[^`]*`,? ?", "", cells[3]).strip(" |")
+            found.append((cells[0], cells[2], tests, rest))
+    return found
+
+
+def run(kind: list[str], tests: list[str]) -> dict[str, str]:
+    """Each test's result. The tests of the integration binary run one after another: they share two cores."""
+    if not tests:
+        return {}
+    threads = ["--test-threads=1"] if kind != ["--lib"] else []
+    command = [*RUN[:2], *kind, "--", "--exact", *threads, *tests]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    results = dict(re.findall(r"^test (\S+) \.\.\. (\w+)", told, re.MULTILINE))
+    # A test that prints keeps its result for a later line.
+    return {test: {"ok": "passed", "FAILED": "FAILED"}.get(results.get(test, ""), "not run") for test in tests}
+
+
+def main() -> int:
+    start, table = time.monotonic(), rows()
+    named = sorted({test for row in table for test in row[2]})
+    unit = [test for test in named if not test.startswith("it::")]
+    front = [test.removeprefix("it::") for test in named if test.startswith("it::")]
+    results = run(["--lib"], unit)
+    results |= {f"it::{test}": result for test, result in run(["--test", "it"], front).items()}
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    later = [row for row in table if not row[2]]
+    out = ["# The fault matrix", "",
+           "Each fault that a gateway must survive, what it must come to, and the tests that provoke it. This page is written by",
+           "`.ci/long faults` from [requirements.md](requirements.md) and from running the tests; do not edit it.", "",
+           f"Run on {time.strftime('%Y-%m-%d', time.gmtime())} at {commit}: {len(named)} tests, "
+           f"{sum(result == 'passed' for result in results.values())} passed.", "",
+           "| id | what must happen | tests | result |", "|---|---|---|---|"]
+    for id_, rule, tests, rest in table:
+        if tests:
+            bad = [test for test in tests if results[test] != "passed"]
+            result = "passed" if not bad else "; ".join(f"{test}: {results[test]}" for test in bad)
+            note = f" {rest}" if rest else ""
+            out.append(f"| {id_} | {rule} | {', '.join(f'`{test}`' for test in tests)} | {result}{note} |")
+    out += ["", "Not shown yet, or of features that are not built:", "", "| id | what must happen | |", "|---|---|---|"]
+    out += [f"| {id_} | {rule} | {rest} |" for id_, rule, _, rest in later]
+    text = "\n".join(out) + "\n"
+    if "--write" in sys.argv:
+        PAGE.write_text(text)
+    else:
+        print(text)
+    failed = [test for test, result in results.items() if result != "passed"]
+    print(f"summary: {len(table)} faults; {len(table) - len(later)} with tests; {len(named)} tests; "
+          f"{len(failed)} not passed; {time.monotonic() - start:.0f} s" + "".join(f"; {test}" for test in failed))
+    return 1 if failed else 0
+
+
+sys.exit(main())
