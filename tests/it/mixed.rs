@@ -244,9 +244,7 @@ fn attack(port: u16, number: usize) {
     let (class, sound) = (SECONDARY_CAPTURE, data_set(&names, 20_000, number as u64));
     let pixels = sound.len() - 20_000;
     let (what, instance, data, raw, end): (_, &str, Vec<u8>, Vec<u8>, _) = match number % 10 {
-        0 => {
-            ("cut short", &names.instance, sound[..sound.len() / 2 & !1].to_vec(), vec![], End::Status(0xF000, 0xC000))
-        }
+        0 => ("cut short", &names.instance, sound[..10_000].to_vec(), vec![], End::Status(0xF000, 0xC000)),
         1 => ("a lying length", &names.instance, lying(&sound, pixels), vec![], End::Status(0xF000, 0xC000)),
         2 => ("another UID", "2.25.7", sound.clone(), vec![], End::Status(0xFF00, 0xA900)),
         3 => ("no UID", "../../etc/passwd", sound.clone(), vec![], End::Status(0xFFFF, 0x0117)),
