@@ -28,7 +28,7 @@ use tasks::Critical;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// The time that a request's head may take to arrive.
+/// The longest time that a request's head may take to arrive; less if `timers.http_idle` is shorter.
 const HTTP_HEAD: Duration = Duration::from_secs(30);
 
 /// A gateway whose data is open and recovered, and which does not listen yet.
@@ -161,10 +161,12 @@ impl App {
         let options = WebOptions {
             connections: self.config.web.max_connections,
             handshake: self.config.timers.tls_handshake,
-            head: HTTP_HEAD,
+            head: HTTP_HEAD.min(self.config.timers.http_idle),
             body_idle: self.config.timers.http_idle,
             request_bytes: self.config.limits.request_bytes,
+            instance_bytes: self.config.limits.instance_bytes,
             parts: self.config.limits.parts,
+            part_header_bytes: usize::try_from(self.config.limits.part_header_bytes).unwrap_or(usize::MAX),
             commit_bytes: self.config.limits.commit_bytes,
         };
         let face = WebFace {

@@ -2,6 +2,8 @@
 
 /// DICOM JSON, the form of answers (PS3.18 Annex F).
 pub const DICOM_JSON: &str = "application/dicom+json";
+/// JSON of any other kind.
+pub const JSON: &str = "application/json";
 /// Part 10 files, one in each part of a multipart body.
 pub const DICOM: &str = "application/dicom";
 /// The Native DICOM Model in XML (PS3.19 Annex A).

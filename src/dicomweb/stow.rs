@@ -1,6 +1,9 @@
 //! The Store Instances Response Module: what a STOW-RS answer says of each instance (PS3.18 section 10.5.3.3, Annex I).
 
 pub mod reason;
+mod write;
+
+pub use write::{Form, Pieces};
 
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SopClassUid};
@@ -107,23 +110,9 @@ impl StoreResponse {
 
     /// The module as attributes.
     pub fn to_dataset(&self) -> Dataset {
-        let referenced = self.referenced.iter().map(|item| {
-            let mut set = reference(item.sop_class.as_ref(), &item.sop_instance);
-            insert_url(&mut set, item.retrieve_url.as_deref());
-            if let Some(reason) = item.warning_reason {
-                set.insert(WARNING_REASON, Element::number(VR::US, reason.into()));
-            }
-            set
-        });
-        let failed = self.failed.iter().map(|item| {
-            let mut set = reference(item.sop_class.as_ref(), &item.sop_instance);
-            set.insert(FAILURE_REASON, Element::number(VR::US, item.failure_reason.into()));
-            set
-        });
-        let other = self
-            .other_failures
-            .iter()
-            .map(|&reason| Dataset::from_iter([(FAILURE_REASON, Element::number(VR::US, reason.into()))]));
+        let referenced = self.referenced.iter().map(write::referenced);
+        let failed = self.failed.iter().map(write::failed);
+        let other = self.other_failures.iter().map(|&reason| write::other(reason));
         let mut set = Dataset::default();
         insert_url(&mut set, self.retrieve_url.as_deref());
         for (tag, items) in [

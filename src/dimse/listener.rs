@@ -4,13 +4,12 @@
 mod lobby;
 mod seats;
 
-pub(super) use lobby::Place;
+pub use lobby::{Lobby, Place};
 pub(super) use seats::{Seat, Seats};
 
 use super::channel::{Buffers, Channel};
 use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, Session, negotiate};
 use super::wire::{self, Wire};
-use lobby::Lobby;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,43 +1,60 @@
 //! The face towards peers: HTTP/1.1 over mutual TLS, one task per connection, DICOMweb below `/dicom-web`.
 
-use super::{qido, stow};
+mod capabilities;
+mod pace;
+mod problem;
+mod routes;
+mod target;
+
+pub(super) use pace::Pace;
+pub(super) use problem::{last_problem, problem};
+pub(super) use target::{Base, Target};
+
+use crate::dimse::Lobby;
 use crate::intake::Intake;
 use crate::peers::{Peer, Registry};
 use crate::records::{Records, SourceFacts};
 use axum::Router;
 use axum::extract::Extension;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use pace::Paced;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Most bytes of a request's head, and most header lines; more is answered 431 (SEC-021).
+const HEAD_BYTES: usize = 64 << 10;
+const HEAD_LINES: usize = 100;
 
 /// The limits of the web face.
 #[derive(Debug, Clone)]
 pub struct WebOptions {
-    /// Connections at once; more wait in the listen queue.
+    /// Connections of known callers at once, and as many again that have not shown who they are yet.
     pub connections: usize,
     /// The TLS handshake must end within this time (DIM-021, FLT-040).
     pub handshake: Duration,
     /// The request's head must arrive within this time.
     pub head: Duration,
-    /// A body that brings nothing for this long is cut (FLT-040).
+    /// In so much time spent waiting, a body must bring 16 KiB, and an answer must be taken at that rate (FLT-040).
     pub body_idle: Duration,
     /// Largest request body in bytes (WEB-032).
     pub request_bytes: u64,
+    /// Largest instance in bytes.
+    pub instance_bytes: u64,
     /// Most parts in a request.
     pub parts: u32,
+    /// Most bytes of one part's headers.
+    pub part_header_bytes: usize,
     /// Instances of one request that may be between arrival and commit, in bytes.
     pub commit_bytes: u64,
 }
@@ -69,13 +86,14 @@ pub async fn serve(
     face: WebFace,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let permits = Arc::new(Semaphore::new(face.options.connections));
+    let seats = Arc::new(Semaphore::new(face.options.connections));
+    let lobby = Lobby::new(face.options.connections);
     let tasks = TaskTracker::new();
-    let router = router(face.clone());
+    let router = routes::router(face.clone());
     loop {
-        let permit = tokio::select! {
+        let mut place = tokio::select! {
             () = stop.cancelled() => break,
-            permit = Arc::clone(&permits).acquire_owned() => permit.map_err(io::Error::other)?,
+            place = lobby.room() => place,
         };
         let (stream, address) = tokio::select! {
             () = stop.cancelled() => break,
@@ -89,12 +107,22 @@ pub async fn serve(
                 }
             },
         };
+        place.name(address.ip());
         // Asked anew each time, so that a reload of the certificates needs no restart.
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
-        let connection = connection(stream, address, acceptor, face.clone(), router.clone(), stop.clone());
+        let (face, router, seats, stop) = (face.clone(), router.clone(), Arc::clone(&seats), stop.clone());
         tasks.spawn(async move {
-            connection.await;
-            drop(permit);
+            let entered = tokio::select! {
+                entered = enter(stream, address, acceptor, &face, seats) => entered,
+                () = place.shown_out() => None,
+                () = stop.cancelled() => None,
+            };
+            if let Some((stream, seat)) = entered {
+                // The caller has shown who it is: its place is free for the next.
+                drop(place);
+                converse(stream, address, face, router, stop).await;
+                drop(seat);
+            }
         });
     }
     tasks.close();
@@ -102,29 +130,45 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(
+/// From the bare connection to a caller with a seat, or nothing.
+async fn enter(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
-    face: WebFace,
-    router: Router,
-    stop: CancellationToken,
-) {
+    face: &WebFace,
+    seats: Arc<Semaphore>,
+) -> Option<(TlsStream<TcpStream>, OwnedSemaphorePermit)> {
     let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(face.options.handshake, acceptor.accept(stream)).await;
-    let stream = match handshake {
+    let stream = match tokio::time::timeout(face.options.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::warn!(%address, error = %error, "TLS handshake refused");
             face.records.refused("tls", &format!("{}: {error}", address.ip())).await;
-            return;
+            return None;
         }
-        Err(_) => return tracing::warn!(%address, "TLS handshake took too long"),
+        Err(_) => {
+            tracing::warn!(%address, "TLS handshake took too long");
+            return None;
+        }
     };
+    let seat = seats.acquire_owned().await.ok()?;
+    Some((stream, seat))
+}
+
+/// Requests and answers until either side has enough.
+async fn converse(
+    stream: TlsStream<TcpStream>,
+    address: SocketAddr,
+    face: WebFace,
+    router: Router,
+    stop: CancellationToken,
+) {
     let caller = caller(&stream, address, &face).await;
     let service = TowerToHyperService::new(router.layer(Extension(caller)));
+    let stream = Paced::new(stream, face.options.body_idle);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(face.options.head).max_buf_size(64 << 10);
+    builder.timer(TokioTimer::new()).header_read_timeout(face.options.head);
+    builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_LINES);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
@@ -139,7 +183,7 @@ async fn connection(
     }
 }
 
-async fn caller(stream: &tokio_rustls::server::TlsStream<TcpStream>, address: SocketAddr, face: &WebFace) -> Caller {
+async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFace) -> Caller {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
     let Some(certificate) = certificate else { return Caller { peer: None, facts } };
@@ -155,27 +199,4 @@ async fn caller(stream: &tokio_rustls::server::TlsStream<TcpStream>, address: So
             Caller { peer: None, facts }
         }
     }
-}
-
-fn router(face: WebFace) -> Router {
-    let dicom_web = Router::new()
-        .route("/studies", post(stow::store))
-        .route("/studies/{study}", post(stow::store_study))
-        .route("/studies/{study}/instances", get(qido::study_instances))
-        .route("/instances", get(qido::instances))
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(face);
-    Router::new()
-        .nest("/dicom-web", dicom_web)
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is no such resource here") })
-}
-
-/// An error answer that says why and what to do (RFC 9457; WEB-009).
-pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "title": status.canonical_reason().unwrap_or("error"),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }

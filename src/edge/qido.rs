@@ -1,6 +1,6 @@
 //! QIDO-RS in: a peer asks which instances we show, to verify what it sent (PS3.18 section 10.6).
 
-use super::http::{Caller, WebFace, problem};
+use super::http::{Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
     INSTANCE_NUMBER, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID,
 };
@@ -10,32 +10,25 @@ use crate::dicomweb::dataset::{Dataset, Element, VR};
 use crate::dicomweb::json;
 use crate::dicomweb::qido::{self, Limits, Query};
 use crate::records::{FindInstances, FoundInstance};
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// Most instances in one answer; who wants more pages on with `offset` (WEB-094).
 const PAGE: usize = 1000;
 
-pub(super) async fn instances(face: State<WebFace>, caller: Extension<Caller>, RawQuery(query): RawQuery) -> Response {
-    search(face.0, caller.0, None, query.as_deref().unwrap_or("")).await
-}
-
-pub(super) async fn study_instances(
-    face: State<WebFace>,
-    caller: Extension<Caller>,
-    Path(study): Path<String>,
+pub(super) async fn instances(
+    State(face): State<WebFace>,
+    Extension(caller): Extension<Caller>,
+    target: Target,
     RawQuery(query): RawQuery,
 ) -> Response {
-    match StudyUid::parse(&study) {
-        Ok(study) => search(face.0, caller.0, Some(study), query.as_deref().unwrap_or("")).await,
-        Err(error) => problem(StatusCode::BAD_REQUEST, &format!("the study in the path: {error}")),
-    }
+    search(face, caller, target.study, query.as_deref().unwrap_or("")).await
 }
 
 async fn search(face: WebFace, caller: Caller, study: Option<StudyUid>, query: &str) -> Response {
     let Some(peer) = caller.peer else {
-        return problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site; ask its administrator");
+        return problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
     };
     let filter = match filter(study, query) {
         Ok(filter) => filter,
@@ -45,7 +38,7 @@ async fn search(face: WebFace, caller: Caller, study: Option<StudyUid>, query: &
     let allowed = peer.may.query || (peer.may.store && !filter.instances.is_empty());
     if !allowed {
         face.records.refused("query", &format!("peer {} may not query here", peer.name)).await;
-        return problem(StatusCode::FORBIDDEN, "this site does not let yours query; ask its administrator");
+        return problem(StatusCode::FORBIDDEN, "this site does not let yours query");
     }
     match face.records.find_instances(filter).await {
         Ok(found) if found.is_empty() => StatusCode::NO_CONTENT.into_response(),

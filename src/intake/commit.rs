@@ -2,7 +2,7 @@
 
 use super::{Arrived, Intake, Refusal, Source};
 use crate::dicom::head::Head;
-use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid};
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Chosen;
 use crate::records::{Arrival, BlobRef, Kept, Requested};
 use crate::router;
@@ -23,6 +23,8 @@ pub struct Receipt {
     pub sop_instance: InstanceUid,
     /// The study of the data set.
     pub study: StudyUid,
+    /// The series of the data set.
+    pub series: SeriesUid,
     /// What it turned out to be.
     pub kept: Kept,
 }
@@ -80,6 +82,7 @@ impl Intake {
             sop_class: head.sop_class,
             sop_instance: head.sop_instance,
             study: head.study,
+            series: head.series,
             kept: recorded.kept,
         })
     }

@@ -32,4 +32,6 @@ mod sabotage;
 mod stage;
 mod store_and_forward;
 mod stow;
+mod stow_answers;
 mod tidy;
+mod web_hostile;

@@ -22,3 +22,4 @@ pub mod tools;
 pub mod two_sites;
 pub mod wait;
 pub mod web;
+pub mod wire;

@@ -20,6 +20,10 @@ pub const NOT_AUTHORISED: u16 = 0x0124;
 pub const OUT_OF_RESOURCES: u16 = 0xA700;
 /// The data set does not match its SOP class, or what was announced.
 pub const DATA_SET_MISMATCH: u16 = 0xA900;
+/// Ours, in the range of a data set that does not match: another instance or study than was announced.
+pub const OTHER_THAN_ANNOUNCED: u16 = 0xA901;
+/// Ours, in the same range: a UID without which an instance cannot be kept is missing.
+pub const NO_IDENTITY: u16 = 0xA902;
 /// The data set cannot be understood.
 pub const CANNOT_UNDERSTAND: u16 = 0xC000;
 /// Ours: other content is already kept under this SOP Instance UID (WEB-031).

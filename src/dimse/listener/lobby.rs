@@ -30,14 +30,14 @@ struct Waiter {
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Lobby {
+pub struct Lobby {
     room: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
 /// The place of one connection.
 #[derive(Debug)]
-pub(in crate::dimse) struct Place {
+pub struct Place {
     _room: Option<OwnedSemaphorePermit>,
     waiting: Arc<Mutex<Waiting>>,
     number: Option<u64>,
@@ -46,13 +46,13 @@ pub(in crate::dimse) struct Place {
 
 impl Lobby {
     /// Room for `most` connections, one at least.
-    pub(super) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         let room = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
         Self { room, waiting: Arc::default() }
     }
 
     /// Waits for room; if there is none, shows someone out who has had time enough. Cancel-safe.
-    pub(super) async fn room(&self) -> Place {
+    pub async fn room(&self) -> Place {
         let mut room = self.room.clone().try_acquire_owned().ok();
         while room.is_none() {
             self.show_out();
@@ -86,7 +86,7 @@ impl Lobby {
 
 impl Place {
     /// The connection is there, and this is where it comes from.
-    pub(super) fn name(&mut self, address: IpAddr) {
+    pub fn name(&mut self, address: IpAddr) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let number = waiting.next;
         waiting.next += 1;
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Waits until this connection must go.
-    pub(in crate::dimse) async fn shown_out(&self) {
+    pub async fn shown_out(&self) {
         self.out.cancelled().await;
     }
 }

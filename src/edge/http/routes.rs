@@ -1,0 +1,65 @@
+//! Which address leads where, and what holds for every request: its version, its Host, who may come in at all.
+
+use super::target::{Base, SERVICE};
+use super::{Caller, WebFace, capabilities, last_problem, problem};
+use crate::edge::{qido, stow};
+use axum::Router;
+use axum::extract::{Extension, Request};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, options, post};
+
+/// Everything that we answer.
+pub(super) fn router(face: WebFace) -> Router {
+    let services = Router::new()
+        .route("/", options(capabilities::answer))
+        .route("/studies", post(stow::store))
+        .route("/studies/{study}", post(stow::store))
+        .route("/studies/{study}/instances", get(qido::instances))
+        .route("/instances", get(qido::instances))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_method)
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(face.clone());
+    Router::new()
+        .nest(SERVICE, services)
+        .route(&format!("{SERVICE}/"), options(capabilities::answer).with_state(face))
+        .method_not_allowed_fallback(other_method)
+        .fallback(nothing_here)
+        .layer(middleware::from_fn(admit))
+}
+
+async fn nothing_here() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is no such resource here")
+}
+
+/// The Allow header beside it is the router's (WEB-009).
+async fn other_method(method: Method) -> Response {
+    let detail = format!("this resource does not answer {method}; the Allow header says what it answers");
+    problem(StatusCode::METHOD_NOT_ALLOWED, &detail)
+}
+
+/// What is asked of every request before anything looks at what it wants.
+async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> Response {
+    if request.version() != Version::HTTP_11 {
+        let detail = "this service speaks HTTP/1.1 (PS3.18 section 5)";
+        return last_problem(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail);
+    }
+    let Some(base) = Base::of(request.uri(), request.headers()) else {
+        return last_problem(StatusCode::BAD_REQUEST, "a request names exactly one Host (RFC 9112 section 3.2)");
+    };
+    // Before the address is looked at: a stranger does not learn what there is (WEB-009). Audited with the connection.
+    if caller.peer.is_none() {
+        return last_problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
+    }
+    request.extensions_mut().insert(base);
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    if chunked {
+        // A Content-Length beside it is dropped on parsing, so we do not know whether there was one; if there was, RFC 9112
+        // section 6.1 has us close, and then nothing that follows can be taken for a request of its own.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

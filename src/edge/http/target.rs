@@ -1,0 +1,112 @@
+//! What a request's address names: the service's own base, and the UIDs in its path, checked before anything is done (WEB-013).
+
+use super::problem;
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, UidError};
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::Response;
+use std::sync::Arc;
+
+/// The path below which everything stands.
+pub(super) const SERVICE: &str = "/dicom-web";
+
+/// The address of the service as the caller knows it, without a slash at the end: what we hand out leads back to where it came from.
+#[derive(Debug, Clone)]
+pub(in crate::edge) struct Base(Arc<str>);
+
+impl Base {
+    /// From the one Host header, or the request line, which counts more (RFC 9112 section 3.2). `None`: there is none that is usable.
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host = hosts.next()?;
+        if hosts.next().is_some() {
+            return None;
+        }
+        let host: Authority = host.to_str().ok()?.parse().ok()?;
+        let authority = uri.authority().unwrap_or(&host);
+        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+        plain.then(|| Self(format!("https://{authority}{SERVICE}").into()))
+    }
+
+    /// The address itself.
+    pub(in crate::edge) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Where a study is retrieved.
+    pub(in crate::edge) fn study(&self, study: &StudyUid) -> String {
+        format!("{}/studies/{study}", self.0)
+    }
+
+    /// Where an instance is retrieved.
+    pub(in crate::edge) fn instance(&self, study: &StudyUid, series: &SeriesUid, instance: &InstanceUid) -> String {
+        format!("{}/studies/{study}/series/{series}/instances/{instance}", self.0)
+    }
+}
+
+/// The UIDs in a path. Every route that names a level gives it; one that does not leaves it out.
+#[derive(Debug, Clone, Default)]
+pub(in crate::edge) struct Target {
+    pub(in crate::edge) study: Option<StudyUid>,
+    pub(in crate::edge) series: Option<SeriesUid>,
+    pub(in crate::edge) instance: Option<InstanceUid>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Target {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let params = params.map_err(|_| problem(StatusCode::BAD_REQUEST, "the path is not percent-encoded UTF-8"))?;
+        let mut target = Self::default();
+        for (level, text) in &params {
+            let read = match level {
+                "study" => uid(text, StudyUid::parse, StudyUid::as_str).map(|uid| target.study = Some(uid)),
+                "series" => uid(text, SeriesUid::parse, SeriesUid::as_str).map(|uid| target.series = Some(uid)),
+                _ => uid(text, InstanceUid::parse, InstanceUid::as_str).map(|uid| target.instance = Some(uid)),
+            };
+            read.map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("the {level} in the path: {why}")))?;
+        }
+        Ok(target)
+    }
+}
+
+/// A UID of a path is the UID and nothing else: padding, which a data set may have, is a trick here.
+fn uid<T>(text: &str, parse: fn(&str) -> Result<T, UidError>, as_str: fn(&T) -> &str) -> Result<T, UidError> {
+    let uid = parse(text)?;
+    if as_str(&uid) == text { Ok(uid) } else { Err(UidError::Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_base_is_what_the_one_host_header_says() {
+        let base = |uri: &str, hosts: &[&str]| {
+            let headers = hosts.iter().map(|host| (header::HOST, host.parse().unwrap())).collect();
+            Base::of(&uri.parse().unwrap(), &headers).map(|base| base.as_str().to_owned())
+        };
+        let usual = Some("https://gateway.example:8443/dicom-web".to_owned());
+        assert_eq!(base("/x", &["gateway.example:8443"]), usual);
+        assert_eq!(base("https://gateway.example:8443/x", &["other"]), usual);
+        assert_eq!(base("/x", &["[::1]:8443"]), Some("https://[::1]:8443/dicom-web".to_owned()));
+        for wrong in [&[][..], &["a", "b"], &["a", "a"], &[""], &["a/b"], &["user@a"], &["a b"], &["a\"b"]] {
+            assert_eq!(base("/x", wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_uid_in_a_path_is_a_uid_and_nothing_else() {
+        let read = |text| uid(text, StudyUid::parse, StudyUid::as_str).is_ok();
+        assert!(read("1.2.840.10008") && read("2.25.1"));
+        let tricks = ["", "..", ".", "1..2", "1.2/..", "1.2\0", " 1.2", "1.2 ", "1.2\r\nX: y", "1.2\n", "%31", "１.２"];
+        for trick in tricks {
+            assert!(!read(trick), "{trick:?}");
+        }
+        assert!(!read(&"1".repeat(65)));
+    }
+}
