@@ -11,13 +11,15 @@ import sys
 import zlib
 from pathlib import Path
 
-from pydicom import dcmread, dcmwrite
-from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+import numpy
+from PIL import Image
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from pynetdicom import pdu_primitives as items
 from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_MOVE, C_STORE
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RQ, P_DATA_TF
@@ -277,7 +279,40 @@ def of_words() -> None:
         put("config", "\n".join(line for line in text.splitlines() if not line.startswith("#")).encode())
 
 
+def rle(array: numpy.ndarray) -> bytes:
+    data_set = Dataset()
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set.SOPInstanceUID = "1.2.3"
+    data_set.Rows, data_set.Columns, data_set.SamplesPerPixel = 8, 8, 3 if array.ndim == 3 else 1
+    data_set.PhotometricInterpretation = "RGB" if array.ndim == 3 else "MONOCHROME2"
+    data_set.BitsAllocated = data_set.BitsStored = 8 * array.itemsize
+    data_set.HighBit, data_set.PixelRepresentation = data_set.BitsStored - 1, 0
+    if array.ndim == 3:
+        data_set.PlanarConfiguration = 0
+    data_set.compress(RLELossless, array, generate_instance_uid=False)
+    return next(generate_frames(data_set.PixelData, number_of_frames=1))
+
+
+def of_pixels() -> None:
+    """Small frames as their own encoders write them: RLE by pydicom, JPEG and JPEG 2000 by Pillow."""
+    grey, colour = numpy.arange(64, dtype="u1").reshape(8, 8), numpy.arange(192, dtype="u1").reshape(8, 8, 3)
+    wide = numpy.arange(64, dtype="<u2").reshape(8, 8) * 997
+    put("pixels", bytes([8, 8, 8, 0, 0, 8, 0, 2]) + rle(grey))
+    put("pixels", bytes([8, 8, 8, 1, 0, 8, 1, 2]) + rle(colour))
+    put("pixels", bytes([8, 8, 8, 0, 1, 16, 0, 2]) + rle(wide))
+    put("pixels", bytes([9, 8, 8, 0, 0, 8, 0, 2]) + grey.tobytes())
+    for samples, array in enumerate([grey, colour]):
+        image = Image.fromarray(array)
+        for syntax, form, options in [(0, "JPEG", {"quality": 50}), (1, "JPEG", {"quality": 90, "progressive": False}),
+                                      (6, "JPEG2000", {"no_jp2": True}), (7, "JPEG2000", {"no_jp2": True, "irreversible": True})]:
+            out = io.BytesIO()
+            image.save(out, form, **options)
+            put("pixels", bytes([syntax, 8, 8, samples, 0, 8, samples, 2]) + out.getvalue())
+
+
 of_data_sets()
+of_pixels()
 of_upper_layer()
 of_web()
 of_words()

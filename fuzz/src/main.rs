@@ -20,6 +20,13 @@ libfuzzer_sys::fuzz_target!(
             std::process::exit(2);
         };
         TARGET.get_or_init(|| *target);
+        // A panic in a codec is an error of its frame: the decoder runs in a thread of its own for that.
+        let abort = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().name() != Some("decode") {
+                abort(panic);
+            }
+        }));
     },
     |bytes: &[u8]| {
         if let Some(target) = TARGET.get() {

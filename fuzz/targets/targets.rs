@@ -7,6 +7,7 @@
 
 mod cutting;
 mod data_set;
+mod pixels;
 mod settings;
 mod upper_layer;
 mod web;
@@ -24,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("transcoder", data_set::transcoder),
     ("rewriter", data_set::rewriter),
     ("part10", data_set::part10),
+    ("pixels", pixels::decoder),
     ("multipart", web::multipart),
     ("json", web::json),
     ("xml", web::xml),
