@@ -2,6 +2,9 @@
 
 use super::Image;
 
+/// The longest Basic Offset Table that is read, whatever Number of Frames says: two million frames.
+const MAX_TABLE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Why the fragments are not the frames that the attributes promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FragmentError {
@@ -85,7 +88,7 @@ impl Frames {
 
     /// Bytes of the fragment in hand.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), FragmentError> {
-        let table = if self.table { 8 * self.promised as usize } else { 0 };
+        let table = if self.table { MAX_TABLE_BYTES.min(8 * self.promised as usize) } else { 0 };
         if self.frame.len() + self.fragment.len() + bytes.len() > self.limit.max(table) {
             return Err(FragmentError::TooLong);
         }

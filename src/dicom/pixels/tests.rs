@@ -151,4 +151,6 @@ fn the_number_of_frames_must_be_as_promised_and_none_may_be_endless() {
     assert_eq!(frames(2, true, &[], &[&[], c, c, c]), Err(FragmentError::Count { found: 3, promised: 2 }));
     assert_eq!(frames(1, false, &[], &[&[]]), Err(FragmentError::Count { found: 0, promised: 1 }));
     assert_eq!(frames(1, false, &[], &[&[], &vec![0; 2 << 20]]), Err(FragmentError::TooLong));
+    // Nor may the table be, on the word of the attributes.
+    assert_eq!(frames(u32::MAX, true, &[], &[&vec![0; 9 << 20]]), Err(FragmentError::TooLong));
 }
