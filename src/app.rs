@@ -1,5 +1,6 @@
 //! `App::open(config)` -> `App::serve()` -> `Running::drain(deadline)`: the only module that knows every part.
 
+mod expiry;
 mod in_force;
 mod lanes;
 mod tasks;
@@ -102,6 +103,9 @@ impl App {
             warnings: self.in_force.warnings.subscribe(),
             started: SystemTime::now(),
         };
+        let known = self.in_force.known.subscribe();
+        let watching = expiry::watch(known, self.in_force.warnings.clone(), accepting.clone());
+        critical.spawn("the watch over the certificates", watching);
         let socket = admin::bind(&self.config.site.data_dir).context("cannot open the admin socket")?;
         critical.spawn("the admin socket", admin::serve(socket, admin, working.clone()));
         Ok(Running {

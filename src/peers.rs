@@ -1,10 +1,12 @@
 //! Nodes and peers: who they are and what each may do.
 
 mod registry;
+mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use registry::{Party, Refused, Registry};
+pub use storage::{StorageClasses, UnknownClasses};
 
 use crate::dicom::ae_title::AeTitle;
 use crate::tls::Identity;
@@ -144,6 +146,8 @@ pub struct Node {
     pub foreign: Foreign,
     /// The same UID with other content is answered C010 instead of Success; it is kept and held either way.
     pub conflict_is_failure: bool,
+    /// Which classes it may store.
+    pub storage: StorageClasses,
     /// Most associations that it may have open here at once.
     pub max_associations: usize,
     /// Most associations that we open to it at once.

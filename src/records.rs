@@ -22,6 +22,7 @@ pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use error::RecordsError;
 pub use proof::{EntryLine, Report, hex};
+pub use refusals::Refusals;
 pub use story::{Event, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead,

@@ -4,6 +4,7 @@
 //! Diffie-Hellman do not exist in rustls (DIM-111). Both sides always show a certificate (DIM-113).
 
 mod certificate;
+pub mod expiry;
 #[cfg(test)]
 mod tests;
 

@@ -1,17 +1,21 @@
 //! What of the configuration can change while the gateway runs, and how it is changed (UIX-11, FLT-088).
 
+use super::expiry::Known;
 use crate::config::Config;
 use crate::peers::Registry;
 use crate::router::Route;
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::watch;
 
 /// The settings that every face reads anew each time it needs them.
 pub(super) struct InForce {
     pub(super) registry: watch::Sender<Arc<Registry>>,
     pub(super) routes: watch::Sender<Arc<Vec<Route>>>,
+    pub(super) known: watch::Sender<Arc<Known>>,
+    /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
     /// For DICOM over TLS and for DICOMweb; `None` without `[tls]`.
     pub(super) tls: Option<Faces>,
@@ -27,10 +31,12 @@ impl InForce {
     pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
         let faces = |(dicom, web)| Faces { dicom: watch::Sender::new(dicom), web: watch::Sender::new(web) };
         let tls = server_configs(config)?.map(faces);
+        let known = Known::of(config);
         Ok(Self {
             registry: watch::Sender::new(Arc::new(config.registry())),
             routes: watch::Sender::new(Arc::new(config.routes.clone())),
-            warnings: watch::Sender::new(Arc::new(warnings(config))),
+            warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
+            known: watch::Sender::new(Arc::new(known)),
             tls,
         })
     }
@@ -44,7 +50,7 @@ impl InForce {
         }
         self.registry.send_replace(Arc::new(config.registry()));
         self.routes.send_replace(Arc::new(config.routes.clone()));
-        self.warnings.send_replace(Arc::new(warnings(config)));
+        self.known.send_replace(Arc::new(Known::of(config)));
         Ok(())
     }
 }
@@ -56,10 +62,6 @@ fn server_configs(config: &Config) -> Result<Option<Pair>, TlsError> {
     let dicom = tls::server_config(&tls.identity, &tls.trust, &[])?;
     let web = tls::server_config(&tls.identity, &tls.trust, &[b"http/1.1"])?;
     Ok(Some((dicom, web)))
-}
-
-fn warnings(config: &Config) -> Vec<String> {
-    config.warnings.iter().map(|warning| format!("{} ({})", warning.message, warning.hint)).collect()
 }
 
 /// What differs between two configurations and only a restart can change, by the names of its tables and keys.

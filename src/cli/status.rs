@@ -87,6 +87,9 @@ fn alarms(status: &Status) -> Result<(), Failure> {
             status.unrouted
         ));
     }
+    if let Some(last) = &status.last_refusal {
+        lines.push(format!("{} refused since the start; the last at {last}", status.refused));
+    }
     lines.extend(status.warnings.iter().cloned());
     if !lines.is_empty() {
         render::line("")?;

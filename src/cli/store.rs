@@ -3,7 +3,8 @@
 use super::study::every_instance;
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
-use crate::dicom::part10::{self, FileMeta};
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::part10::{self, FileMeta, Titles};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::records::{BlobId, InstanceView, Records};
 use crate::store::{BlobReader, StoreReader};
@@ -167,11 +168,18 @@ async fn write(config: &Config, records: &Records, instance: &InstanceView, path
     let mut reader = blobs(config)?.read(place, instance.sha256).await.map_err(Failure::some)?;
     let file = File::create_new(path).map_err(Failure::some)?;
     let mut out = BufWriter::new(file);
-    let prefix = part10::prefix(&FileMeta {
+    let meta = FileMeta {
         sop_class: instance.sop_class_uid.clone(),
         sop_instance: instance.sop_instance_uid.clone(),
         transfer_syntax: instance.transfer_syntax_uid.clone(),
-    });
+    };
+    let title = |text: &Option<String>| text.as_ref().and_then(|text| AeTitle::parse(text).ok());
+    let titles = Titles {
+        source: Some(config.dicom.ae_title.clone()),
+        sending: title(&instance.source_facts.calling),
+        receiving: title(&instance.source_facts.called),
+    };
+    let prefix = part10::prefix_with(&meta, &titles);
     out.write_all(&prefix).map_err(Failure::some)?;
     while let Some(bytes) = reader.next().await.map_err(Failure::some)? {
         out.write_all(&bytes).map_err(Failure::some)?;

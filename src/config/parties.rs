@@ -6,7 +6,8 @@ use super::values::{
     ae_title, boolean, character_set, host_port, identity, issuer, name, network, number, one_of, path, peer_url, text,
 };
 use crate::dicom::ae_title::AeTitle;
-use crate::peers::{Foreign, May, Node, PatientIds, Peer, Verify};
+use crate::dicom::uid::SopClassUid;
+use crate::peers::{Foreign, May, Node, PatientIds, Peer, StorageClasses, UnknownClasses, Verify};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -79,6 +80,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let foreign = table.or("foreign", Foreign::default(), one_of(&kinds, &[]));
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
     let conflict_is_failure = table.or("conflict_status", false, conflict);
+    let storage = storage_classes(&mut table);
     let max_associations = table.or("max_associations", 100, number(1..=10_000));
     let max_parallel = table.or("max_parallel", 1, number(1..=64));
     archive(&mut table);
@@ -97,12 +99,25 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
         move_to: move_to.iter().map(|at| at.value.clone()).collect(),
         foreign,
         conflict_is_failure,
+        storage,
         max_associations,
         max_parallel,
     };
     agree(&table, &node, callable, &at.span);
     table.finish();
     Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to })
+}
+
+/// What a node may store, of known and of unknown classes (DIM-033).
+fn storage_classes(table: &mut Table<'_>) -> StorageClasses {
+    let only = table.list("sop_classes", |value| {
+        let uid = value.as_str().and_then(|text| SopClassUid::parse(text).ok());
+        uid.ok_or_else(|| "write SOP Class UIDs, such as \"1.2.840.10008.5.1.4.1.1.2\"".into())
+    });
+    let kinds =
+        [("any", UnknownClasses::Any), ("declared", UnknownClasses::Declared), ("never", UnknownClasses::Never)];
+    let unknown = table.or("unknown_classes", UnknownClasses::default(), one_of(&kinds, &[]));
+    StorageClasses { only: only.map(List::values), unknown }
 }
 
 /// The address where a node listens, if it is written as a number: it calls from there, unless the file says otherwise.

@@ -3,11 +3,11 @@
 use super::raw::{At, Span, Table};
 use super::values::{ae_title, boolean, listen, number, path, text};
 use crate::dicom::ae_title::AeTitle;
-use crate::tls::{Facts, Identity, TlsError, Trust};
+use crate::tls::{Facts, Identity, TlsError, Trust, expiry};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// `[site]`.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ pub(super) fn tls(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option<
     let identity = identity(&table, base, certificate, key, now);
     let trust = trust.and_then(|at| match Trust::load(&base.join(&at.value)) {
         Ok(trust) => {
-            trust.facts().iter().for_each(|facts| expiry(&table, &at.span, "this authority", facts, now));
+            trust.facts().iter().for_each(|facts| ending(&table, &at.span, "this authority", facts, now));
             Some(trust)
         }
         Err(error) => {
@@ -163,7 +163,7 @@ pub(super) fn identity(
     let key_path = base.join(&key.value);
     match Identity::load(&base.join(&certificate.value), &key_path) {
         Ok(identity) => {
-            expiry(table, &certificate.span, "this certificate", identity.facts(), now);
+            ending(table, &certificate.span, "this certificate", identity.facts(), now);
             if exposed(&key_path) {
                 let message = format!("other users of this machine can read {}", key_path.display());
                 table.mistakes().warn(Some(key.span), message, "chmod 600 (SEC-020)");
@@ -185,17 +185,10 @@ pub(super) fn identity(
 }
 
 /// Warns from 30 days before the end (DIM-113). An ended certificate is no mistake: nodes without TLS must go on.
-fn expiry(table: &Table<'_>, span: &Span, what: &str, facts: &Facts, now: SystemTime) {
-    const DAY: Duration = Duration::from_secs(86_400);
-    let subject = &facts.subject;
-    let message = match facts.not_after.duration_since(now) {
-        _ if facts.not_before > now => format!("{what} ({subject}) is not valid yet"),
-        Err(_) => format!("{what} ({subject}) has expired"),
-        Ok(left) if left < DAY => format!("{what} ({subject}) expires within a day"),
-        Ok(left) if left < 30 * DAY => format!("{what} ({subject}) expires in {} days", left.as_secs() / DAY.as_secs()),
-        Ok(_) => return,
-    };
-    table.mistakes().warn(Some(span.clone()), message, "replace it; the running gateway takes the new one at SIGHUP");
+fn ending(table: &Table<'_>, span: &Span, what: &str, facts: &Facts, now: SystemTime) {
+    if let Some(message) = expiry::words(what, facts, now) {
+        table.mistakes().warn(Some(span.clone()), message, expiry::REPLACE);
+    }
 }
 
 /// Tells whether others than owner and group can read a file, or the group can write it.

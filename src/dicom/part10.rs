@@ -6,6 +6,7 @@ mod meta_parser;
 #[cfg(test)]
 mod tests;
 
+use super::ae_title::AeTitle;
 use super::tag::Tag;
 use super::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use super::vr::Vr;
@@ -42,6 +43,23 @@ pub struct FileMeta {
 /// Everything that stands before the data set in a file of ours: a preamble of zeros, `DICM`, and group 0002 (DIM-041;
 /// PS3.10 section 7.1). The same input always gives the same bytes.
 pub fn prefix(meta: &FileMeta) -> Vec<u8> {
+    prefix_with(meta, &Titles::default())
+}
+
+/// The AE titles that stand in a file which stays with us (PS3.10 section 7.1; DIM-042). They are no part of the instance,
+/// and nothing that is sent on carries them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Titles {
+    /// Source Application Entity Title (0002,0016): who wrote the file.
+    pub source: Option<AeTitle>,
+    /// Sending Application Entity Title (0002,0017): who sent the instance to us.
+    pub sending: Option<AeTitle>,
+    /// Receiving Application Entity Title (0002,0018): the title of ours that it was sent to.
+    pub receiving: Option<AeTitle>,
+}
+
+/// As [`prefix`], with the titles.
+pub fn prefix_with(meta: &FileMeta, titles: &Titles) -> Vec<u8> {
     let mut group = Vec::with_capacity(256);
     element(&mut group, Tag::new(0x0002, 0x0001), Vr::OB, &[0, 1]);
     element(&mut group, MEDIA_STORAGE_SOP_CLASS_UID, Vr::UI, meta.sop_class.as_str().as_bytes());
@@ -49,6 +67,11 @@ pub fn prefix(meta: &FileMeta) -> Vec<u8> {
     element(&mut group, TRANSFER_SYNTAX_UID, Vr::UI, meta.transfer_syntax.as_str().as_bytes());
     element(&mut group, Tag::new(0x0002, 0x0012), Vr::UI, IMPLEMENTATION_CLASS_UID.as_bytes());
     element(&mut group, Tag::new(0x0002, 0x0013), Vr::SH, IMPLEMENTATION_VERSION_NAME.as_bytes());
+    for (number, title) in [(0x0016, &titles.source), (0x0017, &titles.sending), (0x0018, &titles.receiving)] {
+        if let Some(title) = title {
+            element(&mut group, Tag::new(0x0002, number), Vr::AE, title.as_str().as_bytes());
+        }
+    }
 
     let mut out = Vec::with_capacity(PREAMBLE + MAGIC.len() + 12 + group.len());
     out.resize(PREAMBLE, 0);

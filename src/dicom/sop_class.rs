@@ -3,6 +3,14 @@
 /// Verification (PS3.4 annex A).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 
+/// The Storage service class, as common extended negotiation names it (PS3.4 section B.3.1.4).
+pub const STORAGE_SERVICE: &str = "1.2.840.10008.4.2";
+/// The root below which the standard defines storage classes (PS3.4 section B.5).
+const STORAGE_ROOT: &str = "1.2.840.10008.5.1.4.1.1.";
+/// The storage classes of the standard that stand elsewhere: RT Beams Delivery Instruction, RT Brachy Application Setup
+/// Delivery Instruction.
+const STORAGE_ELSEWHERE: &[&str] = &["1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10"];
+
 /// Abstract syntaxes, or the roots of families of them, that are known to be something other than storage of an
 /// instance that has a patient and a study (PS3.4, PS3.6 annex A). A trailing dot makes a root.
 const OTHER_SERVICES: &[&str] = &[
@@ -53,6 +61,13 @@ pub fn may_be_storage(abstract_syntax: &str) -> bool {
     })
 }
 
+/// Tells whether the standard defines this class as storage, in this edition or one to come: all else that may be
+/// storage is private (DIM-033).
+pub fn is_storage_of_the_standard(abstract_syntax: &str) -> bool {
+    let standard = abstract_syntax.starts_with(STORAGE_ROOT) || STORAGE_ELSEWHERE.contains(&abstract_syntax);
+    standard && may_be_storage(abstract_syntax)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +90,7 @@ mod tests {
         let others = [VERIFICATION, "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.20.1", "1.2.840.10008.5.1.4.31"];
         for class in others {
             assert!(!may_be_storage(class), "{class}");
+            assert!(!is_storage_of_the_standard(class), "{class}");
         }
     }
 }

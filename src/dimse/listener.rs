@@ -7,6 +7,7 @@ mod seats;
 pub use lobby::{Lobby, Place};
 pub(super) use seats::{Seat, Seats};
 
+use super::association::Lost;
 use super::channel::{Buffers, Channel};
 use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, Session, negotiate};
 use super::wire::{self, Wire};
@@ -163,6 +164,9 @@ impl<S: Scp> Server<S> {
             Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream.into()))),
             Ok(Err(error)) => {
                 tracing::warn!(peer.address = %peer, %error, "TLS handshake failed");
+                if let Lost::Tls(error) = Lost::of_io(&error) {
+                    self.inner.scp.handshake_failed(peer, &error).await;
+                }
                 None
             }
             Err(_) => {

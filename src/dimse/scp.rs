@@ -12,6 +12,7 @@ use super::presentation::{ContextAnswer, Proposal, ProposedContext, Rejection, R
 use super::status::Status;
 use super::timers::{Phase, Timers};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The application behind an acceptor. Its futures run within the association's task, one message at a time.
@@ -66,6 +67,13 @@ pub trait Scp: Send + Sync + 'static {
         request: StoreRequest,
         data: &mut DataSet<'_>,
     ) -> impl Future<Output = StoreAnswer> + Send;
+
+    /// A caller failed the TLS handshake: it asked for nothing yet, and is told nothing but TLS's own alert. Not called
+    /// for those that just go away.
+    fn handshake_failed(&self, address: SocketAddr, error: &rustls::Error) -> impl Future<Output = ()> + Send {
+        let _ = (address, error);
+        async {}
+    }
 
     /// The association is over.
     fn ended(&self, caller: &Self::Caller, ended: Ended) {

@@ -1,15 +1,18 @@
 //! The face towards local nodes: C-ECHO and C-STORE, translated to intake and back.
 
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::attributes::{SOP_CLASS_UID, SOP_INSTANCE_UID};
 use crate::dicom::sop_class;
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
+use crate::dimse::presentation::STORAGE_EXTENDED;
 use crate::dimse::{
-    ContextAnswer, DataSet, Ended, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest,
+    ContextAnswer, DataSet, Ended, Lost, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest,
 };
 use crate::intake::{Claimed, Intake, Refusal, Source};
-use crate::peers::{Origin, Refused, Registry};
+use crate::peers::{Origin, Refused, Registry, StorageClasses};
 use crate::records::{Kept, Records, SourceFacts};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -28,9 +31,20 @@ pub struct DimseFace {
 pub struct Caller {
     node: AeTitle,
     may_store: bool,
+    classes: StorageClasses,
+    /// What service the caller says that classes belong to: SOP class, service class.
+    declared: Vec<(String, String)>,
     conflict_is_failure: bool,
     max_associations: usize,
     source: Arc<Source>,
+}
+
+impl Caller {
+    /// Tells whether this class may come from here (DIM-033).
+    fn stores(&self, class: &str) -> bool {
+        let declared = self.declared.iter().find(|(declared, _)| declared == class);
+        self.classes.admit(class, declared.map(|(_, service)| service.as_str()))
+    }
 }
 
 impl Scp for DimseFace {
@@ -67,20 +81,27 @@ impl Scp for DimseFace {
         Ok(Caller {
             node: node.ae_title.clone(),
             may_store: node.may.store,
+            classes: node.storage.clone(),
+            declared: declared(proposal),
             conflict_is_failure: node.conflict_is_failure,
             max_associations: node.max_associations,
             source: Arc::new(Source { origin, called: Some(called), facts, requested: None }),
         })
     }
 
-    fn choose(&self, _caller: &Caller, context: &ProposedContext) -> ContextAnswer {
-        if context.abstract_syntax != sop_class::VERIFICATION && !sop_class::may_be_storage(&context.abstract_syntax) {
+    fn choose(&self, caller: &Caller, context: &ProposedContext) -> ContextAnswer {
+        if context.abstract_syntax != sop_class::VERIFICATION && !caller.stores(&context.abstract_syntax) {
             return ContextAnswer::AbstractSyntaxNotSupported;
         }
         match preferred(&context.transfer_syntaxes) {
             Some(index) => ContextAnswer::Accept(index),
             None => ContextAnswer::TransferSyntaxesNotSupported,
         }
+    }
+
+    /// Every accepted class but Verification is storage, private ones too (DIM-037).
+    fn extended(&self, _caller: &Caller, sop_class: &str, _proposed: &[u8]) -> Option<Vec<u8>> {
+        (sop_class != sop_class::VERIFICATION).then(|| STORAGE_EXTENDED.to_vec())
     }
 
     async fn store(&self, caller: &Caller, request: StoreRequest, data: &mut DataSet<'_>) -> StoreAnswer {
@@ -94,6 +115,10 @@ impl Scp for DimseFace {
 
     fn most_associations(&self, caller: &Caller) -> Option<usize> {
         Some(caller.max_associations)
+    }
+
+    async fn handshake_failed(&self, address: SocketAddr, error: &rustls::Error) {
+        self.records.refused("tls", &format!("{} to the DICOM listener: {error}", address.ip())).await;
     }
 
     fn ended(&self, caller: &Caller, ended: Ended) {
@@ -150,8 +175,15 @@ impl DimseFace {
     }
 }
 
+/// The services of the classes that the standard does not define, as the proposal declares them; the others' are known.
+fn declared(proposal: &Proposal) -> Vec<(String, String)> {
+    let unknown =
+        proposal.common_extended.iter().filter(|item| !sop_class::is_storage_of_the_standard(&item.sop_class));
+    unknown.map(|item| (item.sop_class.clone(), item.service_class.clone())).collect()
+}
+
 /// The association is gone: whatever we answer is not heard.
-fn lost(lost: crate::dimse::Lost) -> Refusal {
+fn lost(lost: Lost) -> Refusal {
     Refusal::Malformed { why: format!("the association ended before the data set did ({lost})"), tag: None }
 }
 
@@ -184,19 +216,25 @@ fn refused(refusal: &Refusal) -> StoreAnswer {
     let tag = match refusal {
         Refusal::Malformed { tag, .. } => tag.map(|t| t.0),
         Refusal::MissingIdentity { tag } => Some(tag.0),
-        Refusal::OtherClass => Some(crate::dicom::attributes::SOP_CLASS_UID.0),
-        Refusal::OtherInstance => Some(crate::dicom::attributes::SOP_INSTANCE_UID.0),
+        Refusal::OtherClass => Some(SOP_CLASS_UID.0),
+        Refusal::OtherInstance => Some(SOP_INSTANCE_UID.0),
         _ => None,
     };
     let status = match refusal {
         Refusal::NoRoom | Refusal::Stopping | Refusal::TooLarge { .. } => Status::OUT_OF_RESOURCES,
         Refusal::Poisoned(_) => Status::RECORDS_UNAVAILABLE,
         Refusal::Malformed { .. } => Status::CANNOT_UNDERSTAND,
-        Refusal::OtherClass => Status::CLASS_MISMATCH,
-        Refusal::OtherInstance => Status::INSTANCE_MISMATCH,
+        Refusal::OtherClass | Refusal::MissingIdentity { tag: SOP_CLASS_UID } => Status::CLASS_MISMATCH,
+        Refusal::OtherInstance | Refusal::MissingIdentity { tag: SOP_INSTANCE_UID } => Status::INSTANCE_MISMATCH,
         Refusal::MissingIdentity { .. } | Refusal::OtherStudy => Status::NOT_INDEXABLE,
     };
-    failure(status, &refusal.to_string(), tag)
+    let comment = match refusal {
+        // What comes after is cut: 64 characters have to say it.
+        Refusal::Malformed { why, .. } => why.clone(),
+        Refusal::Poisoned(_) => "the gateway's storage has failed and needs its administrator".to_owned(),
+        other => other.to_string(),
+    };
+    failure(status, &comment, tag)
 }
 
 /// An answer that is not success; the comment is cut to the 64 characters of LO (PS3.7 section C.4.2).
@@ -212,6 +250,31 @@ fn printable(uid: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status_a_short_comment_and_the_element() {
+        let tag = crate::dicom::attributes::STUDY_INSTANCE_UID;
+        let rows = [
+            (Refusal::NoRoom, 0xA700, None),
+            (Refusal::Stopping, 0xA700, None),
+            (Refusal::TooLarge { limit: u64::MAX }, 0xA700, None),
+            (Refusal::Poisoned("/var/lib/weybridge/blobs: Input/output error ".repeat(9)), 0xA710, None),
+            (Refusal::Malformed { why: "w".repeat(200), tag: Some(tag) }, 0xC000, Some(tag.0)),
+            (Refusal::Malformed { why: "why".into(), tag: None }, 0xC000, None),
+            (Refusal::OtherClass, 0xA900, Some(0x0008_0016)),
+            (Refusal::MissingIdentity { tag: SOP_CLASS_UID }, 0xA900, Some(0x0008_0016)),
+            (Refusal::OtherInstance, 0xA901, Some(0x0008_0018)),
+            (Refusal::MissingIdentity { tag: SOP_INSTANCE_UID }, 0xA901, Some(0x0008_0018)),
+            (Refusal::MissingIdentity { tag }, 0xA902, Some(0x0020_000D)),
+            (Refusal::OtherStudy, 0xA902, None),
+        ];
+        for (refusal, status, offending) in rows {
+            let answer = refused(&refusal);
+            assert_eq!((answer.status.0, answer.offending), (status, offending), "{refusal}");
+            let comment = answer.comment.unwrap_or_default();
+            assert!((1..=64).contains(&comment.chars().count()) && !comment.contains('/'), "{comment}");
+        }
+    }
 
     #[test]
     fn the_senders_first_syntax_is_taken_but_explicit_before_other_uncompressed() {

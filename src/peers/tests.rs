@@ -25,6 +25,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         move_to: Vec::new(),
         foreign: Foreign::Prefix,
         conflict_is_failure: false,
+        storage: StorageClasses::default(),
         max_associations: 1,
         max_parallel: 1,
     }

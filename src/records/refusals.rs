@@ -14,15 +14,25 @@ const MOST_A_MINUTE: u32 = 60;
 /// The longest description that is kept, in characters.
 const LONGEST: usize = 300;
 
-/// The refusals of the current minute.
+/// The refusals of the current minute, and how many there were in all.
 #[derive(Default)]
 pub(super) struct Window(Mutex<Counts>);
+
+/// What was refused since the gateway started, those included that were counted and not entered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many.
+    pub count: u64,
+    /// The last one: when, what was asked for, who asked and why not.
+    pub last: Option<(SystemTime, String, String)>,
+}
 
 #[derive(Default)]
 struct Counts {
     since: Option<Instant>,
     entered: u32,
     left_out: i64,
+    all: Refusals,
 }
 
 impl Window {
@@ -40,6 +50,13 @@ impl Window {
         counts.entered += 1;
         Some(std::mem::take(&mut counts.left_out))
     }
+
+    /// Counts one, entered or not.
+    fn count(&self, at: SystemTime, what: &str, detail: &str) {
+        let all = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).all;
+        all.count += 1;
+        all.last = Some((at, what.to_owned(), detail.to_owned()));
+    }
 }
 
 impl Records {
@@ -47,9 +64,11 @@ impl Records {
     ///
     /// A failure to enter it is logged only: the refusal stands whatever becomes of its record.
     pub async fn refused(&self, what: &str, detail: &str) {
-        let Some(left_out) = self.inner.refusals.admit(Instant::now()) else { return };
-        let at = micros(SystemTime::now());
+        let now = SystemTime::now();
         let detail: String = detail.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        self.inner.refusals.count(now, what, &detail);
+        let Some(left_out) = self.inner.refusals.admit(Instant::now()) else { return };
+        let at = micros(now);
         let what = what.to_owned();
         let committed = self.commit(move |tx| {
             let mut told = facts([("what", what.as_str().into()), ("words", tx.words(&detail)?.1)]);
@@ -62,6 +81,11 @@ impl Records {
         if let Err(error) = committed.await {
             tracing::error!(error = %error, "a refusal could not be entered in the ledger");
         }
+    }
+
+    /// What was refused since the records were opened (LED-011).
+    pub fn refusals(&self) -> Refusals {
+        self.inner.refusals.0.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 }
 

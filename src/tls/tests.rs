@@ -76,6 +76,21 @@ fn tls_1_2_is_taken_and_no_certificate_is_not() {
 }
 
 #[test]
+fn keys_are_agreed_by_elliptic_curves_only() {
+    let provider = provider();
+    for suite in &provider.cipher_suites {
+        let name = format!("{:?}", suite.suite());
+        assert!(name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_"), "{name}");
+        assert!(name.contains("_GCM_") || name.contains("_CHACHA20_"), "{name}");
+    }
+    for group in &provider.kx_groups {
+        let name = format!("{:?}", group.name());
+        assert!(name.starts_with("X25519") || name.starts_with("secp") || name.contains("MLKEM"), "{name}");
+    }
+    assert!(provider.cipher_suites.len() > 2 && provider.kx_groups.len() > 1);
+}
+
+#[test]
 fn expired_and_foreign_certificates_are_refused_on_both_sides() {
     let authority = DevAuthority::create().unwrap();
     let stranger = DevAuthority::create().unwrap();

@@ -12,6 +12,10 @@
 
 mod support;
 
+mod association;
+mod association_answers;
+mod association_callers;
+mod association_cost;
 mod bad_input;
 mod command_line;
 mod corpora_replay;
@@ -20,6 +24,8 @@ mod dedup;
 mod demo;
 mod dicom_tls;
 mod foreign;
+mod hostile;
+mod hostile_slow;
 mod judge;
 mod memory;
 mod mixed;

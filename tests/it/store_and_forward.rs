@@ -1,15 +1,19 @@
 //! Real files by three different senders into A, by STOW-RS to B, by C-STORE to a node at B: nothing is altered.
 
+use crate::support::certs::Authority;
 use crate::support::corpus::{self, CorpusFile, Fate};
 use crate::support::dcmtk::{StoreScp, dcmsend, echoscu, storescu, storescu_option};
 use crate::support::files::{digest, read_part10};
 use crate::support::gateway::Gateway;
+use crate::support::process::finish;
 use crate::support::python;
+use crate::support::tools::{demo_study, tool};
 use crate::support::two_sites::TwoSites;
 use crate::support::wait::seconds;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
 /// The two syntaxes that no web service may carry (WEB-001).
@@ -84,6 +88,38 @@ fn other_files_of_a_uid_give_what_the_table_says() {
     assert_eq!(sites.a.transfers("b", "held").1, differs.len() as u64, "each other version is held");
     assert_eq!(digests(&instances(&sites.b, &first)), before, "B still has the first versions");
     sites.a.verify_ledger(true);
+}
+
+#[test]
+fn a_signature_that_was_made_before_verifies_behind_both_sites() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(tool(program));
+        let done = finish(command.args(arguments).current_dir(folder.path()), seconds(60));
+        (done.code, format!("{}{}", done.stdout, done.stderr))
+    };
+    let authority = Authority::new(folder.path(), "signers");
+    let signer = authority.issue("signer.test");
+    let (key, certificate, trust) = (signer.key.to_str(), signer.certificate.to_str(), signer.trust.to_str());
+    std::fs::copy(&demo_study("ct")[0], path("plain.dcm")).unwrap();
+    let sign = ["+s", key.unwrap(), certificate.unwrap(), "plain.dcm", "signed.dcm"];
+    assert_eq!(run("dcmsign", &sign).0, Some(0));
+    let verify = |file: &str| run("dcmsign", &["--verify", "+rg", "+cf", trust.unwrap(), file]);
+    assert_eq!(verify("signed.dcm").0, Some(0));
+
+    let out = StoreScp::start(&path("out"), "OUT");
+    let sites = TwoSites::start(Some(out.port));
+    storescu(sites.a.config.dicom_port, "WB_A", &["-xe"], &[path("signed.dcm")]).ok("storescu");
+    sites.b.all_become("OUT", "accepted", 1, seconds(60));
+    let received = out.files().remove(0);
+    let (code, said) = verify(received.to_str().unwrap());
+    assert_eq!(code, Some(0), "{said}");
+    let mut bytes = std::fs::read(&received).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    std::fs::write(path("changed.dcm"), bytes).unwrap();
+    assert_ne!(verify("changed.dcm").0, Some(0), "the check would see a changed bit");
 }
 
 fn sendable_by_dcmtk() -> Vec<CorpusFile> {

@@ -1,6 +1,8 @@
 //! What the stories are told with: sites to start, peers that misbehave, files to send.
 #![allow(dead_code, reason = "each story uses the part that it needs")]
 
+pub mod beside;
+pub mod caller;
 pub mod certs;
 pub mod config;
 pub mod corpus;
@@ -18,6 +20,7 @@ pub mod proxy;
 pub mod python;
 pub mod scripted_peer;
 pub mod store_answer;
+pub mod tls;
 pub mod tools;
 pub mod two_sites;
 pub mod wait;

@@ -66,7 +66,7 @@ impl<S: Scp> Session<'_, S> {
         // PS3.7 section 9.1.1.1.9: the SOP class must be that of the context (requirements, decision table, row 2).
         if class != accepted.abstract_syntax {
             let why = "SOP class is not that of the presentation context";
-            return self.refuse(command, context, Status::SOP_CLASS_NOT_SUPPORTED, Some(why)).await;
+            return self.refuse(command, context, Status::SOP_CLASS_NOT_SUPPORTED, why).await;
         }
         match operation {
             field::C_ECHO_RQ => {
@@ -75,13 +75,17 @@ impl<S: Scp> Session<'_, S> {
                 self.association.send_command(context, &command.response(status, false)).await
             }
             field::C_STORE_RQ if class == VERIFICATION => {
-                self.refuse(command, context, Status::UNRECOGNISED_OPERATION, None).await
+                let why = "Verification stores nothing";
+                self.refuse(command, context, Status::UNRECOGNISED_OPERATION, why).await
             }
             field::C_STORE_RQ if !command.has_data_set() => {
-                self.refuse(command, context, Status::CANNOT_UNDERSTAND, Some("no data set")).await
+                self.refuse(command, context, Status::CANNOT_UNDERSTAND, "no data set").await
             }
             field::C_STORE_RQ => self.store(accepted, command).await,
-            _ => self.refuse(command, context, Status::UNRECOGNISED_OPERATION, None).await,
+            _ => {
+                let why = "this operation is not offered on this context";
+                self.refuse(command, context, Status::UNRECOGNISED_OPERATION, why).await
+            }
         }
     }
 
@@ -100,16 +104,10 @@ impl<S: Scp> Session<'_, S> {
     }
 
     /// Reads and forgets the data set, then answers.
-    async fn refuse(
-        &mut self,
-        command: &CommandSet,
-        context: u8,
-        status: Status,
-        comment: Option<&str>,
-    ) -> Result<(), Lost> {
+    async fn refuse(&mut self, command: &CommandSet, context: u8, status: Status, comment: &str) -> Result<(), Lost> {
         self.discard().await?;
         self.ended.refused += u64::from(command.field() == field::C_STORE_RQ);
-        let answer = StoreAnswer { status, comment: comment.map(str::to_owned), offending: None };
+        let answer = StoreAnswer { status, comment: Some(comment.to_owned()), offending: None };
         self.association.send_command(context, &response(command, answer)).await
     }
 

@@ -31,6 +31,12 @@ pub struct Status {
     pub free_bytes: Option<u64>,
     /// Set when nothing can be taken any more: why.
     pub poisoned: Option<String>,
+    /// Callers and requests that were turned away since the gateway started (LED-011).
+    #[serde(default)]
+    pub refused: u64,
+    /// The last of them: when (UTC), what was asked for, who asked, and why not.
+    #[serde(default)]
+    pub last_refusal: Option<String>,
     /// Entries in the ledger.
     pub ledger_entries: u64,
     /// The latest value of the ledger's chain; keep it elsewhere, and a cut tail shows.
@@ -82,6 +88,9 @@ impl Status {
         status.uptime_seconds = face.started.elapsed().unwrap_or_default().as_secs();
         status.free_bytes = Some(usage.free_bytes);
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
+        let refusals = face.records.refusals();
+        status.refused = refusals.count;
+        status.last_refusal = refusals.last.map(|(at, what, detail)| format!("{} {what}: {detail}", utc(at)));
         status.warnings = face.warnings.borrow().to_vec();
         for (destination, in_flight) in face.courier.in_flight() {
             match status.destinations.iter_mut().find(|one| one.destination == destination.0) {
@@ -106,6 +115,8 @@ impl Status {
             stored_bytes: blobs.live_bytes,
             free_bytes: None,
             poisoned: None,
+            refused: 0,
+            last_refusal: None,
             ledger_entries: summary.head.size,
             ledger_chain: hex(&summary.head.chain),
             destinations: summary.destinations.into_iter().map(DestinationStatus::of).collect(),

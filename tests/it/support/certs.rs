@@ -48,7 +48,17 @@ impl Authority {
         self.issue_until(name, &format!("{name}-expired"), 2021)
     }
 
+    /// An identity that runs out in so many days.
+    pub fn issue_for_days(&self, name: &str, days: u64) -> Identity {
+        let end = std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400);
+        self.issue_with(name, &format!("{name}-{days}-days"), |params| params.not_after = end.into())
+    }
+
     fn issue_until(&self, name: &str, file: &str, year: i32) -> Identity {
+        self.issue_with(name, file, |params| params.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    fn issue_with(&self, name: &str, file: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let identity = Identity {
             certificate: self.folder.join(format!("{file}.crt")),
             key: self.folder.join(format!("{file}.key")),
@@ -61,10 +71,10 @@ impl Authority {
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(year, 1, 1);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(&identity.certificate, certificate.pem()).unwrap();

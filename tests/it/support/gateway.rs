@@ -94,6 +94,15 @@ impl Gateway {
         self.process = None;
     }
 
+    /// SIGHUP, and the configuration as it stands now is in force.
+    pub fn reload(&mut self) {
+        const TAKEN: &str = "the configuration was read again and is in force";
+        let before = self.log().matches(TAKEN).count();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process().id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        until(seconds(20), TAKEN, || (self.log().matches(TAKEN).count() > before).then_some(()));
+    }
+
     /// The kernel's word for the most memory it held.
     pub fn peak_memory(&mut self) -> u64 {
         self.process().peak_memory()
@@ -144,6 +153,12 @@ impl Gateway {
     /// `study UID --json`: one value an instance.
     pub fn study(&self, study: &str) -> Vec<Value> {
         self.ask(&["study", study, "--json"])
+    }
+
+    /// How many instances of a study it holds, none included.
+    pub fn holds(&self, study: &str) -> usize {
+        let answer = self.cli(&["study", study, "--json"]);
+        if answer.code == Some(0) { answer.stdout.lines().count() } else { 0 }
     }
 
     /// Chain, tree, heads and states agree; with `blobs`, every blob is read as well.

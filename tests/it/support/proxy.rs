@@ -12,6 +12,8 @@ struct State {
     /// How many connections are still to be cut at the first byte of an answer that follows `cut_after` bytes.
     cuts: AtomicU64,
     cut_after: AtomicU64,
+    /// The next bytes that go up lose their truth: one bit in their midst is flipped.
+    flip: AtomicBool,
     fired: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -55,7 +57,12 @@ impl Proxy {
         }
     }
 
-    /// How many answers were really cut off.
+    /// Flips one bit of what goes up next.
+    pub fn flip_a_bit(&self) {
+        self.state.flip.store(true, Ordering::SeqCst);
+    }
+
+    /// How many answers were really cut off, or bits flipped.
     pub fn fired(&self) -> u64 {
         self.state.fired.load(Ordering::SeqCst)
     }
@@ -71,7 +78,17 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
     let sent = Arc::new(AtomicU64::new(0));
     let up = {
         let (from, to, sent) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&sent));
-        std::thread::spawn(move || pump(from, to, |bytes| sent.fetch_add(bytes, Ordering::SeqCst) + bytes > 0))
+        let state = Arc::clone(state);
+        std::thread::spawn(move || {
+            pump(from, to, |bytes| {
+                if state.flip.swap(false, Ordering::SeqCst) {
+                    bytes[bytes.len() / 2] ^= 1;
+                    state.fired.fetch_add(1, Ordering::SeqCst);
+                }
+                sent.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+                true
+            });
+        })
     };
     pump(server.try_clone().unwrap(), client.try_clone().unwrap(), |_| {
         let due = sent.load(Ordering::SeqCst) >= state.cut_after.load(Ordering::SeqCst);
@@ -87,10 +104,10 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
 }
 
 /// Copies until an end or until `pass` says no to what was just read.
-fn pump(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(u64) -> bool) {
+fn pump(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(&mut [u8]) -> bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(size @ 1..) = from.read(&mut buffer) {
-        if !pass(size as u64) || to.write_all(&buffer[..size]).is_err() {
+        if !pass(&mut buffer[..size]) || to.write_all(&buffer[..size]).is_err() {
             return;
         }
     }

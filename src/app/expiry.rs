@@ -1,0 +1,75 @@
+//! Watches the certificates in force: their end is told in the log and in `status` before it comes, however long the gateway
+//! runs (DIM-113).
+
+use crate::config::Config;
+use crate::tls::{Facts, expiry};
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How often the clock is looked at; the nearest mark is a day.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// What there is to know of a configuration in force.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Warnings that time does not change.
+    lasting: Vec<String>,
+    /// Every certificate that is shown or believed, with what it is.
+    certificates: Vec<(String, Facts)>,
+}
+
+impl Known {
+    pub(super) fn of(config: &Config) -> Self {
+        let lasting = config.warnings.iter().filter(|warning| warning.hint != expiry::REPLACE);
+        let lasting = lasting.map(|warning| format!("{} ({})", warning.message, warning.hint)).collect();
+        let mut certificates = Vec::new();
+        if let Some(tls) = &config.tls {
+            certificates.push(("this site's certificate".to_owned(), tls.identity.facts().clone()));
+            certificates.extend(tls.trust.facts().iter().map(|facts| ("the authority".to_owned(), facts.clone())));
+        }
+        let clients = config.peers.iter().filter_map(|peer| Some((peer, peer.client.as_ref()?)));
+        certificates.extend(
+            clients.map(|(peer, client)| (format!("the certificate for {}", peer.name), client.facts().clone())),
+        );
+        Self { lasting, certificates }
+    }
+
+    /// All warnings as they stand now.
+    pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let ending = self.certificates.iter().filter_map(|(what, facts)| expiry::words(what, facts, now));
+        self.lasting.iter().cloned().chain(ending.map(|words| format!("{words} ({})", expiry::REPLACE))).collect()
+    }
+}
+
+/// Keeps `warnings` as they stand, and logs each mark that a certificate passes, once, until `stop`.
+pub(super) async fn watch(
+    mut known: watch::Receiver<Arc<Known>>,
+    warnings: watch::Sender<Arc<Vec<String>>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let mut told: HashMap<(String, SystemTime), usize> = HashMap::new();
+    loop {
+        let now = SystemTime::now();
+        let current = Arc::clone(&known.borrow_and_update());
+        told.retain(|(subject, end), _| {
+            current.certificates.iter().any(|(_, f)| f.subject == *subject && f.not_after == *end)
+        });
+        for (what, facts) in &current.certificates {
+            let marks = expiry::marks_passed(facts, now);
+            let before = told.insert((facts.subject.clone(), facts.not_after), marks).unwrap_or_default();
+            if let Some(words) = expiry::words(what, facts, now).filter(|_| marks > before) {
+                tracing::warn!("{words}; {}", expiry::REPLACE);
+            }
+        }
+        warnings.send_replace(Arc::new(current.warnings(now)));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK) => {}
+            changed = known.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
