@@ -2,7 +2,7 @@
 
 use crate::support::caller::{Accept, Caller, IMPLICIT_LE, Pdu, Request, VERIFICATION, counted, echo_command};
 use crate::support::config::free_port;
-use crate::support::dcmtk::echoscu;
+use crate::support::dcmtk::{StoreScp, echoscu};
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
@@ -10,7 +10,11 @@ use crate::support::process::finish;
 use crate::support::tools::tool;
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -22,6 +26,9 @@ const UNHEARD_OF: &str = "1.3.6.1.4.1.99999.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.70";
 const WORKLIST: &str = "1.2.840.10008.5.1.4.31";
 const NOWHERE: &str = "https://127.0.0.1:9/dicom-web";
+
+/// Result, source and reason of a rejection, if there is one.
+type Rejection = Option<(u8, u8, u8)>;
 
 fn site(more: &str) -> (Stage, Gateway) {
     let stage = Stage::new();
@@ -63,7 +70,7 @@ fn every_title_of_ours_answers_c_echo() {
 fn titles_and_versions_that_do_not_fit_are_rejected_with_their_reason() {
     let (_stage, site) = site("");
     let bytes = |text: &[u8; 16]| text.to_vec();
-    let rows: Vec<(&str, Request, Option<(u8, u8, u8)>)> = vec![
+    let rows: Vec<(&str, Request, Rejection)> = vec![
         ("leading space", Request { calling: bytes(b" SENDER         "), ..usual() }, None),
         ("padded by NUL", Request { called: bytes(b"WB_A\0\0\0\0\0\0\0\0\0\0\0\0"), ..usual() }, None),
         ("unknown caller", Request::new("STRANGER", "WB_A"), Some((1, 1, 3))),
@@ -304,7 +311,7 @@ fn too_many_associations_and_a_stop_are_transient_rejections() {
 fn artim_runs_before_the_request_and_after_a_rejection_and_at_no_other_time() {
     let artim = Duration::from_secs(1);
     let stage = Stage::new();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let node = listener.local_addr().unwrap().port();
     let config = stage.site_a(NOWHERE).node("SLOW", Some(node)).with("[timers]\nartim = \"1s\"");
     let site = Gateway::start(&stage.path().join("a"), config);
@@ -374,6 +381,52 @@ fn the_ledger_keeps_how_the_other_side_names_itself() {
         assert!(received.contains(words), "`{words}` is not in {received}");
     }
     assert!(!received.contains("Specimen"), "no patient in the ledger");
+}
+
+#[test]
+fn a_nodes_rejection_is_for_now_or_parks_it() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let stage = Stage::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = listener.local_addr().unwrap().port();
+    let config = stage.site_a(NOWHERE).node("OUT", Some(node)).route("to the node", "OUT", "");
+    let config = config.with("[courier]\nretry_first = \"1s\"\nretry_longest = \"2s\"");
+    let site = Gateway::start(&stage.path().join("a"), config);
+    let (codes, count, stop) = (Mutex::new([2, 3, 1]), AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let listener = listener;
+            listener.set_nonblocking(true).unwrap();
+            while !stop.load(Ordering::SeqCst) {
+                let Ok((mut stream, _)) = listener.accept() else {
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                };
+                stream.set_nonblocking(false).unwrap();
+                // A request is not read further than to its end.
+                let _ = crate::support::caller::read_pdu(&mut stream);
+                let [result, by, reason] = *codes.lock().unwrap();
+                let _ = stream.write_all(&crate::support::caller::pdu(3, &[0, result, by, reason]));
+                let _ = stream.read_to_end(&mut Vec::new());
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let names = names(316, 1, 1);
+        let (mut caller, _) = Caller::accepted(site.config.dicom_port, &usual());
+        let bytes = data_set(&names, 1000, 1);
+        assert_eq!(caller.store(1, SECONDARY_CAPTURE, &names.instance, &bytes).unwrap().status, 0);
+        caller.release();
+        until(seconds(60), "congestion is tried again", || (count.load(Ordering::SeqCst) >= 3).then_some(()));
+        assert_eq!(site.transfers("OUT", "pending"), (1, 1), "and charged to nobody");
+        *codes.lock().unwrap() = [1, 1, 7];
+        until(seconds(60), "a permanent rejection parks", || (site.transfers("OUT", "parked") == (1, 1)).then_some(()));
+        stop.store(true, Ordering::SeqCst);
+    });
+    let _out = StoreScp::start_on(node, &folder.path().join("out"), "OUT");
+    until(seconds(60), "it is put right", || {
+        site.cli(&["transfers", "retry", "--to", "OUT"]);
+        (site.transfers("OUT", "accepted") == (1, 1)).then_some(())
+    });
 }
 
 #[test]

@@ -162,6 +162,11 @@ fn before_pixels(names: &Names) -> Vec<u8> {
     head[..head.len() - 12].to_vec()
 }
 
+/// An item of a sequence, or a fragment.
+fn part(length: u32, value: &[u8]) -> Vec<u8> {
+    [&[0xFE, 0xFF, 0, 0xE0][..], &length.to_le_bytes(), value].concat()
+}
+
 fn deflated(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
@@ -179,9 +184,8 @@ fn data_sets_that_lie_are_refused_and_the_association_goes_on() {
     assert!(bomb.len() < 1 << 20);
     let many: Vec<u8> =
         (0..30_000_u16).flat_map(|n| [&[0x09, 0, n as u8, (n >> 8) as u8][..], b"UN\0\0\0\0\0\0"].concat()).collect();
-    let item = |length: u32, value: &[u8]| [&[0xFE, 0xFF, 0, 0xE0][..], &length.to_le_bytes(), value].concat();
     let frames = |fragment: Vec<u8>| {
-        [before.clone(), long((0x7FE0, 0x0010), b"OB", u32::MAX, &[item(0, b""), fragment].concat())].concat()
+        [before.clone(), long((0x7FE0, 0x0010), b"OB", u32::MAX, &[part(0, b""), fragment].concat())].concat()
     };
     let after = |rest: &[u8]| [&before[..], rest].concat();
     let rows: Vec<(&str, u8, Vec<u8>)> = vec![
@@ -196,7 +200,7 @@ fn data_sets_that_lie_are_refused_and_the_association_goes_on() {
             [&[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0, 0xE0, 0, 0, 0, 0][..], &before].concat(),
         ),
         ("an end within a tag", 1, after(&[0xE0, 0x7F, 0x10])),
-        ("a fragment cut short", 5, frames(item(100, &[9; 40]))),
+        ("a fragment cut short", 5, frames(part(100, &[9; 40]))),
         ("more elements than the limit", 1, after(&many)),
         ("a deflate bomb", 7, bomb),
         ("noise that should be deflated", 7, vec![0xA7; 5000]),
@@ -217,15 +221,25 @@ fn data_sets_that_lie_are_refused_and_the_association_goes_on() {
         assert!(matches!(answer.status, 0xC000 | 0xA900), "{name}: {:04x} {:?}", answer.status, answer.comment);
         beside.go_on(1024);
     }
+    caller.release();
     assert_eq!(site.holds(&names.study), 0, "none of it is stored, and the neighbour is not ready yet");
+    beside.end(&site);
+    unharmed(&mut site);
+}
 
-    // What only looks odd is taken as it is: CP-246, fragments of one byte, empty fragments, several in one PDU.
+/// CP-246, fragments of one byte, empty fragments, several in one PDU.
+#[test]
+fn what_only_looks_odd_is_kept_as_it_is() {
+    let (_stage, mut site) = site("");
+    let names = names(335, 1, 2);
+    let before = before_pixels(&names);
+    let (mut caller, _) = Caller::accepted(site.config.dicom_port, &usual());
     // A sequence of defined length is passed over by its length, whatever it says of itself: it costs nothing and is kept.
-    let deep = crate::support::files::names(333, 1, 3);
+    let deep = crate::support::files::names(335, 1, 3);
     let bytes = [before_pixels(&deep), nested_by_length(100_000)].concat();
     assert_eq!(caller.store(1, SECONDARY_CAPTURE, &deep.instance, &bytes).unwrap().status, 0);
     let implicit = [&[0x09, 0, 0x10, 0][..], &4_u32.to_le_bytes(), b"ODD "].concat();
-    let item_246 = [item(u32::MAX, &implicit), vec![0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0]].concat();
+    let item_246 = [part(u32::MAX, &implicit), vec![0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0]].concat();
     let cp246 = long((0x2001, 0x1090), b"UN", u32::MAX, &[item_246, vec![0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]].concat());
     let odd = [&before[..], &cp246, &long((0x7FE0, 0x0010), b"OW", 4, &[1, 2, 3, 4])].concat();
     let command = store_command(SECONDARY_CAPTURE, &names.instance, 5);
@@ -242,7 +256,6 @@ fn data_sets_that_lie_are_refused_and_the_association_goes_on() {
     let kept = |uid: &str| held.iter().find(|row| row["sop_instance_uid"] == uid).map(|row| row["sha256"].clone());
     assert_eq!(kept(&names.instance), Some(digest(&odd).into()));
     assert_eq!(kept(&deep.instance), Some(digest(&bytes).into()));
-    beside.end(&site);
     unharmed(&mut site);
 }
 

@@ -43,6 +43,41 @@ fn drip(mut caller: Caller, pieces: impl Iterator<Item = Vec<u8>>) -> (Vec<u8>, 
     }
 }
 
+type Pieces = Box<dyn Iterator<Item = Vec<u8>> + Send>;
+/// Who it is, its connection, what it sends piece by piece, what it gets before it is cut off, and after how many seconds.
+type Slow = (&'static str, Caller, Pieces, Vec<u8>, u64);
+
+/// One for each phase.
+fn slow_callers(port: u16, tls: u16) -> Vec<Slow> {
+    let store = fragment(1, true, true, &store_command(SECONDARY_CAPTURE, &names(341, 1, 2).instance, 1));
+    let sent = |bytes: &[u8]| {
+        let mut caller = Caller::accepted(port, &usual()).0;
+        caller.send(bytes).unwrap();
+        caller
+    };
+    let none = || -> Pieces { Box::new(std::iter::empty()) };
+    let bytes = |bytes: Vec<u8>| -> Pieces { Box::new(bytes.into_iter().map(|byte| vec![byte])) };
+    let hello = [&[0x16, 3, 1, 1, 0x2C, 1, 0, 1, 0x28, 3, 3][..], &[7; 32], &[0]].concat();
+    let (abort, reply) = (pdu(7, &[0; 4]), pdu(6, &[0; 4]));
+    // The noise that follows an abort is no PDU either, and is told so once (AA-7).
+    let twice = [pdu(7, &[0, 0, 2, 1]), pdu(7, &[0, 0, 2, 2])].concat();
+    let half = [&store[..], &[4, 0, 0, 0, 16, 0, 0, 0, 15, 252, 1, 0]].concat();
+    let tiny = fragment(1, false, false, &[7, 7]);
+    vec![
+        ("no TLS hello", Caller::connect(tls), none(), vec![], 2),
+        ("half a TLS hello", Caller::connect(tls), bytes(hello), vec![], 2),
+        ("no request", Caller::connect(port), none(), vec![], 1),
+        ("a request byte by byte", Caller::connect(port), bytes(usual().pdu()), vec![], 1),
+        ("no message", sent(&[]), none(), abort.clone(), 4),
+        ("a header byte by byte", sent(&[]), bytes(vec![4, 0, 0]), abort.clone(), 3),
+        ("a fragment that stops", sent(&half), none(), abort.clone(), 3),
+        ("a message that stops", sent(&store), none(), abort.clone(), 3),
+        ("a message by drops", sent(&store), Box::new(std::iter::repeat(tiny)), abort, 3),
+        ("a release that is not followed by a close", sent(&release_request()), none(), reply, 1),
+        ("an abort that is not followed by a close", sent(&pdu(0x47, b"")), bytes(vec![9; 500]), twice, 1),
+    ]
+}
+
 #[test]
 fn each_phase_has_a_timer_and_nobody_else_waits() {
     let stage = Stage::new();
@@ -51,43 +86,7 @@ fn each_phase_has_a_timer_and_nobody_else_waits() {
     config.dicom = format!("tls_listen = \"127.0.0.1:{tls}\"");
     let timers = "[timers]\nartim = \"1s\"\ntls_handshake = \"2s\"\nmessage_idle = \"3s\"\nassociation_idle = \"4s\"";
     let mut site = Gateway::start(&stage.path().join("a"), config.with(timers));
-    let port = site.config.dicom_port;
-    let open = || Caller::accepted(port, &usual()).0;
-    let store = fragment(1, true, true, &store_command(SECONDARY_CAPTURE, &names(341, 1, 2).instance, 1));
-    let sent = |bytes: &[u8]| {
-        let mut caller = open();
-        caller.send(bytes).unwrap();
-        caller
-    };
-    let none = || -> Box<dyn Iterator<Item = Vec<u8>> + Send> { Box::new(std::iter::empty()) };
-    let bytes =
-        |bytes: Vec<u8>| -> Box<dyn Iterator<Item = Vec<u8>> + Send> { Box::new(bytes.into_iter().map(|b| vec![b])) };
-    let hello = [&[0x16, 3, 1, 1, 0x2C, 1, 0, 1, 0x28, 3, 3][..], &[7; 32], &[0]].concat();
-    let abort = pdu(7, &[0; 4]);
-    let reply = pdu(6, &[0; 4]);
-    let aborted_first = [pdu(7, &[0, 0, 2, 1]), pdu(7, &[0, 0, 2, 2])].concat();
-    // The noise that follows is no PDU either, and is told so once (AA-7).
-    // Who does what, then what it gets before the connection is closed, and after how many seconds at least.
-    let tiny = fragment(1, false, false, &[7, 7]);
-    let rows: Vec<(&str, Caller, Box<dyn Iterator<Item = Vec<u8>> + Send>, Vec<u8>, u64)> = vec![
-        ("no TLS hello", Caller::connect(tls), none(), vec![], 2),
-        ("half a TLS hello", Caller::connect(tls), bytes(hello), vec![], 2),
-        ("no request", Caller::connect(port), none(), vec![], 1),
-        ("a request byte by byte", Caller::connect(port), bytes(usual().pdu()), vec![], 1),
-        ("no message", open(), none(), abort.clone(), 4),
-        ("a header byte by byte", open(), bytes(vec![4, 0, 0]), abort.clone(), 3),
-        (
-            "a fragment that stops",
-            sent(&[&store[..], &[4, 0, 0, 0, 16, 0, 0, 0, 15, 252, 1, 0]].concat()),
-            none(),
-            abort.clone(),
-            3,
-        ),
-        ("a message that stops", sent(&store), none(), abort.clone(), 3),
-        ("a message by drops", sent(&store), Box::new(std::iter::repeat(tiny)), abort.clone(), 3),
-        ("a release that is not followed by a close", sent(&release_request()), none(), reply, 1),
-        ("an abort that is not followed by a close", sent(&pdu(0x47, b"")), bytes(vec![9; 500]), aborted_first, 1),
-    ];
+    let rows = slow_callers(site.config.dicom_port, tls);
     // The neighbour keeps within its own timers by going on.
     let mut beside = Beside::start_with(&site, names(341, 1, 1), 16 << 20);
     std::thread::scope(|scope| {
