@@ -15,8 +15,9 @@ use crate::edge::admin::{self, AdminFace};
 use crate::edge::dimse_scp::DimseFace;
 use crate::edge::http::{self, WebFace, WebOptions};
 use crate::intake::{Intake, IntakeOptions};
+use crate::janitor::{Janitor, JanitorOptions};
 use crate::records::Records;
-use crate::store::{Store, StoreOptions};
+use crate::store::{Place, Store, StoreOptions};
 use anyhow::{Context, anyhow};
 use in_force::InForce;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -38,6 +39,8 @@ pub struct App {
     records: Records,
     store: Store,
     intake: Intake,
+    /// Where blobs were to lie that are missing or cut (FLT-027).
+    lost: Vec<Place>,
     in_force: InForce,
     /// Held as long as the process lives: no second one may work on this data (FLT-072).
     lock: File,
@@ -67,7 +70,7 @@ impl App {
             tracing::error!(
                 missing = freed.missing,
                 damaged = freed.damaged,
-                "blobs that the records name are not as they should be; run `weybridge store verify`"
+                "blobs that the records name are missing or cut; each is looked at and set aside"
             );
         }
         let options = IntakeOptions {
@@ -77,7 +80,7 @@ impl App {
         };
         let in_force = InForce::new(&config).context("cannot use the certificates")?;
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
-        Ok(Self { config, records, store, intake, in_force, lock })
+        Ok(Self { config, records, store, intake, lost: freed.lost, in_force, lock })
     }
 
     /// The records, for whoever runs the gateway inside a process of their own.
@@ -93,7 +96,10 @@ impl App {
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
         let courier = Arc::new(Courier::start(&self.records, lanes::lanes(&self.config, &self.store)?, &working));
+        let janitor = Janitor::new(self.records.clone(), self.store.clone(), janitor_options(&self.config));
+        critical.spawn("the janitor", janitor.clone().run(self.lost, working.clone()));
         let admin = AdminFace {
+            janitor,
             site: self.config.site.name.clone(),
             records: self.records.clone(),
             store: self.store.clone(),
@@ -277,6 +283,19 @@ fn store_options(config: &Config) -> StoreOptions {
         buffer_budget_bytes: usize::try_from(settings.buffer_bytes).unwrap_or(usize::MAX),
         chunk_bytes: usize::try_from(settings.chunk_bytes).unwrap_or(usize::MAX),
         direct: settings.direct,
+    }
+}
+
+fn janitor_options(config: &Config) -> JanitorOptions {
+    let retention = &config.retention;
+    JanitorOptions {
+        purge: retention.purge,
+        keep_at_least: retention.keep_at_least,
+        keep_at_most: retention.keep_at_most,
+        room_bytes: retention.room_bytes,
+        every: retention.every,
+        scrub_every: config.store.scrub_every,
+        scrub_bytes: config.store.scrub_bytes,
     }
 }
 

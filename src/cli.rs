@@ -1,5 +1,6 @@
 //! The command line: one subcommand, one file.
 
+mod backup;
 mod check;
 mod client;
 mod demo;
@@ -8,6 +9,7 @@ mod init;
 mod ledger;
 mod nodes;
 mod peers;
+mod reconcile;
 mod render;
 mod routes;
 mod send;
@@ -80,6 +82,12 @@ enum Command {
     /// Look after the stored bytes
     #[command(subcommand)]
     Store(store::Verb),
+    /// Copy records and blobs of one moment to a folder, while the gateway runs
+    Backup(backup::Backup),
+    /// Fill an empty data directory from a backup
+    Restore(backup::Restore),
+    /// Ask a peer for everything that it was sent, and say what it does not show
+    Reconcile(reconcile::Options),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -178,6 +186,9 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Routes(verb) => routes::run(&place, verb),
         Command::Ledger(verb) => ledger::run(&place, verb).await,
         Command::Store(verb) => store::run(&place, verb).await,
+        Command::Backup(options) => backup::backup(&place, options).await,
+        Command::Restore(options) => backup::restore(&place, options).await,
+        Command::Reconcile(options) => reconcile::run(&place, options).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "weybridge", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -187,6 +198,11 @@ async fn dispatch(arguments: Arguments) -> Ended {
             .map(|()| ExitCode::SUCCESS)
             .map_err(Failure::some),
     }
+}
+
+/// The person who decides, as the system knows them.
+pub(crate) fn who() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into())
 }
 
 /// Where the configuration is said to be.

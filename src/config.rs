@@ -16,7 +16,7 @@ mod template;
 mod tests;
 mod values;
 
-pub use limits::{Courier, Limits, StoreSettings, Timers};
+pub use limits::{Courier, Limits, Retention, StoreSettings, Timers};
 pub use mistakes::{ConfigErrors, Mistake};
 pub use site::{Dicom, Site, Tls, Web};
 pub use template::init_template;
@@ -60,6 +60,8 @@ pub struct Config {
     pub courier: Courier,
     /// How blobs are kept.
     pub store: StoreSettings,
+    /// How long they are kept.
+    pub retention: Retention,
     /// What works but should be looked at: expiring certificates, rights without effect.
     pub warnings: Vec<Mistake>,
 }
@@ -125,6 +127,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let limits = limits::limits(document.table("limits"));
     let courier = limits::courier(document.table("courier"));
     let store = limits::store(document.table("store"));
+    let retention = limits::retention(document.table("retention"));
     let nodes: Vec<_> = document.tables("node").into_iter().filter_map(parties::node).collect();
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
@@ -150,6 +153,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         limits,
         courier,
         store,
+        retention,
         warnings: Vec::new(),
     })
 }

@@ -1,7 +1,7 @@
 //! The rules of the ledger: states, outcomes, back-off, canonical entries, the chain and the tree. Pure: no files, no clock.
 //!
 //! In reading order: [`transfer`] names the states and the legal steps between them, [`outcome`] what an attempt came to,
-//! [`step`] what an outcome makes of a transfer, [`backoff`] and [`breaker`] when it is tried again. [`entry`] gives each
+//! [`step`] what an outcome makes of a transfer, [`generation`] which bytes are used and when they may go, [`backoff`] and [`breaker`] when it is tried again. [`entry`] gives each
 //! change its canonical bytes, [`change`] reads them back for a rebuild, [`chain`] and [`merkle`] bind them together, and
 //! [`check`] walks a ledger and says where it is wrong.
 
@@ -11,6 +11,7 @@ pub mod chain;
 pub mod change;
 pub mod check;
 pub mod entry;
+pub mod generation;
 pub mod merkle;
 pub mod outcome;
 pub mod step;

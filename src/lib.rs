@@ -5,7 +5,7 @@
 //! ```text
 //! shell        main -> cli -> app, config, certs
 //! edge         edge::{dimse_scp, http, stow, qido, admin}
-//! engine       intake -> router      courier
+//! engine       intake -> router      courier      janitor
 //! state        store      records      ledger      peers -> tls
 //! protocol     dimse      dicomweb
 //! vocabulary   dicom
@@ -21,6 +21,7 @@ pub mod dicomweb;
 pub mod dimse;
 pub mod edge;
 pub mod intake;
+pub mod janitor;
 pub mod ledger;
 pub mod peers;
 pub mod records;

@@ -9,6 +9,7 @@
 
 mod arrival;
 mod error;
+mod housekeeping;
 mod kicks;
 mod proof;
 mod questions;
@@ -21,6 +22,7 @@ mod work;
 pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use error::RecordsError;
+pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
 pub use proof::{EntryLine, Report, hex};
 pub use refusals::Refusals;
 pub use story::{Event, Taken, What};
@@ -35,7 +37,6 @@ use crate::ledger::outcome::Outcome;
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Destination;
-use crate::store::Place;
 use kicks::Kicks;
 use sqlite::acts::{Act, Matching, PAGE};
 use sqlite::readers::Readers;
@@ -250,7 +251,7 @@ impl Records {
         reason: &str,
         now: SystemTime,
     ) -> Result<Acted, RecordsError> {
-        let needs_reason = matches!(verb, Verb::Hold | Verb::Cancel);
+        let needs_reason = matches!(verb, Verb::Hold | Verb::Cancel | Verb::Reopen | Verb::Doubt);
         if who.trim().is_empty() || (needs_reason && reason.trim().is_empty()) {
             return Err(RecordsError::Refused(format!("to {} needs a name and a reason", verb.word())));
         }
@@ -264,6 +265,13 @@ impl Records {
                 self.act_on_matching(&act, Matching { study, destination, state, after: 0 }).await
             }
         }
+    }
+
+    /// Has every destination asked first about what was not sent yet when these records were copied, since it may have been sent
+    /// afterwards; how many transfers that are. For records that come from a backup.
+    pub async fn doubt(&self, who: &str, reason: &str, now: SystemTime) -> Result<u64, RecordsError> {
+        let act = Act { verb: Verb::Doubt, who: who.to_owned(), reason: reason.to_owned(), now };
+        Ok(self.act_on_matching(&act, Matching::default()).await?.changed)
     }
 
     async fn act_on(&self, act: &Act, transfers: Vec<TransferId>) -> Result<Acted, RecordsError> {
@@ -290,24 +298,6 @@ impl Records {
             let room = PAGE.saturating_sub(all.skipped.len());
             all.skipped.extend(acted.skipped.into_iter().take(room));
         }
-    }
-
-    /// Records that the bytes of instances are to be deleted, where that is allowed: stored, at least one transfer, all of them
-    /// done, no exception open. Gives the generations to free afterwards (INV-06).
-    pub async fn condemn(
-        &self,
-        instances: Vec<InstanceId>,
-        now: SystemTime,
-    ) -> Result<Vec<(BlobId, Place)>, RecordsError> {
-        if instances.len() > PAGE {
-            return Err(RecordsError::Refused(format!("more than {PAGE} instances at once")));
-        }
-        self.commit(move |tx| blobs::condemn(tx, &instances, now)).await
-    }
-
-    /// Notes that condemned generations have been freed; nothing of them is on disk any more.
-    pub async fn freed(&self, blobs: Vec<BlobId>) -> Result<(), RecordsError> {
-        self.commit(move |tx| blobs::freed(tx, &blobs)).await
     }
 
     /// Sets an instance aside whose bytes no longer agree with their digest (REL-07): its generation is never used again, its

@@ -9,6 +9,8 @@
 //! the object is safe (REL-01). A place that the records never learn of is garbage, and the next start frees it.
 
 mod buffers;
+mod compact;
+mod copy_out;
 mod digest;
 mod disk;
 mod error;
@@ -26,6 +28,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
+pub use compact::Emptied;
 pub use digest::Digest;
 pub use error::StoreError;
 pub use place::Place;
@@ -35,6 +38,7 @@ pub use receive::{Receiving, Spooled};
 pub use recover::Recovered;
 
 use buffers::{Budget, PAGE_BYTES};
+use compact::Moved;
 use disk::Disk;
 use identity::Identity;
 use receive::Body;
@@ -104,6 +108,12 @@ pub struct Usage {
     pub bytes: u64,
     /// Bytes free on the file system; 0 if it did not say.
     pub free_bytes: u64,
+    /// Bytes of the file system; 0 if it did not say.
+    pub disk_bytes: u64,
+    /// Bytes that new work must leave free (REL-06).
+    pub reserve_bytes: u64,
+    /// Whether new work is refused for want of room, until a quarter more than the reserve is free.
+    pub refusing: bool,
     /// Bytes of buffers lent to streams coming in.
     pub buffers_in: u64,
     /// Bytes of buffers lent to streams going out.
@@ -130,6 +140,8 @@ struct Core {
     /// The segment that is being written; 0 for none. Read past the page cache only, so that no page read ahead there
     /// meets a write.
     active: AtomicU64,
+    /// Where blobs lie that were moved since the start, for who still has the old place.
+    moved: Moved,
     /// Buffers of what comes in. Apart from those of what goes out, so that slow receivers never stop an arrival.
     inward: Budget,
     /// Buffers of what goes out.
@@ -229,6 +241,7 @@ impl Store {
             identity,
             numbers: AtomicU64::new(identity.base),
             active: AtomicU64::new(0),
+            moved: Moved::default(),
             inward: Budget::new(budget - budget / 4, chunk),
             outward: Budget::new(budget / 4, chunk),
             slots: Arc::new(Semaphore::new(SLOTS)),
@@ -291,7 +304,14 @@ impl Store {
         expect: Digest,
         range: Option<Range<u64>>,
     ) -> Result<BlobReader, StoreError> {
-        BlobReader::open(Arc::clone(&self.core), place, expect, range).await
+        let now = self.core.moved.follow(place);
+        match BlobReader::open(Arc::clone(&self.core), now, expect, range.clone()).await {
+            // It was moved between the two: the old file is gone, and where it went is known before that.
+            Err(StoreError::Missing { .. }) if self.core.moved.follow(place) != now => {
+                BlobReader::open(Arc::clone(&self.core), self.core.moved.follow(place), expect, range).await
+            }
+            opened => opened,
+        }
     }
 
     /// Reads a whole blob and compares its digest (REL-07). Errors as [`Self::read`].
@@ -307,10 +327,27 @@ impl Store {
         finish_job(self.core.start(move |core| free::free(core, place)).await).await
     }
 
+    /// Frees many blobs with one sync of the directory. Returns how many are gone, and the first failure; who failed is asked
+    /// again later.
+    pub async fn free_all(&self, places: Vec<Place>) -> (usize, Result<(), StoreError>) {
+        let job = self.core.start(move |core| Ok(free::free_all(core, &places))).await;
+        finish_job(job).await.unwrap_or_else(|error| (0, Err(error)))
+    }
+
+    /// Length in bytes of a file, `None` if it is not there.
+    pub fn file_bytes(&self, file: u64, shared: bool) -> Option<u64> {
+        let path = self.core.disk.path(&place::file_name(file, shared));
+        fs::metadata(path).ok().map(|found| found.len())
+    }
+
     /// What the store holds and uses.
     pub fn usage(&self) -> Usage {
         let core = &self.core;
+        let marks = core.disk.space.marks();
         Usage {
+            disk_bytes: marks.size,
+            reserve_bytes: marks.reserve,
+            refusing: marks.refusing,
             blobs: core.tally.blobs.load(Ordering::Relaxed),
             bytes: core.tally.bytes.load(Ordering::Relaxed),
             free_bytes: core.disk.space.free().unwrap_or(0),

@@ -75,6 +75,7 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("limits", old.limits != new.limits),
         ("timers", old.timers != new.timers),
         ("store", old.store != new.store),
+        ("retention", old.retention != new.retention),
     ];
     rows.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

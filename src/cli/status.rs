@@ -66,6 +66,17 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     if let Some(why) = &status.poisoned {
         lines.push(format!("STORAGE HAS FAILED, nothing is taken: {why}. Mend the disk, then restart the gateway"));
     }
+    if status.refusing {
+        let free = status.free_bytes.map(render::bytes).unwrap_or_default();
+        let reserve = status.reserve_bytes.map(render::bytes).unwrap_or_default();
+        lines.push(format!(
+            "THE DISK IS DOWN TO ITS RESERVE ({free} free, {reserve} reserved): nothing new is taken until there is room; \
+             deliveries go on. Make room, or see `weybridge store purge --dry-run`"
+        ));
+    }
+    if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0) {
+        lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
+    }
     for one in &status.destinations {
         if let Some(trouble) = &one.trouble {
             let next = one.next_try_seconds.map(|s| format!("; next try in {s} s")).unwrap_or_default();
@@ -83,7 +94,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     }
     if status.unrouted > 0 {
         lines.push(format!(
-            "{} instances have no destination: no route chose one (see `weybridge routes explain`)",
+            "{} instances have no destination: no route chose one; see `weybridge store list --unrouted` and `routes explain`",
             status.unrouted
         ));
     }

@@ -1,26 +1,32 @@
 //! `weybridge store`: what the blobs take, whether they are whole, and how to get them out.
 
+mod drop;
+mod list;
+mod purge;
+mod verify;
+
+pub(super) use verify::{Verified, verify_blobs, verify_files};
+
 use super::study::every_instance;
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::part10::{self, FileMeta, Titles};
 use crate::dicom::uid::{InstanceUid, StudyUid};
-use crate::records::{BlobId, InstanceView, Records};
-use crate::store::{BlobReader, StoreReader};
+use crate::edge::admin::ScrubStatus;
+use crate::records::{InstanceView, Records};
+use crate::store::StoreReader;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-/// Blobs asked for at a time.
-const PAGE: usize = 1000;
-
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// How many blobs there are and what they take
-    Stats {
+    /// How many blobs there are, what they take, and when all were last read
+    #[command(alias = "stats")]
+    Status {
         /// One JSON object
         #[arg(long)]
         json: bool,
@@ -31,6 +37,12 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Studies, with how many of their instances are kept here
+    List(list::Options),
+    /// Purge now what retention says is due; also what a person wants to see before
+    Purge(purge::Options),
+    /// Remove the bytes of a study or an instance; its records stay
+    Drop(drop::Options),
     /// Write a study or an instance as DICOM files
     Export {
         /// Study Instance UID or SOP Instance UID
@@ -44,92 +56,49 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     let records = client::records(&config)?;
     match verb {
-        Verb::Stats { json } => stats(&records, json).await,
-        Verb::Verify { json } => verify(&config, &records, json).await,
+        Verb::Status { json } => status(&records, json).await,
+        Verb::Verify { json } => verify::verify(&config, &records, json).await,
+        Verb::List(options) => list::run(&records, &options).await,
+        Verb::Purge(options) => purge::run(&config, &records, &options).await,
+        Verb::Drop(options) => drop::run(&config, options).await,
         Verb::Export { uid, dir } => export(&config, &records, &uid, &dir).await,
     }
 }
 
-async fn stats(records: &Records, json: bool) -> Ended {
+async fn status(records: &Records, json: bool) -> Ended {
     let (counts, summary) = (records.blob_counts().await, records.summary().await);
     let (counts, summary) = (counts.map_err(Failure::some)?, summary.map_err(Failure::some)?);
+    let scrub = records.scrub_pass().await.map_err(Failure::some)?;
     if json {
         render::json(&serde_json::json!({
             "blobs": counts.live,
             "bytes": counts.live_bytes,
             "condemned": counts.condemned,
+            "corrupt": counts.corrupt,
             "instances": summary.instances,
+            "unrouted": summary.unrouted,
+            "scrub": scrub.as_ref().map(ScrubStatus::of),
         }))?;
-    } else {
-        render::line(format!(
-            "{} blobs, {}, for {} instances",
-            counts.live,
-            render::bytes(counts.live_bytes),
-            summary.instances
-        ))?;
-        if counts.condemned > 0 {
-            render::line(format!("{} blobs are condemned and about to be freed", counts.condemned))?;
-        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let size = render::bytes(counts.live_bytes);
+    render::line(format!("{} blobs, {size}, for {} instances", counts.live, summary.instances))?;
+    if counts.condemned > 0 {
+        render::line(format!("{} blobs are condemned and about to be freed", counts.condemned))?;
+    }
+    if counts.corrupt > 0 {
+        render::line(format!("{} blobs are damaged or missing and are set aside", counts.corrupt))?;
+    }
+    if let Some(scrub) = scrub {
+        let (state, at) = scrub.ended.map_or(("began", scrub.began), |ended| ("ended", ended));
+        let read = format!("{} blobs, {}, {} damaged", scrub.blobs, render::bytes(scrub.bytes), scrub.damaged);
+        render::line(format!("the last reading of all {state} {}: {read}", render::local(at)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What reading every blob came to.
-#[derive(Default)]
-pub(super) struct Verified {
-    pub(super) blobs: u64,
-    pub(super) bytes: u64,
-    pub(super) problems: Vec<String>,
-}
-
-/// Reads every live blob and compares its digest; works beside a running gateway.
-pub(super) async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
-    let blobs = blobs(config)?;
-    let mut verified = Verified::default();
-    let mut after = BlobId(0);
-    loop {
-        let page = records.live_blobs(after, PAGE).await.map_err(Failure::some)?;
-        let Some((last, ..)) = page.last() else { return Ok(verified) };
-        after = *last;
-        for (_, digest, place) in page {
-            verified.blobs += 1;
-            verified.bytes += place.length;
-            if let Err(error) = read_all(blobs.read(place, digest).await).await {
-                verified.problems.push(format!("blob {digest}: {error}"));
-            }
-        }
-    }
-}
-
 fn blobs(config: &Config) -> Result<StoreReader, Failure> {
     StoreReader::open(config.site.data_dir.join("blobs")).map_err(Failure::unreachable)
-}
-
-async fn read_all(reader: Result<BlobReader, crate::store::StoreError>) -> Result<(), crate::store::StoreError> {
-    let mut reader = reader?;
-    while reader.next().await?.is_some() {}
-    Ok(())
-}
-
-async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
-    let verified = verify_blobs(config, records).await?;
-    if json {
-        render::json(
-            &serde_json::json!({"blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems}),
-        )?;
-    } else {
-        verified.problems.iter().try_for_each(render::line)?;
-        render::line(format!(
-            "{} blobs read, {}, {} damaged",
-            verified.blobs,
-            render::bytes(verified.bytes),
-            verified.problems.len()
-        ))?;
-    }
-    match verified.problems.len() {
-        0 => Ok(ExitCode::SUCCESS),
-        count => Err(Failure::integrity(format!("{count} blobs are damaged or missing; nothing was deleted"))),
-    }
 }
 
 async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> Ended {

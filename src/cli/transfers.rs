@@ -236,7 +236,7 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
         ids: chosen.ids,
         study: chosen.study,
         destination: chosen.to,
-        who: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into()),
+        who: super::who(),
         reason: chosen.reason,
     };
     let body = serde_json::to_value(&request).map_err(Failure::some)?;

@@ -1,4 +1,4 @@
-//! `[timers]`, `[limits]`, `[courier]` and `[store]`: every number that may be tuned, with its default.
+//! `[timers]`, `[limits]`, `[courier]`, `[store]` and `[retention]`: every number that may be tuned, with its default.
 
 use super::raw::Table;
 use super::values::{boolean, duration, number, size};
@@ -210,6 +210,10 @@ pub struct StoreSettings {
     pub chunk_bytes: u64,
     /// Write past the page cache where the file system can.
     pub direct: bool,
+    /// Every blob is read and compared with its digest so often (REL-07).
+    pub scrub_every: Duration,
+    /// Most bytes a second that reading and moving them takes.
+    pub scrub_bytes: u64,
 }
 
 impl Default for StoreSettings {
@@ -221,6 +225,8 @@ impl Default for StoreSettings {
             buffer_bytes: 32 * MIB,
             chunk_bytes: 256 * KIB,
             direct: true,
+            scrub_every: 30 * DAY,
+            scrub_bytes: 16 * MIB,
         }
     }
 }
@@ -234,6 +240,8 @@ pub(super) fn store(mut table: Table<'_>) -> StoreSettings {
         buffer_bytes: table.or("buffers", d.buffer_bytes, size(4 * MIB..=16 * GIB)),
         chunk_bytes: table.or("chunk", d.chunk_bytes, size(16 * KIB..=16 * MIB)),
         direct: table.or("direct", d.direct, boolean),
+        scrub_every: table.or("scrub_every", d.scrub_every, duration),
+        scrub_bytes: table.or("scrub_rate", d.scrub_bytes, size(64 * KIB..=16 * GIB)),
     };
     let sums = [
         (
@@ -267,4 +275,42 @@ pub(super) fn store(mut table: Table<'_>) -> StoreSettings {
     }
     table.finish();
     store
+}
+
+/// `[retention]`: how long bytes are kept after everything that was owed of them is done (LED-030).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Whether bytes are purged at all. Records never are.
+    pub purge: bool,
+    /// Never sooner than this after the last arrival and the last transfer's end, however short of room the disk is.
+    pub keep_at_least: Duration,
+    /// No longer than this, however much room there is.
+    pub keep_at_most: Duration,
+    /// Below so much free disk, what was kept for `keep_at_least` goes, the oldest first; `None` for a tenth of the disk.
+    pub room_bytes: Option<u64>,
+    /// How often it is looked at.
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { purge: true, keep_at_least: 3 * DAY, keep_at_most: 30 * DAY, room_bytes: None, every: MINUTE }
+    }
+}
+
+pub(super) fn retention(mut table: Table<'_>) -> Retention {
+    let d = Retention::default();
+    let retention = Retention {
+        purge: table.or("purge", d.purge, boolean),
+        keep_at_least: table.or("keep_at_least", d.keep_at_least, duration),
+        keep_at_most: table.or("keep_at_most", d.keep_at_most, duration),
+        room_bytes: table.optional("room", size(0..=1_048_576 * GIB)).map(|at| at.value),
+        every: table.or("every", d.every, duration),
+    };
+    if retention.keep_at_least > retention.keep_at_most {
+        let message = "`keep_at_least` in [retention] is longer than `keep_at_most`";
+        table.mistakes().wrong(table.span(), message, "what must be kept cannot be purged before");
+    }
+    table.finish();
+    retention
 }

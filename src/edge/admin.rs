@@ -2,13 +2,16 @@
 
 mod instances;
 mod status;
+mod store;
 mod verbs;
 
-pub use status::{DestinationStatus, Status};
+pub use status::{DestinationStatus, ScrubStatus, Status};
+pub(crate) use store::{Drop, Examine};
 pub(crate) use verbs::Request;
 
 use crate::courier::Courier;
 use crate::intake::Intake;
+use crate::janitor::Janitor;
 use crate::peers::Registry;
 use crate::records::Records;
 use crate::store::Store;
@@ -48,6 +51,8 @@ pub struct AdminFace {
     pub records: Records,
     /// Disk use.
     pub store: Store,
+    /// Retention, scrub, what a person drops.
+    pub janitor: Janitor,
     /// Lanes.
     pub courier: Arc<Courier>,
     /// Where `weybridge send` goes.
@@ -79,6 +84,10 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
     let router = Router::new()
         .route("/status", get(status))
         .route("/transfers/{verb}", post(verbs::decide))
+        .route("/store/purge", post(store::purge))
+        .route("/store/pause", post(store::pause))
+        .route("/store/drop", post(store::drop_bytes))
+        .route("/store/examine", post(store::examine))
         .route("/instances", post(instances::receive))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(face);

@@ -55,12 +55,14 @@ pub enum Kind {
     Corrupt,
     /// Blobs are to be deleted (INV-06).
     Condemned,
+    /// Every blob was read and compared with its digest (REL-07).
+    Scrubbed,
     /// Somebody was refused: an unknown caller, a wrong certificate, something not allowed (LED-011).
     Refused,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Act,
         Self::Corrupt,
         Self::Condemned,
+        Self::Scrubbed,
         Self::Refused,
     ];
 
@@ -83,6 +86,7 @@ impl Kind {
             Self::Act => "act",
             Self::Corrupt => "corrupt",
             Self::Condemned => "condemned",
+            Self::Scrubbed => "scrubbed",
             Self::Refused => "refused",
         }
     }

@@ -80,13 +80,14 @@ impl State {
     /// Tells whether a transfer may step from this state to another (INV-03; docs/ARCHITECTURE.md, "A transfer").
     ///
     /// The loops of `unknown` and `accepted` are checks that settled nothing. `verified` leads back only to `unknown`:
-    /// when the same instance arrives again long after, the destination is asked. Nothing leads out of `cancelled`.
+    /// when the same instance arrives again long after, or a person finds it missing there, the destination is asked. What was
+    /// not sent yet becomes `unknown` when the records come from a backup. Nothing leads out of `cancelled`.
     pub fn may_become(self, to: Self) -> bool {
         use State::{Accepted, Cancelled, Dead, Deferred, Held, Leased, Parked, Pending, Unknown, Verified};
         match self {
-            Pending => matches!(to, Leased | Held | Cancelled),
+            Pending => matches!(to, Leased | Unknown | Held | Cancelled),
             Leased => matches!(to, Pending | Deferred | Unknown | Accepted | Verified | Parked | Held | Dead),
-            Deferred | Parked => matches!(to, Leased | Pending | Held | Cancelled),
+            Deferred | Parked => matches!(to, Leased | Pending | Unknown | Held | Cancelled),
             Unknown => matches!(to, Unknown | Pending | Deferred | Accepted | Verified | Held | Dead | Cancelled),
             Accepted => matches!(to, Accepted | Pending | Deferred | Unknown | Verified | Held | Dead | Cancelled),
             Verified => matches!(to, Unknown),
@@ -120,13 +121,13 @@ mod tests {
     #[test]
     fn only_the_drawn_steps_are_legal() {
         let legal: &[(State, &[State])] = &[
-            (Pending, &[Leased, Held, Cancelled]),
+            (Pending, &[Leased, Unknown, Held, Cancelled]),
             (Leased, &[Pending, Deferred, Unknown, Accepted, Verified, Parked, Held, Dead]),
-            (Deferred, &[Pending, Leased, Held, Cancelled]),
+            (Deferred, &[Pending, Leased, Unknown, Held, Cancelled]),
             (Unknown, &[Pending, Deferred, Unknown, Accepted, Verified, Held, Dead, Cancelled]),
             (Accepted, &[Pending, Deferred, Unknown, Accepted, Verified, Held, Dead, Cancelled]),
             (Verified, &[Unknown]),
-            (Parked, &[Pending, Leased, Held, Cancelled]),
+            (Parked, &[Pending, Leased, Unknown, Held, Cancelled]),
             (Held, &[Pending, Unknown, Cancelled]),
             (Dead, &[Pending, Cancelled]),
             (Cancelled, &[]),

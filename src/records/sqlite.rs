@@ -1,17 +1,20 @@
 //! The embedded form of the records: one SQLite file, one writer thread with group commit, a few readers. All SQL is here.
 
 pub(super) mod acts;
+pub(super) mod backup;
 pub(super) mod blobs;
 pub(super) mod entries;
 pub(super) mod lease;
 pub(super) mod lists;
 pub(super) mod owe;
+pub(super) mod purge;
 pub(super) mod readers;
 pub(super) mod rebuild;
 pub(super) mod record;
 pub(super) mod recover;
 pub(super) mod rows;
 pub(super) mod schema;
+pub(super) mod scrub;
 pub(super) mod settle;
 pub(super) mod status;
 pub(super) mod study;

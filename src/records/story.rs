@@ -1,6 +1,7 @@
 //! The words of `weybridge why`: the story of an instance or a study, in order.
 
 use super::arrival::{ExceptionId, SourceFacts};
+use super::housekeeping::PurgeRule;
 use super::work::{AttemptId, BatchKind};
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Destination, Origin, Verify};
@@ -108,6 +109,15 @@ pub enum What {
         kind: String,
         /// When it was closed; `None` while it waits for a person.
         closed: Option<SystemTime>,
+        /// Why, in plain words.
+        words: Option<String>,
+    },
+    /// The bytes were removed here.
+    Purged {
+        /// By which rule.
+        rule: PurgeRule,
+        /// By whom, if a person dropped them.
+        who: Option<String>,
         /// Why, in plain words.
         words: Option<String>,
     },

@@ -2,6 +2,8 @@
 
 mod acting;
 mod arriving;
+mod housekeeping;
+mod interleaving;
 mod leasing;
 mod looping;
 mod model;

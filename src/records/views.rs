@@ -264,4 +264,6 @@ pub struct BlobCounts {
     pub live_bytes: u64,
     /// Blobs whose deletion is recorded but not finished.
     pub condemned: u64,
+    /// Blobs that are damaged or missing and are set aside.
+    pub corrupt: u64,
 }

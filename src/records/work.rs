@@ -118,6 +118,10 @@ pub enum Verb {
     Release,
     /// Never try again.
     Cancel,
+    /// Ask the destination again, and send what it lacks, although it was done.
+    Reopen,
+    /// Ask the destination first: it may have been sent by what came after a backup.
+    Doubt,
 }
 
 impl Verb {
@@ -128,6 +132,8 @@ impl Verb {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Cancel => "cancel",
+            Self::Reopen => "reopen",
+            Self::Doubt => "doubt",
         }
     }
 }

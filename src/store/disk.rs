@@ -188,11 +188,16 @@ impl Disk {
         synced.map_err(|source| self.failed(Step::Sync, &self.dir, source))
     }
 
-    /// Gives the blocks of a range back to the file system; the range then reads as zeros. Where that is not possible,
-    /// nothing happens.
+    /// Gives the blocks of a range of pages back to the file system; the range then reads as zeros. Where that is not possible,
+    /// its last page is overwritten with zeros, which takes the label away; the room comes back with the segment.
     pub(super) fn punch(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
         match retry(|| fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let last = offset.saturating_add(length).saturating_sub(PAGE as u64);
+                let blanked = std::os::unix::fs::FileExt::write_all_at(file, &[0; PAGE], last);
+                blanked.map_err(|source| self.failed(Step::Prepare, path, source))
+            }
             Err(errno) => Err(self.failed(Step::Prepare, path, errno.into())),
         }
     }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 /// File numbers that one run of the gateway may use.
 const BLOCK: u64 = 1 << 40;
-const NAME: &str = "identity";
+pub(super) const NAME: &str = "identity";
 const NEW: &str = "identity.new";
 
 /// What the file `identity` says.

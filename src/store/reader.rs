@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 /// Reads blobs of a store that another process may be writing to; changes nothing. The command line's way to the bytes.
 pub struct StoreReader {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl StoreReader {
@@ -28,6 +28,7 @@ impl StoreReader {
             identity,
             numbers: AtomicU64::new(0),
             active: Default::default(),
+            moved: Default::default(),
             inward,
             outward,
             slots: Arc::new(Semaphore::new(SLOTS)),

@@ -23,6 +23,8 @@ pub struct Recovered {
     pub missing: u64,
     /// Live blobs that reach beyond the end of their file.
     pub damaged: u64,
+    /// The places of those missing and damaged ones, to be set aside.
+    pub lost: Vec<Place>,
     /// Files from earlier runs that no record knows. They were known once, so they are left for a person to see.
     pub strays: u64,
 }
@@ -42,6 +44,8 @@ struct Known {
     end: u64,
     /// Blobs that end beyond the file's end.
     short: u64,
+    /// All of its blobs, kept only while the file is not there.
+    absent: Vec<Place>,
 }
 
 /// Puts the directory in order, given every place that the records know. Returns what it found, and the highest file
@@ -64,17 +68,30 @@ pub(super) fn recover(
     }
     let newest =
         found.iter().rfind(|(number, file)| file.shared && **number >= identity.base).map(|(number, _)| *number);
+    let mut live = live.into_iter().peekable();
+    if identity.base == 0 && live.peek().is_some() {
+        let source = io::Error::other(
+            "the records name blobs, but this directory has no file `identity`: is its disk mounted? restore the blobs, or \
+             begin with new records",
+        );
+        return Err(StoreError::Io { path: disk.dir.clone(), source });
+    }
     let mut seen = found.keys().next_back().copied().unwrap_or(0);
     let mut known: HashMap<(u64, bool), Known> = HashMap::new();
-    let mut in_newest = Vec::new();
+    let (mut in_newest, mut lost) = (Vec::new(), Vec::new());
     for place in live {
         seen = seen.max(place.file);
         let file = known.entry((place.file, place.shared)).or_default();
         file.blobs += 1;
         file.bytes += place.length;
         file.end = file.end.max(place.end());
-        if found.get(&place.file).is_some_and(|found| found.length < place.end()) {
-            file.short += 1;
+        match found.get(&place.file).filter(|found| found.shared == place.shared) {
+            Some(found) if found.length < place.end() => {
+                file.short += 1;
+                lost.push(place);
+            }
+            Some(_) => {}
+            None => file.absent.push(place),
         }
         if place.shared && Some(place.file) == newest {
             in_newest.push((place.offset, place.end()));
@@ -88,6 +105,8 @@ pub(super) fn recover(
         }
     }
     recovered.missing = known.values().map(|file| file.blobs).sum();
+    lost.extend(known.into_values().flat_map(|file| file.absent));
+    recovered.lost = lost;
     if let Some(number) = newest {
         punch_gaps(disk, number, in_newest)?;
     }

@@ -22,6 +22,14 @@ pub(super) struct Space {
     state: Mutex<State>,
 }
 
+/// How full the disk may become, and whether it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub(super) reserve: u64,
+    pub(super) size: u64,
+    pub(super) refusing: bool,
+}
+
 #[derive(Default)]
 struct State {
     asked: Option<Instant>,
@@ -75,6 +83,14 @@ impl Space {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut state)?;
         Ok(state.free)
+    }
+
+    /// The low mark in bytes, the size of the file system, and whether new work is refused just now.
+    pub(super) fn marks(&self) -> Marks {
+        let size = ask(&self.dir).map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+        // Asking, rather than looking, also ends a refusal that nobody has met since there is room again.
+        let refusing = matches!(self.room(0), Err(StoreError::Full { .. }));
+        Marks { reserve: self.reserve, size, refusing }
     }
 
     /// Counts bytes written since the file system was last asked.

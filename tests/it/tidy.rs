@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("courier", "dicom dicomweb dimse ledger peers records store"),
     ("janitor", "ledger records store"),
     // edge
-    ("edge", "courier dicom dicomweb dimse intake ledger peers records router store tls"),
+    ("edge", "courier dicom dicomweb dimse intake janitor ledger peers records router store tls"),
     // shell
     ("config", "certs courier dicom dicomweb dimse edge intake ledger peers records router store tls"),
     ("cli", "app certs config dicom dicomweb dimse edge ledger peers records router store tls"),

@@ -3,7 +3,7 @@
 use super::render;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Origin, Verify};
-use crate::records::{BatchKind, Event, SourceFacts, Taken, What};
+use crate::records::{BatchKind, Event, PurgeRule, SourceFacts, Taken, What};
 
 /// The kind of an event, as programs get it.
 pub(super) fn kind(event: &Event) -> &'static str {
@@ -15,6 +15,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         What::Trying { .. } => "trying",
         What::Moved { .. } => "moved",
         What::Exception { .. } => "exception",
+        What::Purged { .. } => "purged",
         What::Now { .. } => "now",
     }
 }
@@ -59,12 +60,22 @@ fn sentence(event: &Event) -> String {
             let why = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
             format!("exception {}, {kind}{why}{end}", exception.0)
         }
+        What::Purged { rule, who, words } => purged(*rule, who.as_deref(), words.as_deref()),
         What::Now { destination, state, verify, next, waiting_for } => {
             let waiting = waiting_for.as_ref().map(|what| format!(", {what}")).unwrap_or_default();
             let next = next.map(|at| format!("; next {}", render::local(at))).unwrap_or_default();
             format!("now: to {destination}: {}{waiting}{next}", standing(*state, *verify))
         }
     }
+}
+
+fn purged(rule: PurgeRule, who: Option<&str>, words: Option<&str>) -> String {
+    let why = match rule {
+        PurgeRule::Age => "the time for which they are kept had passed".to_owned(),
+        PurgeRule::Room => "the disk was short of room".to_owned(),
+        PurgeRule::Dropped => format!("{} dropped them ({})", who.unwrap_or("a person"), words.unwrap_or("no reason")),
+    };
+    format!("its bytes were removed here: {why}; the records of it stay")
 }
 
 fn taken_words(taken: Taken) -> &'static str {

@@ -3,7 +3,7 @@
 use super::AdminFace;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
-use crate::records::{BlobCounts, DestinationView, RecordsError, Summary, hex};
+use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -29,6 +29,15 @@ pub struct Status {
     pub stored_bytes: u64,
     /// Bytes free on the disk of the data directory, if it could be asked.
     pub free_bytes: Option<u64>,
+    /// Bytes that new work must leave free, while the gateway runs (REL-06).
+    #[serde(default)]
+    pub reserve_bytes: Option<u64>,
+    /// Nothing new is taken for want of room on the disk; deliveries go on.
+    #[serde(default)]
+    pub refusing: bool,
+    /// The reading of all blobs that is under way or was the last (REL-07).
+    #[serde(default)]
+    pub scrub: Option<ScrubStatus>,
     /// Set when nothing can be taken any more: why.
     pub poisoned: Option<String>,
     /// Callers and requests that were turned away since the gateway started (LED-011).
@@ -45,6 +54,29 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// Things to know about certificates and configuration.
     pub warnings: Vec<String>,
+}
+
+/// One reading of all blobs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// When it began, UTC.
+    pub began: String,
+    /// When it ended, UTC.
+    pub ended: Option<String>,
+    /// Blobs read.
+    pub blobs: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Blobs that were found damaged and set aside.
+    pub damaged: u64,
+}
+
+impl ScrubStatus {
+    /// A pass as it is shown.
+    pub fn of(pass: &ScrubPass) -> Self {
+        let ScrubPass { began, ended, blobs, bytes, damaged, .. } = *pass;
+        Self { began: utc(began), ended: ended.map(utc), blobs, bytes, damaged }
+    }
 }
 
 /// One destination of a site.
@@ -87,6 +119,9 @@ impl Status {
         status.running = true;
         status.uptime_seconds = face.started.elapsed().unwrap_or_default().as_secs();
         status.free_bytes = Some(usage.free_bytes);
+        status.reserve_bytes = Some(usage.reserve_bytes);
+        status.refusing = usage.refusing;
+        status.scrub = face.records.scrub_pass().await?.as_ref().map(ScrubStatus::of);
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
         let refusals = face.records.refusals();
         status.refused = refusals.count;
@@ -114,6 +149,9 @@ impl Status {
             exceptions: summary.exceptions.values().sum(),
             stored_bytes: blobs.live_bytes,
             free_bytes: None,
+            reserve_bytes: None,
+            refusing: false,
+            scrub: None,
             poisoned: None,
             refused: 0,
             last_refusal: None,

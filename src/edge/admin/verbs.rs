@@ -31,7 +31,8 @@ pub(super) async fn decide(
     Path(verb): Path<String>,
     Json(request): Json<Request>,
 ) -> Response {
-    let known = [Verb::Retry, Verb::Hold, Verb::Release, Verb::Cancel].into_iter().find(|known| known.word() == verb);
+    let all = [Verb::Retry, Verb::Hold, Verb::Release, Verb::Cancel, Verb::Reopen];
+    let known = all.into_iter().find(|known| known.word() == verb);
     let Some(decision) = known else {
         return problem(StatusCode::NOT_FOUND, &format!("{verb} is not something to do with transfers"));
     };

@@ -17,6 +17,8 @@ use std::time::SystemTime;
 /// The most transfers of one act's commit; longer selections are worked off in several, so that an intake never waits long.
 pub(in crate::records) const PAGE: usize = 1000;
 
+const GONE: &str = "the bytes of its instance are no longer kept here; it must be received again first";
+
 const DAMAGED: &str = "the bytes of its instance are damaged; it must be received again first";
 
 /// Who does what, and why.
@@ -60,11 +62,13 @@ pub(in crate::records) fn matching(
 
 /// Whether a verb can do anything to a transfer in a state.
 fn concerns(verb: Verb, state: State) -> bool {
-    use State::{Accepted, Dead, Deferred, Held, Parked, Pending, Unknown};
+    use State::{Accepted, Dead, Deferred, Held, Parked, Pending, Unknown, Verified};
     match verb {
         Verb::Retry => matches!(state, Deferred | Parked | Dead | Unknown | Accepted),
         Verb::Hold => matches!(state, Pending | Deferred | Parked | Unknown | Accepted),
         Verb::Release => state == Held,
+        Verb::Reopen => matches!(state, Accepted | Verified),
+        Verb::Doubt => matches!(state, Pending | Deferred | Parked),
         Verb::Cancel => matches!(state, Pending | Deferred | Parked | Held | Dead | Unknown | Accepted),
     }
 }
@@ -155,7 +159,7 @@ fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, 
     if transfer.attempt.is_some() {
         return Ok(Err("it is being tried now".to_owned()));
     }
-    if state.is_done(transfer.verify) {
+    if state.is_done(transfer.verify) && verb != Verb::Reopen {
         return Ok(Err(format!("it is {state}, which is final")));
     }
     if !concerns(verb, state) {
@@ -167,6 +171,8 @@ fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, 
         Verb::Retry => Ok(if matches!(state, State::Unknown | State::Accepted) { state } else { State::Pending }),
         Verb::Hold => Ok(State::Held),
         Verb::Cancel => Ok(State::Cancelled),
+        Verb::Reopen if !blobs::is_stored(tx.conn, transfer.instance)? => Err(GONE.into()),
+        Verb::Reopen | Verb::Doubt => Ok(State::Unknown),
         Verb::Release => {
             let mut find = tx.conn.prepare_cached("SELECT state FROM instances WHERE id = ?1")?;
             let instance: String = find.query_row([transfer.instance], |row| row.get(0))?;

@@ -1,11 +1,11 @@
 //! The rows of blobs: which generation is live, where all live bytes are, what is to be deleted, what is damaged (INV-06, INV-09).
 
-use super::rows::{Fault, count, micros, place, refuse};
+use super::rows::{Fault, count, micros, place, refuse, whole};
 use super::tx::{Noted, Transfer, Tx};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
 use crate::ledger::transfer::{State, TransferId};
-use crate::records::{BlobCounts, BlobId, InstanceId};
+use crate::records::{BlobCounts, BlobId, FileUse, InstanceId};
 use crate::store::{Digest, Place};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
@@ -37,75 +37,19 @@ pub(in crate::records) fn page(
 
 /// Counts of blobs and their bytes.
 pub(in crate::records) fn counts(conn: &Connection) -> Result<BlobCounts, Fault> {
-    let mut find = conn.prepare_cached("SELECT state, count(*), sum(length) FROM blobs GROUP BY state")?;
+    let mut find =
+        conn.prepare_cached("SELECT state, count(*), sum(length) FROM blobs WHERE state <> 'freed' GROUP BY state")?;
     let mut rows = find.query([])?;
     let mut counts = BlobCounts::default();
     while let Some(row) = rows.next()? {
         match row.get::<_, String>(0)?.as_str() {
             "live" => (counts.live, counts.live_bytes) = (count(row.get(1)?), count(row.get(2)?)),
             "condemned" => counts.condemned = count(row.get(1)?),
+            "corrupt" => counts.corrupt = count(row.get(1)?),
             _ => {}
         }
     }
     Ok(counts)
-}
-
-/// Records that the bytes of instances are to be deleted, where that is allowed: at least one transfer, all done, no exception
-/// open ("Behaviour" 3). Gives the generations that no instance needs any more; they are freed after this is committed.
-pub(in crate::records) fn condemn(
-    tx: &mut Tx<'_>,
-    instances: &[InstanceId],
-    now: SystemTime,
-) -> Result<Vec<(BlobId, Place)>, Fault> {
-    let at = micros(now);
-    let (mut versions, mut blobs, mut freed): (Vec<Fact>, Vec<Fact>, Vec<(BlobId, Place)>) = Default::default();
-    for InstanceId(id) in instances {
-        if !is_purgeable(tx, *id)? {
-            continue;
-        }
-        tx.conn.prepare_cached("UPDATE instances SET state = 'purged' WHERE id = ?1")?.execute([id])?;
-        versions.push(facts([("id", (*id).into()), ("state", "purged".into())]).into());
-        // The UID is part of the bytes, so that only versions of the same UID can share a blob.
-        let mut condemn = tx.conn.prepare_cached(
-            "UPDATE blobs SET state = 'condemned' WHERE id = (SELECT blob FROM instances WHERE id = ?1) AND state = 'live' \
-             AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.blob = blobs.id AND i.state IN ('stored', 'held') \
-             AND i.sop_uid = (SELECT sop_uid FROM instances WHERE id = ?1)) RETURNING id, file, shared, offset, length",
-        )?;
-        let gone = condemn.query_row([id], |row| Ok((BlobId(row.get(0)?), place(row, 1)?))).optional()?;
-        if let Some((blob, place)) = gone {
-            blobs.push(blob.0.into());
-            freed.push((blob, place));
-        }
-    }
-    if !versions.is_empty() {
-        let told = facts([("versions", Fact::List(versions)), ("blobs", Fact::List(blobs))]);
-        tx.append(Tx::entry_id()?, Kind::Condemned, at, told, Vec::new());
-    }
-    Ok(freed)
-}
-
-fn is_purgeable(tx: &Tx<'_>, instance: i64) -> Result<bool, Fault> {
-    let mut stored = tx.conn.prepare_cached("SELECT study FROM instances WHERE id = ?1 AND state = 'stored'")?;
-    let Some(study): Option<i64> = stored.query_row([instance], |row| row.get(0)).optional()? else { return Ok(false) };
-    let mut excepted = tx.conn.prepare_cached("SELECT 1 FROM exceptions WHERE instance = ?1 AND closed IS NULL")?;
-    if excepted.exists([instance])? {
-        return Ok(false);
-    }
-    let mut owed = tx.conn.prepare_cached(
-        "SELECT count(*), coalesce(sum(lane IS NOT NULL), 0) FROM transfers WHERE study = ?1 AND instance = ?2",
-    )?;
-    let (all, open): (i64, i64) = owed.query_row([study, instance], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(all > 0 && open == 0)
-}
-
-/// Notes that condemned generations have been freed.
-pub(in crate::records) fn freed(tx: &mut Tx<'_>, blobs: &[BlobId]) -> Result<(), Fault> {
-    let mut update =
-        tx.conn.prepare_cached("UPDATE blobs SET state = 'freed' WHERE id = ?1 AND state = 'condemned'")?;
-    for blob in blobs {
-        update.execute([blob.0])?;
-    }
-    Ok(())
 }
 
 /// Sets a generation aside whose bytes no longer agree with their digest: it is never used again and never deleted. The open
@@ -116,22 +60,39 @@ pub(in crate::records) fn corrupt(
     why: &str,
     now: SystemTime,
 ) -> Result<(), Fault> {
-    let mut find = tx.conn.prepare_cached("SELECT sop_uid, blob FROM instances WHERE id = ?1")?;
-    let row = find.query_row([instance], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let mut find = tx.conn.prepare_cached("SELECT blob FROM instances WHERE id = ?1")?;
+    let blob: Option<i64> = find.query_row([instance], |row| row.get(0)).optional()?;
     drop(find);
-    let Some((uid, blob)): Option<(String, i64)> = row else {
-        return refuse(format!("there is no instance {instance}"));
-    };
+    let Some(blob) = blob else { return refuse(format!("there is no instance {instance}")) };
     let mut set = tx.conn.prepare_cached("UPDATE blobs SET state = 'corrupt' WHERE id = ?1 AND state = 'live'")?;
-    if set.execute([blob])? == 0 {
-        return Ok(());
-    }
-    drop(set);
+    let set = set.execute([blob])?;
+    if set > 0 { set_aside(tx, blob, why, now) } else { Ok(()) }
+}
+
+/// The same for a generation that was found damaged at a place; `false` if it is not live there any more: it was purged,
+/// moved or set aside meanwhile, and what was read says nothing.
+pub(in crate::records) fn damaged_at(
+    tx: &mut Tx<'_>,
+    (BlobId(blob), at): (BlobId, Place),
+    why: &str,
+    now: SystemTime,
+) -> Result<bool, Fault> {
     let mut set = tx.conn.prepare_cached(
-        "UPDATE instances SET state = 'corrupt' WHERE sop_uid = ?1 AND blob = ?2 AND state IN ('stored', 'held') \
-         RETURNING id, study",
+        "UPDATE blobs SET state = 'corrupt' WHERE id = ?1 AND state = 'live' AND file = ?2 AND offset = ?3",
     )?;
-    let affected = set.query_map(params![uid, blob], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let set = set.execute(params![blob, whole(at.file)?, whole(at.offset)?])?;
+    if set > 0 {
+        set_aside(tx, blob, why, now)?;
+    }
+    Ok(set > 0)
+}
+
+/// What a damaged generation means for its instances and their transfers.
+fn set_aside(tx: &mut Tx<'_>, blob: i64, why: &str, now: SystemTime) -> Result<(), Fault> {
+    let mut set = tx.conn.prepare_cached(
+        "UPDATE instances SET state = 'corrupt' WHERE blob = ?1 AND state IN ('stored', 'held') RETURNING id, study",
+    )?;
+    let affected = set.query_map([blob], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let affected: Vec<(i64, i64)> = affected.collect::<Result<_, _>>()?;
     drop(set);
     let (at, entry) = (micros(now), Tx::entry_id()?);
@@ -187,8 +148,49 @@ fn hold_all(
     Ok(held)
 }
 
+/// Whether the bytes of an instance are here and whole.
+pub(in crate::records) fn is_stored(conn: &Connection, instance: i64) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached("SELECT 1 FROM instances WHERE id = ?1 AND state = 'stored'")?;
+    Ok(find.exists([instance])?)
+}
+
 /// Whether the bytes of an instance are set aside as damaged.
 pub(in crate::records) fn is_corrupt(conn: &Connection, instance: i64) -> Result<bool, Fault> {
     let mut find = conn.prepare_cached("SELECT 1 FROM instances WHERE id = ?1 AND state = 'corrupt'")?;
     Ok(find.exists([instance])?)
+}
+
+/// Moves a live generation to another place where the same bytes are durable; `false` if it is not live at the old one.
+pub(in crate::records) fn moved(tx: &Tx<'_>, BlobId(blob): BlobId, from: Place, to: Place) -> Result<bool, Fault> {
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE blobs SET file = ?4, shared = ?5, offset = ?6 WHERE id = ?1 AND state = 'live' AND file = ?2 AND offset = ?3",
+    )?;
+    let (old, new) = ((whole(from.file)?, whole(from.offset)?), (whole(to.file)?, whole(to.offset)?));
+    Ok(update.execute(params![blob, old.0, old.1, new.0, to.shared, new.1])? > 0)
+}
+
+/// What lies in each segment, by its number: how many blobs that are live, their bytes, and how many others.
+pub(in crate::records) fn segments(conn: &Connection) -> Result<Vec<FileUse>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT file, coalesce(sum(state = 'live'), 0), coalesce(sum(length) FILTER (WHERE state = 'live'), 0), \
+         coalesce(sum(state <> 'live'), 0) FROM blobs WHERE state <> 'freed' AND shared = 1 GROUP BY file ORDER BY file",
+    )?;
+    let rows = find.query_map([], |row| {
+        let number = |n: usize| row.get::<_, i64>(n).map(count);
+        Ok(FileUse { file: number(0)?, live: number(1)?, live_bytes: number(2)?, others: number(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The live generations that lie in a file, in the order in which they lie there.
+pub(in crate::records) fn in_file(conn: &Connection, file: u64) -> Result<Vec<(BlobId, Digest, Place)>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT id, digest, file, shared, offset, length FROM blobs WHERE state <> 'freed' AND file = ?1 AND state = 'live' \
+         ORDER BY offset",
+    )?;
+    let rows = find.query_map([whole(file)?], |row| {
+        let digest: [u8; 32] = row.get(1)?;
+        Ok((BlobId(row.get(0)?), Digest(digest), place(row, 2)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -7,6 +7,7 @@ use crate::dicom::attributes::{INDEXED, Indexed, Level};
 use crate::dicom::{attributes, tag::Tag};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
+use crate::ledger::generation::{self, Bound, Brought};
 use crate::records::{Arrival, BlobRef, ExceptionId, InstanceId, Kept, Recorded};
 use crate::store::{Digest, Place};
 use rusqlite::{OptionalExtension, params};
@@ -77,21 +78,24 @@ fn versions(tx: &Tx<'_>, arrival: &Arrival) -> Result<Vec<Version>, Fault> {
 fn blob(tx: &Tx<'_>, arrival: &Arrival) -> Result<Option<(i64, Option<Place>)>, Fault> {
     let mut find = tx.conn.prepare_cached("SELECT id FROM blobs WHERE digest = ?1 AND state = 'live'")?;
     let live: Option<i64> = find.query_row([arrival.digest.0], |row| row.get(0)).optional()?;
-    match (arrival.blob, live) {
-        (BlobRef::Known(named), Some(live)) if named.0 == live => Ok(Some((live, None))),
-        (BlobRef::Known(_), _) => Ok(None),
-        (BlobRef::New(place), _) if place.length != arrival.length => {
-            refuse("the place does not hold the whole data set")
-        }
-        (BlobRef::New(place), Some(live)) => Ok(Some((live, Some(place)))),
-        (BlobRef::New(place), None) => {
+    if matches!(arrival.blob, BlobRef::New(place) if place.length != arrival.length) {
+        return refuse("the place does not hold the whole data set");
+    }
+    let (brought, place) = match arrival.blob {
+        BlobRef::Known(named) => (Brought::Named(named.0), None),
+        BlobRef::New(place) => (Brought::Fresh, Some(place)),
+    };
+    match (generation::bind(brought, live), place) {
+        (Bound::To(live), _) => Ok(Some((live, None))),
+        (Bound::Redundant(live), place) => Ok(Some((live, place))),
+        (Bound::New, Some(Place { file, shared, offset, length })) => {
             let mut insert = tx.conn.prepare_cached(
                 "INSERT INTO blobs (digest, file, shared, offset, length, state) VALUES (?1, ?2, ?3, ?4, ?5, 'live')",
             )?;
-            let Place { file, shared, offset, length } = place;
             let id = insert.insert(params![arrival.digest.0, whole(file)?, shared, whole(offset)?, whole(length)?])?;
             Ok(Some((id, None)))
         }
+        (Bound::Gone | Bound::New, _) => Ok(None),
     }
 }
 

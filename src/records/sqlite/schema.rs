@@ -10,7 +10,10 @@ use std::time::Duration;
 pub(in crate::records) const FILE: &str = "records.db";
 
 /// Each layout, in order; a file at layout n has had the first n applied.
-const MIGRATIONS: &[&str] = &[include_str!("0001.sql")];
+pub(in crate::records) const MIGRATIONS: &[&str] = &[include_str!("0001.sql"), include_str!("0002.sql")];
+
+/// The newest layout.
+pub(in crate::records) const LAYOUT: i64 = MIGRATIONS.len() as i64;
 
 /// Marks the file as ours: "WbRc".
 const APPLICATION: i64 = 0x5762_5263;
@@ -71,9 +74,8 @@ fn sync_directory(dir: &Path) -> std::io::Result<()> {
 }
 
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), RecordsError> {
-    let known = MIGRATIONS.len() as i64;
     let found = check_layout(conn, path)?;
-    if found == known {
+    if found == LAYOUT {
         return Ok(());
     }
     // One transaction: a crash leaves the old layout or the new, never half (FLT-014).
@@ -82,7 +84,7 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), RecordsError> {
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
             tx.execute_batch(migration)?;
         }
-        tx.pragma_update(None, "user_version", known)?;
+        tx.pragma_update(None, "user_version", LAYOUT)?;
         tx.pragma_update(None, "application_id", APPLICATION)?;
         tx.commit()
     };
@@ -98,8 +100,7 @@ fn check_layout(conn: &Connection, path: &Path) -> Result<i64, RecordsError> {
     if application != APPLICATION && (application, found) != (0, 0) {
         return Err(open_error(path, "the file belongs to another program"));
     }
-    let known = MIGRATIONS.len() as i64;
-    if found > known { Err(RecordsError::Newer { found, known }) } else { Ok(found) }
+    if found > LAYOUT { Err(RecordsError::Newer { found, known: LAYOUT }) } else { Ok(found) }
 }
 
 /// Opens a connection for reading only. `offline` also reads a file whose directory cannot be written.
@@ -144,7 +145,7 @@ fn try_reader(path: PathBuf, more: OpenFlags) -> rusqlite::Result<Connection> {
 
 fn finish_reader(conn: Connection, path: &Path) -> Result<Connection, RecordsError> {
     match check_layout(&conn, path)? {
-        found if found == MIGRATIONS.len() as i64 => Ok(conn),
+        LAYOUT => Ok(conn),
         _ => Err(open_error(
             path,
             "its layout is older than this program's; start the gateway once to bring it up to date",

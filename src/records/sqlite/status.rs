@@ -20,7 +20,7 @@ pub(in crate::records) fn summary(conn: &Connection, poisoned: Option<String>) -
         // Rows are never deleted, so that the largest number is the count.
         instances: number("SELECT coalesce(max(id), 0) FROM instances")?,
         transfers: number("SELECT coalesce(max(id), 0) FROM transfers")?,
-        unrouted: number("SELECT count(*) FROM instances WHERE unrouted = 1")?,
+        unrouted: number("SELECT count(*) FROM instances WHERE unrouted = 1 AND state <> 'purged'")?,
         exceptions: exceptions.collect::<Result<_, _>>()?,
         destinations: destinations(conn)?,
         head: read_end(conn)?.head(),

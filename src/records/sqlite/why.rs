@@ -37,6 +37,7 @@ pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemT
     events.extend(ask.tried()?);
     events.extend(ask.moved()?);
     events.extend(ask.trying()?);
+    events.extend(ask.purged()?);
     // Stable: what happened at the same time stays in the order of cause and effect.
     events.sort_by_key(|event| event.at);
     events.extend(ask.standing(now)?);
@@ -175,6 +176,15 @@ impl Ask<'_> {
                 kind: kind(&row.get::<_, String>(4)?)?,
                 destination: Destination(row.get(5)?),
             })
+        })
+    }
+
+    fn purged(&self) -> Result<Vec<Event>, Fault> {
+        let sql = "SELECT p.at, p.at, count(*), p.rule, p.who, w.text FROM scope i CROSS JOIN purged g ON g.instance = i.id \
+                   JOIN purges p ON p.id = g.purge LEFT JOIN words w ON w.id = p.words GROUP BY p.id";
+        self.events(sql, |row| {
+            let rule = super::purge::rule(&row.get::<_, String>(3)?)?;
+            Ok(What::Purged { rule, who: row.get(4)?, words: row.get(5)? })
         })
     }
 

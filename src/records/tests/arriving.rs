@@ -7,6 +7,7 @@ use crate::ledger::outcome::Charge;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Origin, Verify};
 use crate::records::*;
+use crate::store::Place;
 
 #[tokio::test]
 async fn the_first_is_stored_owed_and_entered_at_once() {
@@ -161,7 +162,7 @@ async fn other_content_is_kept_held_and_waits_for_a_person() {
     let acted = site.act(Verb::Release, &[held]).await;
     assert!(acted.changed == 0 && acted.skipped[0].1.contains("conflict"), "{acted:?}");
     // Neither a conflict nor its blob can be purged.
-    assert_eq!(site.records.condemn(vec![InstanceId(2)], noon()).await.unwrap(), []);
+    assert_eq!(site.condemn(InstanceId(2), by_age()).await.blobs, []);
     site.verify().await;
 }
 
@@ -182,7 +183,7 @@ async fn what_no_route_chose_is_unrouted_until_it_is_owed() {
     let site = Site::new();
     site.stored(Arrival { chosen: vec![], ..push(1) }).await;
     assert_eq!(site.records.summary().await.unwrap().unrouted, 1);
-    assert_eq!(site.records.condemn(vec![InstanceId(1)], noon()).await.unwrap(), [], "never purged by age");
+    assert_eq!(site.condemn(InstanceId(1), by_age()).await.blobs, [], "never purged by age");
     site.record(push(1)).await;
     assert_eq!(site.records.summary().await.unwrap().unrouted, 0);
     site.verify().await;
@@ -192,9 +193,9 @@ async fn what_no_route_chose_is_unrouted_until_it_is_owed() {
 async fn a_purged_blob_is_never_revived() {
     let site = Site::new();
     let instance = site.stored(push(1)).await;
-    assert_eq!(site.records.condemn(vec![instance], noon()).await.unwrap(), [], "still owed");
+    assert_eq!(site.condemn(instance, by_age()).await.blobs, [], "still owed");
     site.send("surrey", verified(), noon()).await;
-    let gone = site.records.condemn(vec![instance], noon()).await.unwrap();
+    let gone = site.condemn(instance, by_age()).await.blobs;
     assert_eq!(gone, [(BlobId(1), new_place(1))]);
     assert_eq!(site.records.condemned().await.unwrap(), gone);
     assert_eq!(site.records.blob_of(&digest(1)).await.unwrap(), None);

@@ -139,8 +139,9 @@ impl Run {
                 let _ = self.site.records.corrupt(InstanceId(instance), "bits", self.now).await;
             }
             Op::Condemn { instance } => {
-                let gone = self.site.records.condemn(vec![InstanceId(instance)], self.now).await.unwrap();
-                self.site.records.freed(gone.into_iter().map(|(blob, _)| blob).collect()).await.unwrap();
+                let by_age = Purging::by_rule(PurgeRule::Age, self.now);
+                let gone = self.site.records.condemn(vec![InstanceId(instance)], by_age, self.now).await.unwrap();
+                self.site.records.freed(gone.blobs.into_iter().map(|(blob, _)| blob).collect()).await.unwrap();
             }
             Op::Wait { minutes } => self.now += minutes * MINUTE,
             Op::Restart => self.site = self.site.restart().0,

@@ -8,7 +8,7 @@ use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::{Destination, Origin, Verify};
 use crate::records::*;
-use crate::store::Digest;
+use crate::store::{Digest, Place};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
@@ -89,6 +89,10 @@ impl Site {
         self.transfers(n).await.iter().map(|transfer| transfer.state).collect()
     }
 
+    pub(in crate::records) async fn condemn(&self, instance: InstanceId, purging: Purging) -> Purged {
+        self.records.condemn(vec![instance], purging, noon()).await.unwrap()
+    }
+
     pub(in crate::records) async fn act(&self, verb: Verb, transfers: &[TransferId]) -> Acted {
         let selection = Selection::Transfers(transfers.to_vec());
         self.records.act(verb, selection, "jo", "because", noon()).await.unwrap()
@@ -100,6 +104,11 @@ impl Site {
         assert!(report.is_sound(), "{report:#?}");
         report
     }
+}
+
+/// By age, of what has been let alone since noon.
+pub(in crate::records) fn by_age() -> Purging {
+    Purging::by_rule(PurgeRule::Age, noon())
 }
 
 pub(in crate::records) fn destination(name: &str) -> Destination {

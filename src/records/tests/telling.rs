@@ -85,7 +85,7 @@ async fn the_whole_is_seen_at_a_glance() {
     assert_eq!((surrey.words.as_deref(), surrey.oldest), (Some("503: busy"), Some(noon())));
     assert_eq!(summary.head, site.records.ledger_head().await.unwrap());
     let counts = site.records.blob_counts().await.unwrap();
-    assert_eq!(counts, BlobCounts { live: 3, live_bytes: 3000, condemned: 0 });
+    assert_eq!(counts, BlobCounts { live: 3, live_bytes: 3000, condemned: 0, corrupt: 0 });
 }
 
 /// The story in words that are short enough to compare.
@@ -104,6 +104,7 @@ fn words(events: &[Event]) -> Vec<String> {
                 format!("{n} {what} for {destination} by {who:?} {words:?}: {became}")
             }
             What::Exception { kind, closed, .. } => format!("{n} exception {kind} {}", closed.is_none()),
+            What::Purged { rule, who, words } => format!("{n} purged by {rule} {who:?} {words:?}"),
             What::Now { destination, state, next, waiting_for, .. } => {
                 format!("{n} now {state} for {destination}, next {}, {waiting_for:?}", next.is_some())
             }

@@ -130,7 +130,7 @@ impl Appending {
         }
         self.flush();
         let fresh = Segment::create(&self.core)?;
-        self.core.active.store(fresh.number, Ordering::Relaxed);
+        self.core.active.store(fresh.number, Ordering::SeqCst);
         if let Some(full) = self.segment.replace(fresh) {
             full.seal(&self.core);
         }

@@ -107,6 +107,18 @@ async fn missing_and_cut_blobs_are_counted() {
     fs::OpenOptions::new().write(true).open(dir.path().join(cut.file_name())).unwrap().set_len(MIB as u64).unwrap();
     let (_, recovered) = Store::open(options(&dir), [small, gone, cut]).unwrap();
     assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 1, 1));
+    assert_eq!(recovered.lost, [cut, gone]);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_not_mounted_is_no_loss_of_every_blob() {
+    let Fixture { store, dir } = fixture();
+    let (place, _) = put(&store, &noise(5000, 1)).await.unwrap();
+    drop((store, dir));
+    let empty = tempfile::tempdir().unwrap();
+    let error = Store::open(options(&empty), [place]).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("is its disk mounted?"), "{error}");
+    assert!(fs::read_dir(empty.path()).unwrap().next().is_none(), "and nothing is made there");
 }
 
 #[tokio::test]

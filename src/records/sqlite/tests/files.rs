@@ -13,7 +13,8 @@ fn the_writer_syncs_every_commit() {
         })
         .unwrap()
     };
-    let rows = [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1"), ("user_version", "1")];
+    let newest = schema::LAYOUT.to_string();
+    let rows = [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1"), ("user_version", &newest)];
     for (name, want) in rows {
         assert_eq!(pragma(name), want, "{name}");
     }
@@ -33,7 +34,7 @@ fn newer_and_foreign_files_are_refused() {
     drop(schema::open_writer(dir.path(), 1 << 20).unwrap());
     open(dir.path()).pragma_update(None, "user_version", 99).unwrap();
     let newer = Records::open(dir.path(), RecordsOptions::default()).unwrap_err();
-    assert_eq!(newer, RecordsError::Newer { found: 99, known: 1 });
+    assert_eq!(newer, RecordsError::Newer { found: 99, known: schema::LAYOUT });
     assert!(matches!(Records::open_read_only(dir.path()), Err(RecordsError::Newer { .. })));
     open(dir.path()).pragma_update(None, "application_id", 7).unwrap();
     let foreign = Records::open(dir.path(), RecordsOptions::default()).unwrap_err();

@@ -1,0 +1,205 @@
+//! `weybridge backup` and `weybridge restore`: records and blobs of one moment together, and back.
+
+use super::store::verify_files;
+use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::config::Config;
+use crate::ledger::transfer::State;
+use crate::records::{DestinationView, Records, RecordsOptions, hex};
+use crate::store::StoreReader;
+use serde_json::{Value, json};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+/// The file that says that a backup is whole; it is written last.
+const LABEL: &str = "backup.json";
+/// The name of the records in a backup, as in a data directory.
+const RECORDS: &str = "records.db";
+const BLOBS: &str = "blobs";
+
+/// So long nothing is freed or moved, unless it is asked for again.
+const PAUSE: Duration = Duration::from_secs(120);
+/// So often it is.
+const AGAIN: Duration = Duration::from_secs(20);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Backup {
+    /// A folder that does not exist yet, or is empty
+    dir: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Restore {
+    /// The folder of a backup
+    dir: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn backup(place: &ConfigPlace, options: Backup) -> Ended {
+    let config = client::load(place)?;
+    let records = client::records(&config)?;
+    empty_folder(&options.dir)?;
+    // Blobs that are there now stay there, where they are, until the copy is made.
+    let pause = Pause::begin(&config).await?;
+    let label = tokio::select! {
+        label = copy_out(&config, &records, &options.dir) => label?,
+        failed = pause.hold() => return Err(failed),
+    };
+    pause.end().await;
+    match options.json {
+        true => render::json(&label)?,
+        false => render::line(format!(
+            "{} blobs, {}, and {} ledger entries are in {}; each blob was read back",
+            label["blobs"],
+            render::bytes(label["bytes"].as_u64().unwrap_or(0)),
+            label["ledger_entries"],
+            options.dir.display()
+        ))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn copy_out(config: &Config, records: &Records, dir: &Path) -> Result<Value, Failure> {
+    records.snapshot(dir.join(RECORDS)).await.map_err(Failure::some)?;
+    let copy = Records::open_read_only(dir).map_err(Failure::some)?;
+    let blobs = dir.join(BLOBS);
+    empty_folder(&blobs)?;
+    let places = copy.all_places().await.map_err(Failure::some)?;
+    let ours = StoreReader::open(config.site.data_dir.join(BLOBS)).map_err(Failure::some)?;
+    ours.copy_files(&places, blobs.clone()).await.map_err(Failure::some)?;
+    let verified = verify_files(&copy, &StoreReader::open(blobs).map_err(Failure::some)?).await?;
+    if let Some(problem) = verified.problems.first() {
+        let count = verified.problems.len();
+        return Err(Failure::integrity(format!("{count} blobs are not whole, so this is no backup: {problem}")));
+    }
+    let head = copy.ledger_head().await.map_err(Failure::some)?;
+    let label = json!({
+        "weybridge_backup": 1,
+        "site": config.site.name,
+        "at": render::utc(SystemTime::now()),
+        "ledger_entries": head.size,
+        "ledger_chain": hex(&head.chain),
+        "blobs": verified.blobs,
+        "bytes": verified.bytes,
+    });
+    write_label(dir, &label).map_err(|error| Failure::some(format!("cannot write to {}: {error}", dir.display())))?;
+    Ok(label)
+}
+
+fn write_label(dir: &Path, label: &Value) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(LABEL))?;
+    file.write_all(label.to_string().as_bytes())?;
+    file.sync_all()?;
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a folder for its owner only; one that is there must be empty.
+fn empty_folder(dir: &Path) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| Failure::usage(format!("cannot make {}: {error}", dir.display())))?;
+    let mut found = std::fs::read_dir(dir).map_err(Failure::usage)?;
+    match found.next() {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format!("{} is not empty; name a new folder", dir.display()))),
+    }
+}
+
+/// A running gateway that frees and moves nothing for now; or none that runs.
+struct Pause<'a> {
+    config: &'a Config,
+    running: bool,
+}
+
+impl<'a> Pause<'a> {
+    async fn begin(config: &'a Config) -> Result<Self, Failure> {
+        let running = ask_to_pause(config, PAUSE).await?;
+        Ok(Self { config, running })
+    }
+
+    /// Asks again and again; returns only if the gateway refuses or has gone.
+    async fn hold(&self) -> Failure {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            match ask_to_pause(self.config, PAUSE).await {
+                Ok(running) if running == self.running => {}
+                Ok(_) => return Failure::some("the gateway was started or stopped meanwhile; make the backup again"),
+                Err(failure) => return failure,
+            }
+        }
+    }
+
+    async fn end(self) {
+        if self.running && ask_to_pause(self.config, Duration::ZERO).await.is_err() {
+            tracing::warn!("the gateway could not be told to go on; it does so by itself in two minutes");
+        }
+    }
+}
+
+/// Whether a gateway runs and has paused.
+async fn ask_to_pause(config: &Config, pause: Duration) -> Result<bool, Failure> {
+    let Some(mut gateway) = client::Gateway::connect(&config.site.data_dir).await else { return Ok(false) };
+    gateway.post("/store/pause", &json!({"seconds": pause.as_secs()})).await?;
+    Ok(true)
+}
+
+pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
+    let config = client::load(place)?;
+    let label = read_label(&options.dir)?;
+    let data_dir = &config.site.data_dir;
+    empty_folder(data_dir)?;
+    let backup = Records::open_read_only(&options.dir).map_err(Failure::some)?;
+    let places = backup.all_places().await.map_err(Failure::some)?;
+    let blobs = data_dir.join(BLOBS);
+    empty_folder(&blobs)?;
+    let stored = StoreReader::open(options.dir.join(BLOBS)).map_err(Failure::some)?;
+    stored.copy_files(&places, blobs.clone()).await.map_err(Failure::some)?;
+    let verified = verify_files(&backup, &StoreReader::open(blobs).map_err(Failure::some)?).await?;
+    if let Some(problem) = verified.problems.first() {
+        return Err(Failure::integrity(format!("the backup is damaged: {problem}")));
+    }
+    // The records come last: without them the directory is empty to a gateway, whatever else is in it.
+    backup.snapshot(data_dir.join(RECORDS)).await.map_err(Failure::some)?;
+    let doubted = doubt(data_dir, label["at"].as_str().unwrap_or("an unknown time")).await?;
+    match options.json {
+        true => render::json(&json!({"blobs": verified.blobs, "bytes": verified.bytes, "to_be_asked": doubted}))?,
+        false => {
+            render::line(format!("{} blobs, {}, are restored", verified.blobs, render::bytes(verified.bytes)))?;
+            render::line(format!(
+                "{doubted} transfers may have been made since the backup: each is asked about first"
+            ))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_label(dir: &Path) -> Result<Value, Failure> {
+    let path = dir.join(LABEL);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failure::usage(format!("{} is no whole backup: {error}", dir.display())))?;
+    let label: Value = serde_json::from_str(&text).map_err(Failure::usage)?;
+    match label["weybridge_backup"].as_u64() {
+        Some(1) => Ok(label),
+        _ => Err(Failure::usage(format!("{} is not the label of a backup that this version reads", path.display()))),
+    }
+}
+
+/// What was open at the time of the backup may have been sent since: nothing of it is sent again unasked. Gives how many
+/// transfers are to be asked about.
+async fn doubt(data_dir: &Path, at: &str) -> Result<u64, Failure> {
+    let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;
+    let reason = format!("restored from the backup of {at}");
+    records.doubt(&super::who(), &reason, SystemTime::now()).await.map_err(Failure::some)?;
+    let summary = records.summary().await.map_err(Failure::some)?;
+    let unknown = |one: &DestinationView| one.open.get(State::Unknown.word()).copied().unwrap_or_default();
+    let doubted = summary.destinations.iter().map(unknown).sum();
+    records.close().await;
+    Ok(doubted)
+}

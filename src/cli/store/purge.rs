@@ -1,0 +1,73 @@
+//! `weybridge store purge`: retention at once, or only what it would do.
+
+use crate::cli::{Ended, Failure, client, render};
+use crate::config::Config;
+use crate::records::{Cursor, Records};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Options {
+    /// Say what would go, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(config: &Config, records: &Records, options: &Options) -> Ended {
+    if options.dry_run {
+        return dry_run(config, records, options.json).await;
+    }
+    let mut gateway = client::Gateway::required(config).await?;
+    let answer = gateway.post("/store/purge", &serde_json::json!({})).await?;
+    if options.json {
+        render::json(&answer)?;
+    } else {
+        let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+        let (by_age, for_room, bytes) = (number("by_age"), number("for_room"), render::bytes(number("bytes")));
+        render::line(format!("{by_age} instances purged by age, {for_room} for room; {bytes} freed"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Instances and their bytes.
+#[derive(Default)]
+struct Sum {
+    instances: u64,
+    bytes: u64,
+}
+
+async fn due(records: &Records, kept: Duration) -> Result<Sum, Failure> {
+    let before = SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH);
+    let (mut after, mut sum): (Option<Cursor>, Sum) = Default::default();
+    loop {
+        let (page, next) = records.purgeable(before, after, 0).await.map_err(Failure::some)?;
+        sum.instances += page.len() as u64;
+        sum.bytes += page.iter().map(|candidate| candidate.bytes).sum::<u64>();
+        after = next;
+        if after.is_none() {
+            return Ok(sum);
+        }
+    }
+}
+
+async fn dry_run(config: &Config, records: &Records, json: bool) -> Ended {
+    let retention = &config.retention;
+    let (by_age, for_room) =
+        (due(records, retention.keep_at_most).await?, due(records, retention.keep_at_least).await?);
+    if json {
+        let sum = |sum: &Sum| serde_json::json!({"instances": sum.instances, "bytes": sum.bytes});
+        render::json(&serde_json::json!({"by_age": sum(&by_age), "for_room_at_most": sum(&for_room)}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let tell = |sum: &Sum| format!("{} instances, {}", sum.instances, render::bytes(sum.bytes));
+    let (most, least) = (render::span(retention.keep_at_most), render::span(retention.keep_at_least));
+    render::line(format!("by age, done for longer than {most}: {}", tell(&by_age)))?;
+    render::line(format!("when the disk is short of room, done for longer than {least}: at most {}", tell(&for_room)))?;
+    if !retention.purge {
+        render::line("nothing is purged by itself: purge = false in [retention]")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,102 @@
+//! `weybridge store verify`: every blob is read at once, and a running gateway sets aside what is damaged (REL-07).
+
+use crate::cli::{Ended, Failure, client, render};
+use crate::config::Config;
+use crate::edge::admin::Examine;
+use crate::records::{BlobId, Records};
+use crate::store::{BlobReader, StoreError, StoreReader};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::process::ExitCode;
+
+/// Blobs asked for at a time.
+const PAGE: usize = 1000;
+
+/// What reading every blob came to.
+#[derive(Default)]
+pub(in crate::cli) struct Verified {
+    pub(in crate::cli) blobs: u64,
+    pub(in crate::cli) bytes: u64,
+    pub(in crate::cli) problems: Vec<String>,
+    damaged: Vec<i64>,
+}
+
+/// Reads every live blob and compares its digest; works beside a running gateway. What is not found where it was a moment
+/// ago is looked for once more: it may have been moved or purged meanwhile.
+pub(in crate::cli) async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
+    verify_files(records, &super::blobs(config)?).await
+}
+
+/// The same for the files of a store wherever they are.
+pub(in crate::cli) async fn verify_files(records: &Records, blobs: &StoreReader) -> Result<Verified, Failure> {
+    let total = records.blob_counts().await.map_err(Failure::some)?.live_bytes;
+    // Shown on a terminal only.
+    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go");
+    let bar = ProgressBar::new(total).with_style(style.map_err(Failure::some)?);
+    let mut verified = Verified::default();
+    let mut after = BlobId(0);
+    loop {
+        let page = records.live_blobs(after, PAGE).await.map_err(Failure::some)?;
+        let Some((last, ..)) = page.last() else { break };
+        after = *last;
+        for (blob, digest, place) in page {
+            verified.blobs += 1;
+            verified.bytes += place.length;
+            bar.inc(place.length);
+            let Err(first) = read_all(blobs.read(place, digest).await).await else { continue };
+            let error = match records.blob_at(blob).await.map_err(Failure::some)? {
+                None => continue,
+                Some((_, now)) if now == place => first,
+                Some((_, now)) => match read_all(blobs.read(now, digest).await).await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+            };
+            verified.problems.push(format!("blob {digest}: {error}"));
+            verified.damaged.push(blob.0);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(verified)
+}
+
+async fn read_all(reader: Result<BlobReader, StoreError>) -> Result<(), StoreError> {
+    let mut reader = reader?;
+    while reader.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Asks the gateway to look for itself and to set aside what it finds damaged; how many that were, if one runs.
+async fn tell(config: &Config, damaged: &[i64]) -> Result<Option<u64>, Failure> {
+    let Some(mut gateway) = client::Gateway::connect(&config.site.data_dir).await else { return Ok(None) };
+    let mut set_aside = 0;
+    for page in damaged.chunks(100) {
+        let body = serde_json::to_value(Examine { blobs: page.to_vec() }).map_err(Failure::some)?;
+        set_aside += gateway.post("/store/examine", &body).await?["set_aside"].as_u64().unwrap_or(0);
+    }
+    Ok(Some(set_aside))
+}
+
+pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
+    let verified = verify_blobs(config, records).await?;
+    let count = verified.problems.len();
+    let set_aside = if count > 0 { tell(config, &verified.damaged).await? } else { None };
+    if json {
+        let mut answer =
+            serde_json::json!({"blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems});
+        if let Some(set_aside) = set_aside {
+            answer["set_aside"] = set_aside.into();
+        }
+        render::json(&answer)?;
+    } else {
+        verified.problems.iter().try_for_each(render::line)?;
+        render::line(format!("{} blobs read, {}, {count} damaged", verified.blobs, render::bytes(verified.bytes)))?;
+    }
+    let told = match set_aside {
+        Some(_) => "they are set aside, and heal when the same instances arrive again",
+        None => "start the gateway, which sets them aside when it meets them",
+    };
+    match count {
+        0 => Ok(ExitCode::SUCCESS),
+        count => Err(Failure::integrity(format!("{count} blobs are damaged or missing; nothing was deleted; {told}"))),
+    }
+}

@@ -1,0 +1,228 @@
+//! Keeping house: bytes go when nobody needs them, every blob is read again from time to time, and what wants a person is told.
+//!
+//! One pass follows another for as long as the gateway runs: a round of retention, emptied segments and alarms every minute
+//! or so, and beside it the slow reading of all blobs. Nothing here is in the way of an arrival or a delivery, and a round
+//! that fails is repeated.
+
+mod alarms;
+mod compaction;
+mod retention;
+mod scrub;
+
+pub use retention::{Due, PurgeReport};
+
+use crate::records::{BlobId, Purging, Records, RecordsError};
+use crate::store::{Digest, Place, Store, StoreError};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// How house is kept.
+#[derive(Debug, Clone)]
+pub struct JanitorOptions {
+    /// Whether bytes are purged by age and for room.
+    pub purge: bool,
+    /// Never sooner than this after the last arrival and the end of the last transfer (LED-030).
+    pub keep_at_least: Duration,
+    /// No longer than this.
+    pub keep_at_most: Duration,
+    /// Below so many free bytes the disk is short of room; `None` for a tenth of it, or twice the reserve if that is more.
+    pub room_bytes: Option<u64>,
+    /// Between two rounds.
+    pub every: Duration,
+    /// Between the beginnings of two readings of all blobs.
+    pub scrub_every: Duration,
+    /// Most bytes a second that reading and moving blobs takes.
+    pub scrub_bytes: u64,
+}
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum JanitorError {
+    /// The records could not answer or commit.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// The blobs could not be read, written or freed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A backup is being made.
+    #[error("a backup is being made; nothing is dropped until it is done")]
+    Paused,
+}
+
+/// Keeps the house of one site. Cheap to clone.
+#[derive(Clone)]
+pub struct Janitor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    records: Records,
+    store: Store,
+    options: JanitorOptions,
+    /// Held while bytes are freed or moved; one of these at a time.
+    hands: Mutex<()>,
+    /// Nothing is freed or moved until then: a backup is being made.
+    paused: std::sync::Mutex<Option<Instant>>,
+    /// The disk was short of room, and is not yet a quarter above the mark.
+    short: AtomicBool,
+    alarms: alarms::Alarms,
+}
+
+impl Janitor {
+    /// A janitor that has not begun.
+    pub fn new(records: Records, store: Store, options: JanitorOptions) -> Self {
+        let inner = Inner {
+            records,
+            store,
+            options,
+            hands: Mutex::new(()),
+            paused: Default::default(),
+            short: AtomicBool::new(false),
+            alarms: alarms::Alarms::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Works until `stop`. `lost` are the places of blobs that were missing or cut when the store was opened (FLT-027).
+    pub async fn run(self, lost: Vec<Place>, stop: CancellationToken) -> io::Result<()> {
+        let rounds = async {
+            self.set_aside(lost).await;
+            loop {
+                self.round().await;
+                tokio::time::sleep(self.inner.options.every).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = rounds => {}
+            () = self.scrub() => {}
+        }
+        Ok(())
+    }
+
+    async fn round(&self) {
+        self.alarms().await;
+        let freed = self.free_condemned().await;
+        let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
+        let compacted = self.compact().await;
+        for error in [freed, purged, compacted].into_iter().filter_map(Result::err) {
+            tracing::error!(error = %error, "keeping house failed; it is tried again");
+        }
+    }
+
+    /// Frees and moves nothing for a while from now, once what is being freed or moved is done; a pause of no length ends it.
+    pub async fn pause(&self, pause: Duration) {
+        let _hands = self.inner.hands.lock().await;
+        *self.paused_until() = (!pause.is_zero()).then(|| Instant::now() + pause);
+    }
+
+    /// To be asked with the hands held.
+    fn is_paused(&self) -> bool {
+        self.paused_until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn paused_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.inner.paused.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Drops the bytes of instances because a person says so; what is owed, excepted or held stays, with the reason.
+    pub async fn drop_bytes(
+        &self,
+        instances: Vec<crate::records::InstanceId>,
+        purging: Purging,
+    ) -> Result<crate::records::Purged, JanitorError> {
+        let _hands = self.inner.hands.lock().await;
+        if self.is_paused() {
+            return Err(JanitorError::Paused);
+        }
+        let purged = self.inner.records.condemn(instances, purging, SystemTime::now()).await?;
+        self.free(purged.blobs.clone()).await?;
+        Ok(purged)
+    }
+
+    /// Looks at a blob that somebody found damaged, and sets it aside if it is: whether it was. Read twice, since a fault may
+    /// lie on the way from the disk rather than on it.
+    pub async fn examine(&self, blob: BlobId, digest: Digest, place: Place) -> Result<bool, JanitorError> {
+        let Inner { records, store, .. } = &*self.inner;
+        let mut found = None;
+        for _ in 0..2 {
+            match store.verify(place, digest).await {
+                Ok(()) => return Ok(false),
+                Err(error) if error.is_damage() => found = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(why) = found else { return Ok(false) };
+        let set_aside = records.damaged(blob, place, &why.to_string(), SystemTime::now()).await?;
+        if set_aside {
+            tracing::error!(blob = %digest, why = %why, "a stored blob is damaged and is set aside; the same bytes arriving again heal it");
+        }
+        Ok(set_aside)
+    }
+
+    /// Sets aside what was missing at the start, each after a look of its own.
+    async fn set_aside(&self, lost: Vec<Place>) {
+        let mut files: Vec<u64> = lost.iter().map(|place| place.file).collect();
+        files.sort_unstable();
+        files.dedup();
+        for file in files {
+            let blobs = match self.inner.records.blobs_in(file).await {
+                Ok(blobs) => blobs,
+                Err(error) => return tracing::error!(error = %error, "missing blobs could not be set aside"),
+            };
+            for (blob, digest, place) in blobs {
+                if let Err(error) = self.examine(blob, digest, place).await {
+                    tracing::error!(error = %error, blob = %digest, "a blob that seems to be missing could not be examined");
+                }
+            }
+        }
+    }
+
+    /// Frees generations that are condemned, and notes it. A crash in between repeats it (FLT-012).
+    async fn free(&self, blobs: Vec<(BlobId, Place)>) -> Result<(), JanitorError> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let places = blobs.iter().map(|(_, place)| *place).collect();
+        let (_, freed) = self.inner.store.free_all(places).await;
+        freed?;
+        self.inner.records.freed(blobs.into_iter().map(|(blob, _)| blob).collect()).await?;
+        Ok(())
+    }
+
+    /// What an earlier run condemned and perhaps did not free. One that cannot be freed does not keep the others.
+    async fn free_condemned(&self) -> Result<(), JanitorError> {
+        let _hands = self.inner.hands.lock().await;
+        if self.is_paused() {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for condemned in self.inner.records.condemned().await? {
+            result = self.free(vec![condemned]).await.and(result);
+        }
+        result
+    }
+
+    /// Whether the disk is short of room, with hysteresis: below the mark, until a quarter more is free.
+    fn is_short(&self) -> bool {
+        let usage = self.inner.store.usage();
+        let mark = self.room_mark(&usage);
+        let short = self.inner.short.load(Ordering::Relaxed);
+        let now = usage.free_bytes < if short { mark.saturating_add(mark / 4) } else { mark };
+        self.inner.short.store(now, Ordering::Relaxed);
+        now
+    }
+
+    fn room_mark(&self, usage: &crate::store::Usage) -> u64 {
+        let usual = (usage.disk_bytes / 10).max(usage.reserve_bytes.saturating_mul(2));
+        self.inner.options.room_bytes.unwrap_or(usual)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Retention: bytes that nobody needs any more go, by age and for room (LED-030, INV-06).
+
+use super::{Janitor, JanitorError};
+use crate::records::{Candidate, Cursor, PurgeRule, Purging};
+use std::time::{Duration, SystemTime};
+
+/// Instances of one commit.
+const BATCH: usize = 500;
+
+/// What a purge did or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PurgeReport {
+    /// Instances purged because of their age.
+    pub by_age: u64,
+    /// Instances purged for room.
+    pub for_room: u64,
+    /// Bytes that became free.
+    pub bytes: u64,
+}
+
+/// What is due at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// Kept for as long as anything is kept at most.
+    pub by_age: SystemTime,
+    /// Kept for as long as everything is kept at least.
+    pub for_room: SystemTime,
+}
+
+impl Janitor {
+    /// The times before which something must have been done to be due now.
+    pub fn due(&self) -> Due {
+        let (now, options) = (SystemTime::now(), &self.inner.options);
+        Due { by_age: before(now, options.keep_at_most), for_room: before(now, options.keep_at_least) }
+    }
+
+    /// Purges what is due: by age, and if the disk is short of room also what was kept for as long as everything is kept at
+    /// least, the oldest first, until there is room again.
+    pub async fn purge(&self) -> Result<PurgeReport, JanitorError> {
+        let due = self.due();
+        let mut report = PurgeReport::default();
+        report.by_age = self.purge_by(PurgeRule::Age, due.by_age, &mut report.bytes).await?;
+        if self.is_short() {
+            report.for_room = self.purge_by(PurgeRule::Room, due.for_room, &mut report.bytes).await?;
+        }
+        if report != PurgeReport::default() {
+            let PurgeReport { by_age, for_room, bytes } = report;
+            tracing::info!(by_age, for_room, bytes, "bytes that nobody needs any more were purged");
+        }
+        Ok(report)
+    }
+
+    async fn purge_by(&self, rule: PurgeRule, before: SystemTime, bytes: &mut u64) -> Result<u64, JanitorError> {
+        let (mut after, mut instances): (Option<Cursor>, u64) = (None, 0);
+        loop {
+            let (found, next) = self.inner.records.purgeable(before, after, BATCH).await?;
+            instances += self.purge_batch(rule, before, &found, bytes).await?;
+            after = next;
+            if after.is_none() || (rule == PurgeRule::Room && !self.is_short()) {
+                return Ok(instances);
+            }
+        }
+    }
+
+    /// One commit, and then what it condemned is freed.
+    async fn purge_batch(
+        &self,
+        rule: PurgeRule,
+        before: SystemTime,
+        found: &[Candidate],
+        bytes: &mut u64,
+    ) -> Result<u64, JanitorError> {
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let _hands = self.inner.hands.lock().await;
+        if self.is_paused() {
+            return Ok(0);
+        }
+        let instances = found.iter().map(|candidate| candidate.instance).collect();
+        let purging = Purging::by_rule(rule, before);
+        let purged = self.inner.records.condemn(instances, purging, SystemTime::now()).await?;
+        *bytes += purged.bytes;
+        self.free(purged.blobs).await?;
+        Ok(purged.instances)
+    }
+}
+
+fn before(now: SystemTime, kept: Duration) -> SystemTime {
+    now.checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,348 @@
+//! The janitor on real records and real blobs in a temporary directory.
+
+use super::*;
+use crate::dicom::head::{Attributes, Head};
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::outcome::Outcome;
+use crate::peers::{Chosen, Destination, Origin, Verify};
+use crate::records::{
+    Arrival, AttemptSummary, BlobRef, InstanceId, Kept, LeaseLimits, RecordsOptions, ScrubPass, SourceFacts, Summary,
+};
+use crate::store::StoreOptions;
+use std::os::unix::fs::FileExt;
+use tempfile::TempDir;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct House {
+    dir: TempDir,
+    records: Records,
+    store: Store,
+    janitor: Janitor,
+}
+
+fn options() -> JanitorOptions {
+    JanitorOptions {
+        purge: true,
+        keep_at_least: 3 * DAY,
+        keep_at_most: 30 * DAY,
+        room_bytes: Some(0),
+        every: Duration::from_millis(10),
+        scrub_every: 30 * DAY,
+        scrub_bytes: 1 << 40,
+    }
+}
+
+impl House {
+    async fn new(options: JanitorOptions) -> Self {
+        Self::open(TempDir::new().unwrap(), options).await.0
+    }
+
+    async fn open(dir: TempDir, options: JanitorOptions) -> (Self, Vec<Place>) {
+        let (records, _) = Records::open(dir.path(), RecordsOptions::default()).unwrap();
+        let live = records.all_places().await.unwrap();
+        let settings = StoreOptions {
+            reserve_bytes: Some(0),
+            segment_bytes: 1 << 20,
+            small_object_bytes: 100_000,
+            ..StoreOptions::at(dir.path().join("blobs"))
+        };
+        let (store, recovered) = Store::open(settings, live).unwrap();
+        let janitor = Janitor::new(records.clone(), store.clone(), options);
+        (Self { dir, records, store, janitor }, recovered.lost)
+    }
+
+    async fn restart(self, options: JanitorOptions) -> (Self, Vec<Place>) {
+        let Self { dir, records, store, janitor } = self;
+        drop(janitor);
+        records.close().await;
+        drop((records, store));
+        Self::open(dir, options).await
+    }
+
+    /// Instance `n` of `length` bytes, received so long ago, and done at its destination if it has one.
+    async fn keep(&self, n: u32, length: usize, ago: Duration, done: bool) -> InstanceId {
+        let at = SystemTime::now() - ago;
+        let place = self.write(n, length).await;
+        let chosen = Chosen {
+            destination: Destination("surrey".into()),
+            route: "all".into(),
+            mandatory: true,
+            verify: Verify::Accepted,
+        };
+        let head = Head {
+            sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap(),
+            sop_instance: InstanceUid::parse(&format!("1.2.3.{n}")).unwrap(),
+            study: StudyUid::parse("1.2.3").unwrap(),
+            series: SeriesUid::parse("1.2.3.4").unwrap(),
+            transfer_syntax: syntax(),
+            attributes: Attributes::default(),
+        };
+        let arrival = Arrival {
+            origin: Origin::Operator("a test".into()),
+            source: SourceFacts::default(),
+            head,
+            digest: Digest::of(&bytes(n, length)),
+            length: length as u64,
+            blob: BlobRef::New(place),
+            chosen: vec![chosen],
+            requested: None,
+            received_at: at,
+            resend_after: DAY,
+        };
+        let recorded = self.records.record(arrival).await.unwrap();
+        let (Kept::Stored { instance } | Kept::Same { instance, .. }) = recorded.kept else { panic!("{recorded:?}") };
+        if done {
+            self.deliver(at).await;
+        }
+        instance
+    }
+
+    async fn deliver(&self, at: SystemTime) {
+        let to = Destination("surrey".into());
+        let limits = LeaseLimits { instances: 100, bytes: 1 << 30 };
+        let batch = self.records.lease(&to, limits, at).await.unwrap().unwrap();
+        let accepted = Outcome::Accepted { evidence: "named".into() };
+        let outcomes = batch.items.iter().map(|item| (item.transfer, accepted.clone())).collect();
+        self.records.settle(batch.attempt, outcomes, AttemptSummary::default(), at).await.unwrap();
+    }
+
+    async fn write(&self, n: u32, length: usize) -> Place {
+        let mut receiving = self.store.receive().await.unwrap();
+        receiving.write(&bytes(n, length)).await.unwrap();
+        self.store.settle(receiving.finish(&syntax()).await.unwrap()).await.unwrap()
+    }
+
+    async fn place(&self, n: u32, length: usize) -> Option<Place> {
+        self.records.blob_of(&Digest::of(&bytes(n, length))).await.unwrap().map(|(_, place)| place)
+    }
+
+    async fn is_whole(&self, n: u32, length: usize) -> bool {
+        match self.place(n, length).await {
+            Some(place) => self.store.verify(place, Digest::of(&bytes(n, length))).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Flips a bit of a blob, behind the back of everybody.
+    async fn flip(&self, n: u32, length: usize) {
+        let place = self.place(n, length).await.unwrap();
+        let name = format!("{:016x}.{}", place.file, if place.shared { "seg" } else { "obj" });
+        let path = self.dir.path().join("blobs").join(name);
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&[!bytes(n, length)[10]], place.offset + 10).unwrap();
+        file.sync_all().unwrap();
+    }
+
+    async fn summary(&self) -> Summary {
+        self.records.summary().await.unwrap()
+    }
+
+    async fn verify_ledger(&self) {
+        let report = self.records.verify_ledger(Default::default()).await.unwrap();
+        assert!(report.is_sound(), "{report:?}");
+    }
+
+    fn segments(&self) -> usize {
+        let names = std::fs::read_dir(self.dir.path().join("blobs")).unwrap();
+        names.filter(|name| name.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "seg")).count()
+    }
+}
+
+fn syntax() -> TransferSyntaxUid {
+    TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap()
+}
+
+fn bytes(n: u32, length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at as u32).wrapping_mul(2_654_435_761).wrapping_add(n).to_le_bytes()[3] ^ n as u8).collect()
+}
+
+/// LED-030: three days at least, thirty at most, and only what is done.
+#[tokio::test]
+async fn what_is_done_goes_by_age_and_sooner_for_room() {
+    let house = House::new(options()).await;
+    house.keep(1, 5000, 40 * DAY, true).await;
+    house.keep(2, 200_000, 10 * DAY, true).await;
+    house.keep(3, 5000, DAY, true).await;
+    house.keep(4, 5000, 40 * DAY, false).await;
+    let report = house.janitor.purge().await.unwrap();
+    assert_eq!(report, PurgeReport { by_age: 1, for_room: 0, bytes: 5000 });
+    assert!(house.place(1, 5000).await.is_none());
+    assert_eq!(house.records.condemned().await.unwrap(), [], "freed, and noted");
+    assert_eq!(house.janitor.purge().await.unwrap(), PurgeReport::default());
+
+    let (house, _) = house.restart(JanitorOptions { room_bytes: Some(u64::MAX), ..options() }).await;
+    let report = house.janitor.purge().await.unwrap();
+    assert_eq!(report, PurgeReport { by_age: 0, for_room: 1, bytes: 200_000 }, "never what is younger than three days");
+    assert!(house.is_whole(3, 5000).await && house.is_whole(4, 5000).await, "and never what is owed");
+    // An arrival of what was purged is kept anew.
+    house.keep(1, 5000, DAY, false).await;
+    assert!(house.is_whole(1, 5000).await);
+    house.verify_ledger().await;
+}
+
+/// FLT-012: killed between the entry and the removal.
+#[tokio::test]
+async fn what_an_earlier_run_condemned_is_freed() {
+    let house = House::new(options()).await;
+    let small = house.keep(1, 5000, 40 * DAY, true).await;
+    let large = house.keep(2, 200_000, 40 * DAY, true).await;
+    house.keep(3, 5000, DAY, true).await;
+    let purging = Purging::by("jo", "a test").unwrap();
+    let condemned = house.records.condemn(vec![small, large], purging, SystemTime::now()).await.unwrap();
+    assert_eq!(condemned.blobs.len(), 2);
+    let (house, lost) = house.restart(options()).await;
+    assert_eq!(lost, []);
+    assert_eq!(house.records.condemned().await.unwrap().len(), 2);
+    // One of them went before the kill.
+    house.store.free(condemned.blobs[1].1).await.unwrap();
+    house.janitor.free_condemned().await.unwrap();
+    assert_eq!(house.records.condemned().await.unwrap(), []);
+    for (_, place) in condemned.blobs {
+        assert!(house.store.verify(place, Digest::of(b"")).await.is_err());
+    }
+    assert!(house.is_whole(3, 5000).await);
+    house.verify_ledger().await;
+}
+
+/// REL-07: the scrub finds a flipped bit, sets aside and does not delete; the same bytes heal it.
+#[tokio::test]
+async fn the_scrub_sets_damage_aside_and_the_same_bytes_heal_it() {
+    let house = House::new(options()).await;
+    for n in 1..=100 {
+        house.keep(n, 5000, DAY, n % 2 == 0).await;
+    }
+    house.keep(101, 300_000, DAY, true).await;
+    house.flip(7, 5000).await;
+    house.flip(101, 300_000).await;
+    house.janitor.scrub_next().await.unwrap();
+    let pass = house.records.scrub_pass().await.unwrap().unwrap();
+    assert!(pass.ended.is_some());
+    assert_eq!((pass.blobs, pass.bytes, pass.damaged), (101, 100 * 5000 + 300_000, 2));
+    assert_eq!(house.summary().await.exceptions["corrupt"], 2);
+    assert_eq!(house.records.all_places().await.unwrap().len(), 101, "nothing was deleted");
+    assert!(house.janitor.scrub_next().await.unwrap() > 29 * DAY, "the next pass comes when it is time");
+    house.keep(7, 5000, Duration::ZERO, false).await;
+    assert!(house.is_whole(7, 5000).await);
+    assert_eq!(house.summary().await.exceptions["corrupt"], 1);
+    house.verify_ledger().await;
+}
+
+#[tokio::test]
+async fn a_scrub_goes_on_where_it_was_stopped() {
+    let house = House::new(options()).await;
+    for n in 1..=10 {
+        house.keep(n, 5000, DAY, true).await;
+    }
+    let began = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let half = ScrubPass { after: BlobId(6), blobs: 6, bytes: 30_000, ..ScrubPass::begin(began) };
+    house.records.note_scrub(half).await.unwrap();
+    let (house, _) = house.restart(options()).await;
+    house.janitor.scrub_next().await.unwrap();
+    let pass = house.records.scrub_pass().await.unwrap().unwrap();
+    assert_eq!((pass.began, pass.blobs, pass.bytes, pass.damaged), (began, 10, 50_000, 0));
+}
+
+/// REL-07: the rate is a bound.
+#[tokio::test]
+async fn a_scrub_is_no_faster_than_it_may_be() {
+    let house = House::new(JanitorOptions { scrub_bytes: 200_000, ..options() }).await;
+    for n in 1..=10 {
+        house.keep(n, 5000, DAY, true).await;
+    }
+    let began = std::time::Instant::now();
+    house.janitor.scrub_next().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(245), "50,000 bytes at 200,000 a second");
+}
+
+/// FLT-027: a blob whose file is gone is set aside as missing, the others are not touched.
+#[tokio::test]
+async fn missing_blobs_are_set_aside_at_the_start() {
+    let house = House::new(options()).await;
+    house.keep(1, 5000, DAY, false).await;
+    house.keep(2, 500_000, DAY, false).await;
+    let gone = house.place(2, 500_000).await.unwrap();
+    std::fs::remove_file(house.dir.path().join("blobs").join(format!("{:016x}.obj", gone.file))).unwrap();
+    let (house, lost) = house.restart(options()).await;
+    assert_eq!(lost, [gone]);
+    house.janitor.set_aside(lost).await;
+    assert_eq!(house.summary().await.exceptions["corrupt"], 1);
+    let exceptions = house.records.exceptions(true, crate::records::ExceptionId(0), 0).await.unwrap();
+    assert!(exceptions[0].words.as_deref().unwrap().contains("does not hold the blob"), "{exceptions:?}");
+    assert!(house.is_whole(1, 5000).await);
+    house.verify_ledger().await;
+}
+
+/// A segment of which little lives is emptied; what lives is whole, for who knew the old place as well.
+#[tokio::test]
+async fn mostly_dead_segments_are_compacted_beside_readers() {
+    let house = House::new(options()).await;
+    let length = 50_000;
+    for n in 1..=60 {
+        house.keep(n, length, if n % 10 == 0 { DAY } else { 40 * DAY }, true).await;
+    }
+    let before = house.segments();
+    assert!(before >= 3, "{before} segments");
+    let (old, digest) = (house.place(10, length).await.unwrap(), Digest::of(&bytes(10, length)));
+    let mut reader = house.store.read(old, digest, None).await.unwrap();
+    assert_eq!(house.janitor.purge().await.unwrap().by_age, 54);
+    for _ in 0..before {
+        house.janitor.compact().await.unwrap();
+    }
+    assert_eq!(house.segments(), 1, "of {before}, only the one that is being written");
+    assert_ne!(house.place(10, length).await.unwrap(), old);
+    house.store.verify(old, digest).await.unwrap();
+    let mut read = 0;
+    while let Some(bytes) = reader.next().await.unwrap() {
+        read += bytes.len();
+    }
+    assert_eq!(read, length, "who was reading read on");
+    for n in (10..=60).step_by(10) {
+        assert!(house.is_whole(n, length).await, "{n}");
+    }
+    assert_eq!(house.store.usage().blobs, 6);
+    house.verify_ledger().await;
+    let (house, lost) = house.restart(options()).await;
+    assert_eq!((lost.len(), house.store.usage().blobs), (0, 6));
+}
+
+/// A blob that is durable and not committed yet keeps its segment (FLT-003).
+#[tokio::test]
+async fn a_segment_with_an_uncommitted_blob_stays() {
+    let house = House::new(options()).await;
+    let length = 50_000;
+    let waiting = house.write(1000, length).await;
+    for n in 1..=40 {
+        house.keep(n, length, 40 * DAY, true).await;
+    }
+    house.janitor.purge().await.unwrap();
+    for _ in 0..3 {
+        house.janitor.compact().await.unwrap();
+    }
+    house.store.verify(waiting, Digest::of(&bytes(1000, length))).await.unwrap();
+    assert_eq!(house.segments(), 2, "the one with the blob, and the one that is being written");
+}
+
+/// FLT-014: killed between the commit of the new place and the removal of the old segment, or before that commit.
+#[tokio::test]
+async fn a_crash_in_a_compaction_leaves_each_blob_once() {
+    let house = House::new(options()).await;
+    let length = 50_000;
+    for n in 1..=40 {
+        house.keep(n, length, if n <= 2 { DAY } else { 40 * DAY }, true).await;
+    }
+    house.janitor.purge().await.unwrap();
+    let file = house.place(1, length).await.unwrap().file;
+    let blobs = house.records.blobs_in(file).await.unwrap();
+    assert_eq!(blobs.len(), 2);
+    let (blob, digest, place) = blobs[0];
+    let copied = house.store.copy(place, digest).await.unwrap();
+    assert!(house.records.moved(blob, place, copied).await.unwrap());
+    let abandoned = house.store.copy(blobs[1].2, blobs[1].1).await.unwrap();
+    let (house, lost) = house.restart(options()).await;
+    assert_eq!(lost, []);
+    assert!(house.is_whole(1, length).await && house.is_whole(2, length).await);
+    assert_eq!(house.place(2, length).await.unwrap(), blobs[1].2, "the old place");
+    assert!(house.store.verify(abandoned, blobs[1].1).await.is_err(), "the copy that no row names is gone");
+    house.verify_ledger().await;
+}

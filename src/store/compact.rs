@@ -1,0 +1,189 @@
+//! Compaction: live blobs of a mostly dead segment are written anew elsewhere, and the segment goes (FLT-014).
+//!
+//! The order makes every crash harmless: the copy is durable, the records commit its place, and only when nothing in the old
+//! segment is known to anybody is the file unlinked. Until then both copies are there, and the next start frees the one that
+//! no row names. Who reads from the old file goes on reading: an unlinked file stays until it is closed.
+
+use super::buffers::{PAGE, PAGE_BYTES};
+use super::label::{LABEL, Label};
+use super::place::{file_name, parse_file_name};
+use super::{Core, Digest, Place, Store, StoreError, finish_job};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Old places are remembered at least so long, which is longer than any batch is in hand.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
+
+/// What became of a segment that was to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptied {
+    /// It is gone; so many bytes of the disk are free again.
+    Gone(u64),
+    /// It is being written to.
+    Active,
+    /// It holds a blob that the caller did not name: one that is not committed yet, say.
+    Inhabited,
+}
+
+/// Where moved blobs lie now: two generations, of which the older is forgotten after a day.
+#[derive(Default)]
+pub(super) struct Moved {
+    inner: Mutex<Generations>,
+}
+
+#[derive(Default)]
+struct Generations {
+    since: Option<Instant>,
+    young: HashMap<Place, Place>,
+    old: HashMap<Place, Place>,
+}
+
+impl Moved {
+    /// Where a blob lies that lay at `place` when the caller learned of it.
+    pub(super) fn follow(&self, place: Place) -> Place {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = place;
+        // A blob moves only to a newer file, so that this ends.
+        while let Some(next) = inner.young.get(&now).or_else(|| inner.old.get(&now)) {
+            now = *next;
+        }
+        now
+    }
+
+    fn insert(&self, from: Place, to: Place) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if inner.since.is_none_or(|since| now.duration_since(since) >= REMEMBERED) {
+            inner.old = std::mem::take(&mut inner.young);
+            inner.since = Some(now);
+        }
+        inner.young.insert(from, to);
+    }
+}
+
+impl Store {
+    /// The segments on disk that are no longer written to, by number.
+    pub async fn sealed_segments(&self) -> Result<Vec<u64>, StoreError> {
+        let job = self.core.start(|core| {
+            let read = || -> io::Result<Vec<u64>> {
+                let names = fs::read_dir(&core.disk.dir)?.collect::<io::Result<Vec<_>>>()?;
+                let files = names.iter().filter_map(|entry| parse_file_name(entry.file_name().to_str()?));
+                Ok(files.filter(|(_, shared)| *shared).map(|(number, _)| number).collect())
+            };
+            // Looked at first: what becomes the active segment later is not in the list yet, or is taken out here.
+            let mut found = read().map_err(|source| StoreError::Io { path: core.disk.dir.clone(), source })?;
+            let frontier = frontier(core);
+            found.retain(|number| *number < frontier);
+            found.sort_unstable();
+            Ok(found)
+        });
+        finish_job(job.await).await
+    }
+
+    /// Writes a blob of a segment anew, in the segment that is being written, checked against its digest on the way; the old
+    /// one stays. Gives its new place, which is durable. Errors: `Full` below the reserve, and those of [`Store::read`].
+    pub async fn copy(&self, place: Place, digest: Digest) -> Result<Place, StoreError> {
+        self.room(place.extent())?;
+        let label = finish_job(self.core.start(move |core| label_of(core, place)).await).await?;
+        let mut reader = self.read(place, digest, None).await?;
+        let mut receiving = self.receive().await?;
+        while let Some(bytes) = reader.next().await? {
+            receiving.write(&bytes).await?;
+        }
+        let spooled = receiving.finish(&label.transfer_syntax).await?;
+        self.settle(spooled).await
+    }
+
+    /// Tells those who read that a blob lies elsewhere. To be called after the records have committed it.
+    pub fn note_moved(&self, from: Place, to: Place) {
+        self.core.moved.insert(from, to);
+    }
+
+    /// Removes a sealed segment of which `gone` are all blobs that it held: moved, or freed. Every label in it is looked at:
+    /// if it holds any other blob, it stays. Errors: `Io`, `Poisoned`.
+    pub async fn remove_segment(&self, number: u64, gone: Vec<Place>) -> Result<Emptied, StoreError> {
+        let gone: HashMap<u64, u64> = gone.iter().map(|place| (place.offset, place.length)).collect();
+        finish_job(self.core.start(move |core| remove(core, number, &gone)).await).await
+    }
+}
+
+/// The first file number that may still be written to as a segment.
+fn frontier(core: &Core) -> u64 {
+    match core.active.load(Ordering::SeqCst) {
+        0 => core.identity.base,
+        active => active,
+    }
+}
+
+fn label_of(core: &Core, place: Place) -> Result<Label, StoreError> {
+    let path = core.disk.path(&place.file_name());
+    let found = core.disk.last_of_page(&path, place.end().saturating_sub(PAGE_BYTES));
+    let found = found.map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    Label::decode(&found, &core.identity.store).filter(|label| label.place == place).ok_or(StoreError::Missing { path })
+}
+
+fn remove(core: &Core, number: u64, gone: &HashMap<u64, u64>) -> Result<Emptied, StoreError> {
+    core.disk.check()?;
+    if number >= frontier(core) {
+        return Ok(Emptied::Active);
+    }
+    let path = core.disk.path(&file_name(number, true));
+    let fail = |source| StoreError::Io { path: path.clone(), source };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Emptied::Gone(0)),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut there = HashSet::new();
+    let inhabited = labels(&file, core, number, |label| {
+        let known = gone.get(&label.place.offset) == Some(&label.place.length);
+        if known {
+            there.insert(label.place);
+        }
+        known
+    });
+    if !inhabited.map_err(fail)? {
+        return Ok(Emptied::Inhabited);
+    }
+    let bytes = std::os::unix::fs::MetadataExt::blocks(&file.metadata().map_err(fail)?) * 512;
+    fs::remove_file(&path).map_err(fail)?;
+    core.disk.sync_dir()?;
+    there.iter().for_each(|place| core.tally.removed(place.length));
+    Ok(Emptied::Gone(bytes))
+}
+
+/// Shows every label of a segment to `look` until that says no; whether it never did. Holes are passed over.
+fn labels(file: &File, core: &Core, number: u64, mut look: impl FnMut(&Label) -> bool) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    let mut page = vec![0u8; 64 * PAGE];
+    let mut at = 0;
+    while at < length {
+        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data / PAGE_BYTES * PAGE_BYTES,
+            // Nothing but a hole follows.
+            Err(rustix::io::Errno::NXIO) => return Ok(true),
+            // The file system knows no holes: everything is read.
+            Err(rustix::io::Errno::INVAL) => at,
+            Err(errno) => return Err(errno.into()),
+        };
+        let read = file.read_at(&mut page, at)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        for end in (PAGE..=read).step_by(PAGE) {
+            let label = Label::decode(&page[end - LABEL..end], &core.identity.store);
+            // A label that stands elsewhere than it says was copied here as part of an object.
+            let here = |label: &Label| label.place.file == number && label.place.end() == at + end as u64;
+            if label.as_ref().is_some_and(|label| here(label) && !look(label)) {
+                return Ok(false);
+            }
+        }
+        at += (read as u64).next_multiple_of(PAGE_BYTES);
+    }
+    Ok(true)
+}

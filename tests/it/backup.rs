@@ -1,0 +1,109 @@
+//! A backup while the gateway runs, a restore, and what the ledger says of a peer against what the peer shows.
+
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names};
+use crate::support::gateway::Gateway;
+use crate::support::ledger;
+use crate::support::load::{Load, Work};
+use crate::support::pacs::{Association, Status};
+use crate::support::two_sites::{Stage, TwoSites};
+use crate::support::wait::{seconds, until};
+
+const BYTES: u32 = 8 << 10;
+
+fn push(site: &Gateway, names: &Names) {
+    let port = site.config.dicom_port;
+    let mut association = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    let bytes = data_set(names, BYTES, 1);
+    assert_eq!(association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap(), Status::SUCCESS);
+    association.release();
+}
+
+/// What was verified stays verified, what was open at the time of the backup is asked about first: nothing is sent twice.
+#[test]
+fn a_restored_site_neither_loses_nor_sends_again() {
+    let stage = Stage::new();
+    let mut b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.config.url()));
+    let early: Vec<Names> = (1..=3).map(|number| names(800, 1, number)).collect();
+    early.iter().for_each(|names| push(&a, names));
+    a.all_become("b", "verified", 3, seconds(60));
+    b.stop();
+    let late: Vec<Names> = (4..=5).map(|number| names(800, 1, number)).collect();
+    late.iter().for_each(|names| push(&a, names));
+    let backup = stage.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    let made = a.ask(&["backup", backup, "--json"]).remove(0);
+    assert_eq!(made["blobs"], 5, "{made}");
+    assert_eq!(a.cli(&["backup", backup]).code, Some(2), "a backup is never written over");
+    // What was open then is sent afterwards, and the backup does not know.
+    b.up();
+    a.all_become("b", "verified", 5, seconds(120));
+    a.kill();
+    assert_eq!(a.cli(&["restore", backup]).code, Some(2), "nothing is restored over a data directory");
+    std::fs::remove_dir_all(a.data_dir()).unwrap();
+    let restored = a.ask(&["restore", backup, "--json"]).remove(0);
+    assert_eq!((&restored["blobs"], &restored["to_be_asked"]), (&5.into(), &2.into()), "{restored}");
+    a.up();
+    a.all_become("b", "verified", 5, seconds(120));
+    a.verify_ledger(true);
+    b.verify_ledger(true);
+    let arrivals = ledger::arrivals(&b);
+    assert_eq!(arrivals.len(), 5);
+    assert!(arrivals.values().all(|times| *times == 1), "each was sent once: {arrivals:?}");
+    let story = a.cli(&["why", &late[0].instance]).ok("why");
+    assert!(story.contains("restored from the backup of"), "{story}");
+    // And it goes on: what arrives anew is kept beside what was restored.
+    push(&a, &names(800, 1, 6));
+    a.all_become("b", "verified", 6, seconds(60));
+    a.verify_ledger(true);
+}
+
+/// Made beside a steady load and an eager purge, a backup is whole all the same.
+#[test]
+fn a_backup_beside_arrivals_and_purges_is_whole() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let eager = "[retention]\nkeep_at_least = \"1ms\"\nkeep_at_most = \"1ms\"\nevery = \"10ms\"";
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.config.url()).with(eager));
+    let work = Work { story: 810, senders: 2, pixel_bytes: 30_000, per_study: 50 };
+    let load = Load::start(work, a.config.dicom_port, "WB_A");
+    until(seconds(60), "the senders are at work", || (load.acknowledged() > 20).then_some(()));
+    let backup = stage.path().join("backup");
+    a.ask(&["backup", backup.to_str().unwrap(), "--json"]);
+    load.stop();
+    let mut copy = Gateway::prepare(&stage.path().join("copy"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    copy.cli(&["restore", backup.to_str().unwrap()]).ok("restore");
+    copy.up();
+    copy.verify_ledger(true);
+    until(seconds(60), "the pause ends and the purge goes on", || {
+        let status = a.ask(&["store", "status", "--json"]);
+        (status[0]["blobs"] == 0).then_some(())
+    });
+    a.verify_ledger(true);
+}
+
+/// A peer that lost what it had shown is found out, and gets it again when a named person says so.
+#[test]
+fn what_a_peer_lost_is_found_and_owed_again() {
+    let mut sites = TwoSites::start(None);
+    let all: Vec<Names> = (1..=3).map(|number| names(820, 1, number)).collect();
+    all.iter().for_each(|names| push(&sites.a, names));
+    sites.a.all_become("b", "verified", 3, seconds(60));
+    let whole = sites.a.ask(&["reconcile", "b", "--json"]);
+    assert_eq!((whole.len(), &whole[0]["asked"], &whole[0]["missing"]), (1, &3.into(), &serde_json::json!([])));
+    // B begins again with nothing.
+    sites.b.stop();
+    std::fs::remove_dir_all(sites.b.data_dir()).unwrap();
+    sites.b.up();
+    let gaps = sites.a.cli(&["reconcile", "b"]);
+    assert_eq!(gaps.code, Some(1), "{gaps:?}");
+    assert!(gaps.stdout.contains("3 asked for, 3 missing at b"), "{gaps:?}");
+    assert_eq!(sites.a.cli(&["reconcile", "b", "--reopen"]).code, Some(2), "a reason is needed");
+    sites.a.cli(&["reconcile", "b", "--reopen", "--reason", "B lost its disk"]).ok("reopen");
+    sites.a.all_become("b", "verified", 3, seconds(120));
+    until(seconds(60), "B has all of it", || (sites.b.study(&all[0].study).len() == 3).then_some(()));
+    sites.a.cli(&["reconcile", "b"]).ok("reconcile");
+    let story = sites.a.cli(&["why", &all[2].instance]).ok("why");
+    assert!(story.contains("reopen") && story.contains("B lost its disk"), "{story}");
+    sites.a.verify_ledger(true);
+}
