@@ -9,6 +9,8 @@ mod carrier;
 mod data_set;
 pub mod foreign;
 mod lane;
+mod linger;
+mod offers;
 mod store_scu;
 mod stow;
 pub mod verdict;

@@ -32,7 +32,8 @@ pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSp
         let Some(address) = &node.address else { continue };
         let issuers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.issuer.clone()?)));
         let foreigners = Foreigners { mode: node.foreign, site: config.site.name.clone(), issuers: issuers.collect() };
-        let carrier = StoreScu::new(node_target(config, node, address)?, store.clone(), foreigners);
+        let target = node_target(config, node, address)?;
+        let carrier = StoreScu::new(target, store.clone(), foreigners, config.courier.linger);
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
     }
     Ok(lanes)

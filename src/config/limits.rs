@@ -152,6 +152,8 @@ pub struct Courier {
     pub progress_bytes: u64,
     /// See `progress_bytes`.
     pub progress_time: Duration,
+    /// An association to a node stays open so long after a batch, for the next one of the same study.
+    pub linger: Duration,
 }
 
 impl Default for Courier {
@@ -168,6 +170,7 @@ impl Default for Courier {
             resend_after: DAY,
             progress_bytes: 16 * KIB,
             progress_time: MINUTE,
+            linger: Duration::from_secs(2),
         }
     }
 }
@@ -186,6 +189,7 @@ pub(super) fn courier(mut table: Table<'_>) -> Courier {
         resend_after: table.or("resend_after", d.resend_after, duration),
         progress_bytes: table.or("progress", d.progress_bytes, size(1..=GIB)),
         progress_time: table.or("progress_time", d.progress_time, duration),
+        linger: table.or("linger", d.linger, duration),
     };
     if courier.retry_longest < courier.retry_first {
         let message = "`retry_longest` in [courier] is shorter than `retry_first`";

@@ -16,7 +16,7 @@ pub(super) enum BodyError {
     #[error("our own copy cannot be sent: {0}")]
     Store(#[from] StoreError),
     /// It cannot be re-encoded for this destination.
-    #[error("it cannot be re-encoded as Explicit VR Little Endian: {0}")]
+    #[error("it cannot be re-encoded for this destination: {0}")]
     Transcode(String),
     /// What must be changed for this destination cannot be.
     #[error("the changes that this destination needs cannot be made: {0}")]
@@ -81,11 +81,16 @@ impl Plan {
         Self { transfer_syntax, transcode: false, edits: None, length: item.length }
     }
 
-    /// As Explicit VR Little Endian; its length is not known yet.
+    /// As Explicit VR Little Endian, its pixels decoded if they are compressed; its length is not known yet.
     pub(super) fn re_encoded(item: &Leased) -> Result<Self, BodyError> {
-        let explicit = TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_VR_LE);
-        let transfer_syntax = explicit.map_err(|error| BodyError::Transcode(error.to_string()))?;
-        Ok(Self { transfer_syntax, transcode: true, edits: None, length: item.length })
+        Self::re_encoded_to(item, transfer_syntax::EXPLICIT_VR_LE)
+    }
+
+    /// As Explicit or Implicit VR Little Endian; see [`Plan::re_encoded`].
+    pub(super) fn re_encoded_to(item: &Leased, syntax: &str) -> Result<Self, BodyError> {
+        let syntax = TransferSyntaxUid::parse(syntax).map_err(|error| BodyError::Transcode(error.to_string()))?;
+        let transcode = syntax != item.transfer_syntax;
+        Ok(Self { transfer_syntax: syntax, transcode, edits: None, length: item.length })
     }
 
     /// Finds the length of a changed data set by a dry pass; nothing is kept of it. What is sent unchanged has its own.

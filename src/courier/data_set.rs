@@ -3,32 +3,52 @@
 use super::body::{BodyError, Plan};
 use crate::dicom::rewrite::Rewriter;
 use crate::dicom::transcode::Transcoder;
+use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::records::Leased;
 use crate::store::{BlobReader, Store};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use tokio::sync::Semaphore;
+
+/// Pixels are decoded for so many data sets at once: each may hold a frame in several forms.
+static DECODING: Semaphore = Semaphore::const_new(2);
+
+/// Of a deflated data set so many bytes are inflated at once: deflate makes at most about 1,000 bytes of one.
+const DEFLATED_STEP: usize = 1024;
 
 /// A data set as it leaves, chunk by chunk. The last chunk comes only after the digest agreed (REL-07).
 pub(super) struct DataSet {
     reader: BlobReader,
     stages: Option<Stages>,
+    /// Bytes that were read and not yet taken.
+    waiting: Bytes,
 }
 
 impl DataSet {
     pub(super) async fn open(store: &Store, item: &Leased, plan: &Plan) -> Result<Self, BodyError> {
         let stages = Stages::of(item, plan)?;
         let reader = store.read(item.place, item.digest, None).await?;
-        Ok(Self { reader, stages: Some(stages) })
+        Ok(Self { reader, stages: Some(stages), waiting: Bytes::new() })
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        while let Some(stages) = &mut self.stages {
-            let bytes = match self.reader.next().await? {
-                Some(bytes) => stages.push(bytes)?,
-                None => match self.stages.take() {
-                    Some(stages) => stages.finish()?,
-                    None => return Ok(None),
-                },
-            };
+        while let Some(stages) = self.stages.take() {
+            if self.waiting.is_empty() {
+                match self.reader.next().await? {
+                    Some(bytes) => self.waiting = bytes,
+                    None => {
+                        let bytes = off_thread(stages.decodes(), move || stages.finish()).await?;
+                        return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
+                    }
+                }
+            }
+            let mut waiting = std::mem::take(&mut self.waiting);
+            let (stages, bytes, waiting) = off_thread(stages.decodes(), move || {
+                let mut stages = stages;
+                let bytes = stages.push(&mut waiting)?;
+                Ok((stages, bytes, waiting))
+            })
+            .await?;
+            (self.stages, self.waiting) = (Some(stages), waiting);
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
@@ -37,9 +57,24 @@ impl DataSet {
     }
 }
 
+/// Runs what may take long where it delays nobody, a few at a time.
+async fn off_thread<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> Result<T, BodyError> + Send + 'static,
+) -> Result<T, BodyError> {
+    if !long {
+        return work();
+    }
+    let _permit = DECODING.acquire().await;
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(BodyError::Transcode(format!("the decoder ended: {error}"))))
+}
+
 /// What bytes pass on their way out; without any stage they pass as they are.
 struct Stages {
     transcoder: Option<Transcoder>,
+    /// The most bytes that are taken at once.
+    step: usize,
     rewriter: Option<Rewriter>,
 }
 
@@ -48,19 +83,33 @@ impl Stages {
         let unknown =
             || BodyError::Transcode(format!("transfer syntax {} is not one that we re-encode", item.transfer_syntax));
         let transcoder = match plan.transcode {
-            true => Some(Transcoder::new(&item.transfer_syntax).ok_or_else(unknown)?),
+            true => {
+                Some(Transcoder::between(&item.transfer_syntax, plan.transfer_syntax.as_str()).ok_or_else(unknown)?)
+            }
             false => None,
         };
+        let deflated = transfer_syntax::encoding(&item.transfer_syntax) == Encoding::DeflatedExplicitLittle;
+        let step = if deflated && transcoder.is_some() { DEFLATED_STEP } else { usize::MAX };
         let rewriter = plan.edits.clone().map(|edits| Rewriter::new(&plan.transfer_syntax, edits)).transpose();
-        Ok(Self { transcoder, rewriter: rewriter.map_err(|error| BodyError::Rewrite(error.to_string()))? })
+        Ok(Self { transcoder, step, rewriter: rewriter.map_err(|error| BodyError::Rewrite(error.to_string()))? })
     }
 
-    fn push(&mut self, bytes: Bytes) -> Result<Bytes, BodyError> {
+    /// Whether pixels are decoded.
+    fn decodes(&self) -> bool {
+        self.transcoder.as_ref().is_some_and(Transcoder::decodes)
+    }
+
+    /// Takes bytes from the front of `waiting`, as many as make no more than one frame.
+    fn push(&mut self, waiting: &mut Bytes) -> Result<Bytes, BodyError> {
         let bytes = match &mut self.transcoder {
-            None => bytes,
+            None => std::mem::take(waiting),
             Some(transcoder) => {
                 let mut out = Vec::new();
-                transcoder.push(&bytes, &mut out).map_err(|error| BodyError::Transcode(error.to_string()))?;
+                let step = waiting.len().min(self.step);
+                let mut left = &waiting[..step];
+                transcoder.push_some(&mut left, &mut out).map_err(|error| BodyError::Transcode(error.to_string()))?;
+                let taken = step - left.len();
+                waiting.advance(taken);
                 out.into()
             }
         };

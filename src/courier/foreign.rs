@@ -8,11 +8,14 @@ mod tests;
 
 use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::head::Attributes;
-use crate::dicom::rewrite::{Edits, Found, LONGEST_LONG_STRING};
+use crate::dicom::rewrite::{Edits, Found, LONGEST_LONG_STRING, date_time};
 use crate::dicom::tag::Tag;
 use crate::peers::Foreign;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
+
+/// Instance Coercion DateTime.
+const INSTANCE_COERCION_DATE_TIME: Tag = Tag::new(0x0008, 0x0015);
 
 /// Stands between issuer and number. No issuer may hold it, so that two of them never make the same whole.
 const SEPARATOR: u8 = b':';
@@ -83,16 +86,18 @@ pub fn decide(mode: Foreign, source: Source<'_>, stamp: Stamp<'_>, found: &Found
     let (values, transform) = match mode {
         Foreign::AsIs => return Decision::AsIs,
         Foreign::Hold => return Decision::Hold(Reason::Asked),
-        Foreign::Prefix => (prefixed(source, found), "foreign-prefix/1"),
-        Foreign::Issuer => (issued(source, &found.attributes), "foreign-issuer/1"),
+        Foreign::Prefix => (prefixed(source, found), "foreign-prefix/2"),
+        Foreign::Issuer => (issued(source, &found.attributes), "foreign-issuer/2"),
     };
-    let values = match values {
+    let mut values = match values {
         Err(reason) => return Decision::Hold(reason),
         Ok(values) if values.is_empty() => return Decision::AsIs,
         Ok(values) => values,
     };
     // Without its issuer the previous number says little (IDY-030).
     let beside = values.contains_key(&PATIENT_ID).then_some(ISSUER_OF_PATIENT_ID);
+    // When the object became other than it was received (PS3.3 section C.12.1); Instance Creation stays (IDY-031).
+    values.insert(INSTANCE_COERCION_DATE_TIME, date_time(stamp.received).into_bytes().into());
     let edits = Edits {
         values,
         beside: BTreeSet::from_iter(beside),

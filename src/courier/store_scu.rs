@@ -1,13 +1,18 @@
-//! Carries a batch to a node by C-STORE, one association a batch (PS3.4 annex B).
+//! Carries a batch to a node by C-STORE, over as many associations as its contexts need, one after the other (PS3.4 annex
+//! B; DIM-003).
 
 use super::body::{BodyError, Fault, Plan};
 use super::carrier::Report;
 use super::data_set::DataSet;
 use super::foreign::{self, Decision};
+use super::linger::Linger;
+use super::offers::{Group, groups};
 use super::verdict;
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
-use crate::dicom::transfer_syntax::{self, Encoding};
-use crate::dimse::{self, Lost, Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
+use crate::dicom::transcode::Transcoder;
+use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_LE};
+use crate::dicom::uid::StudyUid;
+use crate::dimse::{self, Lost, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::{Foreign, Origin};
 use crate::records::{Batch, Leased};
@@ -21,6 +26,7 @@ pub struct StoreScu {
     target: Target,
     store: Store,
     foreigners: Foreigners,
+    linger: Linger,
 }
 
 /// How other sites' patients reach the node.
@@ -34,77 +40,84 @@ pub struct Foreigners {
 }
 
 impl StoreScu {
-    /// A carrier to this node.
-    pub fn new(target: Target, store: Store, foreigners: Foreigners) -> Self {
-        Self { target, store, foreigners }
+    /// A carrier to this node. An association stays open for `linger` after a batch, for the next one of its study.
+    pub fn new(target: Target, store: Store, foreigners: Foreigners, linger: Duration) -> Self {
+        Self { target, store, foreigners, linger: Linger::new(linger) }
     }
 
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
-        let offers = offers(&batch.items);
-        let offered = |item: &&Leased| {
-            let mine = |offer: &Offer| {
-                offer.abstract_syntax == item.sop_class.as_str()
-                    && offer.transfer_syntaxes.iter().any(|syntax| syntax == item.transfer_syntax.as_str())
-            };
-            offers.iter().any(mine)
-        };
-        let (now, next): (Vec<&Leased>, Vec<&Leased>) = batch.items.iter().partition(offered);
-        let mut report =
-            self.carry_offered(&offers, &Batch { items: now.into_iter().cloned().collect(), ..batch.clone() }).await;
-        for item in next {
-            let why = "an association has 128 presentation contexts at most; goes with the next one".to_owned();
-            let outcome = Outcome::Deferred { why, charge: Charge::Us, after: Some(Duration::ZERO) };
-            report.outcomes.push((item.transfer, outcome));
-        }
-        report
-    }
-
-    async fn carry_offered(&self, offers: &[Offer], batch: &Batch) -> Report {
-        match dimse::connect(&self.target, offers).await {
-            Ok(association) => self.send_all(association, batch).await,
-            Err(error) => {
-                let why = error.to_string();
-                let parked = needs_repair(&error);
-                let outcome = match parked {
-                    true => Outcome::Parked { why: why.clone() },
-                    false => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
-                };
-                let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
-                Report { outcomes, detail: why, unusable: true, ..Report::default() }
-            }
-        }
-    }
-
-    async fn send_all(&self, mut association: Scu, batch: &Batch) -> Report {
         let mut report = Report::default();
-        let mut broken: Option<Broken> = None;
-        for item in &batch.items {
-            match &broken {
-                Some(Broken { why, charge }) => {
-                    let outcome = Outcome::Deferred { why: format!("not sent: {why}"), charge: *charge, after: None };
-                    report.outcomes.push((item.transfer, outcome));
+        for group in groups(&batch.items) {
+            match report.unusable {
+                true => {
+                    let untouched = deferred(format!("not sent: {}", report.detail), Charge::Destination);
+                    report.outcomes.extend(group.items.iter().map(|item| (item.transfer, untouched.clone())));
                 }
-                None => {
-                    let (fault, lost) = self.send_one(&mut association, item).await;
-                    report.fault(item, fault);
-                    broken = lost;
-                }
+                false => self.carry_group(&batch.study, &group, &mut report).await,
             }
         }
         let stored = report.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Accepted { .. })).count();
-        report.detail = format!("C-STORE: {stored} of {} stored", batch.items.len());
-        match broken {
-            None => {
-                // The answers count; a node that mishandles the release changes nothing of them.
-                let _ = association.release().await;
+        let trouble = if report.detail.is_empty() { String::new() } else { format!("; {}", report.detail) };
+        report.detail = format!("C-STORE: {stored} of {} stored{trouble}", batch.items.len());
+        report
+    }
+
+    /// Sends what goes over one association. One that stayed open from the last batch may have been closed meanwhile: if its
+    /// first instance gets no answer, that is no fault of the node's, and all goes over a new one.
+    async fn carry_group(&self, study: &StudyUid, group: &Group<'_>, report: &mut Report) {
+        if let Some(association) = self.linger.take(study, &group.offers).await
+            && self.send_all(association, study, group, report, true).await
+        {
+            return;
+        }
+        match dimse::connect(&self.target, &group.offers).await {
+            Ok(association) => {
+                self.send_all(association, study, group, report, false).await;
             }
+            Err(error) => {
+                let why = error.to_string();
+                let outcome = match needs_repair(&error) {
+                    true => Outcome::Parked { why: why.clone() },
+                    false => deferred(why.clone(), Charge::Destination),
+                };
+                report.outcomes.extend(group.items.iter().map(|item| (item.transfer, outcome.clone())));
+                (report.detail, report.unusable) = (why, true);
+            }
+        }
+    }
+
+    /// Sends a group; tells whether that counts, which it does not if a `stale` association turns out to be closed.
+    async fn send_all(
+        &self,
+        mut association: Scu,
+        study: &StudyUid,
+        group: &Group<'_>,
+        report: &mut Report,
+        stale: bool,
+    ) -> bool {
+        let mut broken: Option<Broken> = None;
+        for (at, item) in group.items.iter().enumerate() {
+            if let Some(Broken { why, charge }) = &broken {
+                report.outcomes.push((item.transfer, deferred(format!("not sent: {why}"), *charge)));
+                continue;
+            }
+            let (fault, lost) = self.send_one(&mut association, item).await;
+            if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
+                association.abort().await;
+                return false;
+            }
+            report.fault(item, fault);
+            broken = lost;
+        }
+        match broken {
+            None => self.linger.leave(study, &group.offers, association).await,
             Some(Broken { why, charge }) => {
                 association.abort().await;
-                report.detail = format!("{}; {why}", report.detail);
+                report.detail = why;
                 report.unusable = charge == Charge::Destination;
             }
         }
-        report
+        true
     }
 
     /// What became of one instance, and why the association can be used no longer.
@@ -150,19 +163,23 @@ impl StoreScu {
         }
     }
 
-    /// In which context an instance goes, in which syntax, and with which changes; or why it does not go (DIM-050).
+    /// In which context an instance goes, in which syntax, and with which changes; or why it does not go (DIM-050). As it
+    /// is stored if the node accepted that, else natively, its pixels decoded if they are compressed (DIM-007).
     async fn plan(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Fault> {
         let class = item.sop_class.as_str();
         let edits = self.edits(item).await?;
-        let native_big = transfer_syntax::encoding(&item.transfer_syntax) == Encoding::ExplicitBig;
-        let as_stored = context_for(association, class, item.transfer_syntax.as_str());
-        let (context, mut plan) = match as_stored.filter(|_| edits.is_none() || !native_big) {
+        let unchanged = edits.is_none() || !is_opaque(item);
+        let stored = item.transfer_syntax.as_str();
+        let as_stored = unchanged.then(|| context_for(association, class, stored)).flatten();
+        let (context, mut plan) = match as_stored {
             Some(context) => (context, Plan::as_stored(item)),
             None => {
-                let explicit = context_for(association, class, transfer_syntax::EXPLICIT_VR_LE);
-                let possible = !transfer_syntax::allowed_on_the_web(&item.transfer_syntax);
-                let context = explicit.filter(|_| possible).ok_or_else(|| refused(item))?;
-                (context, Plan::re_encoded(item).map_err(|error| error.fault())?)
+                let natively = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().find_map(|syntax| {
+                    Transcoder::between(&item.transfer_syntax, syntax)?;
+                    Some((context_for(association, class, syntax)?, syntax))
+                });
+                let (context, syntax) = natively.ok_or_else(|| refused(item))?;
+                (context, Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?)
             }
         };
         plan.edits = edits;
@@ -189,10 +206,7 @@ impl StoreScu {
     /// Reads as much of an instance as the decision needs.
     async fn survey(&self, item: &Leased) -> Result<Found, BodyError> {
         let unreadable = |error: RewriteError| BodyError::Rewrite(error.to_string());
-        let base = match transfer_syntax::encoding(&item.transfer_syntax) {
-            Encoding::ExplicitBig => Plan::re_encoded(item)?,
-            _ => Plan::as_stored(item),
-        };
+        let base = if is_opaque(item) { Plan::re_encoded(item)? } else { Plan::as_stored(item) };
         let mut survey = Survey::new(&base.transfer_syntax, &self.foreigners.site).map_err(unreadable)?;
         let mut data = DataSet::open(&self.store, item, &base).await?;
         while let Some(bytes) = data.next().await? {
@@ -214,29 +228,20 @@ impl StoreScu {
 /// Why an instance cannot go in any context that the node accepted.
 fn refused(item: &Leased) -> Fault {
     let (class, syntax) = (&item.sop_class, &item.transfer_syntax);
-    let why = format!("the node accepts neither SOP class {class} in transfer syntax {syntax} nor re-encoded");
+    let why = format!(
+        "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it"
+    );
     Outcome::Dead { why }.into()
 }
 
-/// One context for each class and syntax as stored, then one for each class in Explicit VR Little Endian where we can
-/// re-encode to it, as many as an association can have (DIM-003).
-fn offers(items: &[Leased]) -> Vec<Offer> {
-    let mut offers: Vec<Offer> = Vec::new();
-    let mut offer = |class: &str, syntax: &str| {
-        let new = Offer { abstract_syntax: class.to_owned(), transfer_syntaxes: vec![syntax.to_owned()] };
-        if !offers.contains(&new) && offers.len() < 128 {
-            offers.push(new);
-        }
-    };
-    for item in items {
-        offer(item.sop_class.as_str(), item.transfer_syntax.as_str());
-    }
-    for item in items {
-        if !transfer_syntax::allowed_on_the_web(&item.transfer_syntax) {
-            offer(item.sop_class.as_str(), transfer_syntax::EXPLICIT_VR_LE);
-        }
-    }
-    offers
+/// Whether changes can be made only after re-encoding: in big endian and deflated data sets.
+fn is_opaque(item: &Leased) -> bool {
+    let encoding = transfer_syntax::encoding(&item.transfer_syntax);
+    matches!(encoding, Encoding::ExplicitBig | Encoding::DeflatedExplicitLittle)
+}
+
+fn deferred(why: String, charge: Charge) -> Outcome {
+    Outcome::Deferred { why, charge, after: None }
 }
 
 /// The accepted context for a class in a syntax.

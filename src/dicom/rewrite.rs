@@ -27,6 +27,7 @@ use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, Syntax, Walker};
 pub use edits::{Edits, Report, RewriteError};
+pub use item::date_time;
 use item::{Form, Previous};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,10 +1,12 @@
-//! The transcoder: re-encodes a native data set to Explicit VR Little Endian as it streams past (WEB-001, WEB-002).
+//! The transcoder: re-encodes a data set to Explicit or Implicit VR Little Endian as it streams past, its pixels decoded
+//! if they are compressed (DIM-005, DIM-007, WEB-001, WEB-002).
 //!
-//! Nothing is decided by looking ahead, so memory is constant, and the output depends on the input alone. The rules:
+//! Nothing is decided by looking ahead, so memory is constant but for one frame, and the output depends on the input
+//! alone. The rules:
 //!
 //! - A value representation that the source wrote is kept; else the dictionary ([`dictionary::VERSION`]) gives it, and
 //!   what it does not know becomes UN, its bytes untouched: so private sequences stay as they are, in the implicit
-//!   encoding that UN allows (PS3.5 section 6.2.2).
+//!   encoding that UN allows (PS3.5 section 6.2.2). Implicit VR has no representations, and needs none.
 //! - A value too long for the 16-bit length of its representation becomes UN (PS3.5 section 6.2.2).
 //! - Sequences and items get undefined length and delimiters, whatever they had, but for those of length zero.
 //! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and
@@ -12,19 +14,26 @@
 //! - Bytes are turned round by the words of the representation (PS3.5 section 7.3).
 //! - What cannot be decided without guessing is UN, or an error for pixels; never a guess.
 
+mod decoding;
 mod level;
 #[cfg(test)]
 mod tests;
 mod words;
 
 use super::dictionary::{self, Representation};
+use super::inflate::{InflateError, Inflater};
+use super::pixels::{DecodeError, FragmentError};
 use super::scanner::Limits;
 use super::tag::Tag;
-use super::transfer_syntax::{EXPLICIT_VR_BE, GE_PRIVATE_IMPLICIT_VR, IMPLICIT_VR_LE, PAPYRUS_3_IMPLICIT_VR_LE};
+use super::transfer_syntax::{
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, GE_PRIVATE_IMPLICIT_VR, IMPLICIT_VR_LE,
+    PAPYRUS_3_IMPLICIT_VR_LE,
+};
 use super::uid::TransferSyntaxUid;
 use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, PIXEL_DATA, Syntax, UNDEFINED, Walker};
+use decoding::{Decoding, Treatment, Written};
 use level::Levels;
 use words::Words;
 
@@ -38,7 +47,7 @@ pub enum TranscodeError {
     #[error(transparent)]
     Structure(#[from] StructureError),
     /// It has pixel data in fragments, which the transfer syntax does not allow.
-    #[error("{tag} is in fragments, though the transfer syntax is a native one")]
+    #[error("{tag} is in fragments, and is not the image of an encapsulated transfer syntax")]
     Encapsulated {
         /// The element.
         tag: Tag,
@@ -50,6 +59,35 @@ pub enum TranscodeError {
         /// The element.
         tag: Tag,
     },
+    /// The transfer syntax is an encapsulated one, and its pixel data has a length.
+    #[error("the pixel data is not in fragments, though the transfer syntax is an encapsulated one")]
+    NotEncapsulated,
+    /// The fragments are not the frames that the attributes promise.
+    #[error("the pixel data cannot be decoded: {0}")]
+    Fragments(FragmentError),
+    /// A frame cannot be decoded.
+    #[error("frame {frame} cannot be decoded: {why}")]
+    Frame {
+        /// Which, from 1.
+        frame: u64,
+        /// Why.
+        why: DecodeError,
+    },
+    /// Decoded, the pixel data is longer than a native value can be (PS3.5 section 10.1: then it may stay compressed).
+    #[error("decoded, the pixel data would have {bytes} bytes, more than a native value can have")]
+    TooLong {
+        /// Bytes of all frames.
+        bytes: u64,
+    },
+    /// The deflated data set cannot be inflated.
+    #[error("the deflated data set is broken, cut short or too large")]
+    Deflated,
+}
+
+impl From<InflateError> for TranscodeError {
+    fn from(_: InflateError) -> Self {
+        Self::Deflated
+    }
 }
 
 impl TranscodeError {
@@ -58,6 +96,8 @@ impl TranscodeError {
         match self {
             Self::Structure(error) => error.tag(),
             Self::Encapsulated { tag } | Self::UnknownCells { tag } => Some(*tag),
+            Self::Deflated => None,
+            Self::NotEncapsulated | Self::Fragments(_) | Self::Frame { .. } | Self::TooLong { .. } => Some(PIXEL_DATA),
         }
     }
 }
@@ -77,6 +117,8 @@ pub struct Report {
     /// OW (PS3.5 table 6.2-1), but some writers order the whole cell, and then these cells were wrong for other readers
     /// before.
     pub wide_cells: bool,
+    /// Frames decoded.
+    pub frames: u64,
 }
 
 const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
@@ -90,77 +132,142 @@ enum Value {
     Dropped,
     /// It is written, its words turned round if they must be.
     Written(Words),
+    /// It is written when it is complete, since it may change.
+    Rewritten,
 }
 
 /// A re-encoding in progress. Any cutting of the input into pushes gives the same output; an error is final.
 #[derive(Debug)]
 pub struct Transcoder {
+    inflater: Option<Inflater>,
     walker: Walker,
     big: bool,
     ge: bool,
+    /// Whether the output has explicit representations.
+    explicit: bool,
     levels: Levels,
     value: Value,
     /// Open sequences and items inside UN of undefined length, whose bytes are copied; 0 outside.
     verbatim: u32,
+    decoding: Option<Decoding>,
+    /// A frame has just been written.
+    paused: bool,
     report: Report,
 }
 
 impl Transcoder {
-    /// A re-encoding from Implicit VR Little Endian, Explicit VR Big Endian, or GE's private mixture of the two;
-    /// none for any other syntax, which either may travel as it is or is not native.
+    /// A re-encoding to Explicit VR Little Endian from Implicit VR Little Endian, Explicit VR Big Endian, or GE's private
+    /// mixture of the two; none for any other syntax, which either may travel on the web as it is or is not native.
     pub fn new(from: &TransferSyntaxUid) -> Option<Self> {
-        let (explicit, big, ge) = match from.as_str() {
-            IMPLICIT_VR_LE | PAPYRUS_3_IMPLICIT_VR_LE => (false, false, false),
-            GE_PRIVATE_IMPLICIT_VR => (false, false, true),
-            EXPLICIT_VR_BE => (true, true, false),
-            _ => return None,
-        };
+        matches!(from.as_str(), IMPLICIT_VR_LE | PAPYRUS_3_IMPLICIT_VR_LE | GE_PRIVATE_IMPLICIT_VR | EXPLICIT_VR_BE)
+            .then(|| Self::between(from, EXPLICIT_VR_LE))
+            .flatten()
+    }
+
+    /// A re-encoding from any syntax that we can read whole to `to`, which is Explicit or Implicit VR Little Endian; none
+    /// if there is nothing to do or no way to do it. Deflated data sets are inflated, compressed pixels are decoded.
+    pub fn between(from: &TransferSyntaxUid, to: &str) -> Option<Self> {
+        if from.as_str() == to || !matches!(to, EXPLICIT_VR_LE | IMPLICIT_VR_LE) {
+            return None;
+        }
         let limits = Limits::default();
+        let (explicit, big, ge, deflated) = match from.as_str() {
+            IMPLICIT_VR_LE | PAPYRUS_3_IMPLICIT_VR_LE => (false, false, false, false),
+            GE_PRIVATE_IMPLICIT_VR => (false, false, true, false),
+            EXPLICIT_VR_BE => (true, true, false, false),
+            EXPLICIT_VR_LE => (true, false, false, false),
+            DEFLATED_EXPLICIT_VR_LE => (true, false, false, true),
+            _ => (true, false, false, false),
+        };
+        let native = !explicit || big || deflated || from.as_str() == EXPLICIT_VR_LE;
+        let decoding = if native { None } else { Some(Decoding::of(from)?) };
         Some(Self {
+            inflater: deflated.then(|| Inflater::new(limits.inflated_bytes)),
             walker: Walker::new(Syntax { explicit, big }, limits.depth, limits.elements),
             big,
             ge,
+            explicit: to == EXPLICIT_VR_LE,
             levels: Levels::new(),
             value: Value::Dropped,
             verbatim: 0,
+            decoding,
+            paused: false,
             report: Report::default(),
         })
     }
 
+    /// Whether it decodes pixels, which takes the processor's time and a frame's memory.
+    pub fn decodes(&self) -> bool {
+        self.decoding.is_some()
+    }
+
     /// Takes the next bytes of the data set and appends what they become to `out`: at most three times the
-    /// length of `input`, and 2 KiB; for values, as many bytes as came.
+    /// length of `input`, and 2 KiB; for values, as many bytes as came; for deflated data sets at most 1,000 times as
+    /// many; for compressed pixels all frames whose fragments it completes, which [`Self::push_some`] gives one by one.
     pub fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>) -> Result<(), TranscodeError> {
+        while !input.is_empty() {
+            self.push_some(&mut input, out)?;
+        }
+        Ok(())
+    }
+
+    /// Takes bytes from the front of `input` until it is empty or a frame was decoded, and appends what they become.
+    pub fn push_some(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), TranscodeError> {
         let before = out.len();
-        while let Some(event) = self.walker.next(&mut input)? {
-            if self.verbatim > 0 { self.copy(event, out) } else { self.convert(event, out)? }
+        self.paused = false;
+        match self.inflater.take() {
+            None => self.walk(input, out)?,
+            Some(mut inflater) => {
+                let pushed = inflater.push(std::mem::take(input), |mut bytes| self.walk(&mut bytes, out));
+                self.inflater = Some(inflater);
+                pushed?;
+            }
         }
         self.report.bytes += (out.len() - before) as u64;
         Ok(())
     }
 
-    /// Ends the re-encoding once all of the data set was pushed; an error if it is not whole.
-    ///
-    /// Nothing is left to append; `out` is taken so that this can change.
-    pub fn finish(self, _out: &mut Vec<u8>) -> Result<Report, TranscodeError> {
+    fn walk(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), TranscodeError> {
+        while !self.paused
+            && let Some(event) = self.walker.next(input)?
+        {
+            if self.verbatim > 0 { self.copy(event, out) } else { self.convert(event, out)? }
+        }
+        Ok(())
+    }
+
+    /// Ends the re-encoding once all of the data set was pushed; an error if it is not whole. Appends what is left: the
+    /// last frame, if the fragments end without their delimiter.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Report, TranscodeError> {
+        if let Some(inflater) = &self.inflater {
+            inflater.finish()?;
+        }
         self.walker.finish()?;
+        if let Some(decoding) = &mut self.decoding {
+            let before = out.len();
+            decoding.end(out)?;
+            self.report.bytes += (out.len() - before) as u64;
+            self.report.frames = decoding.decoded();
+        }
         Ok(self.report)
     }
 
     fn convert(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
+        if self.decoding.as_ref().is_some_and(Decoding::is_in_pixels) {
+            return self.decode(event, out);
+        }
         match event {
             Event::Element(element) => return self.element(element, out),
             Event::Value(slice) => {
                 self.levels.watch(slice);
+                if let Some(decoding) = &mut self.decoding {
+                    decoding.value(slice);
+                }
                 if let Value::Written(words) = &mut self.value {
                     words.push(slice, out);
                 }
             }
-            Event::ValueEnd => {
-                self.levels.watched(self.big);
-                if let Value::Written(words) = &mut self.value {
-                    words.end(out);
-                }
-            }
+            Event::ValueEnd => self.value_end(out),
             Event::Item(length) => {
                 let empty = length == Some(0);
                 self.levels.open(empty);
@@ -179,6 +286,32 @@ impl Transcoder {
         Ok(())
     }
 
+    fn value_end(&mut self, out: &mut Vec<u8>) {
+        self.levels.watched(self.big);
+        let rewritten = self.decoding.as_mut().and_then(Decoding::value_end);
+        match (&mut self.value, rewritten) {
+            (Value::Written(words), _) => words.end(out),
+            (Value::Rewritten, Some(written)) => self.write_whole(out, &written),
+            _ => {}
+        }
+    }
+
+    /// Within the fragments of Pixel Data.
+    fn decode(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
+        let Some(decoding) = &mut self.decoding else { return Ok(()) };
+        match event {
+            Event::Fragment(length) => decoding.fragment(length),
+            Event::Value(slice) => decoding.fragment_bytes(slice)?,
+            Event::ValueEnd => self.paused = decoding.fragment_end(out)?,
+            Event::SequenceEnd { .. } => {
+                decoding.end(out)?;
+                self.paused = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn element(&mut self, element: Element, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
         let tag = element.tag;
         self.levels.enter(tag, element.length);
@@ -190,21 +323,56 @@ impl Transcoder {
                 None => Err(malformed(tag, "a sequence where a number should be")),
             };
         }
+        if element.top
+            && let Some(decoding) = &mut self.decoding
+        {
+            let missing = decoding.before(tag);
+            let treatment = decoding.element(tag, element.length);
+            for written in missing {
+                self.write_whole(out, &written);
+            }
+            match treatment {
+                Treatment::Passes => {}
+                Treatment::Dropped => {
+                    self.report.left_out += 1;
+                    self.value = Value::Dropped;
+                    return Ok(());
+                }
+                Treatment::Rewritten => {
+                    self.value = Value::Rewritten;
+                    return Ok(());
+                }
+            }
+            if tag == PIXEL_DATA {
+                return self.pixel_data(element, out);
+            }
+        }
         let vr = self.representation(element);
         self.report.elements += 1;
         match element.length {
             None => self.container(element, vr, out),
             Some(length) if vr == Vr::SQ && length > 0 => {
-                write_header(out, tag, Vr::SQ, UNDEFINED);
+                self.write_element(out, tag, Vr::SQ, UNDEFINED);
                 Ok(self.walker.descend()?)
             }
             Some(length) => {
                 self.value = Value::Written(Words::of(self.word(element, vr)?));
-                let fits = vr.has_long_length() || length <= LONGEST_SHORT;
+                let fits = vr.has_long_length() || length <= LONGEST_SHORT || !self.explicit;
                 self.write_element(out, tag, if fits { vr } else { Vr::UN }, length);
                 Ok(())
             }
         }
+    }
+
+    /// The image of an encapsulated syntax.
+    fn pixel_data(&mut self, element: Element, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
+        let Some(decoding) = self.decoding.as_mut().filter(|_| element.length.is_none()) else {
+            return Err(TranscodeError::NotEncapsulated);
+        };
+        let (vr, length) = decoding.begin()?;
+        self.report.elements += 1;
+        self.write_element(out, element.tag, vr, length);
+        Ok(())
     }
 
     /// An element of undefined length.
@@ -214,7 +382,9 @@ impl Transcoder {
             return Err(TranscodeError::Encapsulated { tag });
         }
         let written = element.vr.is_some_and(|vr| vr != Vr::UN);
-        if vr == Vr::SQ || written {
+        // Without representations there is no UN: what is inside it is written as the rest is. From big endian its bytes
+        // are copied all the same, since they are implicit little endian already (PS3.5 section 6.2.2).
+        if vr == Vr::SQ || written || !(self.explicit || self.big) {
             self.write_element(out, tag, vr, UNDEFINED);
             return Ok(());
         }
@@ -261,8 +431,18 @@ impl Transcoder {
     }
 
     fn write_element(&mut self, out: &mut Vec<u8>, tag: Tag, vr: Vr, length: u32) {
-        self.report.un_elements += u64::from(vr == Vr::UN);
-        write_header(out, tag, vr, length);
+        self.report.un_elements += u64::from(vr == Vr::UN && self.explicit);
+        match self.explicit {
+            true => write_header(out, tag, vr, length),
+            false => write_implicit_header(out, tag, length),
+        }
+    }
+
+    /// Writes an element that is not in the input as it stands.
+    fn write_whole(&mut self, out: &mut Vec<u8>, (tag, vr, value): &Written) {
+        self.report.elements += 1;
+        self.write_element(out, *tag, *vr, value.len() as u32);
+        out.extend_from_slice(value);
     }
 
     /// Copies what is inside UN.
@@ -298,6 +478,13 @@ fn write_header(out: &mut Vec<u8>, tag: Tag, vr: Vr, length: u32) {
     } else {
         out.extend_from_slice(&(length as u16).to_le_bytes());
     }
+}
+
+/// Writes an element's header in Implicit VR Little Endian (PS3.5 section 7.1.3).
+fn write_implicit_header(out: &mut Vec<u8>, tag: Tag, length: u32) {
+    out.extend_from_slice(&tag.group().to_le_bytes());
+    out.extend_from_slice(&tag.element().to_le_bytes());
+    out.extend_from_slice(&length.to_le_bytes());
 }
 
 fn write_item(out: &mut Vec<u8>, tag: [u8; 4], length: u32) {

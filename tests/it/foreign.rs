@@ -1,13 +1,18 @@
 //! Other sites' patients on the way to a local node: never with a bare number that could be somebody else's.
 
+use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
-use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, read_part10};
 use crate::support::gateway::Gateway;
+use crate::support::orthanc::Orthanc;
 use crate::support::pacs::{Association, Status};
 use crate::support::process::finish;
+use crate::support::python;
 use crate::support::tools::tool;
-use crate::support::two_sites::Stage;
-use crate::support::wait::seconds;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -61,5 +66,100 @@ fn a_site_may_have_a_person_decide() {
     assert!(node.files().is_empty());
     let story = b.cli(&["why", &names(70, 1, 1).instance]).ok("why");
     assert!(story.contains("wait for a person"), "{story}");
+    b.verify_ledger(true);
+}
+
+/// A site of the name, which passes everything on to B.
+fn trust(stage: &Stage, name: &str, url_of_b: &str) -> Gateway {
+    let identity = stage.authority.issue(&format!("{name}.weybridge.test"));
+    let config = SiteConfig::new(name, identity).node("SENDER", None).peer("b", url_of_b, B_IDENTITY, "present").route(
+        "all to b",
+        "b",
+        "mandatory = true",
+    );
+    Gateway::start(&stage.path().join(name), config)
+}
+
+/// Two trusts give one number to two people. B passes both on to its PACS, which must see two patients, and to a node that
+/// takes only Implicit VR, whatever the syntax in which they came.
+#[test]
+fn two_people_with_one_number_stay_two_in_the_pacs() {
+    let stage = Stage::new();
+    let orthanc_identity = stage.authority.issue("orthanc.weybridge.test");
+    let orthanc = Orthanc::start(&stage.path().join("orthanc"), &orthanc_identity, "https://127.0.0.1:1/dicom-web");
+    let plain = StoreScp::start_with(&stage.path().join("plain"), "PLAIN", &["+xi"]);
+    let node = |title: &str, port: u16| {
+        format!("[[node]]\nae_title = \"{title}\"\naddress = \"127.0.0.1:{port}\"\nmay = [\"receive\"]\n")
+    };
+    let nobody = format!("https://127.0.0.1:{}/dicom-web", free_port());
+    let b = stage
+        .site_b()
+        .peer("c", &nobody, "c.weybridge.test", "present")
+        .with(&node("ORTHANC", orthanc.dicom_port))
+        .with(&node("PLAIN", plain.port))
+        .route("to the PACS", "ORTHANC", "from = [\"a\", \"c\"]")
+        .route("to the plain node", "PLAIN", "from = [\"a\", \"c\"]");
+    let b = Gateway::start(&stage.path().join("b"), b);
+    let trusts = [trust(&stage, "a", &b.config.url()), trust(&stage, "c", &b.config.url())];
+    let files = python::lines("two_people", [stage.path()]);
+    for (number, site) in (1..).zip(&trusts) {
+        let mine: Vec<String> = files.iter().filter(|f| f["person"] == number).map(Value::to_string).collect();
+        let list = stage.path().join(format!("people-{number}.jsonl"));
+        std::fs::write(&list, mine.join("\n")).unwrap();
+        let title = &site.config.ae_title;
+        let said = python::lines("send", [&site.config.dicom_port.to_string(), title, list.to_str().unwrap()]);
+        assert!(said.len() == 4 && said.iter().all(|answer| answer["status"] == 0), "{said:?}");
+    }
+    b.all_become("ORTHANC", "accepted", 8, seconds(120));
+    b.all_become("PLAIN", "accepted", 8, seconds(120));
+    until(seconds(30), "Orthanc has indexed them", || (orthanc.instances() == 8).then_some(()));
+
+    let patients = orthanc.get("/patients?expand");
+    let known: BTreeMap<&str, &str> = patients
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|patient| {
+            (
+                patient["MainDicomTags"]["PatientID"].as_str().unwrap(),
+                patient["MainDicomTags"]["PatientName"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(known, BTreeMap::from([("a:4711", "Alpha^Ann"), ("c:4711", "Beta^Bob")]));
+    for instance in orthanc.get("/instances").as_array().unwrap() {
+        let tags = orthanc.get(&format!("/instances/{}/tags?simplify", instance.as_str().unwrap()));
+        let originals = tags["OriginalAttributesSequence"].as_array().unwrap_or_else(|| panic!("no record: {tags}"));
+        let [record] = &originals[..] else { panic!("one record, not {originals:?}") };
+        let before = &record["ModifiedAttributesSequence"][0];
+        let number = if tags["PatientID"] == "a:4711" { 1 } else { 2 };
+        assert_eq!(before["PatientID"], "4711");
+        assert_eq!(before["AccessionNumber"], format!("ACC{number}"));
+        assert_eq!(tags["AccessionNumber"], "", "a local number means nothing here");
+        assert_eq!(record["ReasonForTheAttributeModification"], "COERCE");
+        assert_eq!(record["ModifyingSystem"], "b");
+        assert_eq!(record["SourceOfPreviousValues"], if number == 1 { "a" } else { "c" });
+        assert!(tags["InstanceCoercionDateTime"].as_str().is_some_and(|at| at.len() == 26), "{tags}");
+        let uid = tags["SOPInstanceUID"].as_str().unwrap();
+        assert!(files.iter().any(|file| file["sop_instance"] == uid), "the UID is kept (IDY-035): {uid}");
+    }
+    let pairs: Vec<String> = plain
+        .files()
+        .iter()
+        .map(|path| {
+            let uid = read_part10(&std::fs::read(path).unwrap()).unwrap().instance;
+            let text = dump(path);
+            let prefixed = text.contains("(0010,0020) LO [a:4711]") || text.contains("(0010,0020) LO [c:4711]");
+            assert!(prefixed && text.contains("[4711]") && text.contains("(0400,0561) SQ"), "{text}");
+            let sent = files.iter().find(|file| file["sop_instance"] == uid.as_str()).unwrap();
+            serde_json::json!({ "sent": sent["path"], "received": path }).to_string()
+        })
+        .collect();
+    assert_eq!(pairs.len(), 8);
+    let list = stage.path().join("pairs.jsonl");
+    std::fs::write(&list, pairs.join("\n")).unwrap();
+    for said in python::lines("same_pixels", [&list]) {
+        assert!(said["off"] == 0 && said["received_as"] == "1.2.840.10008.1.2", "{said}");
+    }
     b.verify_ledger(true);
 }

@@ -42,4 +42,8 @@ mod store_and_forward;
 mod stow;
 mod stow_answers;
 mod tidy;
+<<<<<<< HEAD
 mod web_hostile;
+=======
+mod to_nodes;
+>>>>>>> 4dbd998 (Send nodes what they can take: decoded, re-encoded, over as many associations as it needs)

@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod load;
 pub mod multipart;
+pub mod odd_node;
 pub mod orthanc;
 pub mod pacs;
 pub mod power;

@@ -146,13 +146,15 @@ fn the_node_decides() {
     let found = found("", &patient(b"4711", None));
     let transform = |mode| match decide(mode, SURREY, stamp(), &found) {
         Decision::Edit { transform, edits } => {
+            let coerced = edits.values.get(&INSTANCE_COERCION_DATE_TIME);
+            assert_eq!(coerced.map(|value| &**value), Some(&b"20240229123456.000000+0000"[..]));
             assert_eq!((&*edits.system, &*edits.source, edits.at), ("Hampshire", "surrey", stamp().received));
             Some(transform)
         }
         _ => None,
     };
-    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/1"));
-    assert_eq!(transform(Foreign::Issuer), Some("foreign-issuer/1"));
+    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/2"));
+    assert_eq!(transform(Foreign::Issuer), Some("foreign-issuer/2"));
     assert_eq!(decide(Foreign::AsIs, SURREY, stamp(), &found), Decision::AsIs);
     assert_eq!(decide(Foreign::Hold, SURREY, stamp(), &found), Decision::Hold(Reason::Asked));
 }

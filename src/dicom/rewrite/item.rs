@@ -119,8 +119,8 @@ pub(super) fn item<'a>(
     item
 }
 
-/// A moment as DT, in UTC and to the microsecond.
-fn date_time(at: SystemTime) -> String {
+/// A moment as the value of a DT, in UTC and to the microsecond (PS3.5 section 6.2).
+pub fn date_time(at: SystemTime) -> String {
     let at = jiff::Timestamp::try_from(at).unwrap_or_default();
     at.strftime("%Y%m%d%H%M%S.%6f+0000").to_string()
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod decoding;
 mod pydicom;
 
 use super::*;

@@ -16,7 +16,6 @@ import pydicom
 from pydicom.pixels import get_decoder
 
 warnings.simplefilter("ignore")
-OUT = Path(sys.argv[1])
 FOLDERS = [Path(pydicom.__file__).parent / "data" / "test_files", Path(data_store.__file__).parent]
 DEFLATED = "1.2.840.10008.1.2.1.99"
 DCT = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -74,21 +73,27 @@ def native(path, dataset, syntax):
     return b"", "nobody"
 
 
-for at, (path, dataset, syntax) in enumerate(files()):
-    pixels, judge = native(path, dataset, syntax)
-    (OUT / f"{at}.fragments").write_bytes(dataset.PixelData)
-    (OUT / f"{at}.native").write_bytes(pixels)
-    print(json.dumps({
-        "name": path.name,
-        "syntax": syntax,
-        "rows": dataset.Rows,
-        "columns": dataset.Columns,
-        "samples": dataset.SamplesPerPixel,
-        "bits_allocated": dataset.BitsAllocated,
-        "bits_stored": dataset.BitsStored,
-        "signed": dataset.PixelRepresentation == 1,
-        "photometric": dataset.PhotometricInterpretation,
-        "frames": int(dataset.get("NumberOfFrames", 1) or 1),
-        "judge": judge,
-        "at": at,
-    }))
+def main():
+    out = Path(sys.argv[1])
+    for at, (path, dataset, syntax) in enumerate(files()):
+        pixels, judge = native(path, dataset, syntax)
+        (out / f"{at}.fragments").write_bytes(dataset.PixelData)
+        (out / f"{at}.native").write_bytes(pixels)
+        print(json.dumps({
+            "name": path.name,
+            "syntax": syntax,
+            "rows": dataset.Rows,
+            "columns": dataset.Columns,
+            "samples": dataset.SamplesPerPixel,
+            "bits_allocated": dataset.BitsAllocated,
+            "bits_stored": dataset.BitsStored,
+            "signed": dataset.PixelRepresentation == 1,
+            "photometric": dataset.PhotometricInterpretation,
+            "frames": int(dataset.get("NumberOfFrames", 1) or 1),
+            "judge": judge,
+            "at": at,
+        }))
+
+
+if __name__ == "__main__":
+    main()

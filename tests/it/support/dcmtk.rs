@@ -62,9 +62,18 @@ impl StoreScp {
     }
 
     pub fn start_on(port: u16, folder: &Path, ae_title: &str) -> Self {
+        Self::start_taking(port, folder, ae_title, &["+xa"])
+    }
+
+    /// One that takes only the transfer syntaxes of its options.
+    pub fn start_with(folder: &Path, ae_title: &str, syntaxes: &[&str]) -> Self {
+        Self::start_taking(free_port(), folder, ae_title, syntaxes)
+    }
+
+    fn start_taking(port: u16, folder: &Path, ae_title: &str, syntaxes: &[&str]) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut command = quick("storescp");
-        command.args(["-v", "--fork", "+B", "-pm", "+xa", "-pdu", "131072", "-aet", ae_title, "-od"]);
+        command.args(["-v", "--fork", "+B", "-pm", "-pdu", "131072", "-aet", ae_title]).args(syntaxes).arg("-od");
         command.arg(folder).arg(port.to_string());
         let process = Process::spawn(&format!("storescp {ae_title}"), &mut command, &folder.with_extension("log"));
         until(seconds(10), "storescp listens", || TcpStream::connect(("127.0.0.1", port)).ok());

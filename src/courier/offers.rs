@@ -1,0 +1,91 @@
+//! Which presentation contexts an association to a node needs for the instances that will go over it (DIM-003, DIM-005).
+
+use crate::dicom::pixels;
+use crate::dicom::transcode::Transcoder;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dicom::uid::TransferSyntaxUid;
+use crate::dimse::Offer;
+use crate::records::Leased;
+
+/// An association has at most so many, since their identifiers are the odd numbers of a byte (PS3.8 section 9.3.2.2).
+const MOST: usize = 128;
+
+/// What goes over one association.
+pub(super) struct Group<'a> {
+    /// Its contexts, each with one transfer syntax, so that the choice among those accepted is ours.
+    pub(super) offers: Vec<Offer>,
+    /// Its instances, in the order of the batch.
+    pub(super) items: Vec<&'a Leased>,
+}
+
+/// Divides a batch into as few associations as its contexts allow.
+pub(super) fn groups(items: &[Leased]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for item in items {
+        let needed = needed(item.sop_class.as_str(), &item.transfer_syntax);
+        let new = |group: &Group<'_>| needed.iter().filter(|offer| !group.offers.contains(offer)).count();
+        // The first in which it costs nothing, else the last if there is room.
+        let free = groups.iter().position(|group| new(group) == 0);
+        let last = groups.len().checked_sub(1).filter(|last| groups[*last].offers.len() + new(&groups[*last]) <= MOST);
+        let at = free.or(last).unwrap_or_else(|| {
+            groups.push(Group { offers: Vec::new(), items: Vec::new() });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        group.items.push(item);
+        let missing: Vec<Offer> = needed.into_iter().filter(|offer| !group.offers.contains(offer)).collect();
+        group.offers.extend(missing);
+    }
+    groups
+}
+
+/// The class in the syntax as stored, then natively: explicit where we can re-encode, and implicit, the default that
+/// every abstract syntax must be offered in. That is waived for what was compressed with loss and cannot be decoded here
+/// (PS3.5 section 10.1).
+fn needed(class: &str, stored: &TransferSyntaxUid) -> Vec<Offer> {
+    let possible = |to: &str| stored.as_str() == to || Transcoder::between(stored, to).is_some();
+    let mut syntaxes = vec![stored.as_str()];
+    if possible(EXPLICIT_VR_LE) {
+        syntaxes.push(EXPLICIT_VR_LE);
+    }
+    if possible(IMPLICIT_VR_LE) || !pixels::is_lossy(stored) {
+        syntaxes.push(IMPLICIT_VR_LE);
+    }
+    let mut offers: Vec<Offer> = Vec::new();
+    for syntax in syntaxes {
+        let offer = Offer { abstract_syntax: class.to_owned(), transfer_syntaxes: vec![syntax.to_owned()] };
+        if !offers.contains(&offer) {
+            offers.push(offer);
+        }
+    }
+    offers
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+    #[test]
+    fn each_class_is_offered_as_stored_and_in_the_default() {
+        let rows: &[(&str, &[&str])] = &[
+            (EXPLICIT_VR_LE, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
+            (IMPLICIT_VR_LE, &[IMPLICIT_VR_LE, EXPLICIT_VR_LE]),
+            ("1.2.840.10008.1.2.2", &["1.2.840.10008.1.2.2", EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
+            ("1.2.840.10008.1.2.1.99", &["1.2.840.10008.1.2.1.99", EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
+            ("1.2.840.10008.1.2.4.80", &["1.2.840.10008.1.2.4.80", EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
+            ("1.2.840.10008.1.2.4.50", &["1.2.840.10008.1.2.4.50", EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
+            // No decoder: lossless is offered in the default all the same, lossy video is not.
+            ("1.2.840.10008.1.2.4.201", &["1.2.840.10008.1.2.4.201", IMPLICIT_VR_LE]),
+            ("1.2.840.10008.1.2.4.102", &["1.2.840.10008.1.2.4.102"]),
+        ];
+        for (stored, want) in rows {
+            let offers = needed(CT, &TransferSyntaxUid::parse(stored).unwrap());
+            let got: Vec<&str> = offers.iter().map(|offer| offer.transfer_syntaxes[0].as_str()).collect();
+            assert_eq!(got, *want, "{stored}");
+            assert!(offers.iter().all(|offer| offer.abstract_syntax == CT && offer.transfer_syntaxes.len() == 1));
+        }
+    }
+}

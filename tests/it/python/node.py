@@ -1,0 +1,89 @@
+"""A node that stores nothing and misbehaves as it is told, by pynetdicom. It writes down what it sees.
+
+usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--abort-after N]
+
+LOG gets one JSON object a line: an association with what was proposed, a store with its class, syntax and bytes, an end.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from pynetdicom import AE, evt, register_uid
+from pynetdicom.presentation import build_context
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import ServiceClass, uid_to_service_class
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("log", type=Path)
+    parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--syntaxes", default="")
+    parser.add_argument("--pdu", type=int, default=16382)
+    parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--abort-after", type=int, default=0)
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    log = options.log.open("a")
+    stored = 0
+
+    def note(**what):
+        log.write(json.dumps(what) + "\n")
+        log.flush()
+
+    def requested(event):
+        """Everything proposed is supported, but for what the options leave out."""
+        proposed = event.assoc.requestor.primitive.presentation_context_definition_list
+        offered = [[c.abstract_syntax, [str(ts) for ts in c.transfer_syntax]] for c in proposed]
+        note(kind="association", contexts=offered)
+        wanted = options.syntaxes.split(",") if options.syntaxes else None
+        supported = {}
+        for context in proposed:
+            name = context.abstract_syntax
+            if uid_to_service_class(name) is ServiceClass:
+                register_uid(name, f"Private{name.rsplit('.', 1)[1]}Storage", StorageServiceClass)
+            if name not in options.refuse:
+                syntaxes = wanted or [str(ts) for ts in context.transfer_syntax]
+                supported.setdefault(name, []).extend(syntaxes)
+        event.assoc.acceptor.supported_contexts = [
+            build_context(name, sorted(set(syntaxes))) for name, syntaxes in supported.items()
+        ]
+
+    def store(event):
+        nonlocal stored
+        stored += 1
+        if options.abort_after and stored == options.abort_after:
+            event.assoc.abort()
+            return 0x0000
+        time.sleep(options.slow)
+        note(
+            kind="store",
+            sop_class=event.request.AffectedSOPClassUID,
+            sop_instance=event.request.AffectedSOPInstanceUID,
+            syntax=event.context.transfer_syntax,
+            bytes=len(event.request.DataSet.getvalue()),
+            originator=[event.request.MoveOriginatorApplicationEntityTitle, event.request.MoveOriginatorMessageID],
+        )
+        return 0x0000
+
+    ae = AE(ae_title="OUT")
+    ae.maximum_pdu_size = options.pdu
+    ae.maximum_associations = 50
+    handlers = [
+        (evt.EVT_REQUESTED, requested),
+        (evt.EVT_C_STORE, store),
+        (evt.EVT_RELEASED, lambda event: note(kind="end", how="released")),
+        (evt.EVT_ABORTED, lambda event: note(kind="end", how="aborted")),
+    ]
+    ae.add_supported_context("1.2.840.10008.1.1")
+    ae.start_server(("127.0.0.1", options.port), block=True, evt_handlers=handlers)
+
+
+if __name__ == "__main__":
+    main()
