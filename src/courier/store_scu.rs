@@ -21,6 +21,9 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// What is stored in more bytes than these is changed without a dry pass.
+const DRY_PASS: u64 = 2 << 20;
+
 /// Takes batches to one node.
 pub struct StoreScu {
     target: Target,
@@ -122,7 +125,7 @@ impl StoreScu {
 
     /// What became of one instance, and why the association can be used no longer.
     async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Fault, Option<Broken>) {
-        let (context_id, plan) = match self.plan(association, item).await {
+        let (context_id, plan, length) = match self.plan(association, item).await {
             Ok(planned) => planned,
             Err(fault) => return (fault, None),
         };
@@ -138,7 +141,7 @@ impl StoreScu {
             move_originator: None,
         };
         let mut source = Outgoing { data, fault: None };
-        let answered = association.store(command, Some(plan.length), &mut source).await;
+        let answered = association.store(command, length, &mut source).await;
         let destination = |why: &str| Some(Broken { why: why.to_owned(), charge: Charge::Destination });
         match answered {
             Ok(response) => {
@@ -165,7 +168,11 @@ impl StoreScu {
 
     /// In which context an instance goes, in which syntax, and with which changes; or why it does not go (DIM-050). As it
     /// is stored if the node accepted that, else natively, its pixels decoded if they are compressed (DIM-007).
-    async fn plan(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan), Fault> {
+    ///
+    /// The length is known for what goes unchanged, and by a dry pass for what is short: so an object that cannot be changed as
+    /// it must be costs nothing but itself. A long one would keep the node waiting; it is found out while it is sent, and the
+    /// association is aborted (DIM-053).
+    async fn plan(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan, Option<u64>), Fault> {
         let class = item.sop_class.as_str();
         let edits = self.edits(item).await?;
         let unchanged = edits.is_none() || !is_opaque(item);
@@ -183,8 +190,13 @@ impl StoreScu {
             }
         };
         plan.edits = edits;
+        let unchanged = !plan.transcode && plan.edits.is_none();
+        if !unchanged && item.length > DRY_PASS {
+            return Ok((context, plan, None));
+        }
         let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
-        Ok((context, plan))
+        let length = plan.length;
+        Ok((context, plan, Some(length)))
     }
 
     /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.

@@ -16,6 +16,7 @@ import pydicom
 from frames import FOLDERS, native
 
 warnings.simplefilter("ignore")
+MOST_CELLS = 4 << 20  # larger ones are decoded by frames.py alone
 NATIVE = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 
 
@@ -25,7 +26,8 @@ def images():
             try:
                 dataset = pydicom.dcmread(path)
                 syntax = dataset.file_meta.TransferSyntaxUID
-                if (syntax.is_compressed or syntax in NATIVE) and dataset.PixelData and dataset.SOPClassUID:
+                cells = dataset.Rows * dataset.Columns * int(dataset.get("NumberOfFrames") or 1)
+                if (syntax.is_compressed or syntax in NATIVE) and dataset.PixelData and cells <= MOST_CELLS:
                     yield path, dataset, syntax
             except Exception:  # noqa: BLE001 - no image
                 continue
