@@ -145,6 +145,10 @@ pub fn decode(syntax: &TransferSyntaxUid, image: &Image, codestream: &[u8]) -> R
     if bytes.len() != length {
         return Err(DecodeError::Failed);
     }
+    // Called YBR_FULL and decoded to RGB it would have the wrong colours.
+    if codec == Codec::Jpeg2000 && photometric == Photometric::YbrFull && jpeg2000::is_mixed(codestream) {
+        return Err(DecodeError::Disagree("Photometric Interpretation"));
+    }
     Ok(Frame { bytes, photometric })
 }
 

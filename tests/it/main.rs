@@ -42,8 +42,5 @@ mod store_and_forward;
 mod stow;
 mod stow_answers;
 mod tidy;
-<<<<<<< HEAD
-mod web_hostile;
-=======
 mod to_nodes;
->>>>>>> 4dbd998 (Send nodes what they can take: decoded, re-encoded, over as many associations as it needs)
+mod web_hostile;

@@ -69,6 +69,19 @@ fn unwrapped(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     Err(DecodeError::Broken("it does not begin as JPEG 2000"))
 }
 
+/// Whether the codestream mixes its first three components, so that what comes out is RGB (ITU-T T.800 table A.17).
+pub(super) fn is_mixed(codestream: &[u8]) -> bool {
+    let Ok(mut rest) = unwrapped(codestream) else { return false };
+    rest = rest.get(2..).unwrap_or_default();
+    while let [0xFF, marker @ 0x51..=0x6F, l0, l1, ..] = rest {
+        if *marker == 0x52 {
+            return rest.get(8) == Some(&1);
+        }
+        rest = rest.get(2 + usize::from(u16::from_be_bytes([*l0, *l1]))..).unwrap_or_default();
+    }
+    false
+}
+
 fn size(image: &Image, codestream: &[u8]) -> Result<Size, DecodeError> {
     let long = |at: usize| {
         let bytes = codestream.get(at..at + 4).ok_or(DecodeError::Truncated)?;

@@ -71,6 +71,19 @@ fn a_panic_in_a_decoder_is_an_error_of_its_frame() {
 }
 
 #[test]
+fn colours_that_are_mixed_are_not_called_ybr_full() {
+    // SOC, SIZ with nothing in it, COD with and without the transform; also inside JP2 boxes.
+    let with =
+        |mixed: u8| [&[0xFF, 0x4F, 0xFF, 0x51, 0, 2, 0xFF, 0x52, 0, 12, 0, 0, 0, 1, mixed][..], &[0; 5]].concat();
+    let boxed = [&[0, 0, 0, 12][..], b"jP  \r\n\x87\n", &[0, 0, 0, 0], b"jp2c", &with(1)].concat();
+    for (codestream, want) in
+        [(with(1), true), (with(0), false), (boxed, true), (vec![], false), (vec![0xFF; 9], false)]
+    {
+        assert_eq!(jpeg2000::is_mixed(&codestream), want, "{codestream:?}");
+    }
+}
+
+#[test]
 fn signs_are_extended_over_the_cell() {
     let mut raster = Raster::new(&Image { signed: true, ..image(1, 2, 1, 16) }, 12).unwrap();
     raster.put(0, 0, 0xFFF);
