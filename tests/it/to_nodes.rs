@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
+const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
 /// One site that passes everything from its node on to the node `OUT` at a port; `lines` go to `[courier]`.
 fn site(stage: &Stage, port: u16, lines: &str) -> Gateway {
@@ -69,8 +70,11 @@ fn through(option: &str, expected: &str) {
             _ => 0,
         };
         let same = said["off"].as_u64().is_some_and(|off| off <= most);
-        let plain = said["received_as"] == expected && !said["photometric"][1].as_str().unwrap().starts_with("YBR_R");
-        let by_pixel = said["samples"] == 1 || said["planar"] == 0;
+        // DCMTK's own choice of uncompressed syntaxes has big endian too.
+        let as_stored = option == "+x=" && said["stored_as"] == BIG_ENDIAN && said["received_as"] == BIG_ENDIAN;
+        let plain = (said["received_as"] == expected || as_stored)
+            && !said["photometric"][1].as_str().unwrap().starts_with("YBR_R");
+        let by_pixel = said["samples"] == 1 || said["planar"] == 0 || said["stored_as"] == BIG_ENDIAN;
         let always_lossy = said["stored_as"] == "1.2.840.10008.1.2.4.50";
         let lossy = said["lossy"][1] == said["lossy"][0] || (always_lossy && said["lossy"][1] == "01");
         if !(same && plain && by_pixel && lossy && said["method"][0] == said["method"][1]) {

@@ -27,7 +27,10 @@ def images():
                 dataset = pydicom.dcmread(path)
                 syntax = dataset.file_meta.TransferSyntaxUID
                 cells = dataset.Rows * dataset.Columns * int(dataset.get("NumberOfFrames") or 1)
-                if (syntax.is_compressed or syntax in NATIVE) and dataset.PixelData and cells <= MOST_CELLS:
+                # Of big-endian cells that are no whole words the order is disputed (see the transcoder's own tests).
+                plain = syntax in NATIVE and dataset.BitsAllocated in (8, 16)
+                compressed = syntax.is_compressed and syntax not in NATIVE
+                if (plain or compressed) and dataset.PixelData and cells <= MOST_CELLS:
                     yield path, dataset, syntax
             except Exception:  # noqa: BLE001 - no image
                 continue

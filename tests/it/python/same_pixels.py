@@ -22,7 +22,9 @@ def cells(path):
         pixels, _ = native(path, dataset, syntax)
     else:
         pixels = dataset.PixelData
-        if syntax == pydicom.uid.ExplicitVRBigEndian and dataset.BitsAllocated == 16:
+        # The words of OW are turned round, whatever the size of a cell (PS3.5 section 7.3).
+        words = dataset.BitsAllocated == 16 or dataset["PixelData"].VR == "OW"
+        if syntax == pydicom.uid.ExplicitVRBigEndian and words:
             pixels = numpy.frombuffer(pixels, ">u2").astype("<u2").tobytes()
     kind = f"<{'i' if dataset.PixelRepresentation else 'u'}{dataset.BitsAllocated // 8}"
     count = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * int(dataset.get("NumberOfFrames", 1) or 1)
