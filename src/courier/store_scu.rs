@@ -26,7 +26,7 @@ const DRY_PASS: u64 = 2 << 20;
 
 /// Takes batches to one node.
 pub struct StoreScu {
-    target: Target,
+    target: Box<Target>,
     store: Store,
     foreigners: Foreigners,
     linger: Linger,
@@ -45,7 +45,7 @@ pub struct Foreigners {
 impl StoreScu {
     /// A carrier to this node. An association stays open for `linger` after a batch, for the next one of its study.
     pub fn new(target: Target, store: Store, foreigners: Foreigners, linger: Duration) -> Self {
-        Self { target, store, foreigners, linger: Linger::new(linger) }
+        Self { target: Box::new(target), store, foreigners, linger: Linger::new(linger) }
     }
 
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
