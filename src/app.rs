@@ -299,7 +299,8 @@ fn janitor_options(config: &Config) -> JanitorOptions {
     }
 }
 
-fn scanner_limits(config: &Config) -> scanner::Limits {
+/// What the scanner of heads is allowed, by the configuration.
+pub fn scanner_limits(config: &Config) -> scanner::Limits {
     let limits = &config.limits;
     scanner::Limits {
         depth: limits.depth,

@@ -106,6 +106,10 @@ impl Janitor {
 
     async fn round(&self) {
         self.alarms().await;
+        if self.inner.store.poisoned().is_some() {
+            // Nothing can be freed; what is condemned then would only wait.
+            return;
+        }
         let freed = self.free_condemned().await;
         let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
         let compacted = self.compact().await;

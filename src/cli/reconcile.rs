@@ -18,9 +18,9 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Options {
     /// The peer, by its name
     peer: String,
-    /// Only what was owed within so many days
-    #[arg(long, value_name = "DAYS")]
-    since: Option<u64>,
+    /// Only what was owed within so many days; a Weybridge peer keeps everything for three at least, and shows only what it keeps
+    #[arg(long, value_name = "DAYS", default_value_t = 2)]
+    since: u64,
     /// Owe again what is missing there; needs a reason
     #[arg(long, requires = "reason")]
     reopen: bool,
@@ -71,8 +71,7 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
 /// What counts as done at the peer, by study.
 async fn done(records: &Records, options: &Options) -> Result<BTreeMap<StudyUid, Vec<TransferView>>, Failure> {
     let now = SystemTime::now();
-    let span = |days: u64| Duration::from_secs(days.saturating_mul(86_400));
-    let since = options.since.and_then(|days| now.checked_sub(span(days)));
+    let since = now.checked_sub(Duration::from_secs(options.since.saturating_mul(86_400)));
     let mut studies: BTreeMap<StudyUid, Vec<TransferView>> = BTreeMap::new();
     for state in [State::Verified, State::Accepted] {
         let mut after = TransferId(0);

@@ -3,6 +3,7 @@
 mod drop;
 mod list;
 mod purge;
+mod rebuild;
 mod verify;
 
 pub(super) use verify::{Verified, verify_blobs, verify_files};
@@ -41,6 +42,8 @@ pub(super) enum Verb {
     List(list::Options),
     /// Purge now what retention says is due; also what a person wants to see before
     Purge(purge::Options),
+    /// Begin new records from the blobs alone, when records.db is lost and there is no backup
+    Rebuild(rebuild::Options),
     /// Remove the bytes of a study or an instance; its records stay
     Drop(drop::Options),
     /// Write a study or an instance as DICOM files
@@ -54,6 +57,9 @@ pub(super) enum Verb {
 
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
+    if let Verb::Rebuild(options) = &verb {
+        return rebuild::run(&config, options).await;
+    }
     let records = client::records(&config)?;
     match verb {
         Verb::Status { json } => status(&records, json).await,
@@ -61,6 +67,7 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
         Verb::List(options) => list::run(&records, &options).await,
         Verb::Purge(options) => purge::run(&config, &records, &options).await,
         Verb::Drop(options) => drop::run(&config, options).await,
+        Verb::Rebuild(options) => rebuild::run(&config, &options).await,
         Verb::Export { uid, dir } => export(&config, &records, &uid, &dir).await,
     }
 }

@@ -4,14 +4,14 @@
 //! segment is known to anybody is the file unlinked. Until then both copies are there, and the next start frees the one that
 //! no row names. Who reads from the old file goes on reading: an unlinked file stays until it is closed.
 
-use super::buffers::{PAGE, PAGE_BYTES};
-use super::label::{LABEL, Label};
+use super::buffers::PAGE_BYTES;
+use super::label::Label;
+use super::labels::labels;
 use super::place::{file_name, parse_file_name};
 use super::{Core, Digest, Place, Store, StoreError, finish_job};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -155,35 +155,4 @@ fn remove(core: &Core, number: u64, gone: &HashMap<u64, u64>) -> Result<Emptied,
     core.disk.sync_dir()?;
     there.iter().for_each(|place| core.tally.removed(place.length));
     Ok(Emptied::Gone(bytes))
-}
-
-/// Shows every label of a segment to `look` until that says no; whether it never did. Holes are passed over.
-fn labels(file: &File, core: &Core, number: u64, mut look: impl FnMut(&Label) -> bool) -> io::Result<bool> {
-    let length = file.metadata()?.len();
-    let mut page = vec![0u8; 64 * PAGE];
-    let mut at = 0;
-    while at < length {
-        at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
-            Ok(data) => data / PAGE_BYTES * PAGE_BYTES,
-            // Nothing but a hole follows.
-            Err(rustix::io::Errno::NXIO) => return Ok(true),
-            // The file system knows no holes: everything is read.
-            Err(rustix::io::Errno::INVAL) => at,
-            Err(errno) => return Err(errno.into()),
-        };
-        let read = file.read_at(&mut page, at)?;
-        if read == 0 {
-            return Ok(true);
-        }
-        for end in (PAGE..=read).step_by(PAGE) {
-            let label = Label::decode(&page[end - LABEL..end], &core.identity.store);
-            // A label that stands elsewhere than it says was copied here as part of an object.
-            let here = |label: &Label| label.place.file == number && label.place.end() == at + end as u64;
-            if label.as_ref().is_some_and(|label| here(label) && !look(label)) {
-                return Ok(false);
-            }
-        }
-        at += (read as u64).next_multiple_of(PAGE_BYTES);
-    }
-    Ok(true)
 }

@@ -107,3 +107,35 @@ fn what_a_peer_lost_is_found_and_owed_again() {
     assert!(story.contains("reopen") && story.contains("B lost its disk"), "{story}");
     sites.a.verify_ledger(true);
 }
+
+/// With the records lost and no backup, the blobs alone say what is here; nothing is sent to anybody unasked.
+#[test]
+fn lost_records_are_begun_anew_from_the_blobs() {
+    let stage = Stage::new();
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let all: Vec<Names> = (1..=3).map(|number| names(830, 1, number)).collect();
+    all.iter().for_each(|names| push(&a, names));
+    let large = names(830, 2, 1);
+    let mut association =
+        Association::open(a.config.dicom_port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    let bytes = data_set(&large, 3 << 20, 7);
+    assert_eq!(association.store(SECONDARY_CAPTURE, &large.instance, &bytes).unwrap(), Status::SUCCESS);
+    association.release();
+    let before: Vec<_> = a.study(&all[0].study).iter().map(|instance| instance["sha256"].clone()).collect();
+    a.kill();
+    assert_eq!(a.cli(&["store", "rebuild"]).code, Some(2), "records that are there are not replaced");
+    for name in ["records.db", "records.db-wal", "records.db-shm"] {
+        let _ = std::fs::remove_file(a.data_dir().join(name));
+    }
+    let rebuilt = a.ask(&["store", "rebuild", "--json"]).remove(0);
+    assert_eq!((&rebuilt["instances"], &rebuilt["held"]), (&4.into(), &0.into()), "{rebuilt}");
+    a.up();
+    let after: Vec<_> = a.study(&all[0].study).iter().map(|instance| instance["sha256"].clone()).collect();
+    assert_eq!(after, before);
+    assert_eq!(a.study(&large.study).len(), 1);
+    assert_eq!(a.ask(&["store", "list", "--unrouted", "--json"]).len(), 2, "a person decides");
+    assert_eq!(a.transfers("b", "pending"), (0, 0));
+    a.verify_ledger(true);
+    push(&a, &all[0]);
+    assert_eq!(a.transfers("b", "pending"), (1, 1), "what arrives goes its way again");
+}

@@ -1,0 +1,109 @@
+//! `weybridge store rebuild`: new records from the blobs alone, when the records are lost and there is no backup.
+
+use crate::app;
+use crate::cli::{Ended, Failure, client, render};
+use crate::config::Config;
+use crate::dicom::scanner::Scanner;
+use crate::dicom::uid::TransferSyntaxUid;
+use crate::peers::Origin;
+use crate::records::{Arrival, BlobRef, Kept, Records, RecordsOptions, SourceFacts};
+use crate::store::{Digest, Place, StoreReader};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Options {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+#[derive(Default)]
+struct Rebuilt {
+    instances: u64,
+    held: u64,
+    copies: u64,
+    unreadable: Vec<String>,
+}
+
+pub(super) async fn run(config: &Config, options: &Options) -> Ended {
+    let data_dir = &config.site.data_dir;
+    if client::Gateway::connect(data_dir).await.is_some() {
+        return Err(Failure::usage("the gateway is running; stop it first"));
+    }
+    if Records::open_read_only(data_dir).is_ok() || data_dir.join("records.db").exists() {
+        return Err(Failure::usage(format!(
+            "there are records in {}; move records.db away first, and keep it: this begins a new ledger",
+            data_dir.display()
+        )));
+    }
+    let blobs = super::blobs(config)?;
+    let files = blobs.files().await.map_err(Failure::some)?;
+    if files.is_empty() {
+        return Err(Failure::some(format!("there are no blobs in {}", data_dir.display())));
+    }
+    let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;
+    let mut rebuilt = Rebuilt::default();
+    for (number, shared) in files {
+        for (place, digest, syntax) in blobs.labelled(number, shared).await.map_err(Failure::some)? {
+            match arrival(config, &blobs, (place, digest, &syntax)).await {
+                Ok(arrival) => match records.record(arrival).await.map_err(Failure::some)?.kept {
+                    Kept::Stored { .. } => rebuilt.instances += 1,
+                    Kept::Differs { .. } => rebuilt.held += 1,
+                    Kept::Same { .. } | Kept::BlobGone => rebuilt.copies += 1,
+                },
+                Err(why) => rebuilt.unreadable.push(format!("blob {digest}: {why}")),
+            }
+        }
+    }
+    records.close().await;
+    tell(&rebuilt, options.json)
+}
+
+/// The blob as if it arrived now, by the hand of whoever rebuilds. No route is asked: a person decides what goes where.
+async fn arrival(
+    config: &Config,
+    blobs: &StoreReader,
+    (place, digest, syntax): (Place, Digest, &TransferSyntaxUid),
+) -> Result<Arrival, String> {
+    let mut scanner = Scanner::new(syntax, app::scanner_limits(config));
+    let mut reader = blobs.read(place, digest).await.map_err(|error| error.to_string())?;
+    while let Some(bytes) = reader.next().await.map_err(|error| error.to_string())? {
+        scanner.push(&bytes).map_err(|error| error.to_string())?;
+    }
+    let head = scanner.finish().map_err(|error| error.to_string())?;
+    Ok(Arrival {
+        origin: Origin::Operator("store rebuild".into()),
+        source: SourceFacts::default(),
+        head,
+        digest,
+        length: place.length,
+        blob: BlobRef::New(place),
+        chosen: Vec::new(),
+        requested: None,
+        received_at: SystemTime::now(),
+        resend_after: Duration::MAX,
+    })
+}
+
+fn tell(rebuilt: &Rebuilt, json: bool) -> Ended {
+    let Rebuilt { instances, held, copies, unreadable } = rebuilt;
+    if json {
+        render::json(&serde_json::json!({
+            "instances": instances, "held": held, "copies": copies, "unreadable": unreadable,
+        }))?;
+    } else {
+        unreadable.iter().try_for_each(render::line)?;
+        render::line(format!(
+            "{instances} instances are in the new records, {held} more are held because of another with the same UID; \
+             {copies} were there twice. None is owed to anybody: see `weybridge store list --unrouted`, then `send`"
+        ))?;
+    }
+    match unreadable.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => {
+            Err(Failure::integrity(format!("{count} blobs are damaged or cannot be read; they are left as they are")))
+        }
+    }
+}
