@@ -31,7 +31,11 @@ async fn each_breach_has_its_abort_and_stores_nothing() {
     let long = fragment(3, false, true, &[7; 4091]);
     let refused = fragment(5, true, true, &store_command());
     let no_id = CommandSet::new(field::C_ECHO_RQ, false).with_uid(element::AFFECTED_SOP_CLASS_UID, VERIFICATION);
-    let response = CommandSet::new(field::C_STORE_RSP, false).with_u16(element::STATUS, 0);
+    // With all that a request has, so that nothing but its field makes it a response.
+    let response = CommandSet::new(field::C_ECHO_RSP, false)
+        .with_uid(element::AFFECTED_SOP_CLASS_UID, VERIFICATION)
+        .with_u16(element::MESSAGE_ID, 1)
+        .with_u16(element::STATUS, 0);
     let release = vec![5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
     let rows: Vec<(&str, Vec<u8>, (u8, u8))> = vec![
         ("unknown PDU type", vec![0x47, b'E', b'T', b' ', b'/', b' '], (2, 1)),
