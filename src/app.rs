@@ -101,12 +101,14 @@ impl App {
         let admin = AdminFace {
             janitor,
             site: self.config.site.name.clone(),
+            issuer: self.config.site.ods_code.clone().unwrap_or_else(|| self.config.site.name.clone()),
             records: self.records.clone(),
             store: self.store.clone(),
             courier: Arc::clone(&courier),
             intake: self.intake.clone(),
             registry: self.in_force.registry.subscribe(),
             warnings: self.in_force.warnings.subscribe(),
+            resend_after: self.config.courier.resend_after,
             started: SystemTime::now(),
         };
         let known = self.in_force.known.subscribe();

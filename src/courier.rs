@@ -2,8 +2,10 @@
 //!
 //! A lane leases a batch of one study's transfers from the records, hands it to its [`Carrier`], and settles what the
 //! carrier reports, transfer by transfer. All state that a retry needs is in the records; a lane that is lost loses
-//! nothing (REL-09). What is ambiguous is checked at the destination before it is sent again (WEB-040).
+//! nothing (REL-09). Several batches may be on their way to one destination, but few at first (slow start), and only one of a
+//! study unless the other side is a Weybridge too. What is ambiguous is checked at the destination before it is sent again (WEB-040).
 
+mod alerts;
 mod body;
 mod carrier;
 mod data_set;
@@ -14,6 +16,7 @@ mod offers;
 mod store_scu;
 mod stow;
 pub mod verdict;
+mod window;
 
 pub use carrier::{Carrier, Carriers, Report};
 pub use lane::LaneOptions;
@@ -52,6 +55,7 @@ impl Courier {
         let (records, stop, tasks) = (records.clone(), stop.clone(), TaskTracker::new());
         let courier = Self { records, stop, tasks, current: Mutex::default() };
         courier.replace(lanes);
+        courier.tasks.spawn(alerts::watch(courier.records.clone(), courier.stop.clone()));
         courier
     }
 
@@ -62,11 +66,8 @@ impl Courier {
         for (destination, carrier, options) in lanes {
             let count = Arc::new(AtomicUsize::new(0));
             next.in_flight.insert(destination.clone(), Arc::clone(&count));
-            for _ in 0..options.parallel.max(1) {
-                let (carrier, count) = (Arc::clone(&carrier), Arc::clone(&count));
-                let lane = lane::Lane::new(self.records.clone(), destination.clone(), carrier, options.clone(), count);
-                self.tasks.spawn(lane.run(next.stop.clone()));
-            }
+            let lane = lane::Lane::new(self.records.clone(), destination, carrier, options, count);
+            self.tasks.spawn(lane.run(next.stop.clone()));
         }
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, next).stop.cancel();

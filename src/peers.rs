@@ -1,10 +1,12 @@
 //! Nodes and peers: who they are and what each may do.
 
+mod priority;
 mod registry;
 mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use priority::Priority;
 pub use registry::{Party, Refused, Registry};
 pub use storage::{StorageClasses, UnknownClasses};
 
@@ -65,6 +67,8 @@ pub struct Chosen {
     pub mandatory: bool,
     /// What counts as done.
     pub verify: Verify,
+    /// The highest priority of the routes that chose it.
+    pub priority: Priority,
 }
 
 /// What a node or peer may do here. Nothing by default (DIM-020); C-ECHO is always answered to whoever may call.

@@ -11,6 +11,7 @@ mod arrival;
 mod error;
 mod housekeeping;
 mod kicks;
+mod order;
 mod proof;
 mod questions;
 mod refusals;
@@ -23,11 +24,12 @@ pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
+pub use order::{Holding, Order, Ordered, Wanted};
 pub use proof::{EntryLine, Report, hex};
 pub use refusals::Refusals;
 pub use story::{Event, Taken, What};
 pub use views::{
-    BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead,
+    BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
     Summary, Texts, TransferFilter, TransferSums, TransferView,
 };
 pub use work::{Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Selection, Settled, Verb};
@@ -43,7 +45,7 @@ use sqlite::readers::Readers;
 use sqlite::rows::Fault;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
-use sqlite::{acts, blobs, lease, record, recover, schema, settle};
+use sqlite::{acts, blobs, lease, order as orders, pause, record, recover, schema, settle};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -225,7 +227,7 @@ impl Records {
         now: SystemTime,
     ) -> Result<Option<Batch>, RecordsError> {
         let destination = destination.clone();
-        let limits = LeaseLimits { instances, bytes: u64::MAX };
+        let limits = LeaseLimits { instances, bytes: u64::MAX, together: true };
         self.commit(move |tx| lease::lease(tx, &destination, BatchKind::Check, limits, now)).await
     }
 
@@ -274,6 +276,53 @@ impl Records {
         Ok(self.act_on_matching(&act, Matching::default()).await?.changed)
     }
 
+    /// Owes what an order asks for, in as many commits as it takes (INV-02). A page that is committed is owed, whatever
+    /// happens to the rest; the same order again goes on where it ended.
+    pub async fn order(&self, order: Order) -> Result<Ordered, RecordsError> {
+        if order.who.trim().is_empty() {
+            return Err(RecordsError::Refused("to send needs a name".into()));
+        }
+        let (mut all, mut after) = (Ordered::default(), 0);
+        loop {
+            let page = order.clone();
+            let (so_far, next) = self
+                .commit(move |tx| {
+                    let mut so_far = all;
+                    let next = orders::order(tx, &page, after, &mut so_far)?;
+                    Ok((so_far, next))
+                })
+                .await?;
+            all = so_far;
+            match next {
+                Some(next) => after = next,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Pauses a destination, or resumes it; whether that changed anything. `who` is a person's name; pausing needs a reason.
+    /// What is in hand ends; nothing is sent or asked afterwards, also not after a restart, until somebody resumes it.
+    pub async fn pause(
+        &self,
+        destination: &Destination,
+        paused: bool,
+        who: &str,
+        reason: &str,
+        now: SystemTime,
+    ) -> Result<bool, RecordsError> {
+        if who.trim().is_empty() || (paused && reason.trim().is_empty()) {
+            return Err(RecordsError::Refused("to pause needs a name and a reason".into()));
+        }
+        let (destination, who, reason) = (destination.clone(), who.to_owned(), reason.trim().to_owned());
+        self.commit(move |tx| pause::pause(tx, &destination, paused, (&who, &reason), now)).await
+    }
+
+    /// Ends an attempt that our own end broke off, as a restart would: what was being sent is unknown and asked about first,
+    /// and counts as interrupted (REL-24). Does nothing if it has ended.
+    pub async fn interrupted(&self, attempt: AttemptId, now: SystemTime) -> Result<(), RecordsError> {
+        self.commit(move |tx| recover::interrupted(tx, attempt, now)).await
+    }
+
     async fn act_on(&self, act: &Act, transfers: Vec<TransferId>) -> Result<Acted, RecordsError> {
         let mut all = Acted::default();
         for page in transfers.chunks(PAGE) {
@@ -316,4 +365,4 @@ impl std::fmt::Debug for Records {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,7 @@ pub use pattern::Pattern;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::Indexed;
 use crate::dicom::head::{Attributes, Head};
-use crate::peers::{Destination, Origin, Verify};
+use crate::peers::{Destination, Origin, Priority, Verify};
 
 /// A rule that names the destinations of an arriving instance. All of its conditions must hold.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Route {
     pub to: Vec<Target>,
     /// Whether the destinations count for storage commitment.
     pub mandatory: bool,
+    /// How urgent it is (REL-23).
+    pub priority: Priority,
 }
 
 /// A condition on one attribute: one of its values matches one of the patterns.
@@ -61,12 +63,16 @@ pub fn route(routes: &[Route], head: &Head, origin: &Origin, called: Option<&AeT
     for route in routes.iter().filter(|route| route.objection(head, origin, called).is_none()) {
         for target in route.to.iter().filter(|target| target.destination.0 != origin.name()) {
             match chosen.iter_mut().find(|earlier| earlier.destination == target.destination) {
-                Some(earlier) => earlier.mandatory |= route.mandatory,
+                Some(earlier) => {
+                    earlier.mandatory |= route.mandatory;
+                    earlier.priority = earlier.priority.min(route.priority);
+                }
                 None => chosen.push(Chosen {
                     destination: target.destination.clone(),
                     route: route.name.clone(),
                     mandatory: route.mandatory,
                     verify: target.verify,
+                    priority: route.priority,
                 }),
             }
         }

@@ -60,7 +60,7 @@ fn options(config: &Config, parallel: usize) -> LaneOptions {
     let courier = &config.courier;
     LaneOptions {
         parallel,
-        batch: LeaseLimits { instances: courier.batch_instances, bytes: courier.batch_bytes },
+        batch: LeaseLimits { instances: courier.batch_instances, bytes: courier.batch_bytes, together: false },
         check_instances: courier.check_instances,
         idle: IDLE,
     }

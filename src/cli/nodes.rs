@@ -1,6 +1,6 @@
 //! `weybridge nodes`: local DICOM nodes, and whether they answer C-ECHO.
 
-use super::peers::rights;
+use super::peers::{pause, rights};
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app;
 use crate::config::Config;
@@ -24,18 +24,41 @@ pub(super) enum Verb {
         /// Its AE title
         ae_title: String,
     },
+    /// Send nothing more to a node until it is resumed; give-up clocks stand still
+    Pause {
+        /// Its AE title
+        ae_title: String,
+        /// Why; kept in the ledger
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Go on sending to a node that was paused
+    Resume {
+        /// Its AE title
+        ae_title: String,
+        /// Why; kept in the ledger
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
 }
 
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     match verb {
         Verb::List { json } => list(&config, json),
-        Verb::Test { ae_title } => {
-            let found = config.nodes.iter().find(|node| node.ae_title.as_str() == ae_title);
-            let node = found.ok_or_else(|| Failure::usage(format!("{ae_title} is no node of this configuration")))?;
-            test(&config, node).await
+        Verb::Test { ae_title } => test(&config, known(&config, &ae_title)?).await,
+        Verb::Pause { ae_title, reason } => {
+            pause(&config, known(&config, &ae_title)?.ae_title.as_str(), true, &reason).await
+        }
+        Verb::Resume { ae_title, reason } => {
+            pause(&config, known(&config, &ae_title)?.ae_title.as_str(), false, &reason).await
         }
     }
+}
+
+fn known<'a>(config: &'a Config, ae_title: &str) -> Result<&'a Node, Failure> {
+    let found = config.nodes.iter().find(|node| node.ae_title.as_str() == ae_title);
+    found.ok_or_else(|| Failure::usage(format!("{ae_title} is no node of this configuration")))
 }
 
 fn list(config: &Config, json: bool) -> Ended {

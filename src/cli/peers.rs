@@ -5,6 +5,7 @@ use crate::app;
 use crate::config::Config;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::client::{QueryFailure, Stage};
+use crate::edge::admin::Pause;
 use crate::peers::{May, Peer, Verify};
 use serde_json::json;
 use std::process::ExitCode;
@@ -28,6 +29,22 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Send nothing more to a peer until it is resumed; give-up clocks stand still
+    Pause {
+        /// Its name
+        name: String,
+        /// Why; kept in the ledger
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Go on sending to a peer that was paused
+    Resume {
+        /// Its name
+        name: String,
+        /// Why; kept in the ledger
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
 }
 
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
@@ -39,7 +56,36 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
             let peer = found.ok_or_else(|| Failure::usage(format!("{name} is no peer of this configuration")))?;
             test(&config, peer, json).await
         }
+        Verb::Pause { name, reason } => pause(&config, &known(&config, name)?, true, &reason).await,
+        Verb::Resume { name, reason } => pause(&config, &known(&config, name)?, false, &reason).await,
     }
+}
+
+fn known(config: &Config, name: String) -> Result<String, Failure> {
+    match config.peers.iter().any(|peer| peer.name == name) {
+        true => Ok(name),
+        false => Err(Failure::usage(format!("{name} is no peer of this configuration"))),
+    }
+}
+
+/// Pauses a destination, or resumes it; the ledger keeps who and why.
+pub(super) async fn pause(config: &Config, destination: &str, paused: bool, reason: &str) -> Ended {
+    let verb = if paused { "pause" } else { "resume" };
+    if paused && reason.trim().is_empty() {
+        return Err(Failure::usage("say why: --reason \"…\"; it is kept in the ledger"));
+    }
+    let mut gateway = client::Gateway::required(config).await?;
+    let (destination, reason) = (destination.to_owned(), reason.to_owned());
+    let asked = Pause { destination: destination.clone(), paused, who: super::who(), reason };
+    let answer = gateway.post("/destinations/pause", &serde_json::to_value(&asked).map_err(Failure::some)?).await?;
+    match answer["changed"].as_bool() {
+        Some(true) if paused => {
+            render::line(format!("{destination} is paused: what is in hand ends, nothing more is sent until `resume`"))?
+        }
+        Some(true) => render::line(format!("{destination} is resumed"))?,
+        _ => render::line(format!("{verb}: {destination} is so already"))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(config: &Config, json: bool) -> Ended {

@@ -1,4 +1,6 @@
-//! `weybridge send`: hands DICOM files to the gateway for one destination.
+//! `weybridge send`: hands DICOM files to the gateway for one destination, or sends what the gateway holds.
+
+mod held;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use bytes::Bytes;
@@ -17,12 +19,17 @@ const FILES: usize = 1_000_000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// DICOM files, or folders of them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(value_name = "PATH", required_unless_present_any = ["study", "accession", "patient"])]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    held: held::Options,
     /// The peer or node that they go to
     #[arg(long, value_name = "DEST")]
     to: String,
-    /// One JSON object a file
+    /// Somebody waits for it: it goes before everything else, and alerts while it waits
+    #[arg(long)]
+    urgent: bool,
+    /// One JSON object a file, or a study
     #[arg(long)]
     json: bool,
 }
@@ -34,13 +41,16 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     if !known {
         return Err(Failure::usage(format!("{} is neither a peer nor a node of this configuration", options.to)));
     }
+    if options.paths.is_empty() {
+        return held::run(&config, &options).await;
+    }
     let files = files(&options.paths)?;
     let mut gateway = client::Gateway::required(&config).await?;
     let bar = progress(files.len() as u64);
     let (mut stored, mut failed) = (0u64, 0u64);
-    let request = format!("weybridge send by {}", std::env::var("USER").unwrap_or_else(|_| "someone".into()));
+    let request = format!("weybridge send by {}", super::who());
     for file in &files {
-        let outcome = send_one(&mut gateway, file, &options.to, &request).await;
+        let outcome = send_one(&mut gateway, file, &options, &request).await;
         bar.inc(1);
         match (&outcome, options.json) {
             (Ok(value), true) => bar.suspend(|| render::json(value))?,
@@ -70,7 +80,7 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
 async fn send_one(
     gateway: &mut client::Gateway,
     file: &Path,
-    to: &str,
+    options: &Options,
     request: &str,
 ) -> Result<serde_json::Value, Failure> {
     let opened = File::open(file).map_err(|error| Failure::some(format!("cannot read it: {error}")))?;
@@ -88,7 +98,7 @@ async fn send_one(
     });
     let encode =
         |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let path = format!("/instances?to={}&request={}", encode(to), encode(request));
+    let path = format!("/instances?to={}&request={}&urgent={}", encode(&options.to), encode(request), options.urgent);
     gateway.upload(&path, BodyExt::boxed(StreamBody::new(frames))).await
 }
 

@@ -5,6 +5,9 @@ use crate::edge::admin::Status;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// An urgent transfer that has waited so long is an alarm (REL-20).
+const URGENT: Duration = Duration::from_secs(300);
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// One JSON object
@@ -78,6 +81,12 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
     }
     for one in &status.destinations {
+        if let Some(paused) = &one.paused {
+            lines.push(format!("{}: PAUSED {paused}; nothing is sent until somebody resumes it", one.destination));
+        }
+        if let Some(waited) = one.urgent_waiting_seconds.map(Duration::from_secs).filter(|waited| *waited >= URGENT) {
+            lines.push(format!("{}: URGENT transfers have waited {}", one.destination, render::span(waited)));
+        }
         if let Some(trouble) = &one.trouble {
             let next = one.next_try_seconds.map(|s| format!("; next try in {s} s")).unwrap_or_default();
             lines.push(format!("{}: {trouble}{next}", one.destination));

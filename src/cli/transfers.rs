@@ -4,7 +4,7 @@ use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::dicom::uid::StudyUid;
 use crate::edge::admin::Request;
 use crate::ledger::transfer::{State, TransferId};
-use crate::peers::Destination;
+use crate::peers::{Destination, Priority};
 use crate::records::{Records, TransferFilter, TransferSums, TransferView};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -46,6 +46,8 @@ pub(super) enum Verb {
     Release(Chosen),
     /// Never send; for good
     Cancel(Chosen),
+    /// Send before everything else, and alert while it waits
+    Expedite(Chosen),
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +74,7 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
         Verb::Hold(chosen) => decide(place, "hold", chosen, true).await,
         Verb::Release(chosen) => decide(place, "release", chosen, false).await,
         Verb::Cancel(chosen) => decide(place, "cancel", chosen, true).await,
+        Verb::Expedite(chosen) => decide(place, "expedite", chosen, false).await,
     }
 }
 
@@ -110,6 +113,7 @@ async fn list(
         "DEAD",
         "CANCELLED",
         "OLDEST",
+        "PRIORITY",
         "NEXT TRY",
     ];
     let rows = lines.iter().map(|line| {
@@ -129,7 +133,9 @@ async fn list(
         row.push(
             line.oldest_age_seconds.map_or_else(|| "-".into(), |seconds| render::span(Duration::from_secs(seconds))),
         );
-        row.push(line.next_attempt.map_or_else(|| "-".into(), render::local));
+        row.push(line.priority.map_or_else(|| "-".into(), |priority| priority.word().to_owned()));
+        let next = line.next_attempt.map_or_else(|| "-".into(), render::local);
+        row.push(if line.paused && line.priority.is_some() { "paused".into() } else { next });
         row
     });
     render::table(&header, rows.collect())?;
@@ -178,6 +184,8 @@ fn as_json(line: &TransferSums) -> Value {
         "cancelled": line.cancelled,
         "oldest_age_seconds": line.oldest_age_seconds,
         "next_attempt": line.next_attempt.map(render::utc),
+        "priority": line.priority.map(Priority::word),
+        "paused": line.paused,
     })
 }
 
@@ -203,9 +211,15 @@ async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
 
 /// A transfer in one line.
 pub(super) fn transfer_text(report: &TransferView) -> String {
-    let next = report.next_attempt.map(|at| format!(", next try {}", render::local(at))).unwrap_or_default();
+    let next = match report.next_attempt {
+        Some(at) => format!(", next try {}", render::local(at)),
+        None if report.paused && !report.state.is_done(report.verify) => ", paused".to_owned(),
+        None => String::new(),
+    };
+    let urgency =
+        if report.priority == Priority::Routine { String::new() } else { format!(", {}", report.priority.word()) };
     format!(
-        "transfer {} to {}: {}, {} attempts{next}",
+        "transfer {} to {}: {}{urgency}, {} attempts{next}",
         report.transfer.0, report.destination, report.state, report.attempts
     )
 }
@@ -221,6 +235,8 @@ pub(super) fn transfer_json(report: &TransferView) -> Value {
         "last_words": report.last_words,
         "evidence": report.evidence,
         "next_attempt": report.next_attempt.map(render::utc),
+        "priority": report.priority.word(),
+        "paused": report.paused,
     })
 }
 

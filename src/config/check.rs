@@ -87,6 +87,7 @@ impl<'a> Names<'a> {
             when: entry.when,
             to,
             mandatory: entry.mandatory,
+            priority: entry.priority,
         }
     }
 

@@ -3,9 +3,10 @@
 use super::mistakes::suggest;
 use super::parties::party;
 use super::raw::{At, List, Span, Table, read_list};
-use super::values::{ae_title, boolean, pattern, text};
+use super::values::{ae_title, boolean, one_of, pattern, text};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::{INDEXED, by_name};
+use crate::peers::Priority;
 use crate::router::{Condition, Pattern};
 
 /// A route as read; its names are not yet looked up.
@@ -16,6 +17,7 @@ pub(super) struct RouteEntry {
     pub(super) when: Vec<Condition>,
     pub(super) to: Vec<At<String>>,
     pub(super) mandatory: bool,
+    pub(super) priority: Priority,
     pub(super) span: Option<Span>,
 }
 
@@ -26,6 +28,8 @@ pub(super) fn route(mut table: Table<'_>) -> Option<RouteEntry> {
     let to = table.list("to", party);
     let when = when(table.table("when"));
     let mandatory = table.or("mandatory", true, boolean);
+    let priorities = Priority::ALL.map(|priority| (priority.word(), priority));
+    let priority = table.or("priority", Priority::default(), one_of(&priorities, &[]));
     for (key, empty) in [("called", empty(called.as_ref())), ("from", empty(from.as_ref())), ("to", empty(to.as_ref()))]
     {
         if let Some(span) = empty {
@@ -41,7 +45,7 @@ pub(super) fn route(mut table: Table<'_>) -> Option<RouteEntry> {
     table.finish();
     let list = |list: Option<List<String>>| list.map(|list| list.items).unwrap_or_default();
     let called = called.map(List::values).unwrap_or_default();
-    Some(RouteEntry { name: name?, called, from: list(from), when, to: list(to), mandatory, span })
+    Some(RouteEntry { name: name?, called, from: list(from), when, to: list(to), mandatory, priority, span })
 }
 
 fn empty<T>(list: Option<&List<T>>) -> Option<Span> {

@@ -37,6 +37,11 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// Asks the destination which instances of a batch it shows, without sending any.
     fn check(&self, batch: &Batch) -> impl Future<Output = Report> + Send;
+
+    /// Whether several batches of one study may go there at once.
+    fn together(&self) -> bool {
+        false
+    }
 }
 
 /// The real carriers.
@@ -59,6 +64,13 @@ impl Carrier for Carriers {
         match self {
             Self::Stow(carrier) => carrier.check(batch).await,
             Self::Store(carrier) => carrier.check(batch),
+        }
+    }
+
+    fn together(&self) -> bool {
+        match self {
+            Self::Stow(carrier) => carrier.together(),
+            Self::Store(_) => false,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! One destination: leases what is due, has it carried or checked, and settles what came of it.
 //!
 //! When to leave a destination alone, and when to probe it, the records decide at each lease; it is kept there, so a
-//! restart changes nothing of it (REL-20, REL-22).
+//! restart changes nothing of it (REL-20, REL-22). How much is on its way at once, the [`Window`] decides.
 
 use super::carrier::{Carrier, Report};
+use super::window::Window;
+use crate::ledger::breaker::{self, Showing};
 use crate::peers::Destination;
-use crate::records::{AttemptSummary, Batch, LeaseLimits, Records, RecordsError};
+use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Records, RecordsError};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// A lane that finds the records unreadable waits so long before it looks again.
@@ -23,9 +27,9 @@ const BREATH: Duration = Duration::from_millis(20);
 /// The settings of one lane.
 #[derive(Debug, Clone)]
 pub struct LaneOptions {
-    /// Requests or associations at once.
+    /// Most requests or associations at once; the start is slow.
     pub parallel: usize,
-    /// Largest batch (WEB-071).
+    /// Largest batch (WEB-071). Whether several of one study may go together, the carrier says.
     pub batch: LeaseLimits,
     /// How many transfers one check asks for.
     pub check_instances: usize,
@@ -33,12 +37,19 @@ pub struct LaneOptions {
     pub idle: Duration,
 }
 
+/// What came of a batch: what it showed of the destination, if anything.
+type Ended = Result<(Id, Option<Showing>), JoinError>;
+
 pub(super) struct Lane<C> {
     records: Records,
     destination: Destination,
     carrier: Arc<C>,
     options: LaneOptions,
     in_flight: Arc<AtomicUsize>,
+    window: Window,
+    /// The batches on their way, each in a task of its own, and the attempts that they are.
+    batches: JoinSet<Option<Showing>>,
+    attempts: HashMap<Id, AttemptId>,
 }
 
 impl<C: Carrier> Lane<C> {
@@ -49,83 +60,156 @@ impl<C: Carrier> Lane<C> {
         options: LaneOptions,
         in_flight: Arc<AtomicUsize>,
     ) -> Self {
-        Self { records, destination, carrier, options, in_flight }
+        let window = Window::new(options.parallel);
+        let (batches, attempts) = (JoinSet::new(), HashMap::new());
+        Self { records, destination, carrier, options, in_flight, window, batches, attempts }
     }
 
-    /// Works until `stop`; the batch in hand is finished first.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    /// Works until `stop`; the batches in hand are finished first.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut kicked = self.records.changed(&self.destination);
         while !stop.is_cancelled() {
             // The kick is armed before we look, so that none is missed between looking and waiting.
             kicked.mark_unchanged();
-            let wait = match self.turn().await {
-                Ok(None) => continue,
-                Ok(Some(wait)) => wait,
-                Err(error) => {
-                    tracing::error!(destination = %self.destination, error = %error, "the lane cannot read its work");
-                    TROUBLE
-                }
-            };
+            let wait = self.fill(&stop).await;
+            let room = self.has_room();
             tokio::select! {
                 () = stop.cancelled() => break,
-                changed = kicked.changed() => if changed.is_err() { break },
-                () = tokio::time::sleep(wait) => {}
+                Some(ended) = self.batches.join_next_with_id() => self.ended(ended).await,
+                changed = kicked.changed(), if room => if changed.is_err() { break },
+                () = tokio::time::sleep(wait), if room => {}
             }
         }
+        while let Some(ended) = self.batches.join_next_with_id().await {
+            self.ended(ended).await;
+        }
     }
 
-    /// Carries or checks one batch; if nothing is due, says how long until something may be.
-    async fn turn(&self) -> Result<Option<Duration>, RecordsError> {
+    fn has_room(&self) -> bool {
+        self.batches.len() < self.window.size()
+    }
+
+    /// Starts batches while there is room and something is due; says how long until something may be.
+    async fn fill(&mut self, stop: &CancellationToken) -> Duration {
+        while self.has_room() && !stop.is_cancelled() {
+            match self.lease().await {
+                Ok(Some(batch)) => self.begin(batch),
+                Ok(None) => break,
+                Err(error) => return self.trouble(&error),
+            }
+        }
+        let together = self.carrier.together();
+        let due = self.records.next_due(&self.destination, together, SystemTime::now()).await;
+        let wait = match due {
+            Ok(due) => due.map_or(self.options.idle, |at| at.duration_since(SystemTime::now()).unwrap_or_default()),
+            Err(error) => return self.trouble(&error),
+        };
+        wait.clamp(BREATH, self.options.idle)
+    }
+
+    fn trouble(&self, error: &RecordsError) -> Duration {
+        tracing::error!(destination = %self.destination, error = %error, "the lane cannot read its work");
+        TROUBLE
+    }
+
+    /// The next batch: what is to be asked about comes before what is to be sent.
+    async fn lease(&self) -> Result<Option<Batch>, RecordsError> {
         let now = SystemTime::now();
-        if let Some(batch) = self.records.lease_checks(&self.destination, self.options.check_instances, now).await? {
-            let report = self.in_hand(&batch, self.carrier.check(&batch)).await;
-            self.settle(&batch, report).await?;
-            return Ok(None);
+        let checks = self.records.lease_checks(&self.destination, self.options.check_instances, now).await?;
+        if checks.is_some() {
+            return Ok(checks);
         }
-        if let Some(batch) = self.records.lease(&self.destination, self.options.batch, now).await? {
-            let report = self.in_hand(&batch, self.carrier.carry(&batch)).await;
-            self.settle(&batch, report).await?;
-            return Ok(None);
-        }
-        let due = self.records.next_due(&self.destination, SystemTime::now()).await?;
-        let wait = due.map_or(self.options.idle, |at| at.duration_since(SystemTime::now()).unwrap_or_default());
-        Ok(Some(wait.clamp(BREATH, self.options.idle)))
+        let limits = LeaseLimits { together: self.carrier.together(), ..self.options.batch };
+        self.records.lease(&self.destination, limits, now).await
     }
 
-    async fn in_hand(&self, batch: &Batch, work: impl Future<Output = Report>) -> Report {
-        self.in_flight.fetch_add(batch.items.len(), Ordering::Relaxed);
-        let report = work.await;
-        self.in_flight.fetch_sub(batch.items.len(), Ordering::Relaxed);
-        report
+    fn begin(&mut self, batch: Batch) {
+        let attempt = batch.attempt;
+        let hand = Hand::new(&self.in_flight, batch.items.len());
+        let (records, carrier) = (self.records.clone(), Arc::clone(&self.carrier));
+        let task = self.batches.spawn(async move {
+            let report = match batch.kind {
+                BatchKind::Send => carrier.carry(&batch).await,
+                BatchKind::Check => carrier.check(&batch).await,
+            };
+            drop(hand);
+            let showing = breaker::showing(report.outcomes.iter().map(|(_, outcome)| outcome));
+            if let Err(error) = settle(&records, &batch, report).await {
+                tracing::error!(destination = %batch.destination, attempt = batch.attempt.0, error = %error, "what came of an attempt was not recorded");
+            }
+            showing
+        });
+        self.attempts.insert(task.id(), attempt);
     }
 
-    async fn settle(&self, batch: &Batch, report: Report) -> Result<(), RecordsError> {
-        tracing::debug!(destination = %self.destination, study = %batch.study, attempt = batch.attempt.0, detail = %report.detail, "attempt ended");
-        if report.unusable {
-            tracing::warn!(destination = %self.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
-        }
-        for (instance, why) in &report.damaged {
-            tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
-            self.records.corrupt(*instance, why, SystemTime::now()).await?;
-        }
-        self.commit(batch, report).await
-    }
-
-    /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
-    /// is waited out. What the records refuse again and again for another reason is left to the next start.
-    async fn commit(&self, batch: &Batch, report: Report) -> Result<(), RecordsError> {
-        let summary = AttemptSummary { detail: report.detail };
-        let mut refused = 0;
-        loop {
-            let (outcomes, summary) = (report.outcomes.clone(), summary.clone());
-            match self.records.settle(batch.attempt, outcomes, summary, SystemTime::now()).await {
-                Err(error @ (RecordsError::Full | RecordsError::Database(_))) if refused < REFUSALS => {
-                    refused += u32::from(error != RecordsError::Full);
-                    tracing::error!(attempt = batch.attempt.0, error = %error, "what came of an attempt cannot be recorded yet");
-                    tokio::time::sleep(TROUBLE).await;
-                }
-                settled => return settled.map(|_| ()),
+    /// Notes what a batch showed. One that died is ended as a restart would end it: asked about before it is sent again, and
+    /// set apart when that happens again and again (REL-24).
+    async fn ended(&mut self, ended: Ended) {
+        let (id, showing) = match &ended {
+            Ok((id, showing)) => (*id, *showing),
+            Err(died) => (died.id(), None),
+        };
+        let attempt = self.attempts.remove(&id);
+        self.window = self.window.after(showing);
+        let (Err(died), Some(attempt)) = (ended, attempt) else { return };
+        if died.is_panic() {
+            tracing::error!(destination = %self.destination, attempt = attempt.0, "a batch broke off by a fault of this program; please report it");
+            if let Err(error) = self.records.interrupted(attempt, SystemTime::now()).await {
+                tracing::error!(attempt = attempt.0, error = %error, "that cannot be recorded; the next start does");
             }
         }
     }
 }
+
+/// Transfers in hand, counted as long as this lives.
+struct Hand {
+    in_flight: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Hand {
+    fn new(in_flight: &Arc<AtomicUsize>, count: usize) -> Self {
+        in_flight.fetch_add(count, Ordering::Relaxed);
+        Self { in_flight: Arc::clone(in_flight), count }
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+async fn settle(records: &Records, batch: &Batch, report: Report) -> Result<(), RecordsError> {
+    tracing::debug!(destination = %batch.destination, study = %batch.study, attempt = batch.attempt.0, detail = %report.detail, "attempt ended");
+    if report.unusable {
+        tracing::warn!(destination = %batch.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
+    }
+    for (instance, why) in &report.damaged {
+        tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
+        records.corrupt(*instance, why, SystemTime::now()).await?;
+    }
+    commit(records, batch, report).await
+}
+
+/// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
+/// is waited out. What the records refuse again and again for another reason is left to the next start.
+async fn commit(records: &Records, batch: &Batch, report: Report) -> Result<(), RecordsError> {
+    let summary = AttemptSummary { detail: report.detail };
+    let mut refused = 0;
+    loop {
+        let (outcomes, summary) = (report.outcomes.clone(), summary.clone());
+        match records.settle(batch.attempt, outcomes, summary, SystemTime::now()).await {
+            Err(error @ (RecordsError::Full | RecordsError::Database(_))) if refused < REFUSALS => {
+                refused += u32::from(error != RecordsError::Full);
+                tracing::error!(attempt = batch.attempt.0, error = %error, "what came of an attempt cannot be recorded yet");
+                tokio::time::sleep(TROUBLE).await;
+            }
+            settled => return settled.map(|_| ()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;

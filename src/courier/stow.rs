@@ -19,6 +19,9 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How a Weybridge names itself in its answers (docs/decisions/0008-turns.md).
+const WEYBRIDGE: &str = "Weybridge/";
+
 /// Takes batches to one peer.
 pub struct StowCarrier {
     client: PeerClient,
@@ -40,6 +43,11 @@ impl StowCarrier {
     /// A carrier over this client; `verify` says whether presence must be seen as well.
     pub fn new(client: PeerClient, store: Store, verify: Verify) -> Self {
         Self { client, store, verify }
+    }
+
+    /// Whether the peer is a Weybridge too, which takes several requests for one study at once.
+    pub(super) fn together(&self) -> bool {
+        self.client.server().is_some_and(|server| server.starts_with(WEYBRIDGE))
     }
 
     /// Sends the batch, splitting it where the peer refuses it as a whole, then looks for what was accepted.

@@ -18,7 +18,7 @@ use crate::dicomweb::tls::{self, Certified, TlsSetupError};
 use reqwest::{Client, Proxy, Url, redirect, retry};
 use rustls::RootCertStore;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long the client waits for what (WEB-072).
@@ -115,6 +115,8 @@ pub struct PeerClient {
     authorization: Option<reqwest::header::HeaderValue>,
     timing: Timing,
     answer_bytes: usize,
+    /// What the Server header of its last answer said.
+    server: Arc<Mutex<Option<String>>>,
 }
 
 impl fmt::Debug for PeerClient {
@@ -153,12 +155,26 @@ impl PeerClient {
             http = http.proxy(Proxy::https(proxy)?);
         }
         let authorization = options.token.as_deref().map(bearer).transpose()?;
-        Ok(Self { http: http.build()?, base, authorization, timing, answer_bytes: options.answer_bytes })
+        let (http, answer_bytes) = (http.build()?, options.answer_bytes);
+        Ok(Self { http, base, authorization, timing, answer_bytes, server: Arc::default() })
     }
 
     /// Where the peer's service begins.
     pub fn base_url(&self) -> &str {
         self.base.as_str()
+    }
+
+    /// The program that the peer's last answer named in its Server header, at most 64 characters (RFC 9110 section 10.2.4);
+    /// `None` before the first answer, and if it named none.
+    pub fn server(&self) -> Option<String> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes who answered.
+    fn note_server(&self, response: &reqwest::Response) {
+        let named = response.headers().get(reqwest::header::SERVER).and_then(|value| value.to_str().ok());
+        let named = named.map(|name| name.chars().take(64).collect());
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = named;
     }
 
     /// The URL of a resource below the service; `path` holds checked UIDs and fixed words only.

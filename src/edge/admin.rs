@@ -1,13 +1,15 @@
 //! The administrator's face: JSON over a Unix socket in the data directory, for the command line.
 
+mod holdings;
 mod instances;
 mod status;
 mod store;
 mod verbs;
 
+pub(crate) use holdings::{Asked, Held, Instruction};
 pub use status::{DestinationStatus, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
-pub(crate) use verbs::Request;
+pub(crate) use verbs::{Pause, Request};
 
 use crate::courier::Courier;
 use crate::intake::Intake;
@@ -47,6 +49,8 @@ const CONNECTIONS: usize = 32;
 pub struct AdminFace {
     /// The site's name.
     pub site: String,
+    /// The issuer of its own patient identifiers: its ODS code, else its name.
+    pub issuer: String,
     /// Questions and decisions.
     pub records: Records,
     /// Disk use.
@@ -61,6 +65,8 @@ pub struct AdminFace {
     pub registry: watch::Receiver<Arc<Registry>>,
     /// Things to know about certificates and configuration.
     pub warnings: watch::Receiver<Arc<Vec<String>>>,
+    /// What was done there longer ago is asked about again when it is sent again.
+    pub resend_after: Duration,
     /// When this process started to serve.
     pub started: SystemTime,
 }
@@ -88,6 +94,9 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/store/pause", post(store::pause))
         .route("/store/drop", post(store::drop_bytes))
         .route("/store/examine", post(store::examine))
+        .route("/destinations/pause", post(verbs::pause))
+        .route("/holdings", post(holdings::find))
+        .route("/orders", post(holdings::order))
         .route("/instances", post(instances::receive))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(face);

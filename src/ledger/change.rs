@@ -3,6 +3,7 @@
 
 use super::entry::{Entry, Fact, Facts, Kind, facts};
 use super::transfer::{State, TransferId};
+use crate::peers::Priority;
 
 /// A transfer that an entry made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Made {
     pub cause: String,
     /// Its first state.
     pub state: State,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// A version of an instance that an entry made or changed.
@@ -54,6 +57,10 @@ pub struct Changes {
     pub steps: Vec<(State, Vec<TransferId>)>,
     /// Transfers whose attempts went up by one.
     pub tried: Vec<TransferId>,
+    /// Transfers that became more urgent, or less.
+    pub priorities: Vec<(Priority, Vec<TransferId>)>,
+    /// A destination that was paused (`true`) or resumed.
+    pub paused: Option<(String, bool)>,
     /// Exceptions opened.
     pub opened: Vec<Opened>,
     /// Exceptions closed.
@@ -73,6 +80,11 @@ pub fn ids(transfers: &[TransferId]) -> Fact {
     transfers.iter().map(|transfer| Fact::from(transfer.0)).collect()
 }
 
+/// The fact of transfers that are to be served in another priority from now on.
+pub fn priority(to: Priority, transfers: &[TransferId]) -> Fact {
+    Fact::Map(facts([("to", to.word().into()), ("transfers", ids(transfers))]))
+}
+
 /// The fact of a transfer that is made; `more` says which route, and what must be seen.
 pub fn made(made: &Made, more: Facts) -> Fact {
     let mut map = more;
@@ -81,6 +93,9 @@ pub fn made(made: &Made, more: Facts) -> Fact {
     map.insert("destination".into(), made.destination.as_str().into());
     map.insert("cause".into(), made.cause.as_str().into());
     map.insert("state".into(), made.state.word().into());
+    if made.priority != Priority::default() {
+        map.insert("priority".into(), made.priority.word().into());
+    }
     Fact::Map(map)
 }
 
@@ -109,12 +124,27 @@ pub fn read(entry: &Entry) -> Result<Changes, &'static str> {
         made: each(facts, "made", read_made)?,
         steps,
         tried,
+        priorities: each(facts, "priorities", |map| {
+            Some((Priority::parse(map.get("to")?.text()?)?, transfers(map, "transfers")?))
+        })?,
+        paused: paused(entry)?,
         opened: each(facts, "opened", read_opened)?,
         closed: match facts.get("closed") {
             None => Vec::new(),
             Some(list) => list.list().and_then(|l| l.iter().map(Fact::number).collect()).ok_or("closed")?,
         },
     })
+}
+
+/// Whether a person paused or resumed a destination.
+fn paused(entry: &Entry) -> Result<Option<(String, bool)>, &'static str> {
+    let text = |name| entry.facts.get(name).and_then(Fact::text);
+    let paused = match (entry.kind, text("verb")) {
+        (Kind::Act, Some("pause")) => true,
+        (Kind::Act, Some("resume")) => false,
+        _ => return Ok(None),
+    };
+    text("destination").map(|name| Some((name.to_owned(), paused))).ok_or("destination")
 }
 
 fn each<T>(facts: &Facts, name: &'static str, read: impl Fn(&Facts) -> Option<T>) -> Result<Vec<T>, &'static str> {
@@ -145,6 +175,10 @@ fn read_made(map: &Facts) -> Option<Made> {
         destination: text("destination")?.to_owned(),
         cause: text("cause")?.to_owned(),
         state: State::parse(text("state")?)?,
+        priority: match map.get("priority") {
+            None => Priority::default(),
+            Some(word) => Priority::parse(word.text()?)?,
+        },
     })
 }
 
@@ -178,6 +212,7 @@ mod tests {
             destination: "surrey".into(),
             cause: "route".into(),
             state: State::Pending,
+            priority: Priority::Urgent,
         };
         let conflict = Opened { exception: 1, kind: "conflict".into(), instance: 9, transfer: Some(TransferId(5)) };
         let facts = facts([
@@ -185,17 +220,35 @@ mod tests {
             ("opened", [opened(&conflict)].into_iter().collect()),
             ("steps", [step(State::Leased, &[TransferId(1), TransferId(2)], Facts::new())].into_iter().collect()),
             ("closed", [Fact::from(3)].into_iter().collect()),
+            ("priorities", [priority(Priority::Backfill, &[TransferId(4)])].into_iter().collect()),
         ]);
         let changes = read(&entry(Kind::Attempt, facts.clone())).unwrap();
         assert_eq!((changes.made, changes.opened, changes.closed), (vec![new], vec![conflict], vec![3]));
         assert_eq!(changes.steps, vec![(State::Leased, vec![TransferId(1), TransferId(2)])]);
         assert_eq!(changes.tried, vec![TransferId(1), TransferId(2)]);
+        assert_eq!(changes.priorities, vec![(Priority::Backfill, vec![TransferId(4)])]);
         assert!(read(&entry(Kind::Outcome, facts)).unwrap().tried.is_empty());
+    }
+
+    #[test]
+    fn only_a_persons_act_pauses_a_destination() {
+        let said = |verb: &str| facts([("verb", verb.into()), ("destination", "kent".into())]);
+        let rows = [
+            (Kind::Act, said("pause"), Ok(Some(("kent".to_owned(), true)))),
+            (Kind::Act, said("resume"), Ok(Some(("kent".to_owned(), false)))),
+            (Kind::Act, said("retry"), Ok(None)),
+            (Kind::Outcome, said("pause"), Ok(None)),
+            (Kind::Act, facts([("verb", "pause".into())]), Err("destination")),
+        ];
+        for (kind, facts, want) in rows {
+            assert_eq!(read(&entry(kind, facts)).map(|changes| changes.paused), want);
+        }
     }
 
     #[test]
     fn facts_that_make_no_sense_are_named() {
         let rows = [
+            (facts([("priorities", [facts([("to", "soon".into())]).into()].into_iter().collect())]), "priorities"),
             (facts([("steps", "x".into())]), "steps"),
             (facts([("steps", [Fact::from(1)].into_iter().collect())]), "steps"),
             (facts([("closed", 4.into())]), "closed"),

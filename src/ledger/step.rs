@@ -24,8 +24,8 @@ pub struct Standing {
 pub struct Patience {
     /// The waits between tries.
     pub backoff: Backoff,
-    /// Given up when its own failures have cost so much waiting. Waiting for a destination that is down or parked
-    /// does not count, nor does a jump of the clock (FLT-070).
+    /// Given up when its own failures have cost so much waiting. Waiting for a destination that is down, parked or paused, or
+    /// that cannot be asked what it holds, does not count, nor does a jump of the clock (FLT-070).
     pub give_up: Duration,
     /// The longest wait that is believed, whoever asked for it.
     pub longest_wait: Duration,
@@ -74,7 +74,10 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
         Outcome::Dead { .. } => plain(State::Dead, Duration::ZERO),
         Outcome::Parked { .. } => plain(stay(State::Parked), Duration::ZERO),
         Outcome::Unknown { .. } if sending => plain(State::Unknown, backed_off),
-        Outcome::Unknown { .. } => charged(standing, patience, standing.state, backed_off),
+        // It could not be asked: that costs no time of its own, however long the outage lasts (REL-20, REL-21, FLT-068).
+        Outcome::Unknown { .. } => {
+            Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }
+        }
         Outcome::Absent { .. } => absent(standing, patience, backed_off),
         Outcome::Deferred { charge: Charge::Destination, .. } => plain(stay(State::Deferred), Duration::ZERO),
         Outcome::Deferred { charge: Charge::Us, after, .. } => {

@@ -1,7 +1,7 @@
 //! The words of an intake: what arrived, from whom, what is owed for it, and what the records made of it.
 
 use crate::dicom::head::Head;
-use crate::peers::{Chosen, Destination, Origin, Verify};
+use crate::peers::{Chosen, Destination, Origin, Priority, Verify};
 use crate::store::{Digest, Place};
 use std::fmt;
 use std::net::IpAddr;
@@ -66,6 +66,8 @@ pub struct Requested {
     pub request: String,
     /// What must be seen before it is done.
     pub verify: Verify,
+    /// How urgent it is.
+    pub priority: Priority,
 }
 
 /// An instance whose bytes are durable, to be entered in the records.

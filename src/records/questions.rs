@@ -1,11 +1,11 @@
 //! The questions that the records answer.
 
 use super::sqlite::why::Subject;
-use super::sqlite::{blobs, entries, lists, status, study, verify, why};
+use super::sqlite::{blobs, entries, lists, order, status, study, verify, why};
 use super::{
     BlobCounts, BlobId, Cursor, DestinationView, EntryLine, Event, ExceptionId, ExceptionView, FindInstances,
-    FoundInstance, InstanceId, InstanceView, LedgerHead, Records, RecordsError, Report, Summary, TransferFilter,
-    TransferSums, TransferView,
+    FoundInstance, Holding, InstanceId, InstanceView, LedgerHead, Records, RecordsError, Report, Summary,
+    TransferFilter, TransferSums, TransferView, Wanted,
 };
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::ledger::transfer::{State, TransferId};
@@ -58,14 +58,15 @@ impl Records {
     }
 
     /// When the lane of a destination has something to do next: `now` or earlier if at once; `None` if nothing is to come before
-    /// [`Records::changed`] says so.
+    /// [`Records::changed`] says so. `together` as in [`LeaseLimits`](super::LeaseLimits).
     pub async fn next_due(
         &self,
         destination: &Destination,
+        together: bool,
         now: SystemTime,
     ) -> Result<Option<SystemTime>, RecordsError> {
         let (destination, options) = (destination.clone(), self.inner.options.clone());
-        self.inner.readers.ask(move |conn| lists::next_due(conn, &options, &destination, now)).await
+        self.inner.readers.ask(move |conn| lists::next_due(conn, &options, &destination, together, now)).await
     }
 
     /// The destinations for which something is to be sent or asked about, now or later, by name.
@@ -119,6 +120,11 @@ impl Records {
     pub async fn instance(&self, instance: &InstanceUid, now: SystemTime) -> Result<Vec<InstanceView>, RecordsError> {
         let instance = instance.clone();
         self.inner.readers.ask(move |conn| study::versions(conn, &instance, now)).await
+    }
+
+    /// The studies that a person means, and of which something came from `from` if that is given; at most 1,000.
+    pub async fn holdings(&self, wanted: Wanted, from: Option<String>) -> Result<Vec<Holding>, RecordsError> {
+        self.inner.readers.ask(move |conn| order::holdings(conn, &wanted, from.as_deref())).await
     }
 
     /// The stored instances that a QIDO-RS query asks for.

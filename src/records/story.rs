@@ -4,7 +4,7 @@ use super::arrival::{ExceptionId, SourceFacts};
 use super::housekeeping::PurgeRule;
 use super::work::{AttemptId, BatchKind};
 use crate::ledger::transfer::{Cause, State};
-use crate::peers::{Destination, Origin, Verify};
+use crate::peers::{Destination, Origin, Priority, Verify};
 use std::time::SystemTime;
 
 /// How an arrival was taken.
@@ -59,6 +59,8 @@ pub enum What {
         mandatory: bool,
         /// What must be seen before it is done.
         verify: Verify,
+        /// How urgent it is.
+        priority: Priority,
     },
     /// An attempt had an outcome.
     Tried {
@@ -92,7 +94,7 @@ pub enum What {
     Moved {
         /// Where to.
         destination: Destination,
-        /// `retry`, `hold`, `release`, `cancel`, `arrived again`, `resumed`, `corrupt` or `restored`.
+        /// `retry`, `hold`, `release`, `cancel`, `expedite`, `send`, `arrived again`, `resumed`, `corrupt` or `restored`.
         what: String,
         /// By whom, if by a person.
         who: Option<String>,

@@ -9,6 +9,7 @@ mod looping;
 mod model;
 mod proving;
 mod restarting;
+mod sending;
 mod speed;
-pub(super) mod support;
+pub(crate) mod support;
 mod telling;

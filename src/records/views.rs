@@ -6,7 +6,7 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferS
 use crate::ledger::breaker::Reach;
 use crate::ledger::merkle::Hash;
 use crate::ledger::transfer::{Cause, State, TransferId};
-use crate::peers::{Destination, Origin, Verify};
+use crate::peers::{Destination, Origin, Priority, Verify};
 use crate::store::Digest;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -57,8 +57,14 @@ pub struct TransferSums {
     pub cancelled: u64,
     /// How long the oldest that is not done has been owed, in seconds; `None` when all are done.
     pub oldest_age_seconds: Option<u64>,
-    /// When the next is tried or asked about; `None` when nothing is to come.
+    /// When the next is tried or asked about; `None` when nothing is to come, or a person paused the destination.
     pub next_attempt: Option<SystemTime>,
+    /// The highest priority of those that are not done; `None` when all are done.
+    pub priority: Option<Priority>,
+    /// Whether a person paused the destination.
+    pub paused: bool,
+    /// Those that go on by themselves: neither done, nor a person's to decide.
+    pub moving: u64,
 }
 
 /// One transfer.
@@ -96,6 +102,10 @@ pub struct TransferView {
     pub created: SystemTime,
     /// When it is tried or asked about next; `None` when nothing is to come without a person.
     pub next_attempt: Option<SystemTime>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether a person paused its destination.
+    pub paused: bool,
 }
 
 /// One version of an instance with its transfers.
@@ -198,6 +208,21 @@ pub struct DestinationView {
     pub open: BTreeMap<&'static str, u64>,
     /// Since when the oldest transfer that is not done is owed.
     pub oldest: Option<SystemTime>,
+    /// Since when the oldest urgent transfer waits that is neither done nor a person's to decide.
+    pub urgent: Option<SystemTime>,
+    /// Who paused it, if somebody did.
+    pub paused: Option<Paused>,
+}
+
+/// A destination that a person paused: nothing is sent there and nothing is asked until it is resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    /// Since when.
+    pub since: SystemTime,
+    /// By whom.
+    pub who: String,
+    /// Why.
+    pub why: Option<String>,
 }
 
 /// The whole at a glance (UIX-01).

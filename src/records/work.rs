@@ -18,6 +18,9 @@ pub struct LeaseLimits {
     pub instances: usize,
     /// The most bytes of data sets together (WEB-071: 64 MB).
     pub bytes: u64,
+    /// Whether several batches of one study may be on their way to the destination at once. Most archives take that badly, so
+    /// that only other Weybridges get it (docs/decisions/0008-turns.md).
+    pub together: bool,
 }
 
 /// What is to be done with a batch.
@@ -122,6 +125,8 @@ pub enum Verb {
     Reopen,
     /// Ask the destination first: it may have been sent by what came after a backup.
     Doubt,
+    /// Serve it before others: it is urgent from now on.
+    Expedite,
 }
 
 impl Verb {
@@ -134,8 +139,13 @@ impl Verb {
             Self::Cancel => "cancel",
             Self::Reopen => "reopen",
             Self::Doubt => "doubt",
+            Self::Expedite => "expedite",
         }
     }
+
+    /// Every verb that a person has; doubt is for records that come from a backup.
+    pub const ALL: [Self; 6] =
+        [Self::Retry, Self::Hold, Self::Release, Self::Cancel, Self::Reopen, Self::Expedite];
 }
 
 /// Which transfers a person means.

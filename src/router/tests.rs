@@ -39,6 +39,7 @@ fn rule(name: &str, called: &[&str], from: &[&str], when: &[(&str, &[&str])], to
         when: when.iter().map(condition).collect(),
         to: to.iter().map(target).collect(),
         mandatory: false,
+        priority: Priority::Routine,
     }
 }
 

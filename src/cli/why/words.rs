@@ -2,7 +2,7 @@
 
 use super::render;
 use crate::ledger::transfer::{Cause, State};
-use crate::peers::{Origin, Verify};
+use crate::peers::{Origin, Priority, Verify};
 use crate::records::{BatchKind, Event, PurgeRule, SourceFacts, Taken, What};
 
 /// The kind of an event, as programs get it.
@@ -36,7 +36,10 @@ fn sentence(event: &Event) -> String {
             text
         }
         What::Unrouted => "no route chose a destination; kept, and sent nowhere".into(),
-        What::Owed { destination, cause, route, verify, .. } => owed(&destination.0, cause, route.as_deref(), *verify),
+        What::Owed { destination, cause, route, verify, priority, .. } => {
+            let text = owed(&destination.0, cause, route.as_deref(), *verify);
+            if *priority == Priority::Routine { text } else { format!("{text}; {}", priority.word()) }
+        }
         What::Tried { attempt, kind, destination, outcome, became, words, summary, .. } => {
             let what = if *kind == BatchKind::Send { "sent to" } else { "asked" };
             let said = words.as_deref().or(summary.as_deref()).unwrap_or("nothing was said");

@@ -38,6 +38,7 @@ impl PeerClient {
         let request = request.header(CONTENT_TYPE, parts.content_type.as_str());
         let request = self.authorized(request).body(reqwest::Body::wrap(Counted::new(parts, gauge.clone())));
         let response = self.watched(request, &gauge, length).await?;
+        self.note_server(&response);
         if !gauge.finished() && !response.status().is_success() {
             gauge.pause();
         }
@@ -70,7 +71,11 @@ impl PeerClient {
     pub(super) async fn get(&self, url: Url) -> Result<Response, SendFailure> {
         let sending = self.authorized(self.http.get(url).header(ACCEPT, DICOM_JSON)).send();
         match tokio::time::timeout(self.timing.connect.saturating_add(self.timing.answer), sending).await {
-            Ok(sent) => sent.map_err(|error| SendFailure::from_http(error, 0)),
+            Ok(sent) => {
+                let response = sent.map_err(|error| SendFailure::from_http(error, 0))?;
+                self.note_server(&response);
+                Ok(response)
+            }
             Err(_) => {
                 Err(SendFailure { stage: Stage::Timeout, sent: 0, detail: "no answer to the query in time".into() })
             }

@@ -3,7 +3,7 @@
 use super::{AdminFace, problem};
 use crate::dicom::part10::{Found, MetaParser};
 use crate::intake::{Claimed, Receipt, Reception, Refusal, Source};
-use crate::peers::{Destination, Origin, Party};
+use crate::peers::{Destination, Origin, Party, Priority};
 use crate::records::{Kept, Requested, SourceFacts};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, State};
@@ -19,6 +19,9 @@ pub(super) struct Asked {
     to: String,
     /// Who asks, in their words.
     request: String,
+    /// Whether somebody waits for it.
+    #[serde(default)]
+    urgent: bool,
 }
 
 pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<Asked>, body: Body) -> Response {
@@ -35,11 +38,12 @@ pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<A
         }
     };
     let request: String = asked.request.chars().take(200).collect();
+    let priority = if asked.urgent { Priority::Urgent } else { Priority::Routine };
     let source = Source {
         origin: Origin::Operator(request.clone()),
         called: None,
         facts: SourceFacts::default(),
-        requested: Some(Requested { destination, request, verify }),
+        requested: Some(Requested { destination, request, verify, priority }),
     };
     match take(&face, source, body.into_data_stream()).await {
         Ok(receipt) => {

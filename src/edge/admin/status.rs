@@ -106,6 +106,12 @@ pub struct DestinationStatus {
     pub held: u64,
     /// Given up.
     pub dead: u64,
+    /// How long the oldest urgent transfer has waited.
+    #[serde(default)]
+    pub urgent_waiting_seconds: Option<u64>,
+    /// Who paused it, since when and why; nothing is sent there until somebody resumes it.
+    #[serde(default)]
+    pub paused: Option<String>,
     /// Age of the oldest transfer that is not done; age, not depth, is the alarm.
     pub oldest_age_seconds: Option<u64>,
 }
@@ -180,6 +186,11 @@ impl DestinationStatus {
             parked: count(State::Parked),
             held: count(State::Held),
             dead: count(State::Dead),
+            urgent_waiting_seconds: view.urgent.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
+            paused: view.paused.map(|paused| {
+                let why = paused.why.map(|why| format!(": {why}")).unwrap_or_default();
+                format!("by {} since {}{why}", paused.who, utc(paused.since))
+            }),
             oldest_age_seconds: view.oldest.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
             destination: view.destination.0,
         }
@@ -200,6 +211,8 @@ impl DestinationStatus {
             parked: 0,
             held: 0,
             dead: 0,
+            urgent_waiting_seconds: None,
+            paused: None,
             oldest_age_seconds: None,
         }
     }

@@ -1,4 +1,4 @@
-//! What a person decides about transfers: retry, hold, release, cancel.
+//! What a person decides about transfers: retry, hold, release, cancel, expedite; and about destinations: pause, resume.
 
 use super::{AdminFace, problem};
 use crate::dicom::uid::StudyUid;
@@ -26,13 +26,37 @@ pub(crate) struct Request {
     pub(crate) reason: String,
 }
 
+/// What the command line sends about a destination.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    /// Which.
+    pub(crate) destination: String,
+    /// Whether it is paused, or resumed.
+    pub(crate) paused: bool,
+    /// Who decides.
+    pub(crate) who: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+pub(super) async fn pause(State(face): State<AdminFace>, Json(asked): Json<Pause>) -> Response {
+    let destination = Destination(asked.destination);
+    if asked.paused && face.registry.borrow().destination(&destination).is_none() {
+        return problem(StatusCode::BAD_REQUEST, &format!("{destination} is neither a peer nor a node of this site"));
+    }
+    let now = SystemTime::now();
+    match face.records.pause(&destination, asked.paused, &asked.who, &asked.reason, now).await {
+        Ok(changed) => Json(serde_json::json!({"changed": changed})).into_response(),
+        Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
+    }
+}
+
 pub(super) async fn decide(
     State(face): State<AdminFace>,
     Path(verb): Path<String>,
     Json(request): Json<Request>,
 ) -> Response {
-    let all = [Verb::Retry, Verb::Hold, Verb::Release, Verb::Cancel, Verb::Reopen];
-    let known = all.into_iter().find(|known| known.word() == verb);
+    let known = Verb::ALL.into_iter().find(|known| known.word() == verb);
     let Some(decision) = known else {
         return problem(StatusCode::NOT_FOUND, &format!("{verb} is not something to do with transfers"));
     };

@@ -108,15 +108,30 @@ fn only_its_own_failures_wear_a_transfer_out() {
 }
 
 #[test]
-fn an_instance_that_is_never_shown_is_given_up_too() {
+fn an_instance_that_is_asked_for_and_never_shown_is_given_up_too() {
     let patience = Patience { give_up: HOUR, ..Patience::default() };
-    let mut now = standing(State::Unknown, 0);
-    for seed in 0..100 {
-        let step = after(&now, &Outcome::Unknown { why: words() }, &patience, seed);
-        if step.to == State::Dead {
-            return;
-        }
-        now = Standing { failures: step.failures, spent: step.spent, ..now };
+    for outcome in [Outcome::Absent { why: words() }, deferred(Charge::Instance, None)] {
+        let mut now = standing(State::Unknown, 0);
+        let died = (0..100).any(|seed| {
+            let step = after(&now, &outcome, &patience, seed);
+            now = Standing { failures: step.failures, spent: step.spent, ..now };
+            step.to == State::Dead
+        });
+        assert!(died, "{outcome:?}: still {now:?}");
     }
-    panic!("still {now:?}");
+}
+
+#[test]
+fn a_destination_that_cannot_be_asked_wears_nothing_out() {
+    let patience = Patience { give_up: HOUR, ..Patience::default() };
+    for state in [State::Unknown, State::Accepted] {
+        let mut now = standing(state, 0);
+        for seed in 0..10_000 {
+            let step = after(&now, &Outcome::Unknown { why: words() }, &patience, seed);
+            assert_eq!((step.to, step.spent, step.given_up), (state, Duration::ZERO, false));
+            assert!(step.wait <= patience.backoff.ceiling(now.failures));
+            now = Standing { failures: step.failures, ..now };
+        }
+        assert_eq!(now.failures, 10_000, "each counts, so that the waits grow");
+    }
 }

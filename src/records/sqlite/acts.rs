@@ -1,4 +1,4 @@
-//! What people do to transfers: retry, hold, release, cancel. Each act is a row and an entry with who and why.
+//! What people do to transfers: retry, hold, release, cancel, expedite. Each act is a row and an entry with who and why.
 
 use super::blobs;
 use super::owe::close_exceptions;
@@ -8,7 +8,7 @@ use crate::dicom::uid::StudyUid;
 use crate::ledger::change;
 use crate::ledger::entry::{EntryId, Fact, Kind, facts};
 use crate::ledger::transfer::{State, TransferId};
-use crate::peers::Destination;
+use crate::peers::{Destination, Priority};
 use crate::records::{Acted, Verb};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ pub(in crate::records) fn matching(
 
 /// Whether a verb can do anything to a transfer in a state.
 fn concerns(verb: Verb, state: State) -> bool {
-    use State::{Accepted, Dead, Deferred, Held, Parked, Pending, Unknown, Verified};
+    use State::{Accepted, Dead, Deferred, Held, Leased, Parked, Pending, Unknown, Verified};
     match verb {
         Verb::Retry => matches!(state, Deferred | Parked | Dead | Unknown | Accepted),
         Verb::Hold => matches!(state, Pending | Deferred | Parked | Unknown | Accepted),
@@ -70,6 +70,7 @@ fn concerns(verb: Verb, state: State) -> bool {
         Verb::Reopen => matches!(state, Accepted | Verified),
         Verb::Doubt => matches!(state, Pending | Deferred | Parked),
         Verb::Cancel => matches!(state, Pending | Deferred | Parked | Held | Dead | Unknown | Accepted),
+        Verb::Expedite => matches!(state, Pending | Leased | Deferred | Parked | Unknown | Accepted | Held),
     }
 }
 
@@ -80,17 +81,12 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
     }
     let at = micros(act.now);
     let entry = Tx::entry_id()?;
-    let (words, words_fact) = match act.reason.is_empty() {
-        true => (None, None),
-        false => tx.words(&act.reason).map(|(id, fact)| (Some(id), Some(fact)))?,
-    };
-    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, ?2, ?3, ?4)")?;
-    let row = insert.insert(params![at, act.verb.word(), act.who, words])?;
-    drop(insert);
+    let (row, words, words_fact) = enter(tx, act, at)?;
     let mut acted = Acted::default();
     let mut steps: BTreeMap<State, Vec<TransferId>> = BTreeMap::new();
     let mut causes: BTreeSet<EntryId> = BTreeSet::new();
     let mut closed: Vec<i64> = Vec::new();
+    let mut hastened: Vec<TransferId> = Vec::new();
     let mut destinations = BTreeSet::new();
     for id in transfers {
         let Some(mut transfer) = Transfer::load(tx.conn, *id)? else {
@@ -105,6 +101,13 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
             }
         };
         causes.insert(transfer.entry);
+        if act.verb == Verb::Expedite {
+            expedite(tx, &mut transfer, &Noted { at, what: act.verb.word(), attempt: None, act: Some(row), words })?;
+            hastened.push(*id);
+            destinations.insert(transfer.destination);
+            acted.changed += 1;
+            continue;
+        }
         closed.extend(close_exceptions(tx, &transfer, None, at)?);
         transfer.resume = (to == State::Held).then(|| resume(transfer.state).word().to_owned());
         transfer.go(to, at)?;
@@ -125,6 +128,9 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
     let mut told = facts([("verb", act.verb.word().into()), ("who", act.who.as_str().into())]);
     told.insert("steps".into(), steps.iter().map(|(to, ids)| change::step(*to, ids, facts([]))).collect());
     told.extend(words_fact.map(|fact| ("words".to_owned(), fact)));
+    if !hastened.is_empty() {
+        told.insert("priorities".into(), [change::priority(Priority::Urgent, &hastened)].into_iter().collect());
+    }
     if !closed.is_empty() {
         told.insert("closed".into(), closed.into_iter().map(Fact::from).collect());
     }
@@ -133,6 +139,24 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
         wake(tx, act.verb, destination)?;
     }
     Ok(acted)
+}
+
+/// The row of an act, and why it is done, as a row and as a fact.
+fn enter(tx: &Tx<'_>, act: &Act, at: i64) -> Result<(i64, Option<i64>, Option<Fact>), Fault> {
+    let (words, words_fact) = match act.reason.is_empty() {
+        true => (None, None),
+        false => tx.words(&act.reason).map(|(id, fact)| (Some(id), Some(fact)))?,
+    };
+    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, ?2, ?3, ?4)")?;
+    let row = insert.insert(params![at, act.verb.word(), act.who, words])?;
+    Ok((row, words, words_fact))
+}
+
+/// Makes a transfer urgent; nothing else of it changes, also not while it is being sent.
+fn expedite(tx: &Tx<'_>, transfer: &mut Transfer, noted: &Noted<'_>) -> Result<(), Fault> {
+    let mut update = tx.conn.prepare_cached("UPDATE transfers SET priority = ?2 WHERE id = ?1")?;
+    update.execute(params![transfer.id.0, Priority::Urgent.rank()])?;
+    transfer.save_step(tx.conn, noted)
 }
 
 /// What is retried by hand is tried at once, also at a destination that was to be left alone.
@@ -156,7 +180,7 @@ fn resume(state: State) -> State {
 /// Where a verb takes a transfer, or why it leaves it alone, in words.
 fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, String>, Fault> {
     let state = transfer.state;
-    if transfer.attempt.is_some() {
+    if transfer.attempt.is_some() && verb != Verb::Expedite {
         return Ok(Err("it is being tried now".to_owned()));
     }
     if state.is_done(transfer.verify) && verb != Verb::Reopen {
@@ -170,6 +194,7 @@ fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, 
         Verb::Retry if state == State::Dead && blobs::is_corrupt(tx.conn, transfer.instance)? => Err(DAMAGED.into()),
         Verb::Retry => Ok(if matches!(state, State::Unknown | State::Accepted) { state } else { State::Pending }),
         Verb::Hold => Ok(State::Held),
+        Verb::Expedite => Ok(state),
         Verb::Cancel => Ok(State::Cancelled),
         Verb::Reopen if !blobs::is_stored(tx.conn, transfer.instance)? => Err(GONE.into()),
         Verb::Reopen | Verb::Doubt => Ok(State::Unknown),

@@ -1,5 +1,6 @@
-//! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08).
+//! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08, REL-23).
 
+use super::queue::{self, Waiting};
 use super::rows::{Fault, count, damaged, digest, micros, origin, parsed, place, small, span, time};
 use super::tx::{Transfer, Tx, lane};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -15,8 +16,10 @@ use std::time::SystemTime;
 
 /// The most transfers of one lease, whatever the caller says.
 const MOST: usize = 10_000;
-/// So many timed transfers are looked through for those of one study.
+/// So many transfers that wait to be asked about are looked through for those of one study.
 const WINDOW: i64 = 5000;
+/// So many studies are found to wait for nothing any more before a lease gives up for now.
+const STALE: usize = 500;
 
 /// Leases a batch to send or to ask about; `None` if nothing is due or the destination is to be left alone.
 pub(in crate::records) fn lease(
@@ -32,14 +35,37 @@ pub(in crate::records) fn lease(
     if !may_be_tried(tx, to, at)? {
         return Ok(None);
     }
-    let lanes = match kind {
-        BatchKind::Check => vec![lane::CHECK],
-        // New work and old take turns, so that neither starves (REL-23).
-        BatchKind::Send if Tx::seed()? & 1 == 0 => vec![lane::READY, lane::TIMED],
-        BatchKind::Send => vec![lane::TIMED, lane::READY],
-    };
-    let Some((study, chosen)) = choose(tx, to, &lanes, limits, at)? else { return Ok(None) };
-    begin(tx, destination, kind, to, study, &chosen, at).map(Some)
+    match kind {
+        BatchKind::Send => send(tx, destination, to, limits, at),
+        BatchKind::Check => {
+            let Some((study, due)) = to_check(tx, to, limits, at)? else { return Ok(None) };
+            let chosen = choose(tx, due, limits);
+            begin(tx, destination, kind, to, study, &chosen, at).map(Some)
+        }
+    }
+}
+
+/// The batch of the study whose turn it is.
+fn send(
+    tx: &mut Tx<'_>,
+    destination: &Destination,
+    to: i64,
+    limits: LeaseLimits,
+    at: i64,
+) -> Result<Option<Batch>, Fault> {
+    queue::come_due(tx, to, at)?;
+    for _ in 0..STALE {
+        let Some(waiting) = queue::next(tx.conn, to, limits.together)? else { return Ok(None) };
+        let chosen = choose(tx, to_send(tx, to, waiting, limits, at)?, limits);
+        if chosen.is_empty() {
+            queue::put_right(tx, to, waiting)?;
+            continue;
+        }
+        let batch = begin(tx, destination, BatchKind::Send, to, waiting.study, &chosen, at)?;
+        queue::served(tx, to, waiting)?;
+        return Ok(Some(batch));
+    }
+    Ok(None)
 }
 
 /// Brings back due times that lie further ahead than any wait can be: the clock has been set back (FLT-070, INV-20).
@@ -52,16 +78,22 @@ fn clamp(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), Fault> {
         update.execute(params![to, lane, furthest])?;
     }
     let mut update =
+        tx.conn.prepare_cached("UPDATE queue SET due = ?2 WHERE destination = ?1 AND due > 0 AND due > ?2")?;
+    update.execute(params![to, furthest.max(1)])?;
+    let mut update =
         tx.conn.prepare_cached("UPDATE destinations SET not_before = ?2 WHERE id = ?1 AND not_before > ?2")?;
     update.execute(params![to, furthest])?;
     Ok(())
 }
 
-/// A destination that is down or parked gets one probe at a time, and none before its time (REL-20).
+/// A destination that is paused is left alone; one that is down or parked gets one probe at a time, and none before its time
+/// (REL-20).
 fn may_be_tried(tx: &Tx<'_>, to: i64, at: i64) -> Result<bool, Fault> {
-    let mut find = tx.conn.prepare_cached("SELECT reach, not_before FROM destinations WHERE id = ?1")?;
-    let (reach, not_before): (String, Option<i64>) = find.query_row([to], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if not_before.is_some_and(|not_before| not_before > at) {
+    let mut find =
+        tx.conn.prepare_cached("SELECT reach, not_before, paused IS NOT NULL FROM destinations WHERE id = ?1")?;
+    let (reach, not_before, paused): (String, Option<i64>, bool) =
+        find.query_row([to], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if paused || not_before.is_some_and(|not_before| not_before > at) {
         return Ok(false);
     }
     if reach == Reach::Up.word() {
@@ -78,36 +110,16 @@ struct Due {
     length: u64,
 }
 
-/// The oldest due study and what may be taken of it. One that was interrupted again and again goes alone (REL-24).
-fn choose(
-    tx: &Tx<'_>,
-    to: i64,
-    lanes: &[i64],
-    limits: LeaseLimits,
-    at: i64,
-) -> Result<Option<(i64, Vec<TransferId>)>, Fault> {
-    let mut first = tx.conn.prepare_cached(
-        "SELECT study FROM transfers WHERE destination = ?1 AND lane = ?2 AND due <= ?3 ORDER BY due, study, id LIMIT 1",
-    )?;
-    let mut study = None;
-    for lane in lanes {
-        if study.is_none() {
-            study = first.query_row(params![to, lane, at], |row| row.get::<_, i64>(0)).optional()?;
-        }
-    }
-    let Some(study) = study else { return Ok(None) };
-    let most = limits.instances.clamp(1, MOST);
-    let mut due = Vec::new();
-    for lane in lanes {
-        due.extend(candidates(tx, to, *lane, study, at, most)?);
-    }
+/// What may be taken of these within the limits. One that was interrupted again and again goes alone (REL-24).
+fn choose(tx: &Tx<'_>, due: Vec<Due>, limits: LeaseLimits) -> Vec<TransferId> {
     let isolate = tx.fixed.options.isolate_after;
+    let most = most(limits);
     let mut bytes = 0u64;
     let mut chosen = Vec::new();
     for candidate in due {
         if candidate.interruptions >= isolate {
             if chosen.is_empty() {
-                return Ok(Some((study, vec![candidate.id])));
+                return vec![candidate.id];
             }
             continue;
         }
@@ -117,27 +129,52 @@ fn choose(
         }
         chosen.push(candidate.id);
     }
-    Ok((!chosen.is_empty()).then_some((study, chosen)))
+    chosen
 }
 
-fn candidates(tx: &Tx<'_>, to: i64, lane: i64, study: i64, at: i64, most: usize) -> Result<Vec<Due>, Fault> {
-    // Ready transfers are all due at 0, so that the index leads straight to the study; timed ones are looked through.
-    let sql = if lane == lane::READY {
+fn most(limits: LeaseLimits) -> usize {
+    limits.instances.clamp(1, MOST)
+}
+
+/// What is due of a study in one priority: the new first, then what was deferred.
+fn to_send(tx: &Tx<'_>, to: i64, waiting: Waiting, limits: LeaseLimits, at: i64) -> Result<Vec<Due>, Fault> {
+    let queries = [
         "SELECT t.id, t.interruptions, i.length FROM transfers t JOIN instances i ON i.id = t.instance \
-         WHERE t.destination = ?1 AND t.lane = ?2 AND t.due = 0 AND t.study = ?4 AND ?3 >= 0 AND ?5 > 0 \
-         ORDER BY t.id LIMIT ?6"
-    } else {
+         WHERE t.destination = ?1 AND t.study = ?2 AND t.priority = ?3 AND t.lane = 0 AND t.lane IN (0, 1) AND ?4 IS NOT NULL \
+         ORDER BY t.due, t.id LIMIT ?5",
+        "SELECT t.id, t.interruptions, i.length FROM transfers t JOIN instances i ON i.id = t.instance \
+         WHERE t.destination = ?1 AND t.study = ?2 AND t.priority = ?3 AND t.lane = 1 AND t.lane IN (0, 1) AND t.due <= ?4 \
+         ORDER BY t.due, t.id LIMIT ?5",
+    ];
+    let mut due = Vec::new();
+    for sql in queries {
+        let mut find = tx.conn.prepare_cached(sql)?;
+        let Waiting { study, priority } = waiting;
+        let rows = find.query_map(params![to, study, priority, at, most(limits) as i64], candidate)?;
+        due.append(&mut rows.collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(due)
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Due> {
+    let (interruptions, length): (i64, i64) = (row.get(1)?, row.get(2)?);
+    Ok(Due { id: TransferId(row.get(0)?), interruptions: small(interruptions), length: count(length) })
+}
+
+/// The study that has waited longest to be asked about, and what of it is due.
+fn to_check(tx: &Tx<'_>, to: i64, limits: LeaseLimits, at: i64) -> Result<Option<(i64, Vec<Due>)>, Fault> {
+    let mut first = tx.conn.prepare_cached(
+        "SELECT study FROM transfers WHERE destination = ?1 AND lane = ?2 AND due <= ?3 ORDER BY due, study, id LIMIT 1",
+    )?;
+    let study = first.query_row(params![to, lane::CHECK, at], |row| row.get::<_, i64>(0)).optional()?;
+    let Some(study) = study else { return Ok(None) };
+    let mut find = tx.conn.prepare_cached(
         "SELECT t.id, t.interruptions, i.length FROM (SELECT id, study AS of_study FROM transfers WHERE destination = ?1 \
          AND lane = ?2 AND due <= ?3 ORDER BY due, study, id LIMIT ?5) w JOIN transfers t ON t.id = w.id \
-         JOIN instances i ON i.id = t.instance WHERE w.of_study = ?4 LIMIT ?6"
-    };
-    let mut find = tx.conn.prepare_cached(sql)?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows = find.query_map(params![to, lane, at.max(0), study, WINDOW, most], |row| {
-        let (interruptions, length): (i64, i64) = (row.get(1)?, row.get(2)?);
-        Ok(Due { id: TransferId(row.get(0)?), interruptions: small(interruptions), length: count(length) })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+         JOIN instances i ON i.id = t.instance WHERE w.of_study = ?4 LIMIT ?6",
+    )?;
+    let rows = find.query_map(params![to, lane::CHECK, at, study, WINDOW, most(limits) as i64], candidate)?;
+    Ok(Some((study, rows.collect::<Result<_, _>>()?)))
 }
 
 /// Enters the attempt and marks its transfers, before anything is sent.

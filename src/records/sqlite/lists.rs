@@ -1,6 +1,7 @@
 //! Lists of transfers: sums per study and destination, single transfers, when the next is due, which destinations have work.
 
-use super::rows::{Fault, cause, count, micros, parsed, small, span, state, time, verify};
+use super::queue;
+use super::rows::{Fault, cause, count, micros, parsed, priority, small, span, state, time, verify};
 use super::tx::lane;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::ledger::transfer::{State, TransferId};
@@ -21,8 +22,9 @@ const SUMS: &str = "SELECT t.study, t.destination, s.uid, d.name, count(*), \
     coalesce(sum(t.state IN ('pending', 'leased', 'deferred')), 0), coalesce(sum(t.state = 'unknown'), 0), \
     coalesce(sum(t.state = 'accepted'), 0), coalesce(sum(t.state = 'verified'), 0), coalesce(sum(t.state = 'parked'), 0), \
     coalesce(sum(t.state = 'held'), 0), coalesce(sum(t.state = 'dead'), 0), coalesce(sum(t.state = 'cancelled'), 0), \
-    min(t.created) FILTER (WHERE t.lane IS NOT NULL), min(t.due) FILTER (WHERE t.lane IN (0, 1, 2)), d.not_before \
-    FROM transfers t JOIN studies s ON s.id = t.study JOIN destinations d ON d.id = t.destination";
+    min(t.created) FILTER (WHERE t.lane IS NOT NULL), min(t.due) FILTER (WHERE t.lane IN (0, 1, 2)), d.not_before, \
+    min(t.priority) FILTER (WHERE t.lane IS NOT NULL), d.paused IS NOT NULL, \
+    count(*) FILTER (WHERE t.lane < 4) FROM transfers t JOIN studies s ON s.id = t.study JOIN destinations d ON d.id = t.destination";
 
 /// The sums that a filter asks for, in order of study and destination, and where to go on if there are more.
 pub(in crate::records) fn sums(
@@ -56,6 +58,7 @@ fn sum(row: &Row<'_>, now: i64) -> Result<TransferSums, Fault> {
     let number = |n: usize| row.get::<_, i64>(n).map(count);
     let uid: String = row.get(2)?;
     let oldest: Option<i64> = row.get(13)?;
+    let paused: bool = row.get(17)?;
     Ok(TransferSums {
         study_instance_uid: parsed(&uid, "Study Instance UID", StudyUid::parse)?,
         destination: Destination(row.get(3)?),
@@ -69,7 +72,10 @@ fn sum(row: &Row<'_>, now: i64) -> Result<TransferSums, Fault> {
         dead: number(11)?,
         cancelled: number(12)?,
         oldest_age_seconds: oldest.map(|oldest| count(now.saturating_sub(oldest)) / 1_000_000),
-        next_attempt: next(row.get(14)?, row.get(15)?, now).map(time),
+        next_attempt: next(row.get(14)?, row.get(15)?, now).filter(|_| !paused).map(time),
+        priority: row.get::<_, Option<i64>>(16)?.map(priority).transpose()?,
+        paused,
+        moving: number(18)?,
     })
 }
 
@@ -79,12 +85,13 @@ pub(in crate::records) fn next(due: Option<i64>, not_before: Option<i64>, now: i
 }
 
 const VIEW: &str = "SELECT t.id, i.sop_uid, i.version, s.uid, d.name, t.cause, t.route, t.mandatory, t.verify, t.state, \
-    t.attempts, t.outcome, w.text, e.text, t.created, CASE WHEN t.lane IN (0, 1, 2) THEN t.due END, d.not_before \
-    FROM transfers t JOIN instances i ON i.id = t.instance JOIN studies s ON s.id = t.study \
+    t.attempts, t.outcome, w.text, e.text, t.created, CASE WHEN t.lane IN (0, 1, 2) THEN t.due END, d.not_before, \
+    t.priority, d.paused IS NOT NULL FROM transfers t JOIN instances i ON i.id = t.instance JOIN studies s ON s.id = t.study \
     JOIN destinations d ON d.id = t.destination LEFT JOIN words w ON w.id = t.words LEFT JOIN words e ON e.id = t.evidence";
 
 fn view(row: &Row<'_>, now: i64) -> Result<TransferView, Fault> {
     let text = |n: usize| row.get::<_, String>(n);
+    let paused: bool = row.get(18)?;
     Ok(TransferView {
         transfer: TransferId(row.get(0)?),
         sop_instance_uid: parsed(&text(1)?, "SOP Instance UID", InstanceUid::parse)?,
@@ -101,7 +108,9 @@ fn view(row: &Row<'_>, now: i64) -> Result<TransferView, Fault> {
         last_words: row.get(12)?,
         evidence: row.get(13)?,
         created: time(row.get(14)?),
-        next_attempt: next(row.get(15)?, row.get(16)?, now).map(time),
+        next_attempt: next(row.get(15)?, row.get(16)?, now).filter(|_| !paused).map(time),
+        priority: priority(row.get(17)?)?,
+        paused,
     })
 }
 
@@ -164,10 +173,12 @@ pub(in crate::records) fn next_due(
     conn: &Connection,
     options: &RecordsOptions,
     destination: &Destination,
+    together: bool,
     now: SystemTime,
 ) -> Result<Option<SystemTime>, Fault> {
     let now = micros(now);
-    let mut find = conn.prepare_cached("SELECT id, reach, not_before FROM destinations WHERE name = ?1")?;
+    let mut find =
+        conn.prepare_cached("SELECT id, reach, not_before FROM destinations WHERE name = ?1 AND paused IS NULL")?;
     let row = find.query_row([&destination.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
     let Some((to, reach, not_before)): Option<(i64, String, Option<i64>)> = row else { return Ok(None) };
     let mut first = conn
@@ -178,10 +189,7 @@ pub(in crate::records) fn next_due(
         // One probe at a time: its outcome gives the hint.
         return Ok(None);
     }
-    let mut due = None;
-    for waiting in [lane::READY, lane::TIMED, lane::CHECK] {
-        due = [due, lane(waiting)?].into_iter().flatten().min();
-    }
+    let due = [lane(lane::CHECK)?, queue::due(conn, to, together)?].into_iter().flatten().min();
     // A clock that was set back must not make anything wait longer than the longest wait (INV-20).
     let longest = span(options.patience.longest_wait.max(options.probing.longest_asked));
     Ok(next(due, not_before, now).map(|at| time(at.min(now.saturating_add(longest)))))

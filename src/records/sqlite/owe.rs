@@ -4,11 +4,12 @@ use super::record::{Case, Version};
 use super::rows::{Fault, cause_text, span, verify_word};
 use super::tx::{Noted, Transfer, Tx, lane_of};
 use crate::ledger::change::{self, Made};
-use crate::ledger::entry::{Fact, Facts, facts};
+use crate::ledger::entry::{EntryId, Fact, Facts, facts};
 use crate::ledger::transfer::{Cause, State, TransferId};
-use crate::peers::{Destination, Origin, Verify};
+use crate::peers::{Destination, Origin, Priority, Verify};
 use rusqlite::params;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What came of owing.
 #[derive(Default)]
@@ -16,11 +17,13 @@ pub(in crate::records) struct Owed {
     /// New transfers, as facts.
     pub(in crate::records) made: Vec<Fact>,
     /// Old transfers that came due again, by their new state.
-    moved: Vec<(State, TransferId)>,
+    pub(in crate::records) moved: Vec<(State, TransferId)>,
     /// Exceptions that this closed.
     closed: Vec<i64>,
-    /// A request that an open transfer covers already.
-    covered: Option<TransferId>,
+    /// Requests that an open transfer covers already.
+    pub(in crate::records) covered: Vec<TransferId>,
+    /// Open transfers that became more urgent.
+    pub(in crate::records) hastened: Vec<(Priority, TransferId)>,
     /// Destinations that were chosen and left out, and why.
     pub(in crate::records) withheld: Vec<(Destination, &'static str)>,
 }
@@ -29,6 +32,11 @@ impl Owed {
     /// How many transfers came due.
     pub(in crate::records) fn count(&self) -> usize {
         self.made.len() + self.moved.len()
+    }
+
+    /// Whether nothing changed.
+    pub(in crate::records) fn is_empty(&self) -> bool {
+        self.count() == 0 && self.hastened.is_empty() && self.closed.is_empty()
     }
 
     /// Puts it into the facts of the arrival's entry.
@@ -42,6 +50,7 @@ impl Owed {
         put("steps", self.moved.iter().map(|(to, id)| change::step(*to, &[*id], Facts::new())).collect());
         put("closed", self.closed.into_iter().map(Fact::from).collect());
         put("covered", self.covered.into_iter().map(|id| id.0.into()).collect());
+        put("priorities", self.hastened.iter().map(|(to, id)| change::priority(*to, &[*id])).collect());
         let withheld =
             |(to, why): (Destination, &str)| Fact::Map(self::facts([("to", to.0.into()), ("why", why.into())]));
         put("withheld", self.withheld.into_iter().map(withheld).collect());
@@ -49,12 +58,32 @@ impl Owed {
 }
 
 /// A transfer that is to be owed.
-struct Wanted<'a> {
-    destination: &'a Destination,
-    cause: Cause,
-    route: Option<&'a str>,
-    mandatory: bool,
-    verify: Verify,
+pub(in crate::records) struct Wanted<'a> {
+    pub(in crate::records) destination: &'a Destination,
+    pub(in crate::records) cause: Cause,
+    pub(in crate::records) route: Option<&'a str>,
+    pub(in crate::records) mandatory: bool,
+    pub(in crate::records) verify: Verify,
+    pub(in crate::records) priority: Priority,
+}
+
+/// Of which version a transfer is to be owed.
+#[derive(Clone, Copy)]
+pub(in crate::records) struct Subject<'a> {
+    pub(in crate::records) instance: i64,
+    pub(in crate::records) study: i64,
+    /// The state of the version.
+    pub(in crate::records) state: &'a str,
+}
+
+/// When, by which entry, and after how long what was done is asked about again.
+#[derive(Clone, Copy)]
+pub(in crate::records) struct Moment {
+    pub(in crate::records) entry: EntryId,
+    pub(in crate::records) at: i64,
+    pub(in crate::records) resend_after: Duration,
+    /// What an old transfer's history says of it.
+    pub(in crate::records) what: &'static str,
 }
 
 /// Owes what the routes chose and what an operator asked for. `fresh` says that the version is new.
@@ -62,6 +91,8 @@ pub(in crate::records) fn owe(tx: &mut Tx<'_>, case: &Case<'_>, version: &Versio
     let mut owed = Owed::default();
     let arrival = case.arrival;
     let came_from = if arrival.chosen.is_empty() { BTreeSet::new() } else { came_from(tx, case, version, fresh)? };
+    let subject = Subject { instance: version.id, study: version.study, state: &version.state };
+    let moment = Moment { entry: case.entry, at: case.at, resend_after: arrival.resend_after, what: "arrived again" };
     let handed_back = !arrival.chosen.is_empty() && was_delivered_to_origin(tx, case)?;
     for chosen in &arrival.chosen {
         let destination = &chosen.destination;
@@ -70,16 +101,22 @@ pub(in crate::records) fn owe(tx: &mut Tx<'_>, case: &Case<'_>, version: &Versio
         } else if handed_back {
             owed.withheld.push((destination.clone(), "it was handed back by a node that we delivered it to"));
         } else {
-            let (route, verify) = (Some(chosen.route.as_str()), chosen.verify);
-            let wanted = Wanted { destination, cause: Cause::Route, route, mandatory: chosen.mandatory, verify };
-            want(tx, case, version, &wanted, &mut owed)?;
+            let wanted = Wanted {
+                destination,
+                cause: Cause::Route,
+                route: Some(chosen.route.as_str()),
+                mandatory: chosen.mandatory,
+                verify: chosen.verify,
+                priority: chosen.priority,
+            };
+            want(tx, moment, subject, &wanted, &mut owed)?;
         }
     }
     if let Some(requested) = &arrival.requested {
         let cause = Cause::Operator(requested.request.clone());
-        let (destination, verify) = (&requested.destination, requested.verify);
-        let wanted = Wanted { destination, cause, route: None, mandatory: false, verify };
-        want(tx, case, version, &wanted, &mut owed)?;
+        let (destination, verify, priority) = (&requested.destination, requested.verify, requested.priority);
+        let wanted = Wanted { destination, cause, route: None, mandatory: false, verify, priority };
+        want(tx, moment, subject, &wanted, &mut owed)?;
     }
     Ok(owed)
 }
@@ -119,10 +156,10 @@ fn was_delivered_to_origin(tx: &Tx<'_>, case: &Case<'_>) -> Result<bool, Fault> 
 }
 
 /// Owes one transfer, or finds the one that is owed already.
-fn want(
+pub(in crate::records) fn want(
     tx: &mut Tx<'_>,
-    case: &Case<'_>,
-    version: &Version,
+    moment: Moment,
+    subject: Subject<'_>,
     wanted: &Wanted<'_>,
     owed: &mut Owed,
 ) -> Result<(), Fault> {
@@ -130,7 +167,7 @@ fn want(
     let cause = cause_text(&wanted.cause);
     let mut of_the_cause = None;
     let mut others = Vec::new();
-    for (transfer, text) in transfers(tx, version, destination)? {
+    for (transfer, text) in transfers(tx, subject, destination)? {
         if text == cause {
             of_the_cause = Some(transfer);
         } else {
@@ -138,38 +175,39 @@ fn want(
         }
     }
     if let Some(transfer) = of_the_cause {
-        return again(tx, case, version, transfer, wanted.destination, owed);
+        return again(tx, moment, subject, transfer, wanted, owed);
     }
     let under_way = |t: &&Transfer| !matches!(t.state, State::Held | State::Dead) && !t.state.is_done(t.verify);
     let is_route = matches!(wanted.cause, Cause::Route);
     if !is_route && let Some(covering) = others.iter().find(under_way) {
-        owed.covered = Some(covering.id);
-        return Ok(());
+        owed.covered.push(covering.id);
+        return hasten(tx, covering.id, wanted, owed);
     }
     // What is there already, or on its way for another cause, is asked for before it is sent once more.
     let seen = others.iter().any(|t| !matches!(t.state, State::Held | State::Dead | State::Cancelled));
-    let state = match version.state.as_str() {
+    let state = match subject.state {
         "held" => State::Held,
         _ if seen => State::Unknown,
         _ => State::Pending,
     };
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO transfers (instance, destination, study, cause, route, mandatory, verify, state, lane, due, created, \
-         entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)",
+         entry, priority) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12)",
     )?;
     let policy = verify_word(wanted.verify);
     let id = insert.insert(params![
-        version.id,
+        subject.instance,
         destination,
-        version.study,
+        subject.study,
         cause,
         wanted.route,
         wanted.mandatory,
         policy,
         state.word(),
         lane_of(state, wanted.verify, false),
-        case.at,
-        case.entry.0,
+        moment.at,
+        moment.entry.0,
+        wanted.priority.rank(),
     ])?;
     drop(insert);
     let mut more = facts([("mandatory", i64::from(wanted.mandatory).into()), ("verify", policy.into())]);
@@ -177,19 +215,34 @@ fn want(
         more.insert("route".into(), route.into());
     }
     let destination = wanted.destination.0.clone();
-    let made = Made { transfer: TransferId(id), instance: version.id, destination, cause, state };
+    let (transfer, priority) = (TransferId(id), wanted.priority);
+    let made = Made { transfer, instance: subject.instance, destination, cause, state, priority };
     owed.made.push(change::made(&made, more));
     tx.kick(wanted.destination.clone());
     Ok(())
 }
 
+/// Makes an open transfer as urgent as what it covers.
+fn hasten(tx: &mut Tx<'_>, transfer: TransferId, wanted: &Wanted<'_>, owed: &mut Owed) -> Result<(), Fault> {
+    let mut update = tx.conn.prepare_cached("UPDATE transfers SET priority = ?2 WHERE id = ?1 AND priority > ?2")?;
+    if update.execute(params![transfer.0, wanted.priority.rank()])? > 0 {
+        owed.hastened.push((wanted.priority, transfer));
+        tx.kick(wanted.destination.clone());
+    }
+    Ok(())
+}
+
 /// The transfers of a version to a destination, with their causes.
-fn transfers(tx: &Tx<'_>, version: &Version, destination: i64) -> Result<Vec<(Transfer, String)>, Fault> {
+pub(in crate::records) fn transfers(
+    tx: &Tx<'_>,
+    subject: Subject<'_>,
+    destination: i64,
+) -> Result<Vec<(Transfer, String)>, Fault> {
     let columns = super::tx::TRANSFER;
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT {columns}, cause FROM transfers WHERE study = ?1 AND destination = ?2 AND instance = ?3"
     ))?;
-    let mut rows = find.query(params![version.study, destination, version.id])?;
+    let mut rows = find.query(params![subject.study, destination, subject.instance])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push((Transfer::read(row)??, row.get(18)?));
@@ -200,28 +253,30 @@ fn transfers(tx: &Tx<'_>, version: &Version, destination: i64) -> Result<Vec<(Tr
 /// The same is owed already: what was given up is tried again, what was done long ago is asked about.
 fn again(
     tx: &mut Tx<'_>,
-    case: &Case<'_>,
-    version: &Version,
+    moment: Moment,
+    subject: Subject<'_>,
     mut transfer: Transfer,
-    destination: &Destination,
+    wanted: &Wanted<'_>,
     owed: &mut Owed,
 ) -> Result<(), Fault> {
-    let long_ago = case.at.saturating_sub(span(case.arrival.resend_after));
+    let long_ago = moment.at.saturating_sub(span(moment.resend_after));
     let to = match transfer.state {
-        State::Dead if version.state != "held" => State::Pending,
+        State::Dead if subject.state != "held" => State::Pending,
         State::Accepted | State::Verified if transfer.done.is_some_and(|done| done < long_ago) => State::Unknown,
-        _ => return Ok(()),
+        state if state.is_done(transfer.verify) => return Ok(()),
+        _ => return hasten(tx, transfer.id, wanted, owed),
     };
     if transfer.state == State::Dead {
-        owed.closed.extend(close_exceptions(tx, &transfer, None, case.at)?);
+        owed.closed.extend(close_exceptions(tx, &transfer, None, moment.at)?);
     }
-    transfer.go(to, case.at)?;
+    transfer.go(to, moment.at)?;
     transfer.refresh();
-    transfer.entry = case.entry;
-    transfer
-        .save_step(tx.conn, &Noted { at: case.at, what: "arrived again", attempt: None, act: None, words: None })?;
+    transfer.entry = moment.entry;
+    let noted = Noted { at: moment.at, what: moment.what, attempt: None, act: None, words: None };
+    transfer.save_step(tx.conn, &noted)?;
     owed.moved.push((to, transfer.id));
-    tx.kick(destination.clone());
+    hasten(tx, transfer.id, wanted, owed)?;
+    tx.kick(wanted.destination.clone());
     Ok(())
 }
 

@@ -9,13 +9,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 const TABLES: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192; \
     CREATE TABLE versions (id INTEGER PRIMARY KEY, uid TEXT, version INTEGER, sha256 TEXT, state TEXT); \
-    CREATE TABLE transfers (id INTEGER PRIMARY KEY, instance INTEGER, destination TEXT, cause TEXT, state TEXT, attempts INTEGER); \
+    CREATE TABLE transfers (id INTEGER PRIMARY KEY, instance INTEGER, destination TEXT, cause TEXT, state TEXT, attempts INTEGER, priority INTEGER); \
     CREATE TABLE exceptions (id INTEGER PRIMARY KEY, kind TEXT, instance INTEGER, transfer INTEGER, open INTEGER); \
     CREATE TABLE attempts (id INTEGER PRIMARY KEY, ends INTEGER); \
+    CREATE TABLE paused (name TEXT PRIMARY KEY); \
     CREATE TABLE words (id INTEGER PRIMARY KEY, sha256 TEXT); BEGIN";
 
 /// A table, what the real rows say, and what the rebuilt rows say, in the same words.
-const COMPARED: [(&str, &str, &str); 4] = [
+const COMPARED: [(&str, &str, &str); 5] = [
     (
         "instance",
         "SELECT id, sop_uid || ' version ' || version || ', ' || state || ', SHA-256 ' || lower(hex(sha256)) \
@@ -25,9 +26,14 @@ const COMPARED: [(&str, &str, &str); 4] = [
     (
         "transfer",
         "SELECT t.id, t.state || ' after ' || t.attempts || ' attempts, of instance ' || t.instance || ' to ' || d.name || \
-         ' because of ' || t.cause FROM transfers t JOIN destinations d ON d.id = t.destination ORDER BY t.id",
+         ' because of ' || t.cause || ', priority ' || t.priority FROM transfers t JOIN destinations d ON d.id = t.destination ORDER BY t.id",
         "SELECT id, state || ' after ' || attempts || ' attempts, of instance ' || instance || ' to ' || destination || \
-         ' because of ' || cause FROM transfers ORDER BY id",
+         ' because of ' || cause || ', priority ' || priority FROM transfers ORDER BY id",
+    ),
+    (
+        "pause",
+        "SELECT row_number() OVER (ORDER BY name), name FROM destinations WHERE paused IS NOT NULL ORDER BY name",
+        "SELECT row_number() OVER (ORDER BY name), name FROM paused ORDER BY name",
     ),
     (
         "exception",
@@ -81,6 +87,19 @@ impl Rebuilt {
         for TransferId(transfer) in &changes.tried {
             self.run("UPDATE transfers SET attempts = attempts + 1 WHERE id = ?1", [*transfer])?;
         }
+        for (priority, transfers) in &changes.priorities {
+            for TransferId(transfer) in transfers {
+                let change = "UPDATE transfers SET priority = ?2 WHERE id = ?1";
+                if self.run(change, params![transfer, priority.rank()])? == 0 {
+                    wrong.push(format!("it makes transfer {transfer} {}, which was never owed", priority.word()));
+                }
+            }
+        }
+        match &changes.paused {
+            Some((name, true)) => self.run("INSERT OR IGNORE INTO paused (name) VALUES (?1)", [name])?,
+            Some((name, false)) => self.run("DELETE FROM paused WHERE name = ?1", [name])?,
+            None => 0,
+        };
         for exception in &changes.closed {
             if self.run("UPDATE exceptions SET open = 0 WHERE id = ?1 AND open = 1", [*exception])? == 0 {
                 wrong.push(format!("it closes exception {exception}, which is not open"));
@@ -108,11 +127,11 @@ impl Rebuilt {
                 wrong.push(format!("it does not fit what went before with instance {instance}"));
             }
         }
-        for Made { transfer, instance, destination, cause, state } in &changes.made {
+        for Made { transfer, instance, destination, cause, state, priority } in &changes.made {
             let made = self.run(
-                "INSERT OR IGNORE INTO transfers (id, instance, destination, cause, state, attempts) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0)",
-                params![transfer.0, instance, destination, cause, state.word()],
+                "INSERT OR IGNORE INTO transfers (id, instance, destination, cause, state, attempts, priority) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
+                params![transfer.0, instance, destination, cause, state.word(), priority.rank()],
             )?;
             if made == 0 {
                 wrong.push(format!("it makes transfer {} a second time", transfer.0));

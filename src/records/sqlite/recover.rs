@@ -9,7 +9,7 @@ use crate::ledger::change;
 use crate::ledger::entry::{EntryId, Fact, Kind, facts};
 use crate::ledger::merkle::Edge;
 use crate::ledger::transfer::{State, TransferId};
-use crate::records::{RecordsError, RecordsOptions, Recovered};
+use crate::records::{AttemptId, RecordsError, RecordsOptions, Recovered};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::time::SystemTime;
 
@@ -29,7 +29,7 @@ pub(in crate::records) fn recover(
     let mut recovered = Recovered { epoch, ..Recovered::default() };
     let at = micros(now);
     opened(&mut tx, at)?;
-    for attempt in unfinished(&tx)? {
+    for attempt in unfinished(&tx, None)? {
         interrupt(&mut tx, &attempt, at, &mut recovered)?;
     }
     end.sequence(&transaction, &group)?;
@@ -89,10 +89,22 @@ struct Unfinished {
     entry: EntryId,
 }
 
-fn unfinished(tx: &Tx<'_>) -> Result<Vec<Unfinished>, Fault> {
-    let mut find =
-        tx.conn.prepare("SELECT id, kind, destination, entry FROM attempts WHERE ended IS NULL ORDER BY id")?;
-    let rows = find.query_map([], |row| {
+/// Ends one attempt that was broken off by our own end while we go on (REL-24).
+pub(in crate::records) fn interrupted(tx: &mut Tx<'_>, attempt: AttemptId, now: SystemTime) -> Result<(), Fault> {
+    let mut recovered = Recovered::default();
+    for found in unfinished(tx, Some(attempt))? {
+        interrupt(tx, &found, micros(now), &mut recovered)?;
+        let destination = tx.destination_name(found.destination)?;
+        tx.kick(destination);
+    }
+    Ok(())
+}
+
+fn unfinished(tx: &Tx<'_>, only: Option<AttemptId>) -> Result<Vec<Unfinished>, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT id, kind, destination, entry FROM attempts WHERE ended IS NULL AND (?1 IS NULL OR id = ?1) ORDER BY id",
+    )?;
+    let rows = find.query_map([only.map(|only| only.0)], |row| {
         let (kind, entry): (String, [u8; 16]) = (row.get(1)?, row.get(3)?);
         Ok(Unfinished { id: row.get(0)?, is_send: kind == "send", destination: row.get(2)?, entry: EntryId(entry) })
     })?;

@@ -1,7 +1,7 @@
 //! How domain values are written to and read from columns.
 
 use crate::ledger::transfer::{Cause, State};
-use crate::peers::{Origin, Verify};
+use crate::peers::{Origin, Priority, Verify};
 use crate::records::{RecordsError, SourceFacts};
 use crate::store::{Digest, Place};
 use rusqlite::Row;
@@ -97,6 +97,11 @@ pub(in crate::records) fn state(word: &str) -> Result<State, Fault> {
 /// A digest from its 32 bytes.
 pub(in crate::records) fn digest(bytes: &[u8]) -> Result<Digest, Fault> {
     bytes.try_into().map(Digest).map_err(|_| damaged("digest"))
+}
+
+/// A priority from its rank.
+pub(in crate::records) fn priority(rank: i64) -> Result<Priority, Fault> {
+    Priority::of_rank(rank).ok_or_else(|| damaged("priority"))
 }
 
 /// The word of a policy.

@@ -6,8 +6,8 @@ use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Destination;
-use crate::records::{DestinationView, ExceptionId, ExceptionView, Summary};
-use rusqlite::{Connection, params};
+use crate::records::{DestinationView, ExceptionId, ExceptionView, Paused, Summary};
+use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
 
 /// The whole at a glance.
@@ -31,23 +31,24 @@ pub(in crate::records) fn summary(conn: &Connection, poisoned: Option<String>) -
 /// Each destination that was ever owed anything, by name.
 pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<DestinationView>, Fault> {
     let mut find = conn.prepare_cached(
-        "SELECT d.id, d.name, d.reach, d.since, d.failures, d.not_before, w.text FROM destinations d \
-         LEFT JOIN words w ON w.id = d.words ORDER BY d.name",
+        "SELECT d.id, d.name, d.reach, d.since, d.failures, d.not_before, w.text, d.paused, d.paused_by, p.text \
+         FROM destinations d LEFT JOIN words w ON w.id = d.words LEFT JOIN words p ON p.id = d.paused_words ORDER BY d.name",
     )?;
     let mut sums = conn.prepare_cached(
-        "SELECT state, count(*), min(created) FROM transfers WHERE destination = ?1 AND lane IS NOT NULL GROUP BY state",
+        "SELECT state, count(*), min(created), min(created) FILTER (WHERE priority = 0 AND lane < 4) FROM transfers WHERE destination = ?1 AND lane IS NOT NULL GROUP BY state",
     )?;
     let mut rows = find.query([])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         let (id, reach): (i64, String) = (row.get(0)?, row.get(2)?);
         let mut open = BTreeMap::new();
-        let mut oldest: Option<i64> = None;
+        let (mut oldest, mut urgent): (Option<i64>, Option<i64>) = (None, None);
         let mut groups = sums.query([id])?;
         while let Some(group) = groups.next()? {
             let word: String = group.get(0)?;
             open.insert(state(&word)?.word(), count(group.get(1)?));
             oldest = [oldest, Some(group.get(2)?)].into_iter().flatten().min();
+            urgent = [urgent, group.get(3)?].into_iter().flatten().min();
         }
         list.push(DestinationView {
             destination: Destination(row.get(1)?),
@@ -58,9 +59,17 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
             words: row.get(6)?,
             open,
             oldest: oldest.map(time),
+            urgent: urgent.map(time),
+            paused: paused(row)?,
         });
     }
     Ok(list)
+}
+
+fn paused(row: &Row<'_>) -> Result<Option<Paused>, Fault> {
+    let Some(since) = row.get::<_, Option<i64>>(7)?.map(time) else { return Ok(None) };
+    let who: Option<String> = row.get(8)?;
+    Ok(Some(Paused { since, who: who.unwrap_or_default(), why: row.get(9)? }))
 }
 
 /// Exceptions in order of their numbers, after one of them: all, or only those that wait.

@@ -1,7 +1,7 @@
 //! The story of an instance or a study: what happened, in order, what stands now, and what comes next.
 
 use super::lists::next;
-use super::rows::{Fault, cause, count, damaged, micros, origin, source, state, time, verify};
+use super::rows::{Fault, cause, count, damaged, micros, origin, priority, source, state, time, verify};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::peers::Destination;
 use crate::records::{AttemptId, BatchKind, Event, ExceptionId, Taken, What};
@@ -100,8 +100,8 @@ impl Ask<'_> {
 
     fn owed(&self) -> Result<Vec<Event>, Fault> {
         let sql = format!(
-            "SELECT min(t.created), max(t.created), count(*), d.name, t.cause, t.route, t.mandatory, t.verify \
-             FROM {TRANSFERS} GROUP BY 4, 5, 6, 7, 8"
+            "SELECT min(t.created), max(t.created), count(*), d.name, t.cause, t.route, t.mandatory, t.verify, \
+             t.priority FROM {TRANSFERS} GROUP BY 4, 5, 6, 7, 8, 9"
         );
         self.events(&sql, |row| {
             Ok(What::Owed {
@@ -110,6 +110,7 @@ impl Ask<'_> {
                 route: row.get(5)?,
                 mandatory: row.get(6)?,
                 verify: verify(&row.get::<_, String>(7)?)?,
+                priority: priority(row.get(8)?)?,
             })
         })
     }
@@ -193,8 +194,9 @@ impl Ask<'_> {
         let now = micros(now);
         let sql = format!(
             "SELECT {now}, {now}, count(*), d.name, t.state, t.verify, min(t.due) FILTER (WHERE t.lane IN (0, 1, 2)), \
-             d.not_before, CASE WHEN t.lane IN (0, 1, 2) THEN d.reach END, w.text FROM {TRANSFERS} \
-             LEFT JOIN words w ON w.id = d.words GROUP BY 4, 5, 6"
+             d.not_before, CASE WHEN t.lane IN (0, 1, 2) THEN d.reach END, w.text, \
+             CASE WHEN t.lane IN (0, 1, 2) THEN d.paused_by END, q.text FROM {TRANSFERS} \
+             LEFT JOIN words w ON w.id = d.words LEFT JOIN words q ON q.id = d.paused_words GROUP BY 4, 5, 6"
         );
         let mut find = self.conn.prepare(&format!(
             "WITH scope AS MATERIALIZED (SELECT id, study FROM instances WHERE {}) {sql}",
@@ -208,11 +210,18 @@ impl Ask<'_> {
             let waiting_for = reach
                 .filter(|reach| reach != "up")
                 .map(|reach| words.map_or(format!("it is {reach}"), |words| format!("it is {reach}: {words}")));
+            let paused: Option<String> = row.get(10)?;
+            let is_paused = paused.is_some();
+            let waiting_for = match (paused, row.get::<_, Option<String>>(11)?) {
+                (Some(who), Some(why)) => Some(format!("it is paused by {who}: {why}")),
+                (Some(who), None) => Some(format!("it is paused by {who}")),
+                (None, _) => waiting_for,
+            };
             let what = What::Now {
                 destination: Destination(row.get(3)?),
                 state: state(&row.get::<_, String>(4)?)?,
                 verify: verify(&row.get::<_, String>(5)?)?,
-                next: next(row.get(6)?, row.get(7)?, now).map(time),
+                next: next(row.get(6)?, row.get(7)?, now).filter(|_| !is_paused).map(time),
                 waiting_for,
             };
             events.push(Event { at: time(now), until: None, instances: count(row.get(2)?), what });

@@ -248,6 +248,7 @@ async fn what_an_operator_asks_for_is_owed_once_and_never_sent_needlessly() {
             destination: destination("surrey"),
             request: name.into(),
             verify: Verify::Present,
+            priority: crate::peers::Priority::Routine,
         }),
         ..push(1)
     };

@@ -20,7 +20,9 @@ async fn a_batch_is_of_one_study_within_its_limits_the_oldest_first() {
     assert_eq!(batch.items.iter().map(|i| i.sop_instance.clone()).collect::<Vec<_>>(), [1, 3, 5].map(uid));
     assert_eq!((batch.study.clone(), batch.kind, batch.items[0].attempts), (study(1), BatchKind::Send, 1));
     assert_eq!((batch.items[0].place, batch.items[0].digest), (new_place(1), digest(1)));
-    let lease = |instances, bytes| site.records.lease(&batch.destination, LeaseLimits { instances, bytes }, noon());
+    let lease = |instances, bytes| {
+        site.records.lease(&batch.destination, LeaseLimits { instances, bytes, together: true }, noon())
+    };
     assert_eq!(lease(2, 1 << 20).await.unwrap().unwrap().items.len(), 2, "at most so many instances");
     assert_eq!(lease(9, 1).await.unwrap().unwrap().items.len(), 1, "at least one, however large");
     assert_eq!(lease(9, 9).await.unwrap(), None, "nothing is leased twice");
@@ -34,7 +36,7 @@ async fn bytes_limit_a_batch() {
     for n in 1..=5 {
         site.stored(push(n)).await;
     }
-    let limits = LeaseLimits { instances: 100, bytes: 2500 };
+    let limits = LeaseLimits { instances: 100, bytes: 2500, together: true };
     let batch = site.records.lease(&destination("surrey"), limits, noon()).await.unwrap().unwrap();
     assert_eq!(batch.items.len(), 2);
 }
@@ -133,7 +135,7 @@ async fn a_deferred_transfer_waits_for_its_time() {
     let site = Site::new();
     site.stored(push(1)).await;
     site.send("surrey", deferred(Charge::Instance, Some(10 * MINUTE)), noon()).await;
-    let due = site.records.next_due(&destination("surrey"), noon()).await.unwrap();
+    let due = site.records.next_due(&destination("surrey"), true, noon()).await.unwrap();
     assert_eq!(due, Some(noon() + 10 * MINUTE));
     assert!(site.lease("surrey", noon() + 9 * MINUTE).await.is_none());
     assert!(site.lease("surrey", noon() + 10 * MINUTE).await.is_some());
@@ -148,7 +150,7 @@ async fn a_clock_that_jumps_neither_delays_nor_expires_work() {
     site.send("surrey", deferred(Charge::Instance, Some(10 * MINUTE)), noon() + 365 * DAY).await;
     assert_eq!(site.states(2).await, [State::Deferred]);
     assert!(site.lease("surrey", noon()).await.is_none());
-    let due = site.records.next_due(&destination("surrey"), noon()).await.unwrap().unwrap();
+    let due = site.records.next_due(&destination("surrey"), true, noon()).await.unwrap().unwrap();
     assert!(due <= noon() + HOUR, "{due:?}");
     assert!(site.lease("surrey", noon() + HOUR).await.is_some());
     // Set forward ten years: nothing is given up for it.
@@ -164,7 +166,7 @@ async fn a_clock_that_jumps_neither_delays_nor_expires_work() {
 async fn new_work_is_due_whatever_the_clock_says() {
     let site = Site::new();
     site.stored(Arrival { received_at: noon() + 365 * DAY, ..push(1) }).await;
-    assert_eq!(site.records.next_due(&destination("surrey"), noon()).await.unwrap(), Some(noon()));
+    assert_eq!(site.records.next_due(&destination("surrey"), true, noon()).await.unwrap(), Some(noon()));
     assert!(site.lease("surrey", noon()).await.is_some());
 }
 
@@ -203,7 +205,7 @@ async fn a_destination_that_is_down_costs_no_attempt_and_gets_one_probe_at_a_tim
         if let Some(probe) = site.lease("surrey", now).await {
             if now > noon() {
                 assert!(site.lease("surrey", now).await.is_none(), "one probe at a time");
-                assert_eq!(site.records.next_due(&destination("surrey"), now).await.unwrap(), None);
+                assert_eq!(site.records.next_due(&destination("surrey"), true, now).await.unwrap(), None);
             }
             site.settle(&probe, deferred(Charge::Destination, None), now).await;
             if now == noon() {
@@ -216,7 +218,7 @@ async fn a_destination_that_is_down_costs_no_attempt_and_gets_one_probe_at_a_tim
     for n in 1..=4 {
         assert_ne!(site.states(n).await, [State::Dead]);
     }
-    let due = site.records.next_due(&destination("surrey"), now).await.unwrap().unwrap();
+    let due = site.records.next_due(&destination("surrey"), true, now).await.unwrap().unwrap();
     assert!(due <= now + 5 * MINUTE);
     // It comes back: everything goes out at once.
     now = due;
@@ -233,11 +235,11 @@ async fn what_a_destination_asks_to_wait_is_waited() {
     for n in 1..=2 {
         site.stored(push(n)).await;
     }
-    let limits = LeaseLimits { instances: 1, bytes: 1 };
+    let limits = LeaseLimits { instances: 1, bytes: 1, together: true };
     let batch = site.records.lease(&destination("surrey"), limits, noon()).await.unwrap().unwrap();
     site.settle(&batch, deferred(Charge::Destination, Some(20 * MINUTE)), noon()).await;
     assert!(site.lease("surrey", noon() + 19 * MINUTE).await.is_none(), "the other one waits as well");
-    let due = site.records.next_due(&destination("surrey"), noon()).await.unwrap();
+    let due = site.records.next_due(&destination("surrey"), true, noon()).await.unwrap();
     assert_eq!(due, Some(noon() + 20 * MINUTE));
     assert!(site.lease("surrey", noon() + 20 * MINUTE).await.is_some());
 }
@@ -291,7 +293,7 @@ async fn old_and_new_work_both_progress() {
     other.head.study = study(2);
     site.stored(other).await;
     let now = noon() + MINUTE;
-    let limits = LeaseLimits { instances: 1, bytes: 1 };
+    let limits = LeaseLimits { instances: 1, bytes: 1, together: true };
     let mut seen = [0; 2];
     for _ in 0..64 {
         let batch = site.records.lease(&destination("surrey"), limits, now).await.unwrap().unwrap();

@@ -116,7 +116,7 @@ impl Run {
             Op::Arrive { n, content, from, chosen } => self.arrive(n, content, from, chosen).await,
             Op::Lease { to, check, most } => {
                 let name = destination(DESTINATIONS[to]);
-                let limits = LeaseLimits { instances: most, bytes: 1 << 30 };
+                let limits = LeaseLimits { instances: most, bytes: 1 << 30, together: true };
                 let batch = match check {
                     true => self.site.records.lease_checks(&name, most, self.now).await.unwrap(),
                     false => self.site.records.lease(&name, limits, self.now).await.unwrap(),

@@ -6,7 +6,7 @@ use crate::dicom::head::{Attributes, Head};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{State, TransferId};
-use crate::peers::{Destination, Origin, Verify};
+use crate::peers::{Destination, Origin, Priority, Verify};
 use crate::records::*;
 use crate::store::{Digest, Place};
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-pub(in crate::records) const LIMITS: LeaseLimits = LeaseLimits { instances: 100, bytes: 1 << 30 };
-pub(in crate::records) const MINUTE: Duration = Duration::from_secs(60);
-pub(in crate::records) const HOUR: Duration = Duration::from_secs(3600);
-pub(in crate::records) const DAY: Duration = Duration::from_secs(86400);
+pub(crate) const LIMITS: LeaseLimits = LeaseLimits { instances: 100, bytes: 1 << 30, together: true };
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(86400);
 
 /// The time at which the tests play: a while after the records were opened in no test.
-pub(in crate::records) fn noon() -> SystemTime {
+pub(crate) fn noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-pub(in crate::records) struct Site {
-    pub(in crate::records) dir: TempDir,
-    pub(in crate::records) records: Records,
+pub(crate) struct Site {
+    pub(crate) dir: TempDir,
+    pub(crate) records: Records,
 }
 
 impl Site {
-    pub(in crate::records) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(RecordsOptions::default())
     }
 
-    pub(in crate::records) fn with(options: RecordsOptions) -> Self {
+    pub(crate) fn with(options: RecordsOptions) -> Self {
         let dir = TempDir::new().unwrap();
         let (records, recovered) = Records::open(dir.path(), options).unwrap();
         assert_eq!(recovered, Recovered { epoch: 1, ..Recovered::default() });
@@ -42,64 +42,64 @@ impl Site {
     }
 
     /// Goes on without a word to the old process: nothing that was not committed is there.
-    pub(in crate::records) fn restart(self) -> (Self, Recovered) {
+    pub(crate) fn restart(self) -> (Self, Recovered) {
         let Self { dir, records } = self;
         drop(records);
         let (records, recovered) = Records::open(dir.path(), RecordsOptions::default()).unwrap();
         (Self { dir, records }, recovered)
     }
 
-    pub(in crate::records) async fn record(&self, arrival: Arrival) -> Recorded {
+    pub(crate) async fn record(&self, arrival: Arrival) -> Recorded {
         self.records.record(arrival).await.unwrap()
     }
 
-    pub(in crate::records) async fn stored(&self, arrival: Arrival) -> InstanceId {
+    pub(crate) async fn stored(&self, arrival: Arrival) -> InstanceId {
         match self.record(arrival).await.kept {
             Kept::Stored { instance } => instance,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(in crate::records) async fn lease(&self, to: &str, now: SystemTime) -> Option<Batch> {
+    pub(crate) async fn lease(&self, to: &str, now: SystemTime) -> Option<Batch> {
         self.records.lease(&destination(to), LIMITS, now).await.unwrap()
     }
 
-    pub(in crate::records) async fn check(&self, to: &str, now: SystemTime) -> Option<Batch> {
+    pub(crate) async fn check(&self, to: &str, now: SystemTime) -> Option<Batch> {
         self.records.lease_checks(&destination(to), 100, now).await.unwrap()
     }
 
     /// Settles the whole batch with one outcome.
-    pub(in crate::records) async fn settle(&self, batch: &Batch, outcome: Outcome, now: SystemTime) -> Settled {
+    pub(crate) async fn settle(&self, batch: &Batch, outcome: Outcome, now: SystemTime) -> Settled {
         let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
         self.records.settle(batch.attempt, outcomes, AttemptSummary::default(), now).await.unwrap()
     }
 
     /// Leases what is due and settles it with one outcome; the number of transfers.
-    pub(in crate::records) async fn send(&self, to: &str, outcome: Outcome, now: SystemTime) -> usize {
+    pub(crate) async fn send(&self, to: &str, outcome: Outcome, now: SystemTime) -> usize {
         let Some(batch) = self.lease(to, now).await else { return 0 };
         self.settle(&batch, outcome, now).await.applied.len()
     }
 
-    pub(in crate::records) async fn transfers(&self, n: u32) -> Vec<TransferView> {
+    pub(crate) async fn transfers(&self, n: u32) -> Vec<TransferView> {
         let versions = self.records.instance(&uid(n), noon()).await.unwrap();
         versions.into_iter().flat_map(|version| version.transfers).collect()
     }
 
-    pub(in crate::records) async fn states(&self, n: u32) -> Vec<State> {
+    pub(crate) async fn states(&self, n: u32) -> Vec<State> {
         self.transfers(n).await.iter().map(|transfer| transfer.state).collect()
     }
 
-    pub(in crate::records) async fn condemn(&self, instance: InstanceId, purging: Purging) -> Purged {
+    pub(crate) async fn condemn(&self, instance: InstanceId, purging: Purging) -> Purged {
         self.records.condemn(vec![instance], purging, noon()).await.unwrap()
     }
 
-    pub(in crate::records) async fn act(&self, verb: Verb, transfers: &[TransferId]) -> Acted {
+    pub(crate) async fn act(&self, verb: Verb, transfers: &[TransferId]) -> Acted {
         let selection = Selection::Transfers(transfers.to_vec());
         self.records.act(verb, selection, "jo", "because", noon()).await.unwrap()
     }
 
     /// Verifies the ledger and the rebuild of the tables; every test may end with it.
-    pub(in crate::records) async fn verify(&self) -> Report {
+    pub(crate) async fn verify(&self) -> Report {
         let report = self.records.verify_ledger(Arc::new(AtomicU64::new(0))).await.unwrap();
         assert!(report.is_sound(), "{report:#?}");
         report
@@ -107,44 +107,50 @@ impl Site {
 }
 
 /// By age, of what has been let alone since noon.
-pub(in crate::records) fn by_age() -> Purging {
+pub(crate) fn by_age() -> Purging {
     Purging::by_rule(PurgeRule::Age, noon())
 }
 
-pub(in crate::records) fn destination(name: &str) -> Destination {
+pub(crate) fn destination(name: &str) -> Destination {
     Destination(name.to_owned())
 }
 
-pub(in crate::records) fn uid(n: u32) -> InstanceUid {
+pub(crate) fn uid(n: u32) -> InstanceUid {
     InstanceUid::parse(&format!("1.2.3.{n}")).unwrap()
 }
 
-pub(in crate::records) fn study(n: u32) -> StudyUid {
+pub(crate) fn study(n: u32) -> StudyUid {
     StudyUid::parse(&format!("1.2.{n}")).unwrap()
 }
 
-pub(in crate::records) fn node(title: &str) -> Origin {
+pub(crate) fn node(title: &str) -> Origin {
     Origin::Node(AeTitle::parse(title).unwrap())
 }
 
-pub(in crate::records) fn digest(n: u32) -> Digest {
+pub(crate) fn digest(n: u32) -> Digest {
     Digest::of(&n.to_be_bytes())
 }
 
-pub(in crate::records) fn new_place(file: u64) -> Place {
+pub(crate) fn new_place(file: u64) -> Place {
     Place { file, shared: true, offset: 4096, length: 1000 }
 }
 
-pub(in crate::records) fn to(name: &str) -> Chosen {
-    Chosen { destination: destination(name), route: format!("to {name}"), mandatory: true, verify: Verify::Present }
+pub(crate) fn to(name: &str) -> Chosen {
+    Chosen {
+        destination: destination(name),
+        route: format!("to {name}"),
+        mandatory: true,
+        verify: Verify::Present,
+        priority: Priority::Routine,
+    }
 }
 
-pub(in crate::records) fn to_accepting(name: &str) -> Chosen {
+pub(crate) fn to_accepting(name: &str) -> Chosen {
     Chosen { verify: Verify::Accepted, ..to(name) }
 }
 
 /// Instance `n` of study 1 from the PACS, owed to surrey.
-pub(in crate::records) fn push(n: u32) -> Arrival {
+pub(crate) fn push(n: u32) -> Arrival {
     let mut attributes = Attributes::default();
     attributes.values.insert(PATIENT_ID, b"secret-id".as_slice().into());
     attributes.values.insert(PATIENT_NAME, b"SECRET^NAME ".as_slice().into());
@@ -176,34 +182,34 @@ pub(in crate::records) fn push(n: u32) -> Arrival {
 }
 
 /// Instance `n` with other content.
-pub(in crate::records) fn push_other(n: u32, content: u32) -> Arrival {
+pub(crate) fn push_other(n: u32, content: u32) -> Arrival {
     Arrival { digest: digest(content), blob: BlobRef::New(new_place(u64::from(content))), ..push(n) }
 }
 
-pub(in crate::records) fn accepted() -> Outcome {
+pub(crate) fn accepted() -> Outcome {
     Outcome::Accepted { evidence: "named in the answer".into() }
 }
 
-pub(in crate::records) fn verified() -> Outcome {
+pub(crate) fn verified() -> Outcome {
     Outcome::Verified { evidence: "shown by QIDO-RS".into() }
 }
 
-pub(in crate::records) fn unknown() -> Outcome {
+pub(crate) fn unknown() -> Outcome {
     Outcome::Unknown { why: "the connection broke".into() }
 }
 
-pub(in crate::records) fn absent() -> Outcome {
+pub(crate) fn absent() -> Outcome {
     Outcome::Absent { why: "not shown by QIDO-RS".into() }
 }
 
-pub(in crate::records) fn dead() -> Outcome {
+pub(crate) fn dead() -> Outcome {
     Outcome::Dead { why: "0xC000: cannot understand".into() }
 }
 
-pub(in crate::records) fn parked() -> Outcome {
+pub(crate) fn parked() -> Outcome {
     Outcome::Parked { why: "403: not allowed".into() }
 }
 
-pub(in crate::records) fn deferred(charge: Charge, after: Option<Duration>) -> Outcome {
+pub(crate) fn deferred(charge: Charge, after: Option<Duration>) -> Outcome {
     Outcome::Deferred { why: "503: busy".into(), charge, after }
 }

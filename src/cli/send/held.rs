@@ -1,0 +1,211 @@
+//! `weybridge send --study | --accession | --patient`: sends what the gateway holds to one destination.
+
+use super::super::transfers::every_line;
+use super::super::{Ended, Failure, client, render};
+use super::progress;
+use crate::config::Config;
+use crate::dicom::uid::StudyUid;
+use crate::edge::admin::{Asked, Held, Instruction};
+use crate::peers::Destination;
+use crate::records::{Records, TransferFilter, TransferSums};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// So often `--wait` looks how far it is.
+const LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(super) struct Options {
+    /// Send what is held of this study
+    #[arg(long, value_name = "UID", conflicts_with_all = ["paths", "accession", "patient"])]
+    study: Option<String>,
+    /// Send the studies with this Accession Number
+    #[arg(long, value_name = "N", conflicts_with_all = ["paths", "patient"])]
+    accession: Option<String>,
+    /// Send the studies of the patient with this Patient ID
+    #[arg(long, value_name = "ID", conflicts_with = "paths")]
+    patient: Option<String>,
+    /// Who issued the number, where several did
+    #[arg(long, conflicts_with = "paths")]
+    issuer: Option<String>,
+    /// Only what came from this node or peer
+    #[arg(long, value_name = "NODE", conflicts_with = "paths")]
+    from: Option<String>,
+    /// Also what is there already, and what came from there
+    #[arg(long, conflicts_with = "paths")]
+    again: bool,
+    /// Show what would be sent, and send nothing
+    #[arg(long, conflicts_with = "paths")]
+    dry_run: bool,
+    /// Wait until all of it has arrived, or a person must decide
+    #[arg(long, conflicts_with_all = ["paths", "dry_run"])]
+    wait: bool,
+    /// Why; kept in the ledger
+    #[arg(long, default_value = "", conflicts_with = "paths")]
+    reason: String,
+}
+
+pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
+    let mut gateway = client::Gateway::required(config).await?;
+    let studies = choose(config, &mut gateway, options).await?;
+    if !options.json {
+        show(&studies)?;
+    }
+    if options.held.dry_run {
+        if options.json {
+            studies.iter().try_for_each(render::json)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bar = progress(studies.len() as u64);
+    let (mut owed, mut under_way, mut done, mut left_out) = (0, 0, 0, 0);
+    for study in &studies {
+        let answer = order(&mut gateway, options, study).await?;
+        let count = |name: &str| answer[name].as_u64().unwrap_or(0);
+        owed += count("owed");
+        under_way += count("under_way");
+        done += count("done");
+        left_out += count("came_from_there") + count("unsendable");
+        bar.inc(1);
+        if options.json {
+            let mut value = serde_json::to_value(study).map_err(Failure::some)?;
+            value["destination"] = options.to.as_str().into();
+            value["ordered"] = answer;
+            bar.suspend(|| render::json(&value))?;
+        }
+    }
+    bar.finish_and_clear();
+    if !options.json {
+        render::line(format!(
+            "to {}: {owed} instances queued, {under_way} on their way already, {done} there already, {left_out} left out",
+            options.to
+        ))?;
+        if done + left_out > 0 && !options.held.again {
+            render::line(
+                "what is there already, or came from there, goes with --again; see `weybridge exceptions list` for what is held",
+            )?;
+        }
+    }
+    if options.held.wait {
+        return wait(config, options, &studies).await;
+    }
+    if !options.json {
+        render::line("follow them with `weybridge transfers list`")?;
+    }
+    match owed + under_way + done {
+        0 => Err(Failure::some("nothing can be sent")),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The studies that are meant. More than one person's is refused (IDY-046).
+async fn choose(
+    config: &Config,
+    gateway: &mut client::Gateway,
+    options: &super::Options,
+) -> Result<Vec<Held>, Failure> {
+    let Options { study, accession, patient, issuer, from, .. } = &options.held;
+    let asked = Asked {
+        study: study.clone(),
+        accession: accession.clone(),
+        patient: patient.clone(),
+        issuer: issuer.clone(),
+        from: from.clone(),
+    };
+    let answer = gateway.post("/holdings", &serde_json::to_value(&asked).map_err(Failure::some)?).await?;
+    let studies: Vec<Held> = serde_json::from_value(answer["studies"].clone()).map_err(Failure::some)?;
+    if studies.is_empty() {
+        let from = from.as_ref().map(|from| format!(" that came from {from}")).unwrap_or_default();
+        return Err(Failure::some(format!(
+            "{} holds nothing of it{from}; archives are not asked yet, only what is held here can be sent",
+            config.site.name
+        )));
+    }
+    if answer["doubtful"] == true {
+        if options.json {
+            studies.iter().try_for_each(render::json)?;
+        } else {
+            show(&studies)?;
+        }
+        return Err(Failure::some(
+            "this number belongs to more than one patient or was issued by more than one party; nothing was sent. \
+             Name the study with --study, or who issued the number with --issuer",
+        ));
+    }
+    Ok(studies)
+}
+
+fn show(studies: &[Held]) -> Result<(), Failure> {
+    let rows = studies.iter().map(|study| {
+        vec![
+            study.study_instance_uid.clone(),
+            study.study_date.clone().unwrap_or_else(|| "-".into()),
+            study.issuers.join(", "),
+            study.sources.join(", "),
+            study.instances.to_string(),
+            render::bytes(study.bytes),
+        ]
+    });
+    render::table(&["STUDY", "DATE", "ISSUER", "FROM", "INSTANCES", "SIZE"], rows.collect())?;
+    let (instances, bytes) = studies.iter().fold((0, 0), |(n, b), study| (n + study.instances, b + study.bytes));
+    let unsendable: u64 = studies.iter().map(|study| study.unsendable).sum();
+    let without =
+        if unsendable > 0 { format!("; {unsendable} more wait for a person or are gone") } else { String::new() };
+    render::line(format!("{} studies, {instances} instances, {}{without}", studies.len(), render::bytes(bytes)))
+}
+
+async fn order(
+    gateway: &mut client::Gateway,
+    options: &super::Options,
+    study: &Held,
+) -> Result<serde_json::Value, Failure> {
+    let said = Instruction {
+        study: study.study_instance_uid.clone(),
+        from: options.held.from.clone(),
+        to: options.to.clone(),
+        urgent: options.urgent,
+        again: options.held.again,
+        who: super::super::who(),
+        reason: options.held.reason.clone(),
+    };
+    gateway.post("/orders", &serde_json::to_value(&said).map_err(Failure::some)?).await
+}
+
+/// Waits until everything of the studies to the destination is done or waits for a person.
+async fn wait(config: &Config, options: &super::Options, studies: &[Held]) -> Ended {
+    let records = client::records(config)?;
+    let total = studies.iter().map(|study| study.instances).sum();
+    let bar = progress(total);
+    loop {
+        let sums = sums(&records, options, studies).await?;
+        let total = |field: fn(&TransferSums) -> u64| sums.iter().map(field).sum::<u64>();
+        let moving = total(|line| line.moving);
+        let failed = total(|line| line.held + line.dead + line.cancelled);
+        bar.set_length(total(|line| line.instances));
+        bar.set_position(total(|line| line.instances).saturating_sub(moving));
+        if moving == 0 {
+            bar.finish_and_clear();
+            if options.json {
+                render::json(&json!({"destination": options.to, "failed": failed}))?;
+            }
+            return match failed {
+                0 => Ok(ExitCode::SUCCESS),
+                _ => Err(Failure::some(format!("{failed} transfers to {} need a person", options.to))),
+            };
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn sums(records: &Records, options: &super::Options, studies: &[Held]) -> Result<Vec<TransferSums>, Failure> {
+    let mut lines = Vec::new();
+    for study in studies {
+        let study = StudyUid::parse(&study.study_instance_uid).map_err(Failure::some)?;
+        let destination = Some(Destination(options.to.clone()));
+        let filter = TransferFilter { study: Some(study), destination, ..TransferFilter::default() };
+        lines.extend(every_line(records, filter).await?);
+    }
+    Ok(lines)
+}

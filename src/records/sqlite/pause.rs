@@ -1,0 +1,50 @@
+//! Pausing and resuming a destination: a person's act, with a name and a reason (REL-20, UIX-03).
+
+use super::rows::{Fault, micros};
+use super::tx::Tx;
+use crate::ledger::entry::{Kind, facts};
+use crate::peers::Destination;
+use rusqlite::params;
+use std::time::SystemTime;
+
+/// Pauses a destination, or resumes it; whether that changed anything. Nothing is sent to one that is paused and nothing asked;
+/// what is in hand ends. The give-up clocks of its transfers stand still, since only their own failures move them.
+pub(in crate::records) fn pause(
+    tx: &mut Tx<'_>,
+    destination: &Destination,
+    paused: bool,
+    (who, reason): (&str, &str),
+    now: SystemTime,
+) -> Result<bool, Fault> {
+    let (to, at) = (tx.destination(destination)?, micros(now));
+    let words = if reason.is_empty() { None } else { Some(tx.words(reason)?) };
+    let word = if paused { "pause" } else { "resume" };
+    let id = words.as_ref().map(|(id, _)| *id);
+    let changed = match paused {
+        true => tx
+            .conn
+            .prepare_cached(
+                "UPDATE destinations SET paused = ?2, paused_by = ?3, paused_words = ?4 WHERE id = ?1 AND paused IS NULL",
+            )?
+            .execute(params![to, at, who, id])?,
+        // What was put off for an outage is tried at once: whoever resumes has put something right.
+        false => tx
+            .conn
+            .prepare_cached(
+                "UPDATE destinations SET paused = NULL, paused_by = NULL, paused_words = NULL, not_before = NULL \
+                 WHERE id = ?1 AND paused IS NOT NULL",
+            )?
+            .execute([to])?,
+    };
+    if changed == 0 {
+        return Ok(false);
+    }
+    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, ?2, ?3, ?4)")?;
+    insert.insert(params![at, word, who, id])?;
+    drop(insert);
+    let mut told = facts([("verb", word.into()), ("who", who.into()), ("destination", destination.0.as_str().into())]);
+    told.extend(words.map(|(_, fact)| ("words".to_owned(), fact)));
+    tx.append(Tx::entry_id()?, Kind::Act, at, told, Vec::new());
+    tx.kick(destination.clone());
+    Ok(true)
+}
