@@ -16,6 +16,9 @@ use crate::peers::{Peer, Registry};
 use crate::records::{Records, SourceFacts};
 use axum::Router;
 use axum::extract::Extension;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -164,7 +167,7 @@ async fn converse(
     stop: CancellationToken,
 ) {
     let caller = caller(&stream, address, &face).await;
-    let service = TowerToHyperService::new(router.layer(Extension(caller)));
+    let service = TowerToHyperService::new(router.layer(Extension(caller)).layer(map_response(named)));
     let stream = Paced::new(stream, face.options.body_idle);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(face.options.head);
@@ -199,4 +202,11 @@ async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFa
             Caller { peer: None, facts }
         }
     }
+}
+
+/// Who answers: another Weybridge may then send us several batches of a study at once (docs/decisions/0008-turns.md).
+async fn named(mut response: Response) -> Response {
+    let name = HeaderValue::from_static(concat!("Weybridge/", env!("CARGO_PKG_VERSION")));
+    response.headers_mut().insert(header::SERVER, name);
+    response
 }

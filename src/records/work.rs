@@ -144,8 +144,7 @@ impl Verb {
     }
 
     /// Every verb that a person has; doubt is for records that come from a backup.
-    pub const ALL: [Self; 6] =
-        [Self::Retry, Self::Hold, Self::Release, Self::Cancel, Self::Reopen, Self::Expedite];
+    pub const ALL: [Self; 6] = [Self::Retry, Self::Hold, Self::Release, Self::Cancel, Self::Reopen, Self::Expedite];
 }
 
 /// Which transfers a person means.

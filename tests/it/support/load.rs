@@ -97,3 +97,12 @@ pub fn send_all(story: u64, numbers: Range<u64>, port: u16, called: &str) -> BTr
     association.release();
     done
 }
+
+/// Sends one instance of so many bytes of pixels, in a study of its own; it must be acknowledged.
+pub fn send_one(story: u64, number: u64, pixel_bytes: u32, port: u16, called: &str) {
+    let mut association = Association::open(port, "SENDER", called, SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    let names = names(story, number, number);
+    let bytes = data_set(&names, pixel_bytes, story << 40 | number);
+    assert_eq!(association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap(), Status::SUCCESS);
+    association.release();
+}

@@ -15,6 +15,8 @@ struct State {
     /// The next bytes that go up lose their truth: one bit in their midst is flipped.
     flip: AtomicBool,
     fired: AtomicU64,
+    /// Bytes a second that a connection carries up; 0 is as many as it can.
+    rate: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -50,6 +52,11 @@ impl Proxy {
         self.state.cuts.store(count, Ordering::SeqCst);
     }
 
+    /// Carries so many bytes a second up, on each connection.
+    pub fn throttle(&self, rate: u64) {
+        self.state.rate.store(rate, Ordering::SeqCst);
+    }
+
     /// Cuts every connection that is open now.
     pub fn cut_now(&self) {
         for stream in self.state.open.lock().unwrap().drain(..) {
@@ -79,11 +86,15 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
     let up = {
         let (from, to, sent) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&sent));
         let state = Arc::clone(state);
+        let rate = state.rate.load(Ordering::SeqCst);
         std::thread::spawn(move || {
             pump(from, to, |bytes| {
                 if state.flip.swap(false, Ordering::SeqCst) {
                     bytes[bytes.len() / 2] ^= 1;
                     state.fired.fetch_add(1, Ordering::SeqCst);
+                }
+                if rate > 0 {
+                    std::thread::sleep(std::time::Duration::from_micros(bytes.len() as u64 * 1_000_000 / rate));
                 }
                 sent.fetch_add(bytes.len() as u64, Ordering::SeqCst);
                 true

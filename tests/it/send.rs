@@ -1,0 +1,90 @@
+//! `weybridge send` of what is held: by study, accession number and patient, to a peer and to a real archive's storescp, and never
+//! one person's study for another's (IDY-046, UIX-04).
+
+use crate::support::dcmtk::StoreScp;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::gateway::Gateway;
+use crate::support::pacs::{Association, Status};
+use crate::support::scripted_peer::ScriptedPeer;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::seconds;
+
+/// Puts an Accession Number into a made-up data set, before Modality.
+fn with_accession(data_set: &[u8], number: &[u8; 4]) -> Vec<u8> {
+    let at = memchr::memmem::find(data_set, &[0x08, 0, 0x60, 0, b'C', b'S']).unwrap();
+    let element = [&[0x08, 0, 0x50, 0, b'S', b'H', 4, 0], &number[..]].concat();
+    [&data_set[..at], &element, &data_set[at..]].concat()
+}
+
+/// A study of `count` instances from a node, with an accession number; its UID.
+fn push(site: &Gateway, node: &str, study: u64, count: u64, accession: &[u8; 4]) -> String {
+    let mut association =
+        Association::open(site.config.dicom_port, node, "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    for number in 1..=count {
+        let names = names(310, study, number);
+        let bytes = with_accession(&data_set(&names, 4096, study << 16 | number), accession);
+        assert_eq!(association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap(), Status::SUCCESS);
+    }
+    association.release();
+    names(310, study, 1).study
+}
+
+#[test]
+fn what_is_held_is_sent_by_study_and_number_and_never_for_another_person() {
+    let out = tempfile::tempdir().unwrap();
+    let node = StoreScp::start(out.path(), "OUT");
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let other =
+        "[[node]]\nae_title = \"OTHER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\nissuer = \"ZZ777\"";
+    // Nothing is routed: the only route wants a modality that never comes.
+    let config = stage.site_b().peer("b", &b.url(), B_IDENTITY, "present");
+    let mut config = config.node("SENDER", None).node("OUT", Some(node.port)).with(other);
+    config.name = "a".into();
+    config.ae_title = "WB_A".into();
+    let a = Gateway::start(&stage.path().join("a"), config);
+    // Two trusts gave one number to two people, and one accession number to two studies.
+    let ours = push(&a, "SENDER", 1, 5, b"A100");
+    let theirs = push(&a, "OTHER", 2, 3, b"A100");
+    let alone = push(&a, "SENDER", 3, 2, b"A200");
+    let send = |arguments: &[&str]| a.cli(&[&["send"], arguments].concat());
+
+    let rows: [(&[&str], i32, &str); 8] = [
+        (&["--to", "OUT"], 2, "required"),
+        (&["--study", &ours, "--to", "NOBODY"], 2, "neither"),
+        (&["--study", "x", "--to", "OUT"], 2, "UID"),
+        (&["--study", "2.25.1", "--to", "OUT"], 1, "holds nothing"),
+        (&["--study", &ours, "--from", "OTHER", "--to", "OUT"], 1, "came from OTHER; archives are not asked yet"),
+        (&["--study", &ours, "--from", "NOBODY", "--to", "OUT"], 2, "neither a node nor a peer"),
+        (&["--accession", "A100", "--to", "OUT"], 1, "more than one patient"),
+        (&["--patient", "T0000001", "--to", "OUT"], 1, "more than one patient"),
+    ];
+    for (arguments, code, words) in rows {
+        let said = send(arguments);
+        assert_eq!(said.code, Some(code), "{arguments:?}: {}{}", said.stdout, said.stderr);
+        assert!(said.stderr.contains(words), "{arguments:?}: {}", said.stderr);
+    }
+    let listed = send(&["--accession", "A100", "--to", "OUT"]).stdout;
+    assert!(listed.contains(&ours) && listed.contains(&theirs) && listed.contains("ZZ777"), "{listed}");
+    assert_eq!(a.transfers("OUT", "pending").0, 0, "nothing was sent for a doubtful number");
+    assert_eq!(send(&["--accession", "A200", "--to", "OUT", "--dry-run"]).code, Some(0));
+    assert_eq!(a.transfers("OUT", "pending").0, 0, "a dry run sends nothing");
+
+    let said = send(&["--accession", "A100", "--issuer", "ZZ777", "--to", "OUT", "--wait", "--urgent"]).ok("send");
+    assert!(said.contains("3 instances queued"), "{said}");
+    assert_eq!((node.files().len(), a.transfers("OUT", "accepted")), (3, (3, 3)));
+    let said = send(&["--study", &theirs, "--to", "OUT"]).ok("send again");
+    assert!(said.contains("0 instances queued") && said.contains("3 there already"), "{said}");
+    send(&["--study", &alone, "--to", "b", "--reason", "asked for by phone", "--wait"]).ok("send to b");
+    assert_eq!(b.held(), 2);
+    let story = a.cli(&["why", &alone]).ok("why");
+    assert!(story.contains("weybridge send by") && story.contains("done when it shows it"), "{story}");
+    let said = send(&["--study", &ours, "--from", "SENDER", "--to", "b", "--json"]).ok("send");
+    let value: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
+    assert_eq!((value["ordered"]["owed"].as_u64(), value["instances"].as_u64()), (Some(5), Some(5)));
+    a.all_become("b", "verified", 7, seconds(60));
+    send(&["--study", &alone, "--to", "b", "--again", "--wait"]).ok("send once more");
+    assert!(b.arrivals().values().all(|times| *times == 1), "b was asked, and nothing was sent twice");
+    assert_eq!(a.cli(&["status", "--json"]).code, Some(0));
+    a.verify_ledger(false);
+}
