@@ -131,7 +131,7 @@ fn another_weybridge_is_known_by_its_answers() {
     let stage = Stage::new();
     let b = Gateway::start(&stage.path().join("b"), stage.site_b());
     let identity = stage.identity_of_a();
-    let url = format!("{}/instances?limit=1", b.url());
+    let url = format!("{}/instances?limit=1", b.config.url());
     let answer = request(Some(&identity), &identity.trust, &url, &["--include"]).body.to_lowercase();
     assert!(answer.contains("server: weybridge/"), "{answer}");
 }
