@@ -4,7 +4,7 @@ use super::*;
 use crate::dicom::head::{Attributes, Head};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::outcome::Outcome;
-use crate::peers::{Chosen, Destination, Origin, Verify};
+use crate::peers::{Chosen, Destination, Origin, Priority, Verify};
 use crate::records::{
     Arrival, AttemptSummary, BlobRef, InstanceId, Kept, LeaseLimits, RecordsOptions, ScrubPass, SourceFacts, Summary,
 };
@@ -69,6 +69,7 @@ impl House {
             route: "all".into(),
             mandatory: true,
             verify: Verify::Accepted,
+            priority: Priority::Routine,
         };
         let head = Head {
             sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap(),
@@ -100,7 +101,7 @@ impl House {
 
     async fn deliver(&self, at: SystemTime) {
         let to = Destination("surrey".into());
-        let limits = LeaseLimits { instances: 100, bytes: 1 << 30 };
+        let limits = LeaseLimits { instances: 100, bytes: 1 << 30, together: true };
         let batch = self.records.lease(&to, limits, at).await.unwrap().unwrap();
         let accepted = Outcome::Accepted { evidence: "named".into() };
         let outcomes = batch.items.iter().map(|item| (item.transfer, accepted.clone())).collect();
