@@ -156,9 +156,11 @@ async fn the_start_is_slow_and_a_study_goes_one_batch_at_a_time() {
     script.busy.store(false, Ordering::SeqCst);
     script.gate.add_permits(1000);
     until(async || verified(&site, 1..=60).await == 60).await;
-    let seen = script.seen.lock().unwrap();
-    assert_eq!((seen.most, seen.most_of_study), (4, 1));
-    drop(seen);
+    let most = || {
+        let seen = script.seen.lock().unwrap();
+        (seen.most, seen.most_of_study)
+    };
+    assert_eq!(most(), (4, 1));
     stop.cancel();
     courier.ended().await;
     site.verify().await;
@@ -240,7 +242,6 @@ async fn a_dead_and_a_slow_destination_delay_no_healthy_one() {
     let busy = ("busy", Arc::new(Script::open()));
     busy.1.busy.store(true, Ordering::SeqCst);
     let crowded = slowest_of_the_healthy(&[dead, busy]).await;
-    println!("healthy p99: {alone:?} alone, {crowded:?} beside a dead and a busy one");
     // Three transfers an instance instead of one are three times the commits; no wait of a lane for another is in it.
     assert!(crowded < alone * 4 + Duration::from_millis(250), "{crowded:?} against {alone:?}");
 }

@@ -240,7 +240,6 @@ async fn six_days_of_outage_are_probed_one_at_a_time_on_schedule_and_cost_nothin
     let hours = 6 * 24 - 1;
     assert!((hours * 12..hours * 12 + 200).contains(&probes.len()), "{}", probes.len());
     for n in 1..=50 {
-        assert_eq!(site.transfers(n).await[0].last_outcome.as_deref().unwrap_or("none") == "dead", false);
         assert!(matches!(site.states(n).await[..], [State::Pending | State::Deferred]));
     }
     while site.send("surrey", verified(), now).await > 0 {}

@@ -93,8 +93,8 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
                     bytes[bytes.len() / 2] ^= 1;
                     state.fired.fetch_add(1, Ordering::SeqCst);
                 }
-                if rate > 0 {
-                    std::thread::sleep(std::time::Duration::from_micros(bytes.len() as u64 * 1_000_000 / rate));
+                if let Some(micros) = (bytes.len() as u64 * 1_000_000).checked_div(rate) {
+                    std::thread::sleep(std::time::Duration::from_micros(micros));
                 }
                 sent.fetch_add(bytes.len() as u64, Ordering::SeqCst);
                 true
