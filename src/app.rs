@@ -184,6 +184,8 @@ impl App {
         let face = WebFace {
             intake: self.intake.clone(),
             records: self.records.clone(),
+            store: self.store.clone(),
+            retrievals: Arc::default(),
             registry: self.in_force.registry.subscribe(),
             options,
         };

@@ -11,4 +11,5 @@ pub mod qido;
 pub mod retry_after;
 pub mod stow;
 pub mod tls;
+pub mod wado;
 pub mod xml;

@@ -5,3 +5,4 @@ pub mod dimse_scp;
 pub mod http;
 pub mod qido;
 pub mod stow;
+pub mod wado;

@@ -8,6 +8,7 @@
 //! next start finds out.
 
 mod arrival;
+mod catalogue;
 mod error;
 mod housekeeping;
 mod kicks;
@@ -15,6 +16,7 @@ mod order;
 mod proof;
 mod questions;
 mod refusals;
+mod retrieval;
 mod sqlite;
 mod story;
 mod views;
@@ -22,11 +24,13 @@ mod work;
 
 pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
+pub use catalogue::{SeriesRow, StudyRow, StudySize, Walk};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
 pub use order::{Holding, Order, Ordered, Wanted};
 pub use proof::{EntryLine, Report, hex};
 pub use refusals::Refusals;
+pub use retrieval::{Extent, Resource, Retrievable};
 pub use story::{Event, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,

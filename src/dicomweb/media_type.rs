@@ -128,6 +128,21 @@ pub fn preferred<'a>(accept: Option<&str>, offered: &[&'a str]) -> Option<&'a st
     best.map(|(candidate, _)| candidate)
 }
 
+/// The members of an Accept header that can be parsed and are wanted at all, the best first; among equal weights in the order given.
+pub fn members(accept: &str) -> Vec<MediaType> {
+    let parsed = split_outside_quotes(accept, ',').filter_map(|member| MediaType::parse(member).ok());
+    let mut weighed: Vec<(u16, MediaType)> = parsed.map(|media| (quality(&media), media)).collect();
+    weighed.retain(|(weight, _)| *weight > 0);
+    weighed.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    weighed.into_iter().map(|(_, media)| media).collect()
+}
+
+/// The `q` of a range in thousandths; what cannot be read counts as refused.
+fn quality(range: &MediaType) -> u16 {
+    let q = range.parameter("q").map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
+    (q * 1000.0) as u16
+}
+
 /// The weight of a type in thousandths: that of the most specific range that covers it.
 fn weight(ranges: &[MediaType], candidate: &str) -> u16 {
     let covering = ranges.iter().filter_map(|range| {
@@ -138,8 +153,7 @@ fn weight(ranges: &[MediaType], candidate: &str) -> u16 {
             exact if exact == candidate => 2,
             _ => return None,
         };
-        let q = range.parameter("q").map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0));
-        Some((specific, (q * 1000.0) as u16))
+        Some((specific, quality(range)))
     });
     covering.max().map_or(0, |(_, weight)| weight)
 }

@@ -1,5 +1,6 @@
 //! Queries of QIDO-RS: what a query string asks for (PS3.18 sections 8.3.4 and 10.6.1.2).
 
+pub mod matching;
 mod parse;
 
 pub use parse::parse;

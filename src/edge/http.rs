@@ -10,10 +10,12 @@ pub(super) use pace::Pace;
 pub(super) use problem::{last_problem, problem};
 pub(super) use target::{Base, Target};
 
+use super::wado::Seats;
 use crate::dimse::Lobby;
 use crate::intake::Intake;
 use crate::peers::{Peer, Registry};
 use crate::records::{Records, SourceFacts};
+use crate::store::Store;
 use axum::Router;
 use axum::extract::Extension;
 use axum::http::{HeaderValue, header};
@@ -69,6 +71,10 @@ pub struct WebFace {
     pub intake: Intake,
     /// Where queries are answered from, and refusals recorded.
     pub records: Records,
+    /// Where retrieved instances come from.
+    pub store: Store,
+    /// Bodies of instances that are going out.
+    pub retrievals: Arc<Seats>,
     /// Who may call.
     pub registry: watch::Receiver<Arc<Registry>>,
     /// The limits.

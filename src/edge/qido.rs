@@ -1,101 +1,289 @@
-//! QIDO-RS in: a peer asks which instances we show, to verify what it sent (PS3.18 section 10.6).
+//! QIDO-RS in: studies, series and instances of the catalogue, for peers that search and peers that verify what they sent
+//! (PS3.18 section 10.6).
 
-use super::http::{Caller, Target, WebFace, problem};
+mod found;
+
+use super::http::{Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
-    INSTANCE_NUMBER, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID,
+    ACCESSION_NUMBER, INDEXED, Level, PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_DATE,
+    STUDY_INSTANCE_UID, STUDY_TIME,
 };
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::dicomweb::dataset::{Dataset, Element, VR};
+use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
+use crate::dicomweb::media_type::DICOM_JSON;
+use crate::dicomweb::qido::matching::{self, matches, moment_matches};
 use crate::dicomweb::qido::{self, Limits, Query};
-use crate::records::{FindInstances, FoundInstance};
+use crate::peers::Peer;
+use crate::records::{FindInstances, RecordsError, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use found::MODALITIES_IN_STUDY;
+use std::sync::Arc;
 
-/// Most instances in one answer; who wants more pages on with `offset` (WEB-094).
+/// Most results in one answer; who wants more pages on with `offset` (WEB-094).
 const PAGE: usize = 1000;
 
-pub(super) async fn instances(
-    State(face): State<WebFace>,
-    Extension(caller): Extension<Caller>,
+/// Most rows that one query looks through; what would need more is too broad (PS3.18 section 10.6.3.1).
+const MOST_ROWS: usize = 100_000;
+
+/// What every handler is given.
+pub(super) struct Asked {
+    face: WebFace,
+    base: Base,
+    peer: Arc<Peer>,
     target: Target,
-    RawQuery(query): RawQuery,
-) -> Response {
-    search(face, caller, target.study, query.as_deref().unwrap_or("")).await
+    query: Query,
 }
 
-async fn search(face: WebFace, caller: Caller, study: Option<StudyUid>, query: &str) -> Response {
-    let Some(peer) = caller.peer else {
-        return problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
+type Answered = Result<Response, Box<Response>>;
+
+fn refuse<T>(status: StatusCode, detail: &str) -> Result<T, Box<Response>> {
+    Err(Box::new(problem(status, detail)))
+}
+
+fn unreadable(error: RecordsError) -> Box<Response> {
+    tracing::error!(error = %error, "a query could not be answered");
+    Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the records cannot be read now"))
+}
+
+macro_rules! resource {
+    ($name:ident, $search:ident) => {
+        pub(super) async fn $name(
+            State(face): State<WebFace>,
+            Extension(caller): Extension<Caller>,
+            Extension(base): Extension<Base>,
+            target: Target,
+            RawQuery(query): RawQuery,
+        ) -> Response {
+            let asked = Asked::read(face, caller, base, target, query.as_deref().unwrap_or(""));
+            let answered = match asked {
+                Ok(asked) => asked.$search().await,
+                Err(refused) => Err(refused),
+            };
+            answered.unwrap_or_else(|refused| *refused)
+        }
     };
-    let filter = match filter(study, query) {
-        Ok(filter) => filter,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
-    };
-    // A peer that may only store can verify what it sent, by name; it cannot list what we hold.
-    let allowed = peer.may.query || (peer.may.store && !filter.instances.is_empty());
-    if !allowed {
-        face.records.refused("query", &format!("peer {} may not query here", peer.name)).await;
-        return problem(StatusCode::FORBIDDEN, "this site does not let yours query");
+}
+
+resource!(studies, search_studies);
+resource!(series, search_series);
+resource!(instances, search_instances);
+
+/// The results of one page, and how many more there are.
+struct Window {
+    skip: u64,
+    limit: usize,
+    sets: Vec<Dataset>,
+    more: u64,
+    /// Rows looked through.
+    rows: usize,
+}
+
+impl Window {
+    fn of(query: &Query) -> Self {
+        let limit = query.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE).min(PAGE));
+        Self { skip: query.offset, limit, sets: Vec::new(), more: 0, rows: 0 }
     }
-    match face.records.find_instances(filter).await {
-        Ok(found) if found.is_empty() => StatusCode::NO_CONTENT.into_response(),
-        Ok(found) => {
-            let sets: Vec<Dataset> = found.iter().map(dataset).collect();
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/dicom+json")], json::write_list(&sets))
-                .into_response()
+
+    /// Whether the next match belongs on this page.
+    fn admits(&mut self) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
         }
-        Err(error) => {
-            tracing::error!(error = %error, "a query could not be answered");
-            problem(StatusCode::SERVICE_UNAVAILABLE, "the records cannot be read now; ask again later")
+        if self.sets.len() < self.limit {
+            return true;
+        }
+        self.more += 1;
+        false
+    }
+
+    /// Counts rows; `Ok(true)` when no more need be looked at, since the page is full and there are known to be more.
+    fn looked(&mut self, rows: usize) -> Result<bool, Box<Response>> {
+        self.rows += rows;
+        match self.rows > MOST_ROWS {
+            false => Ok(false),
+            true if self.more > 0 => Ok(true),
+            true => refuse(StatusCode::PAYLOAD_TOO_LARGE, "the query is too broad; name a study, a patient or a date"),
         }
     }
 }
 
-fn filter(study: Option<StudyUid>, query: &str) -> Result<FindInstances, String> {
-    let query = qido::parse(query, Limits::default()).map_err(|error| error.to_string())?;
-    let mut filter = FindInstances { study, offset: query.offset, limit: PAGE, ..FindInstances::default() };
-    if let Some(matched) = query.matching(SOP_INSTANCE_UID) {
-        for uid in &matched.values {
-            filter.instances.push(InstanceUid::parse(uid).map_err(|error| format!("SOPInstanceUID: {error}"))?);
+impl Asked {
+    fn read(face: WebFace, caller: Caller, base: Base, target: Target, query: &str) -> Result<Self, Box<Response>> {
+        let Some(peer) = caller.peer else {
+            return refuse(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
+        };
+        let query = qido::parse(query, Limits::default())
+            .and_then(|query| {
+                query.matches.iter().try_for_each(|matched| matching::check(matched, &found::keyword(matched)))?;
+                Ok(query)
+            })
+            .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?;
+        Ok(Self { face, base, peer, target, query })
+    }
+
+    /// Lists are for those who may query.
+    async fn may_list(&self) -> Result<(), Box<Response>> {
+        if self.peer.may.query {
+            return Ok(());
+        }
+        self.face.records.refused("query", &format!("peer {} may not query here", self.peer.name)).await;
+        refuse(StatusCode::FORBIDDEN, "this site does not let yours query")
+    }
+
+    /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored.
+    fn fits(&self, level: Level, texts: &Texts) -> bool {
+        let held = |tag: Tag| texts.0.get(&tag).map(String::as_str);
+        let moment = self.query.matching(STUDY_DATE).zip(self.query.matching(STUDY_TIME));
+        let together = moment.is_none_or(|(date, time)| moment_matches(date, time, held(STUDY_DATE), held(STUDY_TIME)));
+        together
+            && self.query.matches.iter().all(|matched| match matched.path.as_slice() {
+                [tag] if moment.is_some() && [STUDY_DATE, STUDY_TIME].contains(tag) => true,
+                [tag] if INDEXED.iter().any(|indexed| indexed.tag == *tag && indexed.level <= level) => {
+                    matches(matched, held(*tag))
+                }
+                _ => true,
+            })
+    }
+
+    fn walk(&self) -> Walk {
+        // What stands in the path and in one exact key narrows the walk; each key is matched again on every row.
+        let exact = |tag| {
+            let value = self.query.matching(tag)?.values.first()?;
+            (!value.is_empty() && !value.contains(['*', '?', '\\'])).then(|| value.clone())
+        };
+        let study = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
+        let series = self.one(SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
+        Walk {
+            after: 0,
+            study: self.target.study.clone().or(study),
+            series: self.target.series.clone().or(series),
+            patient_id: exact(PATIENT_ID),
+            accession_number: exact(ACCESSION_NUMBER),
         }
     }
-    if let Some(uid) = single(&query, STUDY_INSTANCE_UID) {
-        let asked = StudyUid::parse(uid).map_err(|error| format!("StudyInstanceUID: {error}"))?;
-        match &filter.study {
-            Some(study) if *study != asked => return Err("the query names another study than the path".into()),
-            _ => filter.study = Some(asked),
+
+    /// The one UID of a key, if it names one.
+    fn one(&self, tag: Tag) -> Option<&str> {
+        match self.query.matching(tag)?.values.as_slice() {
+            [uid] => Some(uid),
+            _ => None,
         }
     }
-    if let Some(uid) = single(&query, SERIES_INSTANCE_UID) {
-        filter.series = Some(SeriesUid::parse(uid).map_err(|error| format!("SeriesInstanceUID: {error}"))?);
-    }
-    if filter.study.is_none() && filter.instances.is_empty() {
-        return Err("name a study or at least one SOPInstanceUID".into());
-    }
-    let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
-    filter.limit = limit.map_or(PAGE, |limit| limit.min(PAGE));
-    Ok(filter)
-}
 
-fn single(query: &Query, tag: Tag) -> Option<&str> {
-    query.matching(tag)?.values.first().map(String::as_str)
-}
-
-/// The attributes of one instance that a verifying peer needs (PS3.18 table 10.6.3-5, the required ones that we index).
-fn dataset(found: &FoundInstance) -> Dataset {
-    let mut set = Dataset::default();
-    let mut insert = |tag, text: &str| {
-        set.insert(tag, Element::text(VR::UI, text));
-    };
-    insert(SOP_CLASS_UID, found.sop_class.as_str());
-    insert(SOP_INSTANCE_UID, found.instance.as_str());
-    insert(STUDY_INSTANCE_UID, found.study.as_str());
-    insert(SERIES_INSTANCE_UID, found.series.as_str());
-    if let Some(number) = found.attributes.0.get(&INSTANCE_NUMBER) {
-        set.insert(INSTANCE_NUMBER, Element::text(VR::IS, number));
+    async fn search_studies(self) -> Answered {
+        self.may_list().await?;
+        let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
+        loop {
+            let rows = self.face.records.walk_studies(walk.clone()).await.map_err(unreadable)?;
+            let Some(last) = rows.last() else { break };
+            walk.after = last.row;
+            let looked = rows.len();
+            for row in rows.into_iter().filter(|row| self.fits(Level::Study, &row.attributes)) {
+                let modalities = self.query.matching(MODALITIES_IN_STUDY);
+                let mut size = None::<StudySize>;
+                if let Some(wanted) = modalities {
+                    let known = self.face.records.study_size(row.row).await.map_err(unreadable)?;
+                    if !matches(wanted, Some(&known.modalities.join("\\"))) {
+                        continue;
+                    }
+                    size = Some(known);
+                }
+                if window.admits() {
+                    let size = match size {
+                        Some(size) => size,
+                        None => self.face.records.study_size(row.row).await.map_err(unreadable)?,
+                    };
+                    window.sets.push(found::study(&self.base, &self.query.include, &row, &size));
+                }
+            }
+            if window.looked(looked)? {
+                break;
+            }
+        }
+        Ok(self.answer(window))
     }
-    set
+
+    async fn search_series(self) -> Answered {
+        self.may_list().await?;
+        let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
+        let below_study = self.target.study.is_some();
+        loop {
+            let rows = self.face.records.walk_series(walk.clone()).await.map_err(unreadable)?;
+            let Some(last) = rows.last() else { break };
+            walk.after = last.row;
+            let looked = rows.len();
+            for row in rows.iter().filter(|row| self.fits(Level::Series, &row.attributes)) {
+                if window.admits() {
+                    window.sets.push(found::series(&self.base, &self.query.include, row, below_study));
+                }
+            }
+            if window.looked(looked)? {
+                break;
+            }
+        }
+        Ok(self.answer(window))
+    }
+
+    async fn search_instances(self) -> Answered {
+        let mut find = FindInstances::default();
+        for uid in self.query.matching(SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values) {
+            let uid = InstanceUid::parse(uid);
+            find.instances.push(uid.map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?);
+        }
+        // A peer that may only store can verify what it sent, by name; it cannot list what we hold.
+        if !self.peer.may.store || find.instances.is_empty() {
+            self.may_list().await?;
+        }
+        let walk = self.walk();
+        (find.study, find.series) = (walk.study, walk.series);
+        if find.study.is_none() && find.instances.is_empty() {
+            return refuse(StatusCode::BAD_REQUEST, "name a study or at least one SOPInstanceUID");
+        }
+        let mut window = Window::of(&self.query);
+        // By name it sees what verification needs, and nothing of the patient, not even by asking whether a value matches.
+        let plain = !self.peer.may.query;
+        loop {
+            let rows = self.face.records.find_instances(find.clone()).await.map_err(unreadable)?;
+            let looked = rows.len();
+            find.offset += looked as u64;
+            for row in rows.iter().filter(|row| plain || self.fits(Level::Instance, &row.attributes)) {
+                if window.admits() {
+                    window.sets.push(match plain {
+                        true => found::verified(row),
+                        false => found::instance(&self.base, &self.query.include, row, &self.target),
+                    });
+                }
+            }
+            if looked < PAGE || window.looked(looked)? {
+                break;
+            }
+        }
+        Ok(self.answer(window))
+    }
+
+    /// The page, and in Warning headers what was asked and not done, and how much is left (WEB-093, WEB-094).
+    fn answer(&self, window: Window) -> Response {
+        let service = self.base.as_str();
+        let mut warnings = self.query.unsupported(service);
+        if window.more > 0 {
+            warnings.push(qido::more_results(service, window.more));
+        }
+        let mut response = match window.sets.is_empty() {
+            true => StatusCode::NO_CONTENT.into_response(),
+            false => {
+                (StatusCode::OK, [(header::CONTENT_TYPE, DICOM_JSON)], json::write_list(&window.sets)).into_response()
+            }
+        };
+        for warning in warnings {
+            if let Ok(warning) = HeaderValue::from_str(&warning) {
+                response.headers_mut().append(header::WARNING, warning);
+            }
+        }
+        response
+    }
 }

@@ -3,6 +3,7 @@
 pub(super) mod acts;
 pub(super) mod backup;
 pub(super) mod blobs;
+pub(super) mod catalogue;
 pub(super) mod entries;
 pub(super) mod lease;
 pub(super) mod lists;
@@ -15,6 +16,7 @@ pub(super) mod readers;
 pub(super) mod rebuild;
 pub(super) mod record;
 pub(super) mod recover;
+pub(super) mod retrieve;
 pub(super) mod rows;
 pub(super) mod schema;
 pub(super) mod scrub;

@@ -26,7 +26,8 @@ struct Transaction {
 const MODULE: &[&str] = &[media_type::DICOM_JSON, media_type::DICOM_XML];
 const INSTANCES: &[&str] = &["multipart/related; type=\"application/dicom\"", media_type::DICOM];
 const STORED: &[u16] = &[200, 202, 400, 403, 408, 409, 413, 415, 503];
-const FOUND: &[u16] = &[200, 204, 400, 403, 503];
+const RETRIEVED: &[u16] = &[200, 206, 304, 400, 403, 404, 406, 410, 416, 500, 503];
+const FOUND: &[u16] = &[200, 204, 400, 403, 413, 503];
 
 /// What there is; the router has no more.
 const TRANSACTIONS: &[Transaction] = &[
@@ -40,12 +41,23 @@ const TRANSACTIONS: &[Transaction] = &[
     },
     store("/studies"),
     store("/studies/{study}"),
+    retrieve("/studies/{study}"),
+    retrieve("/studies/{study}/series/{series}"),
+    retrieve("/studies/{study}/series/{series}/instances/{instance}"),
+    search("/studies"),
+    search("/series"),
+    search("/studies/{study}/series"),
+    search("/studies/{study}/series/{series}/instances"),
     search("/studies/{study}/instances"),
     search("/instances"),
 ];
 
 const fn store(path: &'static str) -> Transaction {
     Transaction { path, method: "POST", name: "Store", takes: INSTANCES, gives: MODULE, statuses: STORED }
+}
+
+const fn retrieve(path: &'static str) -> Transaction {
+    Transaction { path, method: "GET", name: "Retrieve", takes: &[], gives: INSTANCES, statuses: RETRIEVED }
 }
 
 const fn search(path: &'static str) -> Transaction {

@@ -2,7 +2,7 @@
 
 use super::target::{Base, SERVICE};
 use super::{Caller, WebFace, capabilities, last_problem, problem};
-use crate::edge::{qido, stow};
+use crate::edge::{qido, stow, wado};
 use axum::Router;
 use axum::extract::{Extension, Request};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
@@ -14,8 +14,13 @@ use axum::routing::{get, options, post};
 pub(super) fn router(face: WebFace) -> Router {
     let services = Router::new()
         .route("/", options(capabilities::answer))
-        .route("/studies", post(stow::store))
-        .route("/studies/{study}", post(stow::store))
+        .route("/studies", post(stow::store).get(qido::studies))
+        .route("/series", get(qido::series))
+        .route("/studies/{study}", post(stow::store).get(wado::retrieve))
+        .route("/studies/{study}/series/{series}", get(wado::retrieve))
+        .route("/studies/{study}/series/{series}/instances/{instance}", get(wado::retrieve))
+        .route("/studies/{study}/series", get(qido::series))
+        .route("/studies/{study}/series/{series}/instances", get(qido::instances))
         .route("/studies/{study}/instances", get(qido::instances))
         .route("/instances", get(qido::instances))
         .fallback(nothing_here)

@@ -40,6 +40,11 @@ impl Base {
         format!("{}/studies/{study}", self.0)
     }
 
+    /// Where a series is retrieved.
+    pub(in crate::edge) fn series(&self, study: &StudyUid, series: &SeriesUid) -> String {
+        format!("{}/studies/{study}/series/{series}", self.0)
+    }
+
     /// Where an instance is retrieved.
     pub(in crate::edge) fn instance(&self, study: &StudyUid, series: &SeriesUid, instance: &InstanceUid) -> String {
         format!("{}/studies/{study}/series/{series}/instances/{instance}", self.0)

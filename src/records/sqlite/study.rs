@@ -119,7 +119,7 @@ fn found(row: &Row<'_>) -> Result<FoundInstance, Fault> {
 }
 
 /// Attributes from their column.
-fn texts(column: &str) -> Result<BTreeMap<Tag, String>, Fault> {
+pub(super) fn texts(column: &str) -> Result<BTreeMap<Tag, String>, Fault> {
     let map: BTreeMap<String, String> = serde_json::from_str(column).map_err(|_| damaged("list of attributes"))?;
     map.into_iter()
         .map(|(tag, text)| u32::from_str_radix(&tag, 16).map(|tag| (Tag(tag), text)).map_err(|_| damaged("tag")))

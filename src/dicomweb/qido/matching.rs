@@ -1,0 +1,193 @@
+//! Whether a value that is held matches one that is asked for (PS3.4 section C.2.2.2; PS3.18 section 8.3.4.1).
+
+use super::{Match, QidoError};
+use crate::dicomweb::dataset::VR;
+
+/// Checks a value that is asked for, before anything is looked up: a date, time or number must be one.
+pub fn check(matched: &Match, name: &str) -> Result<(), QidoError> {
+    let Some(wanted) = matched.values.first().filter(|wanted| !wanted.is_empty()) else { return Ok(()) };
+    let ends = |valid: fn(&str) -> bool| {
+        let (first, last) = wanted.split_once('-').unwrap_or((wanted, ""));
+        let one = !wanted.contains('-');
+        (one || wanted.len() > 1) && [first, last].iter().all(|end| end.is_empty() || valid(end))
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (right, what) = match matched.vr {
+        VR::DA => (ends(|end| end.len() == 8 && end.bytes().all(|b| b.is_ascii_digit())), "a date or a range of dates"),
+        VR::TM => (
+            ends(|end| (2..=13).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_digit() || b == b'.')),
+            "a time or a range of times",
+        ),
+        VR::IS => (digits(wanted.trim().trim_start_matches(['+', '-'])), "a whole number"),
+        _ => (true, ""),
+    };
+    if right { Ok(()) } else { Err(QidoError::Value { name: name.to_owned(), wanted: what }) }
+}
+
+/// Whether a held value, several joined by backslashes, matches. An empty value that is asked for matches everything; nothing
+/// held matches that, and the wildcard for everything, alone.
+pub fn matches(matched: &Match, held: Option<&str>) -> bool {
+    if matched.vr == VR::UI {
+        return matched.values.is_empty()
+            || held.is_some_and(|held| held.split('\\').any(|uid| matched.values.iter().any(|w| w == uid)));
+    }
+    let Some(wanted) = matched.values.first().map(String::as_str).filter(|wanted| !matches!(*wanted, "" | "*")) else {
+        return true;
+    };
+    let mut values =
+        held.unwrap_or_default().split('\\').map(|value| value.trim_matches([' ', '\0'])).filter(|v| !v.is_empty());
+    values.any(|value| match matched.vr {
+        VR::DA | VR::TM => in_range(wanted, value),
+        VR::IS | VR::DS => value.parse::<f64>().ok().is_some_and(|held| wanted.trim().parse() == Ok(held)),
+        VR::PN => name(wanted, value),
+        _ => wild(wanted.as_bytes(), value.as_bytes()),
+    })
+}
+
+/// One of two dates or times, ends included. What is less precise stands for all that it may be.
+fn in_range(wanted: &str, held: &str) -> bool {
+    let not_after = |low: &str, high: &str| {
+        let length = low.len().min(high.len());
+        low.as_bytes()[..length] <= high.as_bytes()[..length]
+    };
+    match wanted.split_once('-') {
+        None => not_after(wanted, held) && not_after(held, wanted),
+        Some((first, last)) => {
+            (first.is_empty() || not_after(first, held)) && (last.is_empty() || not_after(held, last))
+        }
+    }
+}
+
+/// A range of dates and one of times that are asked for together are one range of moments (PS3.18 section 8.3.4.1.1; WEB-092);
+/// anything else is matched one by one.
+pub fn moment_matches(date: &Match, time: &Match, held_date: Option<&str>, held_time: Option<&str>) -> bool {
+    let range = |matched: &Match| {
+        matched.values.first().and_then(|wanted| wanted.split_once('-')).map(|(a, b)| (a.to_owned(), b.to_owned()))
+    };
+    let (Some((first_day, last_day)), Some((first_time, last_time))) = (range(date), range(time)) else {
+        return matches(date, held_date) && matches(time, held_time);
+    };
+    let (Some(day), Some(time)) = (held_date, held_time) else { return false };
+    let after = first_day.is_empty()
+        || day > first_day.as_str()
+        || day == first_day && in_range(&format!("{first_time}-"), time);
+    let before =
+        last_day.is_empty() || day < last_day.as_str() || day == last_day && in_range(&format!("-{last_time}"), time);
+    after && before
+}
+
+/// Names match in any case, as a whole or by one of their groups, and empty components at the end do not count.
+fn name(wanted: &str, held: &str) -> bool {
+    let plain = |text: &str| text.trim_end_matches(['^', ' ', '=']).to_lowercase();
+    let wanted = plain(wanted);
+    std::iter::once(held).chain(held.split('=')).any(|held| wild(wanted.as_bytes(), plain(held).as_bytes()))
+}
+
+/// `*` stands for any characters, `?` for one (PS3.4 section C.2.2.2.4); takes no more than the product of the lengths.
+fn wild(wanted: &[u8], held: &[u8]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    let mut star = None;
+    while from < held.len() {
+        match wanted.get(at) {
+            Some(b'*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            // A question mark stands for a character, which may be several bytes.
+            Some(b'?') => {
+                at += 1;
+                from += 1;
+                while held.get(from).is_some_and(|b| b & 0xC0 == 0x80) {
+                    from += 1;
+                }
+            }
+            Some(byte) if *byte == held[from] => (at, from) = (at + 1, from + 1),
+            _ => {
+                let Some((back, taken)) = star else { return false };
+                star = Some((back, taken + 1));
+                (at, from) = (back + 1, taken + 1);
+            }
+        }
+    }
+    wanted[at.min(wanted.len())..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::tag::Tag;
+
+    fn asked(vr: VR, wanted: &str) -> Match {
+        let values =
+            if vr == VR::UI { wanted.split(',').map(str::to_owned).collect() } else { vec![wanted.to_owned()] };
+        Match { path: vec![Tag(0x0010_0010)], vr, values }
+    }
+
+    #[test]
+    fn values_match_as_ps3_4_says() {
+        let rows = [
+            (VR::LO, "", None, true),
+            (VR::LO, "*", None, true),
+            (VR::LO, "a", None, false),
+            (VR::LO, "a", Some(""), false),
+            (VR::LO, "abc", Some("abc"), true),
+            (VR::LO, "abc", Some("ABC"), false),
+            (VR::LO, "a*c", Some("abbbc"), true),
+            (VR::LO, "a*c*", Some("abc"), true),
+            (VR::LO, "a?c", Some("aéc"), true),
+            (VR::LO, "a?c", Some("ac"), false),
+            (VR::LO, "*b*b*b*a", Some("bbbbbbbbbbbbbbbbb"), false),
+            (VR::CS, "CT", Some("MR\\CT"), true),
+            (VR::PN, "smith^*", Some("Smith^John"), true),
+            (VR::PN, "SMITH^JOHN", Some("Smith^John^^"), true),
+            (VR::PN, "山田*", Some("Yamada^Tarou=山田^太郎"), true),
+            (VR::PN, "smith", Some("Smith^John"), false),
+            (VR::DA, "20250310", Some("20250310"), true),
+            (VR::DA, "20250310-", Some("20250311"), true),
+            (VR::DA, "-20250310", Some("20250310"), true),
+            (VR::DA, "20250301-20250310", Some("20250311"), false),
+            (VR::TM, "08-09", Some("093015.25"), true),
+            (VR::TM, "0830", Some("083059"), true),
+            (VR::TM, "2200-2300", Some("2159"), false),
+            (VR::IS, "7", Some("007"), true),
+            (VR::IS, "7", Some("8"), false),
+            (VR::UI, "1.2,1.3", Some("1.3"), true),
+            (VR::UI, "1.2,1.3", Some("1.30"), false),
+            (VR::UI, "1.2", None, false),
+        ];
+        for (vr, wanted, held, want) in rows {
+            assert_eq!(matches(&asked(vr, wanted), held), want, "{vr} {wanted} against {held:?}");
+        }
+    }
+
+    #[test]
+    fn a_night_shift_is_one_range_of_moments() {
+        let (date, time) = (asked(VR::DA, "20250310-20250311"), asked(VR::TM, "2200-0600"));
+        let rows = [
+            ("20250310", "2159", false),
+            ("20250310", "220000", true),
+            ("20250310", "2359", true),
+            ("20250311", "0559", true),
+            ("20250311", "0601", false),
+            ("20250312", "0100", false),
+        ];
+        for (day, at, want) in rows {
+            assert_eq!(moment_matches(&date, &time, Some(day), Some(at)), want, "{day} {at}");
+        }
+        let one = asked(VR::DA, "20250310");
+        assert!(moment_matches(&one, &asked(VR::TM, "2200-2300"), Some("20250310"), Some("2230")));
+        assert!(!moment_matches(&date, &time, Some("20250310"), None));
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for (vr, right) in
+            [(VR::DA, "20250310-"), (VR::DA, "-20250310"), (VR::TM, "0930-1000"), (VR::IS, "-7"), (VR::LO, "-")]
+        {
+            assert!(check(&asked(vr, right), "x").is_ok(), "{vr} {right}");
+        }
+        for (vr, wrong) in [(VR::DA, "2025"), (VR::DA, "-"), (VR::DA, "today"), (VR::TM, "9"), (VR::IS, "seven")] {
+            assert!(check(&asked(vr, wrong), "x").is_err(), "{vr} {wrong}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is shown of a study, series or instance: what the standard requires of what we index, and what was asked for beside it
+//! (PS3.18 tables 10.6.3-3 to 10.6.3-5; WEB-096).
+
+use crate::dicom::attributes::*;
+use crate::dicom::tag::Tag;
+use crate::dicomweb::dataset::{Dataset, Element, VR};
+use crate::dicomweb::qido::{Include, Match};
+use crate::edge::http::{Base, Target};
+use crate::records::{FoundInstance, SeriesRow, StudyRow, StudySize, Texts};
+use std::str::FromStr;
+
+/// Modalities in Study.
+pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
+const INSTANCE_AVAILABILITY: Tag = Tag::new(0x0008, 0x0056);
+const RETRIEVE_URL: Tag = Tag::new(0x0008, 0x1190);
+const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
+const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
+const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
+
+const OF_STUDY: &[Tag] = &[
+    STUDY_DATE,
+    STUDY_TIME,
+    ACCESSION_NUMBER,
+    REFERRING_PHYSICIAN,
+    PATIENT_NAME,
+    PATIENT_ID,
+    PATIENT_BIRTH_DATE,
+    PATIENT_SEX,
+    STUDY_INSTANCE_UID,
+    STUDY_ID,
+];
+const OF_SERIES: &[Tag] = &[
+    MODALITY,
+    SERIES_DESCRIPTION,
+    SERIES_INSTANCE_UID,
+    SERIES_NUMBER,
+    PERFORMED_STEP_START_DATE,
+    PERFORMED_STEP_START_TIME,
+];
+const OF_INSTANCE: &[Tag] = &[SOP_CLASS_UID, SOP_INSTANCE_UID, TIMEZONE_OFFSET, INSTANCE_NUMBER, NUMBER_OF_FRAMES];
+
+/// The keyword of a key, for people; its tag if it is not indexed.
+pub(super) fn keyword(matched: &Match) -> String {
+    let tag = matched.path.last().copied().unwrap_or(Tag(0));
+    INDEXED.iter().find(|indexed| indexed.tag == tag).map_or_else(|| tag.to_string(), |indexed| indexed.keyword.into())
+}
+
+/// The attributes of these tags that are held, and those that were asked for.
+fn shown(texts: &Texts, required: &[&[Tag]], include: &Include) -> Dataset {
+    let mut set = Dataset::default();
+    for indexed in INDEXED {
+        let asked = match include {
+            Include::All => true,
+            Include::Fields(fields) => fields.iter().any(|path| *path == [indexed.tag]),
+        };
+        let wanted = asked || required.iter().any(|tags| tags.contains(&indexed.tag));
+        if let (true, Some(text), Ok(vr)) = (wanted, texts.0.get(&indexed.tag), VR::from_str(indexed.vr)) {
+            set.insert(indexed.tag, Element::text(vr, text));
+        }
+    }
+    // Whatever the object was written in: the answer is UTF-8 (PS3.18 F.2.4).
+    set.insert(SPECIFIC_CHARACTER_SET, Element::text(VR::CS, "ISO_IR 192"));
+    set.insert(INSTANCE_AVAILABILITY, Element::text(VR::CS, "ONLINE"));
+    set
+}
+
+pub(super) fn study(base: &Base, include: &Include, row: &StudyRow, size: &StudySize) -> Dataset {
+    let mut set = shown(&row.attributes, &[OF_STUDY], include);
+    set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.study(&row.study)));
+    set.insert(MODALITIES_IN_STUDY, Element::text(VR::CS, &size.modalities.join("\\")));
+    set.insert(STUDY_RELATED_SERIES, Element::number(VR::IS, size.series));
+    set.insert(STUDY_RELATED_INSTANCES, Element::number(VR::IS, size.instances));
+    set
+}
+
+/// Below a study, its own attributes are known to the asker.
+pub(super) fn series(base: &Base, include: &Include, row: &SeriesRow, below_study: bool) -> Dataset {
+    let above = if below_study { &[STUDY_INSTANCE_UID][..] } else { OF_STUDY };
+    let mut set = shown(&row.attributes, &[OF_SERIES, above], include);
+    set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.series(&row.study, &row.series)));
+    set.insert(SERIES_RELATED_INSTANCES, Element::number(VR::IS, row.instances));
+    set
+}
+
+pub(super) fn instance(base: &Base, include: &Include, row: &FoundInstance, target: &Target) -> Dataset {
+    let study = if target.study.is_some() { &[STUDY_INSTANCE_UID][..] } else { OF_STUDY };
+    let series = if target.series.is_some() { &[SERIES_INSTANCE_UID][..] } else { OF_SERIES };
+    let mut set = shown(&row.attributes, &[OF_INSTANCE, study, series], include);
+    names(&mut set, row);
+    set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.instance(&row.study, &row.series, &row.instance)));
+    set
+}
+
+/// What a peer needs to verify what it sent.
+pub(super) fn verified(row: &FoundInstance) -> Dataset {
+    let mut set = Dataset::default();
+    names(&mut set, row);
+    if let Some(number) = row.attributes.0.get(&INSTANCE_NUMBER) {
+        set.insert(INSTANCE_NUMBER, Element::text(VR::IS, number));
+    }
+    set
+}
+
+fn names(set: &mut Dataset, row: &FoundInstance) {
+    let uids = [
+        (SOP_CLASS_UID, row.sop_class.as_str()),
+        (SOP_INSTANCE_UID, row.instance.as_str()),
+        (STUDY_INSTANCE_UID, row.study.as_str()),
+        (SERIES_INSTANCE_UID, row.series.as_str()),
+    ];
+    for (tag, uid) in uids {
+        set.insert(tag, Element::text(VR::UI, uid));
+    }
+}

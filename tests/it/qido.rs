@@ -1,0 +1,203 @@
+//! QIDO-RS as a peer's program searches: studies, series and instances, by what they hold, page by page while more arrive.
+
+use crate::support::certs::Identity;
+use crate::support::dcmtk::storescu;
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::gateway::Gateway;
+use crate::support::multipart::{body, content_type};
+use crate::support::python;
+use crate::support::tools::demo_study;
+use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
+use crate::support::wire::{Reply, Wire};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+/// A site that lets peer `b` do everything, and peer `a` only store.
+struct Site {
+    gateway: Gateway,
+    b: Identity,
+    a: Identity,
+    _stage: Stage,
+}
+
+impl Site {
+    fn start() -> Self {
+        let stage = Stage::new();
+        let only_store = format!(
+            "[[peer]]\nname = \"a\"\nurl = \"https://127.0.0.1:9/dicom-web\"\nidentity = \"{A_IDENTITY}\"\nmay = [\"store\"]"
+        );
+        let config = stage.site_a("https://127.0.0.1:9/dicom-web").with(&only_store);
+        let gateway = Gateway::start(&stage.path().join("site"), config);
+        let (b, a) = (stage.authority.issue(B_IDENTITY), stage.authority.issue(A_IDENTITY));
+        Self { gateway, b, a, _stage: stage }
+    }
+
+    fn store(&self, all: &[Names]) {
+        let mut wire = Wire::open(&self.b, self.gateway.config.web_port);
+        let parts: Vec<Vec<u8>> = all
+            .iter()
+            .map(|names| part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 1000, 1)))
+            .collect();
+        let kind = format!("Content-Type: {}", content_type());
+        wire.request("POST /dicom-web/studies", &[&kind], &body(&parts, true)).unwrap();
+        let reply = wire.answer().expect("an answer");
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    fn ask(&self, who: &Identity, resource: &str) -> Reply {
+        let mut wire = Wire::open(who, self.gateway.config.web_port);
+        wire.head(&format!("GET /dicom-web/{resource}"), &[]).unwrap();
+        wire.answer().expect("an answer")
+    }
+
+    /// The results; none if the answer is 204.
+    fn search(&self, resource: &str) -> Vec<Value> {
+        let reply = self.ask(&self.b, resource);
+        match reply.status {
+            200 => reply.json().as_array().unwrap().clone(),
+            204 => Vec::new(),
+            _ => panic!("{resource}: {reply:?}"),
+        }
+    }
+}
+
+fn value<'a>(set: &'a Value, tag: &str) -> &'a Value {
+    &set[tag]["Value"][0]
+}
+
+#[test]
+fn studies_series_and_instances_are_found_by_what_they_hold() {
+    let site = Site::start();
+    let all = [names(440, 1, 1), names(440, 1, 2), names(440, 2, 1)];
+    site.store(&all);
+    let (study, series) = (&all[0].study, &all[0].series);
+    let rows = [
+        ("studies".to_owned(), 2),
+        (format!("studies?StudyInstanceUID={study}"), 1),
+        (format!("studies?StudyInstanceUID={study},{}", all[2].study), 2),
+        ("studies?PatientID=T0000001".to_owned(), 2),
+        ("studies?PatientID=T000*&PatientName=specimen^*".to_owned(), 2),
+        ("studies?PatientID=t0000001".to_owned(), 0),
+        ("studies?00100020=T0000001&StudyDate=20250301-20250331".to_owned(), 2),
+        ("studies?StudyDate=-20250309".to_owned(), 0),
+        ("studies?ModalitiesInStudy=OT".to_owned(), 2),
+        ("studies?ModalitiesInStudy=CT".to_owned(), 0),
+        // Held nowhere, so nothing can match it; what is not supported is ignored.
+        ("studies?AccessionNumber=A1".to_owned(), 0),
+        ("studies?Nonsense=1&PatientComments=x&limit=1&offset=1".to_owned(), 1),
+        ("studies?offset=2".to_owned(), 0),
+        ("series".to_owned(), 2),
+        (format!("series?SeriesInstanceUID={series}&Modality=OT"), 1),
+        (format!("studies/{study}/series"), 1),
+        (format!("studies/{study}/series?Modality=CT"), 0),
+        (format!("studies/{study}/instances"), 2),
+        (format!("studies/{study}/series/{series}/instances"), 2),
+        (format!("studies/{study}/series/1.2/instances"), 0),
+        (format!("studies/{study}/instances?SOPClassUID={SECONDARY_CAPTURE}"), 2),
+        (format!("studies/{study}/instances?SOPClassUID=1.2"), 0),
+        (format!("instances?SOPInstanceUID={},{}", all[1].instance, all[2].instance), 2),
+    ];
+    for (resource, found) in rows {
+        assert_eq!(site.search(&resource).len(), found, "{resource}");
+    }
+    for wrong in [
+        "studies?StudyDate=2025",
+        "studies?limit=-1",
+        "series?SeriesNumber=x",
+        "studies?StudyInstanceUID=..",
+        "instances",
+    ] {
+        assert_eq!(site.ask(&site.b, wrong).status, 400, "{wrong}");
+    }
+}
+
+#[test]
+fn what_the_standard_requires_is_returned_and_more_if_asked_for() {
+    let site = Site::start();
+    let names = names(441, 1, 1);
+    site.store(std::slice::from_ref(&names));
+    let base = "https://gateway.test/dicom-web/studies";
+    let study = &site.search(&format!("studies?StudyInstanceUID={}", names.study))[0];
+    let own = format!("{base}/{}", names.study);
+    assert_eq!(
+        (value(study, "0020000D"), value(study, "00081190")),
+        (&names.study.clone().into(), &own.clone().into())
+    );
+    assert_eq!((value(study, "00080061"), value(study, "00080056")), (&"OT".into(), &"ONLINE".into()));
+    assert_eq!((value(study, "00201206"), value(study, "00201208")), (&1.into(), &1.into()));
+    assert_eq!(
+        (value(study, "00080005"), &value(study, "00100010")["Alphabetic"]),
+        (&"ISO_IR 192".into(), &"Specimen^Test".into())
+    );
+    assert_eq!((value(study, "00080020"), value(study, "00100020")), (&"20250310".into(), &"T0000001".into()));
+    assert!(study.get("00080060").is_none(), "a modality is not a study's");
+    let series = &site.search("series")[0];
+    let below = format!("{own}/series/{}", names.series);
+    assert_eq!((value(series, "00081190"), value(series, "00201209")), (&below.clone().into(), &1.into()));
+    assert_eq!((value(series, "00080060"), value(series, "00100020")), (&"OT".into(), &"T0000001".into()));
+    let instances = format!("studies/{}/instances", names.study);
+    let instance = &site.search(&instances)[0];
+    assert_eq!(value(instance, "00081190"), &format!("{below}/instances/{}", names.instance));
+    assert!(instance.get("00100020").is_none(), "the study's attributes are known to who asks below it");
+    let asked = &site.search(&format!("{instances}?includefield=PatientID,00080020"))[0];
+    assert_eq!((value(asked, "00100020"), value(asked, "00080020")), (&"T0000001".into(), &"20250310".into()));
+    assert_eq!(
+        value(&site.search(&format!("{instances}?includefield=all"))[0], "00100010")["Alphabetic"],
+        "Specimen^Test"
+    );
+    // Who only verifies what it sent learns nothing of the patient.
+    let verified = site.ask(&site.a, &format!("instances?SOPInstanceUID={}&includefield=all", names.instance));
+    assert!(verified.status == 200 && !verified.text().contains("T0000001"), "{verified:?}");
+    for resource in ["studies", "series", &instances] {
+        assert_eq!(site.ask(&site.a, resource).status, 403, "{resource}");
+    }
+}
+
+#[test]
+fn pages_are_stable_while_more_arrives_and_say_what_is_left() {
+    let site = Site::start();
+    let of = |study: u64| names(442, study, 1);
+    site.store(&(1..=5).map(of).collect::<Vec<_>>());
+    let mut seen = Vec::new();
+    for (page, left) in [(0, Some(3)), (1, Some(3)), (2, Some(3)), (3, Some(2)), (4, None)] {
+        let reply = site.ask(&site.b, &format!("studies?limit=2&offset={}", page * 2));
+        let warning = left.map(|left| {
+            format!("299 https://gateway.test/dicom-web: There are {left} additional results that can be requested")
+        });
+        assert_eq!(reply.header("warning").map(str::to_owned), warning, "page {page}");
+        seen.extend(
+            reply.json().as_array().unwrap().iter().map(|set| value(set, "0020000D").as_str().unwrap().to_owned()),
+        );
+        // More comes in while the pages are read.
+        if page < 3 {
+            site.store(
+                &(6 + page * 2..8 + page * 2).map(of).chain([of(1)]).collect::<Vec<_>>()
+                    [..if page == 2 { 1 } else { 2 }],
+            );
+        }
+    }
+    assert_eq!(seen.len(), 10);
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 10, "none twice, none left out");
+    let reply = site.ask(&site.b, "studies?fuzzymatching=true&limit=20");
+    let words = "299 https://gateway.test/dicom-web: The fuzzymatching parameter is not supported. Only literal matching has been performed.";
+    assert_eq!((reply.status, reply.header("warning")), (200, Some(words)));
+}
+
+#[test]
+fn dicomweb_client_finds_what_was_sent() {
+    let site = Site::start();
+    let files = [demo_study("ct"), demo_study("mr"), demo_study("sr"), demo_study("pdf")].concat();
+    storescu(site.gateway.config.dicom_port, "WB_A", &["-R", "-xe"], &files).ok("storescu");
+    let url = site.gateway.config.url();
+    let arguments: Vec<OsString> =
+        [url.into(), site.b.certificate.clone().into(), site.b.key.clone().into(), site.b.trust.clone().into()]
+            .into_iter()
+            .chain(files.iter().map(Into::into))
+            .collect();
+    for line in python::lines("qido", &arguments) {
+        assert_eq!(line["missing"].as_array().unwrap().len() + line["more"].as_array().unwrap().len(), 0, "{line}");
+        assert!(line["found"].as_u64().unwrap() > 0, "{line}");
+        assert_eq!(line["wrong"].as_array().unwrap().len(), 0, "{line}");
+    }
+}
