@@ -128,7 +128,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let courier = limits::courier(document.table("courier"));
     let store = limits::store(document.table("store"));
     let retention = limits::retention(document.table("retention"));
-    let nodes: Vec<_> = document.tables("node").into_iter().filter_map(parties::node).collect();
+    let nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
     document.not_built("withhold", "leave it out: routes decide alone what goes where");

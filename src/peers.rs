@@ -5,10 +5,12 @@ mod registry;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod user;
 
 pub use priority::Priority;
 pub use registry::{Party, Refused, Registry};
 pub use storage::{StorageClasses, UnknownClasses};
+pub use user::User;
 
 use crate::dicom::ae_title::AeTitle;
 use crate::tls::Identity;
@@ -134,6 +136,8 @@ pub struct Node {
     pub from_addresses: Vec<IpNet>,
     /// The subject alternative name that its certificate carries; set: it is spoken to over TLS only, in both directions.
     pub identity: Option<String>,
+    /// Who we say that we are when we call it, besides our AE title.
+    pub user: Option<User>,
     /// What it may do.
     pub may: May,
     /// What counts as done for a transfer to it.

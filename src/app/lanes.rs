@@ -4,11 +4,12 @@ use crate::config::{self, Config};
 use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
+use crate::dimse::presentation::UserIdentity;
 use crate::dimse::{Target, Timers};
 use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
-use crate::peers::{Node, Peer};
+use crate::peers::{Node, Peer, User};
 use crate::records::{LeaseLimits, RecordsOptions};
 use crate::store::Store;
 use crate::tls;
@@ -105,8 +106,18 @@ pub fn node_target(config: &Config, node: &Node, address: &str) -> anyhow::Resul
         max_pdu_length: config.dicom.max_pdu_length,
         implementation_class: part10::IMPLEMENTATION_CLASS_UID.to_owned(),
         implementation_version: part10::IMPLEMENTATION_VERSION_NAME.to_owned(),
-        identity: None,
+        identity: node.user.as_ref().map(asserted),
     })
+}
+
+/// A user identity as it is proposed: a name, or a name and passcode (DIM-019).
+fn asserted(user: &User) -> UserIdentity {
+    UserIdentity {
+        kind: if user.passcode.is_some() { 2 } else { 1 },
+        response_requested: user.confirmed,
+        primary: user.name.clone().into_bytes(),
+        secondary: user.passcode.clone().unwrap_or_default().into_bytes(),
+    }
 }
 
 /// The timers of an association (DIM-021).

@@ -7,7 +7,7 @@ use super::values::{
 };
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::SopClassUid;
-use crate::peers::{Foreign, May, Node, PatientIds, Peer, StorageClasses, UnknownClasses, Verify};
+use crate::peers::{Foreign, May, Node, PatientIds, Peer, StorageClasses, UnknownClasses, User, Verify};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn may(table: &mut Table<'_>, rights: &[(&str, Right)]) -> May {
 /// Which evidence can be asked for today; weaker than asked is never taken silently (INV-04).
 const LATER: &[&str] = &["readback", "receipt", "commitment"];
 
-pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
+pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let title = table.required("ae_title", "\"PACS\"", ae_title);
     let label = table.optional("name", text).map(|at| at.value);
     let address = table.optional("address", host_port).map(|at| at.value);
@@ -67,6 +67,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     let callable =
         table.has("identity") || own.is_some() || (listed && from.as_ref().is_none_or(|list| list.written > 0));
     let identity = table.optional("identity", identity);
+    let user = user(&mut table, base, identity.is_some());
     let may = may(&mut table, NODE_RIGHTS);
     let verify =
         table.or("verify", Verify::Accepted, one_of(&[("accepted", Verify::Accepted)], &["present", "commitment"]));
@@ -91,6 +92,7 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
         address,
         from_addresses: from.map(List::values).unwrap_or_else(|| own.into_iter().collect()),
         identity: identity.as_ref().map(|at| at.value.clone()),
+        user,
         may,
         verify,
         issuer,
@@ -106,6 +108,44 @@ pub(super) fn node(mut table: Table<'_>) -> Option<NodeEntry> {
     agree(&table, &node, callable, &at.span);
     table.finish();
     Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to })
+}
+
+/// Largest file of a passcode, in bytes.
+const LARGEST_PASSCODE: u64 = 4096;
+
+/// Who we say that we are when we call a node (DIM-019); `tls` tells whether the call is over TLS.
+fn user(table: &mut Table<'_>, base: &Path, tls: bool) -> Option<User> {
+    let name = table.optional("user", text);
+    let file = table.optional("passcode", path);
+    let confirmed = table.or("user_confirmed", true, boolean);
+    let passcode = file.and_then(|At { value, span }| {
+        let (file, mistakes) = (base.join(&value), table.mistakes());
+        if name.is_none() {
+            mistakes.wrong(Some(span.clone()), "`passcode` in [[node]] needs `user`", "say whose passcode it is");
+        }
+        if !tls {
+            let hint = "give the node an `identity`, so that it is called over TLS";
+            mistakes.wrong(Some(span.clone()), "a passcode travels over TLS only (PS3.7 section D.3.3.7)", hint);
+        }
+        if site::exposed(&file) {
+            let message = format!("other users of this machine can read {}", file.display());
+            mistakes.warn(Some(span.clone()), message, "chmod 600 (SEC-020)");
+        }
+        let passcode = passcode(&file).map_err(|why| mistakes.wrong(Some(span), "the passcode cannot be used", why));
+        passcode.ok()
+    });
+    Some(User { name: name?.value, passcode, confirmed })
+}
+
+/// The passcode in a file, without the end of its line.
+fn passcode(file: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?.len();
+    if size > LARGEST_PASSCODE {
+        return Err(format!("{} is larger than {LARGEST_PASSCODE} bytes", file.display()));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let passcode = text.trim_end_matches(['\r', '\n']);
+    if passcode.is_empty() { Err(format!("{} is empty", file.display())) } else { Ok(passcode.to_owned()) }
 }
 
 /// What a node may store, of known and of unknown classes (DIM-033).

@@ -192,7 +192,7 @@ fn ending(table: &Table<'_>, span: &Span, what: &str, facts: &Facts, now: System
 }
 
 /// Tells whether others than owner and group can read a file, or the group can write it.
-fn exposed(path: &Path) -> bool {
+pub(super) fn exposed(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0)
 }

@@ -107,3 +107,24 @@ impl AsyncWrite for Wire {
         each!(self, stream => stream.poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_whose_power_failed_is_noticed_within_two_minutes() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&socket);
+        assert!(socket.nodelay().unwrap() && sockopt::socket_keepalive(&socket).unwrap());
+        // Nothing under way: the probes that go unanswered. Something under way: the time that it may stay unacknowledged.
+        let (idle, between) = (sockopt::tcp_keepidle(&socket).unwrap(), sockopt::tcp_keepintvl(&socket).unwrap());
+        let probing = idle + between * sockopt::tcp_keepcnt(&socket).unwrap();
+        let sending = Duration::from_millis(sockopt::tcp_user_timeout(&socket).unwrap().into());
+        for time in [probing, sending] {
+            assert!(time <= Duration::from_secs(120) && time > Duration::from_secs(60), "{time:?}");
+        }
+    }
+}

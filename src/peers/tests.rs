@@ -17,6 +17,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         address: None,
         from_addresses: from.iter().map(|n| n.parse().unwrap()).collect(),
         identity: identity.map(Into::into),
+        user: None,
         may: May { store: true, ..May::default() },
         verify: Verify::Accepted,
         issuer: None,

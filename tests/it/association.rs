@@ -1,8 +1,10 @@
 //! Negotiation over a real listener: what is accepted, what is answered to each question, what is refused with which reason.
 
-use crate::support::caller::{Accept, Caller, IMPLICIT_LE, Pdu, Request, VERIFICATION, counted, echo_command};
+use crate::support::caller::{
+    Accept, Caller, IMPLICIT_LE, Pdu, Request, VERIFICATION, counted, echo_command, verification_node,
+};
 use crate::support::config::free_port;
-use crate::support::dcmtk::{StoreScp, echoscu};
+use crate::support::dcmtk::echoscu;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
@@ -10,11 +12,8 @@ use crate::support::process::finish;
 use crate::support::tools::tool;
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -333,32 +332,7 @@ fn artim_runs_before_the_request_and_after_a_rejection_and_at_no_other_time() {
     // An open association may be idle for longer, and so may one that is asked for from here.
     let (mut open, _) = Caller::accepted(port, &usual().context(3, VERIFICATION, &[IMPLICIT_LE]));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (stream, _) = listener.accept().unwrap();
-            let mut caller = Caller { stream };
-            let mut head = [0; 6];
-            std::io::Read::read_exact(&mut caller.stream, &mut head).unwrap();
-            let mut body = vec![0; u32::from_be_bytes(head[2..].try_into().unwrap()) as usize];
-            std::io::Read::read_exact(&mut caller.stream, &mut body).unwrap();
-            std::thread::sleep(artim * 2);
-            let result = [&[1, 0, 0, 0][..], &crate::support::caller::item(0x40, IMPLICIT_LE.as_bytes())].concat();
-            let mut accept = body[..68].to_vec();
-            accept.extend(crate::support::caller::item(0x10, b"1.2.840.10008.3.1.1.1"));
-            accept.extend(crate::support::caller::item(0x21, &result));
-            accept.extend(crate::support::caller::item(0x50, &crate::support::caller::item(0x51, &[0; 4])));
-            caller.send(&crate::support::caller::pdu(2, &accept)).unwrap();
-            let Pdu::Data(_) = caller.read().unwrap() else { panic!("no C-ECHO") };
-            let response = crate::support::caller::command(&[
-                (0x0002, VERIFICATION.as_bytes()),
-                (0x0100, &[0x30, 0x80]),
-                (0x0120, &[1, 0]),
-                (0x0800, &[1, 1]),
-                (0x0900, &[0, 0]),
-            ]);
-            caller.fragment(1, true, true, &response).unwrap();
-            assert_eq!(caller.read().unwrap(), Pdu::ReleaseRequest);
-            caller.send(&crate::support::caller::pdu(6, &[0; 4])).unwrap();
-        });
+        scope.spawn(|| verification_node(&listener, &[], artim * 2));
         site.cli(&["nodes", "test", "SLOW"]).ok("a node that takes longer than ARTIM to accept");
     });
     assert_eq!(echo(&mut open, 3), 0, "still open");
@@ -381,52 +355,6 @@ fn the_ledger_keeps_how_the_other_side_names_itself() {
         assert!(received.contains(words), "`{words}` is not in {received}");
     }
     assert!(!received.contains("Specimen"), "no patient in the ledger");
-}
-
-#[test]
-fn a_nodes_rejection_is_for_now_or_parks_it() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let stage = Stage::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let node = listener.local_addr().unwrap().port();
-    let config = stage.site_a(NOWHERE).node("OUT", Some(node)).route("to the node", "OUT", "");
-    let config = config.with("[courier]\nretry_first = \"1s\"\nretry_longest = \"2s\"");
-    let site = Gateway::start(&stage.path().join("a"), config);
-    let (codes, count, stop) = (Mutex::new([2, 3, 1]), AtomicU64::new(0), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let listener = listener;
-            listener.set_nonblocking(true).unwrap();
-            while !stop.load(Ordering::SeqCst) {
-                let Ok((mut stream, _)) = listener.accept() else {
-                    std::thread::sleep(Duration::from_millis(20));
-                    continue;
-                };
-                stream.set_nonblocking(false).unwrap();
-                // A request is not read further than to its end.
-                let _ = crate::support::caller::read_pdu(&mut stream);
-                let [result, by, reason] = *codes.lock().unwrap();
-                let _ = stream.write_all(&crate::support::caller::pdu(3, &[0, result, by, reason]));
-                let _ = stream.read_to_end(&mut Vec::new());
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-        });
-        let names = names(316, 1, 1);
-        let (mut caller, _) = Caller::accepted(site.config.dicom_port, &usual());
-        let bytes = data_set(&names, 1000, 1);
-        assert_eq!(caller.store(1, SECONDARY_CAPTURE, &names.instance, &bytes).unwrap().status, 0);
-        caller.release();
-        until(seconds(60), "congestion is tried again", || (count.load(Ordering::SeqCst) >= 3).then_some(()));
-        assert_eq!(site.transfers("OUT", "pending"), (1, 1), "and charged to nobody");
-        *codes.lock().unwrap() = [1, 1, 7];
-        until(seconds(60), "a permanent rejection parks", || (site.transfers("OUT", "parked") == (1, 1)).then_some(()));
-        stop.store(true, Ordering::SeqCst);
-    });
-    let _out = StoreScp::start_on(node, &folder.path().join("out"), "OUT");
-    until(seconds(60), "it is put right", || {
-        site.cli(&["transfers", "retry", "--to", "OUT"]);
-        (site.transfers("OUT", "accepted") == (1, 1)).then_some(())
-    });
 }
 
 #[test]

@@ -31,13 +31,16 @@ fn sixty_four_large_objects_beside_two_hundred_idle_associations_stay_below_the_
     let idle_request = Request::new("MANY", "WB_A").context(1, VERIFICATION, &[IMPLICIT_LE]);
     let mut idle: Vec<Caller> = (0..IDLE).map(|_| Caller::accepted(port, &idle_request).0).collect();
     let (half, study) = (Barrier::new(LARGE as usize), names(371, 1, 0).study);
+    // Something to send while the others come in.
+    let before: u64 = 8;
+    (LARGE..LARGE + before).for_each(|number| send_fragments(port, number, &Barrier::new(1)));
     std::thread::scope(|scope| {
         for number in 0..LARGE {
             let half = &half;
             scope.spawn(move || send_fragments(port, number, half));
         }
     });
-    sites.a.all_become("b", "verified", LARGE, seconds(400));
+    sites.a.all_become("b", "verified", LARGE + before, seconds(400));
     for caller in &mut idle {
         caller.fragment(1, true, true, &echo_command(1)).unwrap();
         assert_eq!(caller.answer().unwrap().status, 0, "an idle association was lost");

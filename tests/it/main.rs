@@ -16,6 +16,7 @@ mod association;
 mod association_answers;
 mod association_callers;
 mod association_cost;
+mod association_out;
 mod backup;
 mod bad_input;
 mod command_line;

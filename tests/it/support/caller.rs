@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Error, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
@@ -197,6 +197,31 @@ impl<S: Read + Write> Caller<S> {
         let mut rest = Vec::new();
         let _ = self.stream.read_to_end(&mut rest);
         rest
+    }
+}
+
+/// A node that accepts one association for Verification after a while, with these further user items; it answers one C-ECHO
+/// and the release.
+pub fn verification_node(listener: &TcpListener, more: &[u8], after: Duration) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = [0; 6];
+    stream.read_exact(&mut head).unwrap();
+    let mut request = vec![0; u32::from_be_bytes(head[2..].try_into().unwrap()) as usize];
+    stream.read_exact(&mut request).unwrap();
+    std::thread::sleep(after);
+    let result = [&[1, 0, 0, 0][..], &item(0x40, IMPLICIT_LE.as_bytes())].concat();
+    let user = item(0x50, &[&item(0x51, &[0; 4]), more].concat());
+    let accept = [&request[..68], &item(0x10, APPLICATION_CONTEXT), &item(0x21, &result), &user].concat();
+    let mut caller = Caller { stream };
+    caller.send(&pdu(2, &accept)).unwrap();
+    let Ok(Pdu::Data(_)) = caller.read() else { return };
+    let zero = [0, 0];
+    let field = [0x30, 0x80];
+    let elements: [(u16, &[u8]); 5] =
+        [(0x0002, VERIFICATION.as_bytes()), (0x0100, &field), (0x0120, &[1, 0]), (0x0800, &[1, 1]), (0x0900, &zero)];
+    caller.fragment(1, true, true, &command(&elements)).unwrap();
+    if let Ok(Pdu::ReleaseRequest) = caller.read() {
+        caller.send(&pdu(6, &[0; 4])).unwrap();
     }
 }
 
