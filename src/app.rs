@@ -3,6 +3,7 @@
 mod expiry;
 mod in_force;
 mod lanes;
+pub mod reconcile;
 mod tasks;
 
 pub use lanes::{node_target, peer_client};
@@ -98,6 +99,9 @@ impl App {
         let courier = Arc::new(Courier::start(&self.records, lanes::lanes(&self.config, &self.store)?, &working));
         let janitor = Janitor::new(self.records.clone(), self.store.clone(), janitor_options(&self.config));
         critical.spawn("the janitor", janitor.clone().run(self.lost, working.clone()));
+        let every = self.config.courier.reconcile_every;
+        let nightly = reconcile::nightly(self.config.path.clone(), self.records.clone(), every, working.clone());
+        critical.spawn("the comparison with the peers", nightly);
         let admin = AdminFace {
             janitor,
             site: self.config.site.name.clone(),

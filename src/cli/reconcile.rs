@@ -3,14 +3,12 @@
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app;
 use crate::config::Config;
-use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::dicom::uid::StudyUid;
 use crate::dicomweb::client::PeerClient;
 use crate::edge::admin::Request;
-use crate::ledger::transfer::{State, TransferId};
-use crate::peers::Destination;
-use crate::records::{Records, TransferFilter, TransferView};
+use crate::ledger::transfer::TransferId;
+use crate::records::TransferView;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -51,7 +49,9 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let records = client::records(&config)?;
     let asked_of = app::peer_client(&config, peer).map_err(Failure::usage)?;
     let mut gaps = Gaps::default();
-    for (study, done) in done(&records, &options).await? {
+    let since = Duration::from_secs(options.since.saturating_mul(86_400));
+    let since = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+    for (study, done) in app::reconcile::done(&records, &options.peer, since).await.map_err(Failure::some)? {
         compare(&asked_of, &study, &done, &options, &mut gaps).await?;
     }
     if !options.json {
@@ -68,27 +68,6 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     }
 }
 
-/// What counts as done at the peer, by study.
-async fn done(records: &Records, options: &Options) -> Result<BTreeMap<StudyUid, Vec<TransferView>>, Failure> {
-    let now = SystemTime::now();
-    let since = now.checked_sub(Duration::from_secs(options.since.saturating_mul(86_400)));
-    let mut studies: BTreeMap<StudyUid, Vec<TransferView>> = BTreeMap::new();
-    for state in [State::Verified, State::Accepted] {
-        let mut after = TransferId(0);
-        loop {
-            let destination = Some(Destination(options.peer.clone()));
-            let filter = TransferFilter { destination, ..TransferFilter::default() };
-            let page = records.transfers(filter, Some(state), after, now).await.map_err(Failure::some)?;
-            let Some(last) = page.last() else { break };
-            after = last.transfer;
-            for view in page.into_iter().filter(|view| since.is_none_or(|since| view.created >= since)) {
-                studies.entry(view.study_instance_uid.clone()).or_default().push(view);
-            }
-        }
-    }
-    Ok(studies)
-}
-
 async fn compare(
     client: &PeerClient,
     study: &StudyUid,
@@ -96,19 +75,17 @@ async fn compare(
     options: &Options,
     gaps: &mut Gaps,
 ) -> Result<(), Failure> {
-    let wanted: Vec<InstanceUid> = done.iter().map(|view| view.sop_instance_uid.clone()).collect();
-    let shown = client.present(study, &wanted).await;
-    let shown = shown.map_err(|error| Failure::unreachable(format!("{} cannot be asked: {error}", options.peer)))?;
-    let missing: Vec<&TransferView> =
-        done.iter().filter(|view| !shown.found.contains(&view.sop_instance_uid)).collect();
-    gaps.asked += wanted.len();
+    let missing = app::reconcile::missing(client, study, done).await;
+    let missing =
+        missing.map_err(|error| Failure::unreachable(format!("{} cannot be asked: {error}", options.peer)))?;
+    gaps.asked += done.len();
     gaps.missing.extend(missing.iter().map(|view| view.transfer));
     let uids: Vec<&str> = missing.iter().map(|view| view.sop_instance_uid.as_str()).collect();
     if options.json {
         render::json(&json!({
             "study_instance_uid": study.as_str(),
             "destination": options.peer,
-            "asked": wanted.len(),
+            "asked": done.len(),
             "missing": uids,
         }))?;
     } else {

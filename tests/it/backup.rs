@@ -85,16 +85,26 @@ fn a_backup_beside_arrivals_and_purges_is_whole() {
 /// A peer that lost what it had shown is found out, and gets it again when a named person says so.
 #[test]
 fn what_a_peer_lost_is_found_and_owed_again() {
-    let mut sites = TwoSites::start(None);
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let often = "[courier]\nreconcile_every = \"1s\"";
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.config.url()).with(often));
+    let mut sites = TwoSites { a, b, stage };
     let all: Vec<Names> = (1..=3).map(|number| names(820, 1, number)).collect();
     all.iter().for_each(|names| push(&sites.a, names));
     sites.a.all_become("b", "verified", 3, seconds(60));
     let whole = sites.a.ask(&["reconcile", "b", "--json"]);
     assert_eq!((whole.len(), &whole[0]["asked"], &whole[0]["missing"]), (1, &3.into(), &serde_json::json!([])));
+    until(seconds(30), "the gateway compares by itself", || {
+        sites.a.log().contains("the peer shows everything that it was sent lately").then_some(())
+    });
     // B begins again with nothing.
     sites.b.stop();
     std::fs::remove_dir_all(sites.b.data_dir()).unwrap();
     sites.b.up();
+    until(seconds(30), "the gateway finds out by itself", || {
+        sites.a.log().contains("the peer does not show what it was sent").then_some(())
+    });
     let gaps = sites.a.cli(&["reconcile", "b"]);
     assert_eq!(gaps.code, Some(1), "{gaps:?}");
     assert!(gaps.stdout.contains("3 asked for, 3 missing at b"), "{gaps:?}");

@@ -1,0 +1,112 @@
+//! What the ledger says of a peer against what the peer shows, by command and every night.
+
+use super::lanes;
+use crate::config::Config;
+use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::dicomweb::client::{PeerClient, QueryFailure};
+use crate::ledger::transfer::{State, TransferId};
+use crate::peers::Destination;
+use crate::records::{Records, RecordsError, TransferFilter, TransferView};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// The nightly comparison looks back so long: less than a Weybridge peer keeps at least.
+const LOOK_BACK: Duration = Duration::from_secs(2 * 86_400);
+
+/// The first comparison comes so long after a start at the latest, so that one who is restarted daily compares too.
+const FIRST: Duration = Duration::from_secs(3600);
+
+/// What was owed to a peer since a time and counts as done there, by study.
+pub async fn done(
+    records: &Records,
+    peer: &str,
+    since: SystemTime,
+) -> Result<BTreeMap<StudyUid, Vec<TransferView>>, RecordsError> {
+    let mut studies: BTreeMap<StudyUid, Vec<TransferView>> = BTreeMap::new();
+    for state in [State::Verified, State::Accepted] {
+        let mut after = TransferId(0);
+        loop {
+            let filter =
+                TransferFilter { destination: Some(Destination(peer.to_owned())), ..TransferFilter::default() };
+            let page = records.transfers(filter, Some(state), after, SystemTime::now()).await?;
+            let Some(last) = page.last() else { break };
+            after = last.transfer;
+            for view in page.into_iter().filter(|view| view.created >= since) {
+                studies.entry(view.study_instance_uid.clone()).or_default().push(view);
+            }
+        }
+    }
+    Ok(studies)
+}
+
+/// What of a study the peer does not show, though it counts as done there.
+pub async fn missing<'a>(
+    client: &PeerClient,
+    study: &StudyUid,
+    done: &'a [TransferView],
+) -> Result<Vec<&'a TransferView>, QueryFailure> {
+    let wanted: Vec<InstanceUid> = done.iter().map(|view| view.sop_instance_uid.clone()).collect();
+    let shown = client.present(study, &wanted).await?;
+    Ok(done.iter().filter(|view| !shown.found.contains(&view.sop_instance_uid)).collect())
+}
+
+/// Compares with every peer, again and again, until `stop`; what is missing is told in the log, and a person decides.
+pub(super) async fn nightly(
+    path: PathBuf,
+    records: Records,
+    every: Duration,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let mut wait = every.min(FIRST);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = every;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = every_peer(&path, &records) => {}
+        }
+    }
+}
+
+/// The configuration is read anew: peers and certificates may have changed since the start.
+async fn every_peer(path: &std::path::Path, records: &Records) {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => return tracing::warn!(error = %error, "no comparison with the peers: the configuration is wrong"),
+    };
+    for peer in &config.peers {
+        let name = peer.name.as_str();
+        match lanes::peer_client(&config, peer) {
+            Ok(client) => match one_peer(records, &client, name).await {
+                Ok((asked, 0)) => {
+                    tracing::info!(peer = name, asked, "the peer shows everything that it was sent lately")
+                }
+                Ok((asked, missing)) => tracing::error!(
+                    peer = name,
+                    asked,
+                    missing,
+                    "the peer does not show what it was sent; see `weybridge reconcile`, which can owe it again"
+                ),
+                Err(why) => tracing::warn!(peer = name, why, "the peer could not be compared with"),
+            },
+            Err(error) => tracing::warn!(peer = name, error = %error, "the peer could not be compared with"),
+        }
+    }
+}
+
+/// How many instances a peer was asked for, and how many it does not show.
+async fn one_peer(records: &Records, client: &PeerClient, peer: &str) -> Result<(usize, usize), String> {
+    let since = SystemTime::now().checked_sub(LOOK_BACK).unwrap_or(SystemTime::UNIX_EPOCH);
+    let (mut asked, mut gaps) = (0, 0);
+    for (study, done) in done(records, peer, since).await.map_err(|error| error.to_string())? {
+        asked += done.len();
+        gaps += missing(client, &study, &done).await.map_err(|error| error.to_string())?.len();
+    }
+    Ok((asked, gaps))
+}
