@@ -20,6 +20,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pynetdicom import dimse_messages
 from pynetdicom import pdu_primitives as items
 from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_MOVE, C_STORE
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ, A_RELEASE_RQ, P_DATA_TF
@@ -163,8 +164,6 @@ def messages() -> list[bytes]:
     move.MoveDestination, move.Identifier = "PACS", io.BytesIO(bytes(20))
     streams = []
     for primitive in (echo, store, find, move):
-        from pynetdicom import dimse_messages
-
         message = getattr(dimse_messages, f"{type(primitive).__name__}_RQ")()
         message.primitive_to_message(primitive)
         put("command", encoded(message.command_set, True, True))
