@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How long the demo waits for everything to arrive before it says what is missing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The AE title that site A takes images from.
+const MODALITY: &str = "MODALITY_A";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Leave both sites running until Ctrl-C, and print how to look at them
@@ -176,7 +179,7 @@ async fn keep(a: &Site, b: &Site) -> Result<(), Failure> {
         render::line(format!("    weybridge --config {} status", site.config_file().display()))?;
     }
     render::line(format!(
-        "    storescu -aec TO_B {} FILE   (DICOM to site A, which sends it on to B)",
+        "    storescu -aet {MODALITY} -aec TO_B {} FILE   (DICOM to site A, which sends it on to B)",
         a.dicom().to_string().replace(':', " ")
     ))?;
     tokio::signal::ctrl_c().await.map_err(Failure::some)

@@ -65,7 +65,7 @@ fn dev_certs(folder: &Path, also: &[String]) -> Result<(), Failure> {
 }
 
 /// Writes a file that does not exist yet; nothing that exists is ever overwritten.
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     opened
         .and_then(|mut file| file.write_all(bytes))

@@ -98,8 +98,10 @@ fn alarms(status: &Status) -> Result<(), Failure> {
             ));
         }
     }
-    if status.exceptions > 0 {
-        lines.push(format!("{} exceptions wait for a person; see `weybridge exceptions list`", status.exceptions));
+    match status.exceptions {
+        0 => {}
+        1 => lines.push("1 exception waits for a person; see `weybridge exceptions list`".to_owned()),
+        many => lines.push(format!("{many} exceptions wait for a person; see `weybridge exceptions list`")),
     }
     if status.unrouted > 0 {
         lines.push(format!(

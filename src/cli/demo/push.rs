@@ -14,7 +14,7 @@ pub(super) async fn study(to: SocketAddr, study: &Study) -> Result<usize, Failur
     let target = Target {
         address: to.to_string(),
         tls: None,
-        calling: title("MODALITY_A")?,
+        calling: title(super::MODALITY)?,
         called: title("TO_B")?,
         timers: Timers::default(),
         max_pdu_length: 131_072,

@@ -1,6 +1,8 @@
 //! The demo's two sites: each a whole gateway with a configuration file, keys and data of its own.
 
 use super::super::Failure;
+use super::super::init::write_new;
+use super::MODALITY;
 use crate::app::{App, Running};
 use crate::certs::{DevAuthority, Validity};
 use crate::config::Config;
@@ -88,7 +90,7 @@ fn sending(own: &Faces, other: &Faces) -> String {
     format!(
         r#"{}
 [[node]]
-ae_title = "MODALITY_A"
+ae_title = "{MODALITY}"
 from_addresses = ["127.0.0.1"]
 may = ["store"]
 
@@ -142,13 +144,13 @@ async fn start(folder: &Path, authority: &DevAuthority, faces: &Faces, text: &st
     let made = authority.site(faces.identity, &names, Validity::days(1)).map_err(Failure::some)?;
     let config_file = folder.join("weybridge.toml");
     let files = [
-        ("site.crt", made.certificate.as_str()),
-        ("site.key", made.key.as_str()),
-        ("trust.pem", &authority.trust()),
-        ("weybridge.toml", text),
+        ("site.crt", made.certificate.as_str(), 0o644),
+        ("site.key", made.key.as_str(), 0o600),
+        ("trust.pem", &authority.trust(), 0o644),
+        ("weybridge.toml", text, 0o644),
     ];
-    for (name, content) in files {
-        std::fs::write(folder.join(name), content).map_err(Failure::some)?;
+    for (name, content, mode) in files {
+        write_new(&folder.join(name), content.as_bytes(), mode)?;
     }
     let config = Config::load(&config_file).map_err(Failure::some)?;
     let app = App::open(config).await.map_err(Failure::some)?;
