@@ -19,12 +19,12 @@ use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
 use crate::records::Records;
 use crate::store::{Place, Store, StoreOptions};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use in_force::InForce;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tasks::Critical;
@@ -33,6 +33,11 @@ use tokio_util::sync::CancellationToken;
 
 /// The longest time that a request's head may take to arrive; less if `timers.http_idle` is shorter.
 const HTTP_HEAD: Duration = Duration::from_secs(30);
+
+/// Another process holds the lock of the data directory (FLT-072).
+#[derive(Debug, thiserror::Error)]
+#[error("another gateway works on {}; stop it first, or give this one a data_dir of its own", .0.display())]
+pub struct InUse(PathBuf);
 
 /// A gateway whose data is open and recovered, and which does not listen yet.
 pub struct App {
@@ -48,7 +53,7 @@ pub struct App {
 }
 
 impl App {
-    /// Locks and opens the data directory, and puts right what a crash left.
+    /// Locks and opens the data directory, and puts right what a crash left. Fails with [`InUse`] if another process has it.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let data_dir = config.site.data_dir.clone();
         let mut builder = DirBuilder::new();
@@ -275,7 +280,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(anyhow!("another gateway works on {}; stop it first", data_dir.display())),
+        Err(TryLockError::WouldBlock) => Err(InUse(data_dir.to_owned()).into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }

@@ -26,7 +26,7 @@ pub mod timers;
 pub mod wire;
 
 pub use association::Lost;
-pub use listener::{Lobby, Place, Server, TlsSource, serve, serve_wire};
+pub use listener::{Lobby, Place, Server, TlsSource, crowded, serve, serve_wire};
 pub use presentation::{ContextAnswer, Proposal, ProposedContext, Rejection};
 pub use scp::{DataSet, Ended, Scp, ScpOptions, StoreAnswer, StoreRequest};
 pub use scu::{Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Target, connect};

@@ -57,6 +57,9 @@ pub enum Refusal {
     /// The disk is below its reserve (REL-06).
     #[error("no room: the disk is below the reserve; send again later")]
     NoRoom,
+    /// The system gives no more descriptors or memory just now; what is stored is sound (FLT-026).
+    #[error("the gateway has no descriptors or memory left just now; send again later")]
+    Exhausted,
     /// The gateway is stopping (REL-26).
     #[error("the gateway is stopping; send again later")]
     Stopping,
@@ -99,9 +102,17 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Full { .. } => Self::NoRoom,
             StoreError::TooLarge { limit } => Self::TooLarge { limit },
+            StoreError::Io { source, .. } if exhausted(&source) => Self::Exhausted,
             other => Self::Poisoned(other.to_string()),
         }
     }
+}
+
+/// Out of descriptors (of the process, of the system) or of memory: EMFILE, ENFILE, ENOMEM.
+fn exhausted(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOMEM].contains(&errno))
 }
 
 impl From<RecordsError> for Refusal {

@@ -1,9 +1,11 @@
 //! Takes connections, bounded at every step, and lets each become an association; drains when told to stop (DIM-014,
 //! DIM-022).
 
+mod descriptors;
 mod lobby;
 mod seats;
 
+pub use descriptors::crowded;
 pub use lobby::{Lobby, Place};
 pub(super) use seats::{Seat, Seats};
 
@@ -141,6 +143,7 @@ impl<S: Scp> Server<S> {
             }
         };
         place.name(peer.ip());
+        let crowded = crowded(&socket);
         let (server, tls, stop) = (self.clone(), tls.clone(), stop.clone());
         sessions.spawn(async move {
             let wire = tokio::select! {
@@ -148,7 +151,7 @@ impl<S: Scp> Server<S> {
                 () = place.shown_out() => None,
             };
             if let Some(wire) = wire {
-                server.converse(wire, peer, Some(place), late, &stop).await;
+                server.converse(wire, peer, Some(place), (late, crowded), &stop).await;
             }
         });
     }
@@ -178,7 +181,7 @@ impl<S: Scp> Server<S> {
 
     /// Serves one connection to its end. `None`: no association came of it.
     pub async fn serve_wire(&self, wire: Wire, peer: SocketAddr, stop: &CancellationToken) -> Option<Ended> {
-        self.converse(wire, peer, None, false, stop).await
+        self.converse(wire, peer, None, (false, false), stop).await
     }
 
     async fn converse(
@@ -186,14 +189,14 @@ impl<S: Scp> Server<S> {
         wire: Wire,
         peer: SocketAddr,
         place: Option<Place>,
-        late: bool,
+        (late, crowded): (bool, bool),
         stop: &CancellationToken,
     ) -> Option<Ended> {
         let Inner { scp, options, seats, buffers, .. } = &*self.inner;
         let certificate = wire.peer_certificate();
         let channel = Channel::acceptor(wire, options.max_pdu_length, options.timers.clone());
         let admission =
-            Admission { scp: &**scp, options, seats, buffers, address: peer, certificate, stop, late, place };
+            Admission { scp: &**scp, options, seats, buffers, address: peer, certificate, stop, late, crowded, place };
         let mut agreed = match negotiate(channel, admission).await {
             Ok(agreed) => agreed,
             Err(NotAgreed::Rejected(rejection)) => {

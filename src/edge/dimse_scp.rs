@@ -221,7 +221,9 @@ fn refused(refusal: &Refusal) -> StoreAnswer {
         _ => None,
     };
     let status = match refusal {
-        Refusal::NoRoom | Refusal::Stopping | Refusal::TooLarge { .. } => Status::OUT_OF_RESOURCES,
+        Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::TooLarge { .. } => {
+            Status::OUT_OF_RESOURCES
+        }
         Refusal::Poisoned(_) => Status::RECORDS_UNAVAILABLE,
         Refusal::Malformed { .. } => Status::CANNOT_UNDERSTAND,
         Refusal::OtherClass | Refusal::MissingIdentity { tag: SOP_CLASS_UID } => Status::CLASS_MISMATCH,
@@ -256,6 +258,7 @@ mod tests {
         let tag = crate::dicom::attributes::STUDY_INSTANCE_UID;
         let rows = [
             (Refusal::NoRoom, 0xA700, None),
+            (Refusal::Exhausted, 0xA700, None),
             (Refusal::Stopping, 0xA700, None),
             (Refusal::TooLarge { limit: u64::MAX }, 0xA700, None),
             (Refusal::Poisoned("/var/lib/weybridge/blobs: Input/output error ".repeat(9)), 0xA710, None),

@@ -11,7 +11,7 @@ pub(super) use problem::{last_problem, problem};
 pub(super) use target::{Base, Target};
 
 use super::wado::Seats;
-use crate::dimse::Lobby;
+use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
 use crate::peers::{Peer, Registry};
 use crate::records::{Records, SourceFacts};
@@ -85,6 +85,8 @@ pub struct WebFace {
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) peer: Option<Arc<Peer>>,
+    /// There are too few descriptors left for its work (FLT-026).
+    pub(super) crowded: bool,
     pub(super) facts: SourceFacts,
 }
 
@@ -193,19 +195,20 @@ async fn converse(
 }
 
 async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFace) -> Caller {
+    let crowded = crowded(stream.get_ref().0);
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
-    let Some(certificate) = certificate else { return Caller { peer: None, facts } };
+    let Some(certificate) = certificate else { return Caller { peer: None, crowded, facts } };
     let registry = Arc::clone(&face.registry.borrow());
     match registry.peer_for(certificate) {
         Ok(peer) => {
             facts.certificate = Some(peer.identity.clone());
-            Caller { peer: Some(Arc::new(peer.clone())), facts }
+            Caller { peer: Some(Arc::new(peer.clone())), crowded, facts }
         }
         Err(refused) => {
             tracing::warn!(%address, reason = %refused, "a valid certificate, but no peer of ours");
             face.records.refused("peer", &format!("{}: {refused}", address.ip())).await;
-            Caller { peer: None, facts }
+            Caller { peer: None, crowded, facts }
         }
     }
 }

@@ -5,8 +5,8 @@ mod found;
 
 use super::http::{Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
-    ACCESSION_NUMBER, INDEXED, Level, PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_DATE,
-    STUDY_INSTANCE_UID, STUDY_TIME,
+    ACCESSION_NUMBER, INDEXED, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID, STUDY_TIME,
 };
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
@@ -28,6 +28,18 @@ const PAGE: usize = 1000;
 
 /// Most rows that one query looks through; what would need more is too broad (PS3.18 section 10.6.3.1).
 const MOST_ROWS: usize = 100_000;
+
+/// The keys of which one must be named in a search of studies or series.
+const NARROWING: [Tag; 8] = [
+    PATIENT_ID,
+    PATIENT_NAME,
+    PATIENT_BIRTH_DATE,
+    ACCESSION_NUMBER,
+    STUDY_DATE,
+    STUDY_ID,
+    STUDY_INSTANCE_UID,
+    SERIES_INSTANCE_UID,
+];
 
 /// What every handler is given.
 pub(super) struct Asked {
@@ -126,6 +138,20 @@ impl Asked {
         Ok(Self { face, base, peer, target, query })
     }
 
+    /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
+    /// (SEC-022). Wildcards alone name nothing.
+    fn names_something(&self) -> Result<(), Box<Response>> {
+        let named = |tag: &Tag| {
+            let values = self.query.matching(*tag).map_or(&[][..], |matched| &matched.values);
+            values.iter().any(|value| value.contains(|c: char| !matches!(c, '*' | '?' | '^' | '-' | ' ')))
+        };
+        if self.target.study.is_some() || NARROWING.iter().any(named) {
+            return Ok(());
+        }
+        let detail = "the query would list everybody; name a patient, an accession number, a date, a study or a series";
+        refuse(StatusCode::BAD_REQUEST, detail)
+    }
+
     /// Lists are for those who may query.
     async fn may_list(&self) -> Result<(), Box<Response>> {
         if self.peer.may.query {
@@ -177,6 +203,7 @@ impl Asked {
 
     async fn search_studies(self) -> Answered {
         self.may_list().await?;
+        self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await.map_err(unreadable)?;
@@ -210,6 +237,7 @@ impl Asked {
 
     async fn search_series(self) -> Answered {
         self.may_list().await?;
+        self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
         let below_study = self.target.study.is_some();
         loop {

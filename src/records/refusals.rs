@@ -1,15 +1,16 @@
-//! Refusals: who was turned away and why, entered in the ledger, at most so many a minute (LED-011).
+//! Refusals: who was turned away and why, entered in the ledger once a caller and minute, and at most so many a minute (LED-011).
 
 use super::Records;
 use super::sqlite::rows::micros;
 use super::sqlite::tx::Tx;
 use crate::ledger::entry::{Kind, facts};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Entries a minute. What comes beyond is counted, and the count stands in the next entry, so that a storm of refusals
-/// neither fills the disk nor slows those who are let in.
-const MOST_A_MINUTE: u32 = 60;
+/// Entries a minute, each of another caller or another reason. What is said again, or comes beyond, is counted, and the count
+/// stands in the next entry, so that a storm of refusals neither fills the disk, nor slows those who are let in, nor hides others.
+const MOST_A_MINUTE: usize = 60;
 
 /// The longest description that is kept, in characters.
 const LONGEST: usize = 300;
@@ -30,24 +31,25 @@ pub struct Refusals {
 #[derive(Default)]
 struct Counts {
     since: Option<Instant>,
-    entered: u32,
+    /// What was asked for, and who asked and why not: what this minute's entries say.
+    entered: BTreeSet<(String, String)>,
     left_out: i64,
     all: Refusals,
 }
 
 impl Window {
-    /// Whether another refusal may be entered, and how many were left out since the last.
-    fn admit(&self, now: Instant) -> Option<i64> {
+    /// Whether this refusal may be entered, and how many were left out since the last.
+    fn admit(&self, now: Instant, what: &str, detail: &str) -> Option<i64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(60)) {
             counts.since = Some(now);
-            counts.entered = 0;
+            counts.entered.clear();
         }
-        if counts.entered >= MOST_A_MINUTE {
+        let room = counts.entered.len() < MOST_A_MINUTE;
+        if !room || !counts.entered.insert((what.to_owned(), detail.to_owned())) {
             counts.left_out += 1;
             return None;
         }
-        counts.entered += 1;
         Some(std::mem::take(&mut counts.left_out))
     }
 
@@ -67,7 +69,7 @@ impl Records {
         let now = SystemTime::now();
         let detail: String = detail.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
         self.inner.refusals.count(now, what, &detail);
-        let Some(left_out) = self.inner.refusals.admit(Instant::now()) else { return };
+        let Some(left_out) = self.inner.refusals.admit(Instant::now(), what, &detail) else { return };
         let at = micros(now);
         let what = what.to_owned();
         let committed = self.commit(move |tx| {
@@ -96,8 +98,19 @@ mod tests {
     #[test]
     fn a_storm_is_counted_and_not_entered() {
         let (window, now) = (Window::default(), Instant::now());
-        let entered = (0..1000).filter(|_| window.admit(now).is_some()).count();
-        assert_eq!(entered, MOST_A_MINUTE as usize);
-        assert_eq!(window.admit(now + Duration::from_secs(61)), Some(1000 - i64::from(MOST_A_MINUTE)));
+        let entered = (0..1000).filter(|n| window.admit(now, "tls", &n.to_string()).is_some()).count();
+        assert_eq!(entered, MOST_A_MINUTE);
+        let later = now + Duration::from_secs(61);
+        assert_eq!(window.admit(later, "tls", "x"), Some(1000 - MOST_A_MINUTE as i64));
+    }
+
+    #[test]
+    fn one_who_comes_again_and_again_hides_no_other() {
+        let (window, now) = (Window::default(), Instant::now());
+        let entered = (0..1000).filter(|_| window.admit(now, "store", "peer a").is_some()).count();
+        assert_eq!(entered, 1);
+        assert_eq!(window.admit(now, "store", "peer b"), Some(999));
+        assert_eq!(window.admit(now, "query", "peer a"), Some(0), "for something else");
+        assert_eq!(window.admit(now + Duration::from_secs(61), "store", "peer a"), Some(0), "once a minute");
     }
 }

@@ -81,13 +81,13 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
         ("studies?PatientID=t0000001".to_owned(), 0),
         ("studies?00100020=T0000001&StudyDate=20250301-20250331".to_owned(), 2),
         ("studies?StudyDate=-20250309".to_owned(), 0),
-        ("studies?ModalitiesInStudy=OT".to_owned(), 2),
-        ("studies?ModalitiesInStudy=CT".to_owned(), 0),
+        ("studies?StudyDate=20250310&ModalitiesInStudy=OT".to_owned(), 2),
+        ("studies?StudyDate=20250310&ModalitiesInStudy=CT".to_owned(), 0),
         // Held nowhere, so nothing can match it; what is not supported is ignored.
         ("studies?AccessionNumber=A1".to_owned(), 0),
-        ("studies?Nonsense=1&PatientComments=x&limit=1&offset=1".to_owned(), 1),
-        ("studies?offset=2".to_owned(), 0),
-        ("series".to_owned(), 2),
+        ("studies?StudyDate=20250310&Nonsense=1&PatientComments=x&limit=1&offset=1".to_owned(), 1),
+        ("studies?StudyDate=20250310&offset=2".to_owned(), 0),
+        ("series?PatientID=T0000001".to_owned(), 2),
         (format!("series?SeriesInstanceUID={series}&Modality=OT"), 1),
         (format!("studies/{study}/series"), 1),
         (format!("studies/{study}/series?Modality=CT"), 0),
@@ -107,6 +107,14 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
         "series?SeriesNumber=x",
         "studies?StudyInstanceUID=..",
         "instances",
+        // Nobody is listed at large (SEC-022).
+        "studies",
+        "series",
+        "studies?limit=1",
+        "studies?PatientName=*",
+        "studies?PatientName=*%5E*&PatientID=**",
+        "series?Modality=OT",
+        "studies?ModalitiesInStudy=OT",
     ] {
         assert_eq!(site.ask(&site.b, wrong).status, 400, "{wrong}");
     }
@@ -132,7 +140,7 @@ fn what_the_standard_requires_is_returned_and_more_if_asked_for() {
     );
     assert_eq!((value(study, "00080020"), value(study, "00100020")), (&"20250310".into(), &"T0000001".into()));
     assert!(study.get("00080060").is_none(), "a modality is not a study's");
-    let series = &site.search("series")[0];
+    let series = &site.search(&format!("series?SeriesInstanceUID={}", names.series))[0];
     let below = format!("{own}/series/{}", names.series);
     assert_eq!((value(series, "00081190"), value(series, "00201209")), (&below.clone().into(), &1.into()));
     assert_eq!((value(series, "00080060"), value(series, "00100020")), (&"OT".into(), &"T0000001".into()));
@@ -161,7 +169,7 @@ fn pages_are_stable_while_more_arrives_and_say_what_is_left() {
     site.store(&(1..=5).map(of).collect::<Vec<_>>());
     let mut seen = Vec::new();
     for (page, left) in [(0, Some(3)), (1, Some(3)), (2, Some(3)), (3, Some(2)), (4, None)] {
-        let reply = site.ask(&site.b, &format!("studies?limit=2&offset={}", page * 2));
+        let reply = site.ask(&site.b, &format!("studies?StudyDate=20250310&limit=2&offset={}", page * 2));
         let warning = left.map(|left| {
             format!("299 https://gateway.test/dicom-web: There are {left} additional results that can be requested")
         });
@@ -179,7 +187,7 @@ fn pages_are_stable_while_more_arrives_and_say_what_is_left() {
     }
     assert_eq!(seen.len(), 10);
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 10, "none twice, none left out");
-    let reply = site.ask(&site.b, "studies?fuzzymatching=true&limit=20");
+    let reply = site.ask(&site.b, "studies?StudyDate=20250310&fuzzymatching=true&limit=20");
     let words = "299 https://gateway.test/dicom-web: The fuzzymatching parameter is not supported. Only literal matching has been performed.";
     assert_eq!((reply.status, reply.header("warning")), (200, Some(words)));
 }

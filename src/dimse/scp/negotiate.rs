@@ -24,6 +24,8 @@ pub(in crate::dimse) struct Admission<'a, S> {
     pub stop: &'a CancellationToken,
     /// It came after the stop: it is told that we are busy, others are only closed.
     pub late: bool,
+    /// There are too few descriptors for another association: it is told that we are busy (FLT-026).
+    pub crowded: bool,
     /// Its place in the lobby, until its request is answered.
     pub place: Option<Place>,
 }
@@ -131,7 +133,7 @@ async fn shown_out(place: Option<&Place>) {
 
 /// Room, then the application, then its own share of the room.
 async fn admit<S: Scp>(admission: &Admission<'_, S>, proposal: &Proposal) -> Result<(S::Caller, Seat), Rejection> {
-    if admission.stop.is_cancelled() {
+    if admission.stop.is_cancelled() || admission.crowded {
         return Err(Rejection::TemporaryCongestion);
     }
     let mut seat = admission.seats.take().ok_or(Rejection::LocalLimitExceeded)?;

@@ -68,7 +68,9 @@ fn outcome(receipt: &Receipt) -> &'static str {
 
 fn code(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::NoRoom | Refusal::Stopping | Refusal::Poisoned(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::Poisoned(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

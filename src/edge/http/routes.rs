@@ -10,6 +10,9 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, options, post};
 
+/// Seconds after which who was turned away for want of descriptors may come again.
+const RETRY_AFTER_SECONDS: &str = "30";
+
 /// Everything that we answer.
 pub(super) fn router(face: WebFace) -> Router {
     let services = Router::new()
@@ -57,6 +60,11 @@ async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> R
     // Before the address is looked at: a stranger does not learn what there is (WEB-009). Audited with the connection.
     if caller.peer.is_none() {
         return last_problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
+    }
+    if caller.crowded {
+        let mut response = last_problem(StatusCode::SERVICE_UNAVAILABLE, "too many files are open here just now");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        return response;
     }
     request.extensions_mut().insert(base);
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);

@@ -57,7 +57,9 @@ impl Fault {
     fn reason(&self) -> u16 {
         match self {
             Self::Refused(refusal) => match refusal {
-                Refusal::NoRoom | Refusal::Stopping | Refusal::TooLarge { .. } => reason::OUT_OF_RESOURCES,
+                Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::TooLarge { .. } => {
+                    reason::OUT_OF_RESOURCES
+                }
                 Refusal::Poisoned(_) => reason::PROCESSING_FAILURE,
                 Refusal::Malformed { .. } => reason::CANNOT_UNDERSTAND,
                 Refusal::OtherClass => reason::DATA_SET_MISMATCH,
@@ -74,7 +76,9 @@ impl Fault {
     /// The refusal that would meet any instance now, if this was one.
     fn turned_away(&self) -> Option<&Refusal> {
         match self {
-            Self::Refused(refusal @ (Refusal::NoRoom | Refusal::Stopping | Refusal::Poisoned(_))) => Some(refusal),
+            Self::Refused(
+                refusal @ (Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::Poisoned(_)),
+            ) => Some(refusal),
             _ => None,
         }
     }

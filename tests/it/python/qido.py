@@ -45,13 +45,14 @@ def told(what, level, results, expected):
 
 of_study = [ds for ds in sent if ds.StudyInstanceUID == study]
 of_patient = [ds for ds in sent if ds.PatientID == first.PatientID]
-told("studies", "StudyInstanceUID", client.search_for_studies(get_remaining=True, limit=1), sent)
+told("studies", "StudyInstanceUID",
+     client.search_for_studies(search_filters={"StudyDate": "19000101-"}, get_remaining=True, limit=1), sent)
 told("studies of a patient", "StudyInstanceUID",
      client.search_for_studies(search_filters={"PatientID": first.PatientID}), of_patient)
 told("studies of a date", "StudyInstanceUID",
      client.search_for_studies(search_filters={"StudyDate": f"{first.StudyDate}-{first.StudyDate}"}),
      [ds for ds in sent if ds.StudyDate == first.StudyDate])
-told("series", "SeriesInstanceUID", client.search_for_series(), sent)
+told("series", "SeriesInstanceUID", client.search_for_series(search_filters={"StudyDate": "19000101-"}), sent)
 told("series of a study", "SeriesInstanceUID", client.search_for_series(study, fields=["PatientID"]), of_study)
 told("instances of a study", "SOPInstanceUID", client.search_for_instances(study, fields=["all"]), of_study)
 told("instances of a series", "SOPInstanceUID", client.search_for_instances(study, series),

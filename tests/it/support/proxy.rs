@@ -12,8 +12,9 @@ struct State {
     /// How many connections are still to be cut at the first byte of an answer that follows `cut_after` bytes.
     cuts: AtomicU64,
     cut_after: AtomicU64,
-    /// The next bytes that go up lose their truth: one bit in their midst is flipped.
+    /// The next bytes that go up after `flip_after` lose their truth: one bit in their midst is flipped.
     flip: AtomicBool,
+    flip_after: AtomicU64,
     fired: AtomicU64,
     /// Bytes a second that a connection carries up; 0 is as many as it can.
     rate: AtomicU64,
@@ -66,6 +67,12 @@ impl Proxy {
 
     /// Flips one bit of what goes up next.
     pub fn flip_a_bit(&self) {
+        self.flip_a_bit_after(0);
+    }
+
+    /// Flips one bit once a connection has carried so many bytes up.
+    pub fn flip_a_bit_after(&self, bytes: u64) {
+        self.state.flip_after.store(bytes, Ordering::SeqCst);
         self.state.flip.store(true, Ordering::SeqCst);
     }
 
@@ -89,7 +96,8 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
         let rate = state.rate.load(Ordering::SeqCst);
         std::thread::spawn(move || {
             pump(from, to, |bytes| {
-                if state.flip.swap(false, Ordering::SeqCst) {
+                let due = sent.load(Ordering::SeqCst) >= state.flip_after.load(Ordering::SeqCst);
+                if due && state.flip.swap(false, Ordering::SeqCst) {
                     bytes[bytes.len() / 2] ^= 1;
                     state.fired.fetch_add(1, Ordering::SeqCst);
                 }

@@ -18,6 +18,7 @@ use std::io::Error;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What the next STOW-RS request gets; when the script is used up, everything is stored.
@@ -37,6 +38,8 @@ pub enum Step {
     Reset,
     /// No answer ever; the body is read.
     Hang,
+    /// Everything is stored and named, but the answer waits for [`ScriptedPeer::speak`].
+    StoreWhenTold,
 }
 
 /// One instance as the peer holds it.
@@ -61,6 +64,7 @@ struct State {
 
 pub struct ScriptedPeer {
     pub port: u16,
+    word: Arc<Semaphore>,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
 }
@@ -75,12 +79,14 @@ impl ScriptedPeer {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (shared, token) = (Arc::clone(&state), stop.clone());
+        let word = Arc::new(Semaphore::new(0));
+        let awaited = Arc::clone(&word);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            runtime.block_on(accept(listener, config, shared, token));
+            runtime.block_on(accept(listener, config, (shared, awaited), token));
             runtime.shutdown_timeout(Duration::from_millis(200));
         });
-        Self { port, state, stop }
+        Self { port, word, state, stop }
     }
 
     pub fn url(&self) -> String {
@@ -90,6 +96,11 @@ impl ScriptedPeer {
     /// Adds steps to the end of the script.
     pub fn then(&self, steps: impl IntoIterator<Item = Step>) {
         self.state.lock().unwrap().script.extend(steps);
+    }
+
+    /// Lets one answer go that waits for it.
+    pub fn speak(&self) {
+        self.word.add_permits(1);
     }
 
     /// How often each instance arrived as a completed part that the peer did not refuse.
@@ -143,7 +154,7 @@ fn tls(identity: &Identity) -> Arc<rustls::ServerConfig> {
 async fn accept(
     listener: std::net::TcpListener,
     config: Arc<rustls::ServerConfig>,
-    state: Arc<Mutex<State>>,
+    shared: (Arc<Mutex<State>>, Arc<Semaphore>),
     stop: CancellationToken,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
@@ -152,23 +163,30 @@ async fn accept(
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted.unwrap().0,
         };
-        tokio::spawn(connection(stream, Arc::clone(&config), Arc::clone(&state)));
+        tokio::spawn(connection(stream, Arc::clone(&config), shared.clone()));
     }
 }
 
-async fn connection(stream: TcpStream, config: Arc<rustls::ServerConfig>, state: Arc<Mutex<State>>) {
+async fn connection(
+    stream: TcpStream,
+    config: Arc<rustls::ServerConfig>,
+    (state, word): (Arc<Mutex<State>>, Arc<Semaphore>),
+) {
     // A second handle on the socket, to turn its end into a reset.
     let stream = stream.into_std().unwrap();
     let handle = Arc::new(stream.try_clone().unwrap());
     let stream = TcpStream::from_std(stream).unwrap();
     let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await else { return };
-    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state), Arc::clone(&handle)));
+    let service = hyper::service::service_fn(move |request| {
+        answer(request, Arc::clone(&state), Arc::clone(&word), Arc::clone(&handle))
+    });
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
+    word: Arc<Semaphore>,
     socket: Arc<std::net::TcpStream>,
 ) -> Result<Response<Full<Bytes>>, Error> {
     if request.method() != Method::POST {
@@ -202,6 +220,11 @@ async fn answer(
     match step {
         Step::Store => {
             keep(0);
+            Ok(json_answer(200, &store_answer::write(&items)))
+        }
+        Step::StoreWhenTold => {
+            keep(0);
+            word.acquire().await.unwrap().forget();
             Ok(json_answer(200, &store_answer::write(&items)))
         }
         Step::FailFirst(reason) => {

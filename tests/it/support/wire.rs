@@ -62,6 +62,11 @@ impl Wire {
         self.stream.flush()
     }
 
+    /// Sends bytes below TLS, as one who broke into the connection would.
+    pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.sock.write_all(bytes)
+    }
+
     /// Sends a request whose last header is its body's length.
     pub fn request(&mut self, line: &str, headers: &[&str], body: &[u8]) -> io::Result<()> {
         let length = format!("Content-Length: {}", body.len());

@@ -60,7 +60,7 @@ fn the_status_sums_up_what_became_of_the_parts() {
     assert_eq!(sum(vec![failed(malformed()), failed(Refusal::OtherStudy)]), module(409));
     assert_eq!(sum(vec![failed(Refusal::TooLarge { limit: 1 }), failed(malformed())]), module(409));
     assert_eq!(sum(vec![failed(malformed()), failed(Refusal::NoRoom)]), Sum::TurnedAway);
-    for passing in [Refusal::NoRoom, Refusal::Stopping, Refusal::Poisoned(String::new())] {
+    for passing in [Refusal::NoRoom, Refusal::Exhausted, Refusal::Stopping, Refusal::Poisoned(String::new())] {
         assert_eq!(sum(vec![failed(passing)]), Sum::TurnedAway);
     }
     for (parts, status) in [(vec![failed(Refusal::TooLarge { limit: 1 })], 413), (vec![], 400)] {

@@ -1,0 +1,220 @@
+//! Who may do what: every combination of a peer's rights against every resource and method, and what a site's own files let others
+//! see.
+
+use crate::support::certs::Identity;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::gateway::Gateway;
+use crate::support::ledger;
+use crate::support::load::send_all;
+use crate::support::multipart::{body, content_type};
+use crate::support::two_sites::Stage;
+use crate::support::wire::{Reply, Wire};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Instant;
+
+const NOWHERE: &str = "https://127.0.0.1:9/dicom-web";
+
+/// What a request needs, one of which is enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Needs {
+    /// Being a peer.
+    Nothing,
+    Store,
+    Query,
+    Retrieve,
+    /// To verify by name what one sent needs no more than having sent it.
+    StoreOrQuery,
+    /// Nobody may: the resource does not answer this method.
+    NoSuchMethod,
+}
+
+/// Each right, and the bit of it in the number of a peer.
+const RIGHTS: [(&str, u32); 3] = [("store", 1), ("query", 2), ("retrieve", 4)];
+
+fn allows(needs: Needs, rights: u32) -> bool {
+    match needs {
+        Needs::Nothing => true,
+        Needs::Store => rights & 1 != 0,
+        Needs::Query => rights & 2 != 0,
+        Needs::Retrieve => rights & 4 != 0,
+        Needs::StoreOrQuery => rights & 3 != 0,
+        Needs::NoSuchMethod => false,
+    }
+}
+
+fn identity_of(rights: u32) -> String {
+    format!("p{rights}.weybridge.test")
+}
+
+/// A site with a peer for each combination of rights.
+fn site(stage: &Stage) -> Gateway {
+    let mut config = stage.site_a(NOWHERE);
+    for rights in 0..8 {
+        let may: Vec<&str> = RIGHTS.iter().filter(|(_, bit)| rights & bit != 0).map(|(name, _)| *name).collect();
+        let identity = identity_of(rights);
+        config = config.with(&format!(
+            "[[peer]]\nname = \"p{rights}\"\nurl = \"{NOWHERE}\"\nidentity = \"{identity}\"\nmay = {may:?}\n"
+        ));
+    }
+    Gateway::start(&stage.path().join("site"), config)
+}
+
+/// Method, path, and what it needs.
+fn requests() -> Vec<(&'static str, String, Needs)> {
+    let held = names(700, 1, 1);
+    let (study, series, instance) = (&held.study, &held.series, &held.instance);
+    let below = format!("studies/{study}/series/{series}");
+    let rows = [
+        ("OPTIONS", String::new(), Needs::Nothing),
+        ("POST", "studies".into(), Needs::Store),
+        ("POST", format!("studies/{study}"), Needs::Store),
+        ("GET", "studies?PatientID=T0000001".into(), Needs::Query),
+        ("GET", "series?PatientID=T0000001".into(), Needs::Query),
+        ("GET", format!("studies/{study}/series"), Needs::Query),
+        ("GET", format!("studies/{study}/instances"), Needs::Query),
+        ("GET", format!("{below}/instances"), Needs::Query),
+        ("GET", format!("studies/{study}/instances?SOPInstanceUID={instance}"), Needs::StoreOrQuery),
+        ("GET", format!("{below}/instances?SOPInstanceUID={instance}"), Needs::StoreOrQuery),
+        ("GET", format!("instances?SOPInstanceUID={instance}"), Needs::StoreOrQuery),
+        ("GET", format!("studies/{study}"), Needs::Retrieve),
+        ("GET", below.clone(), Needs::Retrieve),
+        ("GET", format!("{below}/instances/{instance}"), Needs::Retrieve),
+        // Whether it exists or not makes no difference to who may not ask.
+        ("GET", "studies/1.2.3".into(), Needs::Retrieve),
+    ];
+    let mut rows = rows.to_vec();
+    for method in ["PUT", "DELETE", "PATCH"] {
+        for path in ["studies".to_owned(), format!("studies/{study}"), format!("{below}/instances/{instance}")] {
+            rows.push((method, path, Needs::NoSuchMethod));
+        }
+    }
+    rows.push(("POST", format!("{below}/instances/{instance}"), Needs::NoSuchMethod));
+    rows.push(("POST", "instances".into(), Needs::NoSuchMethod));
+    rows
+}
+
+fn ask(wire: &mut Wire, method: &str, path: &str) -> Reply {
+    let line = format!("{method} /dicom-web/{path}");
+    if method == "POST" {
+        let held = names(700, 1, 1);
+        let part = part10(SECONDARY_CAPTURE, &held.instance, EXPLICIT_LE, &data_set(&held, 4096, 1));
+        let kind = format!("Content-Type: {}", content_type());
+        wire.request(&line, &[&kind], &body(&[part], true)).unwrap();
+    } else {
+        wire.head(&line, &["Accept: */*"]).unwrap();
+    }
+    wire.answer().unwrap_or_else(|| panic!("no answer to {line}"))
+}
+
+/// What was refused, by what was asked for, in the ledger.
+fn entered(site: &Gateway) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for entry in ledger::export(site).iter().filter(|entry| entry["kind"] == "refused") {
+        *counts.entry(entry["facts"]["what"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// SEC-022: each combination of rights may do what it says and nothing else, over mutual TLS, and refusals are entered once.
+#[test]
+fn each_combination_of_rights_may_do_exactly_what_it_says() {
+    let stage = Stage::new();
+    let site = site(&stage);
+    let port = site.config.web_port;
+    let held = names(700, 1, 1);
+    let storing: Identity = stage.authority.issue(&identity_of(1));
+    assert_eq!(ask(&mut Wire::open(&storing, port), "POST", "studies").status, 200);
+    let (began, mut refused) = (Instant::now(), 0);
+    for rights in 0..8 {
+        let identity = stage.authority.issue(&identity_of(rights));
+        for (method, path, needs) in requests() {
+            let reply = ask(&mut Wire::open(&identity, port), method, &path);
+            let want: &[u16] = match (allows(needs, rights), needs) {
+                (_, Needs::NoSuchMethod) => &[405],
+                (true, _) if path == "studies/1.2.3" => &[404],
+                (true, _) => &[200],
+                (false, _) => &[403],
+            };
+            let who = format!("rights {rights}: {method} {path}");
+            assert!(want.contains(&reply.status), "{who}: {reply:?}");
+            refused += u64::from(reply.status == 403);
+            let said = String::from_utf8_lossy(&reply.body);
+            let learns = said.contains("Specimen") || said.contains("T0000001");
+            assert!(!learns || allows(needs, rights) && rights & 6 != 0, "{who} tells of a patient: {said}");
+            if reply.status == 403 {
+                let known = [&held.study, &held.series, &held.instance].iter().any(|uid| said.contains(uid.as_str()));
+                assert!(!known && said.contains("this site does not let yours"), "{who}: {said}");
+            }
+        }
+    }
+    // Once for each peer and each right that it lacks, however often it asked; once more if a minute passed meanwhile.
+    let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap() + 1;
+    for (what, count) in entered(&site) {
+        assert!((4..=4 * minutes).contains(&count), "{what}: {count} entries in {minutes} minutes");
+    }
+    assert_eq!(entered(&site).into_keys().collect::<Vec<_>>(), ["query", "retrieve", "store"]);
+    let status = &site.ask(&["status", "--json"])[0];
+    assert_eq!(status["refused"].as_u64(), Some(refused), "each one is counted: {status}");
+    site.verify_ledger(true);
+}
+
+/// A certificate of our authority that is no peer's opens nothing, whatever it asks for (SEC-022).
+#[test]
+fn a_stranger_with_a_good_certificate_may_do_nothing() {
+    let stage = Stage::new();
+    let site = site(&stage);
+    let stranger = stage.authority.issue("stranger.weybridge.test");
+    for (method, path, _) in requests() {
+        let reply = ask(&mut Wire::open(&stranger, site.config.web_port), method, &path);
+        assert_eq!(reply.status, 403, "{method} {path}: {reply:?}");
+    }
+    assert_eq!(site.ask(&["status", "--json"])[0]["instances"], 0);
+    assert!(entered(&site)["peer"] >= 1);
+}
+
+/// The permissions of everything below a folder, itself included.
+fn permissions(folder: &Path, found: &mut Vec<(String, u32)>) {
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+    found.push((folder.display().to_string(), mode(folder)));
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => permissions(&path, found),
+            false => found.push((path.display().to_string(), mode(&path))),
+        }
+    }
+}
+
+/// SEC-020: even where the gateway is started with the loosest of settings, its files are its own user's alone, and a crash would
+/// leave no image of its memory.
+#[test]
+fn what_the_gateway_writes_is_for_its_own_user_only() {
+    let stage = Stage::new();
+    let loose = stage.path().join("loose");
+    let program = env!("CARGO_BIN_EXE_weybridge");
+    fs::write(&loose, format!("#!/bin/sh\numask 000\nulimit -c unlimited\nexec {program} \"$@\"\n")).unwrap();
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut site = Gateway::prepare(&stage.path().join("a"), stage.site_a(NOWHERE)).with_binary(&loose);
+    site.up();
+    send_all(701, 0..3, site.config.dicom_port, "WB_A");
+    // One that has a file of its own.
+    let big = names(701, 9, 9);
+    let part = part10(SECONDARY_CAPTURE, &big.instance, EXPLICIT_LE, &data_set(&big, 3_000_000, 1));
+    let identity = stage.authority.issue(crate::support::two_sites::B_IDENTITY);
+    let kind = format!("Content-Type: {}", content_type());
+    let mut wire = Wire::open(&identity, site.config.web_port);
+    wire.request("POST /dicom-web/studies", &[&kind], &body(&[part], true)).unwrap();
+    assert_eq!(wire.answer().expect("an answer").status, 200);
+    let mut found = Vec::new();
+    permissions(&site.data_dir(), &mut found);
+    assert!(found.len() > 6, "{found:?}");
+    let open: Vec<_> = found.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    assert!(open.is_empty(), "others may see {open:#o?}");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", site.process().id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().rev().nth(1), Some("0"), "{core}");
+    site.stop();
+}
