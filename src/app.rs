@@ -85,6 +85,8 @@ impl App {
             resend_after: config.courier.resend_after,
         };
         let in_force = InForce::new(&config).context("cannot use the certificates")?;
+        let version = Arc::clone(in_force.routes.borrow().version());
+        records.routes_in_force(&version, SystemTime::now()).await.context("cannot put the routes in force")?;
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
         Ok(Self { config, records, store, intake, lost: freed.lost, in_force, lock })
     }
@@ -101,7 +103,8 @@ impl App {
         let mut addresses = Vec::new();
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
-        let courier = Arc::new(Courier::start(&self.records, lanes::lanes(&self.config, &self.store)?, &working));
+        let lanes = lanes::lanes(&self.config, &self.store)?;
+        let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
         let janitor = Janitor::new(self.records.clone(), self.store.clone(), janitor_options(&self.config));
         critical.spawn("the janitor", janitor.clone().run(self.lost, working.clone()));
         let every = self.config.courier.reconcile_every;
@@ -232,8 +235,8 @@ impl Running {
     /// Reads the configuration again and puts it in force without dropping anything; a wrong one changes nothing (FLT-088).
     ///
     /// Certificates, nodes, peers and routes change at once. What only a restart can change is named in the log.
-    pub fn reload(&mut self) {
-        match self.try_reload() {
+    pub async fn reload(&mut self) {
+        match self.try_reload().await {
             Ok(()) => tracing::info!("the configuration was read again and is in force"),
             Err(error) => {
                 tracing::error!(error = %format!("{error:#}"), "the configuration was not taken; the old one stays in force")
@@ -241,13 +244,16 @@ impl Running {
         }
     }
 
-    fn try_reload(&mut self) -> anyhow::Result<()> {
+    async fn try_reload(&mut self) -> anyhow::Result<()> {
         let config = Config::load(&self.config.path)?;
         for key in in_force::needs_restart(&self.config, &config) {
             tracing::warn!(key, "has changed, and takes effect at the next start");
         }
         let lanes = lanes::lanes(&config, &self.store)?;
-        self.in_force.replace(&config)?;
+        let prepared = self.in_force.prepare(&config)?;
+        // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
+        self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;
+        self.in_force.replace(&config, prepared);
         self.courier.replace(lanes);
         self.config = config;
         Ok(())

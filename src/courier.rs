@@ -8,8 +8,10 @@
 mod alerts;
 mod body;
 mod carrier;
+mod closed;
 mod data_set;
 pub mod foreign;
+mod gate;
 mod lane;
 mod linger;
 mod offers;
@@ -25,9 +27,12 @@ pub use stow::StowCarrier;
 
 use crate::peers::Destination;
 use crate::records::Records;
+use crate::router::Routes;
+use gate::Gate;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +42,7 @@ pub type LaneSpec<C> = (Destination, Arc<C>, LaneOptions);
 /// Every lane of this site.
 pub struct Courier {
     records: Records,
+    gate: Gate,
     stop: CancellationToken,
     tasks: TaskTracker,
     current: Mutex<Generation>,
@@ -50,10 +56,17 @@ struct Generation {
 }
 
 impl Courier {
-    /// Starts a lane for each destination. They end when `stop` is cancelled, after the request in hand.
-    pub fn start<C: Carrier>(records: &Records, lanes: Vec<LaneSpec<C>>, stop: &CancellationToken) -> Self {
+    /// Starts a lane for each destination. They end when `stop` is cancelled, after the request in hand. What was owed by earlier
+    /// routes than those of `routes` is sent only if these would send it there too (INV-15).
+    pub fn start<C: Carrier>(
+        records: &Records,
+        routes: watch::Receiver<Arc<Routes>>,
+        lanes: Vec<LaneSpec<C>>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let gate = Gate::new(records.clone(), routes);
         let (records, stop, tasks) = (records.clone(), stop.clone(), TaskTracker::new());
-        let courier = Self { records, stop, tasks, current: Mutex::default() };
+        let courier = Self { records, gate, stop, tasks, current: Mutex::default() };
         courier.replace(lanes);
         courier.tasks.spawn(alerts::watch(courier.records.clone(), courier.stop.clone()));
         courier
@@ -66,9 +79,12 @@ impl Courier {
         for (destination, carrier, options) in lanes {
             let count = Arc::new(AtomicUsize::new(0));
             next.in_flight.insert(destination.clone(), Arc::clone(&count));
-            let lane = lane::Lane::new(self.records.clone(), destination, carrier, options, count);
+            let gate = Some(self.gate.clone());
+            let lane = lane::Lane::new(self.records.clone(), gate, destination, carrier, options, count);
             self.tasks.spawn(lane.run(next.stop.clone()));
         }
+        let open = next.in_flight.keys().cloned().collect();
+        self.tasks.spawn(closed::park(self.records.clone(), open, next.stop.clone()));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, next).stop.cancel();
     }

@@ -17,7 +17,7 @@ use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::peers::Origin;
 use crate::records::{Records, RecordsError, Requested, SourceFacts};
-use crate::router::Route;
+use crate::router::Routes;
 use crate::store::{Store, StoreError};
 use commit::Gates;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ pub struct Intake {
 struct Inner {
     store: Store,
     records: Records,
-    routes: watch::Receiver<Arc<Vec<Route>>>,
+    routes: watch::Receiver<Arc<Routes>>,
     options: IntakeOptions,
     gates: Gates,
     stopping: AtomicBool,
@@ -152,12 +152,7 @@ struct Inner {
 
 impl Intake {
     /// An intake into this store and these records; each arrival takes the routes that are in force when it commits.
-    pub fn new(
-        store: Store,
-        records: Records,
-        routes: watch::Receiver<Arc<Vec<Route>>>,
-        options: IntakeOptions,
-    ) -> Self {
+    pub fn new(store: Store, records: Records, routes: watch::Receiver<Arc<Routes>>, options: IntakeOptions) -> Self {
         let inner =
             Inner { store, records, routes, options, gates: Gates::default(), stopping: AtomicBool::new(false) };
         Self { inner: Arc::new(inner) }
@@ -189,7 +184,7 @@ impl Intake {
         Reception::open(&self.inner, claimed).await
     }
 
-    fn routes(&self) -> Arc<Vec<Route>> {
+    fn routes(&self) -> Arc<Routes> {
         self.inner.routes.borrow().clone()
     }
 }

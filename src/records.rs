@@ -17,6 +17,7 @@ mod proof;
 mod questions;
 mod refusals;
 mod retrieval;
+mod routing;
 mod sqlite;
 mod story;
 mod views;
@@ -36,7 +37,9 @@ pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
     Summary, Texts, TransferFilter, TransferSums, TransferView,
 };
-pub use work::{Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Selection, Settled, Verb};
+pub use work::{
+    Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Routable, Selection, Settled, Verb,
+};
 
 use crate::ledger::breaker::Probing;
 use crate::ledger::outcome::Outcome;

@@ -17,6 +17,9 @@ use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::Indexed;
 use crate::dicom::head::{Attributes, Head};
 use crate::peers::{Destination, Origin, Priority, Verify};
+use sha2::{Digest, Sha256};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// A rule that names the destinations of an arriving instance. All of its conditions must hold.
 #[derive(Debug, Clone)]
@@ -53,6 +56,35 @@ pub struct Target {
     pub destination: Destination,
     /// What counts as done there.
     pub verify: Verify,
+}
+
+/// The routes of one configuration, with a name for just these: others have another.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    list: Vec<Route>,
+    version: Arc<str>,
+}
+
+impl Routes {
+    /// These routes.
+    pub fn new(list: Vec<Route>) -> Self {
+        let digest = Sha256::digest(format!("{list:?}"));
+        let version: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self { list, version: version.into() }
+    }
+
+    /// Their name: 16 hexadecimal digits that any change of any route changes.
+    pub fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+}
+
+impl Deref for Routes {
+    type Target = [Route];
+
+    fn deref(&self) -> &[Route] {
+        &self.list
+    }
 }
 
 /// The destinations of an instance, each once, in the order of the routes; never the party that it came from.

@@ -3,7 +3,7 @@
 use super::expiry::Known;
 use crate::config::Config;
 use crate::peers::Registry;
-use crate::router::Route;
+use crate::router::Routes;
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 /// The settings that every face reads anew each time it needs them.
 pub(super) struct InForce {
     pub(super) registry: watch::Sender<Arc<Registry>>,
-    pub(super) routes: watch::Sender<Arc<Vec<Route>>>,
+    pub(super) routes: watch::Sender<Arc<Routes>>,
     pub(super) known: watch::Sender<Arc<Known>>,
     /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
@@ -34,25 +34,34 @@ impl InForce {
         let known = Known::of(config);
         Ok(Self {
             registry: watch::Sender::new(Arc::new(config.registry())),
-            routes: watch::Sender::new(Arc::new(config.routes.clone())),
+            routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
             tls,
         })
     }
 
-    /// Puts another configuration in force; nothing is changed if its certificates cannot be used.
-    pub(super) fn replace(&self, config: &Config) -> Result<(), TlsError> {
-        let configs = server_configs(config)?;
-        if let (Some(faces), Some((dicom, web))) = (&self.tls, configs) {
+    /// What another configuration needs; an error if its certificates cannot be used. Nothing is changed yet.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, TlsError> {
+        Ok(Prepared { faces: server_configs(config)?, routes: Arc::new(Routes::new(config.routes.clone())) })
+    }
+
+    /// Puts another configuration in force.
+    pub(super) fn replace(&self, config: &Config, prepared: Prepared) {
+        if let (Some(faces), Some((dicom, web))) = (&self.tls, prepared.faces) {
             faces.dicom.send_replace(dicom);
             faces.web.send_replace(web);
         }
         self.registry.send_replace(Arc::new(config.registry()));
-        self.routes.send_replace(Arc::new(config.routes.clone()));
+        self.routes.send_replace(prepared.routes);
         self.known.send_replace(Arc::new(Known::of(config)));
-        Ok(())
     }
+}
+
+/// What of a configuration can fail, made before anything is changed.
+pub(super) struct Prepared {
+    faces: Option<Pair>,
+    pub(super) routes: Arc<Routes>,
 }
 
 type Pair = (Arc<ServerConfig>, Arc<ServerConfig>);

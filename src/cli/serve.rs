@@ -20,7 +20,7 @@ pub(super) async fn run(place: &ConfigPlace) -> Ended {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
-            _ = hangup.recv() => running.reload(),
+            _ = hangup.recv() => running.reload().await,
             why = running.failed() => break Some(why),
         }
     };

@@ -4,6 +4,7 @@
 //! restart changes nothing of it (REL-20, REL-22). How much is on its way at once, the [`Window`] decides.
 
 use super::carrier::{Carrier, Report};
+use super::gate::{self, Gate, Passed};
 use super::window::Window;
 use crate::ledger::breaker::{self, Showing};
 use crate::peers::Destination;
@@ -42,6 +43,8 @@ type Ended = Result<(Id, Option<Showing>), JoinError>;
 
 pub(super) struct Lane<C> {
     records: Records,
+    /// None for a lane that sends nothing.
+    gate: Option<Gate>,
     destination: Destination,
     carrier: Arc<C>,
     options: LaneOptions,
@@ -55,6 +58,7 @@ pub(super) struct Lane<C> {
 impl<C: Carrier> Lane<C> {
     pub(super) fn new(
         records: Records,
+        gate: Option<Gate>,
         destination: Destination,
         carrier: Arc<C>,
         options: LaneOptions,
@@ -62,7 +66,7 @@ impl<C: Carrier> Lane<C> {
     ) -> Self {
         let window = Window::new(options.parallel);
         let (batches, attempts) = (JoinSet::new(), HashMap::new());
-        Self { records, destination, carrier, options, in_flight, window, batches, attempts }
+        Self { records, gate, destination, carrier, options, in_flight, window, batches, attempts }
     }
 
     /// Works until `stop`; the batches in hand are finished first.
@@ -126,10 +130,10 @@ impl<C: Carrier> Lane<C> {
     fn begin(&mut self, batch: Batch) {
         let attempt = batch.attempt;
         let hand = Hand::new(&self.in_flight, batch.items.len());
-        let (records, carrier) = (self.records.clone(), Arc::clone(&self.carrier));
+        let (records, gate, carrier) = (self.records.clone(), self.gate.clone(), Arc::clone(&self.carrier));
         let task = self.batches.spawn(async move {
             let report = match batch.kind {
-                BatchKind::Send => carrier.carry(&batch).await,
+                BatchKind::Send => send(gate.as_ref(), &*carrier, &batch).await,
                 BatchKind::Check => carrier.check(&batch).await,
             };
             drop(hand);
@@ -159,6 +163,19 @@ impl<C: Carrier> Lane<C> {
             }
         }
     }
+}
+
+/// Sends what may still go there (INV-15).
+async fn send<C: Carrier>(gate: Option<&Gate>, carrier: &C, batch: &Batch) -> Report {
+    let Some(gate) = gate else { return carrier.carry(batch).await };
+    let Passed { batch, stays } = gate.pass(batch).await;
+    let mut report = gate::report(stays);
+    if let Some(batch) = batch {
+        let sent = carrier.carry(&batch).await;
+        report.outcomes.extend(sent.outcomes);
+        (report.detail, report.damaged, report.unusable) = (sent.detail, sent.damaged, sent.unusable);
+    }
+    report
 }
 
 /// Transfers in hand, counted as long as this lives.

@@ -221,9 +221,7 @@ fn refused(refusal: &Refusal) -> StoreAnswer {
         _ => None,
     };
     let status = match refusal {
-        Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::TooLarge { .. } => {
-            Status::OUT_OF_RESOURCES
-        }
+        Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::TooLarge { .. } => Status::OUT_OF_RESOURCES,
         Refusal::Poisoned(_) => Status::RECORDS_UNAVAILABLE,
         Refusal::Malformed { .. } => Status::CANNOT_UNDERSTAND,
         Refusal::OtherClass | Refusal::MissingIdentity { tag: SOP_CLASS_UID } => Status::CLASS_MISMATCH,

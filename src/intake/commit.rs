@@ -4,15 +4,19 @@ use super::{Arrived, Intake, Refusal, Source};
 use crate::dicom::head::Head;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Chosen;
-use crate::records::{Arrival, BlobRef, Kept, Requested};
-use crate::router;
+use crate::records::{Arrival, BlobRef, Kept, Recorded, Requested};
+use crate::router::{self, Routes};
 use crate::store::{Digest, Spooled};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How often a commit that meets a purge of its own blob starts over before it gives up.
 const ROUNDS: u32 = 4;
+
+/// How often, and after what pause, an instance is routed again that met a change of the routes: two seconds in all.
+const REROUTINGS: u32 = 200;
+const REROUTING: Duration = Duration::from_millis(10);
 
 /// The proof that an instance is kept: its bytes and its records are on disk.
 #[derive(Debug, Clone)]
@@ -43,26 +47,14 @@ impl Intake {
         let Arrived { head, spooled } = arrived;
         let digest = spooled.digest();
         let length = spooled.length();
-        let (chosen, requested) = self.destinations(source, &head);
         // Concurrent arrivals of the same bytes take turns, so that one blob is written for all of them (IDY-008).
         let gate = self.inner.gates.enter(digest);
         let _turn = gate.lock().await;
         let mut spooled = Some(spooled);
         let mut recorded = None;
         for _ in 0..ROUNDS {
-            let arrival = Arrival {
-                origin: source.origin.clone(),
-                source: source.facts.clone(),
-                head: head.clone(),
-                digest,
-                length,
-                blob: self.blob(&digest, &mut spooled).await?,
-                chosen: chosen.clone(),
-                requested: requested.clone(),
-                received_at: SystemTime::now(),
-                resend_after: self.inner.options.resend_after,
-            };
-            match self.inner.records.record(arrival).await? {
+            let blob = self.blob(&digest, &mut spooled).await?;
+            match self.record(source, &head, (digest, length), blob).await? {
                 recorded if recorded.kept == Kept::BlobGone => continue,
                 done => {
                     recorded = Some(done);
@@ -87,6 +79,39 @@ impl Intake {
         })
     }
 
+    /// One transaction of the records, with the destinations that the routes in force choose. A reload may put others in force
+    /// meanwhile; then it is routed again, so that nothing is ever owed by routes that were over (INV-15).
+    async fn record(
+        &self,
+        source: &Source,
+        head: &Head,
+        (digest, length): (Digest, u64),
+        blob: BlobRef,
+    ) -> Result<Recorded, Refusal> {
+        for _ in 0..REROUTINGS {
+            let routes = self.routes();
+            let (chosen, requested) = destinations(&routes, source, head);
+            let arrival = Arrival {
+                origin: source.origin.clone(),
+                source: source.facts.clone(),
+                head: head.clone(),
+                digest,
+                length,
+                blob,
+                chosen,
+                routes: requested.is_none().then(|| Arc::clone(routes.version())),
+                requested,
+                received_at: SystemTime::now(),
+                resend_after: self.inner.options.resend_after,
+            };
+            match self.inner.records.record(arrival).await? {
+                recorded if recorded.kept == Kept::Rerouted => tokio::time::sleep(REROUTING).await,
+                done => return Ok(done),
+            }
+        }
+        Err(Refusal::Poisoned("the routes changed again and again while this instance was recorded".into()))
+    }
+
     /// A live blob with these bytes if there is one, else the arrived bytes made durable.
     async fn blob(&self, digest: &Digest, spooled: &mut Option<Spooled>) -> Result<BlobRef, Refusal> {
         if let Some((id, _)) = self.inner.records.blob_of(digest).await? {
@@ -97,12 +122,12 @@ impl Intake {
             None => Err(Refusal::Poisoned("the blob of this instance vanished while it was recorded".into())),
         }
     }
+}
 
-    fn destinations(&self, source: &Source, head: &Head) -> (Vec<Chosen>, Option<Requested>) {
-        match &source.requested {
-            Some(requested) => (Vec::new(), Some(requested.clone())),
-            None => (router::route(&self.routes(), head, &source.origin, source.called.as_ref()), None),
-        }
+fn destinations(routes: &Routes, source: &Source, head: &Head) -> (Vec<Chosen>, Option<Requested>) {
+    match &source.requested {
+        Some(requested) => (Vec::new(), Some(requested.clone())),
+        None => (router::route(routes, head, &source.origin, source.called.as_ref()), None),
     }
 }
 

@@ -87,6 +87,7 @@ impl House {
             length: length as u64,
             blob: BlobRef::New(place),
             chosen: vec![chosen],
+            routes: None,
             requested: None,
             received_at: at,
             resend_after: DAY,

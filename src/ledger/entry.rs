@@ -59,10 +59,14 @@ pub enum Kind {
     Scrubbed,
     /// Somebody was refused: an unknown caller, a wrong certificate, something not allowed (LED-011).
     Refused,
+    /// Other routes are in force from now on (INV-15).
+    Configured,
+    /// Another site asked for a study, and was told of it or given it (SEC-023).
+    Asked,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -73,6 +77,8 @@ impl Kind {
         Self::Condemned,
         Self::Scrubbed,
         Self::Refused,
+        Self::Configured,
+        Self::Asked,
     ];
 
     /// The word that entries use.
@@ -88,6 +94,8 @@ impl Kind {
             Self::Condemned => "condemned",
             Self::Scrubbed => "scrubbed",
             Self::Refused => "refused",
+            Self::Configured => "configured",
+            Self::Asked => "asked",
         }
     }
 

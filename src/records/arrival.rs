@@ -5,6 +5,7 @@ use crate::peers::{Chosen, Destination, Origin, Priority, Verify};
 use crate::store::{Digest, Place};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The number of one version of an instance in the records.
@@ -87,6 +88,8 @@ pub struct Arrival {
     pub blob: BlobRef,
     /// What the routes chose.
     pub chosen: Vec<Chosen>,
+    /// The name of the routes that chose; none if no route was consulted. Others may be in force when it is recorded.
+    pub routes: Option<Arc<str>>,
     /// What an operator asked for.
     pub requested: Option<Requested>,
     /// When it was received.
@@ -119,6 +122,8 @@ pub enum Kept {
     },
     /// The generation that was named is no longer live; nothing was recorded. The bytes must be written again.
     BlobGone,
+    /// Other routes are in force than those that chose; nothing was recorded. It must be routed again.
+    Rerouted,
 }
 
 /// The answer to an arrival.

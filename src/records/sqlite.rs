@@ -17,6 +17,7 @@ pub(super) mod rebuild;
 pub(super) mod record;
 pub(super) mod recover;
 pub(super) mod retrieve;
+pub(super) mod routing;
 pub(super) mod rows;
 pub(super) mod schema;
 pub(super) mod scrub;

@@ -1,8 +1,10 @@
 //! The words of the way out: leases of work, what came of them, and what people do to transfers.
 
 use super::arrival::InstanceId;
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::head::Head;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
-use crate::ledger::transfer::{State, TransferId};
+use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Verify};
 use crate::store::{Digest, Place};
 use std::time::SystemTime;
@@ -53,6 +55,8 @@ pub struct Batch {
     pub destination: Destination,
     /// Of which study.
     pub study: StudyUid,
+    /// The name of the routes that are in force; none before any were put in force.
+    pub routes: Option<String>,
     /// The transfers, the oldest first.
     pub items: Vec<Leased>,
 }
@@ -90,6 +94,25 @@ pub struct Leased {
     pub received: SystemTime,
     /// How often it was sent, this time included.
     pub attempts: u32,
+    /// Why it is owed.
+    pub cause: Cause,
+    /// The first route that chose the destination, if one did.
+    pub route: Option<String>,
+    /// It was owed before the routes in force were: whether they send it there too is to be asked (INV-15).
+    pub before_routes: bool,
+    /// Why it was held for a person who has released it since, in the words of each hold.
+    pub released: Vec<String>,
+}
+
+/// What routes decide by about one instance.
+#[derive(Debug, Clone)]
+pub struct Routable {
+    /// The number of the instance version.
+    pub instance: InstanceId,
+    /// What it is, with the indexed attributes as the records keep them, in UTF-8.
+    pub head: Head,
+    /// From whom it came, and by which AE title of ours, each once; the latest 64.
+    pub arrivals: Vec<(Origin, Option<AeTitle>)>,
 }
 
 /// What is to be remembered of an attempt as a whole.

@@ -2,23 +2,20 @@
 //! breaks within a body, studies that grow while they are sent, a person who cancels while the answer comes.
 
 use crate::support::caller::{Caller, Pdu, Request};
-use crate::support::config::free_port;
-use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::load::{send_all, send_one};
 use crate::support::multipart::{BOUNDARY, body, content_type};
 use crate::support::pacs::{Association, Status};
-use crate::support::process::finish;
 use crate::support::proxy::Proxy;
 use crate::support::scripted_peer::{ScriptedPeer, Step};
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use crate::support::wire::Wire;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 const NOWHERE: &str = "https://127.0.0.1:9/dicom-web";
@@ -78,7 +75,7 @@ fn recorder(upstream: u16) -> (u16, Arc<Mutex<Vec<u8>>>) {
 fn what_is_played_again_changes_nothing() {
     let stage = Stage::new();
     let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
-    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.url()).route("on", "b", "from = [\"b\", \"SENDER\"]"));
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.url()));
     let identity = stage.authority.issue(B_IDENTITY);
     let held = names(711, 1, 1);
     let part = part10(SECONDARY_CAPTURE, &held.instance, EXPLICIT_LE, &data_set(&held, 4096, 1));
@@ -96,6 +93,7 @@ fn what_is_played_again_changes_nothing() {
     let mut thief = TcpStream::connect(("127.0.0.1", a.config.web_port)).unwrap();
     thief.set_read_timeout(Some(seconds(30))).unwrap();
     thief.write_all(&ciphertext).unwrap();
+    let _ = thief.shutdown(Shutdown::Write);
     let mut said = Vec::new();
     let _ = thief.read_to_end(&mut said);
     assert!(memchr::memmem::find(&said, b"200 OK").is_none(), "the thief learnt nothing");
@@ -107,6 +105,7 @@ fn what_is_played_again_changes_nothing() {
         let mut thief = TcpStream::connect(("127.0.0.1", a.config.dicom_port)).unwrap();
         thief.set_read_timeout(Some(seconds(30))).unwrap();
         thief.write_all(&association).unwrap();
+        let _ = thief.shutdown(Shutdown::Write);
         let mut said = Vec::new();
         let _ = thief.read_to_end(&mut said);
     }
@@ -123,13 +122,11 @@ fn usual() -> Request {
     Request::new("SENDER", "WB_A").context(1, SECONDARY_CAPTURE, &[EXPLICIT_LE])
 }
 
-/// How many descriptors a site may have from now on; how many it might have.
-fn limit_descriptors(site: &mut Gateway, to: Option<u64>) -> Option<u64> {
+/// How many descriptors a site may have from now on. It starts with as many as this test has.
+fn limit_descriptors(site: &mut Gateway, to: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(site.process().id()).unwrap());
-    let none = Rlimit { current: None, maximum: None };
-    let old = rustix::process::getrlimit(Resource::Nofile);
-    let new = Rlimit { current: to.or(old.current), maximum: old.maximum };
-    prlimit(pid, Resource::Nofile, if old.maximum.is_none() && to.is_none() { none } else { new }).unwrap().current
+    let own = getrlimit(Resource::Nofile);
+    prlimit(pid, Resource::Nofile, Rlimit { current: to.or(own.current), ..own }).unwrap();
 }
 
 /// FLT-026: near the end of the descriptors new associations get 2/3/1 and new requests 503, what is in hand goes on; at the end
@@ -139,12 +136,13 @@ fn without_descriptors_new_work_is_turned_away_and_the_gateway_lives() {
     let stage = Stage::new();
     let mut config = stage.site_a(NOWHERE);
     config.dicom = "max_associations = 500".to_owned();
-    let node = "[[node]]\nae_title = \"MANY\"\nfrom_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\nmax_associations = 500\n";
+    let node =
+        "[[node]]\nae_title = \"MANY\"\nfrom_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\nmax_associations = 500\n";
     let mut site = Gateway::start(&stage.path().join("a"), config.with(node));
     let (port, web) = (site.config.dicom_port, site.config.web_port);
     let identity = stage.authority.issue(B_IDENTITY);
     let (mut at_work, _) = Caller::accepted(port, &usual());
-    let mut store = |caller: &mut Caller, number: u64, bytes: u32| {
+    let store = |caller: &mut Caller, number: u64, bytes: u32| {
         let names = names(713, 1, number);
         caller.store(1, SECONDARY_CAPTURE, &names.instance, &data_set(&names, bytes, number)).unwrap().status
     };
@@ -199,8 +197,7 @@ fn tls_that_breaks_within_a_body_that_we_receive_keeps_nothing_of_it() {
     let site = Gateway::start(&stage.path().join("a"), stage.site_a(NOWHERE));
     let identity = stage.authority.issue(B_IDENTITY);
     let (whole, cut) = (names(714, 1, 1), names(714, 1, 2));
-    let file = |names| part10(SECONDARY_CAPTURE, names, EXPLICIT_LE, &[]);
-    let part = |of: &crate::support::files::Names| [file(&of.instance), data_set(of, 1_500_000, 1)].concat();
+    let part = |of: &Names| part10(SECONDARY_CAPTURE, &of.instance, EXPLICIT_LE, &data_set(of, 1_500_000, 1));
     let request = body(&[part(&whole), part(&cut)], true);
     let (kind, length) = (format!("Content-Type: {}", content_type()), format!("Content-Length: {}", request.len()));
     let breaks: [&[u8]; 3] = [
@@ -267,7 +264,11 @@ fn a_study_that_grows_while_it_is_sent_arrives_whole() {
     let lines = a.ask(&["transfers", "list", "--json"]);
     let [line] = &lines[..] else { panic!("one study, one destination: {lines:?}") };
     assert_eq!((line["study_instance_uid"].as_str(), line["instances"].as_u64()), (Some(study.as_str()), Some(43)));
-    assert!(b.arrivals().len() == 43 && b.arrivals().values().all(|times| *times == 1), "each once: {:?}", b.arrivals());
+    assert!(
+        b.arrivals().len() == 43 && b.arrivals().values().all(|times| *times == 1),
+        "each once: {:?}",
+        b.arrivals()
+    );
 }
 
 /// FLT-090: while the answer comes there is nothing to cancel; what was accepted stays accepted, and what was not sent yet is
@@ -314,7 +315,10 @@ fn a_transfer_on_its_way_survives_a_reload_of_certificates_and_configuration() {
     sender.data(&bytes[..100_000], false).unwrap();
 
     a.config.identity = stage.authority.issue_for_days(crate::support::two_sites::A_IDENTITY, 300);
-    let more = format!("{}\n[[node]]\nae_title = \"NEW\"\nfrom_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\n", a.config.toml());
+    let more = format!(
+        "{}\n[[node]]\nae_title = \"NEW\"\nfrom_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\n",
+        a.config.toml()
+    );
     std::fs::write(a.config_file(), more).unwrap();
     a.reload();
 

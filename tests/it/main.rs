@@ -42,6 +42,7 @@ mod reload;
 mod requirements;
 mod rights;
 mod sabotage;
+mod second_decision;
 mod send;
 mod stage;
 mod store_and_forward;

@@ -73,7 +73,7 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
     site.store(&all);
     let (study, series) = (&all[0].study, &all[0].series);
     let rows = [
-        ("studies".to_owned(), 2),
+        ("studies?StudyDate=20250310".to_owned(), 2),
         (format!("studies?StudyInstanceUID={study}"), 1),
         (format!("studies?StudyInstanceUID={study},{}", all[2].study), 2),
         ("studies?PatientID=T0000001".to_owned(), 2),

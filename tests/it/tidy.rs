@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &str)] = &[
     // engine
     ("router", "dicom peers"),
     ("intake", "dicom ledger peers records router store"),
-    ("courier", "dicom dicomweb dimse ledger peers records store"),
+    ("courier", "dicom dicomweb dimse ledger peers records router store"),
     ("janitor", "ledger records store"),
     // edge
     ("edge", "courier dicom dicomweb dimse intake janitor ledger peers records router store tls"),

@@ -51,7 +51,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
                 Ok(arrival) => match records.record(arrival).await.map_err(Failure::some)?.kept {
                     Kept::Stored { .. } => rebuilt.instances += 1,
                     Kept::Differs { .. } => rebuilt.held += 1,
-                    Kept::Same { .. } | Kept::BlobGone => rebuilt.copies += 1,
+                    Kept::Same { .. } | Kept::BlobGone | Kept::Rerouted => rebuilt.copies += 1,
                 },
                 Err(why) => rebuilt.unreadable.push(format!("blob {digest}: {why}")),
             }
@@ -81,6 +81,7 @@ async fn arrival(
         length: place.length,
         blob: BlobRef::New(place),
         chosen: Vec::new(),
+        routes: None,
         requested: None,
         received_at: SystemTime::now(),
         resend_after: Duration::MAX,

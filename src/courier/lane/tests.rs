@@ -96,6 +96,11 @@ impl Carrier for Script {
     }
 }
 
+/// No route is in force, so that none of these transfers is doubted.
+fn no_routes() -> tokio::sync::watch::Receiver<Arc<crate::router::Routes>> {
+    tokio::sync::watch::channel(Arc::new(crate::router::Routes::new(Vec::new()))).1
+}
+
 fn options(parallel: usize, instances: usize) -> LaneOptions {
     LaneOptions {
         parallel,
@@ -141,7 +146,7 @@ async fn the_start_is_slow_and_a_study_goes_one_batch_at_a_time() {
     }
     let script = Arc::new(Script::new(false, 0));
     let stop = CancellationToken::new();
-    let courier = Courier::start(&site.records, vec![lane("kent", &script, options(4, 2))], &stop);
+    let courier = Courier::start(&site.records, no_routes(), vec![lane("kent", &script, options(4, 2))], &stop);
     let now = |script: &Script| script.seen.lock().unwrap().now;
     until(async || now(&script) == 1).await;
     for (done, width) in [(1, 2), (2, 3), (3, 4), (4, 4)] {
@@ -174,7 +179,7 @@ async fn another_weybridge_gets_several_batches_of_a_study_at_once() {
     }
     let script = Arc::new(Script::new(true, 3));
     let stop = CancellationToken::new();
-    let courier = Courier::start(&site.records, vec![lane("kent", &script, options(4, 2))], &stop);
+    let courier = Courier::start(&site.records, no_routes(), vec![lane("kent", &script, options(4, 2))], &stop);
     until(async || script.seen.lock().unwrap().now == 4).await;
     assert_eq!(script.seen.lock().unwrap().most_of_study, 4);
     script.gate.add_permits(1000);
@@ -192,7 +197,7 @@ async fn a_batch_that_dies_is_asked_about_and_set_apart_and_the_rest_flows() {
     let poison = Some(arrivals::uid(5).to_string());
     let script = Arc::new(Script { poison, ..Script::open() });
     let stop = CancellationToken::new();
-    let courier = Courier::start(&site.records, vec![lane("kent", &script, options(2, 100))], &stop);
+    let courier = Courier::start(&site.records, no_routes(), vec![lane("kent", &script, options(2, 100))], &stop);
     until(async || site.states(5).await == [State::Held] && verified(&site, 1..=9).await == 8).await;
     assert!(courier.in_flight().iter().all(|(_, count)| *count == 0));
     let alone = vec![arrivals::uid(5).to_string()];
@@ -213,7 +218,7 @@ async fn slowest_of_the_healthy(beside: &[(&str, Arc<Script>)]) -> Duration {
     let stop = CancellationToken::new();
     let mut lanes = vec![lane("healthy", &healthy, options(4, 10))];
     lanes.extend(beside.iter().map(|(name, script)| lane(name, script, options(4, 10))));
-    let courier = Courier::start(&site.records, lanes, &stop);
+    let courier = Courier::start(&site.records, no_routes(), lanes, &stop);
     let to: Vec<&str> = std::iter::once("healthy").chain(beside.iter().map(|(name, _)| *name)).collect();
     let mut waits = Vec::new();
     for n in 1..=COUNT {

@@ -62,7 +62,7 @@ fn outcome(receipt: &Receipt) -> &'static str {
     match receipt.kept {
         Kept::Same { .. } => "duplicate",
         Kept::Differs { .. } => "conflict, held",
-        Kept::Stored { .. } | Kept::BlobGone => "stored",
+        Kept::Stored { .. } | Kept::BlobGone | Kept::Rerouted => "stored",
     }
 }
 

@@ -1,7 +1,8 @@
 //! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08, REL-23).
 
 use super::queue::{self, Waiting};
-use super::rows::{Fault, count, damaged, digest, micros, origin, parsed, place, small, span, time};
+use super::routing;
+use super::rows::{Fault, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
 use super::tx::{Transfer, Tx, lane};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::breaker::Reach;
@@ -194,6 +195,8 @@ fn begin(
     let size = chosen.len() as i64;
     let attempt = insert.insert(params![kind.word(), to, study, tx.fixed.epoch, at, size, entry.0])?;
     drop(insert);
+    let routes = routing::in_force(tx.conn)?;
+    let last_before = routes.as_ref().map_or(0, |(_, last_before)| *last_before);
     let mut items = Vec::with_capacity(chosen.len());
     let mut causes = BTreeSet::new();
     for id in chosen {
@@ -206,7 +209,7 @@ fn begin(
             transfer.attempts += 1;
         }
         transfer.save(tx.conn)?;
-        items.push(item(tx, &transfer)?);
+        items.push(item(tx, &transfer, last_before)?);
     }
     let study = items.first().map(|item| item.study.clone()).ok_or_else(|| damaged("study"))?;
     let causes: Vec<EntryId> = causes.into_iter().collect();
@@ -226,18 +229,20 @@ fn begin(
         }
     }
     tx.append(entry, Kind::Attempt, at, told, causes);
-    Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, items })
+    let routes = routes.map(|(version, _)| version);
+    Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, routes, items })
 }
 
-/// What sending or asking about a transfer needs.
-fn item(tx: &Tx<'_>, transfer: &Transfer) -> Result<Leased, Fault> {
+/// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force.
+fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fault> {
     let mut find = tx.conn.prepare_cached(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
-         i.length, a.origin_kind, a.origin_name, i.received FROM instances i JOIN blobs b ON b.id = i.blob \
+         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route FROM transfers t \
+         JOIN instances i ON i.id = t.instance JOIN blobs b ON b.id = i.blob \
          JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study \
-         JOIN arrivals a ON a.instance = i.id AND a.n = 1 WHERE i.id = ?1",
+         JOIN arrivals a ON a.instance = i.id AND a.n = 1 WHERE t.id = ?1",
     )?;
-    let mut rows = find.query([transfer.instance])?;
+    let mut rows = find.query([transfer.id.0])?;
     let row = rows.next()?.ok_or_else(|| damaged("instance"))?;
     let text = |n: usize| row.get::<_, String>(n);
     let sha256: Vec<u8> = row.get(9)?;
@@ -257,5 +262,9 @@ fn item(tx: &Tx<'_>, transfer: &Transfer) -> Result<Leased, Fault> {
         origin: origin(&text(11)?, &text(12)?)?,
         received: time(row.get(13)?),
         attempts: small(transfer.attempts),
+        cause: cause(&text(14)?)?,
+        route: row.get(15)?,
+        before_routes: transfer.id.0 <= last_before,
+        released: routing::released(tx.conn, transfer)?,
     })
 }

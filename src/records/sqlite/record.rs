@@ -1,6 +1,7 @@
 //! One arrival, in one transaction: identity, blob, provenance, what is owed, one entry ("Behaviour that decides safety" 1 to 6).
 
 use super::owe::{self, Owed};
+use super::routing;
 use super::rows::{Fault, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
 use super::tx::Tx;
 use crate::dicom::attributes::{INDEXED, Indexed, Level};
@@ -38,6 +39,11 @@ pub(in crate::records) struct Case<'a> {
 
 /// Records an arrival.
 pub(in crate::records) fn record(tx: &mut Tx<'_>, arrival: &Arrival) -> Result<Recorded, Fault> {
+    if let Some(chosen_by) = &arrival.routes
+        && routing::in_force(tx.conn)?.is_some_and(|(version, _)| *version != **chosen_by)
+    {
+        return Ok(Recorded { kept: Kept::Rerouted, redundant: None });
+    }
     let versions = versions(tx, arrival)?;
     let Some((blob, redundant)) = blob(tx, arrival)? else {
         return Ok(Recorded { kept: Kept::BlobGone, redundant: None });

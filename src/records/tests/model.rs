@@ -99,7 +99,7 @@ impl Run {
             Kept::Stored { .. } => assert!(!self.model.first.contains_key(&n)),
             Kept::Same { .. } => assert!(known),
             Kept::Differs { .. } => assert!(!known && self.model.first.contains_key(&n)),
-            Kept::BlobGone => panic!("fresh bytes are never gone"),
+            Kept::BlobGone | Kept::Rerouted => panic!("fresh bytes are never gone"),
         }
         self.model.first.entry(n).or_insert(content);
         *self.model.arrivals.entry(key).or_default() += 1;

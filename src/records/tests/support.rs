@@ -175,6 +175,7 @@ pub(crate) fn push(n: u32) -> Arrival {
         length: 1000,
         blob: BlobRef::New(new_place(u64::from(n))),
         chosen: vec![to("surrey")],
+        routes: None,
         requested: None,
         received_at: noon(),
         resend_after: DAY,

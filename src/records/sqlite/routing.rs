@@ -1,0 +1,107 @@
+//! Which routes are in force and since which transfer, and what routes decide by: for the second decision, when something is
+//! about to be sent (INV-15).
+
+use super::rows::{Fault, damaged, micros, origin, parsed, source};
+use super::study::texts;
+use super::tx::{Transfer, Tx};
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::charset::Charset;
+use crate::dicom::head::{Attributes, Head};
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::entry::{Kind, facts};
+use crate::records::{InstanceId, Routable};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::time::SystemTime;
+
+/// The note of the routes in force: their name, a space, and the last transfer that was owed before them.
+const NAME: &str = "routes";
+
+/// The character set in which the records keep texts.
+const KEPT: &[u8] = b"ISO_IR 192";
+
+/// The name of the routes in force, and the last transfer that is older than they are; `None` before any were.
+pub(in crate::records) fn in_force(conn: &Connection) -> Result<Option<(String, i64)>, Fault> {
+    let mut find = conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+    let Some(note): Option<String> = find.query_row([NAME], |row| row.get(0)).optional()? else { return Ok(None) };
+    let (version, last) = note.split_once(' ').ok_or_else(|| damaged("note of the routes"))?;
+    Ok(Some((version.to_owned(), last.parse().map_err(|_| damaged("note of the routes"))?)))
+}
+
+/// Puts routes in force, if they are not. Whatever is owed by now is older.
+pub(in crate::records) fn put_in_force(tx: &mut Tx<'_>, version: &str, now: SystemTime) -> Result<(), Fault> {
+    if in_force(tx.conn)?.is_some_and(|(known, _)| known == version) {
+        return Ok(());
+    }
+    let mut find = tx.conn.prepare_cached("SELECT coalesce(max(id), 0) FROM transfers")?;
+    let last: i64 = find.query_row([], |row| row.get(0))?;
+    drop(find);
+    let mut insert = tx.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
+    insert.execute(params![NAME, format!("{version} {last}")])?;
+    drop(insert);
+    let told = facts([("routes", version.into()), ("last_before", last.into())]);
+    tx.append(Tx::entry_id()?, Kind::Configured, micros(now), told, Vec::new());
+    Ok(())
+}
+
+/// Why a transfer was held for a person who has released it since. What a person held is not asked about again.
+pub(in crate::records) fn released(conn: &Connection, transfer: &Transfer) -> Result<Vec<String>, Fault> {
+    if transfer.steps == 0 {
+        return Ok(Vec::new());
+    }
+    let mut find = conn.prepare_cached(
+        "SELECT DISTINCT w.text FROM steps h JOIN words w ON w.id = h.words WHERE h.transfer = ?1 AND h.what = 'held' \
+         AND EXISTS (SELECT 1 FROM steps r JOIN acts c ON c.id = r.act WHERE r.transfer = h.transfer AND r.n > h.n \
+         AND c.verb = 'release')",
+    )?;
+    let rows = find.query_map([transfer.id.0], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What routes decide by about these instances; those that are not known are left out.
+pub(in crate::records) fn routable(conn: &Connection, instances: &[InstanceId]) -> Result<Vec<Routable>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT i.sop_class, i.sop_uid, s.uid, r.uid, i.transfer_syntax, s.attributes, r.attributes, i.attributes \
+         FROM instances i JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study WHERE i.id = ?1",
+    )?;
+    let mut list = Vec::with_capacity(instances.len());
+    for instance in instances {
+        let mut rows = find.query([instance.0])?;
+        let Some(row) = rows.next()? else { continue };
+        let text = |n: usize| row.get::<_, String>(n);
+        let mut attributes = Attributes { charset: Charset::declared(KEPT), ..Attributes::default() };
+        for level in 5..8 {
+            let values = texts(&text(level)?)?.into_iter();
+            attributes.values.extend(values.map(|(tag, text)| (tag, text.into_bytes().into_boxed_slice())));
+        }
+        list.push(Routable {
+            instance: *instance,
+            head: Head {
+                sop_class: parsed(&text(0)?, "SOP Class UID", SopClassUid::parse)?,
+                sop_instance: parsed(&text(1)?, "SOP Instance UID", InstanceUid::parse)?,
+                study: parsed(&text(2)?, "Study Instance UID", StudyUid::parse)?,
+                series: parsed(&text(3)?, "Series Instance UID", SeriesUid::parse)?,
+                transfer_syntax: parsed(&text(4)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
+                attributes,
+            },
+            arrivals: arrivals(conn, *instance)?,
+        });
+    }
+    Ok(list)
+}
+
+fn arrivals(conn: &Connection, instance: InstanceId) -> Result<Vec<(crate::peers::Origin, Option<AeTitle>)>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT origin_kind, origin_name, source FROM arrivals WHERE instance = ?1 GROUP BY 1, 2, 3 ORDER BY max(n) DESC LIMIT 64",
+    )?;
+    let mut rows = find.query([instance.0])?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |n: usize| row.get::<_, String>(n);
+        let called = source(&text(2)?).called.and_then(|title| AeTitle::parse(&title).ok());
+        let arrival = (origin(&text(0)?, &text(1)?)?, called);
+        if !list.contains(&arrival) {
+            list.push(arrival);
+        }
+    }
+    Ok(list)
+}
