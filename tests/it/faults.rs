@@ -177,7 +177,10 @@ fn without_descriptors_new_work_is_turned_away_and_the_gateway_lives() {
     limit_descriptors(&mut site, None);
     drop((waiting, crowd));
     until(seconds(40), "all is as before", || match Caller::ask(port, &usual()) {
-        (caller, Ok(Pdu::Accept(_))) => Some(caller.release()),
+        (caller, Ok(Pdu::Accept(_))) => {
+            caller.release();
+            Some(())
+        }
         _ => None,
     });
     assert_eq!(store(&mut at_work, 4, 3_000_000), 0, "the same again");
