@@ -35,7 +35,7 @@ pub use retrieval::{Extent, Resource, Retrievable};
 pub use story::{Event, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
-    Summary, Texts, TransferFilter, TransferSums, TransferView,
+    Summary, Texts, TransferFilter, TransferSums, TransferView, Unsupported,
 };
 pub use work::{
     Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Routable, Selection, Settled, Verb,
@@ -52,7 +52,7 @@ use sqlite::readers::Readers;
 use sqlite::rows::Fault;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
-use sqlite::{acts, blobs, lease, order as orders, pause, record, recover, schema, settle};
+use sqlite::{acts, blobs, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -322,6 +322,12 @@ impl Records {
         }
         let (destination, who, reason) = (destination.clone(), who.to_owned(), reason.trim().to_owned());
         self.commit(move |tx| pause::pause(tx, &destination, paused, (&who, &reason), now)).await
+    }
+
+    /// Keeps what a peer was found to do, as JSON, in place of what was found before (WEB-073).
+    pub async fn keep_profile(&self, peer: &str, profile: &str, now: SystemTime) -> Result<(), RecordsError> {
+        let (peer, profile) = (peer.to_owned(), profile.to_owned());
+        self.commit(move |tx| profiles::keep(tx, &peer, &profile, now)).await
     }
 
     /// Ends an attempt that our own end broke off, as a restart would: what was being sent is unknown and asked about first,

@@ -46,7 +46,7 @@ pub(super) fn records_options(config: &Config) -> RecordsOptions {
     let backoff = Backoff { first: courier.retry_first, cap: courier.retry_longest };
     let defaults = RecordsOptions::default();
     RecordsOptions {
-        patience: Patience { backoff, give_up: courier.give_up_after, ..defaults.patience },
+        patience: Patience { backoff, give_up: courier.give_up_after, refusals: courier.refusals, ..defaults.patience },
         probing: Probing {
             backoff: Backoff { cap: courier.retry_longest.min(courier.outage_probe), ..backoff },
             steady_after: courier.outage_after,

@@ -84,6 +84,12 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         if let Some(paused) = &one.paused {
             lines.push(format!("{}: PAUSED {paused}; nothing is sent until somebody resumes it", one.destination));
         }
+        for class in &one.unsupported {
+            lines.push(format!(
+                "{}: does not take SOP class {class}; such transfers are parked until somebody resumes it (`peers resume`, `nodes resume`)",
+                one.destination
+            ));
+        }
         if let Some(waited) = one.urgent_waiting_seconds.map(Duration::from_secs).filter(|waited| *waited >= URGENT) {
             lines.push(format!("{}: URGENT transfers have waited {}", one.destination, render::span(waited)));
         }

@@ -146,6 +146,8 @@ pub struct Courier {
     pub outage_probe: Duration,
     /// After so long of its own failures a transfer is given up; time in which the destination was down does not count.
     pub give_up_after: Duration,
+    /// So often in a row a destination may refuse an instance, for reasons that might pass, before it is given up.
+    pub refusals: u32,
     /// How often what counts as done is compared with what each peer shows.
     pub reconcile_every: Duration,
     /// A duplicate of what was done longer ago makes us ask the destination again.
@@ -169,6 +171,7 @@ impl Default for Courier {
             outage_after: HOUR,
             outage_probe: 5 * MINUTE,
             give_up_after: 5 * DAY,
+            refusals: 12,
             reconcile_every: DAY,
             resend_after: DAY,
             progress_bytes: 16 * KIB,
@@ -189,6 +192,7 @@ pub(super) fn courier(mut table: Table<'_>) -> Courier {
         outage_after: table.or("outage_after", d.outage_after, duration),
         outage_probe: table.or("outage_probe", d.outage_probe, duration),
         give_up_after: table.or("give_up_after", d.give_up_after, duration),
+        refusals: table.or("refusals", d.refusals, number(1..=10_000)),
         reconcile_every: table.or("reconcile_every", d.reconcile_every, duration),
         resend_after: table.or("resend_after", d.resend_after, duration),
         progress_bytes: table.or("progress", d.progress_bytes, size(1..=GIB)),

@@ -57,6 +57,7 @@ mod tests {
         let mut told = Told::new();
         let mut at = |minutes: u64, waits_since: Option<u64>| {
             let view = DestinationView {
+                unsupported: Vec::new(),
                 destination: Destination("kent".into()),
                 reach: Reach::Up,
                 since: None,

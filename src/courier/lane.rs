@@ -7,8 +7,9 @@ use super::carrier::{Carrier, Report};
 use super::gate::{self, Gate, Passed};
 use super::window::Window;
 use crate::ledger::breaker::{self, Showing};
+use crate::ledger::outcome::Outcome;
 use crate::peers::Destination;
-use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Records, RecordsError};
+use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Records, RecordsError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -167,14 +168,33 @@ impl<C: Carrier> Lane<C> {
 
 /// Sends what may still go there (INV-15).
 async fn send<C: Carrier>(gate: Option<&Gate>, carrier: &C, batch: &Batch) -> Report {
-    let Some(gate) = gate else { return carrier.carry(batch).await };
+    let Some(gate) = gate else { return carry(carrier, batch).await };
     let Passed { batch, stays } = gate.pass(batch).await;
     let mut report = gate::report(stays);
     if let Some(batch) = batch {
-        let sent = carrier.carry(&batch).await;
+        let sent = carry(carrier, &batch).await;
         report.outcomes.extend(sent.outcomes);
         (report.detail, report.damaged, report.unusable) = (sent.detail, sent.damaged, sent.unusable);
     }
+    report
+}
+
+/// Carries a batch without what the destination is known not to take (WEB-063).
+async fn carry<C: Carrier>(carrier: &C, batch: &Batch) -> Report {
+    let refused = |item: &&Leased| batch.unsupported.contains(item.sop_class.as_str());
+    if !batch.items.iter().any(|item| refused(&item)) {
+        return carrier.carry(batch).await;
+    }
+    let left: Vec<Leased> = batch.items.iter().filter(|item| !refused(item)).cloned().collect();
+    let mut report = match left.is_empty() {
+        true => Report { detail: "nothing was sent".into(), ..Report::default() },
+        false => carrier.carry(&Batch { items: left, ..batch.clone() }).await,
+    };
+    report.outcomes.extend(batch.items.iter().filter(refused).map(|item| {
+        let why =
+            format!("not sent: the destination does not take SOP class {}; resume it to try again", item.sop_class);
+        (item.transfer, Outcome::Unsupported { why, said: false })
+    }));
     report
 }
 

@@ -7,11 +7,11 @@ use super::data_set::DataSet;
 use super::foreign::{self, Decision};
 use super::linger::Linger;
 use super::offers::{Group, groups};
-use super::verdict;
+use super::verdict::{self, Judged};
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_LE};
-use crate::dicom::uid::StudyUid;
+use crate::dicom::uid::{StudyUid, TransferSyntaxUid};
 use crate::dimse::{self, Lost, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::{Foreign, Origin};
@@ -123,15 +123,45 @@ impl StoreScu {
         true
     }
 
-    /// What became of one instance, and why the association can be used no longer.
+    /// What became of one instance, and why the association can be used no longer. What the node could not make sense of is
+    /// sent once more natively if it had gone compressed: some accept syntaxes that they cannot read (DIM-054).
     async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Fault, Option<Broken>) {
-        let (context_id, plan, length) = match self.plan(association, item).await {
+        let (context, plan, length) = match self.plan(association, item, false).await {
             Ok(planned) => planned,
             Err(fault) => return (fault, None),
         };
+        let transcoded = plan.transcode;
+        let refusal = match self.send_as(association, item, context, plan, length).await {
+            Sent::Answered(Judged::Syntax(refusal)) => refusal,
+            Sent::Answered(Judged::Outcome(outcome)) => return (outcome.into(), None),
+            Sent::Answered(Judged::There) => return (doubtful().into(), None),
+            Sent::Failed(fault, broken) => return (fault, broken),
+        };
+        if transcoded || native(&item.transfer_syntax) {
+            return (refusal.into(), None);
+        }
+        let Ok((context, plan, length)) = self.plan(association, item, true).await else {
+            return (refusal.into(), None);
+        };
+        match self.send_as(association, item, context, plan, length).await {
+            Sent::Answered(Judged::Outcome(outcome) | Judged::Syntax(outcome)) => (outcome.into(), None),
+            Sent::Answered(Judged::There) => (doubtful().into(), None),
+            Sent::Failed(fault, broken) => (fault, broken),
+        }
+    }
+
+    /// Sends one instance as it is planned.
+    async fn send_as(
+        &self,
+        association: &mut Scu,
+        item: &Leased,
+        context_id: u8,
+        plan: Plan,
+        length: Option<u64>,
+    ) -> Sent {
         let data = match DataSet::open(&self.store, item, &plan).await {
             Ok(data) => data,
-            Err(error) => return (error.fault(), None),
+            Err(error) => return Sent::Failed(error.fault(), None),
         };
         let command = StoreCommand {
             context_id,
@@ -146,22 +176,22 @@ impl StoreScu {
         match answered {
             Ok(response) => {
                 let comment = response.comment.as_deref().unwrap_or("");
-                (verdict::c_store(response.status.0, comment).into(), None)
+                Sent::Answered(verdict::c_store(response.status.0, comment))
             }
             Err(StoreFailure::Source(error)) => {
                 let why = error.to_string();
                 let untold = Outcome::Deferred { why: why.clone(), charge: Charge::Us, after: None };
                 let lost = (!association.is_alive()).then_some(Broken { why, charge: Charge::Us });
-                (source.fault.unwrap_or_else(|| untold.into()), lost)
+                Sent::Failed(source.fault.unwrap_or_else(|| untold.into()), lost)
             }
             Err(StoreFailure::NotSent(error) | StoreFailure::Incomplete(error)) => {
                 let why = error.to_string();
                 let outcome = Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None };
-                (outcome.into(), destination(&why))
+                Sent::Failed(outcome.into(), destination(&why))
             }
             Err(StoreFailure::Unanswered(error)) => {
                 let why = format!("sent, but not answered: {error}");
-                (Outcome::Unknown { why: why.clone() }.into(), destination(&why))
+                Sent::Failed(Outcome::Unknown { why: why.clone() }.into(), destination(&why))
             }
         }
     }
@@ -172,10 +202,11 @@ impl StoreScu {
     /// The length is known for what goes unchanged, and by a dry pass for what is short: so an object that cannot be changed as
     /// it must be costs nothing but itself. A long one would keep the node waiting; it is found out while it is sent, and the
     /// association is aborted (DIM-053).
-    async fn plan(&self, association: &Scu, item: &Leased) -> Result<(u8, Plan, Option<u64>), Fault> {
+    /// With `natively`, not as it is stored.
+    async fn plan(&self, association: &Scu, item: &Leased, natively: bool) -> Result<(u8, Plan, Option<u64>), Fault> {
         let class = item.sop_class.as_str();
         let edits = self.edits(item).await?;
-        let unchanged = edits.is_none() || !is_opaque(item);
+        let unchanged = !natively && (edits.is_none() || !is_opaque(item));
         let stored = item.transfer_syntax.as_str();
         let as_stored = unchanged.then(|| context_for(association, class, stored)).flatten();
         let (context, mut plan) = match as_stored {
@@ -273,6 +304,24 @@ fn needs_repair(error: &ScuError) -> bool {
         ScuError::Lost(Lost::Aborted { .. }) => false,
         _ => false,
     }
+}
+
+/// What came of sending one instance.
+enum Sent {
+    /// The node answered.
+    Answered(Judged),
+    /// It did not; and why the association can be used no longer.
+    Failed(Fault, Option<Broken>),
+}
+
+/// A node cannot be asked what it holds, so that nothing it says of that is believed.
+fn doubtful() -> Outcome {
+    Outcome::Unknown { why: "the node says that it has it already".into() }
+}
+
+/// Whether a syntax is one of those that every node can read.
+fn native(syntax: &TransferSyntaxUid) -> bool {
+    matches!(syntax.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE)
 }
 
 /// Why an association ended before its batch did, and whose doing it was.

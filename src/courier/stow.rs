@@ -1,48 +1,41 @@
-//! Carries a batch to a peer by STOW-RS and checks by QIDO-RS what the peer shows (PS3.18 sections 10.5, 10.6).
+//! Carries a batch to a peer by STOW-RS, and has each answer judged and acted upon (PS3.18 section 10.5).
 
-use super::body::{BodyError, Fault, Plan};
+mod evidence;
+mod parcel;
+
+use super::body::Plan;
 use super::carrier::Report;
-use super::data_set::DataSet;
-use super::verdict::{self, Answer, Item, Verdict};
-use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{
-    OutPart, PartsBody, PeerClient, Presence, QueryFailure, SendFailure, SourceError, Stage,
-};
+use super::verdict::{self, Absent, Answer, Item, Then, Verdict};
+use crate::dicomweb::client::{PartsBody, PeerClient, SendFailure, Stage};
 use crate::dicomweb::tls::TlsReason;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::Store;
-use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
-use std::collections::BTreeMap;
+use parcel::{Parcel, Spoilt};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a Weybridge names itself in its answers (docs/decisions/0008-turns.md).
 const WEYBRIDGE: &str = "Weybridge/";
+
+/// So many transfer syntaxes are remembered that the peer does not take.
+const REMEMBERED: usize = 64;
 
 /// Takes batches to one peer.
 pub struct StowCarrier {
     client: PeerClient,
     store: Store,
     verify: Verify,
+    /// Transfer syntaxes that the peer refused: what is in them goes natively at once, until the next start.
+    refused: Mutex<BTreeSet<String>>,
 }
-
-/// One instance of a request, planned.
-#[derive(Clone)]
-struct Parcel {
-    item: Leased,
-    plan: Plan,
-}
-
-/// What our own side spoilt while a body was being sent: which transfer, and how.
-type Spoilt = Arc<Mutex<Option<(TransferId, Fault)>>>;
 
 impl StowCarrier {
     /// A carrier over this client; `verify` says whether presence must be seen as well.
     pub fn new(client: PeerClient, store: Store, verify: Verify) -> Self {
-        Self { client, store, verify }
+        Self { client, store, verify, refused: Mutex::default() }
     }
 
     /// Whether the peer is a Weybridge too, which takes several requests for one study at once.
@@ -50,12 +43,12 @@ impl StowCarrier {
         self.client.server().is_some_and(|server| server.starts_with(WEYBRIDGE))
     }
 
-    /// Sends the batch, splitting it where the peer refuses it as a whole, then looks for what was accepted.
+    /// Sends the batch, part by part where the peer refuses it as a whole, then looks for what was accepted.
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
         let mut report = Report::default();
         let mut parcels = Vec::new();
         for item in &batch.items {
-            match Plan::for_the_web(&self.store, item).await {
+            match self.plan(item).await {
                 Ok(plan) => parcels.push(Parcel { item: item.clone(), plan }),
                 Err(error) => report.fault(item, error.fault()),
             }
@@ -65,22 +58,30 @@ impl StowCarrier {
             if parcels.is_empty() {
                 continue;
             }
-            match self.request(batch, &parcels).await {
-                Verdict::Settle(part) => {
-                    let stop = part.unusable;
-                    merge(&mut report, part);
-                    if stop {
-                        waiting
-                            .drain(..)
-                            .flatten()
-                            .for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
-                    }
-                }
-                Verdict::Split(_) => {
+            let Verdict { report: part, then } = self.request(batch, &parcels).await;
+            let mut stop = part.unusable;
+            merge(&mut report, part);
+            match then {
+                Then::Nothing => {}
+                Then::Halve => {
                     let half = parcels.len() / 2;
                     waiting.push(parcels[half..].to_vec());
                     waiting.push(parcels[..half].to_vec());
                 }
+                Then::ByClass => waiting.extend(by_class(parcels)),
+                Then::Natively { of, why } => {
+                    waiting.push(self.natively(chosen(parcels, &of), &why, &mut report).await);
+                }
+                Then::Ask { of, why, absent } => {
+                    let asked = self.ask(batch, chosen(parcels, &of), &why, absent).await;
+                    stop |= asked.report.unusable;
+                    merge(&mut report, asked.report);
+                    waiting.extend(asked.alone.into_iter().map(|parcel| vec![parcel]));
+                }
+            }
+            if stop {
+                let left = waiting.drain(..).flatten();
+                left.for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
             }
         }
         if self.verify == Verify::Present {
@@ -89,19 +90,65 @@ impl StowCarrier {
         report
     }
 
+    /// How an instance goes: as it is stored if it may and the peer did not refuse its syntax before, else natively.
+    async fn plan(&self, item: &Leased) -> Result<Plan, super::body::BodyError> {
+        let refused =
+            || self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(item.transfer_syntax.as_str());
+        match refused() {
+            true => Plan::re_encoded(item)?.measured(&self.store, item).await,
+            false => Plan::for_the_web(&self.store, item).await,
+        }
+    }
+
+    /// Plans once more what the peer does not take in its syntax; what cannot be re-encoded is given up (WEB-058).
+    async fn natively(&self, parcels: Vec<Parcel>, why: &str, report: &mut Report) -> Vec<Parcel> {
+        let mut again = Vec::with_capacity(parcels.len());
+        for parcel in parcels {
+            if !parcel.is_compressed() {
+                again.push(parcel);
+                continue;
+            }
+            {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                if refused.len() < REMEMBERED {
+                    refused.insert(parcel.item.transfer_syntax.to_string());
+                }
+            }
+            let plan = match Plan::re_encoded(&parcel.item) {
+                Ok(plan) => plan.measured(&self.store, &parcel.item).await,
+                Err(error) => Err(error),
+            };
+            match plan {
+                Ok(plan) => again.push(Parcel { plan, ..parcel }),
+                Err(error) => {
+                    let mut fault = error.fault();
+                    if let Outcome::Dead { why: own } = &mut fault.outcome {
+                        *own = format!("{why}: the peer does not take its transfer syntax, and {own}");
+                    }
+                    report.fault(&parcel.item, fault);
+                }
+            }
+        }
+        again
+    }
+
     async fn request(&self, batch: &Batch, parcels: &[Parcel]) -> Verdict {
-        let items: Vec<Item> = parcels.iter().map(|p| (p.item.transfer, p.item.sop_instance.clone())).collect();
+        let items: Vec<Item> = parcels.iter().map(Parcel::judged).collect();
         let spoilt = Spoilt::default();
-        let parts = parcels.iter().map(|parcel| self.part(parcel.clone(), Arc::clone(&spoilt))).collect();
+        let parts = parcels.iter().map(|parcel| parcel.clone().part(self.store.clone(), Arc::clone(&spoilt))).collect();
         let body = match PartsBody::related(parts) {
             Ok(body) => body,
-            Err(error) => return Verdict::Settle(ours(&items, &error.to_string())),
+            Err(error) => return settled(ours(&items, &error.to_string())),
         };
         let answered = self.client.store(&batch.study, body).await;
         let own = spoilt.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (answered, own) {
-            (_, Some((transfer, fault))) => Verdict::Settle(interrupted(parcels, transfer, &fault)),
+            (_, Some((transfer, fault))) => settled(parcel::interrupted(parcels, transfer, &fault)),
             (Ok(answer), None) => {
+                if answer.status == 406 {
+                    // It may have stored everything; only the form of its answer was in question (WEB-052).
+                    self.client.ask_for(self.client.form().other());
+                }
                 let (module, remark) = match answer.module {
                     Ok(module) => (module, String::new()),
                     Err(why) => (None, why),
@@ -109,99 +156,32 @@ impl StowCarrier {
                 let answer = Answer { status: answer.status, module, remark, retry_after: answer.retry_after };
                 verdict::stow(&answer, &items)
             }
-            (Err(failure), None) => Verdict::Settle(failed(&failure, &items)),
-        }
-    }
-
-    /// One part of a request; its blob is opened only when its turn comes.
-    fn part(&self, parcel: Parcel, spoilt: Spoilt) -> OutPart {
-        let prefix = parcel.plan.prefix(&parcel.item);
-        OutPart {
-            // Orthanc 1.10 answers 200 and stores nothing when a part names its transfer syntax in the Content-Type.
-            transfer_syntax: None,
-            length: prefix.len() as u64 + parcel.plan.length,
-            data: stream::iter([Ok(Bytes::from(prefix))]).chain(data_set(self.store.clone(), parcel, spoilt)).boxed(),
-        }
-    }
-
-    /// Asks for what the answer named; what is seen is verified, the rest stays accepted and is asked for again later.
-    async fn look_for_accepted(&self, batch: &Batch, report: &mut Report) {
-        let names: BTreeMap<TransferId, &InstanceUid> =
-            batch.items.iter().map(|item| (item.transfer, &item.sop_instance)).collect();
-        let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Accepted { .. });
-        let wanted: Vec<InstanceUid> = report
-            .outcomes
-            .iter()
-            .filter(|(_, outcome)| accepted(outcome))
-            .filter_map(|(id, _)| names.get(id).map(|uid| (*uid).clone()))
-            .collect();
-        if wanted.is_empty() {
-            return;
-        }
-        let Ok(shown) = self.client.present(&batch.study, &wanted).await else { return };
-        for (id, outcome) in &mut report.outcomes {
-            let (Outcome::Accepted { evidence }, Some(uid)) = (&*outcome, names.get(id)) else { continue };
-            if shown.found.contains(*uid) {
-                *outcome = Outcome::Verified { evidence: format!("{evidence}; shown by QIDO-RS") };
-            }
-        }
-    }
-
-    /// Asks the peer which instances it shows (WEB-045).
-    pub(super) async fn check(&self, batch: &Batch) -> Report {
-        let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
-        match self.client.present(&batch.study, &wanted).await {
-            Ok(shown) => {
-                let outcomes =
-                    batch.items.iter().map(|item| (item.transfer, seen(&shown, &item.sop_instance))).collect();
-                Report {
-                    outcomes,
-                    detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()),
-                    unusable: false,
-                    ..Report::default()
-                }
-            }
-            Err(failure) => unanswered(&failure, batch),
+            (Err(failure), None) => settled(failed(&failure, &items)),
         }
     }
 }
 
-/// What a query showed of one instance (WEB-045).
-fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
-    if shown.found.contains(uid) {
-        return Outcome::Verified { evidence: "shown by QIDO-RS".into() };
-    }
-    match shown.elsewhere.contains(uid) {
-        true => {
-            Outcome::Dead { why: "the peer shows this instance in another study; a person there must decide".into() }
-        }
-        false => Outcome::Absent { why: "asked by QIDO-RS: not there".into() },
-    }
+fn settled(report: Report) -> Verdict {
+    Verdict { report, then: Then::Nothing }
 }
 
-/// The bytes of a data set as a stream. Our own fault ends it with an error, which breaks the request off, so that the
-/// peer never sees a whole body (DIM-053, FLT-024).
-fn data_set(store: Store, parcel: Parcel, spoilt: Spoilt) -> BoxStream<'static, Result<Bytes, SourceError>> {
-    let state = (store, parcel, spoilt, None::<DataSet>);
-    stream::try_unfold(state, |(store, parcel, spoilt, data)| async move {
-        let next = async {
-            let mut data = match data {
-                Some(data) => data,
-                None => DataSet::open(&store, &parcel.item, &parcel.plan).await?,
-            };
-            let bytes = data.next().await?;
-            Ok::<_, BodyError>((bytes, data))
-        };
-        match next.await {
-            Ok((Some(bytes), data)) => Ok(Some((bytes, (store, parcel, spoilt, Some(data))))),
-            Ok((None, _)) => Ok(None),
-            Err(error) => {
-                *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some((parcel.item.transfer, error.fault()));
-                Err(SourceError::from(error))
-            }
+/// Those of the parcels that are meant.
+fn chosen(parcels: Vec<Parcel>, of: &[TransferId]) -> Vec<Parcel> {
+    let of: BTreeSet<TransferId> = of.iter().copied().collect();
+    parcels.into_iter().filter(|parcel| of.contains(&parcel.item.transfer)).collect()
+}
+
+/// The parcels class by class.
+fn by_class(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
+    let mut groups: Vec<Vec<Parcel>> = Vec::new();
+    for parcel in parcels {
+        let same = |group: &&mut Vec<Parcel>| group.iter().any(|one| one.item.sop_class == parcel.item.sop_class);
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(parcel),
+            None => groups.push(vec![parcel]),
         }
-    })
-    .boxed()
+    }
+    groups
 }
 
 fn merge(report: &mut Report, part: Report) {
@@ -219,25 +199,11 @@ fn untouched(why: &str) -> Outcome {
     Outcome::Deferred { why: format!("not sent: {why}"), charge: Charge::Destination, after: None }
 }
 
-/// Our own side ended the body: the culprit is judged, the others are unknown, since whole parts may have arrived.
-fn interrupted(parcels: &[Parcel], culprit: TransferId, fault: &Fault) -> Report {
-    let mut report = Report { detail: format!("broken off by us: {}", fault.outcome.words()), ..Report::default() };
-    for Parcel { item, .. } in parcels {
-        if item.transfer == culprit {
-            report.fault(item, fault.clone());
-        } else {
-            let why = "the request was broken off, because another instance in it could not be read".to_owned();
-            report.outcomes.push((item.transfer, Outcome::Unknown { why }));
-        }
-    }
-    report
-}
-
 /// Nothing was sent, for a reason of our own.
 fn ours(items: &[Item], why: &str) -> Report {
     let outcome = Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after: None };
     Report {
-        outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(),
+        outcomes: items.iter().map(|item| (item.transfer, outcome.clone())).collect(),
         detail: why.to_owned(),
         unusable: false,
         ..Report::default()
@@ -258,13 +224,6 @@ fn failed(failure: &SendFailure, items: &[Item]) -> Report {
         (true, false) => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
         (false, _) => Outcome::Unknown { why: why.clone() },
     };
-    let outcomes = items.iter().map(|(id, _)| (*id, outcome.clone())).collect();
-    Report { outcomes, detail: why, unusable: true, ..Report::default() }
-}
-
-/// The peer could not be asked: what was unknown stays so.
-fn unanswered(failure: &QueryFailure, batch: &Batch) -> Report {
-    let why = format!("cannot be asked what it holds: {failure}");
-    let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
+    let outcomes = items.iter().map(|item| (item.transfer, outcome.clone())).collect();
     Report { outcomes, detail: why, unusable: true, ..Report::default() }
 }

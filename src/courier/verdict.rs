@@ -3,15 +3,29 @@
 //! The rule that decides: an instance is accepted only if the answer is 2xx and names it as stored and not as failed;
 //! what is not mentioned is unknown, never success (WEB-040, INV-05).
 
+mod reasons;
+
+pub use reasons::{Judged, c_store, failure_reason};
+
 use super::carrier::Report;
-use crate::dicom::uid::InstanceUid;
+use crate::dicom::uid::{InstanceUid, SopClassUid};
 use crate::dicomweb::stow::StoreResponse;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::TransferId;
 use std::time::Duration;
 
 /// A transfer as a verdict sees it.
-pub type Item = (TransferId, InstanceUid);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// Its instance.
+    pub instance: InstanceUid,
+    /// Its class.
+    pub sop_class: SopClassUid,
+    /// Whether it went in another syntax than Explicit VR Little Endian, so that it may yet be taken in that.
+    pub compressed: bool,
+}
 
 /// What a peer answered to a STOW-RS request.
 #[derive(Debug, Clone)]
@@ -26,54 +40,74 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
-/// What is to be done after an answer.
-#[derive(Debug, Clone)]
-pub enum Verdict {
+/// What an answer means, and what is to be done about those on which it does not decide.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
     /// Settle this.
-    Settle(Report),
-    /// The batch as a whole was refused; its halves may fare better (WEB-048, WEB-057).
-    Split(Report),
+    pub report: Report,
+    /// What is to be done with those that the report leaves out.
+    pub then: Then,
+}
+
+/// What is to be done with transfers on which an answer does not decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Then {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// All were refused together: the halves may fare better (WEB-048, WEB-057).
+    Halve,
+    /// All were refused for a class, and there are several: each class by itself (WEB-063).
+    ByClass,
+    /// These may be taken in Explicit VR Little Endian; what cannot be re-encoded is given up (WEB-058).
+    Natively {
+        /// Which.
+        of: Vec<TransferId>,
+        /// What was said.
+        why: String,
+    },
+    /// These may be there already: the peer is asked, and the content compared (WEB-055, FLT-056).
+    Ask {
+        /// Which.
+        of: Vec<TransferId>,
+        /// What was said.
+        why: String,
+        /// What is done with those that are not there.
+        absent: Absent,
+    },
+}
+
+/// What is done with an instance that a peer refused as if it had it, and does not show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// It was refused together with others: sent once more by itself.
+    Alone,
+    /// It was refused by itself: given up.
+    Dead,
+    /// The peer named it: tried again, but not often.
+    Later,
 }
 
 /// Judges the answer to one STOW-RS request (WEB-041 to WEB-065).
 pub fn stow(answer: &Answer, items: &[Item]) -> Verdict {
     let detail = format!("HTTP {}{}", answer.status, remark(answer));
-    let all = |outcome: Outcome, unusable: bool| Report {
-        outcomes: items.iter().map(|(id, _)| (*id, outcome.clone())).collect(),
-        detail: detail.clone(),
-        unusable,
-        ..Report::default()
-    };
-    let unknown = || Outcome::Unknown { why: format!("{detail}: does not say which instances are stored") };
-    let wait = |why: &str| {
-        let why = format!("{detail}: {why}");
-        all(Outcome::Deferred { why, charge: Charge::Destination, after: answer.retry_after }, true)
-    };
-    let park = |why: &str| all(Outcome::Parked { why: format!("{detail}: {why}") }, true);
-    let settled = match (answer.status, &answer.module) {
-        (200..=299, Some(module)) => by_name(module, items, &detail, answer.retry_after),
+    let judge = Judge { answer, items, detail };
+    match (answer.status, &answer.module) {
+        (200..=299, Some(module)) => judge.by_name(module),
         // A body that names instances counts on these too; 400 and 409 list each one's reason.
-        (400 | 409 | 422, Some(module)) if mentions(module) => by_name(module, items, &detail, answer.retry_after),
-        (200..=299 | 406, _) => all(unknown(), false),
-        (300..=399, _) => park("redirects are not followed; correct the peer's url"),
-        (400, _) if items.len() > 1 => return Verdict::Split(all(unknown(), false)),
-        (400, _) => all(Outcome::Dead { why: format!("{detail}: the peer cannot read this instance") }, false),
-        (401 | 407, _) => park("the peer does not accept who we are; see its `identity` or token for us"),
-        (403, _) => park("the peer does not let us store; ask its administrator"),
-        (404 | 405, _) => park("no STOW-RS service at this address; correct the peer's url"),
-        (408 | 425 | 417, _) => wait("not processed"),
-        (409 | 422, _) => all(unknown(), false),
-        (411, _) => park("the peer asks for a length although one was sent"),
-        (413, _) if items.len() > 1 => return Verdict::Split(wait("too large for the peer")),
-        (413, _) => all(Outcome::Dead { why: format!("{detail}: larger than the peer takes") }, false),
-        (415, _) => all(Outcome::Dead { why: format!("{detail}: the peer does not take this transfer syntax") }, false),
-        (429, _) => wait("the peer asks us to slow down"),
-        (501, _) => all(Outcome::Dead { why: format!("{detail}: the peer does not support this SOP class") }, false),
-        (503, _) => wait("the peer is busy"),
-        (507, _) => wait("the peer's disk is full"),
-        _ => all(unknown(), true),
-    };
-    Verdict::Settle(settled)
+        (400 | 409 | 415 | 422 | 501, Some(module)) if mentions(module) => judge.by_name(module),
+        _ => judge.as_a_whole(),
+    }
+}
+
+/// What an answer that says nothing of single instances means for all of them.
+pub fn unnamed(status: u16) -> &'static str {
+    match status {
+        202 => "taken, but not processed yet; it is asked for until it shows",
+        200..=299 => "does not say which instances are stored",
+        406 => "the peer does not answer in the form that we asked for; the next request asks for the other",
+        _ => "does not say whether anything was stored",
+    }
 }
 
 fn remark(answer: &Answer) -> String {
@@ -84,71 +118,148 @@ fn mentions(module: &StoreResponse) -> bool {
     !module.referenced.is_empty() || !module.failed.is_empty()
 }
 
-/// Judges each transfer by its own name in the answer (WEB-040). A name in both lists counts as failed (FLT-055).
-fn by_name(module: &StoreResponse, items: &[Item], detail: &str, after: Option<Duration>) -> Report {
-    let outcome = |uid: &InstanceUid| {
-        if let Some(failed) = module.failed.iter().find(|failed| failed.sop_instance == *uid) {
+/// One answer and what it answers to.
+struct Judge<'a> {
+    answer: &'a Answer,
+    items: &'a [Item],
+    detail: String,
+}
+
+impl Judge<'_> {
+    /// An answer that names no instance.
+    fn as_a_whole(&self) -> Verdict {
+        let (status, several) = (self.answer.status, self.items.len() > 1);
+        match status {
+            200..=299 | 406 => self.unknown(false),
+            300..=399 => self.park("redirects are not followed; correct the peer's url"),
+            400 | 413 if several => self.then(Then::Halve),
+            400 => self.dead("the peer cannot read this instance"),
+            401 | 407 => self.park("the peer does not accept who we are; see its `identity` or token for us"),
+            403 => self.park("the peer does not let us store; ask its administrator"),
+            404 | 405 => self.park("no STOW-RS service at this address; correct the peer's url"),
+            408 | 417 | 425 => self.wait("not processed"),
+            409 | 422 => self.then(Then::Ask {
+                of: self.all(),
+                why: self.detail.clone(),
+                absent: if several { Absent::Alone } else { Absent::Dead },
+            }),
+            411 => self.park("the peer asks for a length although one was sent"),
+            413 => self.dead("larger than the peer takes"),
+            415 if self.items.iter().any(|item| item.compressed) => {
+                self.then(Then::Natively { of: self.all(), why: self.detail.clone() })
+            }
+            415 => self.dead("the peer takes it neither as it is stored nor in Explicit VR Little Endian"),
+            429 => self.wait("the peer asks us to slow down"),
+            501 if self.items.iter().any(|item| item.sop_class != self.items[0].sop_class) => self.then(Then::ByClass),
+            501 => self.each(|_| reasons::unsupported(&self.detail)),
+            503 => self.wait("the peer is busy"),
+            507 => self.wait("the peer's disk is full"),
+            _ => self.unknown(true),
+        }
+    }
+
+    fn all(&self) -> Vec<TransferId> {
+        self.items.iter().map(|item| item.transfer).collect()
+    }
+
+    /// Nothing is decided yet.
+    fn then(&self, then: Then) -> Verdict {
+        Verdict { report: Report { detail: self.detail.clone(), ..Report::default() }, then }
+    }
+
+    fn each(&self, outcome: impl Fn(&Item) -> Outcome) -> Verdict {
+        let outcomes = self.items.iter().map(|item| (item.transfer, outcome(item))).collect();
+        let report = Report { outcomes, detail: self.detail.clone(), ..Report::default() };
+        Verdict { report, then: Then::Nothing }
+    }
+
+    /// The same for all of them, and the destination is left alone for a while.
+    fn unusable(&self, outcome: &Outcome) -> Verdict {
+        let mut verdict = self.each(|_| outcome.clone());
+        verdict.report.unusable = true;
+        verdict
+    }
+
+    fn unknown(&self, unusable: bool) -> Verdict {
+        let outcome = Outcome::Unknown { why: self.words(unnamed(self.answer.status)) };
+        if unusable { self.unusable(&outcome) } else { self.each(|_| outcome.clone()) }
+    }
+
+    fn dead(&self, why: &str) -> Verdict {
+        self.each(|_| Outcome::Dead { why: self.words(why) })
+    }
+
+    fn park(&self, why: &str) -> Verdict {
+        self.unusable(&Outcome::Parked { why: self.words(why) })
+    }
+
+    /// The whole destination is left alone as long as it asks; no instance pays for it (WEB-061).
+    fn wait(&self, why: &str) -> Verdict {
+        let after = self.answer.retry_after;
+        self.unusable(&Outcome::Deferred { why: self.words(why), charge: Charge::Destination, after })
+    }
+
+    fn words(&self, why: &str) -> String {
+        format!("{}: {why}", self.detail)
+    }
+
+    /// Judges each transfer by its own name in the answer (WEB-040). A name in both lists counts as failed (FLT-055).
+    fn by_name(&self, module: &StoreResponse) -> Verdict {
+        let (mut natively, mut there) = (Vec::new(), Vec::new());
+        let mut report = Report { detail: self.detail.clone(), ..Report::default() };
+        for item in self.items {
+            let judged = self.named(module, item);
+            match judged {
+                Judged::Outcome(outcome) => report.outcomes.push((item.transfer, outcome)),
+                Judged::Syntax(_) if item.compressed => natively.push(item.transfer),
+                Judged::Syntax(outcome) => report.outcomes.push((item.transfer, outcome)),
+                Judged::There => there.push(item.transfer),
+            }
+        }
+        let why = self.detail.clone();
+        let then = match (natively.is_empty(), there.is_empty()) {
+            (true, true) => Then::Nothing,
+            (false, _) => {
+                // One thing after the other: what may be there already stays unknown, and is asked about later.
+                let doubt = Outcome::Unknown { why: self.words("the peer says that it already has it") };
+                report.outcomes.extend(there.into_iter().map(|transfer| (transfer, doubt.clone())));
+                Then::Natively { of: natively, why }
+            }
+            (true, false) => Then::Ask { of: there, why, absent: Absent::Later },
+        };
+        Verdict { report, then }
+    }
+
+    fn named(&self, module: &StoreResponse, item: &Item) -> Judged {
+        let (detail, after) = (&self.detail, self.answer.retry_after);
+        if let Some(failed) = module.failed.iter().find(|failed| failed.sop_instance == item.instance) {
             return failure_reason(failed.failure_reason, detail, after);
         }
-        match module.referenced.iter().find(|stored| stored.sop_instance == *uid) {
-            Some(stored) => Outcome::Accepted { evidence: accepted(detail, stored.warning_reason) },
-            None => Outcome::Unknown { why: format!("{detail}: the answer names it neither stored nor failed") },
-        }
-    };
-    let outcomes: Vec<_> = items.iter().map(|(id, uid)| (*id, outcome(uid))).collect();
-    Report { outcomes, detail: detail.to_owned(), unusable: false, ..Report::default() }
+        let stored = module.referenced.iter().find(|stored| stored.sop_instance == item.instance);
+        let outcome = match (stored, &module.other_failures[..], self.items) {
+            (Some(stored), ..) if (200..=299).contains(&self.answer.status) => {
+                Outcome::Accepted { evidence: accepted(detail, stored.warning_reason) }
+            }
+            (Some(_), ..) => {
+                Outcome::Unknown { why: self.words("it is named as stored in an answer that says failure") }
+            }
+            // The only part of the request failed under no name: that was it.
+            (None, &[reason], [_]) => return failure_reason(reason, detail, after),
+            (None, ..) => Outcome::Unknown { why: format!("{detail}: the answer names it neither stored nor failed") },
+        };
+        Judged::Outcome(outcome)
+    }
 }
 
 fn accepted(detail: &str, warning: Option<u16>) -> String {
     match warning {
-        Some(0xB006) => format!("{detail}, named as stored, but with elements discarded (B006)"),
+        Some(code @ 0xB000) => format!("{detail}, named as stored, but with values changed ({code:04X})"),
+        Some(code @ 0xB006) => format!("{detail}, named as stored, but with elements discarded ({code:04X})"),
+        Some(code @ 0xB007) => {
+            format!("{detail}, named as stored, although it does not match its SOP class ({code:04X})")
+        }
         Some(code) => format!("{detail}, named as stored with warning {code:04X}"),
         None => format!("{detail}, named as stored"),
-    }
-}
-
-/// What a Failure Reason (0008,1197) means for the transfer (PS3.18 annex I.2, requirements after WEB-067).
-pub fn failure_reason(reason: u16, detail: &str, after: Option<Duration>) -> Outcome {
-    let why = |text: &str| format!("{detail}, failure reason {reason:04X}: {text}");
-    let later = |text: &str| Outcome::Deferred { why: why(text), charge: Charge::Instance, after };
-    match reason {
-        0xA700..=0xA7FF => later("the peer is out of resources"),
-        0xB00E => Outcome::Unknown { why: why("the peer says that it already has it") },
-        0xB00F | 0x0110 => later("the peer could not process it"),
-        0xC010 => Outcome::Dead { why: why("the peer holds other content under this UID; a person there must decide") },
-        0xC122 => Outcome::Dead { why: why("the peer does not take this transfer syntax") },
-        0xA900..=0xA9FF => Outcome::Dead { why: why("the peer finds that it does not match its SOP class or study") },
-        0xC000..=0xCFFF => Outcome::Dead { why: why("the peer cannot understand it") },
-        0x0117 => Outcome::Dead { why: why("the peer finds its UID invalid") },
-        0x0122 => Outcome::Dead { why: why("the peer does not support its SOP class") },
-        0x0124 => Outcome::Parked { why: why("the peer does not let us store") },
-        _ => later("the peer could not store it"),
-    }
-}
-
-/// What a C-STORE status means for the transfer (PS3.7 annex C, PS3.4 section B.2.3; DIM-054).
-pub fn c_store(status: u16, comment: &str) -> Outcome {
-    let said = if comment.is_empty() { String::new() } else { format!(" ({comment})") };
-    let why = |text: &str| format!("C-STORE status {status:04X}{said}: {text}");
-    match status {
-        0x0000 => Outcome::Accepted { evidence: "C-STORE status 0000".into() },
-        // Warning means stored (DIM decision table: "Warning = stored").
-        0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF => {
-            Outcome::Accepted { evidence: format!("C-STORE status {status:04X}, stored with a warning{said}") }
-        }
-        0xA700..=0xA7FF => {
-            Outcome::Deferred { why: why("the node is out of resources"), charge: Charge::Instance, after: None }
-        }
-        0x0110 | 0x0210..=0x0213 => {
-            Outcome::Deferred { why: why("the node could not process it"), charge: Charge::Instance, after: None }
-        }
-        0x0124 => Outcome::Parked { why: why("the node does not let us store") },
-        0xA900..=0xA9FF => Outcome::Dead { why: why("the node finds that it does not match its SOP class") },
-        0xC000..=0xCFFF => Outcome::Dead { why: why("the node cannot understand it") },
-        0x0117 => Outcome::Dead { why: why("the node finds its UID invalid") },
-        0x0122 => Outcome::Dead { why: why("the node does not support its SOP class") },
-        0x0100..=0x02FF => Outcome::Dead { why: why("the node refuses it") },
-        _ => Outcome::Deferred { why: why("not a status of C-STORE"), charge: Charge::Instance, after: None },
     }
 }
 

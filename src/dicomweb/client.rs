@@ -6,18 +6,22 @@ mod counted;
 mod failure;
 mod pace;
 mod present;
+mod read_back;
 mod resolve;
 mod send;
 
+pub use crate::dicomweb::stow::Form;
 pub use answer::StoreAnswer;
 pub use body::{OutPart, PartsBody, SourceError};
 pub use failure::{QueryFailure, SendFailure, Stage};
 pub use present::Presence;
+pub use read_back::ReadBack;
 
 use crate::dicomweb::tls::{self, Certified, TlsSetupError};
 use reqwest::{Client, Proxy, Url, redirect, retry};
 use rustls::RootCertStore;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,6 +121,15 @@ pub struct PeerClient {
     answer_bytes: usize,
     /// What the Server header of its last answer said.
     server: Arc<Mutex<Option<String>>>,
+    /// In which form answers are asked for: those to STOW-RS, and those to QIDO-RS.
+    xml: Arc<[AtomicBool; 2]>,
+}
+
+/// Which of the two services.
+#[derive(Debug, Clone, Copy)]
+enum Service {
+    Store = 0,
+    Query = 1,
 }
 
 impl fmt::Debug for PeerClient {
@@ -156,7 +169,7 @@ impl PeerClient {
         }
         let authorization = options.token.as_deref().map(bearer).transpose()?;
         let (http, answer_bytes) = (http.build()?, options.answer_bytes);
-        Ok(Self { http, base, authorization, timing, answer_bytes, server: Arc::default() })
+        Ok(Self { http, base, authorization, timing, answer_bytes, server: Arc::default(), xml: Arc::default() })
     }
 
     /// Where the peer's service begins.
@@ -168,6 +181,24 @@ impl PeerClient {
     /// `None` before the first answer, and if it named none.
     pub fn server(&self) -> Option<String> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The form in which answers to STOW-RS are asked for; JSON at first.
+    pub fn form(&self) -> Form {
+        self.form_of(Service::Store)
+    }
+
+    /// Asks for answers to STOW-RS in this form from now on: some servers have only one (WEB-052).
+    pub fn ask_for(&self, form: Form) {
+        self.ask_of(Service::Store, form);
+    }
+
+    fn form_of(&self, service: Service) -> Form {
+        if self.xml[service as usize].load(Ordering::Relaxed) { Form::Xml } else { Form::Json }
+    }
+
+    fn ask_of(&self, service: Service, form: Form) {
+        self.xml[service as usize].store(form == Form::Xml, Ordering::Relaxed);
     }
 
     /// Notes who answered.

@@ -51,7 +51,7 @@ pub enum Showing {
 
 /// Sums up the outcomes of a batch; `None` if they say nothing of the destination (all were our own failures).
 pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Showing> {
-    let (mut answered, mut doubtful, mut silent, mut wait) = (false, false, false, None);
+    let (mut answered, mut doubtful, mut silent, mut scarce, mut wait) = (false, false, false, false, None);
     for outcome in outcomes {
         match outcome {
             Outcome::Parked { .. } => return Some(Showing::Refused),
@@ -59,18 +59,28 @@ pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Sh
                 silent = true;
                 wait = wait.max(*after);
             }
-            Outcome::Deferred { charge: Charge::Us, .. } | Outcome::Held { .. } => {}
+            Outcome::Refused { scarce: true, after, .. } => {
+                scarce = true;
+                wait = wait.max(*after);
+            }
+            Outcome::Deferred { charge: Charge::Us, .. }
+            | Outcome::Held { .. }
+            | Outcome::Unsupported { said: false, .. } => {}
             Outcome::Unknown { .. } => doubtful = true,
             Outcome::Accepted { .. }
             | Outcome::Verified { .. }
             | Outcome::Absent { .. }
             | Outcome::Deferred { charge: Charge::Instance, .. }
+            | Outcome::Refused { scarce: false, .. }
+            | Outcome::Unsupported { said: true, .. }
             | Outcome::Dead { .. } => answered = true,
         }
     }
     match (silent, answered, doubtful) {
         (true, progress, _) => Some(Showing::Silent { after: wait, progress }),
         (_, true, _) => Some(Showing::Answered),
+        // Out of resources for all that it was offered: left alone like one that is silent (DIM-054).
+        _ if scarce => Some(Showing::Silent { after: wait, progress: false }),
         (_, _, true) => Some(Showing::Doubtful),
         _ => None,
     }

@@ -56,6 +56,23 @@ pub enum Outcome {
         /// What the other side asked us to wait, if it did; else back-off decides.
         after: Option<Duration>,
     },
+    /// The destination refused this instance, for a reason that may pass: tried a few times more, then given up (DIM-054).
+    Refused {
+        /// What the other side said, in plain words.
+        why: String,
+        /// What the other side asked us to wait, if it did; else back-off decides.
+        after: Option<Duration>,
+        /// It says that it is out of resources: if it took nothing else, it is left alone for a while, and as long as it takes
+        /// nothing at all, no instance is given up for it.
+        scarce: bool,
+    },
+    /// The destination does not take this SOP class: parked, with all others of the class, until a person lifts it (WEB-063).
+    Unsupported {
+        /// What the other side said, in plain words.
+        why: String,
+        /// Whether the destination said so just now; else it was not even asked, because it had said so before.
+        said: bool,
+    },
     /// The destination cannot be used until something is put right.
     Parked {
         /// What is wrong and whose side it is on.
@@ -82,6 +99,8 @@ impl Outcome {
             Self::Unknown { .. } => "unknown",
             Self::Absent { .. } => "absent",
             Self::Deferred { .. } => "deferred",
+            Self::Refused { .. } => "refused",
+            Self::Unsupported { .. } => "unsupported",
             Self::Parked { .. } => "parked",
             Self::Held { .. } => "held",
             Self::Dead { .. } => "dead",
@@ -95,16 +114,19 @@ impl Outcome {
             Self::Unknown { why }
             | Self::Absent { why }
             | Self::Deferred { why, .. }
+            | Self::Refused { why, .. }
+            | Self::Unsupported { why, .. }
             | Self::Parked { why }
             | Self::Held { why }
             | Self::Dead { why } => why,
         }
     }
 
-    /// Who is charged, where the outcome is a deferral (REL-21).
+    /// Who is charged, where it is tried again (REL-21).
     pub fn charge(&self) -> Option<Charge> {
         match self {
             Self::Deferred { charge, .. } => Some(*charge),
+            Self::Refused { .. } => Some(Charge::Instance),
             _ => None,
         }
     }

@@ -17,6 +17,8 @@ pub struct Standing {
     pub failures: u32,
     /// The waits that its own failures have cost so far; what giving up is measured by.
     pub spent: Duration,
+    /// Whether the destination was taking things when this was tried.
+    pub answering: bool,
 }
 
 /// How long a transfer is tried.
@@ -31,16 +33,19 @@ pub struct Patience {
     pub longest_wait: Duration,
     /// A destination that accepted an instance may take so many looks to show it, before it is sent again.
     pub late_looks: u32,
+    /// Given up when the destination has refused it so often in a row, for reasons that might have passed (DIM-054).
+    pub refusals: u32,
 }
 
 impl Default for Patience {
-    /// Back-off as in REL-20, five days, one hour, four looks.
+    /// Back-off as in REL-20, five days, one hour, four looks, twelve refusals.
     fn default() -> Self {
         Self {
             backoff: Backoff::default(),
             give_up: Duration::from_secs(5 * 24 * 3600),
             longest_wait: Duration::from_secs(3600),
             late_looks: 4,
+            refusals: 12,
         }
     }
 }
@@ -72,7 +77,8 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
         Outcome::Verified { .. } => done(State::Verified),
         Outcome::Held { .. } => plain(State::Held, Duration::ZERO),
         Outcome::Dead { .. } => plain(State::Dead, Duration::ZERO),
-        Outcome::Parked { .. } => plain(stay(State::Parked), Duration::ZERO),
+        Outcome::Parked { .. } | Outcome::Unsupported { .. } => plain(stay(State::Parked), Duration::ZERO),
+        Outcome::Refused { after, scarce, .. } => refused(standing, patience, after.unwrap_or(backed_off), *scarce),
         Outcome::Unknown { .. } if sending => plain(State::Unknown, backed_off),
         // It could not be asked: that costs no time of its own, however long the outage lasts (REL-20, REL-21, FLT-068).
         Outcome::Unknown { .. } => {
@@ -101,6 +107,18 @@ fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Ste
         return Step { to: State::Pending, wait: Duration::ZERO, failures: 1, spent: standing.spent, given_up: false };
     }
     charged(standing, patience, State::Deferred, backed_off)
+}
+
+/// The destination refused it, for a reason that may pass. `A700` is said in the field of anything that fails, so that it counts
+/// as well; but not while the destination takes nothing at all, which is no fault of the instance (DIM-054).
+fn refused(standing: &Standing, patience: &Patience, wait: Duration, scarce: bool) -> Step {
+    let to = if standing.state == State::Leased { State::Deferred } else { standing.state };
+    let step = charged(standing, patience, to, wait.min(patience.longest_wait));
+    let counts = !scarce || standing.answering;
+    match counts && step.failures >= patience.refusals {
+        true => Step { to: State::Dead, given_up: true, ..step },
+        false => step,
+    }
 }
 
 fn charged(standing: &Standing, patience: &Patience, to: State, wait: Duration) -> Step {

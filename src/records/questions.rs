@@ -1,7 +1,7 @@
 //! The questions that the records answer.
 
 use super::sqlite::why::Subject;
-use super::sqlite::{blobs, entries, lists, order, status, study, verify, why};
+use super::sqlite::{blobs, entries, lists, order, profile, status, study, verify, why};
 use super::{
     BlobCounts, BlobId, Cursor, DestinationView, EntryLine, Event, ExceptionId, ExceptionView, FindInstances,
     FoundInstance, Holding, InstanceId, InstanceView, LedgerHead, Records, RecordsError, Report, Summary,
@@ -50,6 +50,12 @@ impl Records {
     pub async fn condemned(&self) -> Result<Vec<(BlobId, Place)>, RecordsError> {
         let page = self.inner.readers.ask(move |conn| blobs::page(conn, "condemned", BlobId(0), BLOB_PAGE)).await?;
         Ok(page.into_iter().map(|(id, _, place)| (id, place)).collect())
+    }
+
+    /// What a peer was last found to do, as JSON, and when (WEB-073).
+    pub async fn profile(&self, peer: &str) -> Result<Option<(SystemTime, String)>, RecordsError> {
+        let peer = peer.to_owned();
+        self.inner.readers.ask(move |conn| profile::find(conn, &peer)).await
     }
 
     /// Counts of blobs and their bytes.

@@ -7,6 +7,7 @@ mod interleaving;
 mod leasing;
 mod looping;
 mod model;
+mod parking;
 mod proving;
 mod restarting;
 mod sending;

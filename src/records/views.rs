@@ -212,6 +212,19 @@ pub struct DestinationView {
     pub urgent: Option<SystemTime>,
     /// Who paused it, if somebody did.
     pub paused: Option<Paused>,
+    /// SOP classes that it does not take.
+    pub unsupported: Vec<Unsupported>,
+}
+
+/// A SOP class that a destination does not take: its transfers are parked there until a person resumes the destination (WEB-063).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The class.
+    pub sop_class: SopClassUid,
+    /// Since when.
+    pub since: SystemTime,
+    /// What the destination said.
+    pub why: Option<String>,
 }
 
 /// A destination that a person paused: nothing is sent there and nothing is asked until it is resumed.

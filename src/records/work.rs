@@ -7,6 +7,7 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferS
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Verify};
 use crate::store::{Digest, Place};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// The number of an attempt. It is the fencing token of its lease (INV-07).
@@ -59,6 +60,8 @@ pub struct Batch {
     pub routes: Option<String>,
     /// The transfers, the oldest first.
     pub items: Vec<Leased>,
+    /// SOP classes that the destination does not take; what is of one of them is not sent (WEB-063).
+    pub unsupported: BTreeSet<String>,
 }
 
 /// One leased transfer, with all that sending it needs.

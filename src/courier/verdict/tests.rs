@@ -1,182 +1,353 @@
-//! One row, one test: what each answer of a destination comes to.
+//! One row, one verdict: what each answer of a destination comes to, by the tables of test-data/verdicts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::dicomweb::stow::{Failed, Referenced};
-use crate::ledger::transfer::State;
+use crate::dicomweb::stow::{Failed, Form, Pieces, Referenced};
+use std::collections::BTreeSet;
 
-const A: &str = "1.2.3.1";
-const B: &str = "1.2.3.2";
+const STOW: &str = include_str!("../../../test-data/verdicts/stow.tsv");
+const REASONS: &str = include_str!("../../../test-data/verdicts/reasons.tsv");
+const C_STORE: &str = include_str!("../../../test-data/verdicts/c_store.tsv");
 
-fn items(uids: &[&str]) -> Vec<Item> {
-    uids.iter().enumerate().map(|(n, uid)| (TransferId(n as i64 + 1), InstanceUid::parse(uid).unwrap())).collect()
+/// The rows of a table below its heading, cell by cell.
+fn table(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    text.lines().skip(1).map(|line| line.split('\t').collect())
 }
 
-fn module(stored: &[&str], failed: &[(&str, u16)]) -> StoreResponse {
-    StoreResponse {
-        referenced: stored
-            .iter()
-            .map(|uid| Referenced {
-                sop_class: None,
-                sop_instance: InstanceUid::parse(uid).unwrap(),
-                retrieve_url: None,
-                warning_reason: None,
-            })
-            .collect(),
-        failed: failed
-            .iter()
-            .map(|(uid, reason)| Failed {
-                sop_class: None,
-                sop_instance: InstanceUid::parse(uid).unwrap(),
-                failure_reason: *reason,
-            })
-            .collect(),
-        ..StoreResponse::default()
+fn uid(letter: &str) -> InstanceUid {
+    InstanceUid::parse(&format!("1.2.3.{}", letter.as_bytes()[0])).unwrap()
+}
+
+/// `A B`; an asterisk means compressed, a prime of another class.
+fn items(text: &str) -> Vec<Item> {
+    let class = |other: bool| SopClassUid::parse(if other { "1.2.9" } else { "1.2.8" }).unwrap();
+    let item = |(n, word): (usize, &str)| Item {
+        transfer: TransferId(n as i64 + 1),
+        instance: uid(word),
+        sop_class: class(word.ends_with('\'')),
+        compressed: word.ends_with('*'),
+    };
+    text.split(' ').enumerate().map(item).collect()
+}
+
+/// `A` is stored, `A:B006` with a warning, `A!C000` failed, `?0110` failed without a name.
+fn module(text: &str) -> StoreResponse {
+    let code = |text: &str| u16::from_str_radix(text, 16).unwrap();
+    let mut module = StoreResponse::default();
+    for word in text.split(' ').filter(|word| !matches!(*word, "empty" | "xml")) {
+        if let Some(reason) = word.strip_prefix('?') {
+            module.other_failures.push(code(reason));
+        } else if let Some((name, reason)) = word.split_once('!') {
+            let sop_instance = uid(name);
+            module.failed.push(Failed { sop_class: None, sop_instance, failure_reason: code(reason) });
+        } else {
+            let (name, warning) = word.split_once(':').unzip();
+            let sop_instance = uid(name.unwrap_or(word));
+            let warning_reason = warning.map(code);
+            module.referenced.push(Referenced { sop_class: None, sop_instance, retrieve_url: None, warning_reason });
+        }
     }
+    module
 }
 
-fn answer(status: u16, module: Option<StoreResponse>) -> Answer {
-    Answer { status, module, remark: String::new(), retry_after: None }
+/// The answer with this body, read as the client reads it.
+fn answer(status: &str, body: &str) -> Answer {
+    let json = "application/dicom+json";
+    let whole = || module(body).to_json();
+    let read = match body {
+        "-" => Ok(None),
+        "html" => StoreResponse::from_body(Some("text/html"), b"<html>It works!</html>"),
+        "cut" => StoreResponse::from_body(Some(json), &module("A B").to_json()[..40]),
+        xml if xml.starts_with("xml ") => {
+            let StoreResponse { referenced, failed, other_failures, .. } = module(xml);
+            let pieces = Pieces::new(Form::Xml, None, referenced.into_iter(), failed, other_failures);
+            let text = pieces.collect::<Vec<_>>().concat();
+            StoreResponse::from_body(Some("application/dicom+xml"), &text)
+        }
+        _ => StoreResponse::from_body(Some(json), &whole()),
+    };
+    let (module, remark) = match read {
+        Ok(module) => (module, String::new()),
+        Err(why) => (None, why),
+    };
+    Answer { status: status.parse().unwrap(), module, remark, retry_after: Some(Duration::from_secs(7)) }
 }
 
-/// The state to which an outcome leads at once.
-fn state(outcome: &Outcome) -> State {
+/// The word of the tables for an outcome.
+fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Accepted { .. } => State::Accepted,
-        Outcome::Verified { .. } => State::Verified,
-        Outcome::Unknown { .. } => State::Unknown,
-        Outcome::Absent { .. } => State::Pending,
-        Outcome::Deferred { .. } => State::Deferred,
-        Outcome::Parked { .. } => State::Parked,
-        Outcome::Held { .. } => State::Held,
-        Outcome::Dead { .. } => State::Dead,
+        Outcome::Refused { scarce: true, .. } => "scarce",
+        Outcome::Deferred { charge, .. } => {
+            assert_eq!(*charge, Charge::Destination, "no instance pays for a destination (REL-21)");
+            "deferred"
+        }
+        other => other.word(),
     }
 }
 
-/// Status, module, and the states that two instances A and B come to; then whether the destination is left alone.
-#[test]
-fn each_answer_to_stow_is_judged_by_name() {
-    use State::{Accepted, Dead, Deferred, Parked, Unknown};
-    let both = || module(&[A, B], &[]);
-    let rows: Vec<(&str, u16, Option<StoreResponse>, [State; 2], bool)> = vec![
-        ("WEB-041", 200, Some(both()), [Accepted, Accepted], false),
-        ("WEB-042", 200, Some(module(&[A], &[(B, 0xC000)])), [Accepted, Dead], false),
-        ("WEB-043", 200, None, [Unknown, Unknown], false),
-        ("WEB-043", 204, None, [Unknown, Unknown], false),
-        ("WEB-044", 202, Some(module(&[A], &[(B, 0xA700)])), [Accepted, Deferred], false),
-        ("WEB-044, no module", 202, None, [Unknown, Unknown], false),
-        ("WEB-046", 206, Some(module(&[A], &[])), [Accepted, Unknown], false),
-        ("WEB-040, empty module", 200, Some(module(&[], &[])), [Unknown, Unknown], false),
-        ("FLT-051", 200, Some(module(&[A], &[])), [Accepted, Unknown], false),
-        ("FLT-055, stranger", 200, Some(module(&[A, B, "9.9"], &[])), [Accepted, Accepted], false),
-        ("FLT-055, both lists", 200, Some(module(&[A, B], &[(B, 0xC000)])), [Accepted, Dead], false),
-        ("WEB-047", 302, None, [Parked, Parked], true),
-        ("WEB-049", 401, None, [Parked, Parked], true),
-        ("WEB-050", 403, None, [Parked, Parked], true),
-        ("WEB-050", 407, None, [Parked, Parked], true),
-        ("WEB-051", 404, None, [Parked, Parked], true),
-        ("WEB-051", 405, None, [Parked, Parked], true),
-        ("WEB-052", 406, None, [Unknown, Unknown], false),
-        ("WEB-053", 408, None, [Deferred, Deferred], true),
-        ("WEB-053", 425, None, [Deferred, Deferred], true),
-        ("WEB-054", 409, Some(module(&[], &[(A, 0xC010), (B, 0x0110)])), [Dead, Deferred], false),
-        ("WEB-055", 409, None, [Unknown, Unknown], false),
-        ("WEB-056", 411, None, [Parked, Parked], true),
-        ("WEB-058", 415, None, [Dead, Dead], false),
-        ("WEB-059", 417, None, [Deferred, Deferred], true),
-        ("WEB-060", 422, None, [Unknown, Unknown], false),
-        ("WEB-061", 429, None, [Deferred, Deferred], true),
-        ("WEB-062", 500, None, [Unknown, Unknown], true),
-        ("WEB-062", 502, None, [Unknown, Unknown], true),
-        ("WEB-062", 504, None, [Unknown, Unknown], true),
-        ("WEB-063", 501, None, [Dead, Dead], false),
-        ("WEB-064", 503, None, [Deferred, Deferred], true),
-        ("WEB-065", 507, None, [Deferred, Deferred], true),
-        ("unheard of", 299, None, [Unknown, Unknown], false),
-        ("unheard of", 599, None, [Unknown, Unknown], true),
-    ];
-    for (row, status, module, want, pauses) in rows {
-        let Verdict::Settle(report) = stow(&answer(status, module), &items(&[A, B])) else {
-            panic!("{row}: {status} is not to be split")
+fn then_word(then: &Then) -> &'static str {
+    match then {
+        Then::Nothing => "-",
+        Then::Halve => "halve",
+        Then::ByClass => "class",
+        Then::Natively { .. } => "natively",
+        Then::Ask { absent: Absent::Alone, .. } => "ask-alone",
+        Then::Ask { absent: Absent::Dead, .. } => "ask-dead",
+        Then::Ask { absent: Absent::Later, .. } => "ask-later",
+    }
+}
+
+/// Checks all rows of one requirement.
+fn rows(id: &str) {
+    let mut seen = 0;
+    for row in table(STOW).filter(|row| row[0] == id) {
+        let &[_, status, sent, body, outcomes, then, alone, _] = &row[..] else { panic!("{row:?}") };
+        let items = items(sent);
+        let verdict = stow(&answer(status, body), &items);
+        let name = |id: &TransferId| sent.split(' ').nth(id.0 as usize - 1).unwrap()[..1].to_owned();
+        let said = &verdict.report.outcomes;
+        let mut got: Vec<String> = said.iter().map(|(id, o)| format!("{}={}", name(id), word(o))).collect();
+        got.sort();
+        let got = if got.is_empty() { "-".to_owned() } else { got.join(" ") };
+        assert_eq!((got.as_str(), then_word(&verdict.then)), (outcomes, then), "{row:?}");
+        assert_eq!(verdict.report.unusable, alone == "yes", "{row:?}");
+        assert!(
+            said.iter().all(|(_, outcome)| outcome.words().contains(status)),
+            "{row:?}: people are told the status"
+        );
+        // Nobody is forgotten, and nobody is judged twice.
+        let rest: Vec<TransferId> = match &verdict.then {
+            Then::Nothing => Vec::new(),
+            Then::Halve | Then::ByClass => items.iter().map(|item| item.transfer).collect(),
+            Then::Natively { of, .. } | Then::Ask { of, .. } => of.clone(),
         };
-        let states: Vec<State> = report.outcomes.iter().map(|(_, outcome)| state(outcome)).collect();
-        assert_eq!(states, want, "{row}: {status}");
-        assert_eq!(report.unusable, pauses, "{row}: {status}");
+        let all: Vec<TransferId> = said.iter().map(|(id, _)| *id).chain(rest).collect();
+        let once: BTreeSet<TransferId> = all.iter().copied().collect();
+        assert_eq!((all.len(), once.len()), (items.len(), items.len()), "{row:?}");
+        seen += 1;
+    }
+    assert!(seen > 0, "there is no row for {id}");
+}
+
+#[test]
+fn web_012_an_incomplete_answer_and_too_many_requests_are_understood() {
+    rows("WEB-012");
+}
+
+#[test]
+fn web_040_only_what_a_2xx_names_as_stored_and_not_as_failed_is_accepted() {
+    rows("WEB-040");
+}
+
+#[test]
+fn web_041_an_answer_that_names_all_as_stored() {
+    rows("WEB-041");
+}
+
+#[test]
+fn web_042_an_answer_200_that_names_failures() {
+    rows("WEB-042");
+}
+
+#[test]
+fn web_043_a_success_that_says_nothing_usable() {
+    rows("WEB-043");
+}
+
+#[test]
+fn web_044_an_answer_202_by_name_and_without_names() {
+    rows("WEB-044");
+}
+
+#[test]
+fn web_046_an_answer_206_is_read_like_202() {
+    rows("WEB-046");
+}
+
+#[test]
+fn web_047_redirects_park() {
+    rows("WEB-047");
+}
+
+#[test]
+fn web_048_a_bad_request_is_halved_until_one_instance_is_left() {
+    rows("WEB-048");
+}
+
+#[test]
+fn web_049_an_unknown_caller_parks() {
+    rows("WEB-049");
+}
+
+#[test]
+fn web_050_a_forbidden_store_parks() {
+    rows("WEB-050");
+}
+
+#[test]
+fn web_051_a_wrong_address_parks() {
+    rows("WEB-051");
+}
+
+#[test]
+fn web_052_a_form_that_the_peer_does_not_have_leaves_all_unknown() {
+    rows("WEB-052");
+}
+
+#[test]
+fn web_053_what_was_not_processed_is_sent_again() {
+    rows("WEB-053");
+}
+
+#[test]
+fn web_054_a_conflict_goes_by_each_reason() {
+    rows("WEB-054");
+}
+
+#[test]
+fn web_055_a_conflict_without_names_is_asked_about() {
+    rows("WEB-055");
+}
+
+#[test]
+fn web_056_a_length_that_is_asked_for_although_it_was_told_parks() {
+    rows("WEB-056");
+}
+
+#[test]
+fn web_057_what_is_too_large_is_halved_until_one_instance_is_left() {
+    rows("WEB-057");
+}
+
+#[test]
+fn web_058_a_syntax_that_is_not_taken_is_re_encoded_once() {
+    rows("WEB-058");
+}
+
+#[test]
+fn web_059_an_expectation_that_failed_is_sent_again() {
+    rows("WEB-059");
+}
+
+#[test]
+fn web_060_what_cannot_be_processed_is_as_a_conflict() {
+    rows("WEB-060");
+}
+
+#[test]
+fn web_061_too_many_requests_pause_the_peer() {
+    rows("WEB-061");
+}
+
+#[test]
+fn web_062_a_failed_server_and_whatever_is_unheard_of_are_ambiguous() {
+    rows("WEB-062");
+    // Whatever a table leaves out: nothing but a 2xx ever makes anything accepted (WEB-040).
+    for status in (300..=999u16).filter(|status| !(300..400).contains(status)) {
+        let verdict = stow(&answer(&status.to_string(), "A B"), &items("A B"));
+        let accepted = verdict.report.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Accepted { .. }));
+        assert!(!accepted, "{status}");
     }
 }
 
 #[test]
-fn a_request_refused_as_a_whole_is_split_until_one_instance_is_left() {
-    for status in [400, 413] {
-        assert!(matches!(stow(&answer(status, None), &items(&[A, B])), Verdict::Split(_)), "{status}");
-        let Verdict::Settle(report) = stow(&answer(status, None), &items(&[A])) else {
-            panic!("{status}: one is left")
-        };
-        assert_eq!(state(&report.outcomes[0].1), State::Dead, "{status}");
+fn web_063_a_class_that_is_not_supported_is_parked() {
+    rows("WEB-063");
+}
+
+#[test]
+fn web_064_a_busy_peer_is_left_alone() {
+    rows("WEB-064");
+}
+
+#[test]
+fn web_065_a_full_peer_is_left_alone() {
+    rows("WEB-065");
+}
+
+#[test]
+fn faults_of_an_answer_are_judged_by_the_same_rules() {
+    for id in ["FLT-050", "FLT-051", "FLT-052", "FLT-054", "FLT-055", "FLT-056", "FLT-057", "FLT-058", "FLT-059"] {
+        rows(id);
+    }
+}
+
+#[test]
+fn each_row_of_the_table_of_answers_has_a_test() {
+    let ids: BTreeSet<&str> = table(STOW).map(|row| row[0]).collect();
+    let source = include_str!("tests.rs");
+    for id in ids {
+        assert!(source.contains(&format!("\"{id}\"")), "no test reads the rows of {id}");
     }
 }
 
 #[test]
 fn retry_after_is_carried_to_the_lane_and_charged_to_nobody() {
-    let wait = Duration::from_secs(7);
-    let answer = Answer { retry_after: Some(wait), ..answer(503, None) };
-    let Verdict::Settle(report) = stow(&answer, &items(&[A])) else { panic!("not to be split") };
-    assert!(report.unusable);
-    assert!(
-        matches!(&report.outcomes[0].1, Outcome::Deferred { charge: Charge::Destination, after: Some(w), .. } if *w == wait)
-    );
+    for status in ["429", "503", "507", "408"] {
+        let verdict = stow(&answer(status, "-"), &items("A"));
+        assert!(verdict.report.unusable);
+        assert!(matches!(
+            &verdict.report.outcomes[0].1,
+            Outcome::Deferred { charge: Charge::Destination, after: Some(wait), .. } if wait.as_secs() == 7
+        ));
+    }
+}
+
+#[test]
+fn warnings_are_told_in_words() {
+    let rows = [("A:B000", "changed"), ("A:B006", "discarded"), ("A:B007", "does not match"), ("A:B123", "B123")];
+    for (body, words) in rows {
+        let verdict = stow(&answer("200", body), &items("A"));
+        assert!(verdict.report.outcomes[0].1.words().contains(words), "{body}: {verdict:?}");
+    }
+}
+
+fn judged_word(judged: &Judged) -> &'static str {
+    match judged {
+        Judged::Outcome(outcome) => word(outcome),
+        Judged::Syntax(outcome) => {
+            assert_eq!(word(outcome), "dead", "what no other syntax helps is given up");
+            "syntax"
+        }
+        Judged::There => "there",
+    }
+}
+
+/// Every one of the 65,536 values of a code, by the row that has it or the row of all others.
+fn each_code(text: &'static str, judge: impl Fn(u16) -> Judged) {
+    let hex = |text: &str| u16::from_str_radix(text, 16).unwrap();
+    let mut rows = Vec::new();
+    let mut others = None;
+    for row in table(text) {
+        match row[1].split_once('-') {
+            _ if row[1] == "other" => others = Some(row),
+            Some((first, last)) => rows.push((hex(first)..=hex(last), row)),
+            None => rows.push((hex(row[1])..=hex(row[1]), row)),
+        }
+    }
+    let others = others.expect("a row for all others");
+    for code in 0..=u16::MAX {
+        let mine: Vec<_> = rows.iter().filter(|(range, _)| range.contains(&code)).collect();
+        assert!(mine.len() <= 1, "{code:04X} stands in two rows");
+        let row = mine.first().map_or(&others, |(_, row)| row);
+        let judged = judge(code);
+        assert_eq!(judged_word(&judged), row[2], "{code:04X}: {row:?}");
+        if let Judged::Outcome(outcome) | Judged::Syntax(outcome) = &judged {
+            assert!(outcome.words().contains(&format!("{code:04X}")), "{code:04X}: people are told the code");
+        }
+    }
 }
 
 #[test]
 fn each_failure_reason_has_its_meaning() {
-    use State::{Dead, Deferred, Parked, Unknown};
-    let rows = [
-        (0xA700, Deferred),
-        (0xA7FF, Deferred),
-        (0xA900, Dead),
-        (0xA901, Dead),
-        (0xC000, Dead),
-        (0xC010, Dead),
-        (0xC122, Dead),
-        (0x0110, Deferred),
-        (0x0122, Dead),
-        (0x0124, Parked),
-        (0x0117, Dead),
-        (0xB00E, Unknown),
-        (0xB00F, Deferred),
-        (0x1234, Deferred),
-    ];
-    for (reason, want) in rows {
-        assert_eq!(state(&failure_reason(reason, "HTTP 202", None)), want, "{reason:04X}");
-    }
+    each_code(REASONS, |reason| failure_reason(reason, "HTTP 202", None));
 }
 
+/// DIM-054, DIM-039.
 #[test]
 fn each_status_of_c_store_has_its_meaning() {
-    use State::{Accepted, Dead, Deferred, Parked};
-    let rows = [
-        (0x0000, Accepted),
-        (0x0001, Accepted),
-        (0xB000, Accepted),
-        (0xB006, Accepted),
-        (0xB007, Accepted),
-        (0x0107, Accepted),
-        (0x0116, Accepted),
-        (0xA700, Deferred),
-        (0xA701, Deferred),
-        (0xA900, Dead),
-        (0xC000, Dead),
-        (0xC5FE, Dead),
-        (0x0110, Deferred),
-        (0x0117, Dead),
-        (0x0122, Dead),
-        (0x0124, Parked),
-        (0x0210, Deferred),
-        (0x0111, Dead),
-        (0xFFFF, Deferred),
-    ];
-    for (status, want) in rows {
-        assert_eq!(state(&c_store(status, "")), want, "{status:04X}");
-    }
+    each_code(C_STORE, |status| c_store(status, "ON STRIKE"));
+    let Judged::Outcome(outcome) = c_store(0xA700, "ON STRIKE") else { panic!("A700 is no matter of syntax") };
+    assert!(outcome.words().contains("ON STRIKE"), "people are told what the node said");
 }

@@ -44,13 +44,29 @@ impl PeerClient {
 
     /// Reads a body to its end; errors are for people. What moves elsewhere for this answer counts as progress, too:
     /// a success may begin before its request has ended.
-    pub(super) async fn read_body(&self, mut response: Response, elsewhere: impl Fn() -> u64) -> Result<Bytes, String> {
-        let bound = self.answer_bytes;
+    pub(super) async fn read_body(&self, response: Response, elsewhere: impl Fn() -> u64) -> Result<Bytes, String> {
+        let mut body = BytesMut::new();
+        let keep = |chunk: Bytes| {
+            body.extend_from_slice(&chunk);
+            Ok(())
+        };
+        self.stream_body(response, self.answer_bytes as u64, elsewhere, keep).await?;
+        Ok(body.freeze())
+    }
+
+    /// Hands a body of at most so many bytes over, chunk by chunk; `take` may end it with an error.
+    pub(super) async fn stream_body(
+        &self,
+        mut response: Response,
+        bound: u64,
+        elsewhere: impl Fn() -> u64,
+        mut take: impl FnMut(Bytes) -> Result<(), String>,
+    ) -> Result<(), String> {
         let too_long = || format!("the answer is longer than {bound} bytes");
-        if response.content_length().is_some_and(|length| length > bound as u64) {
+        if response.content_length().is_some_and(|length| length > bound) {
             return Err(too_long());
         }
-        let mut body = BytesMut::new();
+        let mut read = 0u64;
         let mut pace = Pace::new(self.timing.window, self.timing.least_rate, Instant::now());
         let mut tick = tokio::time::interval(pace.tick());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,16 +74,19 @@ impl PeerClient {
             tokio::select! {
                 biased;
                 chunk = response.chunk() => match chunk {
-                    Ok(Some(chunk)) if chunk.len() > bound - body.len() => return Err(too_long()),
-                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                    Ok(None) => return Ok(body.freeze()),
+                    Ok(Some(chunk)) if chunk.len() as u64 > bound - read => return Err(too_long()),
+                    Ok(Some(chunk)) => {
+                        read += chunk.len() as u64;
+                        take(chunk)?;
+                    }
+                    Ok(None) => return Ok(()),
                     Err(error) => {
                         let why = super::failure::chain(&error.without_url());
-                        return Err(format!("the answer broke off after {} bytes: {why}", body.len()));
+                        return Err(format!("the answer broke off after {read} bytes: {why}"));
                     }
                 },
-                _ = tick.tick() => if pace.too_slow(Instant::now(), body.len() as u64 + elsewhere()) {
-                    return Err(format!("the answer came too slowly and was given up after {} bytes", body.len()));
+                _ = tick.tick() => if pace.too_slow(Instant::now(), read + elsewhere()) {
+                    return Err(format!("the answer came too slowly and was given up after {read} bytes"));
                 },
             }
         }

@@ -1,12 +1,15 @@
 //! Asking whether a peer holds instances (WEB-045): by QIDO-RS, in groups first, then one by one what the groups did not show.
 
 use super::answer::{header, retry_after};
-use super::{PeerClient, QueryFailure};
+use super::{Form, PeerClient, QueryFailure, Service};
 use crate::dicom::attributes::{SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json::{self, Limits};
-use crate::dicomweb::media_type::MediaType;
+use crate::dicomweb::media_type::{DICOM_JSON, MULTIPART_RELATED, MediaType};
+use crate::dicomweb::multipart::{self, Event, Parser};
+use crate::dicomweb::xml;
+use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 use std::collections::BTreeSet;
@@ -118,7 +121,15 @@ impl PeerClient {
     async fn page(&self, path: &str, query: &str) -> Result<Page, QueryFailure> {
         let mut url: Url = self.url(path);
         url.set_query(Some(query));
-        let response = self.get(url).await?;
+        let form = self.form_of(Service::Query);
+        let mut response = self.get(url.clone(), accept(form)).await?;
+        if response.status().as_u16() == 406 {
+            // Some servers have only one form; a question may be put twice.
+            response = self.get(url, accept(form.other())).await?;
+            if response.status().is_success() {
+                self.ask_of(Service::Query, form.other());
+            }
+        }
         let status = response.status().as_u16();
         let refused = QueryFailure::Refused { status, retry_after: retry_after(&response) };
         match status {
@@ -127,15 +138,53 @@ impl PeerClient {
             400 | 404 | 405 | 413 | 414 | 501 => return Ok(Page::NotLikeThis(refused)),
             _ => return Err(refused),
         }
-        let content_type = header(&response, CONTENT_TYPE).and_then(|text| MediaType::parse(&text).ok());
-        if content_type.as_ref().is_some_and(|media| !media.is_json()) {
-            return Err(QueryFailure::Unreadable("it is not DICOM JSON".into()));
-        }
+        let content_type = header(&response, CONTENT_TYPE);
         let body = self.read_body(response, || 0).await.map_err(QueryFailure::Unreadable)?;
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Page::Matches(Vec::new()));
+        matches(content_type.as_deref(), body).map(Page::Matches).map_err(QueryFailure::Unreadable)
+    }
+}
+
+/// What a query accepts: XML comes one data set to a part (PS3.18 section 8.7.3).
+fn accept(form: Form) -> &'static str {
+    match form {
+        Form::Json => DICOM_JSON,
+        Form::Xml => "multipart/related; type=\"application/dicom+xml\"",
+    }
+}
+
+/// The matches in a body, by its content type; JSON if it has none.
+fn matches(content_type: Option<&str>, body: Bytes) -> Result<Vec<Dataset>, String> {
+    let media = content_type.and_then(|text| MediaType::parse(text).ok());
+    if let (Some(media), Some(text)) = (&media, content_type)
+        && media.essence() == MULTIPART_RELATED
+    {
+        return parts(text, body);
+    }
+    if media.as_ref().is_some_and(|media| !media.is_json() && !media.is_xml()) {
+        return Err("it is neither DICOM JSON nor XML".into());
+    }
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Vec::new());
+    }
+    match media.is_some_and(|media| media.is_xml()) {
+        true => xml::read(&body, Limits::default()).map(|set| vec![set]).map_err(|error| error.to_string()),
+        false => json::read(&body, Limits::default()).map_err(|error| error.to_string()),
+    }
+}
+
+/// The matches in a multipart body of XML documents. What all of them hold together is bounded by the length of the body.
+fn parts(content_type: &str, body: Bytes) -> Result<Vec<Dataset>, String> {
+    let related = multipart::boundary_of(content_type).map_err(|error| error.to_string())?;
+    let mut parser = Parser::new(&related.boundary, multipart::Limits::default()).map_err(|error| error.to_string())?;
+    parser.push(body);
+    let (mut sets, mut part) = (Vec::new(), Vec::new());
+    loop {
+        match parser.next().map_err(|error| error.to_string())? {
+            Event::PartStart(_) => part.clear(),
+            Event::Data(bytes) => part.extend_from_slice(&bytes),
+            Event::PartEnd => sets.push(xml::read(&part, Limits::default()).map_err(|error| error.to_string())?),
+            Event::NeedMore => return Err("it ends too early".into()),
+            Event::End => return Ok(sets),
         }
-        let matches = json::read(&body, Limits::default());
-        matches.map(Page::Matches).map_err(|error| QueryFailure::Unreadable(error.to_string()))
     }
 }

@@ -6,9 +6,8 @@ use super::failure::{SendFailure, Stage};
 use super::pace::Pace;
 use super::{PeerClient, StoreAnswer};
 use crate::dicom::uid::StudyUid;
-use crate::dicomweb::media_type::DICOM_JSON;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
@@ -34,7 +33,7 @@ impl PeerClient {
         let gauge = Arc::new(Gauge::default());
         let guard = AbortOnDrop(gauge.clone());
         let length = parts.length();
-        let request = self.http.post(self.url(&format!("studies/{study}"))).header(ACCEPT, DICOM_JSON);
+        let request = self.http.post(self.url(&format!("studies/{study}"))).header(ACCEPT, self.form().media_type());
         let request = request.header(CONTENT_TYPE, parts.content_type.as_str());
         let request = self.authorized(request).body(reqwest::Body::wrap(Counted::new(parts, gauge.clone())));
         let response = self.watched(request, &gauge, length).await?;
@@ -67,9 +66,14 @@ impl PeerClient {
         }
     }
 
-    /// Asks for DICOM JSON and awaits the head of the answer.
-    pub(super) async fn get(&self, url: Url) -> Result<Response, SendFailure> {
-        let sending = self.authorized(self.http.get(url).header(ACCEPT, DICOM_JSON)).send();
+    /// Asks for something in one of these media types and awaits the head of the answer.
+    pub(super) async fn get(&self, url: Url, accept: &str) -> Result<Response, SendFailure> {
+        self.ask(Method::GET, url, accept).await
+    }
+
+    /// A request without a body.
+    pub(super) async fn ask(&self, method: Method, url: Url, accept: &str) -> Result<Response, SendFailure> {
+        let sending = self.authorized(self.http.request(method, url).header(ACCEPT, accept)).send();
         match tokio::time::timeout(self.timing.connect.saturating_add(self.timing.answer), sending).await {
             Ok(sent) => {
                 let response = sent.map_err(|error| SendFailure::from_http(error, 0))?;

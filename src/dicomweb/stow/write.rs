@@ -31,6 +31,14 @@ impl Form {
             Self::Xml => DICOM_XML,
         }
     }
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Json => Self::Xml,
+            Self::Xml => Self::Json,
+        }
+    }
 }
 
 type Items = Box<dyn Iterator<Item = Dataset> + Send>;

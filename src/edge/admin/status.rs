@@ -3,7 +3,7 @@
 use super::AdminFace;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
-use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, hex};
+use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -112,6 +112,9 @@ pub struct DestinationStatus {
     /// Who paused it, since when and why; nothing is sent there until somebody resumes it.
     #[serde(default)]
     pub paused: Option<String>,
+    /// SOP classes that it does not take, since when, and what it said; their transfers are parked until it is resumed.
+    #[serde(default)]
+    pub unsupported: Vec<String>,
     /// Age of the oldest transfer that is not done; age, not depth, is the alarm.
     pub oldest_age_seconds: Option<u64>,
 }
@@ -191,6 +194,7 @@ impl DestinationStatus {
                 let why = paused.why.map(|why| format!(": {why}")).unwrap_or_default();
                 format!("by {} since {}{why}", paused.who, utc(paused.since))
             }),
+            unsupported: view.unsupported.into_iter().map(unsupported).collect(),
             oldest_age_seconds: view.oldest.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
             destination: view.destination.0,
         }
@@ -213,9 +217,15 @@ impl DestinationStatus {
             dead: 0,
             urgent_waiting_seconds: None,
             paused: None,
+            unsupported: Vec::new(),
             oldest_age_seconds: None,
         }
     }
+}
+
+fn unsupported(one: Unsupported) -> String {
+    let why = one.why.map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} since {}{why}", one.sop_class, utc(one.since))
 }
 
 fn utc(at: SystemTime) -> String {

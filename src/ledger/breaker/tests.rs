@@ -16,6 +16,12 @@ fn outcomes_are_summed_up() {
     let unknown = || Outcome::Unknown { why: String::new() };
     let dead = || Outcome::Dead { why: String::new() };
     let parked = || Outcome::Parked { why: String::new() };
+    let refused = |scarce| Outcome::Refused {
+        why: String::new(),
+        after: Some(Duration::from_secs(3)).filter(|_| scarce),
+        scarce,
+    };
+    let unsupported = |said| Outcome::Unsupported { why: String::new(), said };
     let silent = |after: Option<u64>, progress| Showing::Silent { after: after.map(Duration::from_secs), progress };
     let rows = [
         (vec![], None),
@@ -23,6 +29,11 @@ fn outcomes_are_summed_up() {
         (vec![accepted()], Some(Showing::Answered)),
         (vec![dead()], Some(Showing::Answered)),
         (vec![deferred(Charge::Instance, None)], Some(Showing::Answered)),
+        (vec![refused(true), refused(false)], Some(Showing::Answered)),
+        (vec![refused(true), accepted()], Some(Showing::Answered)),
+        (vec![refused(true), unknown()], Some(silent(Some(3), false))),
+        (vec![unsupported(true)], Some(Showing::Answered)),
+        (vec![unsupported(false)], None),
         (vec![unknown()], Some(Showing::Doubtful)),
         (vec![unknown(), accepted()], Some(Showing::Answered)),
         (vec![deferred(Charge::Destination, None)], Some(silent(None, false))),

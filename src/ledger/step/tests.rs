@@ -12,6 +12,10 @@ fn deferred(charge: Charge, after: Option<Duration>) -> Outcome {
     Outcome::Deferred { why: words(), charge, after }
 }
 
+fn refused(scarce: bool, after: Option<Duration>) -> Outcome {
+    Outcome::Refused { why: words(), after, scarce }
+}
+
 fn outcomes() -> Vec<Outcome> {
     let mut all = vec![
         Outcome::Accepted { evidence: words() },
@@ -20,6 +24,9 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Absent { why: words() },
         Outcome::Parked { why: words() },
         Outcome::Dead { why: words() },
+        Outcome::Unsupported { why: words(), said: true },
+        refused(true, None),
+        refused(false, Some(100 * HOUR)),
     ];
     for charge in [Charge::Instance, Charge::Destination, Charge::Us] {
         all.extend([deferred(charge, None), deferred(charge, Some(100 * HOUR))]);
@@ -28,7 +35,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 fn standing(state: State, failures: u32) -> Standing {
-    Standing { state, verify: Verify::Present, failures, spent: Duration::ZERO }
+    Standing { state, verify: Verify::Present, failures, spent: Duration::ZERO, answering: true }
 }
 
 #[test]
@@ -45,6 +52,10 @@ fn each_outcome_leads_where_the_table_says() {
         (Leased, 3, deferred(Charge::Instance, None), Deferred, 4),
         (Leased, 3, deferred(Charge::Destination, None), Deferred, 3),
         (Leased, 3, deferred(Charge::Us, None), Deferred, 3),
+        (Leased, 3, refused(false, None), Deferred, 4),
+        (Leased, 11, refused(false, None), Dead, 12),
+        (Leased, 11, refused(true, None), Dead, 12),
+        (Leased, 3, Outcome::Unsupported { why: words(), said: true }, Parked, 3),
         (Unknown, 0, Outcome::Verified { evidence: words() }, Verified, 0),
         (Unknown, 0, Outcome::Absent { why: words() }, Pending, 1),
         (Unknown, 1, Outcome::Absent { why: words() }, Deferred, 2),
@@ -134,4 +145,24 @@ fn a_destination_that_cannot_be_asked_wears_nothing_out() {
         }
         assert_eq!(now.failures, 10_000, "each counts, so that the waits grow");
     }
+}
+
+/// DIM-054: `A700` is a generic failure in the field, so that it is capped for an instance; 0110 as well.
+#[test]
+fn what_is_refused_again_and_again_is_given_up_unless_the_destination_takes_nothing_at_all() {
+    let patience = Patience::default();
+    let rows = [(false, true, true), (false, false, true), (true, true, true), (true, false, false)];
+    for (scarce, answering, given_up) in rows {
+        let mut now = Standing { answering, ..standing(State::Leased, 0) };
+        let died = (1..=60u32).find(|tries| {
+            let step = after(&now, &refused(scarce, None), &patience, u64::from(*tries));
+            now = Standing { failures: step.failures, spent: step.spent, ..now };
+            assert_eq!(step.to == State::Dead, step.given_up);
+            step.to == State::Dead
+        });
+        assert_eq!(died, given_up.then_some(patience.refusals), "scarce {scarce}, answering {answering}");
+    }
+    // Five days of its own waits end it all the same.
+    let worn = Standing { spent: patience.give_up, answering: false, ..standing(State::Leased, 99) };
+    assert_eq!(after(&worn, &refused(true, None), &patience, 1).to, State::Dead);
 }

@@ -4,6 +4,7 @@ use super::blobs;
 use super::owe::close_exceptions;
 use super::rows::{Fault, damaged, micros, refuse};
 use super::tx::{Noted, Transfer, Tx};
+use super::unsupported;
 use crate::dicom::uid::StudyUid;
 use crate::ledger::change;
 use crate::ledger::entry::{EntryId, Fact, Kind, facts};
@@ -109,6 +110,9 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
             continue;
         }
         closed.extend(close_exceptions(tx, &transfer, None, at)?);
+        if act.verb == Verb::Retry && is_parked_for_its_class(&transfer) {
+            unsupported::forget(tx, transfer.destination, transfer.instance)?;
+        }
         transfer.resume = (to == State::Held).then(|| resume(transfer.state).word().to_owned());
         transfer.go(to, at)?;
         if to != State::Held {
@@ -167,6 +171,11 @@ fn wake(tx: &mut Tx<'_>, verb: Verb, destination: i64) -> Result<(), Fault> {
     let name = tx.destination_name(destination)?;
     tx.kick(name);
     Ok(())
+}
+
+/// Whether it is parked because its destination does not take its class.
+fn is_parked_for_its_class(transfer: &Transfer) -> bool {
+    transfer.state == State::Parked && transfer.resume.as_deref() == Some(unsupported::CLASS)
 }
 
 /// Where a held transfer goes when it is released: what may have been sent already is asked about first.

@@ -4,6 +4,7 @@ use super::queue::{self, Waiting};
 use super::routing;
 use super::rows::{Fault, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
 use super::tx::{Transfer, Tx, lane};
+use super::unsupported;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::breaker::Reach;
 use crate::ledger::change;
@@ -230,7 +231,8 @@ fn begin(
     }
     tx.append(entry, Kind::Attempt, at, told, causes);
     let routes = routes.map(|(version, _)| version);
-    Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, routes, items })
+    let unsupported = unsupported::classes(tx.conn, to)?;
+    Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, routes, items, unsupported })
 }
 
 /// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force.

@@ -2,13 +2,16 @@
 
 use super::rows::{Fault, micros};
 use super::tx::Tx;
+use super::unsupported;
+use crate::ledger::change;
 use crate::ledger::entry::{Kind, facts};
+use crate::ledger::transfer::State;
 use crate::peers::Destination;
 use rusqlite::params;
 use std::time::SystemTime;
 
 /// Pauses a destination, or resumes it; whether that changed anything. Nothing is sent to one that is paused and nothing asked;
-/// what is in hand ends. The give-up clocks of its transfers stand still, since only their own failures move them.
+/// what is in hand ends. Resuming also lifts the classes that it did not take (WEB-063). The give-up clocks of its transfers stand still, since only their own failures move them.
 pub(in crate::records) fn pause(
     tx: &mut Tx<'_>,
     destination: &Destination,
@@ -36,15 +39,23 @@ pub(in crate::records) fn pause(
             )?
             .execute([to])?,
     };
-    if changed == 0 {
+    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, ?2, ?3, ?4)")?;
+    let act = insert.insert(params![at, word, who, id])?;
+    drop(insert);
+    let entry = Tx::entry_id()?;
+    // Whoever resumes has put something right: the classes that it did not take are tried again, too.
+    let lifted = if paused { None } else { unsupported::lift(tx, to, (entry, act), at)? };
+    if changed == 0 && lifted.is_none() {
+        tx.conn.prepare_cached("DELETE FROM acts WHERE id = ?1")?.execute([act])?;
         return Ok(false);
     }
-    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, ?2, ?3, ?4)")?;
-    insert.insert(params![at, word, who, id])?;
-    drop(insert);
     let mut told = facts([("verb", word.into()), ("who", who.into()), ("destination", destination.0.as_str().into())]);
     told.extend(words.map(|(_, fact)| ("words".to_owned(), fact)));
-    tx.append(Tx::entry_id()?, Kind::Act, at, told, Vec::new());
+    if let Some(lifted) = lifted.filter(|lifted| !lifted.is_empty()) {
+        let step = change::step(State::Pending, &lifted, facts([("outcome", "resumed".into())]));
+        told.insert("steps".into(), [step].into_iter().collect());
+    }
+    tx.append(entry, Kind::Act, at, told, Vec::new());
     tx.kick(destination.clone());
     Ok(true)
 }

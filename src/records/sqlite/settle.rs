@@ -3,6 +3,7 @@
 use super::blobs;
 use super::rows::{Fault, micros, refuse, span, time};
 use super::tx::{Noted, Transfer, Tx, lane};
+use super::unsupported;
 use crate::ledger::breaker::{self, Breaker, Reach};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
@@ -21,6 +22,8 @@ struct Attempt {
     destination: i64,
     remaining: i64,
     entry: EntryId,
+    /// Whether the destination was taking things before.
+    answering: bool,
 }
 
 /// Outcomes of one kind, told together in the entry: the new state, the word, the charge, the words, and whether given up.
@@ -85,12 +88,16 @@ pub(in crate::records) fn settle(
 }
 
 fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
-    let mut find = tx.conn.prepare_cached("SELECT kind, destination, remaining, entry FROM attempts WHERE id = ?1")?;
+    let mut find = tx.conn.prepare_cached(
+        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach FROM attempts a \
+         JOIN destinations d ON d.id = a.destination WHERE a.id = ?1",
+    )?;
     let found = find.query_row([id], |row| {
         let kind: String = row.get(0)?;
         let entry: [u8; 16] = row.get(3)?;
         let (destination, remaining) = (row.get(1)?, row.get(2)?);
-        Ok(Attempt { id, is_send: kind == "send", destination, remaining, entry: EntryId(entry) })
+        let answering = row.get::<_, String>(4)? == Reach::Up.word();
+        Ok(Attempt { id, is_send: kind == "send", destination, remaining, entry: EntryId(entry), answering })
     });
     match found.optional()? {
         Some(attempt) => Ok(attempt),
@@ -108,7 +115,8 @@ fn one(
     told: &mut Told,
 ) -> Result<State, Fault> {
     let spent = Duration::from_micros(transfer.spent.unsigned_abs());
-    let standing = Standing { state: transfer.state, verify: transfer.verify, failures: transfer.failures, spent };
+    let Transfer { state, verify, failures, .. } = transfer;
+    let standing = Standing { state, verify, failures, spent, answering: attempt.answering };
     let mut step = step::after(&standing, outcome, &tx.fixed.options.patience, Tx::seed_for(seed, transfer.id));
     let again = matches!(step.to, State::Pending | State::Deferred | State::Parked);
     let corrupt = again && blobs::is_corrupt(tx.conn, transfer.instance)?;
@@ -121,6 +129,12 @@ fn one(
         transfer.resume = Some(State::Pending.word().to_owned());
     }
     let (words, words_fact) = tx.words(outcome.words())?;
+    if let (Outcome::Unsupported { said, .. }, State::Parked) = (outcome, step.to) {
+        transfer.resume = Some(unsupported::CLASS.to_owned());
+        if *said {
+            unsupported::note(tx, transfer.destination, transfer.instance, words, at)?;
+        }
+    }
     transfer.go(step.to, at)?;
     transfer.attempt = None;
     transfer.failures = step.failures;
@@ -196,7 +210,12 @@ fn destination<'a, I: Iterator<Item = &'a Outcome>>(
     let before = breaker(tx, attempt.destination)?;
     let after = before.after(showing, now, &tx.fixed.options.probing, seed);
     let telling = |outcome: &&Outcome| {
-        matches!(outcome, Outcome::Parked { .. } | Outcome::Deferred { charge: Charge::Destination, .. })
+        matches!(
+            outcome,
+            Outcome::Parked { .. }
+                | Outcome::Refused { scarce: true, .. }
+                | Outcome::Deferred { charge: Charge::Destination, .. }
+        )
     };
     let words = match after.reach {
         Reach::Up => None,

@@ -61,6 +61,7 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
             oldest: oldest.map(time),
             urgent: urgent.map(time),
             paused: paused(row)?,
+            unsupported: super::unsupported::list(conn, id)?,
         });
     }
     Ok(list)

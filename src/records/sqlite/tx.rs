@@ -1,6 +1,7 @@
 //! What a command may do inside the writer's transaction: append entries, keep words, move transfers, wake lanes.
 
 use super::rows::{Fault, damaged, state, verify};
+use super::unsupported::CLASS;
 use crate::ledger::backoff::mix;
 use crate::ledger::entry::{Entry, EntryId, Fact, Facts, Kind, facts};
 use crate::ledger::transfer::{State, TransferId};
@@ -153,7 +154,8 @@ pub(in crate::records) mod lane {
     pub(in crate::records) const PERSON: i64 = 4;
 }
 
-/// The lane of a transfer in a state; `None` when it is done.
+/// The lane of a transfer in a state; `None` when it is done. What is parked for its class waits for a person, see
+/// [`super::unsupported`].
 pub(in crate::records) fn lane_of(state: State, verify: Verify, in_hand: bool) -> Option<i64> {
     if in_hand {
         return Some(lane::IN_HAND);
@@ -245,7 +247,10 @@ impl Transfer {
         update.execute(params![
             self.id.0,
             self.state.word(),
-            lane_of(self.state, self.verify, self.attempt.is_some()),
+            match (self.state, self.attempt, self.resume.as_deref()) {
+                (State::Parked, None, Some(CLASS)) => Some(lane::PERSON),
+                _ => lane_of(self.state, self.verify, self.attempt.is_some()),
+            },
             self.due,
             self.attempts,
             self.failures,

@@ -1,0 +1,93 @@
+//! One instance of a STOW-RS request: how it was planned, its part, and what its being spoilt means for the others.
+
+use crate::courier::body::{BodyError, Fault, Plan};
+use crate::courier::carrier::Report;
+use crate::courier::data_set::DataSet;
+use crate::courier::verdict::Item;
+use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicomweb::client::{OutPart, SourceError};
+use crate::ledger::outcome::Outcome;
+use crate::ledger::transfer::TransferId;
+use crate::records::Leased;
+use crate::store::Store;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One instance of a request, planned.
+#[derive(Clone)]
+pub(super) struct Parcel {
+    pub(super) item: Leased,
+    pub(super) plan: Plan,
+}
+
+/// What our own side spoilt while a body was being sent: which transfer, and how.
+pub(super) type Spoilt = Arc<Mutex<Option<(TransferId, Fault)>>>;
+
+impl Parcel {
+    /// Whether it goes in another syntax than the native one of the web.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.plan.transfer_syntax.as_str() != EXPLICIT_VR_LE
+    }
+
+    /// As a verdict sees it.
+    pub(super) fn judged(&self) -> Item {
+        let Leased { transfer, sop_instance, sop_class, .. } = &self.item;
+        Item {
+            transfer: *transfer,
+            instance: sop_instance.clone(),
+            sop_class: sop_class.clone(),
+            compressed: self.is_compressed(),
+        }
+    }
+
+    /// Its part of a request; the blob is opened only when its turn comes.
+    pub(super) fn part(self, store: Store, spoilt: Spoilt) -> OutPart {
+        let prefix = self.plan.prefix(&self.item);
+        OutPart {
+            // Orthanc 1.10 answers 200 and stores nothing when a part names its transfer syntax in the Content-Type.
+            transfer_syntax: None,
+            length: prefix.len() as u64 + self.plan.length,
+            data: stream::iter([Ok(Bytes::from(prefix))]).chain(data_set(store, self, spoilt)).boxed(),
+        }
+    }
+}
+
+/// The bytes of a data set as a stream. Our own fault ends it with an error, which breaks the request off, so that the
+/// peer never sees a whole body (DIM-053, FLT-024).
+fn data_set(store: Store, parcel: Parcel, spoilt: Spoilt) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    let state = (store, parcel, spoilt, None::<DataSet>);
+    stream::try_unfold(state, |(store, parcel, spoilt, data)| async move {
+        let next = async {
+            let mut data = match data {
+                Some(data) => data,
+                None => DataSet::open(&store, &parcel.item, &parcel.plan).await?,
+            };
+            let bytes = data.next().await?;
+            Ok::<_, BodyError>((bytes, data))
+        };
+        match next.await {
+            Ok((Some(bytes), data)) => Ok(Some((bytes, (store, parcel, spoilt, Some(data))))),
+            Ok((None, _)) => Ok(None),
+            Err(error) => {
+                *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some((parcel.item.transfer, error.fault()));
+                Err(SourceError::from(error))
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Our own side ended the body: the culprit is judged, the others are unknown, since whole parts may have arrived.
+pub(super) fn interrupted(parcels: &[Parcel], culprit: TransferId, fault: &Fault) -> Report {
+    let mut report = Report { detail: format!("broken off by us: {}", fault.outcome.words()), ..Report::default() };
+    for Parcel { item, .. } in parcels {
+        if item.transfer == culprit {
+            report.fault(item, fault.clone());
+        } else {
+            let why = "the request was broken off, because another instance in it could not be read".to_owned();
+            report.outcomes.push((item.transfer, Outcome::Unknown { why }));
+        }
+    }
+    report
+}

@@ -1,0 +1,106 @@
+//! SOP classes that a destination does not take, and destinations that are out of resources (WEB-063, DIM-054).
+
+use super::support::*;
+use crate::ledger::breaker::Reach;
+use crate::ledger::outcome::Outcome;
+use crate::ledger::transfer::State;
+use crate::records::*;
+
+fn unsupported(said: bool) -> Outcome {
+    Outcome::Unsupported { why: "HTTP 501".into(), said }
+}
+
+fn scarce() -> Outcome {
+    Outcome::Refused { why: "A700".into(), after: None, scarce: true }
+}
+
+async fn view(site: &Site) -> DestinationView {
+    site.records.summary().await.unwrap().destinations.remove(0)
+}
+
+#[tokio::test]
+async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up_until_a_person_lifts_it() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    site.send("surrey", unsupported(true), noon()).await;
+    assert_eq!(site.states(1).await, [State::Parked]);
+    let seen = view(&site).await;
+    assert_eq!((seen.reach, seen.unsupported.len()), (Reach::Up, 1));
+    assert_eq!(seen.unsupported[0].why.as_deref(), Some("HTTP 501"));
+    // Neither time nor a success of another class, nor a restart, lets it go.
+    let (site, _) = site.restart();
+    assert!(site.lease("surrey", noon() + DAY).await.is_none());
+    let mut other = push(2);
+    other.head.sop_class = crate::dicom::uid::SopClassUid::parse("1.2.840.10008.5.1.4.1.1.4").unwrap();
+    site.stored(other).await;
+    site.stored(push(3)).await;
+    let batch = site.lease("surrey", noon() + DAY).await.unwrap();
+    assert_eq!(batch.unsupported.len(), 1, "the lane is told");
+    let one =
+        |item: &Leased| (item.transfer, if item.sop_instance == uid(2) { verified() } else { unsupported(false) });
+    let outcomes = batch.items.iter().map(one).collect();
+    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), noon() + DAY).await.unwrap();
+    let states = [site.states(1).await, site.states(2).await, site.states(3).await].concat();
+    assert_eq!(states, [State::Parked, State::Verified, State::Parked]);
+    assert!(site.lease("surrey", noon() + 2 * DAY).await.is_none());
+    site.verify().await;
+
+    // Resuming lifts it, although nothing was paused; once.
+    let to = destination("surrey");
+    assert!(site.records.pause(&to, false, "jo", "they take it now", noon() + 2 * DAY).await.unwrap());
+    assert!(!site.records.pause(&to, false, "jo", "again", noon() + 2 * DAY).await.unwrap());
+    assert_eq!(site.send("surrey", verified(), noon() + 2 * DAY).await, 2);
+    assert_eq!((site.states(1).await, view(&site).await.unsupported), (vec![State::Verified], Vec::new()));
+    site.verify().await;
+}
+
+#[tokio::test]
+async fn what_is_parked_for_its_class_and_retried_by_hand_is_really_sent() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    site.send("surrey", unsupported(true), noon()).await;
+    let transfer = site.transfers(1).await[0].transfer;
+    assert_eq!(site.act(Verb::Retry, &[transfer]).await.changed, 1);
+    let batch = site.lease("surrey", noon()).await.unwrap();
+    assert!(batch.unsupported.is_empty());
+    site.settle(&batch, verified(), noon()).await;
+    site.verify().await;
+}
+
+#[tokio::test]
+async fn a_destination_without_room_is_left_alone_and_costs_no_instance_its_life() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let mut now = noon();
+    for _ in 0..50 {
+        assert_eq!(site.send("surrey", scarce(), now).await, 1);
+        let seen = view(&site).await;
+        assert_eq!((seen.reach, site.states(1).await), (Reach::Down, vec![State::Deferred]));
+        assert!(seen.words.unwrap().contains("A700"));
+        now += 20 * MINUTE;
+    }
+    // It takes something else: now it is the instance.
+    let mut other = push(2);
+    other.head.study = study(2);
+    site.stored(other).await;
+    while site.states(2).await != [State::Verified] {
+        let batch = site.lease("surrey", now).await.unwrap();
+        let taken = batch.items[0].sop_instance == uid(2);
+        site.settle(&batch, if taken { verified() } else { scarce() }, now).await;
+        now += 20 * MINUTE;
+    }
+    site.send("surrey", scarce(), now).await;
+    assert_eq!(site.states(1).await, [State::Dead]);
+    site.verify().await;
+}
+
+#[tokio::test]
+async fn a_profile_is_kept_and_the_last_one_counts() {
+    let site = Site::new();
+    assert_eq!(site.records.profile("surrey").await.unwrap(), None);
+    for (text, at) in [("{\"a\":1}", noon()), ("{\"a\":2}", noon() + DAY)] {
+        site.records.keep_profile("surrey", text, at).await.unwrap();
+    }
+    let (site, _) = site.restart();
+    assert_eq!(site.records.profile("surrey").await.unwrap(), Some((noon() + DAY, "{\"a\":2}".to_owned())));
+}
