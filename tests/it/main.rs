@@ -50,5 +50,6 @@ mod stow;
 mod stow_answers;
 mod tidy;
 mod to_nodes;
+mod verdicts;
 mod wado;
 mod web_hostile;

@@ -1,7 +1,9 @@
 """A node that stores nothing and misbehaves as it is told, by pynetdicom. It writes down what it sees.
 
-usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--abort-after N]
+usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
+       [--abort-after N] [--statuses FILE]
 
+FILE holds an object: for an instance, the statuses that it gets in turn, of which the last stays.
 LOG gets one JSON object a line: an association with what was proposed, a store with its class, syntax and bytes, an end.
 """
 
@@ -25,6 +27,8 @@ def arguments():
     parser.add_argument("--pdu", type=int, default=16382)
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--abort-after", type=int, default=0)
+    parser.add_argument("--slow-first", type=float, default=0.0)
+    parser.add_argument("--statuses", type=Path)
     return parser.parse_args()
 
 
@@ -32,6 +36,7 @@ def main():
     options = arguments()
     log = options.log.open("a")
     stored = 0
+    statuses = json.loads(options.statuses.read_text()) if options.statuses else {}
 
     def note(**what):
         log.write(json.dumps(what) + "\n")
@@ -61,7 +66,7 @@ def main():
         if options.abort_after and stored == options.abort_after:
             event.assoc.abort()
             return 0x0000
-        time.sleep(options.slow)
+        time.sleep(options.slow_first if stored == 1 and options.slow_first else options.slow)
         note(
             kind="store",
             sop_class=event.request.AffectedSOPClassUID,
@@ -70,7 +75,8 @@ def main():
             bytes=len(event.request.DataSet.getvalue()),
             originator=[event.request.MoveOriginatorApplicationEntityTitle, event.request.MoveOriginatorMessageID],
         )
-        return 0x0000
+        turn = statuses.get(event.request.AffectedSOPInstanceUID, [0x0000])
+        return turn.pop(0) if len(turn) > 1 else turn[0]
 
     ae = AE(ae_title="OUT")
     ae.maximum_pdu_size = options.pdu

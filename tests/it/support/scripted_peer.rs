@@ -21,9 +21,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// What the next STOW-RS request gets; when the script is used up, everything is stored.
+/// An answer in all its parts.
+#[derive(Clone)]
+pub struct Said {
+    pub status: u16,
+    /// Empty for none.
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    /// The instances of the request that are kept.
+    pub keep: Vec<String>,
+}
+
+/// One request as the peer saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// STOW-RS: each instance with its transfer syntax, and what was accepted as answer.
+    Sent { instances: Vec<(String, String)>, accept: String },
+    /// QIDO-RS for these instances.
+    Asked(Vec<String>),
+    /// WADO-RS for this instance.
+    Retrieved(String),
+}
+
+/// Says what a request with these instances gets.
+pub type Answerer = Arc<dyn Fn(&[Item]) -> Said + Send + Sync>;
+
+/// What the next STOW-RS request gets; when the script is used up, everything is stored.
+#[derive(Clone)]
 pub enum Step {
+    /// Whatever the test says.
+    Say(Answerer),
     /// Everything is stored and named.
     Store,
     /// A status without a body, nothing stored; with seconds for Retry-After.
@@ -48,11 +75,18 @@ struct Held {
     class: String,
     study: String,
     series: String,
+    /// The Part 10 file.
+    file: Bytes,
 }
 
 #[derive(Default)]
 struct State {
     script: VecDeque<Step>,
+    /// What every request gets once the script is used up.
+    always: Option<Step>,
+    log: Vec<Seen>,
+    /// Whether answers come in XML, and to those who accept it alone.
+    only_xml: bool,
     held: BTreeMap<String, Held>,
     stored: BTreeMap<String, usize>,
     requests: usize,
@@ -101,6 +135,28 @@ impl ScriptedPeer {
     /// Lets one answer go that waits for it.
     pub fn speak(&self) {
         self.word.add_permits(1);
+    }
+
+    /// Once the script is used up, every request gets this; with `None`, everything is stored again.
+    pub fn always(&self, step: Option<Step>) {
+        self.state.lock().unwrap().always = step;
+    }
+
+    /// From now on everything is stored, and answers come in XML and to those who accept it alone.
+    pub fn only_xml(&self) {
+        self.state.lock().unwrap().only_xml = true;
+    }
+
+    /// Has it hold a file as if somebody else had sent it.
+    pub fn hold(&self, study: &str, series: &str, file: Vec<u8>) {
+        let meta = read_part10(&file).unwrap();
+        let (study, series, file) = (study.to_owned(), series.to_owned(), file.into());
+        self.state.lock().unwrap().held.insert(meta.instance, Held { class: meta.sop_class, study, series, file });
+    }
+
+    /// Every request so far that was read to its end, in order.
+    pub fn log(&self) -> Vec<Seen> {
+        self.state.lock().unwrap().log.clone()
     }
 
     /// How often each instance arrived as a completed part that the peer did not refuse.
@@ -190,22 +246,18 @@ async fn answer(
     socket: Arc<std::net::TcpStream>,
 ) -> Result<Response<Full<Bytes>>, Error> {
     if request.method() != Method::POST {
+        let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        if state.lock().unwrap().only_xml && !accept.contains("application/dicom+xml") {
+            return Ok(empty(406, None));
+        }
         return Ok(query(request.uri(), &state));
     }
+    let study = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_owned();
     let kind = request.headers()["content-type"].to_str().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(Error::other)?.to_bytes();
-    let parts = read_parts(&body, &kind);
-    let step = {
-        let mut state = state.lock().unwrap();
-        state.requests += 1;
-        let step = state.script.pop_front().unwrap_or(Step::Store);
-        match step {
-            Step::Refuse(..) => state.refused = state.refused.or(Some(Instant::now())),
-            _ if state.refused.is_some() => state.relented = state.relented.or(Some(Instant::now())),
-            _ => {}
-        }
-        step
-    };
+    let parts = read_parts(&body, &kind, &study);
+    let step = next_step(&mut state.lock().unwrap(), &parts, &accept);
     let keep = |skip: usize| {
         let mut state = state.lock().unwrap();
         for (instance, _) in parts.iter().skip(skip) {
@@ -217,7 +269,14 @@ async fn answer(
         .iter()
         .map(|(instance, held)| Item { class: held.class.clone(), instance: instance.clone(), reason: None })
         .collect();
+    if state.lock().unwrap().only_xml {
+        keep(0);
+        let text = store_answer::write_xml(&items);
+        let xml = accept.contains("application/dicom+xml");
+        return Ok(if xml { answer_of("application/dicom+xml", text) } else { empty(406, None) });
+    }
     match step {
+        Step::Say(answerer) => Ok(say(answerer(&items), &parts, &state)),
         Step::Store => {
             keep(0);
             Ok(json_answer(200, &store_answer::write(&items)))
@@ -250,27 +309,59 @@ async fn answer(
     }
 }
 
-fn read_parts(body: &[u8], content_type: &str) -> Vec<(String, Held)> {
+/// Notes a request, and takes what it gets from the script.
+fn next_step(state: &mut State, parts: &[(String, Held)], accept: &str) -> Step {
+    state.requests += 1;
+    let syntax = |held: &Held| read_part10(&held.file).unwrap().syntax;
+    let instances = parts.iter().map(|(instance, held)| (instance.clone(), syntax(held))).collect();
+    state.log.push(Seen::Sent { instances, accept: accept.to_owned() });
+    let always = state.always.clone().unwrap_or(Step::Store);
+    let step = state.script.pop_front().unwrap_or(always);
+    match step {
+        Step::Refuse(..) => state.refused = state.refused.or(Some(Instant::now())),
+        _ if state.refused.is_some() => state.relented = state.relented.or(Some(Instant::now())),
+        _ => {}
+    }
+    step
+}
+
+/// Keeps what an answer says, and gives it.
+fn say(said: Said, parts: &[(String, Held)], state: &Mutex<State>) -> Response<Full<Bytes>> {
+    let mut state = state.lock().unwrap();
+    for (instance, held) in parts.iter().filter(|(instance, _)| said.keep.contains(instance)) {
+        *state.stored.entry(instance.clone()).or_default() += 1;
+        state.held.insert(instance.clone(), held.clone());
+    }
+    let mut response = Response::new(Full::new(Bytes::from(said.body)));
+    *response.status_mut() = StatusCode::from_u16(said.status).unwrap();
+    if !said.content_type.is_empty() {
+        response.headers_mut().insert("content-type", said.content_type.parse().unwrap());
+    }
+    response
+}
+
+fn read_parts(body: &[u8], content_type: &str, study: &str) -> Vec<(String, Held)> {
     let boundary = boundary_of(content_type).expect("a STOW-RS request names its boundary");
     let parts = complete_parts(body, &boundary).into_iter().map(|part| {
         let meta = read_part10(part).expect("each part is a Part 10 file");
         let data_set = &part[meta.data_set_at..];
         let held = Held {
             class: meta.sop_class,
-            study: uid_in(data_set, [0x20, 0, 0x0D, 0]),
-            series: uid_in(data_set, [0x20, 0, 0x0E, 0]),
+            study: study.to_owned(),
+            series: uid_in(data_set, [0x20, 0, 0x0E, 0]).unwrap_or_default(),
+            file: Bytes::copy_from_slice(part),
         };
         (meta.instance, held)
     });
     parts.collect()
 }
 
-/// The first UI element with this tag in an explicit little-endian data set.
-fn uid_in(data_set: &[u8], tag: [u8; 4]) -> String {
+/// The first UI element with this tag in an explicit little-endian data set; nothing in a deflated one.
+fn uid_in(data_set: &[u8], tag: [u8; 4]) -> Option<String> {
     let key = [&tag[..], b"UI"].concat();
-    let at = memmem::find(data_set, &key).expect("the data set holds the UID in Explicit VR Little Endian");
+    let at = memmem::find(data_set, &key)?;
     let length = usize::from(u16::from_le_bytes([data_set[at + 6], data_set[at + 7]]));
-    String::from_utf8_lossy(&data_set[at + 8..at + 8 + length]).trim_end_matches('\0').to_owned()
+    Some(String::from_utf8_lossy(&data_set[at + 8..at + 8 + length]).trim_end_matches('\0').to_owned())
 }
 
 /// QIDO-RS for instances, by SOP Instance UID and study, with limit and offset (PS3.18 section 10.6).
@@ -281,6 +372,7 @@ fn query(uri: &hyper::Uri, state: &Mutex<State>) -> Response<Full<Bytes>> {
     let study = match path.split('/').collect::<Vec<_>>()[..] {
         ["instances"] => None,
         ["studies", study, "instances"] => Some(study.to_owned()),
+        ["studies", _, "series", _, "instances", instance] => return retrieve(instance, &mut state),
         _ => return empty(404, None),
     };
     let mut wanted: Option<Vec<String>> = None;
@@ -296,11 +388,38 @@ fn query(uri: &hyper::Uri, state: &Mutex<State>) -> Response<Full<Bytes>> {
             _ => {}
         }
     }
+    state.log.push(Seen::Asked(wanted.clone().unwrap_or_default()));
     let matching = state.held.iter().filter(|(uid, held)| {
         wanted.as_ref().is_none_or(|list| list.contains(uid)) && study.as_ref().is_none_or(|study| *study == held.study)
     });
+    if state.only_xml {
+        let parts = matching.skip(offset).take(limit).map(|(uid, held)| {
+            let ui = |tag: &str, value: &str| {
+                format!("<DicomAttribute tag=\"{tag}\" vr=\"UI\"><Value number=\"1\">{value}</Value></DicomAttribute>")
+            };
+            let set = ui("00080018", uid) + &ui("0020000D", &held.study);
+            format!(
+                "--edge\r\nContent-Type: application/dicom+xml\r\n\r\n<NativeDicomModel>{set}</NativeDicomModel>\r\n"
+            )
+        });
+        let parts: String = parts.collect();
+        let kind = "multipart/related; type=\"application/dicom+xml\"; boundary=edge";
+        return if parts.is_empty() { empty(204, None) } else { answer_of(kind, parts + "--edge--\r\n") };
+    }
     let found: Vec<Value> = matching.skip(offset).take(limit).map(|(uid, held)| row(uid, held)).collect();
     if found.is_empty() { empty(204, None) } else { json_answer(200, &Value::Array(found)) }
+}
+
+/// WADO-RS for one instance, as it is held (PS3.18 section 10.4).
+fn retrieve(instance: &str, state: &mut State) -> Response<Full<Bytes>> {
+    state.log.push(Seen::Retrieved(instance.to_owned()));
+    let Some(held) = state.held.get(instance) else { return empty(404, None) };
+    let head = b"--edge\r\nContent-Type: application/dicom\r\n\r\n";
+    let body = [head, &held.file[..], b"\r\n--edge--\r\n"].concat();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let kind = "multipart/related; type=\"application/dicom\"; boundary=edge";
+    response.headers_mut().insert("content-type", kind.parse().unwrap());
+    response
 }
 
 fn row(uid: &str, held: &Held) -> Value {
@@ -315,6 +434,12 @@ fn json_answer(status: u16, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response.headers_mut().insert("content-type", "application/dicom+json".parse().unwrap());
+    response
+}
+
+fn answer_of(content_type: &str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    response.headers_mut().insert("content-type", content_type.parse().unwrap());
     response
 }
 

@@ -48,3 +48,22 @@ pub fn read(text: &str) -> Vec<Item> {
     }
     items
 }
+
+/// The module as Native DICOM Model (PS3.19 annex A).
+pub fn write_xml(items: &[Item]) -> String {
+    let value = |tag: &str, vr: &str, value: &str| {
+        format!("<DicomAttribute tag=\"{tag}\" vr=\"{vr}\"><Value number=\"1\">{value}</Value></DicomAttribute>")
+    };
+    let (failed, stored): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.reason.is_some());
+    let sequences = [("00081198", failed), ("00081199", stored)].map(|(tag, list)| {
+        let items = list.iter().enumerate().map(|(n, item)| {
+            let names = value("00081150", "UI", &item.class) + &value("00081155", "UI", &item.instance);
+            let reason = item.reason.map(|reason| value("00081197", "US", &reason.to_string())).unwrap_or_default();
+            format!("<Item number=\"{}\">{names}{reason}</Item>", n + 1)
+        });
+        let items: String = items.collect();
+        let sequence = format!("<DicomAttribute tag=\"{tag}\" vr=\"SQ\">{items}</DicomAttribute>");
+        if list.is_empty() { String::new() } else { sequence }
+    });
+    format!("<?xml version=\"1.0\"?><NativeDicomModel>{}</NativeDicomModel>", sequences.concat())
+}
