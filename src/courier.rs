@@ -8,6 +8,7 @@
 mod alerts;
 mod body;
 mod carrier;
+mod clock;
 mod closed;
 mod data_set;
 pub mod foreign;
@@ -20,6 +21,10 @@ mod stow;
 pub mod verdict;
 mod window;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+mod simulation;
+
 pub use carrier::{Carrier, Carriers, Report};
 pub use lane::LaneOptions;
 pub use store_scu::{Foreigners, StoreScu};
@@ -28,6 +33,7 @@ pub use stow::StowCarrier;
 use crate::peers::Destination;
 use crate::records::Records;
 use crate::router::Routes;
+use clock::Clock;
 use gate::Gate;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,6 +48,7 @@ pub type LaneSpec<C> = (Destination, Arc<C>, LaneOptions);
 /// Every lane of this site.
 pub struct Courier {
     records: Records,
+    clock: Clock,
     gate: Gate,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -64,27 +71,32 @@ impl Courier {
         lanes: Vec<LaneSpec<C>>,
         stop: &CancellationToken,
     ) -> Self {
+        let courier = Self::idle(records, Clock::system(), routes, stop);
+        courier.replace(lanes);
+        courier.tasks.spawn(alerts::watch(courier.records.clone(), courier.clock.clone(), courier.stop.clone()));
+        courier
+    }
+
+    /// A courier without lanes.
+    fn idle(records: &Records, clock: Clock, routes: watch::Receiver<Arc<Routes>>, stop: &CancellationToken) -> Self {
         let gate = Gate::new(records.clone(), routes);
         let (records, stop, tasks) = (records.clone(), stop.clone(), TaskTracker::new());
-        let courier = Self { records, gate, stop, tasks, current: Mutex::default() };
-        courier.replace(lanes);
-        courier.tasks.spawn(alerts::watch(courier.records.clone(), courier.stop.clone()));
-        courier
+        Self { records, clock, gate, stop, tasks, current: Mutex::default() }
     }
 
     /// Starts these lanes instead of the present ones, which end after the request in hand. The leases in the records
     /// keep the two from doing the same work (INV-07).
     pub fn replace<C: Carrier>(&self, lanes: Vec<LaneSpec<C>>) {
         let mut next = Generation { stop: self.stop.child_token(), in_flight: BTreeMap::new() };
-        for (destination, carrier, options) in lanes {
+        for spec in lanes {
             let count = Arc::new(AtomicUsize::new(0));
-            next.in_flight.insert(destination.clone(), Arc::clone(&count));
+            next.in_flight.insert(spec.0.clone(), Arc::clone(&count));
             let gate = Some(self.gate.clone());
-            let lane = lane::Lane::new(self.records.clone(), gate, destination, carrier, options, count);
+            let lane = lane::Lane::new(self.records.clone(), self.clock.clone(), gate, spec, count);
             self.tasks.spawn(lane.run(next.stop.clone()));
         }
         let open = next.in_flight.keys().cloned().collect();
-        self.tasks.spawn(closed::park(self.records.clone(), open, next.stop.clone()));
+        self.tasks.spawn(closed::park(self.records.clone(), self.clock.clone(), open, next.stop.clone()));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, next).stop.cancel();
     }

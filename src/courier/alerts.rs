@@ -1,5 +1,6 @@
 //! Tells when urgent transfers wait: after five minutes, half an hour and two hours (REL-20).
 
+use super::clock::Clock;
 use crate::peers::Destination;
 use crate::records::{DestinationView, Records};
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ const URGENT: [Duration; 3] = [Duration::from_secs(300), Duration::from_secs(180
 type Told = BTreeMap<Destination, usize>;
 
 /// Watches until `stop`.
-pub(super) async fn watch(records: Records, stop: CancellationToken) {
+pub(super) async fn watch(records: Records, clock: Clock, stop: CancellationToken) {
     let mut told = Told::new();
     loop {
         tokio::select! {
@@ -25,7 +26,7 @@ pub(super) async fn watch(records: Records, stop: CancellationToken) {
         }
         // What cannot be read now is read next time; the lanes tell of the trouble.
         let Ok(destinations) = records.destinations().await else { continue };
-        for (destination, waited) in due(&destinations, SystemTime::now(), &mut told) {
+        for (destination, waited) in due(&destinations, clock.now(), &mut told) {
             let minutes = waited.as_secs() / 60;
             tracing::warn!(destination = %destination, minutes, "urgent transfers wait; see `weybridge transfers list`");
         }

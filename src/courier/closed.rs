@@ -2,6 +2,7 @@
 //! (INV-15).
 
 use super::carrier::{Carrier, Report};
+use super::clock::Clock;
 use super::lane::{Lane, LaneOptions};
 use crate::ledger::breaker::Reach;
 use crate::ledger::outcome::Outcome;
@@ -38,7 +39,7 @@ impl Carrier for Closed {
 
 /// Parks what is owed to destinations other than `open`; ends when that is done, or at `stop`. The first thing to be tried there
 /// parks the whole destination, so that one attempt is enough until the configuration is read again.
-pub(super) async fn park(records: Records, open: BTreeSet<Destination>, stop: CancellationToken) {
+pub(super) async fn park(records: Records, clock: Clock, open: BTreeSet<Destination>, stop: CancellationToken) {
     let views = match records.destinations().await {
         Ok(views) => views,
         Err(error) => {
@@ -47,15 +48,21 @@ pub(super) async fn park(records: Records, open: BTreeSet<Destination>, stop: Ca
         }
     };
     let closed = views.into_iter().filter(|view| !open.contains(&view.destination) && waits(view));
-    join_all(closed.map(|view| park_one(&records, view.destination, &stop))).await;
+    join_all(closed.map(|view| park_one(&records, &clock, view.destination, &stop))).await;
 }
 
-async fn park_one(records: &Records, destination: Destination, stop: &CancellationToken) {
+async fn park_one(records: &Records, clock: &Clock, destination: Destination, stop: &CancellationToken) {
     tracing::warn!(%destination, "something is owed to a destination that is not configured; it is parked");
     let batch = LeaseLimits { instances: 200, bytes: u64::MAX, together: false };
     let options = LaneOptions { parallel: 1, batch, check_instances: 200, idle: LOOK };
     let ended = stop.child_token();
-    let lane = Lane::new(records.clone(), None, destination.clone(), Arc::new(Closed), options, Arc::default());
+    let lane = Lane::new(
+        records.clone(),
+        clock.clone(),
+        None,
+        (destination.clone(), Arc::new(Closed), options),
+        Arc::default(),
+    );
     tokio::join!(lane.run(ended.clone()), parked(records, &destination, ended));
 }
 

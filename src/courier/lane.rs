@@ -3,7 +3,9 @@
 //! When to leave a destination alone, and when to probe it, the records decide at each lease; it is kept there, so a
 //! restart changes nothing of it (REL-20, REL-22). How much is on its way at once, the [`Window`] decides.
 
+use super::LaneSpec;
 use super::carrier::{Carrier, Report};
+use super::clock::Clock;
 use super::gate::{self, Gate, Passed};
 use super::window::Window;
 use crate::ledger::breaker::{self, Showing};
@@ -13,7 +15,7 @@ use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, L
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,7 @@ type Ended = Result<(Id, Option<Showing>), JoinError>;
 
 pub(super) struct Lane<C> {
     records: Records,
+    clock: Clock,
     /// None for a lane that sends nothing.
     gate: Option<Gate>,
     destination: Destination,
@@ -59,15 +62,14 @@ pub(super) struct Lane<C> {
 impl<C: Carrier> Lane<C> {
     pub(super) fn new(
         records: Records,
+        clock: Clock,
         gate: Option<Gate>,
-        destination: Destination,
-        carrier: Arc<C>,
-        options: LaneOptions,
+        (destination, carrier, options): LaneSpec<C>,
         in_flight: Arc<AtomicUsize>,
     ) -> Self {
         let window = Window::new(options.parallel);
         let (batches, attempts) = (JoinSet::new(), HashMap::new());
-        Self { records, gate, destination, carrier, options, in_flight, window, batches, attempts }
+        Self { records, clock, gate, destination, carrier, options, in_flight, window, batches, attempts }
     }
 
     /// Works until `stop`; the batches in hand are finished first.
@@ -78,7 +80,9 @@ impl<C: Carrier> Lane<C> {
             kicked.mark_unchanged();
             let wait = self.fill(&stop).await;
             let room = self.has_room();
+            // In this order: what has ended makes room before more is begun.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 Some(ended) = self.batches.join_next_with_id() => self.ended(ended).await,
                 changed = kicked.changed(), if room => if changed.is_err() { break },
@@ -104,9 +108,9 @@ impl<C: Carrier> Lane<C> {
             }
         }
         let together = self.carrier.together();
-        let due = self.records.next_due(&self.destination, together, SystemTime::now()).await;
+        let due = self.records.next_due(&self.destination, together, self.clock.now()).await;
         let wait = match due {
-            Ok(due) => due.map_or(self.options.idle, |at| at.duration_since(SystemTime::now()).unwrap_or_default()),
+            Ok(due) => due.map_or(self.options.idle, |at| at.duration_since(self.clock.now()).unwrap_or_default()),
             Err(error) => return self.trouble(&error),
         };
         wait.clamp(BREATH, self.options.idle)
@@ -119,7 +123,7 @@ impl<C: Carrier> Lane<C> {
 
     /// The next batch: what is to be asked about comes before what is to be sent.
     async fn lease(&self) -> Result<Option<Batch>, RecordsError> {
-        let now = SystemTime::now();
+        let now = self.clock.now();
         let checks = self.records.lease_checks(&self.destination, self.options.check_instances, now).await?;
         if checks.is_some() {
             return Ok(checks);
@@ -131,7 +135,8 @@ impl<C: Carrier> Lane<C> {
     fn begin(&mut self, batch: Batch) {
         let attempt = batch.attempt;
         let hand = Hand::new(&self.in_flight, batch.items.len());
-        let (records, gate, carrier) = (self.records.clone(), self.gate.clone(), Arc::clone(&self.carrier));
+        let (records, clock) = (self.records.clone(), self.clock.clone());
+        let (gate, carrier) = (self.gate.clone(), Arc::clone(&self.carrier));
         let task = self.batches.spawn(async move {
             let report = match batch.kind {
                 BatchKind::Send => send(gate.as_ref(), &*carrier, &batch).await,
@@ -139,7 +144,7 @@ impl<C: Carrier> Lane<C> {
             };
             drop(hand);
             let showing = breaker::showing(report.outcomes.iter().map(|(_, outcome)| outcome));
-            if let Err(error) = settle(&records, &batch, report).await {
+            if let Err(error) = settle(&records, &clock, &batch, report).await {
                 tracing::error!(destination = %batch.destination, attempt = batch.attempt.0, error = %error, "what came of an attempt was not recorded");
             }
             showing
@@ -159,7 +164,7 @@ impl<C: Carrier> Lane<C> {
         let (Err(died), Some(attempt)) = (ended, attempt) else { return };
         if died.is_panic() {
             tracing::error!(destination = %self.destination, attempt = attempt.0, "a batch broke off by a fault of this program; please report it");
-            if let Err(error) = self.records.interrupted(attempt, SystemTime::now()).await {
+            if let Err(error) = self.records.interrupted(attempt, self.clock.now()).await {
                 tracing::error!(attempt = attempt.0, error = %error, "that cannot be recorded; the next start does");
             }
         }
@@ -217,26 +222,26 @@ impl Drop for Hand {
     }
 }
 
-async fn settle(records: &Records, batch: &Batch, report: Report) -> Result<(), RecordsError> {
+async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
     tracing::debug!(destination = %batch.destination, study = %batch.study, attempt = batch.attempt.0, detail = %report.detail, "attempt ended");
     if report.unusable {
         tracing::warn!(destination = %batch.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
     }
     for (instance, why) in &report.damaged {
         tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
-        records.corrupt(*instance, why, SystemTime::now()).await?;
+        records.corrupt(*instance, why, clock.now()).await?;
     }
-    commit(records, batch, report).await
+    commit(records, clock, batch, report).await
 }
 
 /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
 /// is waited out. What the records refuse again and again for another reason is left to the next start.
-async fn commit(records: &Records, batch: &Batch, report: Report) -> Result<(), RecordsError> {
+async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
     let summary = AttemptSummary { detail: report.detail };
     let mut refused = 0;
     loop {
         let (outcomes, summary) = (report.outcomes.clone(), summary.clone());
-        match records.settle(batch.attempt, outcomes, summary, SystemTime::now()).await {
+        match records.settle(batch.attempt, outcomes, summary, clock.now()).await {
             Err(error @ (RecordsError::Full | RecordsError::Database(_))) if refused < REFUSALS => {
                 refused += u32::from(error != RecordsError::Full);
                 tracing::error!(attempt = batch.attempt.0, error = %error, "what came of an attempt cannot be recorded yet");

@@ -19,6 +19,8 @@ pub struct Standing {
     pub spent: Duration,
     /// Whether the destination was taking things when this was tried.
     pub answering: bool,
+    /// Whether the same instance is to be sent to the same destination for another cause, and waits for that or is on its way.
+    pub twin: bool,
 }
 
 /// How long a transfer is tried.
@@ -80,6 +82,10 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
         Outcome::Parked { .. } | Outcome::Unsupported { .. } => plain(stay(State::Parked), Duration::ZERO),
         Outcome::Refused { after, scarce, .. } => refused(standing, patience, after.unwrap_or(backed_off), *scarce),
         Outcome::Unknown { .. } if sending => plain(State::Unknown, backed_off),
+        // The other cause sends it, and then this one is asked about again: once is enough (FLT-053).
+        Outcome::Absent { .. } if standing.twin && !sending => {
+            Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }
+        }
         // It could not be asked: that costs no time of its own, however long the outage lasts (REL-20, REL-21, FLT-068).
         Outcome::Unknown { .. } => {
             Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }

@@ -5,6 +5,9 @@ pub(super) mod backup;
 pub(super) mod blobs;
 pub(super) mod catalogue;
 pub(super) mod entries;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(crate) mod inline;
 pub(super) mod lease;
 pub(super) mod lists;
 pub(super) mod order;

@@ -2,7 +2,7 @@
 //! that dies (REL-22, REL-24).
 
 use super::*;
-use crate::courier::{Courier, LaneSpec};
+use crate::courier::Courier;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::State;
 use crate::records::RecordsOptions;
@@ -10,7 +10,7 @@ use crate::records::tests::support::{self as arrivals, Site};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 /// A carrier that takes everything, as many at once as it is let.

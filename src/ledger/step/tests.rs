@@ -35,7 +35,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 fn standing(state: State, failures: u32) -> Standing {
-    Standing { state, verify: Verify::Present, failures, spent: Duration::ZERO, answering: true }
+    Standing { state, verify: Verify::Present, failures, spent: Duration::ZERO, answering: true, twin: false }
 }
 
 #[test]
@@ -73,6 +73,18 @@ fn each_outcome_leads_where_the_table_says() {
         let step = after(&standing(state, failures), &outcome, &Patience::default(), 5);
         assert_eq!((step.to, step.failures), (to, then), "{state} with {failures}: {outcome:?}");
     }
+}
+
+#[test]
+fn what_goes_for_another_cause_is_asked_about_again() {
+    for (state, failures) in [(State::Unknown, 0), (State::Unknown, 3), (State::Accepted, 9)] {
+        let twin = Standing { twin: true, ..standing(state, failures) };
+        let step = after(&twin, &Outcome::Absent { why: words() }, &Patience::default(), 5);
+        assert_eq!((step.to, step.failures, step.spent, step.given_up), (state, failures + 1, Duration::ZERO, false));
+        assert!(step.wait > Duration::ZERO);
+    }
+    let sent = Standing { twin: true, ..standing(State::Leased, 0) };
+    assert_eq!(after(&sent, &Outcome::Absent { why: words() }, &Patience::default(), 5).to, State::Pending);
 }
 
 #[test]

@@ -19,13 +19,38 @@ struct Shared {
     offline: bool,
     idle: Mutex<Vec<Connection>>,
     free: Arc<Semaphore>,
+    /// Questions are answered where they are asked, in a simulation.
+    #[cfg(test)]
+    inline: Option<super::inline::Inline>,
 }
 
 impl Readers {
     /// A pool of at most `size` connections. `offline` says that no gateway has the file open.
     pub(in crate::records) fn new(dir: PathBuf, size: usize, offline: bool) -> Self {
         let free = Arc::new(Semaphore::new(size.max(1)));
-        Self { shared: Arc::new(Shared { dir, offline, idle: Mutex::new(Vec::new()), free }) }
+        Self {
+            shared: Arc::new(Shared {
+                dir,
+                offline,
+                idle: Mutex::new(Vec::new()),
+                free,
+                #[cfg(test)]
+                inline: None,
+            }),
+        }
+    }
+
+    /// Readers of records that are kept inline.
+    #[cfg(test)]
+    pub(in crate::records) fn of_inline(inline: super::inline::Inline) -> Self {
+        let (dir, free) = (PathBuf::new(), Arc::new(Semaphore::new(1)));
+        Self { shared: Arc::new(Shared { dir, offline: false, idle: Mutex::default(), free, inline: Some(inline) }) }
+    }
+
+    /// The records, if they are kept inline.
+    #[cfg(test)]
+    pub(in crate::records) fn inline(&self) -> Option<&super::inline::Inline> {
+        self.shared.inline.as_ref()
     }
 
     /// Answers a question on a blocking thread, in one read transaction, so that its parts agree with each other.
@@ -33,6 +58,10 @@ impl Readers {
         &self,
         question: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, RecordsError> {
+        #[cfg(test)]
+        if let Some(inline) = self.inline() {
+            return inline.ask(question).await;
+        }
         let permit = self.shared.free.clone().acquire_owned().await.map_err(|_| RecordsError::Closed)?;
         let shared = self.shared.clone();
         let answer = move || {

@@ -55,6 +55,22 @@ pub(in crate::records) fn open_writer(dir: &Path, cache_bytes: u64) -> Result<Co
     Ok(conn)
 }
 
+/// Records in memory, for simulations.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(in crate::records) fn open_memory() -> Connection {
+    let open = || -> rusqlite::Result<Connection> {
+        let conn = Connection::open_in_memory()?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        stable_plans(&conn)?;
+        conn.set_prepared_statement_cache_capacity(256);
+        Ok(conn)
+    };
+    let mut conn = open().unwrap();
+    migrate(&mut conn, Path::new("memory")).unwrap();
+    conn
+}
+
 /// Makes the file, if it is missing, so that only its owner can read it: it holds patients. Its log gets the same permissions.
 fn create_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;

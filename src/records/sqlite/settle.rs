@@ -115,8 +115,15 @@ fn one(
     told: &mut Told,
 ) -> Result<State, Fault> {
     let spent = Duration::from_micros(transfer.spent.unsigned_abs());
+    // It was not sent for its class, which a person has lifted meanwhile: it goes at once.
+    let unasked = matches!(outcome, Outcome::Unsupported { said: false, .. });
+    let lifted = unasked && !unsupported::is_noted(tx.conn, transfer.destination, transfer.instance)?;
+    let at_once =
+        Outcome::Deferred { why: outcome.words().to_owned(), charge: Charge::Us, after: Some(Duration::ZERO) };
+    let outcome = if lifted { &at_once } else { outcome };
     let Transfer { state, verify, failures, .. } = transfer;
-    let standing = Standing { state, verify, failures, spent, answering: attempt.answering };
+    let twin = matches!(outcome, Outcome::Absent { .. }) && has_twin(tx, &transfer)?;
+    let standing = Standing { state, verify, failures, spent, answering: attempt.answering, twin };
     let mut step = step::after(&standing, outcome, &tx.fixed.options.patience, Tx::seed_for(seed, transfer.id));
     let again = matches!(step.to, State::Pending | State::Deferred | State::Parked);
     let corrupt = again && blobs::is_corrupt(tx.conn, transfer.instance)?;
@@ -164,6 +171,15 @@ fn one(
     let alike = (step.to, outcome.word(), outcome.charge().map(Charge::word), words, step.given_up);
     told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
     Ok(step.to)
+}
+
+/// Whether the same instance is to be sent to the same destination for another cause.
+fn has_twin(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT 1 FROM transfers WHERE study = (SELECT study FROM instances WHERE id = ?1) AND destination = ?2 \
+         AND instance = ?1 AND id <> ?3 AND state IN ('pending', 'leased', 'deferred', 'parked')",
+    )?;
+    Ok(find.exists(params![transfer.instance, transfer.destination, transfer.id.0])?)
 }
 
 /// Opens an exception about a transfer, and gives the fact for the entry.

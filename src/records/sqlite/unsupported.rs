@@ -22,6 +22,14 @@ pub(in crate::records) fn note(tx: &Tx<'_>, destination: i64, instance: i64, wor
     Ok(())
 }
 
+/// Whether it is noted that a destination does not take the class of an instance.
+pub(in crate::records) fn is_noted(conn: &Connection, destination: i64, instance: i64) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT 1 FROM unsupported WHERE destination = ?1 AND sop_class = (SELECT sop_class FROM instances WHERE id = ?2)",
+    )?;
+    Ok(find.exists(params![destination, instance])?)
+}
+
 /// The classes that a destination does not take.
 pub(in crate::records) fn classes(conn: &Connection, destination: i64) -> Result<BTreeSet<String>, Fault> {
     let mut find = conn.prepare_cached("SELECT sop_class FROM unsupported WHERE destination = ?1")?;
@@ -53,7 +61,8 @@ pub(in crate::records) fn forget(tx: &Tx<'_>, destination: i64, instance: i64) -
     Ok(())
 }
 
-/// Forgets all classes of a destination, and lets go what was parked for them; `None` if there were none.
+/// Forgets all classes of a destination, and lets go what was parked for them, also for one that was forgotten before; `None` if
+/// there was nothing of either.
 pub(in crate::records) fn lift(
     tx: &Tx<'_>,
     destination: i64,
@@ -61,9 +70,7 @@ pub(in crate::records) fn lift(
     at: i64,
 ) -> Result<Option<Vec<TransferId>>, Fault> {
     let mut delete = tx.conn.prepare_cached("DELETE FROM unsupported WHERE destination = ?1")?;
-    if delete.execute([destination])? == 0 {
-        return Ok(None);
-    }
+    let known = delete.execute([destination])?;
     let columns = super::tx::TRANSFER;
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT {columns} FROM transfers WHERE destination = ?1 AND lane = ?2 AND state = 'parked'"
@@ -78,5 +85,5 @@ pub(in crate::records) fn lift(
         transfer.save_step(tx.conn, &Noted { at, what: "resumed", attempt: None, act: Some(act), words: None })?;
         lifted.push(transfer.id);
     }
-    Ok(Some(lifted))
+    Ok((known > 0 || !lifted.is_empty()).then_some(lifted))
 }

@@ -230,7 +230,7 @@ impl Writer {
     }
 
     /// Commits a group, then answers all of it.
-    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    pub(in crate::records) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let done = match self.poison.get() {
             Some(why) => Err(Undone::Clean(RecordsError::Poisoned(why.clone()))),
             None => self.group(&mut jobs),

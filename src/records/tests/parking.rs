@@ -55,6 +55,27 @@ async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up_until
 }
 
 #[tokio::test]
+async fn what_was_not_sent_for_a_class_that_is_lifted_meanwhile_goes_at_once() {
+    let site = Site::new();
+    for n in 1..=2 {
+        site.stored(push(n)).await;
+        site.send("surrey", unsupported(true), noon()).await;
+    }
+    site.stored(push(3)).await;
+    let batch = site.lease("surrey", noon()).await.unwrap();
+    let to = destination("surrey");
+    // One is retried by hand, which forgets the class; the other must not be left behind by whoever resumes.
+    site.act(Verb::Retry, &[site.transfers(1).await[0].transfer]).await;
+    assert!(site.records.pause(&to, false, "jo", "they take it now", noon()).await.unwrap());
+    assert_eq!([site.states(1).await, site.states(2).await].concat(), [State::Pending, State::Pending]);
+    site.settle(&batch, unsupported(false), noon()).await;
+    assert_eq!(site.states(3).await, [State::Deferred]);
+    assert_eq!(site.send("surrey", verified(), noon()).await, 3);
+    assert!(!site.records.pause(&to, false, "jo", "again", noon()).await.unwrap());
+    site.verify().await;
+}
+
+#[tokio::test]
 async fn what_is_parked_for_its_class_and_retried_by_hand_is_really_sent() {
     let site = Site::new();
     site.stored(push(1)).await;

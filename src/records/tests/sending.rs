@@ -301,6 +301,28 @@ async fn an_order_owes_what_is_held_and_nothing_twice() {
 }
 
 #[tokio::test]
+async fn what_is_owed_for_two_causes_is_sent_once() {
+    let site = Site::new();
+    site.stored(Arrival { chosen: vec![], ..push(1) }).await;
+    assert_eq!(ordered(&site, order(1, "surrey")).await, (1, 0, 0, 0, 0));
+    let first = site.lease("surrey", noon()).await.unwrap();
+    site.settle(&first, unknown(), noon()).await;
+    site.record(push(1)).await;
+    let both = site.check("surrey", noon() + MINUTE).await.unwrap();
+    assert_eq!(both.items.len(), 2);
+    site.settle(&both, absent(), noon() + MINUTE).await;
+    assert_eq!(site.states(1).await, [State::Unknown, State::Pending], "one goes, the other is asked about again");
+    let one = site.lease("surrey", noon() + MINUTE).await.unwrap();
+    assert_eq!(one.items.len(), 1);
+    site.settle(&one, verified(), noon() + MINUTE).await;
+    let other = site.check("surrey", noon() + HOUR).await.unwrap();
+    site.settle(&other, verified(), noon() + HOUR).await;
+    assert_eq!(site.states(1).await, [State::Verified, State::Verified]);
+    assert_eq!(site.transfers(1).await.iter().map(|transfer| transfer.attempts).sum::<u32>(), 2);
+    site.verify().await;
+}
+
+#[tokio::test]
 async fn holdings_tell_whose_a_number_is_without_a_name_in_debug() {
     let site = Site::new();
     for (n, issuer) in [(1, "TRUST A"), (2, "TRUST B")] {

@@ -7,6 +7,7 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferS
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::{Destination, Origin, Priority, Verify};
+pub(crate) use crate::records::sqlite::inline::{Disk, seed_chance};
 use crate::records::*;
 use crate::store::{Digest, Place};
 use std::sync::Arc;

@@ -1,0 +1,71 @@
+//! What can be seen of the records, and of the model, in the same words.
+
+use super::reference::{self, Model, Time};
+use super::{UIDS, micros};
+use crate::ledger::breaker::Reach;
+use crate::ledger::transfer::State;
+use crate::records::tests::support::*;
+use crate::records::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+/// What can be seen of the records.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// By number: UID, version, state, arrivals, whether unrouted, digest.
+    pub(super) versions: BTreeMap<usize, (u32, u32, String, u64, bool, crate::store::Digest)>,
+    /// By number: version, destination, state, times sent, whether there is evidence.
+    pub(super) transfers: BTreeMap<usize, (usize, String, State, u32, bool)>,
+    /// Kind, UID, version, transfer.
+    pub(super) exceptions: BTreeSet<(String, u32, u32, Option<usize>)>,
+    /// Reach, failures, when it may be tried, whether paused.
+    pub(super) far: BTreeMap<String, (Reach, u32, Option<Time>, bool)>,
+    /// Live and damaged generations, and those that are to be freed.
+    blobs: (u64, u64, u64),
+}
+
+pub(super) async fn picture(records: &Records, now: SystemTime) -> Picture {
+    let mut picture = Picture::default();
+    let mut numbers = BTreeMap::new();
+    for n in 1..=UIDS {
+        for v in records.instance(&uid(n), now).await.unwrap() {
+            let id = v.instance.0 as usize - 1;
+            numbers.insert(uid(n), n);
+            for t in v.transfers {
+                let told = (id, t.destination.0, t.state, t.attempts, t.evidence.is_some());
+                picture.transfers.insert(t.transfer.0 as usize - 1, told);
+            }
+            picture.versions.insert(id, (n, v.version, v.state, v.arrivals, v.unrouted, v.sha256));
+        }
+    }
+    for e in records.exceptions(true, ExceptionId(0), 0).await.unwrap() {
+        let transfer = e.transfer.map(|transfer| transfer.0 as usize - 1);
+        picture.exceptions.insert((e.kind, numbers[&e.sop_instance_uid], e.version, transfer));
+    }
+    for d in records.destinations().await.unwrap() {
+        let far = (d.reach, d.failures, d.not_before.map(micros), d.paused.is_some());
+        picture.far.insert(d.destination.0, far);
+    }
+    let counts = records.blob_counts().await.unwrap();
+    picture.blobs = (counts.live, counts.corrupt, counts.condemned);
+    picture
+}
+
+pub(super) fn picture_of(model: &Model) -> Picture {
+    let version = |v: &reference::Version| (v.uid, v.number, v.state.into(), v.arrivals, v.unrouted, digest(v.content));
+    let transfer = |t: &reference::Transfer| (t.version, t.to.clone(), t.state, t.attempts, t.evidence);
+    let exception = |(kind, about, transfer): &reference::Exception| {
+        let v = &model.versions[*about];
+        ((*kind).to_owned(), v.uid, v.number, *transfer)
+    };
+    let far =
+        |(name, far): (&String, &reference::Far)| (name.clone(), (far.reach, far.failures, far.not_before, far.paused));
+    let blobs = |wanted| model.blobs.iter().filter(|(_, bytes)| *bytes == wanted).count() as u64;
+    Picture {
+        versions: model.versions.iter().map(version).enumerate().collect(),
+        transfers: model.transfers.iter().map(transfer).enumerate().collect(),
+        exceptions: model.exceptions.iter().map(exception).collect(),
+        far: model.far.iter().map(far).collect(),
+        blobs: (blobs(reference::Bytes::Live), blobs(reference::Bytes::Corrupt), blobs(reference::Bytes::Condemned)),
+    }
+}

@@ -1,0 +1,202 @@
+//! The way out of the model: leases, what outcomes make of transfers and destinations, and what a restart finds.
+
+use super::{Attempt, Far, Model, Time, Transfer, micros};
+use crate::ledger::breaker::{Reach, Showing, showing};
+use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::transfer::State::*;
+use std::time::Duration;
+
+impl Model {
+    /// Takes note of a lease; what is wrong with it, if anything.
+    pub(in super::super) fn lease(
+        &mut self,
+        (to, check, most, together): (&str, bool, usize, bool),
+        at: Time,
+        got: Option<(usize, Vec<usize>)>,
+    ) -> Result<(), String> {
+        let due = self.due(to, check, together, at);
+        let Some((attempt, items)) = got else {
+            return if due.is_empty() { Ok(()) } else { Err(format!("{due:?} are due and none was leased")) };
+        };
+        if attempt != self.attempts.len() || items.is_empty() || items.len() > most {
+            return Err(format!("attempt {attempt} of {items:?}"));
+        }
+        let study = self.versions[self.transfers[items[0]].version].study;
+        let of_study: Vec<usize> =
+            due.into_iter().filter(|id| self.versions[self.transfers[*id].version].study == study).collect();
+        if !items.iter().all(|id| of_study.contains(id)) {
+            return Err(format!("{items:?} were leased, but of the study only {of_study:?} are due"));
+        }
+        let apart = |id: &usize| self.transfers[*id].interruptions >= self.options.isolate_after;
+        if items.iter().any(apart) && items.len() > 1 {
+            return Err("one that was interrupted again and again is not alone".into());
+        }
+        if !of_study.iter().any(apart) && items.len() < of_study.len().min(most) {
+            return Err(format!("only {items:?} of {of_study:?}"));
+        }
+        self.attempts.push(Attempt { check, to: to.to_owned(), study, left: items.len() });
+        for id in items {
+            let t = &mut self.transfers[id];
+            t.hand = Some(attempt);
+            if !check {
+                t.go(Leased, at);
+                t.attempts += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// What may be leased for a destination.
+    fn due(&mut self, to: &str, check: bool, together: bool, at: Time) -> Vec<usize> {
+        let Some(far) = self.far.get_mut(to) else { return vec![] };
+        // A clock that was set back makes nothing wait longer than the longest wait.
+        let furthest = at + micros(self.options.patience.longest_wait.max(self.options.probing.longest_asked));
+        far.not_before = far.not_before.map(|time| time.min(furthest));
+        let lanes = |t: &&mut Transfer| t.to == to && t.hand.is_none() && !t.class && !matches!(t.state, Held | Dead);
+        self.transfers.iter_mut().filter(lanes).for_each(|t| t.due = t.due.min(furthest));
+        let probing = far.reach != Reach::Up && self.transfers.iter().any(|t| t.to == to && t.hand.is_some());
+        if far.paused || far.not_before.is_some_and(|time| time > at) || probing {
+            return vec![];
+        }
+        let under_way = |study| self.attempts.iter().any(|a| !a.check && a.left > 0 && a.to == to && a.study == study);
+        let may = |t: &Transfer| match check {
+            true => t.waits_to_be_asked(at),
+            false => t.waits_to_go(at) && (together || !under_way(self.versions[t.version].study)),
+        };
+        (0..self.transfers.len()).filter(|id| self.transfers[*id].to == to && may(&self.transfers[*id])).collect()
+    }
+
+    /// Takes outcomes; those that came too late.
+    pub(in super::super) fn settle(&mut self, attempt: usize, outcomes: &[(usize, Outcome)], at: Time) -> Vec<usize> {
+        let (mine, late): (Vec<_>, Vec<_>) =
+            outcomes.iter().partition(|(id, _)| self.transfers[*id].hand == Some(attempt));
+        let to = self.attempts[attempt].to.clone();
+        let kind = (self.attempts[attempt].check, self.far(&to).reach == Reach::Up);
+        for (id, outcome) in &mine {
+            self.one(*id, outcome, kind, at);
+        }
+        self.attempts[attempt].left -= mine.len();
+        if let Some(showing) = showing(mine.iter().map(|(_, outcome)| outcome)) {
+            self.shows(&to, showing, at);
+        }
+        late.into_iter().map(|(id, _)| *id).collect()
+    }
+
+    fn one(&mut self, id: usize, outcome: &Outcome, (check, answering): (bool, bool), at: Time) {
+        let patience = self.options.patience;
+        let me = &self.transfers[id];
+        let choosy = self.far[&me.to].choosy;
+        let sends = |t: &Transfer| matches!(t.state, Pending | Leased | Deferred | Parked);
+        let twin = |t: &Transfer| t.version == me.version && t.to == me.to && sends(t);
+        let twin = self.transfers.iter().enumerate().any(|(other, t)| other != id && twin(t));
+        let t = &mut self.transfers[id];
+        let stay = |to| if check { t.state } else { to };
+        let asked = |after: &Option<Duration>| micros(after.unwrap_or_default().min(patience.longest_wait));
+        let (mut to, wait, charged) = match outcome {
+            Outcome::Accepted { .. } => (Accepted, 0, false),
+            Outcome::Verified { .. } => (Verified, 0, false),
+            Outcome::Held { .. } => (Held, 0, false),
+            Outcome::Dead { .. } => (Dead, 0, false),
+            Outcome::Unsupported { said: false, .. } if !choosy => (stay(Deferred), 0, false),
+            Outcome::Parked { .. } | Outcome::Unsupported { .. } => (stay(Parked), 0, false),
+            Outcome::Refused { after, .. } => (stay(Deferred), asked(after), true),
+            Outcome::Unknown { .. } => (stay(Unknown), 0, false),
+            Outcome::Absent { .. } if twin && check => (t.state, 0, false),
+            Outcome::Absent { .. } if t.state == Accepted && t.failures < patience.late_looks => (Accepted, 0, true),
+            Outcome::Absent { .. } if t.failures == 0 => (Pending, 0, false),
+            Outcome::Absent { .. } => (Deferred, 0, true),
+            Outcome::Deferred { charge: Charge::Destination, .. } => (stay(Deferred), 0, false),
+            Outcome::Deferred { charge: Charge::Us, after, .. } => (stay(Deferred), asked(after), false),
+            Outcome::Deferred { charge: Charge::Instance, after, .. } => (stay(Deferred), asked(after), true),
+        };
+        let not_found = matches!(outcome, Outcome::Absent { .. });
+        match outcome {
+            Outcome::Accepted { .. } | Outcome::Verified { .. } => (t.failures, t.evidence) = (0, true),
+            _ if charged || not_found || check && matches!(outcome, Outcome::Unknown { .. }) => t.failures += 1,
+            _ => {}
+        }
+        if charged {
+            t.spent += wait;
+            to = if t.spent >= micros(patience.give_up) { Dead } else { to };
+        }
+        if let Outcome::Refused { scarce, .. } = outcome
+            && (!scarce || answering)
+            && t.failures >= patience.refusals
+        {
+            to = Dead;
+        }
+        t.damaged = self.versions[t.version].state == "corrupt" && matches!(to, Pending | Deferred | Parked);
+        to = if t.damaged { Held } else { to };
+        t.resume = Pending;
+        t.hand = None;
+        t.interruptions = if check { t.interruptions } else { 0 };
+        t.due = if to == Pending { 0 } else { at + wait };
+        t.go(to, at);
+        if let (Outcome::Unsupported { said, .. }, Parked) = (outcome, to) {
+            t.class = true;
+            let name = t.to.clone();
+            self.far(&name).choosy |= said;
+        }
+        let t = &self.transfers[id];
+        let kind = if to == Dead { "dead" } else { "held" };
+        if to == Dead || matches!(outcome, Outcome::Held { .. }) {
+            self.exceptions.insert((kind, t.version, Some(id)));
+        }
+    }
+
+    /// What a batch showed of a destination.
+    fn shows(&mut self, to: &str, showing: Showing, at: Time) {
+        let probing = self.options.probing;
+        let far = self.far(to);
+        let out = far.since.filter(|_| far.reach != Reach::Up).map_or(0, |since| at - since);
+        let wait = if out >= micros(probing.steady_after) { micros(probing.steady) } else { 0 };
+        let (reach, failures, not_before) = match showing {
+            Showing::Answered => (Reach::Up, 0, None),
+            Showing::Refused => (Reach::Parked, far.failures + 1, Some(at + micros(probing.steady))),
+            Showing::Silent { after, progress } => {
+                let wait = after.map_or(wait, |asked| micros(asked.min(probing.longest_asked)));
+                (Reach::Down, if progress { 1 } else { far.failures + 1 }, Some(at + wait))
+            }
+            Showing::Doubtful if far.reach == Reach::Up && far.failures + 1 < probing.doubts => {
+                far.failures += 1;
+                return;
+            }
+            Showing::Doubtful => (Reach::Down, far.failures + 1, Some(at + wait)),
+        };
+        let changed = far.reach != reach;
+        let since = if changed || far.since.is_none() { Some(at) } else { far.since };
+        *far = Far { reach, failures, not_before, since, ..far.clone() };
+        if changed && reach == Reach::Up {
+            let parked = self.transfers.iter_mut().filter(|t| t.to == to && t.state == Parked && !t.class);
+            parked.for_each(|t| (t.state, t.due) = (Pending, 0));
+        }
+    }
+
+    /// An attempt breaks off by our own end: it may have arrived.
+    pub(in super::super) fn interrupt(&mut self, attempt: usize, at: Time) {
+        let check = self.attempts[attempt].check;
+        self.attempts[attempt].left = 0;
+        for (id, t) in self.transfers.iter_mut().enumerate().filter(|(_, t)| t.hand == Some(attempt)) {
+            (t.hand, t.due) = (None, 0);
+            if check {
+                continue;
+            }
+            t.interruptions += 1;
+            let poison = t.interruptions >= self.options.hold_after;
+            t.go(if poison { Held } else { Unknown }, at);
+            if poison {
+                t.resume = Unknown;
+                self.exceptions.insert(("poison", t.version, Some(id)));
+            }
+        }
+    }
+
+    /// The process dies, and the next one starts.
+    pub(in super::super) fn restart(&mut self, at: Time) {
+        for attempt in 0..self.attempts.len() {
+            if self.attempts[attempt].left > 0 {
+                self.interrupt(attempt, at);
+            }
+        }
+    }
+}
