@@ -153,6 +153,7 @@ impl App {
             intake: self.intake.clone(),
             registry: self.in_force.registry.subscribe(),
             records: self.records.clone(),
+            ae_title: self.config.dicom.ae_title.clone(),
         });
         let server = dimse::Server::new(face, scp_options(&self.config));
         if let Some(address) = self.config.dicom.listen {

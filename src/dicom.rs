@@ -8,6 +8,7 @@ pub mod head;
 mod inflate;
 pub mod part10;
 pub mod pixels;
+pub mod query;
 pub mod rewrite;
 #[cfg(test)]
 pub(crate) mod sample;

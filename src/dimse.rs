@@ -28,7 +28,9 @@ pub mod wire;
 pub use association::Lost;
 pub use listener::{Lobby, Place, Server, TlsSource, crowded, serve, serve_wire};
 pub use presentation::{ContextAnswer, Proposal, ProposedContext, Rejection};
-pub use scp::{DataSet, Ended, Scp, ScpOptions, StoreAnswer, StoreRequest};
+pub use scp::{
+    Counts, DataSet, Dialogue, Ended, Operation, QueryAnswer, QueryRequest, Scp, ScpOptions, StoreAnswer, StoreRequest,
+};
 pub use scu::{Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Target, connect};
 pub use status::Status;
 pub use timers::Timers;

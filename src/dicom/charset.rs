@@ -4,6 +4,7 @@
 //! field, escape sequences work whether declared or not, and text with the high bit set where nothing is declared is
 //! ISO_IR 100.
 
+mod encode;
 mod sets;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,11 @@
 //! Queries of QIDO-RS: what a query string asks for (PS3.18 sections 8.3.4 and 10.6.1.2).
 
-pub mod matching;
 mod parse;
 
 pub use parse::parse;
 
+use crate::dicom::query::{self, Match};
 use crate::dicom::tag::Tag;
-use crate::dicomweb::dataset::VR;
 
 /// What a query string may hold at most; a hostile one is refused before anything is looked up.
 #[derive(Debug, Clone, Copy)]
@@ -61,23 +60,6 @@ pub enum QidoError {
     AllAndMore,
 }
 
-/// An attribute to be matched.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Match {
-    /// The attribute; tags of the sequences around it first, so the last one is its own.
-    pub path: Vec<Tag>,
-    /// Its VR in the dictionary; UN if it is not listed.
-    pub vr: VR,
-    /// For UI the UIDs of the list, checked, none for an empty value; else the one value as given, wildcards and ranges unresolved.
-    pub values: Vec<String>,
-}
-
-impl std::fmt::Debug for Match {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Match({:?}, {} values)", self.path, self.values.len())
-    }
-}
-
 /// Which attributes are asked for beyond those that the standard requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Include {
@@ -111,7 +93,7 @@ pub struct Query {
 impl Query {
     /// The match on a top-level attribute.
     pub fn matching(&self, tag: Tag) -> Option<&Match> {
-        self.matches.iter().find(|matched| matched.path == [tag])
+        query::matching(&self.matches, tag)
     }
 
     /// The texts of the Warning headers for what was asked and is not done; `service` is the base URI of the service.

@@ -41,6 +41,8 @@ pub(super) struct Channel {
     doom: Option<(u8, u8)>,
     /// Bytes of a PDU other than P-DATA-TF that are still to come.
     unread: u64,
+    /// Such a PDU whose header was read: its kind, its length, and as much of its body as has come.
+    begun: Option<(u8, u32, Vec<u8>)>,
     /// Bytes that the wire has taken.
     sent: u64,
 }
@@ -66,6 +68,7 @@ impl Channel {
             timers,
             doom: None,
             unread: 0,
+            begun: None,
             sent: 0,
         }
     }
@@ -101,10 +104,13 @@ impl Channel {
 
     /// Waits for the next thing that the state table allows; everything else ends the association.
     ///
-    /// A piece's range is one for [`Self::bytes`]. If the future is dropped before it is done, only an abort may
-    /// follow.
+    /// A piece's range is one for [`Self::bytes`]. If the future is dropped before it is done, nothing is lost: the next
+    /// call goes on where it stopped.
     pub(super) async fn next(&mut self, patience: &mut Patience) -> Result<Signal, Lost> {
         loop {
+            if self.begun.is_some() {
+                return self.whole(patience).await;
+            }
             let origin = self.inbox.origin();
             let (used, step) = self.machine.step(self.inbox.filled());
             self.inbox.consume(used);
@@ -120,28 +126,41 @@ impl Channel {
                 }
                 Ok(Step::Pdu { kind, length }) => {
                     self.unread = u64::from(length);
-                    return self.whole(kind, length, patience).await;
+                    self.expected(kind, length)?;
+                    self.begun = Some((kind, length, Vec::new()));
                 }
             }
         }
     }
 
-    /// An association PDU whose header was read.
-    async fn whole(&mut self, kind: u8, length: u32, patience: &mut Patience) -> Result<Signal, Lost> {
+    /// Whether an association PDU may come now, and so long; asked before it is read.
+    fn expected(&mut self, kind: u8, length: u32) -> Result<(), Lost> {
         let event = Event::of_pdu(kind);
-        let unexpected = match event {
-            Event::InvalidPdu => Violation::UnrecognisedPdu { kind },
-            _ => Violation::UnexpectedPdu { kind, state: self.state },
-        };
-        // Ask the table first: what is not expected is not read either.
         if let Some((Action::Aa1 | Action::Aa8, _)) | None = transition(self.state, event, self.role) {
-            return Err(self.refuse(event, unexpected));
+            return Err(self.refuse(event, self.unexpected(kind)));
         }
         let limit = pdu::longest_body(kind);
         if length > limit {
             return Err(self.refuse(Event::InvalidPdu, Violation::PduTooLong { length, limit }));
         }
-        let body = self.body(length as usize, patience).await?;
+        Ok(())
+    }
+
+    fn unexpected(&self, kind: u8) -> Violation {
+        match Event::of_pdu(kind) {
+            Event::InvalidPdu => Violation::UnrecognisedPdu { kind },
+            _ => Violation::UnexpectedPdu { kind, state: self.state },
+        }
+    }
+
+    /// An association PDU whose header was read.
+    async fn whole(&mut self, patience: &mut Patience) -> Result<Signal, Lost> {
+        while !self.gather() {
+            self.fill(patience).await?;
+        }
+        let (kind, _, body) = self.begun.take().unwrap_or_default();
+        let event = Event::of_pdu(kind);
+        let unexpected = self.unexpected(kind);
         if event == Event::AbortPdu {
             self.state = State::Sta1;
             let (by, reason) = pdu::read_abort(&body);
@@ -150,20 +169,16 @@ impl Channel {
         Ok(Signal::Pdu(self.take(event, unexpected)?, body))
     }
 
-    /// Reads a body; memory grows with what arrives, not with what was announced.
-    async fn body(&mut self, length: usize, patience: &mut Patience) -> Result<Vec<u8>, Lost> {
-        let mut body = Vec::new();
-        loop {
-            let filled = self.inbox.filled();
-            let take = filled.len().min(length - body.len());
-            body.extend_from_slice(filled.get(..take).unwrap_or_default());
-            self.inbox.consume(take);
-            self.unread -= take as u64;
-            if body.len() == length {
-                return Ok(body);
-            }
-            self.fill(patience).await?;
-        }
+    /// Takes what has come of the body; tells whether it is whole. Memory grows with what arrives, not with what was announced.
+    fn gather(&mut self) -> bool {
+        let Some((_, length, body)) = &mut self.begun else { return true };
+        let filled = self.inbox.filled();
+        let take = filled.len().min(*length as usize - body.len());
+        body.extend_from_slice(filled.get(..take).unwrap_or_default());
+        let whole = body.len() == *length as usize;
+        self.inbox.consume(take);
+        self.unread -= take as u64;
+        whole
     }
 
     /// Reads once, under the timer.

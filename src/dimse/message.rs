@@ -19,6 +19,8 @@ pub mod field {
     pub const C_STORE_RSP: u16 = 0x8001;
     /// C-GET-RQ.
     pub const C_GET_RQ: u16 = 0x0010;
+    /// C-GET-RSP.
+    pub const C_GET_RSP: u16 = 0x8010;
     /// C-FIND-RQ.
     pub const C_FIND_RQ: u16 = 0x0020;
     /// C-FIND-RSP.
@@ -77,6 +79,14 @@ pub mod element {
     pub const ERROR_COMMENT: u16 = 0x0902;
     /// Affected SOP Instance UID.
     pub const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
+    /// Number of Remaining Sub-operations.
+    pub const REMAINING: u16 = 0x1020;
+    /// Number of Completed Sub-operations.
+    pub const COMPLETED: u16 = 0x1021;
+    /// Number of Failed Sub-operations.
+    pub const FAILED: u16 = 0x1022;
+    /// Number of Warning Sub-operations.
+    pub const WARNING: u16 = 0x1023;
     /// Requested SOP Instance UID.
     pub const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
     /// Move Originator Application Entity Title.

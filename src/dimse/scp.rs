@@ -2,9 +2,11 @@
 
 mod converse;
 mod negotiate;
+mod query;
 
 pub(super) use converse::Session;
 pub(super) use negotiate::{Admission, NotAgreed, negotiate};
+pub use query::{Counts, Dialogue, MAX_IDENTIFIER_BYTES, Operation, QueryAnswer, QueryRequest};
 
 use super::association::{Association, Lost};
 use super::channel::Patience;
@@ -67,6 +69,18 @@ pub trait Scp: Send + Sync + 'static {
         request: StoreRequest,
         data: &mut DataSet<'_>,
     ) -> impl Future<Output = StoreAnswer> + Send;
+
+    /// Answers C-FIND, C-GET or C-MOVE on a context that was accepted; pending answers go into the dialogue. If that is lost,
+    /// nobody hears the answer. The default offers none of them.
+    fn query(
+        &self,
+        caller: &Self::Caller,
+        request: QueryRequest,
+        dialogue: &mut Dialogue<'_>,
+    ) -> impl Future<Output = QueryAnswer> + Send {
+        let _ = (caller, request, dialogue);
+        std::future::ready(Status::UNRECOGNISED_OPERATION.into())
+    }
 
     /// A caller failed the TLS handshake: it asked for nothing yet, and is told nothing but TLS's own alert. Not called
     /// for those that just go away.

@@ -50,6 +50,16 @@ impl Status {
     pub const INSTANCE_MISMATCH: Self = Self(0xA901);
     /// Ours: study or series UID missing.
     pub const NOT_INDEXABLE: Self = Self(0xA902);
+    /// Refused: unable to calculate the number of matches (PS3.4 section C.4.2.1.5).
+    pub const CANNOT_COUNT: Self = Self(0xA701);
+    /// Refused: unable to perform sub-operations (PS3.4 section C.4.2.1.5).
+    pub const NO_SUB_OPERATIONS: Self = Self(0xA702);
+    /// Refused: move destination unknown (PS3.4 section C.4.2.1.5).
+    pub const DESTINATION_UNKNOWN: Self = Self(0xA801);
+    /// Sub-operations complete, one or more of them failed or with a warning (PS3.4 section C.4.2.1.5).
+    pub const SOME_FAILED: Self = Self(0xB000);
+    /// The identifier does not match the SOP class (PS3.4 section C.4.1.1.4).
+    pub const IDENTIFIER_MISMATCH: Self = Self(0xA900);
     /// Coercion of data elements: stored, with attributes changed.
     pub const COERCION: Self = Self(0xB000);
     /// Cannot understand (PS3.4 section B.2.3).
@@ -60,6 +70,8 @@ impl Status {
     pub const CANCEL: Self = Self(0xFE00);
     /// Pending (PS3.7 section C.4).
     pub const PENDING: Self = Self(0xFF00);
+    /// Pending: matches are given, but some optional keys were not supported (PS3.4 section C.4.1.1.4).
+    pub const PENDING_WITHOUT_SOME_KEYS: Self = Self(0xFF01);
 
     /// The class of the code, by its range: an unknown member of a known range counts as that range says (DIM-039).
     pub const fn class(self) -> Class {

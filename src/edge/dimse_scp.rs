@@ -1,4 +1,8 @@
-//! The face towards local nodes: C-ECHO and C-STORE, translated to intake and back.
+//! The face towards local nodes: C-ECHO, C-STORE and C-FIND, translated to the engine and back.
+
+mod asked;
+mod find;
+mod shown;
 
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::{SOP_CLASS_UID, SOP_INSTANCE_UID};
@@ -7,11 +11,13 @@ use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use crate::dimse::presentation::STORAGE_EXTENDED;
 use crate::dimse::{
-    ContextAnswer, DataSet, Ended, Lost, Proposal, ProposedContext, Rejection, Scp, Status, StoreAnswer, StoreRequest,
+    ContextAnswer, DataSet, Dialogue, Ended, Lost, Operation, Proposal, ProposedContext, QueryAnswer, QueryRequest,
+    Rejection, Scp, Status, StoreAnswer, StoreRequest,
 };
 use crate::intake::{Claimed, Intake, Refusal, Source};
 use crate::peers::{Origin, Refused, Registry, StorageClasses};
 use crate::records::{Kept, Records, SourceFacts};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -23,8 +29,10 @@ pub struct DimseFace {
     pub intake: Intake,
     /// Who may call.
     pub registry: watch::Receiver<Arc<Registry>>,
-    /// Where refusals are recorded (LED-011).
+    /// What is held, and where refusals are recorded (LED-011).
     pub records: Records,
+    /// The AE title under which everything here is retrieved.
+    pub ae_title: AeTitle,
 }
 
 /// What admission decided about one association.
@@ -32,6 +40,8 @@ pub struct Caller {
     node: AeTitle,
     may_store: bool,
     classes: StorageClasses,
+    /// The query classes for which date and time are one key.
+    combined: BTreeSet<String>,
     /// What service the caller says that classes belong to: SOP class, service class.
     declared: Vec<(String, String)>,
     conflict_is_failure: bool,
@@ -83,6 +93,7 @@ impl Scp for DimseFace {
             may_store: node.may.store,
             classes: node.storage.clone(),
             declared: declared(proposal),
+            combined: combined(proposal),
             conflict_is_failure: node.conflict_is_failure,
             max_associations: node.max_associations,
             source: Arc::new(Source { origin, called: Some(called), facts, requested: None }),
@@ -90,6 +101,14 @@ impl Scp for DimseFace {
     }
 
     fn choose(&self, caller: &Caller, context: &ProposedContext) -> ContextAnswer {
+        if let Some((_, operation)) = asked::model(&context.abstract_syntax) {
+            // What a node may not do is answered on the context, where a person sees why.
+            return match (operation, uncompressed(&context.transfer_syntaxes)) {
+                (Operation::Find, Some(index)) => ContextAnswer::Accept(index),
+                (Operation::Find, None) => ContextAnswer::TransferSyntaxesNotSupported,
+                _ => ContextAnswer::AbstractSyntaxNotSupported,
+            };
+        }
         if context.abstract_syntax != sop_class::VERIFICATION && !caller.stores(&context.abstract_syntax) {
             return ContextAnswer::AbstractSyntaxNotSupported;
         }
@@ -99,8 +118,16 @@ impl Scp for DimseFace {
         }
     }
 
-    /// Every accepted class but Verification is storage, private ones too (DIM-037).
-    fn extended(&self, _caller: &Caller, sop_class: &str, _proposed: &[u8]) -> Option<Vec<u8>> {
+    /// Every accepted class but Verification and queries is storage, private ones too (DIM-037). Of what queries can be asked to
+    /// do beyond the baseline, date and time as one key is done and nothing else (PS3.4 section C.5.1.1; DIM-072).
+    fn extended(&self, caller: &Caller, sop_class: &str, proposed: &[u8]) -> Option<Vec<u8>> {
+        if asked::model(sop_class).is_some() {
+            let mut answer = vec![0; proposed.len()];
+            if let Some(byte) = answer.get_mut(COMBINED).filter(|_| caller.combined.contains(sop_class)) {
+                *byte = 1;
+            }
+            return Some(answer);
+        }
         (sop_class != sop_class::VERIFICATION).then(|| STORAGE_EXTENDED.to_vec())
     }
 
@@ -109,6 +136,15 @@ impl Scp for DimseFace {
         if answer.status != Status::SUCCESS {
             tracing::warn!(node = %caller.node, instance = %printable(&request.sop_instance), status = %answer.status,
                 comment = answer.comment.as_deref().unwrap_or(""), "instance not stored");
+        }
+        answer
+    }
+
+    async fn query(&self, caller: &Caller, request: QueryRequest, dialogue: &mut Dialogue<'_>) -> QueryAnswer {
+        let answer = self.look(caller, &request, dialogue).await;
+        if !matches!(answer.status, Status::SUCCESS | Status::CANCEL) {
+            tracing::warn!(node = %caller.node, operation = ?request.operation, status = %answer.status,
+                comment = answer.comment.as_deref().unwrap_or(""), "query not answered");
         }
         answer
     }
@@ -134,6 +170,24 @@ impl Scp for DimseFace {
 }
 
 impl DimseFace {
+    /// A query or retrieve, if the node may do that now.
+    async fn look(&self, caller: &Caller, request: &QueryRequest, dialogue: &mut Dialogue<'_>) -> QueryAnswer {
+        let Some((root, operation)) = asked::model(&request.abstract_syntax) else {
+            return Status::UNRECOGNISED_OPERATION.into();
+        };
+        if operation != request.operation {
+            return Status::UNRECOGNISED_OPERATION.into();
+        }
+        let registry = Arc::clone(&self.registry.borrow());
+        let node = registry.node(&caller.node).filter(|node| node.may.find);
+        let Some(node) = node else {
+            self.records.refused("find", &format!("{} may not query here", caller.node)).await;
+            let comment = Some("this node may not query here".to_owned());
+            return QueryAnswer { comment, ..Status::NOT_AUTHORISED.into() };
+        };
+        find::find(self, caller, node, request, root, dialogue).await
+    }
+
     /// The checks of the decision table in its order; the first hit answers (docs/conformance.md, "C-STORE").
     async fn take(&self, caller: &Caller, request: &StoreRequest, data: &mut DataSet<'_>) -> StoreAnswer {
         if request.sop_class.trim_end_matches(['\0', ' ']) != request.abstract_syntax {
@@ -180,6 +234,24 @@ fn declared(proposal: &Proposal) -> Vec<(String, String)> {
     let unknown =
         proposal.common_extended.iter().filter(|item| !sop_class::is_storage_of_the_standard(&item.sop_class));
     unknown.map(|item| (item.sop_class.clone(), item.service_class.clone())).collect()
+}
+
+/// The place in a query's extended negotiation that asks for date and time as one key (PS3.4 section C.5.1.1.1).
+const COMBINED: usize = 1;
+
+/// The query classes of which the proposal asks that date and time be one key.
+fn combined(proposal: &Proposal) -> BTreeSet<String> {
+    let asks = |class: &str, bytes: &[u8]| {
+        asked::model(class).is_some_and(|(_, operation)| operation == Operation::Find) && bytes.get(COMBINED) == Some(&1)
+    };
+    let classes = proposal.extended.iter().filter(|(class, bytes)| asks(class, bytes));
+    classes.map(|(class, _)| class.clone()).collect()
+}
+
+/// Which of the proposed transfer syntaxes identifiers are in: explicit before implicit, and no other.
+fn uncompressed(syntaxes: &[String]) -> Option<usize> {
+    let place = |wanted: &str| syntaxes.iter().position(|uid| uid == wanted);
+    place(transfer_syntax::EXPLICIT_VR_LE).or_else(|| place(transfer_syntax::IMPLICIT_VR_LE))
 }
 
 /// The association is gone: whatever we answer is not heard.

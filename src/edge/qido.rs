@@ -5,16 +5,16 @@ mod found;
 
 use super::http::{Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
-    ACCESSION_NUMBER, INDEXED, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
-    SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID, STUDY_TIME,
+    ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
+use crate::dicom::query::{self, matching::check, matching::matches};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
-use crate::dicomweb::qido::matching::{self, matches, moment_matches};
-use crate::dicomweb::qido::{self, Limits, Query};
+use crate::dicomweb::qido::{self, Limits, QidoError, Query};
 use crate::peers::Peer;
 use crate::records::{FindInstances, RecordsError, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
@@ -131,7 +131,10 @@ impl Asked {
         };
         let query = qido::parse(query, Limits::default())
             .and_then(|query| {
-                query.matches.iter().try_for_each(|matched| matching::check(matched, &found::keyword(matched)))?;
+                query.matches.iter().try_for_each(|matched| {
+                    let wrong = |wanted| QidoError::Value { name: found::keyword(matched), wanted };
+                    check(matched).map_err(wrong)
+                })?;
                 Ok(query)
             })
             .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?;
@@ -163,17 +166,7 @@ impl Asked {
 
     /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored.
     fn fits(&self, level: Level, texts: &Texts) -> bool {
-        let held = |tag: Tag| texts.0.get(&tag).map(String::as_str);
-        let moment = self.query.matching(STUDY_DATE).zip(self.query.matching(STUDY_TIME));
-        let together = moment.is_none_or(|(date, time)| moment_matches(date, time, held(STUDY_DATE), held(STUDY_TIME)));
-        together
-            && self.query.matches.iter().all(|matched| match matched.path.as_slice() {
-                [tag] if moment.is_some() && [STUDY_DATE, STUDY_TIME].contains(tag) => true,
-                [tag] if INDEXED.iter().any(|indexed| indexed.tag == *tag && indexed.level <= level) => {
-                    matches(matched, held(*tag))
-                }
-                _ => true,
-            })
+        query::fits(&self.query.matches, level, true, |tag| texts.0.get(&tag).map(String::as_str))
     }
 
     fn walk(&self) -> Walk {
@@ -186,9 +179,9 @@ impl Asked {
         let series = self.one(SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
         Walk {
             after: 0,
-            study: self.target.study.clone().or(study),
+            studies: self.target.study.clone().or(study).into_iter().collect(),
             series: self.target.series.clone().or(series),
-            patient_id: exact(PATIENT_ID),
+            patient_ids: exact(PATIENT_ID).into_iter().collect(),
             accession_number: exact(ACCESSION_NUMBER),
         }
     }
@@ -268,7 +261,7 @@ impl Asked {
             self.may_list().await?;
         }
         let walk = self.walk();
-        (find.study, find.series) = (walk.study, walk.series);
+        (find.study, find.series) = (walk.studies.into_iter().next(), walk.series);
         if find.study.is_none() && find.instances.is_empty() {
             return refuse(StatusCode::BAD_REQUEST, "name a study or at least one SOPInstanceUID");
         }

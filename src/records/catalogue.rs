@@ -2,19 +2,20 @@
 
 use super::sqlite::catalogue;
 use super::{Records, RecordsError, Texts};
-use crate::dicom::uid::{SeriesUid, StudyUid};
+use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
+use crate::peers::Origin;
 
 /// Where a walk begins, and what narrows it before anything is decoded.
 #[derive(Debug, Clone, Default)]
 pub struct Walk {
     /// Only what comes after this row; 0 is the beginning.
     pub after: i64,
-    /// Only this study.
-    pub study: Option<StudyUid>,
+    /// Only these studies; empty means all.
+    pub studies: Vec<StudyUid>,
     /// Only this series.
     pub series: Option<SeriesUid>,
-    /// Only studies of exactly this Patient ID.
-    pub patient_id: Option<String>,
+    /// Only studies of exactly one of these Patient IDs; empty means all.
+    pub patient_ids: Vec<String>,
     /// Only studies of exactly this Accession Number.
     pub accession_number: Option<String>,
 }
@@ -28,6 +29,8 @@ pub struct StudyRow {
     pub study: StudyUid,
     /// Attributes of patient and study.
     pub attributes: Texts,
+    /// How an instance of it first came to us.
+    pub origin: Origin,
 }
 
 /// A series of which instances are kept.
@@ -43,6 +46,8 @@ pub struct SeriesRow {
     pub attributes: Texts,
     /// Instances that are kept.
     pub instances: u64,
+    /// How an instance of it first came to us.
+    pub origin: Origin,
 }
 
 /// What a study holds.
@@ -54,12 +59,24 @@ pub struct StudySize {
     pub instances: u64,
     /// Their modalities, each once.
     pub modalities: Vec<String>,
+    /// Their SOP classes, each once.
+    pub sop_classes: Vec<SopClassUid>,
 }
 
 impl Records {
     /// The next studies, 500 at most; empty when there are no more.
     pub async fn walk_studies(&self, walk: Walk) -> Result<Vec<StudyRow>, RecordsError> {
         self.inner.readers.ask(move |conn| catalogue::studies(conn, &walk)).await
+    }
+
+    /// The next studies in order of Patient ID, those without one left out, after a Patient ID and a row; 500 at most, empty
+    /// when there are no more.
+    pub async fn walk_patients(
+        &self,
+        after: (String, i64),
+        patient_ids: Vec<String>,
+    ) -> Result<Vec<StudyRow>, RecordsError> {
+        self.inner.readers.ask(move |conn| catalogue::by_patient(conn, &after, &patient_ids)).await
     }
 
     /// The next series, 500 at most; empty when there are no more.

@@ -187,6 +187,8 @@ pub struct FoundInstance {
     pub length: u64,
     /// Attributes of the patient, study, series and instance.
     pub attributes: Texts,
+    /// How it first came to us.
+    pub origin: Origin,
 }
 
 /// How a destination stands, and what waits for it.

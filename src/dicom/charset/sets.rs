@@ -72,7 +72,38 @@ impl Right {
     }
 }
 
+impl Right {
+    /// The bytes of a character, if the set has it.
+    pub(super) fn encode(self, c: char) -> Option<Vec<u8>> {
+        let (bytes, wide) = match self {
+            Self::Single(encoding) => (bytes_of(encoding, c)?, false),
+            Self::Double(encoding) => (bytes_of(encoding, c)?, true),
+            Self::Katakana => {
+                let offset = u32::from(c).checked_sub(0xFF61).filter(|&offset| offset < 63)?;
+                (vec![0xA1 + offset as u8], false)
+            }
+            Self::Unknown => return None,
+        };
+        let right = bytes.len() == 1 + usize::from(wide) && bytes.iter().all(|&b| b >= if wide { 0xA1 } else { 0xA0 });
+        right.then_some(bytes)
+    }
+}
+
+fn bytes_of(encoding: &'static Encoding, c: char) -> Option<Vec<u8>> {
+    let mut buffer = [0; 4];
+    let (bytes, _, unmappable) = encoding.encode(c.encode_utf8(&mut buffer));
+    (!unmappable).then(|| bytes.into_owned())
+}
+
 impl Left {
+    /// The bytes of a character that is not ASCII, if the set has it; those of JIS X 0212 are not written.
+    pub(super) fn encode(self, c: char) -> Option<Vec<u8>> {
+        match (self, bytes_of(encoding_rs::EUC_JP, c)?.as_slice()) {
+            (Self::Jis0208, &[first @ 0xA1..=0xFE, second @ 0xA1..=0xFE]) => Some(vec![first & 0x7F, second & 0x7F]),
+            _ => None,
+        }
+    }
+
     /// The first character of `first` and `rest`, and its bytes.
     pub(super) fn decode(self, first: u8, rest: &[u8]) -> (char, usize) {
         let second = rest.first().copied().filter(|b| (0x21..0x7F).contains(b));

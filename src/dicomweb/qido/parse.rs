@@ -1,8 +1,10 @@
 //! The query string's parser: keywords or tags, UID lists, paging.
 
-use super::{Include, Limits, Match, QidoError, Query};
+use super::{Include, Limits, QidoError, Query};
+use crate::dicom::query::Match;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::InstanceUid;
+use crate::dicom::vr::Vr;
 use crate::dicomweb::dataset::VR;
 use ::dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
 use ::dicom::dictionary_std::StandardDataDictionary;
@@ -109,7 +111,8 @@ fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Re
     if query.matches.iter().any(|earlier| earlier.path == path) {
         return Err(QidoError::Repeated(shown(&name)));
     }
-    let values = if vr == VR::UI { uids(name, value, limits)? } else { vec![decoded(value)?] };
+    let vr = Vr::from_letters(vr.to_string()).unwrap_or(Vr::UN);
+    let values = if vr == Vr::UI { uids(name, value, limits)? } else { vec![decoded(value)?] };
     query.matches.push(Match { path, vr, values });
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::dicom::attributes::{SOP_INSTANCE_UID, STUDY_DATE, STUDY_INSTANCE_UID};
+use crate::dicom::vr::Vr;
 use proptest::prelude::*;
 
 fn parsed(query: &str) -> Query {
@@ -11,17 +12,17 @@ fn parsed(query: &str) -> Query {
 
 #[test]
 fn attributes_are_named_by_keyword_or_tag() {
-    let rows: &[(&str, &[u32], VR, &[&str])] = &[
-        ("SOPInstanceUID=1.2.3", &[0x0008_0018], VR::UI, &["1.2.3"]),
-        ("00080018=1.2.3,1.2.4", &[0x0008_0018], VR::UI, &["1.2.3", "1.2.4"]),
-        ("SOPInstanceUID=1.2.3%2C1.2.4%5C1.2.5", &[0x0008_0018], VR::UI, &["1.2.3", "1.2.4", "1.2.5"]),
-        ("SOPInstanceUID=", &[0x0008_0018], VR::UI, &[]),
-        ("SOPInstanceUID", &[0x0008_0018], VR::UI, &[]),
-        ("StudyDate=20260101-20261231", &[0x0008_0020], VR::DA, &["20260101-20261231"]),
-        ("PatientName=D%C3%B6e%5e*", &[0x0010_0010], VR::PN, &["Döe^*"]),
-        ("00101002.00100020=11235813", &[0x0010_1002, 0x0010_0020], VR::LO, &["11235813"]),
-        ("RequestAttributesSequence.ScheduledProcedureStepID=a+b", &[0x0040_0275, 0x0040_0009], VR::SH, &["a+b"]),
-        ("00291010=x", &[0x0029_1010], VR::UN, &["x"]),
+    let rows: &[(&str, &[u32], Vr, &[&str])] = &[
+        ("SOPInstanceUID=1.2.3", &[0x0008_0018], Vr::UI, &["1.2.3"]),
+        ("00080018=1.2.3,1.2.4", &[0x0008_0018], Vr::UI, &["1.2.3", "1.2.4"]),
+        ("SOPInstanceUID=1.2.3%2C1.2.4%5C1.2.5", &[0x0008_0018], Vr::UI, &["1.2.3", "1.2.4", "1.2.5"]),
+        ("SOPInstanceUID=", &[0x0008_0018], Vr::UI, &[]),
+        ("SOPInstanceUID", &[0x0008_0018], Vr::UI, &[]),
+        ("StudyDate=20260101-20261231", &[0x0008_0020], Vr::DA, &["20260101-20261231"]),
+        ("PatientName=D%C3%B6e%5e*", &[0x0010_0010], Vr::PN, &["Döe^*"]),
+        ("00101002.00100020=11235813", &[0x0010_1002, 0x0010_0020], Vr::LO, &["11235813"]),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=a+b", &[0x0040_0275, 0x0040_0009], Vr::SH, &["a+b"]),
+        ("00291010=x", &[0x0029_1010], Vr::UN, &["x"]),
     ];
     for (text, path, vr, values) in rows {
         let query = parsed(text);

@@ -1,5 +1,6 @@
 //! Message by message: what is asked, who answers, how it ends.
 
+use super::query::{self, Operation};
 use super::{DataSet, Ended, Scp, StoreAnswer, StoreRequest};
 use crate::dimse::association::{Association, Incoming, Lost};
 use crate::dimse::channel::Patience;
@@ -82,10 +83,18 @@ impl<S: Scp> Session<'_, S> {
                 self.refuse(command, context, Status::CANNOT_UNDERSTAND, "no data set").await
             }
             field::C_STORE_RQ => self.store(accepted, command).await,
-            _ => {
-                let why = "this operation is not offered on this context";
-                self.refuse(command, context, Status::UNRECOGNISED_OPERATION, why).await
+            field::C_FIND_RQ | field::C_GET_RQ | field::C_MOVE_RQ if !command.has_data_set() => {
+                self.refuse(command, context, Status::IDENTIFIER_MISMATCH, "no identifier").await
             }
+            _ => match Operation::of(operation) {
+                Some(asked) => {
+                    query::converse(self.association, (self.scp, self.caller), accepted, command, asked).await
+                }
+                None => {
+                    let why = "this operation is not offered on this context";
+                    self.refuse(command, context, Status::UNRECOGNISED_OPERATION, why).await
+                }
+            },
         }
     }
 

@@ -1,6 +1,7 @@
 //! C-STORE: a command, a data set from a source, one response (PS3.7 section 9.1.1; DIM-050 to DIM-053).
 
 use super::{Scu, ScuError};
+use crate::dimse::association::{Association, Lost};
 use crate::dimse::channel::Patience;
 use crate::dimse::message::{CommandSet, element, field};
 use crate::dimse::status::Status;
@@ -82,61 +83,67 @@ impl Scu {
             return Err(StoreFailure::NotSent(ScuError::ContextNotAccepted));
         }
         let message_id = self.next_message_id();
-        self.send(context, &request(&command, message_id), length, source).await?;
+        send(&mut self.association, &mut self.over, (context, &request(&command, message_id)), length, source).await?;
         let response = self.response(context, field::C_STORE_RSP, message_id).await;
         let (response, status) = self.note(response).map_err(|lost| StoreFailure::Unanswered(lost.into()))?;
-        let offending = match response.bytes(element::OFFENDING_ELEMENT) {
-            Some(&[g0, g1, e0, e1, ..]) => Some(u32::from_be_bytes([g1, g0, e1, e0])),
-            _ => None,
-        };
-        Ok(StoreResponse { status, comment: response.text(element::ERROR_COMMENT), offending })
+        Ok(answered(&response, status))
     }
+}
 
-    async fn send(
-        &mut self,
-        context: u8,
-        command: &CommandSet,
-        length: Option<u64>,
-        source: &mut impl Source,
-    ) -> Result<(), StoreFailure> {
-        let mut patience = Patience::moving(self.association.timers(), Phase::Sending);
-        let mut held = self.association.begin(context, command);
-        let before = self.association.sent();
-        let mut given = 0;
-        let mut current = part(source, length, &mut given).await.map_err(StoreFailure::Source)?;
-        let mut begun = false;
-        while let Some(bytes) = current {
-            let next = match part(source, length, &mut given).await {
-                Ok(next) => next,
-                Err(failure) => {
-                    if begun {
-                        let lost = self.association.give_up();
-                        self.over.get_or_insert(lost);
-                        self.association.abort_now().await;
-                    }
-                    return Err(StoreFailure::Source(failure));
+/// Sends a C-STORE-RQ with its data set; `over` is set when the association can be used no longer.
+pub(in crate::dimse) async fn send(
+    association: &mut Association,
+    over: &mut Option<Lost>,
+    (context, command): (u8, &CommandSet),
+    length: Option<u64>,
+    source: &mut impl Source,
+) -> Result<(), StoreFailure> {
+    let mut patience = Patience::moving(association.timers(), Phase::Sending);
+    let mut held = association.begin(context, command);
+    let before = association.sent();
+    let mut given = 0;
+    let mut current = part(source, length, &mut given).await.map_err(StoreFailure::Source)?;
+    let mut begun = false;
+    while let Some(bytes) = current {
+        let next = match part(source, length, &mut given).await {
+            Ok(next) => next,
+            Err(failure) => {
+                if begun {
+                    let lost = association.give_up();
+                    over.get_or_insert(lost);
+                    association.abort_now().await;
                 }
-            };
-            begun = true;
-            let last = next.is_none();
-            let sent = self.association.send_data(context, &mut held, &bytes, last, &mut patience).await;
-            if let Err(lost) = self.note(sent) {
-                self.association.abort_now().await;
-                return Err(match self.association.sent() == before {
-                    true => StoreFailure::NotSent(lost.into()),
-                    false => StoreFailure::Incomplete(lost.into()),
-                });
+                return Err(StoreFailure::Source(failure));
             }
-            current = next;
+        };
+        begun = true;
+        let last = next.is_none();
+        if let Err(lost) = association.send_data(context, &mut held, &bytes, last, &mut patience).await {
+            over.get_or_insert_with(|| lost.clone());
+            association.abort_now().await;
+            return Err(match association.sent() == before {
+                true => StoreFailure::NotSent(lost.into()),
+                false => StoreFailure::Incomplete(lost.into()),
+            });
         }
-        // Whether what could not be pushed out arrived, only the peer knows.
-        let flushed = self.association.flush(&mut patience).await;
-        if let Err(lost) = self.note(flushed) {
-            self.association.abort_now().await;
-            return Err(StoreFailure::Unanswered(lost.into()));
-        }
-        Ok(())
+        current = next;
     }
+    // Whether what could not be pushed out arrived, only the peer knows.
+    if let Err(lost) = association.flush(&mut patience).await {
+        over.get_or_insert_with(|| lost.clone());
+        association.abort_now().await;
+        return Err(StoreFailure::Unanswered(lost.into()));
+    }
+    Ok(())
+}
+
+/// What a C-STORE-RSP says.
+pub(in crate::dimse) fn answered(response: &CommandSet, status: Status) -> StoreResponse {
+    let offending = match response.bytes(element::OFFENDING_ELEMENT) {
+        Some(&[g0, g1, e0, e1, ..]) => Some(u32::from_be_bytes([g1, g0, e1, e0])),
+        _ => None,
+    };
+    StoreResponse { status, comment: response.text(element::ERROR_COMMENT), offending }
 }
 
 /// The next part that is not empty. Errors if the source errs, gives nothing at all, or another length than was said.
@@ -160,7 +167,7 @@ async fn part(source: &mut impl Source, length: Option<u64>, given: &mut u64) ->
     }
 }
 
-fn request(command: &StoreCommand, message_id: u16) -> CommandSet {
+pub(in crate::dimse) fn request(command: &StoreCommand, message_id: u16) -> CommandSet {
     let mut request = CommandSet::new(field::C_STORE_RQ, true)
         .with_uid(element::AFFECTED_SOP_CLASS_UID, &command.sop_class)
         .with_u16(element::MESSAGE_ID, message_id)

@@ -2,9 +2,10 @@
 //! (PS3.18 tables 10.6.3-3 to 10.6.3-5; WEB-096).
 
 use crate::dicom::attributes::*;
+use crate::dicom::query::Match;
 use crate::dicom::tag::Tag;
 use crate::dicomweb::dataset::{Dataset, Element, VR};
-use crate::dicomweb::qido::{Include, Match};
+use crate::dicomweb::qido::Include;
 use crate::edge::http::{Base, Target};
 use crate::records::{FoundInstance, SeriesRow, StudyRow, StudySize, Texts};
 use std::str::FromStr;

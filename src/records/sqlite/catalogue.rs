@@ -1,30 +1,78 @@
 //! Rows of studies and series for queries; what holds no stored instance is not shown.
 
-use super::rows::{Fault, count, parsed};
+use super::rows::{Fault, count, origin, parsed};
 use super::study::texts;
 use crate::dicom::attributes::MODALITY;
-use crate::dicom::uid::{SeriesUid, StudyUid};
+use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
 use crate::records::{SeriesRow, StudyRow, StudySize, Texts, Walk};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Rows, params};
+use serde_json::Value;
 
 /// Rows of a page.
 const PAGE: i64 = 500;
 
+/// The one stored instance that stands for the origin of a study; a study without any is not shown.
+const OF_STUDY: &str = "JOIN instances f ON f.id = (SELECT i.id FROM instances i WHERE i.study = s.id AND i.state = 'stored' LIMIT 1) \
+    JOIN arrivals a ON a.instance = f.id AND a.n = 1";
+
+/// Conditions that narrow a walk over studies; each parameter is used once, so that an index can be.
+fn narrowed(walk: &Walk) -> String {
+    let given = |is: bool, condition: &'static str, without: &'static str| if is { condition } else { without };
+    format!(
+        "{} AND {} AND {}",
+        given(!walk.studies.is_empty(), "s.uid IN (SELECT value FROM json_each(?2))", "?2 IS NOT NULL"),
+        given(!walk.patient_ids.is_empty(), "s.patient_id IN (SELECT value FROM json_each(?3))", "?3 IS NOT NULL"),
+        given(walk.accession_number.is_some(), "s.accession_number = ?4", "?4 IS NULL"),
+    )
+}
+
+fn list_of<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    Value::from_iter(texts).to_string()
+}
+
+fn studies_of(walk: &Walk) -> String {
+    list_of(walk.studies.iter().map(StudyUid::as_str))
+}
+
+fn patients_of(ids: &[String]) -> String {
+    list_of(ids.iter().map(String::as_str))
+}
+
 /// See [`crate::records::Records::walk_studies`].
 pub(in crate::records) fn studies(conn: &Connection, walk: &Walk) -> Result<Vec<StudyRow>, Fault> {
-    let mut find = conn.prepare_cached(
-        "SELECT s.id, s.uid, s.attributes FROM studies s WHERE s.id > ?1 AND (?2 IS NULL OR s.uid = ?2) \
-         AND (?3 IS NULL OR s.patient_id = ?3) AND (?4 IS NULL OR s.accession_number = ?4) \
-         AND EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id AND i.state = 'stored') ORDER BY s.id LIMIT ?5",
-    )?;
-    let study = walk.study.as_ref().map(StudyUid::as_str);
-    let mut rows = find.query(params![walk.after, study, walk.patient_id, walk.accession_number, PAGE])?;
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {OF_STUDY} \
+         WHERE s.id > ?1 AND {} ORDER BY s.id LIMIT ?5",
+        narrowed(walk)
+    ))?;
+    let patients = patients_of(&walk.patient_ids);
+    let mut rows = find.query(params![walk.after, studies_of(walk), patients, walk.accession_number, PAGE])?;
+    study_rows(&mut rows)
+}
+
+/// See [`crate::records::Records::walk_patients`].
+pub(in crate::records) fn by_patient(
+    conn: &Connection,
+    (patient, row): &(String, i64),
+    ids: &[String],
+) -> Result<Vec<StudyRow>, Fault> {
+    let narrowed = if ids.is_empty() { "?3 IS NOT NULL" } else { "s.patient_id IN (SELECT value FROM json_each(?3))" };
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {OF_STUDY} \
+         WHERE (s.patient_id, s.id) > (?1, ?2) AND s.patient_id <> '' AND {narrowed} ORDER BY s.patient_id, s.id LIMIT ?4"
+    ))?;
+    let mut rows = find.query(params![patient, row, patients_of(ids), PAGE])?;
+    study_rows(&mut rows)
+}
+
+fn study_rows(rows: &mut Rows<'_>) -> Result<Vec<StudyRow>, Fault> {
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         list.push(StudyRow {
             row: row.get(0)?,
             study: parsed(&row.get::<_, String>(1)?, "Study Instance UID", StudyUid::parse)?,
             attributes: Texts(texts(&row.get::<_, String>(2)?)?),
+            origin: origin(&row.get::<_, String>(3)?, &row.get::<_, String>(4)?)?,
         });
     }
     Ok(list)
@@ -32,16 +80,18 @@ pub(in crate::records) fn studies(conn: &Connection, walk: &Walk) -> Result<Vec<
 
 /// See [`crate::records::Records::walk_series`].
 pub(in crate::records) fn series(conn: &Connection, walk: &Walk) -> Result<Vec<SeriesRow>, Fault> {
-    let mut find = conn.prepare_cached(
-        "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, \
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, a.origin_kind, a.origin_name, \
          (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored') AS kept \
-         FROM series r JOIN studies s ON s.id = r.study WHERE r.id > ?1 AND (?2 IS NULL OR s.uid = ?2) \
-         AND (?3 IS NULL OR r.uid = ?3) AND (?4 IS NULL OR s.patient_id = ?4) AND (?5 IS NULL OR s.accession_number = ?5) \
-         AND kept > 0 ORDER BY r.id LIMIT ?6",
-    )?;
-    let study = walk.study.as_ref().map(StudyUid::as_str);
+         FROM series r JOIN studies s ON s.id = r.study JOIN instances f ON f.id = \
+         (SELECT i.id FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' LIMIT 1) \
+         JOIN arrivals a ON a.instance = f.id AND a.n = 1 \
+         WHERE r.id > ?1 AND {} AND (?5 IS NULL OR r.uid = ?5) ORDER BY r.id LIMIT ?6",
+        narrowed(walk)
+    ))?;
     let series = walk.series.as_ref().map(SeriesUid::as_str);
-    let mut rows = find.query(params![walk.after, study, series, walk.patient_id, walk.accession_number, PAGE])?;
+    let patients = patients_of(&walk.patient_ids);
+    let mut rows = find.query(params![walk.after, studies_of(walk), patients, walk.accession_number, series, PAGE])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         let text = |n: usize| row.get::<_, String>(n);
@@ -52,7 +102,8 @@ pub(in crate::records) fn series(conn: &Connection, walk: &Walk) -> Result<Vec<S
             study: parsed(&text(1)?, "Study Instance UID", StudyUid::parse)?,
             series: parsed(&text(2)?, "Series Instance UID", SeriesUid::parse)?,
             attributes: Texts(attributes),
-            instances: count(row.get(5)?),
+            origin: origin(&text(5)?, &text(6)?)?,
+            instances: count(row.get(7)?),
         });
     }
     Ok(list)
@@ -73,6 +124,10 @@ pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySiz
         if let Some(modality) = modality.filter(|modality| !size.modalities.contains(modality)) {
             size.modalities.push(modality);
         }
+    }
+    let mut classes = conn.prepare_cached("SELECT DISTINCT sop_class FROM instances WHERE study = ?1 AND state = 'stored'")?;
+    for class in classes.query_map([study], |row| row.get::<_, String>(0))? {
+        size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
     }
     Ok(size)
 }

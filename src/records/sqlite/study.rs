@@ -76,7 +76,8 @@ pub(in crate::records) fn page(
 pub(in crate::records) fn find(conn: &Connection, query: &FindInstances) -> Result<Vec<FoundInstance>, Fault> {
     let named: Vec<&str> = query.instances.iter().map(InstanceUid::as_str).collect();
     let columns = "SELECT s.uid, r.uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.length, s.attributes, r.attributes, \
-                   i.attributes FROM instances i JOIN studies s ON s.id = i.study JOIN series r ON r.id = i.series";
+                   i.attributes, a.origin_kind, a.origin_name FROM instances i JOIN studies s ON s.id = i.study \
+                   JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1";
     let by_name = "i.sop_uid IN (SELECT value FROM json_each(?3))";
     let sql = format!(
         "{columns} WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND {} \
@@ -115,6 +116,7 @@ fn found(row: &Row<'_>) -> Result<FoundInstance, Fault> {
         transfer_syntax: parsed(&text(4)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
         length: count(row.get(5)?),
         attributes: Texts(attributes),
+        origin: origin(&text(9)?, &text(10)?)?,
     })
 }
 

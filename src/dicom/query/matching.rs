@@ -1,11 +1,12 @@
 //! Whether a value that is held matches one that is asked for (PS3.4 section C.2.2.2; PS3.18 section 8.3.4.1).
 
-use super::{Match, QidoError};
-use crate::dicomweb::dataset::VR;
+use super::Match;
+use crate::dicom::vr::Vr;
 
-/// Checks a value that is asked for, before anything is looked up: a date, time or number must be one.
-pub fn check(matched: &Match, name: &str) -> Result<(), QidoError> {
-    let Some(wanted) = matched.values.first().filter(|wanted| !wanted.is_empty()) else { return Ok(()) };
+/// Checks a value that is asked for, before anything is looked up: a date, time or number must be one. The error says what
+/// the value should be, and does not repeat it (SEC-010).
+pub fn check(matched: &Match) -> Result<(), &'static str> {
+    let Some(wanted) = matched.values.first().filter(|wanted| !matches!(wanted.as_str(), "" | "*")) else { return Ok(()) };
     let ends = |valid: fn(&str) -> bool| {
         let (first, last) = wanted.split_once('-').unwrap_or((wanted, ""));
         let one = !wanted.contains('-');
@@ -13,21 +14,21 @@ pub fn check(matched: &Match, name: &str) -> Result<(), QidoError> {
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let (right, what) = match matched.vr {
-        VR::DA => (ends(|end| end.len() == 8 && end.bytes().all(|b| b.is_ascii_digit())), "a date or a range of dates"),
-        VR::TM => (
+        Vr::DA => (ends(|end| end.len() == 8 && end.bytes().all(|b| b.is_ascii_digit())), "a date or a range of dates"),
+        Vr::TM => (
             ends(|end| (2..=13).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_digit() || b == b'.')),
             "a time or a range of times",
         ),
-        VR::IS => (digits(wanted.trim().trim_start_matches(['+', '-'])), "a whole number"),
+        Vr::IS => (digits(wanted.trim().trim_start_matches(['+', '-'])), "a whole number"),
         _ => (true, ""),
     };
-    if right { Ok(()) } else { Err(QidoError::Value { name: name.to_owned(), wanted: what }) }
+    if right { Ok(()) } else { Err(what) }
 }
 
-/// Whether a held value, several joined by backslashes, matches. An empty value that is asked for matches everything; nothing
-/// held matches that, and the wildcard for everything, alone.
+/// Whether a held value, several joined by backslashes, matches: any of them by any of those that are asked for. An empty value
+/// that is asked for matches everything; nothing held matches that, and the wildcard for everything, alone.
 pub fn matches(matched: &Match, held: Option<&str>) -> bool {
-    if matched.vr == VR::UI {
+    if matched.vr == Vr::UI {
         return matched.values.is_empty()
             || held.is_some_and(|held| held.split('\\').any(|uid| matched.values.iter().any(|w| w == uid)));
     }
@@ -36,12 +37,18 @@ pub fn matches(matched: &Match, held: Option<&str>) -> bool {
     };
     let mut values =
         held.unwrap_or_default().split('\\').map(|value| value.trim_matches([' ', '\0'])).filter(|v| !v.is_empty());
-    values.any(|value| match matched.vr {
-        VR::DA | VR::TM => in_range(wanted, value),
-        VR::IS | VR::DS => value.parse::<f64>().ok().is_some_and(|held| wanted.trim().parse() == Ok(held)),
-        VR::PN => name(wanted, value),
-        _ => wild(wanted.as_bytes(), value.as_bytes()),
-    })
+    values.any(|value| wanted.split('\\').any(|wanted| one_matches(matched.vr, wanted, value)))
+}
+
+fn one_matches(vr: Vr, wanted: &str, held: &str) -> bool {
+    match vr {
+        // Before the third edition of the standard dates had dots and times had colons.
+        Vr::DA => in_range(&wanted.replace('.', ""), &held.replace('.', "")),
+        Vr::TM => in_range(&wanted.replace(':', ""), &held.replace(':', "")),
+        Vr::IS | Vr::DS => held.parse::<f64>().ok().is_some_and(|held| wanted.trim().parse() == Ok(held)),
+        Vr::PN => name(wanted, held),
+        _ => wild(wanted.trim_matches(' ').as_bytes(), held.as_bytes()),
+    }
 }
 
 /// One of two dates or times, ends included. What is less precise stands for all that it may be.
@@ -117,43 +124,53 @@ mod tests {
     use super::*;
     use crate::dicom::tag::Tag;
 
-    fn asked(vr: VR, wanted: &str) -> Match {
+    fn asked(vr: Vr, wanted: &str) -> Match {
         let values =
-            if vr == VR::UI { wanted.split(',').map(str::to_owned).collect() } else { vec![wanted.to_owned()] };
+            if vr == Vr::UI { wanted.split(',').map(str::to_owned).collect() } else { vec![wanted.to_owned()] };
         Match { path: vec![Tag(0x0010_0010)], vr, values }
     }
 
+    /// DIM-062, DIM-063, DIM-064, DIM-066, DIM-067: single values, lists, wildcards, ranges, several values, names.
     #[test]
     fn values_match_as_ps3_4_says() {
         let rows = [
-            (VR::LO, "", None, true),
-            (VR::LO, "*", None, true),
-            (VR::LO, "a", None, false),
-            (VR::LO, "a", Some(""), false),
-            (VR::LO, "abc", Some("abc"), true),
-            (VR::LO, "abc", Some("ABC"), false),
-            (VR::LO, "a*c", Some("abbbc"), true),
-            (VR::LO, "a*c*", Some("abc"), true),
-            (VR::LO, "a?c", Some("aéc"), true),
-            (VR::LO, "a?c", Some("ac"), false),
-            (VR::LO, "*b*b*b*a", Some("bbbbbbbbbbbbbbbbb"), false),
-            (VR::CS, "CT", Some("MR\\CT"), true),
-            (VR::PN, "smith^*", Some("Smith^John"), true),
-            (VR::PN, "SMITH^JOHN", Some("Smith^John^^"), true),
-            (VR::PN, "山田*", Some("Yamada^Tarou=山田^太郎"), true),
-            (VR::PN, "smith", Some("Smith^John"), false),
-            (VR::DA, "20250310", Some("20250310"), true),
-            (VR::DA, "20250310-", Some("20250311"), true),
-            (VR::DA, "-20250310", Some("20250310"), true),
-            (VR::DA, "20250301-20250310", Some("20250311"), false),
-            (VR::TM, "08-09", Some("093015.25"), true),
-            (VR::TM, "0830", Some("083059"), true),
-            (VR::TM, "2200-2300", Some("2159"), false),
-            (VR::IS, "7", Some("007"), true),
-            (VR::IS, "7", Some("8"), false),
-            (VR::UI, "1.2,1.3", Some("1.3"), true),
-            (VR::UI, "1.2,1.3", Some("1.30"), false),
-            (VR::UI, "1.2", None, false),
+            (Vr::LO, "", None, true),
+            (Vr::LO, "*", None, true),
+            (Vr::LO, "a", None, false),
+            (Vr::LO, "a", Some(""), false),
+            (Vr::LO, "abc", Some("abc"), true),
+            (Vr::LO, "abc", Some("ABC"), false),
+            (Vr::LO, "a*c", Some("abbbc"), true),
+            (Vr::LO, "a*c*", Some("abc"), true),
+            (Vr::LO, "a?c", Some("aéc"), true),
+            (Vr::LO, "a?c", Some("ac"), false),
+            (Vr::LO, "*b*b*b*a", Some("bbbbbbbbbbbbbbbbb"), false),
+            (Vr::CS, "CT", Some("MR\\CT"), true),
+            (Vr::CS, "CT\\US", Some("MR\\CT"), true),
+            (Vr::CS, "PT\\US", Some("MR\\CT"), false),
+            (Vr::DA, "*", None, true),
+            (Vr::DA, "20250310", Some("2025.03.10"), true),
+            (Vr::DA, "2025031?", Some("20250310"), false),
+            (Vr::UI, "1.*", Some("1.2"), false),
+            (Vr::TM, "08:30-09:00", Some("08:45:00"), true),
+            (Vr::TM, "2200-0600", Some("2300"), false),
+            (Vr::TM, "223000", Some("2230"), true),
+            (Vr::PN, "smith^*", Some("Smith^John"), true),
+            (Vr::PN, "SMITH^JOHN", Some("Smith^John^^"), true),
+            (Vr::PN, "山田*", Some("Yamada^Tarou=山田^太郎"), true),
+            (Vr::PN, "smith", Some("Smith^John"), false),
+            (Vr::DA, "20250310", Some("20250310"), true),
+            (Vr::DA, "20250310-", Some("20250311"), true),
+            (Vr::DA, "-20250310", Some("20250310"), true),
+            (Vr::DA, "20250301-20250310", Some("20250311"), false),
+            (Vr::TM, "08-09", Some("093015.25"), true),
+            (Vr::TM, "0830", Some("083059"), true),
+            (Vr::TM, "2200-2300", Some("2159"), false),
+            (Vr::IS, "7", Some("007"), true),
+            (Vr::IS, "7", Some("8"), false),
+            (Vr::UI, "1.2,1.3", Some("1.3"), true),
+            (Vr::UI, "1.2,1.3", Some("1.30"), false),
+            (Vr::UI, "1.2", None, false),
         ];
         for (vr, wanted, held, want) in rows {
             assert_eq!(matches(&asked(vr, wanted), held), want, "{vr} {wanted} against {held:?}");
@@ -162,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_night_shift_is_one_range_of_moments() {
-        let (date, time) = (asked(VR::DA, "20250310-20250311"), asked(VR::TM, "2200-0600"));
+        let (date, time) = (asked(Vr::DA, "20250310-20250311"), asked(Vr::TM, "2200-0600"));
         let rows = [
             ("20250310", "2159", false),
             ("20250310", "220000", true),
@@ -174,20 +191,20 @@ mod tests {
         for (day, at, want) in rows {
             assert_eq!(moment_matches(&date, &time, Some(day), Some(at)), want, "{day} {at}");
         }
-        let one = asked(VR::DA, "20250310");
-        assert!(moment_matches(&one, &asked(VR::TM, "2200-2300"), Some("20250310"), Some("2230")));
+        let one = asked(Vr::DA, "20250310");
+        assert!(moment_matches(&one, &asked(Vr::TM, "2200-2300"), Some("20250310"), Some("2230")));
         assert!(!moment_matches(&date, &time, Some("20250310"), None));
     }
 
     #[test]
     fn impossible_values_are_refused() {
         for (vr, right) in
-            [(VR::DA, "20250310-"), (VR::DA, "-20250310"), (VR::TM, "0930-1000"), (VR::IS, "-7"), (VR::LO, "-")]
+            [(Vr::DA, "20250310-"), (Vr::DA, "-20250310"), (Vr::DA, "*"), (Vr::TM, "0930-1000"), (Vr::IS, "-7"), (Vr::LO, "-")]
         {
-            assert!(check(&asked(vr, right), "x").is_ok(), "{vr} {right}");
+            assert!(check(&asked(vr, right)).is_ok(), "{vr} {right}");
         }
-        for (vr, wrong) in [(VR::DA, "2025"), (VR::DA, "-"), (VR::DA, "today"), (VR::TM, "9"), (VR::IS, "seven")] {
-            assert!(check(&asked(vr, wrong), "x").is_err(), "{vr} {wrong}");
+        for (vr, wrong) in [(Vr::DA, "2025"), (Vr::DA, "-"), (Vr::DA, "today"), (Vr::TM, "9"), (Vr::IS, "seven")] {
+            assert!(check(&asked(vr, wrong)).is_err(), "{vr} {wrong}");
         }
     }
 }

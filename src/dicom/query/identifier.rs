@@ -1,0 +1,192 @@
+//! Identifiers of C-FIND, C-GET and C-MOVE: read into their keys, written from values (PS3.4 sections C.4.1.1.3 and C.4.2.1.4).
+
+use crate::dicom::attributes::SPECIFIC_CHARACTER_SET;
+use crate::dicom::charset::Charset;
+use crate::dicom::dictionary::{Representation, representation};
+use crate::dicom::tag::Tag;
+use crate::dicom::vr::Vr;
+use crate::dicom::walk::{Event, StructureError, Syntax, Walker};
+use std::collections::BTreeMap;
+
+/// Keys and items that an identifier may have.
+const MAX_ELEMENTS: u64 = 4096;
+/// Sequences within one another.
+const MAX_DEPTH: u32 = 8;
+/// UTF-8, which holds every text.
+const UNICODE: &str = "ISO_IR 192";
+
+/// A key of an identifier. `Debug` prints no value (SEC-010).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Key {
+    /// The value as it came; empty for a sequence.
+    pub value: Vec<u8>,
+    /// It is a sequence.
+    pub sequence: bool,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key({} bytes)", self.value.len())
+    }
+}
+
+/// An identifier that was read: its top-level keys, and the character set of their values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identifier {
+    /// The keys by tag; of one that stands twice the last.
+    pub keys: BTreeMap<Tag, Key>,
+    /// What (0008,0005) declares.
+    pub charset: Charset,
+}
+
+impl Identifier {
+    /// Reads an identifier in little endian. Errors if it is no whole data set, or over a limit.
+    pub fn read(mut bytes: &[u8], explicit: bool) -> Result<Self, StructureError> {
+        let mut walker = Walker::new(Syntax { explicit, big: false }, MAX_DEPTH, MAX_ELEMENTS);
+        let mut keys: BTreeMap<Tag, Key> = BTreeMap::new();
+        let mut at = None;
+        while let Some(event) = walker.next(&mut bytes)? {
+            match event {
+                Event::Element(element) if element.top => {
+                    let known = representation(element.tag) == Representation::Exactly(Vr::SQ);
+                    let sequence = element.length.is_none() || element.vr == Some(Vr::SQ) || known;
+                    keys.insert(element.tag, Key { value: Vec::new(), sequence });
+                    at = (!sequence).then_some(element.tag);
+                }
+                Event::Element(_) => at = None,
+                Event::Value(slice) => {
+                    if let Some(key) = at.and_then(|tag| keys.get_mut(&tag)) {
+                        key.value.extend_from_slice(slice);
+                    }
+                }
+                _ => {}
+            }
+        }
+        walker.finish()?;
+        let charset = keys.get(&SPECIFIC_CHARACTER_SET).map(|key| Charset::declared(&key.value)).unwrap_or_default();
+        Ok(Self { keys, charset })
+    }
+
+    /// The text of a key without padding, several values joined by backslashes; `None` if it is absent or a sequence.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        let key = self.keys.get(&tag).filter(|key| !key.sequence)?;
+        let text = match vr_of(tag) {
+            Vr::PN => self.charset.decode_name(&key.value),
+            vr if vr.is_text() => self.charset.decode(&key.value),
+            _ => Charset::default().decode(&key.value),
+        };
+        Some(text.trim_matches([' ', '\0']).to_owned())
+    }
+}
+
+/// The value representation of an attribute in the dictionary; UN if it has none of its own.
+pub fn vr_of(tag: Tag) -> Vr {
+    match representation(tag) {
+        Representation::Exactly(vr) => vr,
+        _ => Vr::UN,
+    }
+}
+
+/// Writes an identifier in little endian, in the asker's character set if that holds every value, else in UTF-8 ("Text" in
+/// docs/ARCHITECTURE.md; DIM-068). (0008,0005) is written where a value needs it, and must not be among the values.
+pub fn write(values: &BTreeMap<Tag, String>, asker: &Charset, explicit: bool) -> Vec<u8> {
+    // Plain text declares nothing; the last always holds.
+    let choices = [Charset::default(), asker.clone(), Charset { terms: vec![UNICODE.into()] }];
+    let fitting = choices.into_iter().find_map(|charset| encoded(values, &charset).map(|elements| (charset, elements)));
+    let (charset, mut elements) = fitting.unwrap_or_default();
+    if !charset.terms.is_empty() {
+        elements.insert(SPECIFIC_CHARACTER_SET, charset.terms.join("\\").into_bytes());
+    }
+    let mut out = Vec::new();
+    for (tag, value) in elements {
+        element(&mut out, tag, value, explicit);
+    }
+    out
+}
+
+fn encoded(values: &BTreeMap<Tag, String>, charset: &Charset) -> Option<BTreeMap<Tag, Vec<u8>>> {
+    let one = |(tag, text): (&Tag, &String)| {
+        let bytes = match vr_of(*tag) {
+            Vr::PN => charset.encode_name(text)?,
+            vr if vr.is_text() => charset.encode(text)?,
+            // Outside the reach of the character set (PS3.5 section 6.1.2.3).
+            _ => text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect(),
+        };
+        Some((*tag, bytes))
+    };
+    values.iter().map(one).collect()
+}
+
+fn element(out: &mut Vec<u8>, tag: Tag, mut value: Vec<u8>, explicit: bool) {
+    let vr = vr_of(tag);
+    if value.len() % 2 == 1 {
+        value.push(if vr == Vr::UI { 0 } else { b' ' });
+    }
+    out.extend(tag.group().to_le_bytes());
+    out.extend(tag.element().to_le_bytes());
+    match (explicit, vr.has_long_length()) {
+        (false, _) => out.extend((value.len() as u32).to_le_bytes()),
+        (true, true) => {
+            out.extend(vr.0);
+            out.extend([0, 0]);
+            out.extend((value.len() as u32).to_le_bytes());
+        }
+        (true, false) => {
+            // What no short length can say is not said in part: values of the index are far shorter.
+            value.truncate(usize::from(u16::MAX) - 1);
+            out.extend(vr.0);
+            out.extend((value.len() as u16).to_le_bytes());
+        }
+    }
+    out.extend(value);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dicom::attributes::{PATIENT_ID, PATIENT_NAME, STUDY_INSTANCE_UID};
+
+    /// DIM-068: the answer is in the asker's character set where that holds it, and never declares an empty one.
+    #[test]
+    fn identifiers_are_written_in_the_askers_character_set_or_in_utf_8() {
+        let rows = [
+            ("", "Smith^John", ""),
+            ("ISO_IR 100", "Smith^John", ""),
+            ("ISO_IR 100", "Müller^Jörg", "ISO_IR 100"),
+            ("ISO_IR 100", "山田^太郎", "ISO_IR 192"),
+            ("", "Müller^Jörg", "ISO_IR 192"),
+            ("\\ISO 2022 IR 87", "Yamada^Tarou=山田^太郎", "\\ISO 2022 IR 87"),
+            ("\\ISO 2022 IR 87", "Müller", "ISO_IR 192"),
+        ];
+        for explicit in [false, true] {
+            for (asked, name, want) in rows {
+                let values = BTreeMap::from([
+                    (PATIENT_NAME, name.to_owned()),
+                    (PATIENT_ID, "7".to_owned()),
+                    (STUDY_INSTANCE_UID, "1.2.3".to_owned()),
+                ]);
+                let bytes = write(&values, &Charset::declared(asked.as_bytes()), explicit);
+                let read = Identifier::read(&bytes, explicit).unwrap();
+                assert_eq!(read.charset, Charset::declared(want.as_bytes()), "{name} for {asked:?}");
+                assert_eq!(read.keys.contains_key(&SPECIFIC_CHARACTER_SET), !want.is_empty());
+                assert_eq!(read.text(PATIENT_NAME).as_deref(), Some(name));
+                assert_eq!(read.text(STUDY_INSTANCE_UID).as_deref(), Some("1.2.3"));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_within_sequences_are_not_taken_for_keys() {
+        let mut bytes = Vec::new();
+        // Request Attributes Sequence with one item that holds a Patient ID, then a Patient ID.
+        bytes.extend([0x40, 0x00, 0x75, 0x02, 0x12, 0, 0, 0]);
+        bytes.extend([0xFE, 0xFF, 0x00, 0xE0, 0x0A, 0, 0, 0]);
+        element(&mut bytes, PATIENT_ID, b"in".to_vec(), false);
+        let whole = bytes.clone();
+        let read = Identifier::read(&whole, false).unwrap();
+        assert!(read.keys[&Tag::new(0x0040, 0x0275)].sequence);
+        assert!(Identifier::read(&whole[..whole.len() - 1], false).is_err());
+        assert!(Identifier::read(b"nonsense that is long enough", true).is_err());
+    }
+}

@@ -1,0 +1,293 @@
+//! What a C-FIND, C-MOVE or C-GET asks for: information model, level, unique keys, keys to match and to give back (PS3.4 section C.4).
+
+use crate::dicom::attributes::*;
+use crate::dicom::query::identifier::{Identifier, vr_of};
+use crate::dicom::query::{Match, matching::check};
+use crate::dicom::tag::Tag;
+use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicom::uid::InstanceUid;
+use crate::dicom::vr::Vr;
+use crate::dimse::{Operation, QueryAnswer, QueryRequest, Status};
+
+/// Query/Retrieve Level.
+pub(super) const LEVEL: Tag = Tag::new(0x0008, 0x0052);
+/// Retrieve AE Title.
+pub(super) const RETRIEVE_AE_TITLE: Tag = Tag::new(0x0008, 0x0054);
+/// Instance Availability.
+pub(super) const AVAILABILITY: Tag = Tag::new(0x0008, 0x0056);
+/// Modalities in Study.
+pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
+/// SOP Classes in Study.
+pub(super) const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
+/// Number of Study Related Series.
+pub(super) const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
+/// Number of Study Related Instances.
+pub(super) const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
+/// Number of Series Related Instances.
+pub(super) const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
+
+/// UIDs of one list; the identifier's own limit comes first.
+const MOST_UIDS: usize = 10_000;
+
+/// The information model of a SOP class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Root {
+    Patient,
+    Study,
+}
+
+/// The model and operation of a Query/Retrieve SOP class; `None` for any other class.
+pub(super) fn model(sop_class: &str) -> Option<(Root, Operation)> {
+    let rest = sop_class.strip_prefix("1.2.840.10008.5.1.4.1.2.")?;
+    let (root, operation) = rest.split_once('.')?;
+    let root = match root {
+        "1" => Root::Patient,
+        "2" => Root::Study,
+        _ => return None,
+    };
+    let operation = match operation {
+        "1" => Operation::Find,
+        "2" => Operation::Move,
+        "3" => Operation::Get,
+        _ => return None,
+    };
+    Some((root, operation))
+}
+
+/// The levels of a model with their names and unique keys, from the top.
+fn levels(root: Root) -> &'static [(Level, &'static str, Tag)] {
+    const ALL: &[(Level, &str, Tag)] = &[
+        (Level::Patient, "PATIENT", PATIENT_ID),
+        (Level::Study, "STUDY", STUDY_INSTANCE_UID),
+        (Level::Series, "SERIES", SERIES_INSTANCE_UID),
+        (Level::Instance, "IMAGE", SOP_INSTANCE_UID),
+    ];
+    if root == Root::Patient { ALL } else { &ALL[1..] }
+}
+
+/// A request that was understood.
+pub(super) struct Asked {
+    pub(super) root: Root,
+    pub(super) level: Level,
+    /// The name of the level, as it is given back.
+    pub(super) level_name: &'static str,
+    /// The unique keys of the levels above, one value each, then of this level, if given: no value or any number.
+    pub(super) unique: Vec<Match>,
+    pub(super) identifier: Identifier,
+    pub(super) explicit: bool,
+}
+
+/// An answer that refuses the identifier.
+fn mismatch(tag: Tag, why: &str) -> QueryAnswer {
+    let comment = Some(format!("{tag} {why}"));
+    QueryAnswer { comment, offending: Some(tag.0), ..Status::IDENTIFIER_MISMATCH.into() }
+}
+
+impl Asked {
+    /// Reads the identifier and checks its level and its unique keys; what is wrong is A900, with the element (DIM-060).
+    pub(super) fn read(request: &QueryRequest, root: Root) -> Result<Self, QueryAnswer> {
+        let explicit = request.transfer_syntax == EXPLICIT_VR_LE;
+        let identifier = Identifier::read(&request.identifier, explicit).map_err(|error| QueryAnswer {
+            comment: Some(error.to_string()),
+            offending: error.tag().map(|tag| tag.0),
+            ..Status::CANNOT_UNDERSTAND.into()
+        })?;
+        let named = identifier.text(LEVEL).ok_or_else(|| mismatch(LEVEL, "is missing"))?;
+        let at = levels(root).iter().position(|(_, name, _)| *name == named);
+        let at = at.ok_or_else(|| mismatch(LEVEL, "is no level of this model"))?;
+        let (level, level_name, own) = levels(root)[at];
+        let mut unique = Vec::new();
+        for (_, _, key) in &levels(root)[..at] {
+            let matched = matched(&identifier, *key)?.ok_or_else(|| mismatch(*key, "of a level above is missing"))?;
+            let single = matched.values.len() == 1 && is_single(&matched.values[0]);
+            if !single {
+                return Err(mismatch(*key, "of a level above must have a single value"));
+            }
+            unique.push(matched);
+        }
+        unique.extend(matched(&identifier, own)?);
+        Ok(Self { root, level, level_name, unique, identifier, explicit })
+    }
+
+    /// The unique key of this level of the request, or of one above.
+    pub(super) fn values(&self, key: Tag) -> &[String] {
+        self.unique.iter().find(|matched| matched.path == [key]).map_or(&[], |matched| &matched.values)
+    }
+
+    /// The unique key of the level.
+    pub(super) fn own_key(&self) -> Tag {
+        levels(self.root).iter().find(|(level, ..)| *level == self.level).map_or(LEVEL, |(_, _, key)| *key)
+    }
+
+    /// Whether a key belongs to the level of the request, or is a unique key above; without relational queries no other is
+    /// supported (PS3.4 section C.4.1.2.1; DIM-072).
+    fn supports(&self, tag: Tag) -> bool {
+        if levels(self.root).iter().any(|(level, _, key)| *key == tag && *level <= self.level) {
+            return true;
+        }
+        let indexed = INDEXED.iter().find(|indexed| indexed.tag == tag);
+        indexed.is_some_and(|indexed| match (self.level, indexed.level) {
+            (Level::Study, Level::Patient) => self.root == Root::Study,
+            (level, of) => level == of,
+        }) || match self.level {
+            Level::Study => [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES]
+                .contains(&tag),
+            Level::Series => tag == SERIES_RELATED_INSTANCES,
+            _ => false,
+        }
+    }
+
+    /// The keys of a query: what must match, what is given back, and whether something was asked for that is not supported.
+    pub(super) fn keys(&self) -> Result<Keys, QueryAnswer> {
+        let mut keys = Keys { matches: Vec::new(), back: Vec::new(), unsupported: false };
+        for (&tag, key) in &self.identifier.keys {
+            // What describes the identifier itself is no key; a value for where instances are is not accepted (DIM-068, DIM-069).
+            let no_key = [LEVEL, SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET, RETRIEVE_AE_TITLE].contains(&tag);
+            if no_key || tag.element() == 0 {
+                continue;
+            }
+            if tag == AVAILABILITY {
+                keys.back.push(tag);
+            } else if !key.sequence && self.supports(tag) {
+                keys.back.push(tag);
+                keys.matches.extend(matched(&self.identifier, tag)?);
+            } else {
+                keys.unsupported = true;
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// What a query wants of each entity.
+pub(super) struct Keys {
+    /// Keys with a value.
+    pub(super) matches: Vec<Match>,
+    /// Attributes that are given back.
+    pub(super) back: Vec<Tag>,
+    /// Some keys are not supported: answers are FF01 (DIM-069).
+    pub(super) unsupported: bool,
+}
+
+/// Neither empty, nor a list, nor a pattern.
+fn is_single(value: &str) -> bool {
+    !value.is_empty() && !value.contains(['*', '?', '\\'])
+}
+
+/// A key as something to match; `None` if it is absent or empty.
+fn matched(identifier: &Identifier, tag: Tag) -> Result<Option<Match>, QueryAnswer> {
+    let Some(text) = identifier.text(tag).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let vr = vr_of(tag);
+    let values = match vr {
+        Vr::UI => {
+            let uids: Result<Vec<String>, _> = text
+                .split('\\')
+                .map(|uid| InstanceUid::parse(uid.trim_matches([' ', '\0'])).map(|uid| uid.as_str().to_owned()))
+                .collect();
+            uids.map_err(|_| mismatch(tag, "is no UID and no list of UIDs"))?
+        }
+        _ => vec![text],
+    };
+    if values.len() > MOST_UIDS {
+        return Err(mismatch(tag, "lists more than 10,000 UIDs"));
+    }
+    let matched = Match { path: vec![tag], vr, values };
+    check(&matched).map_err(|wanted| mismatch(tag, &format!("is not {wanted}")))?;
+    Ok(Some(matched))
+}
+
+/// The value of a match that names one thing exactly.
+pub(super) fn exact(matches: &[Match], tag: Tag) -> Option<&str> {
+    match crate::dicom::query::matching(matches, tag)?.values.as_slice() {
+        [value] if is_single(value) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dicom::charset::Charset;
+    use crate::dicom::query::identifier::write;
+
+    fn request(keys: &[(Tag, &str)]) -> QueryRequest {
+        let values = keys.iter().map(|(tag, value)| (*tag, (*value).to_owned())).collect();
+        QueryRequest {
+            operation: Operation::Find,
+            message_id: 1,
+            abstract_syntax: String::new(),
+            transfer_syntax: EXPLICIT_VR_LE.into(),
+            identifier: write(&values, &Charset::default(), true),
+            destination: String::new(),
+        }
+    }
+
+    /// DIM-060, DIM-072: each level needs one value of each unique key above, and is one of its model.
+    #[test]
+    fn each_level_needs_the_unique_keys_above_it() {
+        let (patient, study, series) = ((PATIENT_ID, "7"), (STUDY_INSTANCE_UID, "1.2"), (SERIES_INSTANCE_UID, "1.2.3"));
+        type Row<'a> = (Root, &'a str, &'a [(Tag, &'a str)], Result<(), Tag>);
+        let rows: &[Row<'_>] = &[
+            (Root::Study, "STUDY", &[], Ok(())),
+            (Root::Study, "PATIENT", &[], Err(LEVEL)),
+            (Root::Study, "study", &[], Err(LEVEL)),
+            (Root::Study, "SERIES", &[study], Ok(())),
+            (Root::Study, "SERIES", &[], Err(STUDY_INSTANCE_UID)),
+            (Root::Study, "SERIES", &[(STUDY_INSTANCE_UID, "1.2\\1.3")], Err(STUDY_INSTANCE_UID)),
+            (Root::Study, "IMAGE", &[study, series], Ok(())),
+            (Root::Study, "IMAGE", &[study], Err(SERIES_INSTANCE_UID)),
+            (Root::Study, "IMAGE", &[series], Err(STUDY_INSTANCE_UID)),
+            (Root::Patient, "PATIENT", &[], Ok(())),
+            (Root::Patient, "STUDY", &[patient], Ok(())),
+            (Root::Patient, "STUDY", &[], Err(PATIENT_ID)),
+            (Root::Patient, "STUDY", &[(PATIENT_ID, "7*")], Err(PATIENT_ID)),
+            (Root::Patient, "IMAGE", &[patient, study, series], Ok(())),
+            (Root::Study, "STUDY", &[(STUDY_INSTANCE_UID, "1.2*")], Err(STUDY_INSTANCE_UID)),
+        ];
+        for (root, level, keys, want) in rows {
+            let mut keys = keys.to_vec();
+            keys.push((LEVEL, level));
+            let got = Asked::read(&request(&keys), *root);
+            let got = got.map(|_| ()).map_err(|answer| (answer.status.0, answer.offending));
+            assert_eq!(got, want.map_err(|tag| (0xA900, Some(tag.0))), "{root:?} {level} {keys:?}");
+        }
+    }
+
+    /// DIM-061, DIM-069: the keys of each level are supported; others are absent and make the status FF01.
+    #[test]
+    fn keys_of_other_levels_are_not_supported() {
+        let above = [(PATIENT_ID, "7"), (STUDY_INSTANCE_UID, "1.2"), (SERIES_INSTANCE_UID, "1.2.3")];
+        let rows = [
+            (Root::Study, "STUDY", PATIENT_NAME, true),
+            (Root::Study, "STUDY", STUDY_ID, true),
+            (Root::Study, "STUDY", MODALITIES_IN_STUDY, true),
+            (Root::Study, "STUDY", MODALITY, false),
+            (Root::Patient, "STUDY", PATIENT_NAME, false),
+            (Root::Patient, "PATIENT", PATIENT_NAME, true),
+            (Root::Study, "SERIES", SERIES_NUMBER, true),
+            (Root::Study, "SERIES", STUDY_DATE, false),
+            (Root::Study, "SERIES", SERIES_RELATED_INSTANCES, true),
+            (Root::Study, "IMAGE", INSTANCE_NUMBER, true),
+            (Root::Study, "IMAGE", MODALITY, false),
+            (Root::Study, "STUDY", Tag::new(0x0010, 0x4000), false),
+        ];
+        for (root, level, tag, want) in rows {
+            let mut keys = above.to_vec();
+            keys.extend([(LEVEL, level), (tag, "")]);
+            let asked = Asked::read(&request(&keys), root).unwrap();
+            let back = asked.keys().unwrap().back;
+            assert_eq!(back.contains(&tag), want, "{root:?} {level} {tag}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_named() {
+        for (tag, value) in [(STUDY_DATE, "2025"), (STUDY_TIME, "noon"), (STUDY_INSTANCE_UID, "1..2")] {
+            let asked = Asked::read(&request(&[(LEVEL, "STUDY"), (tag, value)]), Root::Study);
+            let refused = asked.and_then(|asked| asked.keys().map(|_| ())).unwrap_err();
+            assert_eq!((refused.status.0, refused.offending), (0xA900, Some(tag.0)), "{tag}");
+            assert!(!refused.comment.unwrap().contains(value), "values stay out of comments");
+        }
+    }
+}

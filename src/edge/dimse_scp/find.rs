@@ -1,0 +1,249 @@
+//! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
+
+use super::asked::*;
+use super::shown::{held_as, patient_of, shown};
+use super::{Caller, DimseFace};
+use crate::dicom::attributes::*;
+use crate::dicom::query::{fits, identifier, matching, matching::matches};
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
+use crate::peers::{Node, Origin, Registry};
+use crate::records::{FindInstances, RecordsError, StudySize, Texts, Walk};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long one query may look through the catalogue; a node that needs longer asks for less at once.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// One query on its way through the catalogue.
+struct Find<'a, 'd> {
+    face: &'a DimseFace,
+    registry: Arc<Registry>,
+    node: &'a Node,
+    asked: &'a Asked,
+    keys: Keys,
+    combined: bool,
+    dialogue: &'a mut Dialogue<'d>,
+    began: Instant,
+}
+
+/// Why a query ends before its last match.
+enum End {
+    /// The requester cancelled, or is gone.
+    Over,
+    /// With this answer.
+    Answer(QueryAnswer),
+}
+
+impl From<RecordsError> for End {
+    fn from(error: RecordsError) -> Self {
+        tracing::error!(error = %error, "a query could not be answered");
+        let comment = Some("the records cannot be read now".to_owned());
+        Self::Answer(QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() })
+    }
+}
+
+/// Answers a C-FIND of a node that may query.
+pub(super) async fn find(
+    face: &DimseFace,
+    caller: &Caller,
+    node: &Node,
+    request: &QueryRequest,
+    root: Root,
+    dialogue: &mut Dialogue<'_>,
+) -> QueryAnswer {
+    let asked = match Asked::read(request, root) {
+        Ok(asked) => asked,
+        Err(refused) => return refused,
+    };
+    let keys = match asked.keys() {
+        Ok(keys) => keys,
+        Err(refused) => return refused,
+    };
+    let registry = Arc::clone(&face.registry.borrow());
+    let combined = caller.combined.contains(&request.abstract_syntax);
+    let mut find = Find { face, registry, node, asked: &asked, keys, combined, dialogue, began: Instant::now() };
+    let ended = match asked.level {
+        Level::Patient => find.patients().await,
+        Level::Study => find.studies().await,
+        Level::Series => find.series().await,
+        Level::Instance => find.instances().await,
+    };
+    match ended {
+        Ok(()) => Status::SUCCESS.into(),
+        Err(End::Answer(answer)) => answer,
+        Err(End::Over) => Status::CANCEL.into(),
+    }
+}
+
+impl Find<'_, '_> {
+    /// Ends the query if nobody waits for it any more, or it takes too long.
+    async fn goes_on(&mut self) -> Result<(), End> {
+        if self.dialogue.is_over().await {
+            return Err(End::Over);
+        }
+        if self.began.elapsed() > LONGEST {
+            let comment = Some("the query took longer than 10 minutes; ask for less".to_owned());
+            return Err(End::Answer(QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() }));
+        }
+        Ok(())
+    }
+
+    /// The values that the node is shown, if they match in every key but those of what a study holds.
+    fn fitting(&self, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
+        let values = shown(&self.registry, self.node, origin, held)?;
+        let held = |tag: Tag| values.get(&tag).map(String::as_str);
+        // The unique keys above have been asked for too, whether or not they are to be given back.
+        let above = self.asked.unique.iter().all(|key| matches(key, held(key.path[0])));
+        (above && fits(&self.keys.matches, self.asked.level, self.combined, held)).then_some(values)
+    }
+
+    /// Sends one match: what was asked for and is supported, the level, and where it can be retrieved (DIM-069).
+    async fn tell(&mut self, mut values: BTreeMap<Tag, String>) -> Result<(), End> {
+        let mut answer: BTreeMap<Tag, String> =
+            self.keys.back.iter().map(|tag| (*tag, values.remove(tag).unwrap_or_default())).collect();
+        answer.insert(LEVEL, self.asked.level_name.to_owned());
+        answer.insert(RETRIEVE_AE_TITLE, self.face.ae_title.to_string());
+        if let Some(availability) = answer.get_mut(&AVAILABILITY) {
+            "ONLINE".clone_into(availability);
+        }
+        let bytes = identifier::write(&answer, &self.asked.identifier.charset, self.asked.explicit);
+        let status = if self.keys.unsupported { Status::PENDING_WITHOUT_SOME_KEYS } else { Status::PENDING };
+        self.dialogue.pending(status, None, Some(&bytes)).await.map_err(|_| End::Over)
+    }
+
+    /// Where a walk begins. What stands in one exact key narrows it; each key is matched again on every row.
+    fn walk(&self) -> Walk {
+        let uids = |tag| matching(&self.keys.matches, tag).map_or(self.asked.values(tag), |matched| &matched.values);
+        let studies = uids(STUDY_INSTANCE_UID).iter().filter_map(|uid| StudyUid::parse(uid).ok()).collect();
+        let series = match uids(SERIES_INSTANCE_UID) {
+            [uid] => SeriesUid::parse(uid).ok(),
+            _ => None,
+        };
+        let accession_number = exact(&self.keys.matches, ACCESSION_NUMBER).map(str::to_owned);
+        Walk { after: 0, studies, series, patient_ids: self.patient_ids(), accession_number }
+    }
+
+    fn patient_ids(&self) -> Vec<String> {
+        let asked = exact(&self.keys.matches, PATIENT_ID).or_else(|| exact(&self.asked.unique, PATIENT_ID));
+        asked.map_or_else(Vec::new, |id| held_as(self.node, id))
+    }
+
+    /// Each patient once: the studies come in order of Patient ID, and of one number only the issuers are remembered.
+    async fn patients(&mut self) -> Result<(), End> {
+        let (mut after, ids) = ((String::new(), 0), self.patient_ids());
+        let mut told: (String, BTreeSet<(String, String)>) = Default::default();
+        loop {
+            let rows = self.face.records.walk_patients(after, ids.clone()).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = (last.attributes.0.get(&PATIENT_ID).cloned().unwrap_or_default(), last.row);
+            for row in rows {
+                self.goes_on().await?;
+                let held = row.attributes.0.get(&PATIENT_ID).cloned().unwrap_or_default();
+                let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
+                let Some(number) = patient_of(&values) else { continue };
+                let issuer = values.get(&ISSUER_OF_PATIENT_ID).cloned().unwrap_or_default();
+                let who = (number.to_owned(), issuer);
+                if told.0 != held {
+                    told = (held, BTreeSet::new());
+                }
+                if told.1.insert(who) {
+                    self.tell(values).await?;
+                }
+            }
+        }
+    }
+
+    async fn studies(&mut self) -> Result<(), End> {
+        let mut walk = self.walk();
+        loop {
+            let rows = self.face.records.walk_studies(walk.clone()).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            walk.after = last.row;
+            for row in rows {
+                self.goes_on().await?;
+                let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
+                values.insert(STUDY_INSTANCE_UID, row.study.to_string());
+                if self.wants_size() {
+                    let size = self.face.records.study_size(row.row).await?;
+                    with_size(&mut values, &size);
+                    if !self.fits_size(&values) {
+                        continue;
+                    }
+                }
+                self.tell(values).await?;
+            }
+        }
+    }
+
+    fn wants_size(&self) -> bool {
+        let of_size = [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES];
+        self.keys.back.iter().any(|tag| of_size.contains(tag))
+    }
+
+    /// Any value that matches gives the study, with all its values (DIM-066).
+    fn fits_size(&self, values: &BTreeMap<Tag, String>) -> bool {
+        [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY].into_iter().all(|tag| {
+            let matched = matching(&self.keys.matches, tag);
+            matched.is_none_or(|matched| matches(matched, values.get(&tag).map(String::as_str)))
+        })
+    }
+
+    async fn series(&mut self) -> Result<(), End> {
+        let mut walk = self.walk();
+        loop {
+            let rows = self.face.records.walk_series(walk.clone()).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            walk.after = last.row;
+            for mut row in rows {
+                self.goes_on().await?;
+                row.attributes.0.insert(STUDY_INSTANCE_UID, row.study.to_string());
+                row.attributes.0.insert(SERIES_INSTANCE_UID, row.series.to_string());
+                let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
+                values.insert(SERIES_RELATED_INSTANCES, row.instances.to_string());
+                self.tell(values).await?;
+            }
+        }
+    }
+
+    async fn instances(&mut self) -> Result<(), End> {
+        let walk = self.walk();
+        let mut find = FindInstances { study: walk.studies.into_iter().next(), series: walk.series, ..Default::default() };
+        let named = matching(&self.keys.matches, SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
+        // A longer list is matched row by row.
+        if named.len() <= 1000 {
+            find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
+        }
+        loop {
+            let rows = self.face.records.find_instances(find.clone()).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            find.offset += rows.len() as u64;
+            for mut row in rows {
+                self.goes_on().await?;
+                row.attributes.0.extend([
+                    (SOP_CLASS_UID, row.sop_class.to_string()),
+                    (SOP_INSTANCE_UID, row.instance.to_string()),
+                    (STUDY_INSTANCE_UID, row.study.to_string()),
+                    (SERIES_INSTANCE_UID, row.series.to_string()),
+                ]);
+                let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
+                self.tell(values).await?;
+            }
+        }
+    }
+}
+
+/// What a study holds, as values.
+fn with_size(values: &mut BTreeMap<Tag, String>, size: &StudySize) {
+    let classes: Vec<&str> = size.sop_classes.iter().map(|class| class.as_str()).collect();
+    values.extend([
+        (MODALITIES_IN_STUDY, size.modalities.join("\\")),
+        (SOP_CLASSES_IN_STUDY, classes.join("\\")),
+        (STUDY_RELATED_SERIES, size.series.to_string()),
+        (STUDY_RELATED_INSTANCES, size.instances.to_string()),
+    ]);
+}
