@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod hostile;
+mod queries;
 mod requestor;
 mod server;
 mod tls;

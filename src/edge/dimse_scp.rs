@@ -242,7 +242,8 @@ const COMBINED: usize = 1;
 /// The query classes of which the proposal asks that date and time be one key.
 fn combined(proposal: &Proposal) -> BTreeSet<String> {
     let asks = |class: &str, bytes: &[u8]| {
-        asked::model(class).is_some_and(|(_, operation)| operation == Operation::Find) && bytes.get(COMBINED) == Some(&1)
+        asked::model(class).is_some_and(|(_, operation)| operation == Operation::Find)
+            && bytes.get(COMBINED) == Some(&1)
     };
     let classes = proposal.extended.iter().filter(|(class, bytes)| asks(class, bytes));
     classes.map(|(class, _)| class.clone()).collect()

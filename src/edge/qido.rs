@@ -5,8 +5,8 @@ mod found;
 
 use super::http::{Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
-    ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
-    SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
+    ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
+    STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
 use crate::dicom::query::{self, matching::check, matching::matches};
 use crate::dicom::tag::Tag;

@@ -38,6 +38,7 @@ mod orthanc;
 mod outage;
 mod pixels;
 mod qido;
+mod query;
 mod reload;
 mod requirements;
 mod rights;

@@ -19,6 +19,7 @@ pub mod power;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod radiology;
 pub mod scripted_peer;
 pub mod store_answer;
 pub mod tls;

@@ -1,7 +1,7 @@
 //! From Unicode to a declared character set, for answers in the asker's own (PS3.5 section 6.1.2.5).
 
-use super::sets::{self, Designated, Left, Right, Term};
 use super::Charset;
+use super::sets::{self, Designated, Left, Right, Term};
 
 const TO_ASCII: &[u8] = b"\x1B(B";
 const TO_ROMAN: &[u8] = b"\x1B(J";
@@ -119,11 +119,7 @@ mod tests {
             ("ISO_IR 144", "Люк", Some(b"\xBB\xEE\xDA")),
             ("ISO_IR 192", "Люк", Some("Люк".as_bytes())),
             ("GB18030", "王^小东", Some(b"\xCD\xF5^\xD0\xA1\xB6\xAB")),
-            (
-                "\\ISO 2022 IR 87",
-                "Yamada^Tarou=山田^太郎",
-                Some(b"Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B"),
-            ),
+            ("\\ISO 2022 IR 87", "Yamada^Tarou=山田^太郎", Some(b"Yamada^Tarou=\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B")),
             (
                 "ISO 2022 IR 13\\ISO 2022 IR 87",
                 "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎",

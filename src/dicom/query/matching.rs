@@ -6,7 +6,9 @@ use crate::dicom::vr::Vr;
 /// Checks a value that is asked for, before anything is looked up: a date, time or number must be one. The error says what
 /// the value should be, and does not repeat it (SEC-010).
 pub fn check(matched: &Match) -> Result<(), &'static str> {
-    let Some(wanted) = matched.values.first().filter(|wanted| !matches!(wanted.as_str(), "" | "*")) else { return Ok(()) };
+    let Some(wanted) = matched.values.first().filter(|wanted| !matches!(wanted.as_str(), "" | "*")) else {
+        return Ok(());
+    };
     let ends = |valid: fn(&str) -> bool| {
         let (first, last) = wanted.split_once('-').unwrap_or((wanted, ""));
         let one = !wanted.contains('-');
@@ -198,9 +200,14 @@ mod tests {
 
     #[test]
     fn impossible_values_are_refused() {
-        for (vr, right) in
-            [(Vr::DA, "20250310-"), (Vr::DA, "-20250310"), (Vr::DA, "*"), (Vr::TM, "0930-1000"), (Vr::IS, "-7"), (Vr::LO, "-")]
-        {
+        for (vr, right) in [
+            (Vr::DA, "20250310-"),
+            (Vr::DA, "-20250310"),
+            (Vr::DA, "*"),
+            (Vr::TM, "0930-1000"),
+            (Vr::IS, "-7"),
+            (Vr::LO, "-"),
+        ] {
             assert!(check(&asked(vr, right)).is_ok(), "{vr} {right}");
         }
         for (vr, wrong) in [(Vr::DA, "2025"), (Vr::DA, "-"), (Vr::DA, "today"), (Vr::TM, "9"), (Vr::IS, "seven")] {

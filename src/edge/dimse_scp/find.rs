@@ -210,7 +210,8 @@ impl Find<'_, '_> {
 
     async fn instances(&mut self) -> Result<(), End> {
         let walk = self.walk();
-        let mut find = FindInstances { study: walk.studies.into_iter().next(), series: walk.series, ..Default::default() };
+        let mut find =
+            FindInstances { study: walk.studies.into_iter().next(), series: walk.series, ..Default::default() };
         let named = matching(&self.keys.matches, SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
         // A longer list is matched row by row.
         if named.len() <= 1000 {

@@ -125,7 +125,8 @@ pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySiz
             size.modalities.push(modality);
         }
     }
-    let mut classes = conn.prepare_cached("SELECT DISTINCT sop_class FROM instances WHERE study = ?1 AND state = 'stored'")?;
+    let mut classes =
+        conn.prepare_cached("SELECT DISTINCT sop_class FROM instances WHERE study = ?1 AND state = 'stored'")?;
     for class in classes.query_map([study], |row| row.get::<_, String>(0))? {
         size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
     }

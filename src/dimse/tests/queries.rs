@@ -1,0 +1,106 @@
+//! C-FIND with answers without end: cancelled, left, or interrupted.
+
+use super::message::{CommandSet, element, field};
+use super::*;
+use std::time::Duration;
+
+/// Answers a query until nobody wants more.
+#[derive(Default)]
+struct Endless {
+    /// How each query ended: cancelled, lost.
+    ends: Mutex<Vec<(bool, bool)>>,
+}
+
+impl Scp for Endless {
+    type Caller = ();
+
+    async fn admit(&self, _: &Proposal) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn choose(&self, (): &(), _: &ProposedContext) -> ContextAnswer {
+        ContextAnswer::Accept(0)
+    }
+
+    async fn store(&self, (): &(), _: StoreRequest, _: &mut DataSet<'_>) -> StoreAnswer {
+        Status::SUCCESS.into()
+    }
+
+    async fn query(&self, (): &(), request: QueryRequest, dialogue: &mut Dialogue<'_>) -> QueryAnswer {
+        assert_eq!((request.operation, request.identifier.as_slice()), (Operation::Find, &b"key!"[..]));
+        while !dialogue.is_over().await {
+            let _ = dialogue.pending(Status::PENDING, None, Some(b"answer")).await;
+        }
+        self.ends.lock().unwrap().push((dialogue.is_cancelled(), dialogue.is_lost()));
+        Status::CANCEL.into()
+    }
+}
+
+fn find() -> Vec<u8> {
+    let command = CommandSet::new(field::C_FIND_RQ, true)
+        .with_uid(element::AFFECTED_SOP_CLASS_UID, CT)
+        .with_u16(element::MESSAGE_ID, 9);
+    [fragment(3, true, true, &command.encode()), fragment(3, false, true, b"key!")].concat()
+}
+
+fn cancel(message: u16) -> Vec<u8> {
+    let command = CommandSet::new(field::C_CANCEL_RQ, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, message);
+    fragment(3, true, true, &command.encode())
+}
+
+/// An association with a query that has begun to be answered.
+async fn asked(scp: &Arc<Endless>) -> (DuplexStream, JoinHandle<Option<Ended>>) {
+    let (mut wire, theirs) = tokio::io::duplex(64 * 1024);
+    let task = tokio::spawn(serve_wire(Wire::Memory(theirs), peer(), scp.clone(), options(), CancellationToken::new()));
+    wire.write_all(&request_pdu()).await.unwrap();
+    assert_eq!(pdu(&mut wire).await.0, 2);
+    wire.write_all(&find()).await.unwrap();
+    assert_eq!(status(&pdu(&mut wire).await.1), Some(0xFF00));
+    (wire, task)
+}
+
+/// The status of a PDU that begins a response.
+fn status(body: &[u8]) -> Option<u16> {
+    (body[5] == 3).then(|| CommandSet::decode(&body[6..]).ok()?.u16(element::STATUS)).flatten()
+}
+
+/// DIM-071: a cancel that comes in pieces, after one of another message, ends the answers with FE00.
+#[tokio::test]
+async fn a_cancel_ends_the_answers_and_the_association_goes_on() {
+    let scp = Arc::new(Endless::default());
+    let (mut wire, task) = asked(&scp).await;
+    let bytes = [cancel(8), cancel(9)].concat();
+    for piece in bytes.chunks(7) {
+        wire.write_all(piece).await.unwrap();
+        pdu(&mut wire).await;
+    }
+    let ended = async { while status(&pdu(&mut wire).await.1) != Some(0xFE00) {} };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("FE00 comes");
+    assert_eq!(*scp.ends.lock().unwrap(), [(true, false)]);
+    wire.write_all(&find()).await.unwrap();
+    assert_eq!(status(&pdu(&mut wire).await.1), Some(0xFF00), "the next query is answered");
+    drop(wire);
+    assert!(task.await.unwrap().unwrap().lost.is_some());
+}
+
+#[tokio::test]
+async fn whoever_leaves_or_asks_again_too_early_ends_the_answers() {
+    let abort = vec![7, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+    let release = vec![5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+    for (name, bytes) in [("abort", abort), ("release", release), ("second request", find())] {
+        let scp = Arc::new(Endless::default());
+        let (mut wire, task) = asked(&scp).await;
+        let (first, second) = bytes.split_at(5);
+        wire.write_all(first).await.unwrap();
+        pdu(&mut wire).await;
+        wire.write_all(second).await.unwrap();
+        let told = async { while name != "abort" && pdu(&mut wire).await.0 != 7 {} };
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("a breach is answered with A-ABORT");
+        drop(wire);
+        let ended = tokio::time::timeout(Duration::from_secs(10), task).await.expect("it ends");
+        let lost = ended.unwrap().unwrap().lost;
+        let aborted = matches!(lost, Some(Lost::Aborted { .. }));
+        assert!(aborted == (name == "abort") && lost.is_some(), "{name}: {lost:?}");
+        assert_eq!(*scp.ends.lock().unwrap(), [(false, true)], "{name}");
+    }
+}

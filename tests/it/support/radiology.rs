@@ -1,0 +1,87 @@
+//! A site with a small catalogue, and a radiologist's workstation that asks it by DIMSE.
+
+use super::certs::Identity;
+use super::config::SiteConfig;
+use super::gateway::Gateway;
+use super::python;
+use super::two_sites::{B_IDENTITY, Stage};
+use super::web;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// The root of the catalogue's UIDs; see `python/catalogue.py`.
+pub const ROOT: &str = "2.25.70000000098";
+
+pub struct Radiology {
+    pub site: Gateway,
+    /// One line for each instance that was sent.
+    pub files: Vec<Value>,
+    pub stage: Stage,
+    peer: Identity,
+}
+
+impl Radiology {
+    /// A site that holds the catalogue, whose second study has so many instances; `tables` go into its configuration.
+    pub fn start(instances: u32, tables: &str) -> Self {
+        let stage = Stage::new();
+        let node = |title: &str, may: &str| {
+            format!("[[node]]\nae_title = \"{title}\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [{may}]\n")
+        };
+        let config = SiteConfig::new("a", stage.identity_of_a())
+            .node("SENDER", None)
+            .peer("b", "https://127.0.0.1:9/dicom-web", B_IDENTITY, "present")
+            .with(&node("STRANGER", ""))
+            .with(tables);
+        let site = Gateway::start(&stage.path().join("a"), config);
+        let files = stage.path().join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        let files = python::lines("catalogue", [files.to_str().unwrap(), &instances.to_string()]);
+        let peer = stage.authority.issue(B_IDENTITY);
+        let radiology = Self { site, files, stage, peer };
+        radiology.push();
+        radiology
+    }
+
+    fn push(&self) {
+        let list = self.write("push.jsonl", &self.files);
+        let port = self.site.config.dicom_port.to_string();
+        let said = python::lines("send", [port.as_str(), "WB_A", list.to_str().unwrap()]);
+        assert!(said.len() == self.files.len() && said.iter().all(|answer| answer["status"] == 0), "{said:?}");
+    }
+
+    fn write(&self, name: &str, lines: &[Value]) -> PathBuf {
+        let list = self.stage.path().join(name);
+        std::fs::write(&list, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
+        list
+    }
+
+    /// Asks by DIMSE, each request on an association of its own; see `python/query.py`.
+    pub fn ask(&self, requests: &[Value]) -> Vec<Value> {
+        let list = self.write("requests.jsonl", requests);
+        let port = self.site.config.dicom_port.to_string();
+        let said = python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]);
+        assert_eq!(said.len(), requests.len());
+        said
+    }
+
+    /// Asks by QIDO-RS as the peer does; no results if there are none.
+    pub fn search(&self, resource: &str) -> Vec<Value> {
+        let url = format!("{}/{resource}", self.site.config.url());
+        let answer = web::request(Some(&self.peer), &self.peer.trust, &url, &[]);
+        match answer.status {
+            200 => serde_json::from_str(&answer.body).unwrap(),
+            204 => Vec::new(),
+            _ => panic!("{resource}: {answer:?}"),
+        }
+    }
+}
+
+/// The statuses of all answers to a request, in order.
+pub fn statuses(said: &Value) -> Vec<u64> {
+    said["answers"].as_array().unwrap().iter().map(|answer| answer["status"].as_u64().unwrap()).collect()
+}
+
+/// The last answer.
+pub fn last(said: &Value) -> &Value {
+    said["answers"].as_array().unwrap().last().unwrap()
+}
