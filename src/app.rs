@@ -105,7 +105,7 @@ impl App {
         let mut addresses = Vec::new();
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
-        let lanes = lanes::lanes(&self.config, &self.store)?;
+        let lanes = lanes::lanes(&self.config, &self.store, &self.records)?;
         let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
         let janitor = Janitor::new(self.records.clone(), self.store.clone(), janitor_options(&self.config));
         critical.spawn("the janitor", janitor.clone().run(self.lost, working.clone()));
@@ -115,7 +115,6 @@ impl App {
         let admin = AdminFace {
             janitor,
             site: self.config.site.name.clone(),
-            issuer: self.config.site.ods_code.clone().unwrap_or_else(|| self.config.site.name.clone()),
             records: self.records.clone(),
             store: self.store.clone(),
             courier: Arc::clone(&courier),
@@ -252,7 +251,7 @@ impl Running {
         for key in in_force::needs_restart(&self.config, &config) {
             tracing::warn!(key, "has changed, and takes effect at the next start");
         }
-        let lanes = lanes::lanes(&config, &self.store)?;
+        let lanes = lanes::lanes(&config, &self.store, &self.records)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
         self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;

@@ -87,7 +87,8 @@ impl Config {
     pub fn registry(&self) -> Registry {
         let called = self.routes.iter().flat_map(|route| &route.called);
         let ours = std::iter::once(&self.dicom.ae_title).chain(called).cloned();
-        Registry::new(ours, self.nodes.clone(), self.peers.clone())
+        let issuer = self.site.ods_code.clone().unwrap_or_else(|| self.site.name.clone());
+        Registry::new(ours, self.nodes.clone(), self.peers.clone()).issued_by(issuer)
     }
 }
 

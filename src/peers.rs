@@ -152,6 +152,10 @@ pub struct Node {
     pub move_to: Vec<AeTitle>,
     /// How other sites' patients reach it.
     pub foreign: Foreign,
+    /// What came from another site is marked as imported on the way to it (IDY-032).
+    pub mark_imported: bool,
+    /// What is changed on the way to it names this gateway in Contributing Equipment Sequence (IDY-033).
+    pub contributing_equipment: bool,
     /// The same UID with other content is answered C010 instead of Success; it is kept and held either way.
     pub conflict_is_failure: bool,
     /// Which classes it may store.

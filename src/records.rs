@@ -25,7 +25,7 @@ mod work;
 
 pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
-pub use catalogue::{SeriesRow, StudyRow, StudySize, Walk};
+pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
 pub use order::{Holding, Order, Ordered, Wanted};

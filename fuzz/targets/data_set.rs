@@ -88,6 +88,8 @@ pub fn rewriter(input: &[u8]) {
     let new: Box<[u8]> = b"ZZ001:4711".as_slice().into();
     let edits = Edits {
         values: BTreeMap::from([(PATIENT_ID, new.clone()), (ACCESSION_NUMBER, Box::default())]),
+        items: BTreeMap::new(),
+        known: BTreeMap::new(),
         beside: BTreeSet::from([Tag::new(0x0010, 0x0021)]),
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         system: "FUZZ".to_owned(),

@@ -1,6 +1,7 @@
 //! From the configuration to the courier's lanes: one for each peer and for each node that listens.
 
 use crate::config::{self, Config};
+use crate::courier::foreign::Policy;
 use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
@@ -9,8 +10,8 @@ use crate::dimse::{Target, Timers};
 use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
-use crate::peers::{Node, Peer, User};
-use crate::records::{LeaseLimits, RecordsOptions};
+use crate::peers::{Node, PatientIds, Peer, User};
+use crate::records::{LeaseLimits, Records, RecordsOptions};
 use crate::store::Store;
 use crate::tls;
 use anyhow::{Context, anyhow};
@@ -22,7 +23,7 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// One lane for each peer, and for each node that has an address and may receive.
-pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
+pub(super) fn lanes(config: &Config, store: &Store, records: &Records) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
     let mut lanes = Vec::new();
     for peer in &config.peers {
         let client = peer_client(config, peer).with_context(|| format!("peer {}", peer.name))?;
@@ -32,7 +33,20 @@ pub(super) fn lanes(config: &Config, store: &Store) -> anyhow::Result<Vec<LaneSp
     for node in config.nodes.iter().filter(|node| node.may.receive) {
         let Some(address) = &node.address else { continue };
         let issuers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.issuer.clone()?)));
-        let foreigners = Foreigners { mode: node.foreign, site: config.site.name.clone(), issuers: issuers.collect() };
+        let policy = Policy {
+            mode: node.foreign,
+            mark_imported: node.mark_imported,
+            name_equipment: node.contributing_equipment,
+            nhs_numbers: node.patient_ids == PatientIds::Nhs,
+        };
+        let nhs_nodes = config.nodes.iter().filter(|node| node.patient_ids == PatientIds::Nhs);
+        let foreigners = Foreigners {
+            policy,
+            site: config.site.name.clone(),
+            issuers: issuers.collect(),
+            records: records.clone(),
+            nhs_nodes: nhs_nodes.map(|node| node.ae_title.to_string()).collect(),
+        };
         let target = node_target(config, node, address)?;
         let carrier = StoreScu::new(target, store.clone(), foreigners, config.courier.linger);
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));

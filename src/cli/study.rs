@@ -57,6 +57,7 @@ fn as_json(instance: &InstanceView) -> Value {
         "bytes": instance.bytes,
         "state": instance.state,
         "source": instance.source.name(),
+        "asserted_issuer": instance.source_facts.issuer,
         "received": render::utc(instance.received),
         "version": instance.version,
         "arrivals": instance.arrivals,

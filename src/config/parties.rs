@@ -79,6 +79,8 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let kinds =
         [("prefix", Foreign::Prefix), ("issuer", Foreign::Issuer), ("hold", Foreign::Hold), ("as_is", Foreign::AsIs)];
     let foreign = table.or("foreign", Foreign::default(), one_of(&kinds, &[]));
+    let mark_imported = table.or("mark_imported", false, boolean);
+    let contributing_equipment = table.or("contributing_equipment", false, boolean);
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
     let conflict_is_failure = table.or("conflict_status", false, conflict);
     let storage = storage_classes(&mut table);
@@ -100,6 +102,8 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         charset,
         move_to: move_to.iter().map(|at| at.value.clone()).collect(),
         foreign,
+        mark_imported,
+        contributing_equipment,
         conflict_is_failure,
         storage,
         max_associations,

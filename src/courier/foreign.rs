@@ -6,9 +6,15 @@
 #[cfg(test)]
 mod tests;
 
-use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID};
+use crate::dicom::attributes::{
+    ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX,
+};
 use crate::dicom::head::Attributes;
-use crate::dicom::rewrite::{Edits, Found, LONGEST_LONG_STRING, date_time};
+use crate::dicom::nhs_number::{NhsNumber, is_issuer};
+use crate::dicom::patient::{Judgement, Patient};
+use crate::dicom::rewrite::{
+    Content, Edits, Found, INSTANCE_ORIGIN_STATUS, Item, LONGEST_LONG_STRING, date_time, label,
+};
 use crate::dicom::tag::Tag;
 use crate::peers::Foreign;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +22,12 @@ use std::time::SystemTime;
 
 /// Instance Coercion DateTime.
 const INSTANCE_COERCION_DATE_TIME: Tag = Tag::new(0x0008, 0x0015);
+
+/// Contributing Equipment Sequence.
+const CONTRIBUTING_EQUIPMENT: Tag = Tag::new(0x0018, 0xA001);
+
+/// Instance Origin Status of what came from elsewhere (PS3.3 section C.12.1).
+const IMPORTED: &[u8] = b"IMPORTED";
 
 /// Stands between issuer and number. No issuer may hold it, so that two of them never make the same whole.
 const SEPARATOR: u8 = b':';
@@ -38,6 +50,31 @@ pub struct Stamp<'a> {
     pub received: SystemTime,
 }
 
+/// What a node's configuration asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Policy {
+    /// What becomes of the patient's number.
+    pub mode: Foreign,
+    /// Instance Origin Status (0400,0600) becomes IMPORTED (IDY-032).
+    pub mark_imported: bool,
+    /// What is changed gets an item in Contributing Equipment Sequence (0018,A001) that names this gateway (IDY-033).
+    pub name_equipment: bool,
+    /// The node's own Patient IDs are NHS numbers, so that of a patient who is surely ours means the same there.
+    pub nhs_numbers: bool,
+}
+
+/// What is known of one instance beside its node's policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// What the object says. [`Found::before`] may be none where nobody looked; then a Patient ID that this site prefixed earlier,
+    /// and that has come back, is prefixed again.
+    pub found: &'a Found,
+    /// Whether the patient is one of ours; it matters only to nodes that hold (IDY-044).
+    pub judged: Judgement,
+    /// For which reasons it was held for a person who has released it since.
+    pub released: &'a [String],
+}
+
 /// What is done with one instance for one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -47,8 +84,9 @@ pub enum Decision {
     Edit {
         /// The changes.
         edits: Edits,
-        /// Name and version of the rule, for the ledger (IDY-034). It is raised whenever the same input gives other bytes.
-        transform: &'static str,
+        /// Name and version of each rule, joined by `+`, for the ledger (IDY-034). A version is raised whenever the same input
+        /// gives other bytes.
+        transform: String,
     },
     /// It does not go until a person has decided.
     Hold(Reason),
@@ -57,9 +95,9 @@ pub enum Decision {
 /// Why a person must decide. The texts hold nothing of a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// The node's configuration asks for it.
-    #[error("other sites' patients wait for a person before they reach this node (foreign = \"hold\")")]
-    Asked,
+    /// The node's configuration asks for it, and the patient is not surely one of ours.
+    #[error("other sites' patients wait for a person before they reach this node (foreign = \"hold\"); {0}")]
+    Asked(Judgement),
     /// Cut to size, two patients' numbers could become one.
     #[error("with its issuer the Patient ID would have {characters} characters; a node need not keep more than 64")]
     TooLong {
@@ -77,35 +115,100 @@ pub enum Reason {
     NoIssuer,
 }
 
-/// Decides what is done with an instance that came from the peer `source`, on its way to a node whose `foreign` is `mode`.
+/// Decides what is done with an instance that came from the peer `source`, on its way to a node with this policy.
 /// What came from a node or an operator is not foreign and goes as it is.
 ///
-/// `found` is what the object says, of which [`Found::before`] may be none where nobody looked; then a Patient ID that this site
-/// prefixed earlier, and that has come back, is prefixed again.
-pub fn decide(mode: Foreign, source: Source<'_>, stamp: Stamp<'_>, found: &Found) -> Decision {
-    let (values, transform) = match mode {
-        Foreign::AsIs => return Decision::AsIs,
-        Foreign::Hold => return Decision::Hold(Reason::Asked),
-        Foreign::Prefix => (prefixed(source, found), "foreign-prefix/2"),
-        Foreign::Issuer => (issued(source, &found.attributes), "foreign-issuer/2"),
+/// What waited only because the node asks for it, and a person has released, goes as to any other node, prefixed; what cannot be
+/// prefixed goes with its number as it is then, since a person has seen that it is nobody else's. A patient who is surely ours waits
+/// for nobody.
+pub fn decide(policy: Policy, source: Source<'_>, stamp: Stamp<'_>, case: Case<'_>) -> Decision {
+    let Case { found, judged, released } = case;
+    let seen = |reason: Reason| released.contains(&reason.to_string());
+    let same = judged == Judgement::Same;
+    let unchanged = || Ok((Values::new(), ""));
+    let changes = match policy.mode {
+        Foreign::Hold if !same && !seen(Reason::Asked(judged)) => Err(Reason::Asked(judged)),
+        Foreign::Hold if same && policy.nhs_numbers => unchanged(),
+        Foreign::Prefix | Foreign::Hold => prefixed(source, found).map(|values| (values, "foreign-prefix/2")),
+        Foreign::Issuer => issued(source, &found.attributes).map(|values| (values, "foreign-issuer/2")),
+        Foreign::AsIs => unchanged(),
     };
-    let mut values = match values {
-        Err(reason) => return Decision::Hold(reason),
-        Ok(values) if values.is_empty() => return Decision::AsIs,
-        Ok(values) => values,
-    };
+    match changes {
+        Err(reason) if !seen(reason) => Decision::Hold(reason),
+        Err(_) => edit(policy, source, stamp, found, (Values::new(), "")),
+        Ok(changes) => edit(policy, source, stamp, found, changes),
+    }
+}
+
+/// What an object says of its patient. Its number counts as an NHS number only if the object or its sender says so.
+pub fn patient(source: Source<'_>, found: &Found) -> Patient {
+    let text = |tag| found.attributes.text(tag).unwrap_or_default();
+    let issuer = Some(text(ISSUER_OF_PATIENT_ID)).filter(|issuer| !issuer.is_empty());
+    let issuer = issuer.or_else(|| source.issuer.map(str::to_owned)).unwrap_or_default();
+    Patient {
+        number: Some(text(PATIENT_ID)).filter(|_| is_issuer(&issuer)).and_then(|id| NhsNumber::parse(&id).ok()),
+        birth_date: text(PATIENT_BIRTH_DATE),
+        name: text(PATIENT_NAME),
+        sex: text(PATIENT_SEX),
+    }
+}
+
+/// The changes together, with the record of them; none if there are none.
+fn edit(
+    policy: Policy,
+    source: Source<'_>,
+    stamp: Stamp<'_>,
+    found: &Found,
+    (mut values, rule): (Values, &'static str),
+) -> Decision {
+    let mut rules: Vec<&str> = Some(rule).filter(|_| !values.is_empty()).into_iter().collect();
     // Without its issuer the previous number says little (IDY-030).
     let beside = values.contains_key(&PATIENT_ID).then_some(ISSUER_OF_PATIENT_ID);
+    let status = found.attributes.values.get(&INSTANCE_ORIGIN_STATUS);
+    let mut known = Values::new();
+    if policy.mark_imported && status.is_none_or(|status| trimmed(status) != IMPORTED) {
+        values.insert(INSTANCE_ORIGIN_STATUS, IMPORTED.into());
+        known.extend(status.map(|status| (INSTANCE_ORIGIN_STATUS, status.clone())));
+        rules.push("imported/1");
+    }
+    if values.is_empty() {
+        return Decision::AsIs;
+    }
+    let mut items = BTreeMap::new();
+    if policy.name_equipment {
+        items.insert(CONTRIBUTING_EQUIPMENT, equipment(stamp));
+        rules.push("equipment/1");
+    }
     // When the object became other than it was received (PS3.3 section C.12.1); Instance Creation stays (IDY-031).
     values.insert(INSTANCE_COERCION_DATE_TIME, date_time(stamp.received).into_bytes().into());
     let edits = Edits {
         values,
+        items,
+        known,
         beside: BTreeSet::from_iter(beside),
         at: stamp.received,
         system: stamp.site.to_owned(),
         source: source.name.to_owned(),
     };
-    Decision::Edit { edits, transform }
+    Decision::Edit { edits, transform: rules.join("+") }
+}
+
+/// This gateway as equipment that modified the object (PS3.3 section C.12.1, Contributing Equipment Sequence). It names no version
+/// of the program, so that a resend after an upgrade gives the same bytes (INV-16).
+fn equipment(stamp: Stamp<'_>) -> Item {
+    let purpose = Item::from([
+        (Tag::new(0x0008, 0x0100), "109103".into()),
+        (Tag::new(0x0008, 0x0102), "DCM".into()),
+        (Tag::new(0x0008, 0x0104), "Modifying Equipment".into()),
+    ]);
+    Item::from([
+        (Tag::new(0x0008, 0x0070), "Weybridge".into()),
+        (Tag::new(0x0008, 0x0080), label(stamp.site).as_str().into()),
+        (Tag::new(0x0008, 0x1090), "Weybridge".into()),
+        (Tag::new(0x0018, 0xA002), date_time(stamp.received).as_str().into()),
+        (Tag::new(0x0018, 0xA003), "Identifiers of another site's patient were made distinct".into()),
+        (Tag::new(0x0040, 0xA170), Content::Items(vec![purpose])),
+    ])
 }
 
 type Values = BTreeMap<Tag, Box<[u8]>>;

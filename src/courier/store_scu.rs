@@ -4,10 +4,12 @@
 use super::body::{BodyError, Fault, Plan};
 use super::carrier::Report;
 use super::data_set::DataSet;
-use super::foreign::{self, Decision};
+use super::foreign::{self, Case, Decision, Policy};
 use super::linger::Linger;
 use super::offers::{Group, groups};
 use super::verdict::{self, Judged};
+use crate::dicom::nhs_number::is_issuer;
+use crate::dicom::patient::{Judgement, Patient, judge};
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_LE};
@@ -15,10 +17,10 @@ use crate::dicom::uid::{StudyUid, TransferSyntaxUid};
 use crate::dimse::{self, Lost, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::{Foreign, Origin};
-use crate::records::{Batch, Leased};
+use crate::records::{Batch, KnownPatient, Leased, Records, RecordsError};
 use crate::store::Store;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is stored in more bytes than these is changed without a dry pass.
@@ -34,12 +36,16 @@ pub struct StoreScu {
 
 /// How other sites' patients reach the node.
 pub struct Foreigners {
-    /// The node's `foreign`.
-    pub mode: Foreign,
+    /// The node's policy.
+    pub policy: Policy,
     /// The name of this site, for the record in the object.
     pub site: String,
     /// The `issuer` of each peer that has one.
     pub issuers: BTreeMap<String, String>,
+    /// Where our own patients are known.
+    pub records: Records,
+    /// The nodes whose Patient IDs are NHS numbers.
+    pub nhs_nodes: BTreeSet<String>,
 }
 
 impl StoreScu {
@@ -176,7 +182,7 @@ impl StoreScu {
         match answered {
             Ok(response) => {
                 let comment = response.comment.as_deref().unwrap_or("");
-                Sent::Answered(verdict::c_store(response.status.0, comment))
+                Sent::Answered(changed(verdict::c_store(response.status.0, comment), plan.transform.as_deref()))
             }
             Err(StoreFailure::Source(error)) => {
                 let why = error.to_string();
@@ -205,7 +211,7 @@ impl StoreScu {
     /// With `natively`, not as it is stored.
     async fn plan(&self, association: &Scu, item: &Leased, natively: bool) -> Result<(u8, Plan, Option<u64>), Fault> {
         let class = item.sop_class.as_str();
-        let edits = self.edits(item).await?;
+        let (edits, transform) = self.edits(item).await?.unzip();
         let unchanged = !natively && (edits.is_none() || !is_opaque(item));
         let stored = item.transfer_syntax.as_str();
         let as_stored = unchanged.then(|| context_for(association, class, stored)).flatten();
@@ -220,7 +226,7 @@ impl StoreScu {
                 (context, Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?)
             }
         };
-        plan.edits = edits;
+        (plan.edits, plan.transform) = (edits, transform);
         let unchanged = !plan.transcode && plan.edits.is_none();
         if !unchanged && item.length > DRY_PASS {
             return Ok((context, plan, None));
@@ -231,19 +237,41 @@ impl StoreScu {
     }
 
     /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.
-    async fn edits(&self, item: &Leased) -> Result<Option<Edits>, Fault> {
+    async fn edits(&self, item: &Leased) -> Result<Option<(Edits, String)>, Fault> {
         let Origin::Peer(name) = &item.origin else { return Ok(None) };
-        if self.foreigners.mode == Foreign::AsIs {
+        let policy = self.foreigners.policy;
+        if policy.mode == Foreign::AsIs && !policy.mark_imported {
             return Ok(None);
         }
         let issuer = self.foreigners.issuers.get(name).map(String::as_str);
         let stamp = foreign::Stamp { site: &self.foreigners.site, received: item.received };
         let found = self.survey(item).await.map_err(|error| error.fault())?;
-        match foreign::decide(self.foreigners.mode, foreign::Source { name, issuer }, stamp, &found) {
+        let source = foreign::Source { name, issuer };
+        let judged = match policy.mode {
+            Foreign::Hold => self.judge(&foreign::patient(source, &found)).await?,
+            _ => Judgement::NoNumber,
+        };
+        let case = Case { found: &found, judged, released: &item.released };
+        match foreign::decide(policy, source, stamp, case) {
             Decision::AsIs => Ok(None),
-            Decision::Edit { edits, .. } => Ok(Some(edits)),
+            Decision::Edit { edits, transform } => Ok(Some((edits, transform))),
             Decision::Hold(reason) => Err(Outcome::Held { why: reason.to_string() }.into()),
         }
+    }
+
+    /// Whether a patient is surely one of ours: of those who came from our nodes under this NHS number (IDY-044).
+    async fn judge(&self, foreign: &Patient) -> Result<Judgement, Fault> {
+        let Some(number) = foreign.number else { return Ok(Judgement::NoNumber) };
+        let unreadable = |error: RecordsError| {
+            Fault::from(deferred(format!("whose number it is cannot be read: {error}"), Charge::Us))
+        };
+        let known = self.foreigners.records.patients_of(number).await.map_err(unreadable)?;
+        let counts = |patient: &KnownPatient| {
+            let said = patient.issuer.as_deref().is_some_and(is_issuer);
+            said || patient.nodes.iter().any(|node| self.foreigners.nhs_nodes.contains(node))
+        };
+        let ours: Vec<Patient> = known.into_iter().filter(counts).map(|known| known.patient).collect();
+        Ok(judge(foreign, &ours))
     }
 
     /// Reads as much of an instance as the decision needs.
@@ -265,6 +293,16 @@ impl StoreScu {
         let why = "a node cannot be asked; sent again";
         let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Absent { why: why.into() })).collect();
         Report { outcomes, detail: why.into(), unusable: false, ..Report::default() }
+    }
+}
+
+/// What was accepted says by which rules it was changed (IDY-034).
+fn changed(judged: Judged, transform: Option<&str>) -> Judged {
+    match (judged, transform) {
+        (Judged::Outcome(Outcome::Accepted { evidence }), Some(transform)) => {
+            Judged::Outcome(Outcome::Accepted { evidence: format!("{evidence}; changed by {transform}") })
+        }
+        (judged, _) => judged,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing is decided by looking ahead and only small values are kept, so memory is constant, and the output depends on the
 //! input and the [`Edits`] alone (INV-16). The rules:
 //!
+//! - An item can be appended to a sequence; the items that were there stay byte for byte, and the record has them all.
 //! - An attribute of the top level that is to be changed gets its new value where it stands, or where its tag belongs if it is
 //!   absent. It is written with the representation that the dictionary gives it.
 //! - One item is appended to Original Attributes Sequence (0400,0561): what was changed, when, by whom, and each previous value,
@@ -11,6 +12,7 @@
 //!   Length to End (0008,0001); both are retired (PS3.5 section 7.2, PS3.6).
 //! - An attribute that matters and is there twice, or after its place, is an error: readers would differ about what it says.
 
+mod append;
 mod edits;
 mod item;
 mod survey;
@@ -26,15 +28,17 @@ use super::uid::TransferSyntaxUid;
 use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, Syntax, Walker};
-pub use edits::{Edits, Report, RewriteError};
-pub use item::date_time;
+pub use edits::{Content, Edits, Item, Report, RewriteError};
 use item::{Form, Previous};
+pub use item::{date_time, label};
 use std::collections::BTreeMap;
 use std::fmt;
 pub use survey::{Found, PreviousId, Survey};
 
 /// Original Attributes Sequence (PS3.3 section C.12.1.1.9).
 pub const ORIGINAL_ATTRIBUTES: Tag = Tag::new(0x0400, 0x0561);
+/// Instance Origin Status (PS3.3 section C.12.1): the last attribute that can be changed.
+pub const INSTANCE_ORIGIN_STATUS: Tag = Tag::new(0x0400, 0x0600);
 /// Length to End, which only ACR-NEMA had (PS3.6, retired).
 const LENGTH_TO_END: Tag = Tag::new(0x0008, 0x0001);
 /// Bytes that a value to be changed or recorded may have, before and after.
@@ -46,12 +50,21 @@ pub const LONGEST_LONG_STRING: usize = 64;
 struct Planned {
     tag: Tag,
     vr: Vr,
-    /// None: it is only recorded.
-    new: Option<Box<[u8]>>,
-    /// What stood there; none if it is absent.
+    new: New,
+    /// What stood there; none if it is absent. Of a sequence the whole element.
     old: Option<Vec<u8>>,
     /// It was met, or written where it was missing, or it is too late for it.
     passed: bool,
+}
+
+/// What becomes of a planned attribute.
+enum New {
+    /// It is only recorded.
+    Stays,
+    /// It gets this value.
+    Value(Box<[u8]>),
+    /// It is a sequence that gets another item.
+    Item(Item),
 }
 
 /// What becomes of the value in hand.
@@ -63,6 +76,8 @@ enum Value {
     Replaced(usize),
     /// Kept as the old value of an attribute that stays.
     Noted(usize),
+    /// Kept as the items of a sequence, to which another is appended.
+    Appended(usize),
     /// Kept to tell what is text.
     Charset,
     /// The items of Original Attributes Sequence; another follows.
@@ -86,6 +101,8 @@ pub struct Rewriter {
     charset: Vec<u8>,
     value: Value,
     originals: Originals,
+    /// The sequence without a length in hand to which an item is appended.
+    appending: Option<usize>,
     /// Open sequences and fragmented elements.
     open: u32,
     /// Bytes pushed, bytes of them that were part of something, and bytes written.
@@ -106,24 +123,15 @@ impl Rewriter {
     /// Others are refused; those that [`super::transcode::Transcoder`] takes can pass through it first.
     pub fn new(ts: &TransferSyntaxUid, edits: Edits) -> Result<Self, RewriteError> {
         let form = form(ts)?;
-        let new = edits.values.iter().map(|(tag, value)| (*tag, Some(value.clone())));
-        let beside = edits.beside.iter().filter(|tag| !edits.values.contains_key(tag)).map(|tag| (*tag, None));
-        let planned: BTreeMap<Tag, Option<Box<[u8]>>> = new.chain(beside).collect();
-        let planned = planned.into_iter().map(|(tag, new)| {
-            let vr = changeable(tag).ok_or(RewriteError::Attribute { tag })?;
-            match &new {
-                Some(value) if value.len() > LONGEST_VALUE => Err(RewriteError::TooLong { tag }),
-                _ => Ok(Planned { tag, vr, new, old: None, passed: false }),
-            }
-        });
         Ok(Self {
             walker: walker(form),
             form,
-            planned: planned.collect::<Result<_, _>>()?,
+            planned: planned(&edits)?,
             edits,
             charset: Vec::new(),
             value: Value::Copied,
             originals: Originals::Ahead,
+            appending: None,
             open: 0,
             taken: 0,
             passed: 0,
@@ -153,14 +161,15 @@ impl Rewriter {
             if self.open > 0 {
                 return Err(StructureError::Truncated { tag: None }.into());
             }
-            self.insert_before(ORIGINAL_ATTRIBUTES, out);
+            self.insert_before(ORIGINAL_ATTRIBUTES, out)?;
             self.insert_originals(out);
         }
+        self.insert_before(Tag(u32::MAX), out)?;
         // What the walk passed over without a word is padding: zeros.
         let padding = usize::try_from(self.taken - self.passed).unwrap_or_default();
         out.resize(out.len() + padding, 0);
         self.written += (out.len() - before) as u64;
-        let changed = self.planned.iter().filter(|planned| planned.new.is_some()).map(|planned| planned.tag);
+        let changed = self.planned.iter().filter(|planned| planned.changes()).map(|planned| planned.tag);
         Ok(Report { bytes: self.written, changed: changed.collect(), left_out: self.left_out })
     }
 
@@ -170,6 +179,15 @@ impl Rewriter {
             Event::ValueEnd | Event::ItemEnd { delimited: false } | Event::SequenceEnd { delimited: false } => 0,
             _ => self.walker.raw_header().len() as u64,
         };
+        let (from, appending) = (out.len(), self.appending);
+        self.apply(event, out)?;
+        match appending.filter(|_| self.appending.is_some()) {
+            Some(index) => self.keep(index, &out[from..]),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Result<(), RewriteError> {
         match event {
             Event::Element(element) => {
                 self.open += u32::from(element.length.is_none());
@@ -179,8 +197,8 @@ impl Rewriter {
                 self.value = Value::Copied;
                 self.copy_header(out);
             }
-            Event::Value(slice) => self.value(slice, out),
-            Event::ValueEnd => self.value_end(out),
+            Event::Value(slice) => self.value(slice, out)?,
+            Event::ValueEnd => self.value_end(out)?,
             Event::Fragment(_) => {
                 self.value = Value::Copied;
                 self.copy_header(out);
@@ -196,6 +214,9 @@ impl Rewriter {
                 if let (0, Originals::Within(form)) = (self.open, self.originals) {
                     self.append_item(form, out);
                 }
+                if let (0, Some(index)) = (self.open, self.appending) {
+                    self.end_of_appending(index, out)?;
+                }
                 // Only sequences without a length are gone into, so a delimiter ended it.
                 self.copy_header(out);
             }
@@ -208,11 +229,12 @@ impl Rewriter {
         let tag = element.tag;
         self.value = Value::Copied;
         if self.originals == Originals::Ahead {
-            self.insert_before(tag, out);
+            self.insert_before(tag.min(ORIGINAL_ATTRIBUTES), out)?;
             if tag > ORIGINAL_ATTRIBUTES {
                 self.insert_originals(out);
             }
         }
+        self.insert_before(tag, out)?;
         if tag == ORIGINAL_ATTRIBUTES {
             return self.existing_originals(element, out);
         }
@@ -234,19 +256,23 @@ impl Rewriter {
         if std::mem::replace(&mut planned.passed, true) {
             return Err(RewriteError::Disordered { tag });
         }
+        if let New::Item(_) = planned.new {
+            return self.existing_sequence(index, element, out);
+        }
         planned.old = Some(Vec::with_capacity(check_text(element)?));
         match planned.new {
-            Some(_) => self.value = Value::Replaced(index),
-            None => {
+            New::Stays => {
                 self.value = Value::Noted(index);
                 self.copy_header(out);
             }
+            _ => self.value = Value::Replaced(index),
         }
         Ok(())
     }
 
-    fn value(&mut self, slice: &[u8], out: &mut Vec<u8>) {
+    fn value(&mut self, slice: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
         match self.value {
+            Value::Appended(index) => self.keep(index, slice)?,
             Value::Replaced(index) | Value::Noted(index) => {
                 if let Some(old) = &mut self.planned[index].old {
                     old.extend_from_slice(slice);
@@ -258,14 +284,26 @@ impl Rewriter {
         if !matches!(self.value, Value::Replaced(_) | Value::Dropped) {
             out.extend_from_slice(slice);
         }
+        Ok(())
     }
 
-    fn value_end(&mut self, out: &mut Vec<u8>) {
+    fn value_end(&mut self, out: &mut Vec<u8>) -> Result<(), RewriteError> {
         match self.value {
-            Value::Replaced(index) => self.planned[index].write(self.form, out),
+            Value::Replaced(index) => {
+                let planned = &self.planned[index];
+                // What the record says was there must have been there.
+                let agrees = planned.tag < ORIGINAL_ATTRIBUTES
+                    || self.edits.known.get(&planned.tag).is_some_and(|known| planned.old.as_deref() == Some(known));
+                if !agrees {
+                    return Err(RewriteError::Disordered { tag: planned.tag });
+                }
+                planned.write(self.form, out);
+            }
+            Value::Appended(index) => self.planned[index].append(self.form, out),
             Value::Originals(form) => self.append_item(form, out),
             _ => {}
         }
+        Ok(())
     }
 
     /// The sequence is there; the new item goes to its end.
@@ -280,6 +318,10 @@ impl Rewriter {
         }
         // Inside UN everything is implicit (PS3.5 section 6.2.2, CP-246).
         let form = if element.vr == Some(Vr::UN) { Form { explicit: false } } else { self.form };
+        if form != self.form && self.planned.iter().any(Planned::has_whole) {
+            let why = "a record in another encoding than the sequence that it would have to hold";
+            return Err(StructureError::Malformed { tag: Some(tag), why }.into());
+        }
         self.originals = Originals::Within(form);
         let Some(length) = element.length else {
             self.copy_header(out);
@@ -313,7 +355,8 @@ impl Rewriter {
     /// The record is written: what comes now comes too late.
     fn close_record(&mut self) {
         self.originals = Originals::Done;
-        self.planned.iter_mut().for_each(|planned| planned.passed = true);
+        let recorded = self.planned.iter_mut().filter(|planned| planned.tag < ORIGINAL_ATTRIBUTES);
+        recorded.for_each(|planned| planned.passed = true);
     }
 
     /// The item that records the change.
@@ -323,17 +366,22 @@ impl Rewriter {
             tag: planned.tag,
             vr: planned.vr,
             value: planned.old.as_deref().unwrap_or_default(),
+            whole: planned.has_whole(),
         });
         item::item(form, previous, &charset, &self.edits)
     }
 
     /// Writes the new attributes that are absent and whose place is before `tag`.
-    fn insert_before(&mut self, tag: Tag, out: &mut Vec<u8>) {
-        for planned in self.planned.iter_mut().filter(|planned| planned.tag < tag && planned.new.is_some()) {
+    fn insert_before(&mut self, tag: Tag, out: &mut Vec<u8>) -> Result<(), RewriteError> {
+        for planned in self.planned.iter_mut().filter(|planned| planned.tag < tag && planned.changes()) {
             if !std::mem::replace(&mut planned.passed, true) {
+                if self.edits.known.contains_key(&planned.tag) {
+                    return Err(RewriteError::Disordered { tag: planned.tag });
+                }
                 planned.write(self.form, out);
             }
         }
+        Ok(())
     }
 
     /// Tells whether the element says how long something is that gets another length.
@@ -343,7 +391,7 @@ impl Rewriter {
     }
 
     fn changes_group(&self, group: u16) -> bool {
-        self.planned.iter().any(|planned| planned.new.is_some() && planned.tag.group() == group)
+        self.planned.iter().any(|planned| planned.changes() && planned.tag.group() == group)
     }
 
     fn copy_header(&self, out: &mut Vec<u8>) {
@@ -353,8 +401,34 @@ impl Rewriter {
 
 impl Planned {
     fn write(&self, form: Form, out: &mut Vec<u8>) {
-        form.element(out, self.tag, self.vr, self.new.as_deref().unwrap_or_default());
+        match &self.new {
+            New::Stays => {}
+            New::Value(value) => form.element(out, self.tag, self.vr, value),
+            New::Item(item) => form.element(out, self.tag, self.vr, &form.item(item)),
+        }
     }
+
+    fn changes(&self) -> bool {
+        !matches!(self.new, New::Stays)
+    }
+}
+
+/// What is to become of which attribute, in tag order.
+fn planned(edits: &Edits) -> Result<Vec<Planned>, RewriteError> {
+    let mut planned = BTreeMap::new();
+    planned.extend(edits.beside.iter().map(|tag| (*tag, New::Stays)));
+    planned.extend(edits.values.iter().map(|(tag, value)| (*tag, New::Value(value.clone()))));
+    planned.extend(edits.items.iter().map(|(tag, item)| (*tag, New::Item(item.clone()))));
+    let plan = |(tag, new): (Tag, New)| {
+        let vr = changeable(tag).filter(|vr| matches!(new, New::Item(_)) == (*vr == Vr::SQ));
+        let vr = vr.ok_or(RewriteError::Attribute { tag })?;
+        if matches!(&new, New::Value(value) if value.len() > LONGEST_VALUE) {
+            return Err(RewriteError::TooLong { tag });
+        }
+        let known = edits.known.get(&tag).map(|known| known.to_vec());
+        Ok(Planned { tag, vr, new, old: known, passed: false })
+    };
+    planned.into_iter().map(plan).collect()
 }
 
 /// How the elements of a transfer syntax are written, if they can be changed as they stream past.
@@ -371,12 +445,15 @@ fn walker(form: Form) -> Walker {
     Walker::new(Syntax { explicit: form.explicit, big: false }, limits.depth, limits.elements)
 }
 
-/// The representation of an attribute that can be changed: a public text of a known kind that stands before the record.
+/// The representation of an attribute that can be changed: a public text of a known kind, or a sequence, that stands before the
+/// record, or Instance Origin Status.
 fn changeable(tag: Tag) -> Option<Vr> {
-    let within = tag > SPECIFIC_CHARACTER_SET && tag < ORIGINAL_ATTRIBUTES && !tag.is_private();
+    let before = tag > SPECIFIC_CHARACTER_SET && tag < ORIGINAL_ATTRIBUTES && !tag.is_private();
+    let within = before || tag == INSTANCE_ORIGIN_STATUS;
     match dictionary::representation(tag) {
         // Words of one byte and a length of 16 bits: exactly the texts.
         Representation::Exactly(vr) if within && vr.word() == 1 && !vr.has_long_length() => Some(vr),
+        Representation::Exactly(Vr::SQ) if before => Some(Vr::SQ),
         _ => None,
     }
 }

@@ -49,8 +49,6 @@ const CONNECTIONS: usize = 32;
 pub struct AdminFace {
     /// The site's name.
     pub site: String,
-    /// The issuer of its own patient identifiers: its ODS code, else its name.
-    pub issuer: String,
     /// Questions and decisions.
     pub records: Records,
     /// Disk use.

@@ -79,6 +79,7 @@ impl Scp for DimseFace {
             tracing::warn!(calling = %calling, reason = %refusal, "association turned away for now");
             return Err(Rejection::TemporaryCongestion);
         }
+        let origin = Origin::Node(node.ae_title.clone());
         let facts = SourceFacts {
             calling: Some(calling.to_string()),
             called: Some(called.to_string()),
@@ -86,8 +87,8 @@ impl Scp for DimseFace {
             implementation_class: proposal.implementation_class.clone(),
             implementation_version: proposal.implementation_version.clone(),
             certificate: None,
+            issuer: Some(registry.issuer(&origin)),
         };
-        let origin = Origin::Node(node.ae_title.clone());
         Ok(Caller {
             node: node.ae_title.clone(),
             may_store: node.may.store,

@@ -13,7 +13,7 @@ pub(super) use target::{Base, Target};
 use super::wado::Seats;
 use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
-use crate::peers::{Peer, Registry};
+use crate::peers::{Origin, Peer, Registry};
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
 use axum::Router;
@@ -203,6 +203,7 @@ async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFa
     match registry.peer_for(certificate) {
         Ok(peer) => {
             facts.certificate = Some(peer.identity.clone());
+            facts.issuer = Some(registry.issuer(&Origin::Peer(peer.name.clone())));
             Caller { peer: Some(Arc::new(peer.clone())), crowded, facts }
         }
         Err(refused) => {

@@ -1,6 +1,6 @@
 //! Who is calling: binds certificate, address and AE titles to one node or peer, or refuses (DIM-020).
 
-use super::{Destination, Node, Peer};
+use super::{Destination, Node, Origin, Peer};
 use crate::dicom::ae_title::AeTitle;
 use crate::tls::Facts;
 use std::collections::{BTreeSet, HashMap};
@@ -53,6 +53,8 @@ pub struct Registry {
     ours: BTreeSet<AeTitle>,
     nodes: HashMap<AeTitle, Node>,
     peers: Vec<Peer>,
+    /// Who issues this site's own numbers.
+    issuer: String,
 }
 
 impl Registry {
@@ -60,7 +62,23 @@ impl Registry {
     /// check holds them so.
     pub fn new(ours: impl IntoIterator<Item = AeTitle>, nodes: Vec<Node>, peers: Vec<Peer>) -> Self {
         let nodes = nodes.into_iter().map(|node| (node.ae_title.clone(), node)).collect();
-        Self { ours: ours.into_iter().collect(), nodes, peers }
+        Self { ours: ours.into_iter().collect(), nodes, peers, issuer: String::new() }
+    }
+
+    /// The same for a site whose own numbers have this issuer.
+    pub fn issued_by(self, issuer: impl Into<String>) -> Self {
+        Self { issuer: issuer.into(), ..self }
+    }
+
+    /// Who issued the patient identifiers of a party where its objects do not say: as its entry says, else this site's own for a
+    /// node and an operator, and the peer's name for a peer. It is our word, and never written into an object (IDY-040).
+    pub fn issuer(&self, origin: &Origin) -> String {
+        let own = || self.issuer.clone();
+        match origin {
+            Origin::Node(title) => self.node(title).and_then(|node| node.issuer.clone()).unwrap_or_else(own),
+            Origin::Peer(name) => self.peer(name).and_then(|peer| peer.issuer.clone()).unwrap_or_else(|| name.clone()),
+            Origin::Operator(_) => own(),
+        }
     }
 
     /// The node that asks for an association: its calling AE title must be known, it must come from where and with the

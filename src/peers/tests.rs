@@ -25,6 +25,8 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         charset: "ISO_IR 100".into(),
         move_to: Vec::new(),
         foreign: Foreign::Prefix,
+        mark_imported: false,
+        contributing_equipment: false,
         conflict_is_failure: false,
         storage: StorageClasses::default(),
         max_associations: 1,
@@ -117,5 +119,26 @@ fn a_destination_is_found_by_name() {
     assert!(matches!(registry.destination(&Destination("surrey".into())), Some(Party::Peer(_))));
     for unknown in ["pacs", "SURREY", "", "a name far too long for an AE title"] {
         assert!(registry.destination(&Destination(unknown.into())).is_none(), "{unknown}");
+    }
+}
+
+/// IDY-040: by its entry, else the site's own for a node and an operator, and a peer's name for a peer.
+#[test]
+fn a_number_without_an_issuer_has_that_of_its_senders_entry() {
+    let issued = |issuer: &str, node: Node| Node { issuer: Some(issuer.into()), ..node };
+    let nodes = vec![node("PACS", &[], None), issued("LAB", node("LIS", &[], None))];
+    let peers = vec![peer("surrey", "s.example"), Peer { issuer: Some("RTX".into()), ..peer("kent", "k.example") }];
+    let registry = Registry::new([], nodes, peers).issued_by("ZZ001");
+    let rows = [
+        (Origin::Node(title("PACS")), "ZZ001"),
+        (Origin::Node(title("LIS")), "LAB"),
+        (Origin::Node(title("GONE")), "ZZ001"),
+        (Origin::Peer("surrey".into()), "surrey"),
+        (Origin::Peer("kent".into()), "RTX"),
+        (Origin::Peer("gone".into()), "gone"),
+        (Origin::Operator("by hand".into()), "ZZ001"),
+    ];
+    for (origin, want) in rows {
+        assert_eq!(registry.issuer(&origin), want, "{origin:?}");
     }
 }

@@ -47,6 +47,8 @@ pub struct SourceFacts {
     pub implementation_version: Option<String>,
     /// The subject of its certificate.
     pub certificate: Option<String>,
+    /// Who issued its patient identifiers where the objects do not say, as our configuration said then (IDY-040).
+    pub issuer: Option<String>,
 }
 
 /// The bytes of an arrival.

@@ -2,6 +2,8 @@
 
 use super::sqlite::catalogue;
 use super::{Records, RecordsError, Texts};
+use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::patient::Patient;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Origin;
 
@@ -63,7 +65,24 @@ pub struct StudySize {
     pub sop_classes: Vec<SopClassUid>,
 }
 
+/// One of our own patients, as a study says that a node sent.
+#[derive(Debug, Clone)]
+pub struct KnownPatient {
+    /// What the study says; its number is the one that was asked for.
+    pub patient: Patient,
+    /// Issuer of Patient ID, as the study says.
+    pub issuer: Option<String>,
+    /// The nodes that sent any of it.
+    pub nodes: Vec<String>,
+}
+
 impl Records {
+    /// Who came from our nodes with these digits as Patient ID, from 100 studies at most; whether they mean an NHS number there,
+    /// issuer and nodes say.
+    pub async fn patients_of(&self, number: NhsNumber) -> Result<Vec<KnownPatient>, RecordsError> {
+        self.inner.readers.ask(move |conn| catalogue::patients(conn, number)).await
+    }
+
     /// The next studies, 500 at most; empty when there are no more.
     pub async fn walk_studies(&self, walk: Walk) -> Result<Vec<StudyRow>, RecordsError> {
         self.inner.readers.ask(move |conn| catalogue::studies(conn, &walk)).await

@@ -29,6 +29,7 @@ mod demo;
 mod dicom_tls;
 mod faults;
 mod foreign;
+mod foreign_people;
 mod hostile;
 mod hostile_slow;
 mod housekeeping;

@@ -101,6 +101,9 @@ fn from(origin: &Origin, source: &SourceFacts) -> String {
     if let Some(called) = &source.called {
         text.push_str(&format!(", which called {called}"));
     }
+    if let Some(issuer) = &source.issuer {
+        text.push_str(&format!("; patients' numbers without an issuer are taken for {issuer}'s, by our configuration"));
+    }
     text
 }
 

@@ -19,6 +19,18 @@ fn stamp() -> Stamp<'static> {
     Stamp { site: "Hampshire", received: UNIX_EPOCH + Duration::from_secs(1_709_210_096) }
 }
 
+/// A patient of whom nothing is known here.
+const ASKED: Reason = Reason::Asked(Judgement::NoNumber);
+
+fn case(found: &Found) -> Case<'_> {
+    Case { found, judged: Judgement::NoNumber, released: &[] }
+}
+
+/// A policy without anything that is off by default.
+fn of(mode: Foreign) -> Policy {
+    Policy { mode, ..Policy::default() }
+}
+
 fn found(charset: &str, values: &[(Tag, &[u8])]) -> Found {
     let mut attributes = Attributes { charset: Charset::declared(charset.as_bytes()), ..Attributes::default() };
     attributes.values.extend(values.iter().map(|(tag, value)| (*tag, Box::from(*value))));
@@ -71,7 +83,7 @@ fn a_number_gets_its_issuer_before_it() {
     ];
     for (source, id, issuer, want) in rows {
         let found = found("ISO_IR 100", &patient(id, *issuer));
-        let decision = decide(Foreign::Prefix, *source, stamp(), &found);
+        let decision = decide(of(Foreign::Prefix), *source, stamp(), case(&found));
         assert_eq!(changed(&decision, PATIENT_ID), want.map(|value| value.map(<[u8]>::to_vec)), "{id:?} {issuer:?}");
     }
 }
@@ -95,7 +107,7 @@ fn text_of_any_character_set_is_joined_or_held_but_never_garbled() {
     ];
     for (charset, id, issuer, want) in rows {
         let found = found(charset, &patient(id, Some(issuer)));
-        let decision = decide(Foreign::Prefix, NAMED, stamp(), &found);
+        let decision = decide(of(Foreign::Prefix), NAMED, stamp(), case(&found));
         let want = want.map(|value| Some(value.to_vec()));
         assert_eq!(changed(&decision, PATIENT_ID), want, "{charset} {id:?} {issuer:?}");
     }
@@ -107,7 +119,7 @@ fn accession_numbers_are_emptied_but_not_made() {
         for id in [&b"4711"[..], b""] {
             let mut values = patient(id, None);
             values.extend(number.map(|number| (ACCESSION_NUMBER, number)));
-            let decision = decide(Foreign::Prefix, SURREY, stamp(), &found("", &values));
+            let decision = decide(of(Foreign::Prefix), SURREY, stamp(), case(&found("", &values)));
             assert_eq!(changed(&decision, ACCESSION_NUMBER), Ok(want.clone()));
             let beside = match &decision {
                 Decision::Edit { edits, .. } => edits.beside.clone(),
@@ -134,7 +146,7 @@ fn an_issuer_is_filled_where_there_is_none() {
     for (source, id, issuer, want) in rows {
         let mut values = patient(id, *issuer);
         values.push((ACCESSION_NUMBER, b"A1"));
-        let decision = decide(Foreign::Issuer, *source, stamp(), &found("", &values));
+        let decision = decide(of(Foreign::Issuer), *source, stamp(), case(&found("", &values)));
         assert_eq!(changed(&decision, ISSUER_OF_PATIENT_ID), want.map(|value| value.map(<[u8]>::to_vec)));
         assert!(matches!(changed(&decision, PATIENT_ID), Ok(None) | Err(_)));
         assert!(matches!(changed(&decision, ACCESSION_NUMBER), Ok(None) | Err(_)));
@@ -144,7 +156,7 @@ fn an_issuer_is_filled_where_there_is_none() {
 #[test]
 fn the_node_decides() {
     let found = found("", &patient(b"4711", None));
-    let transform = |mode| match decide(mode, SURREY, stamp(), &found) {
+    let transform = |mode| match decide(of(mode), SURREY, stamp(), case(&found)) {
         Decision::Edit { transform, edits } => {
             let coerced = edits.values.get(&INSTANCE_COERCION_DATE_TIME);
             assert_eq!(coerced.map(|value| &**value), Some(&b"20240229123456.000000+0000"[..]));
@@ -153,15 +165,68 @@ fn the_node_decides() {
         }
         _ => None,
     };
-    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/2"));
-    assert_eq!(transform(Foreign::Issuer), Some("foreign-issuer/2"));
-    assert_eq!(decide(Foreign::AsIs, SURREY, stamp(), &found), Decision::AsIs);
-    assert_eq!(decide(Foreign::Hold, SURREY, stamp(), &found), Decision::Hold(Reason::Asked));
+    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/2".to_owned()));
+    assert_eq!(transform(Foreign::Issuer), Some("foreign-issuer/2".to_owned()));
+    assert_eq!(decide(of(Foreign::AsIs), SURREY, stamp(), case(&found)), Decision::AsIs);
+    assert_eq!(decide(of(Foreign::Hold), SURREY, stamp(), case(&found)), Decision::Hold(ASKED));
+}
+
+/// What a person has released goes: prefixed where it can be, as it is where it cannot, and each reason is asked about once.
+#[test]
+fn what_a_person_released_goes() {
+    let released = |reasons: &[Reason]| reasons.iter().map(Reason::to_string).collect::<Vec<_>>();
+    type Row<'a> = (Foreign, &'a [u8], &'a [Reason], Result<Option<&'a [u8]>, Reason>);
+    let rows: &[Row<'_>] = &[
+        (Foreign::Hold, b"4711", &[], Err(ASKED)),
+        (Foreign::Hold, b"4711", &[Reason::UnusableId], Err(ASKED)),
+        (Foreign::Hold, b"4711", &[ASKED], Ok(Some(b"ZZ002:4711"))),
+        (Foreign::Hold, b"1\\2", &[ASKED], Err(Reason::UnusableId)),
+        (Foreign::Hold, b"1\\2", &[ASKED, Reason::UnusableId], Ok(None)),
+        (Foreign::Prefix, b"1\\2", &[], Err(Reason::UnusableId)),
+        (Foreign::Prefix, b"1\\2", &[Reason::UnusableId], Ok(None)),
+    ];
+    for (mode, id, reasons, want) in rows {
+        let found = found("", &patient(id, None));
+        let decision = decide(of(*mode), SURREY, stamp(), Case { released: &released(reasons), ..case(&found) });
+        assert_eq!(changed(&decision, PATIENT_ID), want.map(|value| value.map(<[u8]>::to_vec)), "{mode:?} {reasons:?}");
+    }
+}
+
+/// IDY-032, IDY-033: both are off unless asked for; the mark is a change by itself, the equipment is named only for a change.
+#[test]
+fn marks_are_made_only_where_they_are_asked_for() {
+    let plain = of(Foreign::Prefix);
+    let marking = Policy { mark_imported: true, ..plain };
+    let both = Policy { name_equipment: true, ..marking };
+    let naming = Policy { name_equipment: true, ..of(Foreign::AsIs) };
+    let rows: &[(Policy, &[u8], Option<&str>)] = &[
+        (plain, b"LOCAL ", Some("foreign-prefix/2")),
+        (marking, b"LOCAL ", Some("foreign-prefix/2+imported/1")),
+        (marking, b"IMPORTED", Some("foreign-prefix/2")),
+        (both, b"", Some("foreign-prefix/2+imported/1+equipment/1")),
+        (Policy { mode: Foreign::AsIs, ..both }, b"IMPORTED", None),
+        (Policy { mode: Foreign::AsIs, ..both }, b"LOCAL ", Some("imported/1+equipment/1")),
+        (naming, b"LOCAL ", None),
+    ];
+    for (policy, status, want) in rows {
+        let values = [(PATIENT_ID, &b"4711"[..]), (INSTANCE_ORIGIN_STATUS, status)];
+        let decision = decide(*policy, SURREY, stamp(), case(&found("", &values)));
+        let transform = match &decision {
+            Decision::Edit { edits, transform } => {
+                assert_eq!(edits.items.contains_key(&CONTRIBUTING_EQUIPMENT), policy.name_equipment);
+                let marks = transform.contains("imported");
+                assert_eq!(edits.known.get(&INSTANCE_ORIGIN_STATUS).is_some_and(|known| &**known == *status), marks);
+                Some(transform.as_str())
+            }
+            _ => None,
+        };
+        assert_eq!(transform, *want, "{policy:?} {status:?}");
+    }
 }
 
 #[test]
 fn reasons_hold_nothing_of_a_patient() {
-    let held = decide(Foreign::Prefix, SURREY, stamp(), &found("", &patient(b"47\\11", None)));
+    let held = decide(of(Foreign::Prefix), SURREY, stamp(), case(&found("", &patient(b"47\\11", None))));
     let Decision::Hold(reason) = held else { panic!("{held:?}") };
     assert!(!format!("{reason} {reason:?}").contains("47"));
 }
@@ -173,17 +238,17 @@ fn our_own_record_is_what_stops_a_second_prefix() {
         [(before(b"4711 "), false), (before(b"471"), true), (before(b"ZZ002:4711"), true), (None, true)]
     {
         let found = Found { before: record, ..found("", &patient(b"ZZ002:4711", None)) };
-        let decision = decide(Foreign::Prefix, SURREY, stamp(), &found);
+        let decision = decide(of(Foreign::Prefix), SURREY, stamp(), case(&found));
         assert_eq!(changed(&decision, PATIENT_ID).unwrap().is_some(), again);
     }
 }
 
 /// What one send makes of a data set.
-fn send(mode: Foreign, input: &[u8]) -> Option<Vec<u8>> {
+fn send(policy: Policy, input: &[u8]) -> Option<Vec<u8>> {
     let ts = TransferSyntaxUid::parse(EXPLICIT_VR_LE).unwrap();
     let mut survey = Survey::new(&ts, stamp().site).unwrap();
     survey.push(input).unwrap();
-    match decide(mode, SURREY, stamp(), &survey.finish().unwrap()) {
+    match decide(policy, SURREY, stamp(), case(&survey.finish().unwrap())) {
         Decision::Edit { edits, .. } => {
             let (mut rewriter, mut out) = (Rewriter::new(&ts, edits).unwrap(), Vec::new());
             rewriter.push(input, &mut out).unwrap();
@@ -204,9 +269,55 @@ fn a_data_set_is_changed_once_and_always_alike() {
     });
     let input = encode(&nodes, EXPLICIT);
     for mode in [Foreign::Prefix, Foreign::Issuer] {
-        let sent = send(mode, &input).unwrap();
-        assert_eq!(send(mode, &input).unwrap(), sent, "a resend equals the first send");
-        assert_eq!(send(mode, &sent), None, "what comes back is not changed again");
+        for policy in [of(mode), Policy { mark_imported: true, name_equipment: true, ..of(mode) }] {
+            let sent = send(policy, &input).unwrap();
+            assert_eq!(send(policy, &input).unwrap(), sent, "a resend equals the first send");
+            assert_eq!(send(policy, &sent), None, "what comes back is not changed again");
+        }
     }
-    assert_eq!(send(Foreign::AsIs, &input), None);
+    assert_eq!(send(of(Foreign::AsIs), &input), None);
+    assert_eq!(send(Policy { name_equipment: true, ..of(Foreign::AsIs) }, &input), None, "nothing to be named for");
+    assert!(send(Policy { mark_imported: true, ..of(Foreign::AsIs) }, &input).is_some());
+}
+
+/// IDY-044: who is surely ours waits for nobody, and keeps its number only where numbers are NHS numbers. Who is not waits, and a
+/// release counts for what was known when it was given.
+#[test]
+fn only_who_is_surely_ours_passes_a_node_that_holds() {
+    use crate::dicom::patient::Differing;
+    let differs = Judgement::Differs(Differing { birth_date: true, ..Differing::default() });
+    let found = found("", &patient(b"4000000004", Some(b"NHS")));
+    let hold = |nhs_numbers| Policy { nhs_numbers, ..of(Foreign::Hold) };
+    for judged in [differs, Judgement::NotKnown, Judgement::NoNumber] {
+        let asked = Reason::Asked(judged);
+        let held = |released: &[String]| decide(hold(true), SURREY, stamp(), Case { judged, released, ..case(&found) });
+        assert_eq!(held(&[]), Decision::Hold(asked));
+        assert_eq!(held(&[Reason::Asked(Judgement::Same).to_string()]), Decision::Hold(asked), "another question");
+        assert_eq!(changed(&held(&[asked.to_string()]), PATIENT_ID), Ok(Some(b"NHS:4000000004".to_vec())));
+    }
+    let same = Case { judged: Judgement::Same, ..case(&found) };
+    assert_eq!(decide(hold(true), SURREY, stamp(), same), Decision::AsIs);
+    let prefixed = changed(&decide(hold(false), SURREY, stamp(), same), PATIENT_ID);
+    assert_eq!(prefixed, Ok(Some(b"NHS:4000000004".to_vec())));
+}
+
+/// A number is an NHS number only if the object or its sender says so (IDY-040, IDY-043).
+#[test]
+fn a_number_is_an_nhs_number_only_by_its_issuer() {
+    let sends_nhs = Source { name: "surrey", issuer: Some("NHS") };
+    type Row<'a> = (Source<'a>, &'a [u8], Option<&'a [u8]>, bool);
+    let rows: &[Row<'_>] = &[
+        (NAMED, b"400 000 0004", Some(b"NHS "), true),
+        (SURREY, b"4000000004", Some(b"2.16.840.1.113883.2.1.4.1"), true),
+        (sends_nhs, b"4000000004", None, true),
+        (sends_nhs, b"4000000004", Some(b"RTX"), false),
+        (SURREY, b"4000000004", None, false),
+        (NAMED, b"4000000004", None, false),
+        (sends_nhs, b"4000000005", None, false),
+        (sends_nhs, b"4711", None, false),
+    ];
+    for (source, id, issuer, want) in rows {
+        let found = found("", &patient(id, *issuer));
+        assert_eq!(super::patient(*source, &found).number.is_some(), *want, "{id:?} {issuer:?}");
+    }
 }

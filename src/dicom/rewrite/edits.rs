@@ -14,6 +14,12 @@ pub struct Edits {
     /// New values by attribute, in the data set's own character set and without padding; empty empties the attribute. Each is a
     /// text attribute of the top level whose tag is between (0008,0005) and (0400,0561).
     pub values: BTreeMap<Tag, Box<[u8]>>,
+    /// Items that are appended to sequences of the top level, whose tags are in the same range; what the sequence was is recorded
+    /// whole.
+    pub items: BTreeMap<Tag, Item>,
+    /// What stands in attributes of `values` that come after (0400,0561), where the change is recorded before they are met: the
+    /// survey says so, and it is an error if the data set does not agree. Such an attribute may be no later than (0400,0600).
+    pub known: BTreeMap<Tag, Box<[u8]>>,
     /// Attributes that stay, but whose values are recorded beside the changed ones: the issuer of a Patient ID that changes.
     pub beside: BTreeSet<Tag>,
     /// Attribute Modification DateTime, to the microsecond. For the bytes to be the same each time, a moment that does not
@@ -27,7 +33,25 @@ pub struct Edits {
 
 impl fmt::Debug for Edits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Edits({:?})", self.values.keys())
+        write!(f, "Edits({:?}, {:?})", self.values.keys(), self.items.keys())
+    }
+}
+
+/// An item of a sequence: its elements, each with the representation that the dictionary gives it.
+pub type Item = BTreeMap<Tag, Content>;
+
+/// What stands in an element of an item.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A text, without padding.
+    Text(Box<[u8]>),
+    /// Items.
+    Items(Vec<Item>),
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Text(text.as_bytes().into())
     }
 }
 

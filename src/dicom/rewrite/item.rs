@@ -1,8 +1,10 @@
 //! How elements are written, and the item of Original Attributes Sequence that records a change (PS3.3 section C.12.1.1.9).
 
 use super::super::charset::Charset;
+use super::super::dictionary::{self, Representation};
 use super::super::tag::Tag;
 use super::super::vr::Vr;
+use super::edits::{Content, Item};
 use super::{Edits, LONGEST_LONG_STRING};
 use std::time::SystemTime;
 
@@ -47,6 +49,25 @@ impl Form {
     }
 }
 
+impl Form {
+    /// An item with its header. What the dictionary does not know is left out; nobody gives such.
+    pub(super) fn item(self, item: &Item) -> Vec<u8> {
+        let (mut content, mut out) = (Vec::new(), Vec::new());
+        for (tag, element) in item {
+            let Representation::Exactly(vr) = dictionary::representation(*tag) else { continue };
+            match element {
+                Content::Text(text) => self.element(&mut content, *tag, vr, text),
+                Content::Items(items) => {
+                    let items: Vec<u8> = items.iter().flat_map(|item| self.item(item)).collect();
+                    self.element(&mut content, *tag, vr, &items);
+                }
+            }
+        }
+        write_item(&mut out, &content);
+        out
+    }
+}
+
 fn write_tag(out: &mut Vec<u8>, tag: Tag) {
     out.extend_from_slice(&tag.group().to_le_bytes());
     out.extend_from_slice(&tag.element().to_le_bytes());
@@ -65,6 +86,8 @@ pub(super) struct Previous<'a> {
     pub(super) vr: Vr,
     /// Empty also if it was absent.
     pub(super) value: &'a [u8],
+    /// The value is the whole element as it stood, its header included: a sequence.
+    pub(super) whole: bool,
 }
 
 impl Previous<'_> {
@@ -93,7 +116,11 @@ pub(super) fn item<'a>(
 ) -> Vec<u8> {
     let (mut modified, mut nonconforming) = (Vec::new(), Vec::new());
     for attribute in previous {
-        let Previous { tag, vr, value } = attribute;
+        let Previous { tag, vr, value, whole } = attribute;
+        if whole {
+            modified.extend_from_slice(value);
+            continue;
+        }
         if attribute.conforms(charset) {
             form.element(&mut modified, tag, vr, value);
             continue;
@@ -126,7 +153,7 @@ pub fn date_time(at: SystemTime) -> String {
 }
 
 /// A name as a Long String that every character set can hold.
-pub(super) fn label(name: &str) -> String {
+pub fn label(name: &str) -> String {
     let plain = |c: char| if (' '..='~').contains(&c) && c != '\\' { c } else { '?' };
     name.trim().chars().take(LONGEST_LONG_STRING).map(plain).collect()
 }

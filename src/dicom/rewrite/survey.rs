@@ -1,17 +1,29 @@
 //! What stands in a data set that may have to be changed: read from its head, before anything is decided.
 
-use super::super::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID, SPECIFIC_CHARACTER_SET};
+use super::super::attributes::{
+    ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX,
+    SPECIFIC_CHARACTER_SET,
+};
 use super::super::charset::Charset;
 use super::super::head::Attributes;
 use super::super::tag::Tag;
 use super::super::uid::TransferSyntaxUid;
 use super::super::walk::{Element, Event, Walker};
 use super::item::{MODIFIED_ATTRIBUTES, MODIFYING_SYSTEM, label};
-use super::{ORIGINAL_ATTRIBUTES, RewriteError, check_text, form, walker};
+use super::{INSTANCE_ORIGIN_STATUS, ORIGINAL_ATTRIBUTES, RewriteError, check_text, form, walker};
 use std::fmt;
 
 /// Attributes of the top level that are read.
-const READ: &[Tag] = &[SPECIFIC_CHARACTER_SET, ACCESSION_NUMBER, PATIENT_ID, ISSUER_OF_PATIENT_ID];
+const READ: &[Tag] = &[
+    SPECIFIC_CHARACTER_SET,
+    ACCESSION_NUMBER,
+    PATIENT_NAME,
+    PATIENT_ID,
+    ISSUER_OF_PATIENT_ID,
+    PATIENT_BIRTH_DATE,
+    PATIENT_SEX,
+    INSTANCE_ORIGIN_STATUS,
+];
 
 /// What a survey found. `Debug` prints no values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,7 +54,7 @@ enum Keep {
     PatientId,
 }
 
-/// A survey in progress: reads the head of a data set up to Original Attributes Sequence.
+/// A survey in progress: reads the head of a data set up to Instance Origin Status (0400,0600).
 pub struct Survey {
     walker: Walker,
     system: String,
@@ -115,7 +127,7 @@ impl Survey {
 
     fn element(&mut self, element: Element) -> Result<(), RewriteError> {
         let tag = element.tag;
-        if element.top && tag > ORIGINAL_ATTRIBUTES {
+        if element.top && tag > INSTANCE_ORIGIN_STATUS {
             self.done = true;
             return Ok(());
         }

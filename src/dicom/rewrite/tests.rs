@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod appending;
+
 use super::*;
 use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::sample::{EXPLICIT, Form as Sample, IMPLICIT, Node, cuts, encode, instance, nodes, pieces};
@@ -29,6 +31,8 @@ fn moment() -> SystemTime {
 fn edits(values: &[(Tag, &[u8])]) -> Edits {
     Edits {
         values: values.iter().map(|(tag, value)| (*tag, (*value).into())).collect(),
+        items: Default::default(),
+        known: Default::default(),
         beside: BTreeSet::from([ISSUER_OF_PATIENT_ID]),
         at: moment(),
         system: "Hampshire".into(),

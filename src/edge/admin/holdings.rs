@@ -81,7 +81,7 @@ pub(super) async fn find(State(face): State<AdminFace>, Json(asked): Json<Asked>
         Ok(holdings) => holdings,
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
-    let issued = |holding: &Holding| issuers(holding, &registry, &face.issuer);
+    let issued = |holding: &Holding| issuers(holding, &registry);
     let meant = |holding: &&Holding| asked.issuer.as_ref().is_none_or(|issuer| issued(holding).contains(issuer));
     let chosen: Vec<&Holding> = holdings.iter().filter(meant).collect();
     // IDY-046: a bare number is no key. Whose it is must be beyond doubt before anything leaves.
@@ -108,18 +108,11 @@ fn wanted(asked: &Asked) -> Result<Wanted, String> {
 }
 
 /// Who issued the number of a study's patient: as the objects say; else the issuer of each who sent them, or their name.
-fn issuers(holding: &Holding, registry: &Registry, own: &str) -> Vec<String> {
+fn issuers(holding: &Holding, registry: &Registry) -> Vec<String> {
     if let Some(issuer) = holding.issuer.as_ref().filter(|issuer| !issuer.is_empty()) {
         return vec![issuer.clone()];
     }
-    let of = |origin: &Origin| match registry.destination(&Destination(origin.name().to_owned())) {
-        Some(Party::Node(node)) => node.issuer.clone().unwrap_or_else(|| own.to_owned()),
-        Some(Party::Peer(peer)) => peer.issuer.clone().unwrap_or_else(|| peer.name.clone()),
-        None => match origin {
-            Origin::Peer(name) => name.clone(),
-            _ => own.to_owned(),
-        },
-    };
+    let of = |origin: &Origin| registry.issuer(origin);
     holding.origins.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect()
 }
 

@@ -1,9 +1,10 @@
 //! What a node is shown of another site's patients: the values that the objects will carry when they reach it ("Foreign patients").
 
-use crate::courier::foreign::{self, Decision, Source, Stamp};
+use crate::courier::foreign::{self, Case, Decision, Policy, Source, Stamp};
 use crate::dicom::attributes::PATIENT_ID;
 use crate::dicom::charset::Charset;
 use crate::dicom::head::Attributes;
+use crate::dicom::patient::Judgement;
 use crate::dicom::rewrite::Found;
 use crate::dicom::tag::Tag;
 use crate::peers::{Foreign, Node, Origin, Registry};
@@ -24,7 +25,10 @@ pub(super) fn shown(registry: &Registry, node: &Node, origin: &Origin, held: Tex
     // When it was received stays in the object alone.
     let stamp = Stamp { site: "", received: UNIX_EPOCH };
     let mut values = held.0;
-    match foreign::decide(node.foreign, Source { name, issuer }, stamp, &found) {
+    // What a person has released, or who is surely ours, is not looked up here: a node that holds is shown neither.
+    let case = Case { found: &found, judged: Judgement::NoNumber, released: &[] };
+    let policy = Policy { mode: node.foreign, ..Policy::default() };
+    match foreign::decide(policy, Source { name, issuer }, stamp, case) {
         Decision::Hold(_) => return None,
         Decision::AsIs => {}
         Decision::Edit { edits, .. } => {

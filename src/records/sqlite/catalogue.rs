@@ -1,10 +1,12 @@
 //! Rows of studies and series for queries; what holds no stored instance is not shown.
 
-use super::rows::{Fault, count, origin, parsed};
+use super::rows::{Fault, count, damaged, origin, parsed};
 use super::study::texts;
-use crate::dicom::attributes::MODALITY;
+use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_NAME, PATIENT_SEX};
+use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::patient::Patient;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
-use crate::records::{SeriesRow, StudyRow, StudySize, Texts, Walk};
+use crate::records::{KnownPatient, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use rusqlite::{Connection, Rows, params};
 use serde_json::Value;
 
@@ -131,4 +133,28 @@ pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySiz
         size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
     }
     Ok(size)
+}
+
+/// See [`crate::records::Records::patients_of`].
+pub(in crate::records) fn patients(conn: &Connection, number: NhsNumber) -> Result<Vec<KnownPatient>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT s.attributes, s.issuer, json_group_array(DISTINCT a.origin_name) FROM studies s \
+         JOIN instances i ON i.study = s.id JOIN arrivals a ON a.instance = i.id AND a.origin_kind = 'node' \
+         WHERE s.patient_id IN (?1, ?2, ?3) GROUP BY s.id ORDER BY s.id DESC LIMIT 100",
+    )?;
+    let mut rows = find.query(number.forms())?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut held = texts(&row.get::<_, String>(0)?)?;
+        let mut text = |tag| held.remove(&tag).unwrap_or_default();
+        let patient = Patient {
+            number: Some(number),
+            birth_date: text(PATIENT_BIRTH_DATE),
+            name: text(PATIENT_NAME),
+            sex: text(PATIENT_SEX),
+        };
+        let nodes = serde_json::from_str(&row.get::<_, String>(2)?).map_err(|_| damaged("list of nodes"))?;
+        list.push(KnownPatient { patient, issuer: row.get(1)?, nodes });
+    }
+    Ok(list)
 }

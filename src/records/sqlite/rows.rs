@@ -168,7 +168,8 @@ pub(in crate::records) fn place(row: &Row<'_>, first: usize) -> rusqlite::Result
 
 /// The facts of a source that are known, by name.
 pub(in crate::records) fn source_pairs(source: &SourceFacts) -> impl Iterator<Item = (&'static str, String)> {
-    let SourceFacts { calling, called, address, implementation_class, implementation_version, certificate } = source;
+    let SourceFacts { calling, called, address, implementation_class, implementation_version, certificate, issuer } =
+        source;
     [
         ("calling", calling.clone()),
         ("called", called.clone()),
@@ -176,6 +177,7 @@ pub(in crate::records) fn source_pairs(source: &SourceFacts) -> impl Iterator<It
         ("implementation_class", implementation_class.clone()),
         ("implementation_version", implementation_version.clone()),
         ("certificate", certificate.clone()),
+        ("issuer", issuer.clone()),
     ]
     .into_iter()
     .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -198,5 +200,6 @@ pub(in crate::records) fn source(text: &str) -> SourceFacts {
         implementation_class: get("implementation_class"),
         implementation_version: get("implementation_version"),
         certificate: get("certificate"),
+        issuer: get("issuer"),
     }
 }

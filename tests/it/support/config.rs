@@ -26,11 +26,14 @@ pub struct SiteConfig {
 
 impl SiteConfig {
     pub fn new(name: &str, identity: Identity) -> Self {
+        // Both held at once, so that they are two.
+        let both = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [dicom_port, web_port] = both.map(|listener| listener.local_addr().unwrap().port());
         Self {
             name: name.to_owned(),
             ae_title: format!("WB_{}", name.to_uppercase()),
-            dicom_port: free_port(),
-            web_port: free_port(),
+            dicom_port,
+            web_port,
             identity,
             data_dir: "data".to_owned(),
             dicom: String::new(),
