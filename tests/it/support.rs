@@ -3,11 +3,9 @@
 
 pub mod beside;
 pub mod caller;
-pub mod calls;
 pub mod certs;
 pub mod config;
 pub mod corpus;
-pub mod damage;
 pub mod dcmtk;
 pub mod files;
 pub mod gateway;
@@ -15,7 +13,7 @@ pub mod ledger;
 pub mod load;
 pub mod multipart;
 pub mod odd_node;
-pub mod ordeal;
+pub mod one_fault;
 pub mod orthanc;
 pub mod pacs;
 pub mod power;

@@ -249,7 +249,7 @@ fn lengths_that_lie_break_only_their_own_request() {
     wire.head("POST /dicom-web/studies", &[&kind, &format!("Content-Length: {}", body.len() + 9)]).unwrap();
     wire.send(&body[..body.len() - 20]).unwrap();
     wire.shut();
-    assert!(wire.answer().is_none_or(|reply| reply.status == 400), "no success");
+    assert!(wire.answer().is_none_or(|reply| reply.status == 408), "no success, and no blame");
     // Too short: what follows is no request.
     let mut wire = site.wire();
     wire.head("POST /dicom-web/studies", &[&kind, &format!("Content-Length: {}", body.len() - 1000)]).unwrap();
@@ -280,7 +280,8 @@ fn lengths_that_lie_break_only_their_own_request() {
         let _ = wire.send(&bytes);
         wire.shut();
         let reply = wire.answer();
-        let right = reply.as_ref().is_none_or(|reply| reply.status == 400 || whole && reply.status == 200);
+        let right =
+            reply.as_ref().is_none_or(|reply| [400, 408].contains(&reply.status) || whole && reply.status == 200);
         assert!(right, "{what}: {reply:?}");
         assert!(wire.ends(), "{what}");
     }

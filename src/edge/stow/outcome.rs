@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::fmt;
+use std::io::ErrorKind;
 
 /// So many failures of one request are logged one by one; the rest is counted.
 const TOLD: usize = 16;
@@ -131,7 +132,9 @@ pub(super) enum Part {
 pub(super) enum Cut {
     /// It stopped coming, or trickled.
     Stalled,
-    /// The connection or its framing broke.
+    /// The connection ended before the body did.
+    Ended,
+    /// Its transfer coding is wrong.
     Broken,
     /// It is larger than a request may be.
     TooLarge {
@@ -143,9 +146,23 @@ pub(super) enum Cut {
 }
 
 impl Cut {
+    /// What an error while reading says: a coding that cannot be read, or else a connection that ended.
+    pub(super) fn of(error: &axum::Error) -> Self {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = source {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if matches!(kind, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
+                return Self::Broken;
+            }
+            source = error.source();
+        }
+        Self::Ended
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            // Not 400: the instances are not at fault, and whoever hears this sends them again.
+            Self::Stalled | Self::Ended => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } | Self::Multipart(MultipartError::TooManyParts) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken | Self::Multipart(_) => StatusCode::BAD_REQUEST,
         }
@@ -156,7 +173,8 @@ impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stalled => f.write_str("the body stopped coming or came too slowly"),
-            Self::Broken => f.write_str("the connection or the transfer coding broke within the body"),
+            Self::Ended => f.write_str("the connection ended within the body"),
+            Self::Broken => f.write_str("the transfer coding of the body is wrong"),
             Self::TooLarge { limit } => write!(f, "a request may have {limit} bytes; send fewer instances"),
             Self::Multipart(error) => error.fmt(f),
         }

@@ -76,7 +76,7 @@ impl Request {
             let since = Instant::now();
             let next = tokio::time::timeout(pace.left(), body.next()).await.map_err(|_| Cut::Stalled)?;
             let Some(chunk) = next else { break };
-            let chunk = chunk.map_err(|_| Cut::Broken)?;
+            let chunk = chunk.map_err(|error| Cut::of(&error))?;
             pace.waited(since.elapsed(), chunk.len() as u64);
             total += chunk.len() as u64;
             if total > limit {

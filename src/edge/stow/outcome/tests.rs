@@ -69,9 +69,21 @@ fn the_status_sums_up_what_became_of_the_parts() {
 }
 
 #[test]
+fn a_connection_that_ends_is_no_fault_of_the_instances() {
+    let io = |kind| axum::Error::new(std::io::Error::new(kind, "by script"));
+    for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe] {
+        assert!(matches!(Cut::of(&io(kind)), Cut::Ended), "{kind:?}");
+    }
+    for kind in [ErrorKind::InvalidInput, ErrorKind::InvalidData] {
+        assert!(matches!(Cut::of(&io(kind)), Cut::Broken), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_body_that_was_cut_is_answered_by_its_fault_unless_something_was_stored() {
     let rows = [
         (Cut::Stalled, 408),
+        (Cut::Ended, 408),
         (Cut::Broken, 400),
         (Cut::TooLarge { limit: 1 }, 413),
         (Cut::Multipart(MultipartError::TooManyParts), 413),
