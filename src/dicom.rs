@@ -2,6 +2,7 @@
 
 pub mod ae_title;
 pub mod attributes;
+pub mod canon;
 pub mod charset;
 pub mod dictionary;
 pub mod head;

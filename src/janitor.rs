@@ -11,6 +11,7 @@ mod scrub;
 
 pub use retention::{Due, PurgeReport};
 
+use crate::judge::{Judge, JudgeError};
 use crate::records::{BlobId, Purging, Records, RecordsError};
 use crate::store::{Digest, Place, Store, StoreError};
 use std::io;
@@ -48,6 +49,9 @@ pub enum JanitorError {
     /// The blobs could not be read, written or freed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The digests that later comparisons need could not be kept.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
     /// A backup is being made.
     #[error("a backup is being made; nothing is dropped until it is done")]
     Paused,
@@ -62,6 +66,7 @@ pub struct Janitor {
 struct Inner {
     records: Records,
     store: Store,
+    judge: Judge,
     options: JanitorOptions,
     /// Held while bytes are freed or moved; one of these at a time.
     hands: Mutex<()>,
@@ -74,10 +79,11 @@ struct Inner {
 
 impl Janitor {
     /// A janitor that has not begun.
-    pub fn new(records: Records, store: Store, options: JanitorOptions) -> Self {
+    pub fn new(records: Records, store: Store, judge: Judge, options: JanitorOptions) -> Self {
         let inner = Inner {
             records,
             store,
+            judge,
             options,
             hands: Mutex::new(()),
             paused: Default::default(),
@@ -139,6 +145,7 @@ impl Janitor {
         instances: Vec<crate::records::InstanceId>,
         purging: Purging,
     ) -> Result<crate::records::Purged, JanitorError> {
+        let instances = self.inner.judge.keep(instances).await?;
         let _hands = self.inner.hands.lock().await;
         if self.is_paused() {
             return Err(JanitorError::Paused);

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`transfer`] names the states and the legal steps between them, [`outcome`] what an attempt came to,
 //! [`step`] what an outcome makes of a transfer, [`backoff`] and [`breaker`] when it is tried again, [`turns`] whose turn it is,
-//! [`generation`] which bytes are used and when they may go. [`entry`] gives each change its canonical bytes, [`change`] reads
+//! [`generation`] which bytes are used and when they may go, [`judgement`] what two contents of one UID are to each other. [`entry`] gives each change its canonical bytes, [`change`] reads
 //! them back for a rebuild, [`chain`] and [`merkle`] bind them together, and
 //! [`check`] walks a ledger and says where it is wrong.
 
@@ -13,6 +13,7 @@ pub mod change;
 pub mod check;
 pub mod entry;
 pub mod generation;
+pub mod judgement;
 pub mod merkle;
 pub mod outcome;
 pub mod step;

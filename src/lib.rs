@@ -5,7 +5,7 @@
 //! ```text
 //! shell        main -> cli -> app, config, certs
 //! edge         edge::{dimse_scp, http, stow, qido, admin}
-//! engine       intake -> router      courier      janitor
+//! engine       intake -> router      courier      janitor -> judge
 //! state        store      records      ledger      peers -> tls
 //! protocol     dimse      dicomweb
 //! vocabulary   dicom
@@ -22,6 +22,7 @@ pub mod dimse;
 pub mod edge;
 pub mod intake;
 pub mod janitor;
+pub mod judge;
 pub mod ledger;
 pub mod peers;
 pub mod records;

@@ -13,6 +13,7 @@ pub use storage::{StorageClasses, UnknownClasses};
 pub use user::User;
 
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::tag::Tag;
 use crate::tls::Identity;
 use ipnet::IpNet;
 use std::fmt;
@@ -158,6 +159,8 @@ pub struct Node {
     pub contributing_equipment: bool,
     /// The same UID with other content is answered C010 instead of Success; it is kept and held either way.
     pub conflict_is_failure: bool,
+    /// Attributes that it writes anew each time it sends an instance: they make no conflict.
+    pub volatile: Vec<Tag>,
     /// Which classes it may store.
     pub storage: StorageClasses,
     /// Most associations that it may have open here at once.
@@ -190,6 +193,8 @@ pub struct Peer {
     pub issuer: Option<String>,
     /// What we show it when we call; `None`: the site's own.
     pub client: Option<Arc<Identity>>,
+    /// Attributes that it writes anew each time it sends an instance: they make no conflict.
+    pub volatile: Vec<Tag>,
     /// Most requests that we make to it at once.
     pub max_parallel: usize,
 }

@@ -11,6 +11,7 @@ mod arrival;
 mod catalogue;
 mod error;
 mod housekeeping;
+mod judging;
 mod kicks;
 mod order;
 mod proof;
@@ -28,6 +29,7 @@ pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recor
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
+pub use judging::{Digested, Judged, Resolution, Undigested};
 pub use order::{Holding, Order, Ordered, Wanted};
 pub use proof::{EntryLine, Report, hex};
 pub use refusals::Refusals;

@@ -1,6 +1,9 @@
-//! `weybridge exceptions`: what waits for a person.
+//! `weybridge exceptions`: what waits for a person, what differs, and the decision.
+
+mod show;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::edge::admin::Decision;
 use crate::records::{ExceptionId, ExceptionView};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -19,10 +22,45 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// One exception; of a conflict, the attributes that differ, side by side. Shows patient data
+    Show {
+        /// Its number, as `list` prints it
+        id: i64,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Decide about one: accept or reject a conflict, retry, release or cancel a transfer
+    Resolve(Resolve),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Resolve {
+    /// Its number, as `list` prints it
+    id: i64,
+    /// accept: send it as the revision of what was here; reject: keep it and send it nowhere; retry, release or cancel: its transfer
+    #[arg(long = "as", value_parser = ["accept", "reject", "retry", "release", "cancel"])]
+    decision: String,
+    /// Who decides; kept in the ledger
+    #[arg(long, value_name = "NAME")]
+    by: String,
+    /// Why; kept beside the ledger, which holds its hash
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
-    let Verb::List { all, json } = verb;
+    match verb {
+        Verb::List { all, json } => list(place, all, json).await,
+        Verb::Show { id, json } => show::run(place, ExceptionId(id), json).await,
+        Verb::Resolve(options) => resolve(place, options).await,
+    }
+}
+
+async fn list(place: &ConfigPlace, all: bool, json: bool) -> Ended {
     let config = client::load(place)?;
     let records = client::records(&config)?;
     let mut found: Vec<ExceptionView> = Vec::new();
@@ -52,6 +90,25 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn resolve(place: &ConfigPlace, options: Resolve) -> Ended {
+    let Resolve { id, decision, by, reason, json } = options;
+    if by.trim().is_empty() || reason.trim().is_empty() {
+        return Err(Failure::usage("say who decides (--by) and why (--reason)"));
+    }
+    let config = client::load(place)?;
+    let mut gateway = client::Gateway::required(&config).await?;
+    let asked = Decision { exception: id, decision: decision.clone(), who: by, reason };
+    let body = serde_json::to_value(&asked).map_err(Failure::some)?;
+    let answer = gateway.post("/exceptions/resolve", &body).await?;
+    let changed = answer["changed"].as_u64().unwrap_or(0);
+    if json {
+        render::json(&json!({"exception": id, "decision": decision, "transfers": changed}))?;
+    } else {
+        render::line(format!("exception {id}: {decision}; {changed} transfers moved"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn as_json(one: &ExceptionView) -> Value {
     json!({
         "exception": one.exception.0,
@@ -64,5 +121,8 @@ fn as_json(one: &ExceptionView) -> Value {
         "opened": render::utc(one.opened),
         "closed": one.closed.map(render::utc),
         "words": one.words,
+        "verdict": one.verdict.map(|verdict| verdict.word()),
+        "against_version": one.against,
+        "decision": one.decision,
     })
 }

@@ -3,7 +3,8 @@
 use super::raw::{At, List, Span, Table};
 use super::site;
 use super::values::{
-    ae_title, boolean, character_set, host_port, identity, issuer, name, network, number, one_of, path, peer_url, text,
+    ae_title, attribute, boolean, character_set, host_port, identity, issuer, name, network, number, one_of, path,
+    peer_url, text,
 };
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::SopClassUid;
@@ -83,6 +84,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let contributing_equipment = table.or("contributing_equipment", false, boolean);
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
     let conflict_is_failure = table.or("conflict_status", false, conflict);
+    let volatile = table.list("volatile", attribute).map(List::values).unwrap_or_default();
     let storage = storage_classes(&mut table);
     let max_associations = table.or("max_associations", 100, number(1..=10_000));
     let max_parallel = table.or("max_parallel", 1, number(1..=64));
@@ -105,6 +107,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         mark_imported,
         contributing_equipment,
         conflict_is_failure,
+        volatile,
         storage,
         max_associations,
         max_parallel,
@@ -209,13 +212,15 @@ pub(super) fn peer(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option
     let verify = table.or("verify", Verify::Present, one_of(&kinds, LATER));
     let issuer = table.optional("issuer", issuer).map(|at| at.value);
     let client = client(&mut table, base, now);
+    let volatile = table.list("volatile", attribute).map(List::values).unwrap_or_default();
     let max_parallel = table.or("max_parallel", 2, number(1..=64));
     table.not_built("proxy", "leave it out: peers are reached directly, and proxies of the environment are ignored");
     table.not_built("token", "leave it out: peers are known by their certificates");
     table.finish();
     let (name, url) = (name?, url?);
     let (identity, span) = identity.map_or((url.value.host, url.span), |at| (at.value, at.span));
-    let peer = Peer { name: name.value, url: url.value.url, identity, may, verify, issuer, client, max_parallel };
+    let peer =
+        Peer { name: name.value, url: url.value.url, identity, may, verify, issuer, client, volatile, max_parallel };
     Some(PeerEntry { peer, name: name.span, identity: span })
 }
 

@@ -2,6 +2,8 @@
 
 use super::mistakes::suggest;
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::dictionary;
+use crate::dicom::tag::Tag;
 use ipnet::IpNet;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -244,6 +246,23 @@ const CHARACTER_SETS: &[&str] = &[
     "GB18030",
     "GBK",
 ];
+
+/// An attribute, by the keyword of PS3.6 or as eight hexadecimal digits. Those that say which instance it is are none.
+pub(super) fn attribute(value: &DeValue<'_>) -> Read<Tag> {
+    const IDENTITY: [u32; 4] = [0x0008_0016, 0x0008_0018, 0x0020_000D, 0x0020_000E];
+    let text = value.as_str().unwrap_or_default();
+    let digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = if digits { u32::from_str_radix(text, 16).ok().map(Tag) } else { None };
+    match number.or_else(|| dictionary::by_keyword(text)) {
+        Some(tag) if IDENTITY.contains(&tag.0) => {
+            Err("this attribute says which instance it is, and always counts".into())
+        }
+        Some(tag) => Ok(tag),
+        None => {
+            Err("write keywords of attributes, such as \"InstanceCreationTime\", or eight hexadecimal digits".into())
+        }
+    }
+}
 
 /// A character set for text that declares none.
 pub(super) fn character_set(value: &DeValue<'_>) -> Read<String> {

@@ -1,11 +1,13 @@
 //! The administrator's face: JSON over a Unix socket in the data directory, for the command line.
 
+mod exceptions;
 mod holdings;
 mod instances;
 mod status;
 mod store;
 mod verbs;
 
+pub(crate) use exceptions::Decision;
 pub(crate) use holdings::{Asked, Held, Instruction};
 pub use status::{DestinationStatus, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
@@ -88,6 +90,7 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
     let router = Router::new()
         .route("/status", get(status))
         .route("/transfers/{verb}", post(verbs::decide))
+        .route("/exceptions/resolve", post(exceptions::resolve))
         .route("/store/purge", post(store::purge))
         .route("/store/pause", post(store::pause))
         .route("/store/drop", post(store::drop_bytes))

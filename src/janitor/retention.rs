@@ -73,11 +73,13 @@ impl Janitor {
         if found.is_empty() {
             return Ok(0);
         }
+        let instances = found.iter().map(|candidate| candidate.instance).collect();
+        // What arrives later under the same UIDs is compared with these ("Behaviour" 5).
+        let instances = self.inner.judge.keep(instances).await?;
         let _hands = self.inner.hands.lock().await;
         if self.is_paused() {
             return Ok(0);
         }
-        let instances = found.iter().map(|candidate| candidate.instance).collect();
         let purging = Purging::by_rule(rule, before);
         let purged = self.inner.records.condemn(instances, purging, SystemTime::now()).await?;
         *bytes += purged.bytes;

@@ -48,7 +48,9 @@ impl House {
             ..StoreOptions::at(dir.path().join("blobs"))
         };
         let (store, recovered) = Store::open(settings, live).unwrap();
-        let janitor = Janitor::new(records.clone(), store.clone(), options);
+        let registry = tokio::sync::watch::Sender::default().subscribe();
+        let judge = Judge::new(records.clone(), store.clone(), registry, DAY);
+        let janitor = Janitor::new(records.clone(), store.clone(), judge, options);
         (Self { dir, records, store, janitor }, recovered.lost)
     }
 
@@ -181,6 +183,20 @@ async fn what_is_done_goes_by_age_and_sooner_for_room() {
     house.keep(1, 5000, DAY, false).await;
     assert!(house.is_whole(1, 5000).await);
     house.verify_ledger().await;
+}
+
+/// "Behaviour" 5: what comes later under the same UID is compared with what was kept of this; here, that nothing can be told.
+#[tokio::test]
+async fn what_goes_by_age_leaves_its_digests() {
+    let house = House::new(options()).await;
+    let instance = house.keep(1, 5000, 40 * DAY, true).await;
+    assert_eq!(house.records.digests(instance, "1".into()).await.unwrap(), None);
+    assert_eq!(house.janitor.purge().await.unwrap().by_age, 1);
+    assert_eq!(house.records.digests(instance, "1".into()).await.unwrap(), Some(None));
+    // Bytes that cannot be read leave none, and stay.
+    house.keep(2, 5000, 40 * DAY, true).await;
+    house.flip(2, 5000).await;
+    assert_eq!(house.janitor.purge().await.unwrap(), PurgeReport::default());
 }
 
 /// FLT-012: killed between the entry and the removal.

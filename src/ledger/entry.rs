@@ -57,6 +57,8 @@ pub enum Kind {
     Condemned,
     /// Every blob was read and compared with its digest (REL-07).
     Scrubbed,
+    /// Other content under a known UID was judged (IDY-020).
+    Judged,
     /// Somebody was refused: an unknown caller, a wrong certificate, something not allowed (LED-011).
     Refused,
     /// Other routes are in force from now on (INV-15).
@@ -66,7 +68,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -76,6 +78,7 @@ impl Kind {
         Self::Corrupt,
         Self::Condemned,
         Self::Scrubbed,
+        Self::Judged,
         Self::Refused,
         Self::Configured,
         Self::Asked,
@@ -93,6 +96,7 @@ impl Kind {
             Self::Corrupt => "corrupt",
             Self::Condemned => "condemned",
             Self::Scrubbed => "scrubbed",
+            Self::Judged => "judged",
             Self::Refused => "refused",
             Self::Configured => "configured",
             Self::Asked => "asked",

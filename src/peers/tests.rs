@@ -28,6 +28,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         mark_imported: false,
         contributing_equipment: false,
         conflict_is_failure: false,
+        volatile: Vec::new(),
         storage: StorageClasses::default(),
         max_associations: 1,
         max_parallel: 1,
@@ -43,6 +44,7 @@ fn peer(name: &str, identity: &str) -> Peer {
         verify: Verify::Present,
         issuer: None,
         client: None,
+        volatile: Vec::new(),
         max_parallel: 1,
     }
 }

@@ -8,6 +8,7 @@ pub(super) mod entries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod inline;
+pub(super) mod judge;
 pub(super) mod lease;
 pub(super) mod lists;
 pub(super) mod order;
@@ -20,6 +21,7 @@ pub(super) mod readers;
 pub(super) mod rebuild;
 pub(super) mod record;
 pub(super) mod recover;
+pub(super) mod resolve;
 pub(super) mod retrieve;
 pub(super) mod routing;
 pub(super) mod rows;

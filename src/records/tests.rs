@@ -4,6 +4,7 @@ mod acting;
 mod arriving;
 mod housekeeping;
 mod interleaving;
+mod judging;
 mod leasing;
 mod looping;
 mod model;

@@ -4,6 +4,7 @@ use super::arrival::{ExceptionId, InstanceId, SourceFacts};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::breaker::Reach;
+use crate::ledger::judgement::Verdict;
 use crate::ledger::merkle::Hash;
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Priority, Verify};
@@ -141,6 +142,10 @@ pub struct InstanceView {
     pub received: SystemTime,
     /// How often it arrived.
     pub arrivals: u64,
+    /// The version that stands in front of it, because it says the same or is its revision; only what has none is shown to others.
+    pub behind: Option<InstanceId>,
+    /// Whether a conflict holds it: it waits for a person, or was rejected.
+    pub in_conflict: bool,
     /// What is owed of it.
     pub transfers: Vec<TransferView>,
 }
@@ -293,6 +298,12 @@ pub struct ExceptionView {
     pub closed: Option<SystemTime>,
     /// Why, in plain words.
     pub words: Option<String>,
+    /// What the judge found of a conflict; none until it has looked.
+    pub verdict: Option<Verdict>,
+    /// The version of the instance that it was compared with.
+    pub against: Option<u32>,
+    /// `accepted` or `rejected`, if a person decided about a conflict.
+    pub decision: Option<String>,
 }
 
 /// Counts of blobs.

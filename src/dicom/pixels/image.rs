@@ -1,6 +1,16 @@
 //! The attributes that say how the cells of an image are laid out (PS3.3 section C.7.6.3).
 
 use super::MAX_FRAME_BYTES;
+use crate::dicom::tag::Tag;
+
+const SAMPLES_PER_PIXEL: Tag = Tag::new(0x0028, 0x0002);
+const PHOTOMETRIC_INTERPRETATION: Tag = Tag::new(0x0028, 0x0004);
+const NUMBER_OF_FRAMES: Tag = Tag::new(0x0028, 0x0008);
+const ROWS: Tag = Tag::new(0x0028, 0x0010);
+const COLUMNS: Tag = Tag::new(0x0028, 0x0011);
+const BITS_ALLOCATED: Tag = Tag::new(0x0028, 0x0100);
+const BITS_STORED: Tag = Tag::new(0x0028, 0x0101);
+const PIXEL_REPRESENTATION: Tag = Tag::new(0x0028, 0x0103);
 
 /// Photometric Interpretation (0028,0004), as far as decoding must tell them apart (PS3.3 section C.7.6.3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +95,51 @@ pub enum ImageError {
 }
 
 impl Image {
+    /// One of which nothing has been read yet.
+    pub fn unknown() -> Self {
+        Self {
+            rows: 0,
+            columns: 0,
+            samples: 1,
+            bits_allocated: 0,
+            bits_stored: 0,
+            signed: false,
+            photometric: Photometric::Other,
+            frames: 1,
+        }
+    }
+
+    /// Tells whether an attribute is one of those that [`Self::read`] knows.
+    pub fn reads(tag: Tag) -> bool {
+        matches!(
+            tag,
+            SAMPLES_PER_PIXEL
+                | PHOTOMETRIC_INTERPRETATION
+                | NUMBER_OF_FRAMES
+                | ROWS
+                | COLUMNS
+                | BITS_ALLOCATED
+                | BITS_STORED
+                | PIXEL_REPRESENTATION
+        )
+    }
+
+    /// Takes an attribute of the data set, little endian; one that does not describe the cells changes nothing.
+    pub fn read(&mut self, tag: Tag, value: &[u8]) {
+        let short = || value.first_chunk::<2>().map(|short| u16::from_le_bytes(*short)).unwrap_or_default();
+        match tag {
+            SAMPLES_PER_PIXEL => self.samples = short(),
+            PHOTOMETRIC_INTERPRETATION => self.photometric = Photometric::parse(value),
+            NUMBER_OF_FRAMES => self.frames = whole_number(value),
+            ROWS => self.rows = short(),
+            COLUMNS => self.columns = short(),
+            BITS_ALLOCATED => self.bits_allocated = short(),
+            BITS_STORED => self.bits_stored = short(),
+            PIXEL_REPRESENTATION => self.signed = short() == 1,
+            _ => {}
+        }
+    }
+
     /// Bytes of one cell.
     pub fn cell_bytes(&self) -> Result<usize, ImageError> {
         match self.bits_allocated {
@@ -113,5 +168,14 @@ impl Image {
     /// Bytes of all native frames, the padding to even length not counted.
     pub fn native_bytes(&self) -> Result<u64, ImageError> {
         Ok(self.frame_bytes()? as u64 * u64::from(self.frames))
+    }
+}
+
+/// An Integer String; 0, which is no number of frames, for anything else. An empty value counts as absent.
+fn whole_number(value: &[u8]) -> u32 {
+    let text = String::from_utf8_lossy(value);
+    match text.trim_matches([' ', '\0']) {
+        "" => 1,
+        text => text.trim_start_matches('+').parse().unwrap_or(0),
     }
 }

@@ -8,15 +8,8 @@
 use super::super::pixels::{self, Frames, Image, Photometric};
 use super::{Tag, TranscodeError, TransferSyntaxUid, UNDEFINED, Vr};
 
-const SAMPLES_PER_PIXEL: Tag = Tag::new(0x0028, 0x0002);
 const PHOTOMETRIC_INTERPRETATION: Tag = Tag::new(0x0028, 0x0004);
 const PLANAR_CONFIGURATION: Tag = Tag::new(0x0028, 0x0006);
-const NUMBER_OF_FRAMES: Tag = Tag::new(0x0028, 0x0008);
-const ROWS: Tag = Tag::new(0x0028, 0x0010);
-const COLUMNS: Tag = Tag::new(0x0028, 0x0011);
-const BITS_ALLOCATED: Tag = Tag::new(0x0028, 0x0100);
-const BITS_STORED: Tag = Tag::new(0x0028, 0x0101);
-const PIXEL_REPRESENTATION: Tag = Tag::new(0x0028, 0x0103);
 const LOSSY_IMAGE_COMPRESSION: Tag = Tag::new(0x0028, 0x2110);
 const EXTENDED_OFFSET_TABLE: Tag = Tag::new(0x7FE0, 0x0001);
 const EXTENDED_OFFSET_TABLE_LENGTHS: Tag = Tag::new(0x7FE0, 0x0002);
@@ -61,19 +54,9 @@ pub(super) type Written = (Tag, Vr, Vec<u8>);
 impl Decoding {
     /// For a data set in this syntax; none if its frames cannot be decoded.
     pub(super) fn of(syntax: &TransferSyntaxUid) -> Option<Self> {
-        let image = Image {
-            rows: 0,
-            columns: 0,
-            samples: 1,
-            bits_allocated: 0,
-            bits_stored: 0,
-            signed: false,
-            photometric: Photometric::Other,
-            frames: 1,
-        };
         pixels::is_decodable(syntax).then(|| Self {
             syntax: syntax.clone(),
-            image,
+            image: Image::unknown(),
             planar_seen: false,
             lossy_seen: false,
             announced: None,
@@ -103,10 +86,7 @@ impl Decoding {
 
     /// An element of the data set itself begins.
     pub(super) fn element(&mut self, tag: Tag, length: Option<u32>) -> Treatment {
-        let looked_at = matches!(
-            tag,
-            SAMPLES_PER_PIXEL | NUMBER_OF_FRAMES | ROWS | COLUMNS | BITS_ALLOCATED | BITS_STORED | PIXEL_REPRESENTATION
-        );
+        let looked_at = Image::reads(tag);
         let rewritten = matches!(tag, PHOTOMETRIC_INTERPRETATION | PLANAR_CONFIGURATION | LOSSY_IMAGE_COMPRESSION);
         let table = tag == EXTENDED_OFFSET_TABLE;
         let fits = length.is_some_and(|length| length <= if table { LONGEST_TABLE } else { LONGEST });
@@ -128,19 +108,11 @@ impl Decoding {
     /// Its value is complete; gives what is to be written if it is rewritten.
     pub(super) fn value_end(&mut self) -> Option<Written> {
         let (tag, value) = self.held.take()?;
-        let short = || value.first_chunk::<2>().map(|short| u16::from_le_bytes(*short)).unwrap_or_default();
         let image = &mut self.image;
+        image.read(tag, &value);
         match tag {
-            SAMPLES_PER_PIXEL => image.samples = short(),
-            ROWS => image.rows = short(),
-            COLUMNS => image.columns = short(),
-            BITS_ALLOCATED => image.bits_allocated = short(),
-            BITS_STORED => image.bits_stored = short(),
-            PIXEL_REPRESENTATION => image.signed = short() == 1,
-            NUMBER_OF_FRAMES => image.frames = whole_number(&value),
             EXTENDED_OFFSET_TABLE => self.table = value,
             PHOTOMETRIC_INTERPRETATION => {
-                image.photometric = Photometric::parse(&value);
                 let decoded = pixels::decoded_photometric(&self.syntax, image);
                 self.announced = Some(decoded);
                 let changed = decoded != image.photometric;
@@ -241,13 +213,4 @@ fn padded(text: &str) -> Vec<u8> {
         value.push(b' ');
     }
     value
-}
-
-/// An Integer String; 0, which is no number of frames, for anything else. An empty value counts as absent.
-fn whole_number(value: &[u8]) -> u32 {
-    let text = String::from_utf8_lossy(value);
-    match text.trim_matches([' ', '\0']) {
-        "" => 1,
-        text => text.trim_start_matches('+').parse().unwrap_or(0),
-    }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 const PAGE: i64 = 500;
 
 /// The one stored instance that stands for the origin of a study; a study without any is not shown.
-const OF_STUDY: &str = "JOIN instances f ON f.id = (SELECT i.id FROM instances i WHERE i.study = s.id AND i.state = 'stored' LIMIT 1) \
+const OF_STUDY: &str = "JOIN instances f ON f.id = (SELECT i.id FROM instances i WHERE i.study = s.id AND i.state = 'stored' AND i.behind IS NULL LIMIT 1) \
     JOIN arrivals a ON a.instance = f.id AND a.n = 1";
 
 /// Conditions that narrow a walk over studies; each parameter is used once, so that an index can be.
@@ -84,9 +84,9 @@ fn study_rows(rows: &mut Rows<'_>) -> Result<Vec<StudyRow>, Fault> {
 pub(in crate::records) fn series(conn: &Connection, walk: &Walk) -> Result<Vec<SeriesRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, a.origin_kind, a.origin_name, \
-         (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored') AS kept \
+         (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' AND i.behind IS NULL) AS kept \
          FROM series r JOIN studies s ON s.id = r.study JOIN instances f ON f.id = \
-         (SELECT i.id FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' LIMIT 1) \
+         (SELECT i.id FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' AND i.behind IS NULL LIMIT 1) \
          JOIN arrivals a ON a.instance = f.id AND a.n = 1 \
          WHERE r.id > ?1 AND {} AND (?5 IS NULL OR r.uid = ?5) ORDER BY r.id LIMIT ?6",
         narrowed(walk)
@@ -115,7 +115,7 @@ pub(in crate::records) fn series(conn: &Connection, walk: &Walk) -> Result<Vec<S
 pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySize, Fault> {
     let mut find = conn.prepare_cached(
         "SELECT r.attributes, count(*) FROM instances i JOIN series r ON r.id = i.series \
-         WHERE i.study = ?1 AND i.state = 'stored' GROUP BY r.id ORDER BY r.id",
+         WHERE i.study = ?1 AND i.state = 'stored' AND i.behind IS NULL GROUP BY r.id ORDER BY r.id",
     )?;
     let mut rows = find.query([study])?;
     let mut size = StudySize::default();
@@ -127,8 +127,9 @@ pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySiz
             size.modalities.push(modality);
         }
     }
-    let mut classes =
-        conn.prepare_cached("SELECT DISTINCT sop_class FROM instances WHERE study = ?1 AND state = 'stored'")?;
+    let mut classes = conn.prepare_cached(
+        "SELECT DISTINCT sop_class FROM instances WHERE study = ?1 AND state = 'stored' AND behind IS NULL",
+    )?;
     for class in classes.query_map([study], |row| row.get::<_, String>(0))? {
         size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
     }

@@ -19,7 +19,7 @@ pub(in crate::records) struct Owed {
     /// Old transfers that came due again, by their new state.
     pub(in crate::records) moved: Vec<(State, TransferId)>,
     /// Exceptions that this closed.
-    closed: Vec<i64>,
+    pub(in crate::records) closed: Vec<i64>,
     /// Requests that an open transfer covers already.
     pub(in crate::records) covered: Vec<TransferId>,
     /// Open transfers that became more urgent.

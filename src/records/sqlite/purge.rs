@@ -9,10 +9,10 @@ use crate::store::Place;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
-/// What decides about one instance; `?1` is its number.
+/// What decides about one instance; `?1` is its number. What stands behind another version needs no transfer of its own.
 const STANDING: &str = "SELECT i.state, i.unrouted, \
-    (SELECT count(*) FROM transfers t WHERE t.study = i.study AND t.destination IN (SELECT id FROM destinations) \
-     AND t.instance = i.id), \
+    (i.behind IS NOT NULL) + (SELECT count(*) FROM transfers t WHERE t.study = i.study \
+     AND t.destination IN (SELECT id FROM destinations) AND t.instance = i.id), \
     (SELECT count(*) FROM transfers t WHERE t.study = i.study AND t.destination IN (SELECT id FROM destinations) \
      AND t.instance = i.id AND t.lane IS NOT NULL), \
     (SELECT count(*) FROM instances v JOIN exceptions x ON x.instance = v.id WHERE v.sop_uid = i.sop_uid \

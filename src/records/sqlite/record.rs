@@ -26,6 +26,8 @@ pub(in crate::records) struct Version {
     transfer_syntax: String,
     sha256: Digest,
     blob: i64,
+    /// The version that stands in front of it.
+    behind: Option<i64>,
 }
 
 /// What is known while one arrival is recorded.
@@ -61,7 +63,7 @@ pub(in crate::records) fn record(tx: &mut Tx<'_>, arrival: &Arrival) -> Result<R
 
 fn versions(tx: &Tx<'_>, arrival: &Arrival) -> Result<Vec<Version>, Fault> {
     let mut find = tx.conn.prepare_cached(
-        "SELECT id, study, version, state, transfer_syntax, sha256, blob FROM instances WHERE sop_uid = ?1 ORDER BY version",
+        "SELECT id, study, version, state, transfer_syntax, sha256, blob, behind FROM instances WHERE sop_uid = ?1 ORDER BY version",
     )?;
     let mut rows = find.query([arrival.head.sop_instance.as_str()])?;
     let mut versions = Vec::new();
@@ -75,6 +77,7 @@ fn versions(tx: &Tx<'_>, arrival: &Arrival) -> Result<Vec<Version>, Fault> {
             transfer_syntax: row.get(4)?,
             sha256: digest(&sha256)?,
             blob: row.get(6)?,
+            behind: row.get(7)?,
         });
     }
     Ok(versions)
@@ -146,12 +149,13 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
         transfer_syntax: head.transfer_syntax.as_str().to_owned(),
         sha256: arrival.digest,
         blob,
+        behind: None,
     };
     let mut more = Facts::new();
     more.insert("versions".into(), [version_made(arrival, &version)].into_iter().collect());
     let mut kept = Kept::Stored { instance: InstanceId(id) };
     if differs {
-        let exception = conflict(tx, case, &version, &mut more)?;
+        let exception = open_conflict(tx, case, &version, &mut more)?;
         kept = Kept::Differs { instance: InstanceId(id), exception };
     }
     let owed = owe::owe(tx, case, &version, true)?;
@@ -162,7 +166,7 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
     Ok(kept)
 }
 
-fn conflict(tx: &Tx<'_>, case: &Case<'_>, version: &Version, more: &mut Facts) -> Result<ExceptionId, Fault> {
+fn open_conflict(tx: &Tx<'_>, case: &Case<'_>, version: &Version, more: &mut Facts) -> Result<ExceptionId, Fault> {
     let why = "the same SOP Instance UID arrived with other content; both are kept, this one is held";
     let (words, _) = tx.words(why)?;
     let mut insert = tx
@@ -181,7 +185,7 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
     if version.blob != blob {
         let state = match version.state.as_str() {
             "stored" | "held" => version.state.as_str(),
-            _ if is_in_conflict(tx, version.id)? => "held",
+            _ if conflict(tx, version.id)?.is_some() => "held",
             _ => "stored",
         };
         let mut update = tx.conn.prepare_cached("UPDATE instances SET blob = ?2, state = ?3 WHERE id = ?1")?;
@@ -193,28 +197,83 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
         }
     }
     let version = restored.as_ref().unwrap_or(version);
-    let mut owed = owe::owe(tx, case, version, false)?;
+    let conflict = if version.state == "held" { conflict(tx, version.id)? } else { None };
+    let mut owed = match conflict {
+        Some((_, Standing::Rejected)) => rejected(case),
+        _ => {
+            let front = in_front(tx, case, version)?;
+            let owed = owe::owe(tx, case, &front, false)?;
+            if !owed.made.is_empty() {
+                let mut update =
+                    tx.conn.prepare_cached("UPDATE instances SET unrouted = 0 WHERE id = ?1 AND unrouted = 1")?;
+                update.execute([front.id])?;
+            }
+            owed
+        }
+    };
     if restored.is_some() {
         owe::release_corrupt(tx, case, version, &mut owed)?;
     }
     let owed_again = owed.count();
-    if !owed.made.is_empty() {
-        let mut update = tx.conn.prepare_cached("UPDATE instances SET unrouted = 0 WHERE id = ?1 AND unrouted = 1")?;
-        update.execute([version.id])?;
-    }
     arrived(tx, case, version, "same", owed, more)?;
-    Ok(Kept::Same { instance: InstanceId(version.id), owed_again })
+    let instance = InstanceId(version.id);
+    Ok(match conflict {
+        // Whoever was told that it is in conflict is told so again ("Behaviour" 6).
+        Some((exception, _)) => Kept::Differs { instance, exception },
+        None => Kept::Same { instance, owed_again },
+    })
+}
+
+/// The version that is owed when `version` arrives: the one that stands in front of it, if its bytes are here. If they are not,
+/// `version` comes to the front.
+fn in_front(tx: &Tx<'_>, case: &Case<'_>, version: &Version) -> Result<Version, Fault> {
+    let mut front = version;
+    for _ in 0..case.versions.len() {
+        match case.versions.iter().find(|other| Some(other.id) == front.behind) {
+            Some(other) => front = other,
+            None => break,
+        }
+    }
+    if front.id == version.id || front.state == "stored" {
+        return Ok(copy(front));
+    }
+    let mut update = tx.conn.prepare_cached("UPDATE instances SET behind = ?2 WHERE id = ?1")?;
+    update.execute(params![version.id, None::<i64>])?;
+    update.execute(params![front.id, version.id])?;
+    Ok(copy(version))
+}
+
+/// A version that a person rejected is owed to nobody.
+fn rejected(case: &Case<'_>) -> Owed {
+    let mut owed = Owed::default();
+    let chosen = case.arrival.chosen.iter().map(|chosen| &chosen.destination);
+    let asked = case.arrival.requested.iter().map(|requested| &requested.destination);
+    owed.withheld = chosen.chain(asked).map(|to| (to.clone(), "a person rejected this version")).collect();
+    owed
 }
 
 fn copy(version: &Version) -> Version {
     Version { state: version.state.clone(), transfer_syntax: version.transfer_syntax.clone(), ..*version }
 }
 
-fn is_in_conflict(tx: &Tx<'_>, instance: i64) -> Result<bool, Fault> {
-    let mut find = tx
-        .conn
-        .prepare_cached("SELECT 1 FROM exceptions WHERE instance = ?1 AND kind = 'conflict' AND closed IS NULL")?;
-    Ok(find.exists([instance])?)
+/// Where a conflict stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Open,
+    Rejected,
+}
+
+/// The conflict that keeps a version held, if one does.
+fn conflict(tx: &Tx<'_>, instance: i64) -> Result<Option<(ExceptionId, Standing)>, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT id, closed IS NULL FROM exceptions WHERE instance = ?1 AND kind = 'conflict' \
+         AND (closed IS NULL OR decision = 'rejected') ORDER BY id DESC LIMIT 1",
+    )?;
+    let found = find.query_row([instance], |row| {
+        let standing = if row.get(1)? { Standing::Open } else { Standing::Rejected };
+        Ok((ExceptionId(row.get(0)?), standing))
+    });
+    Ok(found.optional()?)
 }
 
 /// The provenance row and the one entry of an arrival.

@@ -10,7 +10,8 @@ use rusqlite::{Connection, params};
 const PAGE: i64 = 256;
 
 const OF_RESOURCE: &str = "FROM instances i JOIN series r ON r.id = i.series JOIN blobs b ON b.id = i.blob \
-    WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3)";
+    WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) \
+    AND i.behind IS NULL";
 
 fn names(resource: &Resource) -> (&str, Option<&str>, Option<&str>) {
     let series = resource.series.as_ref().map(SeriesUid::as_str);

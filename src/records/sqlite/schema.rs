@@ -10,8 +10,13 @@ use std::time::Duration;
 pub(in crate::records) const FILE: &str = "records.db";
 
 /// Each layout, in order; a file at layout n has had the first n applied.
-pub(in crate::records) const MIGRATIONS: &[&str] =
-    &[include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql"), include_str!("0004.sql")];
+pub(in crate::records) const MIGRATIONS: &[&str] = &[
+    include_str!("0001.sql"),
+    include_str!("0002.sql"),
+    include_str!("0003.sql"),
+    include_str!("0004.sql"),
+    include_str!("0005.sql"),
+];
 
 /// The newest layout.
 pub(in crate::records) const LAYOUT: i64 = MIGRATIONS.len() as i64;

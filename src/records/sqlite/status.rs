@@ -1,9 +1,10 @@
 //! The whole at a glance: destinations with what waits for them, exceptions, counts, the head of the ledger.
 
 use super::recover::read_end;
-use super::rows::{Fault, count, parsed, small, state, time};
+use super::rows::{Fault, count, damaged, parsed, small, state, time};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::ledger::breaker::Reach;
+use crate::ledger::judgement::Verdict;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Destination;
 use crate::records::{DestinationView, ExceptionId, ExceptionView, Paused, Summary};
@@ -80,16 +81,29 @@ pub(in crate::records) fn exceptions(
     after: ExceptionId,
     limit: usize,
 ) -> Result<Vec<ExceptionView>, Fault> {
-    let mut find = conn.prepare_cached(
-        "SELECT x.id, x.kind, i.sop_uid, s.uid, i.version, x.transfer, d.name, x.opened, x.closed, w.text FROM exceptions x \
-         JOIN instances i ON i.id = x.instance JOIN studies s ON s.id = i.study LEFT JOIN transfers t ON t.id = x.transfer \
-         LEFT JOIN destinations d ON d.id = t.destination LEFT JOIN words w ON w.id = x.words \
-         WHERE x.id > ?1 AND (?2 = 0 OR x.closed IS NULL) ORDER BY x.id LIMIT ?3",
-    )?;
-    let mut rows = find.query(params![after.0, open_only, super::lists::at_most(limit) as i64])?;
+    let condition = "x.id > ?1 AND (?2 = 0 OR x.closed IS NULL)";
+    exception_view(conn, condition, params![after.0, open_only], super::lists::at_most(limit) as i64)
+}
+
+/// The exceptions that a condition names, in order of their numbers.
+pub(super) fn exception_view(
+    conn: &Connection,
+    condition: &str,
+    params: impl rusqlite::Params,
+    limit: i64,
+) -> Result<Vec<ExceptionView>, Fault> {
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT x.id, x.kind, i.sop_uid, s.uid, i.version, x.transfer, d.name, x.opened, x.closed, w.text, x.verdict, v.version, \
+         x.decision FROM exceptions x JOIN instances i ON i.id = x.instance JOIN studies s ON s.id = i.study \
+         LEFT JOIN transfers t ON t.id = x.transfer LEFT JOIN destinations d ON d.id = t.destination \
+         LEFT JOIN words w ON w.id = x.words LEFT JOIN instances v ON v.id = x.against \
+         WHERE {condition} ORDER BY x.id LIMIT {limit}"
+    ))?;
+    let mut rows = find.query(params)?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         let (instance, study): (String, String) = (row.get(2)?, row.get(3)?);
+        let verdict: Option<String> = row.get(10)?;
         list.push(ExceptionView {
             exception: ExceptionId(row.get(0)?),
             kind: row.get(1)?,
@@ -101,6 +115,9 @@ pub(in crate::records) fn exceptions(
             opened: time(row.get(7)?),
             closed: row.get::<_, Option<i64>>(8)?.map(time),
             words: row.get(9)?,
+            verdict: verdict.map(|word| Verdict::parse(&word).ok_or_else(|| damaged("verdict"))).transpose()?,
+            against: row.get::<_, Option<i64>>(11)?.map(small),
+            decision: row.get(12)?,
         });
     }
     Ok(list)

@@ -12,7 +12,9 @@ use std::time::SystemTime;
 
 const VIEW: &str = "SELECT i.id, i.sop_uid, i.version, i.sop_class, s.uid, r.uid, i.transfer_syntax, i.sha256, i.length, i.state, \
     i.unrouted, a.origin_kind, a.origin_name, a.source, i.received, \
-    (SELECT count(*) FROM arrivals n WHERE n.instance = i.id), i.study FROM instances i JOIN studies s ON s.id = i.study \
+    (SELECT count(*) FROM arrivals n WHERE n.instance = i.id), i.study, i.behind, \
+    EXISTS (SELECT 1 FROM exceptions x WHERE x.instance = i.id AND x.kind = 'conflict' AND (x.closed IS NULL OR x.decision = 'rejected')) \
+    FROM instances i JOIN studies s ON s.id = i.study \
     JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1";
 
 fn view(conn: &Connection, row: &Row<'_>, now: SystemTime) -> Result<InstanceView, Fault> {
@@ -35,6 +37,8 @@ fn view(conn: &Connection, row: &Row<'_>, now: SystemTime) -> Result<InstanceVie
         source_facts: source(&text(13)?),
         received: time(row.get(14)?),
         arrivals: count(row.get(15)?),
+        behind: row.get::<_, Option<i64>>(17)?.map(InstanceId),
+        in_conflict: row.get(18)?,
         transfers: of_instance(conn, row.get(16)?, instance, now)?,
     })
 }
@@ -81,7 +85,7 @@ pub(in crate::records) fn find(conn: &Connection, query: &FindInstances) -> Resu
     let by_name = "i.sop_uid IN (SELECT value FROM json_each(?3))";
     let sql = format!(
         "{columns} WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND {} \
-         AND i.state = 'stored' ORDER BY i.id LIMIT ?4 OFFSET ?5",
+         AND i.state = 'stored' AND i.behind IS NULL ORDER BY i.id LIMIT ?4 OFFSET ?5",
         match (named.is_empty(), query.study.is_some()) {
             (false, _) => by_name,
             // Lets the planner start from the one study.

@@ -151,8 +151,8 @@ async fn other_content_is_kept_held_and_waits_for_a_person() {
     for (n, other) in [push_other(1, 10), moved, encoded].into_iter().enumerate() {
         let (instance, exception) = (InstanceId(n as i64 + 2), ExceptionId(n as i64 + 1));
         assert_eq!(site.record(other.clone()).await.kept, Kept::Differs { instance, exception });
-        // The same as a held version is the same, and still held.
-        assert_eq!(site.record(other).await.kept, Kept::Same { instance, owed_again: 0 });
+        // The same as a held version is that version, and whoever sends it is told once more that it is in conflict.
+        assert_eq!(site.record(other).await.kept, Kept::Differs { instance, exception });
     }
     assert_eq!(site.states(1).await, [State::Verified, State::Held, State::Held, State::Held]);
     assert!(site.lease("surrey", noon()).await.is_none());
@@ -172,7 +172,8 @@ async fn a_new_destination_for_a_held_version_is_held_too() {
     site.stored(push(1)).await;
     site.record(push_other(1, 10)).await;
     let again = Arrival { chosen: vec![to("kent")], ..push_other(1, 10) };
-    assert_eq!(site.record(again).await.kept, Kept::Same { instance: InstanceId(2), owed_again: 1 });
+    let (instance, exception) = (InstanceId(2), ExceptionId(1));
+    assert_eq!(site.record(again).await.kept, Kept::Differs { instance, exception });
     assert_eq!(site.states(1).await, [State::Pending, State::Held, State::Held]);
     assert!(site.lease("kent", noon()).await.is_none());
     site.verify().await;

@@ -173,6 +173,8 @@ impl Model {
             None => (self.first(coming, blob, &of_uid), if of_uid.is_empty() { "stored" } else { "differs" }, false),
         };
         let v = &mut self.versions[version];
+        // Whoever sends a version in conflict again is told again.
+        let how = if v.state == "held" { "differs" } else { how };
         (v.arrivals, v.last) = (v.arrivals + 1, v.last.max(at));
         if coming.from.0 != "operator" {
             v.from.insert(coming.from.1.to_owned());

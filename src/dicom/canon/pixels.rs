@@ -1,0 +1,351 @@
+//! The digest of the pixels: of decoded frames where nothing was lost, of the bitstreams where something was (IDY-005, IDY-006).
+
+use super::Hash;
+use crate::dicom::pixels::{self, Frames, Image, Photometric};
+use crate::dicom::tag::Tag;
+use crate::dicom::transfer_syntax::{Encoding, encoding};
+use crate::dicom::uid::TransferSyntaxUid;
+use crate::dicom::walk::{Element, Event, PIXEL_DATA};
+use sha2::{Digest as _, Sha256};
+
+const EXTENDED_OFFSET_TABLE: Tag = Tag::new(0x7FE0, 0x0001);
+const PLANAR_CONFIGURATION: Tag = Tag::new(0x0028, 0x0006);
+const PHOTOMETRIC_INTERPRETATION: Tag = Tag::new(0x0028, 0x0004);
+const RLE: &str = "1.2.840.10008.1.2.5";
+
+/// The longest value of an attribute that is looked at, and of an offset table: a million frames.
+const LONGEST: u32 = 64;
+const LONGEST_TABLE: u32 = 8 << 20;
+
+/// What an instance shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pixels {
+    /// It has no pixels.
+    Absent,
+    /// The digest of its native cells: it was not compressed, or without loss.
+    Lossless(Hash),
+    /// The digest of its bitstreams: it was compressed with loss, or may have been.
+    Lossy(Hash),
+    /// They cannot be read; they are equal to no others.
+    Unknown,
+}
+
+/// The longest value of an attribute that is worth gathering.
+pub(super) fn longest(tag: Tag) -> u32 {
+    if tag == EXTENDED_OFFSET_TABLE { LONGEST_TABLE } else { LONGEST }
+}
+
+enum State {
+    /// No pixels yet.
+    Before,
+    /// Their native cells pass.
+    Native(Native),
+    /// Their fragments pass, and are hashed as they are; the first is the offset table.
+    Bitstream { hasher: Sha256, table: bool },
+    /// Their fragments pass, and their frames are decoded.
+    Decoded { hasher: Sha256, frames: Option<Frames>, decoded: u64 },
+    /// They are passed over.
+    Unread,
+    /// All were seen.
+    Done(Pixels),
+}
+
+/// The pixels of one data set, and the attributes that describe them.
+pub(super) struct PixelDigester {
+    syntax: TransferSyntaxUid,
+    image: Image,
+    /// Photometric Interpretation as written, without padding.
+    photometric: Vec<u8>,
+    planar: bool,
+    table: Vec<u8>,
+    state: State,
+    /// The element in hand is one of the pixels.
+    taking: bool,
+}
+
+impl PixelDigester {
+    pub(super) fn new(syntax: &TransferSyntaxUid) -> Self {
+        Self {
+            syntax: syntax.clone(),
+            image: Image::unknown(),
+            photometric: Vec::new(),
+            planar: false,
+            table: Vec::new(),
+            state: State::Before,
+            taking: false,
+        }
+    }
+
+    /// Whether an attribute of the data set describes the pixels.
+    pub(super) fn looks_at(tag: Tag) -> bool {
+        Image::reads(tag) || matches!(tag, EXTENDED_OFFSET_TABLE | PLANAR_CONFIGURATION)
+    }
+
+    /// An attribute that [`Self::looks_at`].
+    pub(super) fn attribute(&mut self, tag: Tag, value: Vec<u8>) {
+        match tag {
+            EXTENDED_OFFSET_TABLE => self.table = value,
+            PLANAR_CONFIGURATION => self.planar = value == [1, 0],
+            PHOTOMETRIC_INTERPRETATION => {
+                self.image.read(tag, &value);
+                self.photometric = value_without_padding(&value);
+            }
+            _ => self.image.read(tag, &value),
+        }
+    }
+
+    /// Whether the element in hand is not for the canon.
+    pub(super) fn takes(&self) -> bool {
+        self.taking
+    }
+
+    /// An element of the data set itself begins.
+    pub(super) fn element(&mut self, element: &Element) {
+        self.taking = matches!(element.tag.0, 0x7FE0_0001..=0x7FE0_0003 | 0x7FE0_0008..=0x7FE0_0010);
+        if matches!(element.tag.0, 0x7FE0_0008 | 0x7FE0_0009 | 0x7FE0_0010) {
+            self.state = match (&self.state, element.length) {
+                (State::Before, Some(length)) => self.native(element.tag, length),
+                (State::Before, None) if element.tag == PIXEL_DATA => self.fragments(),
+                // Two of them: nobody says which is shown.
+                _ => State::Unread,
+            };
+        }
+    }
+
+    fn native(&self, tag: Tag, length: u32) -> State {
+        if encoding(&self.syntax) == Encoding::EncapsulatedExplicitLittle {
+            return State::Unread;
+        }
+        let hasher = self.prefix(&format!("lossless {:04X}", tag.element()), &self.photometric);
+        match Native::new(
+            hasher,
+            &self.image,
+            (tag == PIXEL_DATA) && self.image.photometric != Photometric::YbrFull422,
+            length,
+        ) {
+            native if self.planar && self.image.samples > 1 => {
+                native.in_planes(&self.image).map_or(State::Unread, State::Native)
+            }
+            native => State::Native(native),
+        }
+    }
+
+    fn fragments(&mut self) -> State {
+        if encoding(&self.syntax) != Encoding::EncapsulatedExplicitLittle {
+            return State::Unread;
+        }
+        if pixels::is_lossy(&self.syntax) {
+            return State::Bitstream { hasher: self.prefix("lossy", &self.photometric), table: true };
+        }
+        if !pixels::is_decodable(&self.syntax) || self.image.native_bytes().is_err() {
+            return State::Unread;
+        }
+        let mut frames = Frames::new(&self.image, self.syntax.as_str() == RLE);
+        frames.extended(&std::mem::take(&mut self.table));
+        let shown = match pixels::decoded_photometric(&self.syntax, &self.image) {
+            Photometric::Other => self.photometric.clone(),
+            decoded => decoded.as_str().as_bytes().to_vec(),
+        };
+        State::Decoded { hasher: self.prefix("lossless 0010", &shown), frames: Some(frames), decoded: 0 }
+    }
+
+    /// What the cells mean, and of which kind the digest is.
+    fn prefix(&self, kind: &str, photometric: &[u8]) -> Sha256 {
+        let Image { rows, columns, samples, bits_allocated, bits_stored, signed, frames, .. } = self.image;
+        let mut hasher = Sha256::new_with_prefix("weybridge pixels 1 ");
+        hasher.update(kind);
+        hasher.update([0]);
+        for number in [rows, columns, samples, bits_allocated, bits_stored, u16::from(signed)] {
+            hasher.update(number.to_le_bytes());
+        }
+        hasher.update(frames.to_le_bytes());
+        hasher.update(photometric);
+        hasher.update([0]);
+        hasher
+    }
+
+    /// What belongs to the element in hand.
+    pub(super) fn event(&mut self, event: Event<'_>) {
+        let state = std::mem::replace(&mut self.state, State::Unread);
+        self.state = match (state, event) {
+            (State::Native(mut native), Event::Value(slice)) => {
+                native.push(slice);
+                State::Native(native)
+            }
+            (State::Native(native), Event::ValueEnd) => State::Done(native.end()),
+            (State::Bitstream { mut hasher, table }, Event::Value(slice)) => {
+                if !table {
+                    hasher.update(slice);
+                }
+                State::Bitstream { hasher, table }
+            }
+            (State::Bitstream { hasher, .. }, Event::ValueEnd) => State::Bitstream { hasher, table: false },
+            (State::Bitstream { hasher, .. }, Event::SequenceEnd { .. }) => {
+                State::Done(Pixels::Lossy(hasher.finalize().into()))
+            }
+            (State::Decoded { hasher, frames, decoded }, event) => self.decoding(hasher, frames, decoded, event),
+            (state, _) => state,
+        };
+    }
+
+    fn decoding(&self, mut hasher: Sha256, mut frames: Option<Frames>, mut decoded: u64, event: Event<'_>) -> State {
+        let sound = match (&mut frames, event) {
+            (Some(frames), Event::Fragment(length)) => {
+                frames.begin(length);
+                true
+            }
+            (Some(frames), Event::Value(slice)) => frames.push(slice).is_ok(),
+            (Some(frames), Event::ValueEnd) => match frames.end() {
+                Some(codestream) => self.frame(&mut hasher, &mut decoded, &codestream),
+                None => true,
+            },
+            (_, Event::SequenceEnd { .. }) => return self.last(hasher, frames, decoded),
+            _ => true,
+        };
+        if sound { State::Decoded { hasher, frames, decoded } } else { State::Unread }
+    }
+
+    fn last(&self, mut hasher: Sha256, frames: Option<Frames>, mut decoded: u64) -> State {
+        let last = frames.and_then(|frames| frames.finish().ok());
+        match last.is_some_and(|last| self.frame(&mut hasher, &mut decoded, &last)) {
+            true => State::Done(Pixels::Lossless(hasher.finalize().into())),
+            false => State::Unread,
+        }
+    }
+
+    /// Decodes a frame and hashes its cells; whether that was possible.
+    fn frame(&self, hasher: &mut Sha256, decoded: &mut u64, codestream: &[u8]) -> bool {
+        *decoded += 1;
+        if *decoded > u64::from(self.image.frames) {
+            return false;
+        }
+        let expected = pixels::decoded_photometric(&self.syntax, &self.image);
+        match pixels::decode(&self.syntax, &self.image, codestream) {
+            Ok(frame) if frame.photometric == expected => {
+                hasher.update(&frame.bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What the pixels are, once the data set is whole.
+    pub(super) fn finish(&mut self) -> Pixels {
+        // The field leaves the last delimiter out.
+        let state = match std::mem::replace(&mut self.state, State::Unread) {
+            State::Decoded { hasher, frames, decoded } => self.last(hasher, frames, decoded),
+            State::Bitstream { hasher, table: false } => State::Done(Pixels::Lossy(hasher.finalize().into())),
+            state => state,
+        };
+        match state {
+            State::Before => Pixels::Absent,
+            State::Done(pixels) => pixels,
+            _ => Pixels::Unknown,
+        }
+    }
+}
+
+fn value_without_padding(value: &[u8]) -> Vec<u8> {
+    let length = value.iter().rposition(|b| !matches!(b, b' ' | 0)).map_or(0, |last| last + 1);
+    value[..length].to_vec()
+}
+
+/// Native cells in passing, in the form that decoders give: padding at the end left out, signs extended over the cell, the
+/// samples of a pixel side by side.
+struct Native {
+    hasher: Sha256,
+    /// Bytes that are still to come, padding left out.
+    left: u64,
+    /// Bytes of a cell whose sign is to be extended, its stored bits, and bytes of a cell that is not whole.
+    sign: Option<(usize, u32)>,
+    held: Vec<u8>,
+    /// Bytes of a sample's plane and of a frame, if planes are to be woven together; and the frame as far as it has come.
+    planes: Option<(usize, usize, usize)>,
+    frame: Vec<u8>,
+}
+
+impl Native {
+    fn new(mut hasher: Sha256, image: &Image, regular: bool, length: u32) -> Self {
+        let length = u64::from(length);
+        let expected = image.native_bytes().ok().filter(|_| regular);
+        let left = match expected {
+            Some(expected) if expected == length || expected + expected % 2 == length => expected,
+            // Not what the attributes promise: it is what it is.
+            _ => {
+                hasher.update(b"odd");
+                length
+            }
+        };
+        let (allocated, stored) = (u32::from(image.bits_allocated), u32::from(image.bits_stored));
+        let extended = image.signed && stored > 0 && stored < allocated && matches!(allocated, 8 | 16 | 32);
+        let sign = extended.then_some(((allocated / 8) as usize, stored));
+        Self { hasher, left, sign, held: Vec::new(), planes: None, frame: Vec::new() }
+    }
+
+    /// The same in planes, which are woven together frame by frame; none if they do not fit.
+    fn in_planes(mut self, image: &Image) -> Option<Self> {
+        let (frame, cell) = (image.frame_bytes().ok()?, image.cell_bytes().ok()?);
+        if self.left != image.native_bytes().ok()? {
+            return None;
+        }
+        self.planes = Some((usize::from(image.samples), frame, cell));
+        Some(self)
+    }
+
+    fn push(&mut self, slice: &[u8]) {
+        let take = slice.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= take as u64;
+        let slice = &slice[..take];
+        match self.planes {
+            None => self.cells(slice),
+            Some((samples, frame, cell)) => {
+                let mut slice = slice;
+                while !slice.is_empty() {
+                    let (piece, rest) = slice.split_at(slice.len().min(frame - self.frame.len()));
+                    self.frame.extend_from_slice(piece);
+                    slice = rest;
+                    if self.frame.len() == frame {
+                        let woven = woven(&std::mem::take(&mut self.frame), samples, cell);
+                        self.cells(&woven);
+                    }
+                }
+            }
+        }
+    }
+
+    fn cells(&mut self, slice: &[u8]) {
+        let Some((cell, stored)) = self.sign else {
+            self.hasher.update(slice);
+            return;
+        };
+        self.held.extend_from_slice(slice);
+        let whole = self.held.len() - self.held.len() % cell;
+        let mut cells: Vec<u8> = self.held.drain(..whole).collect();
+        for bytes in cells.chunks_exact_mut(cell) {
+            let value = bytes.iter().rev().fold(0_u32, |value, byte| value << 8 | u32::from(*byte));
+            // Only a cell with nothing above its stored bits: what stands there else may be an overlay.
+            if value >> stored == 0 && value >> (stored - 1) == 1 {
+                bytes.copy_from_slice(&(value | u32::MAX << stored).to_le_bytes()[..cell]);
+            }
+        }
+        self.hasher.update(&cells);
+    }
+
+    fn end(mut self) -> Pixels {
+        self.hasher.update(&self.held);
+        self.hasher.update(&self.frame);
+        if self.left > 0 { Pixels::Unknown } else { Pixels::Lossless(self.hasher.finalize().into()) }
+    }
+}
+
+/// A frame whose samples stand side by side, of one whose samples stand in planes.
+fn woven(frame: &[u8], samples: usize, cell: usize) -> Vec<u8> {
+    let plane = frame.len() / samples.max(1);
+    let mut out = Vec::with_capacity(frame.len());
+    for at in (0..plane).step_by(cell.max(1)) {
+        for sample in 0..samples {
+            out.extend_from_slice(frame.get(sample * plane + at..sample * plane + at + cell).unwrap_or_default());
+        }
+    }
+    out
+}

@@ -1,0 +1,91 @@
+//! Two versions side by side, for a person: which elements differ, and how they begin (UIX-09). Pure.
+
+use crate::dicom::canon::Line;
+use crate::dicom::dictionary;
+use std::collections::BTreeMap;
+
+/// An element that differs. `Debug` prints no value (SEC-010).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its tag, and before it the sequences and items that it stands in.
+    pub path: String,
+    /// Its keyword, if it is a standard attribute.
+    pub keyword: Option<&'static str>,
+    /// The beginning of its value in the first version; none if it is not there.
+    pub first: Option<String>,
+    /// The same in the second.
+    pub second: Option<String>,
+}
+
+impl std::fmt::Debug for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Difference({})", self.path)
+    }
+}
+
+/// The elements that differ, in the order in which they stand.
+pub fn differences(first: &[Line], second: &[Line]) -> Vec<Difference> {
+    let by_path = |lines: &'_ [Line]| -> BTreeMap<String, Line> {
+        lines.iter().map(|line| (line.path.clone(), line.clone())).collect()
+    };
+    let (first, second) = (by_path(first), by_path(second));
+    let paths: std::collections::BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let mut found = Vec::new();
+    for path in paths {
+        let (one, other) = (first.get(path), second.get(path));
+        if one.map(|line| line.digest) == other.map(|line| line.digest) {
+            continue;
+        }
+        let tag = one.or(other).map(|line| line.tag);
+        let mut shown = [one.map(Line::shown), other.map(Line::shown)];
+        if shown[0] == shown[1] {
+            // They differ further on than is shown.
+            for (text, line) in shown.iter_mut().zip([one, other]) {
+                let digest = line
+                    .map(|line| u32::from_be_bytes([line.digest[0], line.digest[1], line.digest[2], line.digest[3]]));
+                *text = text.take().map(|text| format!("{text} [{:08x}]", digest.unwrap_or_default()));
+            }
+        }
+        let [first, second] = shown;
+        found.push(Difference { path: path.clone(), keyword: tag.and_then(dictionary::keyword), first, second });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::tag::Tag;
+
+    fn line(path: &str, tag: u32, value: &str, digest: u8) -> Line {
+        Line { path: path.into(), tag: Tag(tag), inside: false, value: value.into(), digest: [digest; 32] }
+    }
+
+    #[test]
+    fn what_differs_stands_side_by_side_and_what_does_not_is_left_out() {
+        let long = "x".repeat(300);
+        let first = [
+            line("(0008,0060)", 0x0008_0060, "CT", 1),
+            line("(0010,0020)", 0x0010_0020, "4711", 2),
+            line("(0009,1001)", 0x0009_1001, "01", 3),
+            line("(0020,4000)", 0x0020_4000, &long, 4),
+        ];
+        let second = [
+            line("(0008,0060)", 0x0008_0060, "CT", 1),
+            line("(0010,0020)", 0x0010_0020, "4712", 5),
+            line("(0010,0030)", 0x0010_0030, "19700101", 6),
+            line("(0020,4000)", 0x0020_4000, &long, 7),
+        ];
+        let found = differences(&first, &second);
+        let of = |at: usize| {
+            (found[at].path.as_str(), found[at].keyword, found[at].first.as_deref(), found[at].second.as_deref())
+        };
+        assert_eq!(of(0), ("(0009,1001)", None, Some("01"), None));
+        assert_eq!(of(1), ("(0010,0020)", Some("PatientID"), Some("4711"), Some("4712")));
+        assert_eq!(of(2), ("(0010,0030)", Some("PatientBirthDate"), None, Some("19700101")));
+        assert_eq!(found.len(), 4);
+        assert_ne!(found[3].first, found[3].second, "what is cut alike is told apart");
+        assert!(!format!("{found:?}").contains("4711"));
+        assert_eq!(differences(&first, &first), []);
+    }
+}
