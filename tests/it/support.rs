@@ -9,6 +9,7 @@ pub mod corpus;
 pub mod dcmtk;
 pub mod files;
 pub mod gateway;
+pub mod key_holder;
 pub mod ledger;
 pub mod load;
 pub mod multipart;

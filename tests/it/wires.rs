@@ -3,11 +3,12 @@
 
 use crate::support::files::{data_set, digest, names};
 use crate::support::gateway::Gateway;
+use crate::support::key_holder::KeyHolder;
 use crate::support::ledger;
 use crate::support::load::send_one;
 use crate::support::one_fault::{Fault, Harm, OneFault};
 use crate::support::proxy::Proxy;
-use crate::support::two_sites::Stage;
+use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::seconds;
 use std::collections::BTreeSet;
 
@@ -143,4 +144,26 @@ fn a_narrow_wire_carries_a_request_at_its_own_pace_and_once() {
     let row = &a.study(&names.study)[0];
     assert_eq!(row["transfers"][0]["attempts"], 1, "it went through at the first try: {row}");
     assert_eq!(ledger::arrivals(&b).get(&names.instance), Some(&1));
+}
+
+/// What `present` proves and what it does not (INV-04; docs/assurance.md): a byte that changes where TLS ends is not seen by it,
+/// and is seen by whoever compares the digests.
+#[test]
+fn a_byte_changed_by_a_holder_of_the_keys_is_shown_by_the_digests_alone() {
+    const STORY: u64 = 703;
+    let stage = Stage::new();
+    let (caller, callee) = (stage.identity_of_a(), stage.authority.issue(B_IDENTITY));
+    let mut holder = None;
+    // Well within the pixels.
+    let (a, b) = sites(&stage, "", |port| holder.insert(KeyHolder::between(&caller, &callee, port, 30_000)).port);
+    send_one(STORY, 0, 60_000, a.config.dicom_port, "WB_A");
+    a.all_become("b", "verified", 1, seconds(60));
+    assert_eq!(holder.unwrap().changed(), 1, "a byte was changed");
+    let names = names(STORY, 0, 0);
+    let (here, there) = (&a.study(&names.study)[0], &b.study(&names.study)[0]);
+    assert_eq!(here["sop_instance_uid"], there["sop_instance_uid"]);
+    assert_eq!(here["sha256"], digest(&data_set(&names, 60_000, STORY << 40)).as_str(), "ours is what was sent");
+    assert_ne!(here["sha256"], there["sha256"], "the digests tell");
+    let evidence = here["transfers"][0]["evidence"].as_str().unwrap();
+    assert!(evidence.contains("shown by QIDO-RS") && !evidence.contains("same"), "no more is claimed: {evidence}");
 }

@@ -187,7 +187,8 @@ impl Drop for ScriptedPeer {
     }
 }
 
-fn tls(identity: &Identity) -> Arc<rustls::ServerConfig> {
+/// What a site shows of itself, and whom it believes.
+pub fn tls(identity: &Identity) -> Arc<rustls::ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(&identity.trust).unwrap() {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// Shakes hands with a port of the loopback; the other side may still refuse the certificate in its next record.
-pub fn connect(port: u16, identity: Option<&Identity>, trust: &Path) -> io::Result<TlsStream> {
+/// Whom a caller believes, and what it shows of itself.
+pub fn caller(identity: Option<&Identity>, trust: &Path) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(trust).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
@@ -23,13 +23,18 @@ pub fn connect(port: u16, identity: Option<&Identity>, trust: &Path) -> io::Resu
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots);
-    let config = match identity {
+    match identity {
         Some(identity) => {
             let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
             config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&identity.key).unwrap()).unwrap()
         }
         None => config.with_no_client_auth(),
-    };
+    }
+}
+
+/// Shakes hands with a port of the loopback; the other side may still refuse the certificate in its next record.
+pub fn connect(port: u16, identity: Option<&Identity>, trust: &Path) -> io::Result<TlsStream> {
+    let config = caller(identity, trust);
     let mut socket = TcpStream::connect(("127.0.0.1", port))?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(Duration::from_secs(60)))?;
