@@ -8,6 +8,7 @@
 //! next start finds out.
 
 mod arrival;
+mod asking;
 mod catalogue;
 mod error;
 mod housekeeping;
@@ -26,6 +27,7 @@ mod work;
 
 pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
+pub use asking::Question;
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
@@ -126,6 +128,7 @@ struct Inner {
     kicks: Arc<Kicks>,
     poison: Arc<OnceLock<String>>,
     refusals: refusals::Window,
+    questions: refusals::Window,
     options: RecordsOptions,
 }
 
@@ -153,6 +156,7 @@ impl Records {
                     kicks,
                     poison,
                     refusals: Default::default(),
+                    questions: Default::default(),
                     options,
                 }),
             },
@@ -167,7 +171,15 @@ impl Records {
         let readers = Readers::new(dir.to_owned(), options.readers, true);
         let (kicks, poison) = (Arc::new(Kicks::new()), Arc::new(OnceLock::new()));
         Ok(Self {
-            inner: Arc::new(Inner { writer: None, readers, kicks, poison, refusals: Default::default(), options }),
+            inner: Arc::new(Inner {
+                writer: None,
+                readers,
+                kicks,
+                poison,
+                refusals: Default::default(),
+                questions: Default::default(),
+                options,
+            }),
         })
     }
 

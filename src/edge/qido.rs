@@ -16,7 +16,7 @@ use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
 use crate::peers::Peer;
-use crate::records::{FindInstances, RecordsError, StudySize, Texts, Walk};
+use crate::records::{FindInstances, Question, RecordsError, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -225,7 +225,7 @@ impl Asked {
                 break;
             }
         }
-        Ok(self.answer(window))
+        Ok(self.answer(window).await)
     }
 
     async fn search_series(self) -> Answered {
@@ -247,7 +247,7 @@ impl Asked {
                 break;
             }
         }
-        Ok(self.answer(window))
+        Ok(self.answer(window).await)
     }
 
     async fn search_instances(self) -> Answered {
@@ -284,11 +284,17 @@ impl Asked {
                 break;
             }
         }
-        Ok(self.answer(window))
+        Ok(self.answer(window).await)
     }
 
     /// The page, and in Warning headers what was asked and not done, and how much is left (WEB-093, WEB-094).
-    fn answer(&self, window: Window) -> Response {
+    async fn answer(&self, window: Window) -> Response {
+        // Who only verifies by name what it sent learns nothing that it does not know; each check would be an entry.
+        if self.peer.may.query {
+            let one = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
+            let (study, given) = (self.target.study.clone().or(one), window.sets.len() as u64);
+            self.face.records.asked(Question { peer: self.peer.name.clone(), what: "query", study, given }).await;
+        }
         let service = self.base.as_str();
         let mut warnings = self.query.unsupported(service);
         if window.more > 0 {

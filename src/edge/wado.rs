@@ -14,7 +14,7 @@ use crate::dicom::uid::TransferSyntaxUid;
 use crate::dicomweb::media_type::DICOM;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::wado::{self, AcceptError, Range, Syntax, Wanted, Wrapper};
-use crate::records::{Extent, InstanceId, RecordsError, Resource, Retrievable};
+use crate::records::{Extent, InstanceId, Question, RecordsError, Resource, Retrievable};
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -86,6 +86,8 @@ async fn answer(
     // Held until the body has gone out, or its reader is given up.
     let Some(seat) = face.retrievals.take(&peer.name) else { return Err(Box::new(busy())) };
     tracing::info!(to = peer.name, study = %resource.study, instances = extent.stored, "a peer retrieves");
+    let (study, given) = (Some(resource.study.clone()), extent.stored);
+    face.records.asked(Question { peer: peer.name.clone(), what: "retrieve", study, given }).await;
     match chosen.wrapper {
         Wrapper::Multipart => related(face, base, resource, chosen.syntax, &extent, seat),
         Wrapper::Single => single(face, base, &resource, &chosen.syntax, headers, seat).await,

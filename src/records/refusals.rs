@@ -39,13 +39,14 @@ struct Counts {
 
 impl Window {
     /// Whether this refusal may be entered, and how many were left out since the last.
-    fn admit(&self, now: Instant, what: &str, detail: &str) -> Option<i64> {
+    /// `most` are entered a minute, each `what` and `detail` once.
+    pub(super) fn admit(&self, now: Instant, what: &str, detail: &str, most: usize) -> Option<i64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(60)) {
             counts.since = Some(now);
             counts.entered.clear();
         }
-        let room = counts.entered.len() < MOST_A_MINUTE;
+        let room = counts.entered.len() < most;
         if !room || !counts.entered.insert((what.to_owned(), detail.to_owned())) {
             counts.left_out += 1;
             return None;
@@ -69,7 +70,7 @@ impl Records {
         let now = SystemTime::now();
         let detail: String = detail.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
         self.inner.refusals.count(now, what, &detail);
-        let Some(left_out) = self.inner.refusals.admit(Instant::now(), what, &detail) else { return };
+        let Some(left_out) = self.inner.refusals.admit(Instant::now(), what, &detail, MOST_A_MINUTE) else { return };
         let at = micros(now);
         let what = what.to_owned();
         let committed = self.commit(move |tx| {
@@ -98,19 +99,23 @@ mod tests {
     #[test]
     fn a_storm_is_counted_and_not_entered() {
         let (window, now) = (Window::default(), Instant::now());
-        let entered = (0..1000).filter(|n| window.admit(now, "tls", &n.to_string()).is_some()).count();
+        let entered = (0..1000).filter(|n| window.admit(now, "tls", &n.to_string(), MOST_A_MINUTE).is_some()).count();
         assert_eq!(entered, MOST_A_MINUTE);
         let later = now + Duration::from_secs(61);
-        assert_eq!(window.admit(later, "tls", "x"), Some(1000 - MOST_A_MINUTE as i64));
+        assert_eq!(window.admit(later, "tls", "x", MOST_A_MINUTE), Some(1000 - MOST_A_MINUTE as i64));
     }
 
     #[test]
     fn one_who_comes_again_and_again_hides_no_other() {
         let (window, now) = (Window::default(), Instant::now());
-        let entered = (0..1000).filter(|_| window.admit(now, "store", "peer a").is_some()).count();
+        let entered = (0..1000).filter(|_| window.admit(now, "store", "peer a", MOST_A_MINUTE).is_some()).count();
         assert_eq!(entered, 1);
-        assert_eq!(window.admit(now, "store", "peer b"), Some(999));
-        assert_eq!(window.admit(now, "query", "peer a"), Some(0), "for something else");
-        assert_eq!(window.admit(now + Duration::from_secs(61), "store", "peer a"), Some(0), "once a minute");
+        assert_eq!(window.admit(now, "store", "peer b", MOST_A_MINUTE), Some(999));
+        assert_eq!(window.admit(now, "query", "peer a", MOST_A_MINUTE), Some(0), "for something else");
+        assert_eq!(
+            window.admit(now + Duration::from_secs(61), "store", "peer a", MOST_A_MINUTE),
+            Some(0),
+            "once a minute"
+        );
     }
 }

@@ -219,3 +219,33 @@ fn what_the_gateway_writes_is_for_its_own_user_only() {
     assert_eq!(core.split_whitespace().rev().nth(1), Some("0"), "{core}");
     site.stop();
 }
+
+/// SEC-023: who searched and retrieved, which study, and how much it was given stands in the ledger, once a minute, without the
+/// patient.
+#[test]
+fn what_another_site_asks_for_is_in_the_ledger_without_the_patient() {
+    let stage = Stage::new();
+    let site = site(&stage);
+    let port = site.config.web_port;
+    let held = names(700, 1, 1);
+    let everything = stage.authority.issue(&identity_of(7));
+    assert_eq!(ask(&mut Wire::open(&everything, port), "POST", "studies").status, 200);
+    for _ in 0..5 {
+        for path in [format!("studies/{}", held.study), "studies?PatientID=T0000001&PatientName=Specimen*".into()] {
+            assert_eq!(ask(&mut Wire::open(&everything, port), "GET", &path).status, 200, "{path}");
+        }
+    }
+    // To verify what one sent is no search.
+    let storing = stage.authority.issue(&identity_of(1));
+    let by_name = format!("instances?SOPInstanceUID={}", held.instance);
+    assert_eq!(ask(&mut Wire::open(&storing, port), "GET", &by_name).status, 200);
+    let entries = ledger::export(&site);
+    let asked: Vec<_> = entries.iter().filter(|entry| entry["kind"] == "asked").map(|entry| &entry["facts"]).collect();
+    let of = |what: &str| asked.iter().filter(|facts| facts["what"] == what).collect::<Vec<_>>();
+    assert!((2..=4).contains(&asked.len()), "once a minute each: {asked:?}");
+    assert!(asked.iter().all(|facts| facts["peer"] == "p7" && facts["given"] == 1), "{asked:?}");
+    assert!(of("retrieve")[0]["study"] == held.study.as_str() && of("query")[0].get("study").is_none(), "{asked:?}");
+    let told = format!("{asked:?}");
+    assert!(!told.contains("Specimen") && !told.contains("T0000001"), "{told}");
+    site.verify_ledger(true);
+}
