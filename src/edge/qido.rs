@@ -290,7 +290,8 @@ impl Asked {
     /// The page, and in Warning headers what was asked and not done, and how much is left (WEB-093, WEB-094).
     async fn answer(&self, window: Window) -> Response {
         // Who only verifies by name what it sent learns nothing that it does not know; each check would be an entry.
-        if self.peer.may.query {
+        let searches = self.peer.may.query;
+        if searches {
             let one = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
             let (study, given) = (self.target.study.clone().or(one), window.sets.len() as u64);
             self.face.records.asked(Question { peer: self.peer.name.clone(), what: "query", study, given }).await;

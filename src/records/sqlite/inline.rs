@@ -95,7 +95,15 @@ impl Records {
         let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone() };
         let inline = Inline { writer: Mutex::new(Some(writer)), queue: Mutex::default() };
         let readers = Readers::of_inline(inline);
-        let inner = Inner { writer: None, readers, kicks, poison, refusals: Default::default(), options };
+        let inner = Inner {
+            writer: None,
+            readers,
+            kicks,
+            poison,
+            refusals: Default::default(),
+            questions: Default::default(),
+            options,
+        };
         (Self { inner: Arc::new(inner) }, recovered)
     }
 
