@@ -23,6 +23,7 @@ pub use outline::Line;
 pub use pixels::Pixels;
 
 use super::attributes::PATIENT_ID;
+use super::nhs_number::NhsNumber;
 use super::scanner::Limits;
 use super::tag::Tag;
 use super::transcode::{TranscodeError, Transcoder};
@@ -257,20 +258,9 @@ impl Digester {
     }
 }
 
-/// The digest of an NHS number: ten digits, the last a check digit modulo 11, in the ranges that are issued (IDY-042).
+/// The digest of an NHS number that is issued to somebody (IDY-042).
 fn nhs_number(value: &[u8]) -> Option<Hash> {
-    let digits: Vec<u8> = value.iter().copied().filter(|b| !matches!(b, b' ' | b'-' | 0)).collect();
-    if digits.len() != 10 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = digits[..9].iter().fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0'));
-    let weighed: u32 =
-        digits[..9].iter().zip((2..=10).rev()).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
-    let check = (11 - weighed % 11) % 11;
-    let issued = matches!(number, 400_000_000..=499_999_999 | 600_000_000..=799_999_999);
-    (issued && check == u32::from(digits[9] - b'0')).then(|| {
-        let mut hasher = Sha256::new_with_prefix("weybridge nhs 1\0");
-        hasher.update(&digits);
-        hasher.finalize().into()
-    })
+    let text = std::str::from_utf8(value).ok()?.trim_matches([' ', '\0']);
+    let number = NhsNumber::parse(text).ok().filter(|number| !number.is_test())?;
+    Some(Sha256::new_with_prefix("weybridge nhs 1\0").chain_update(number.digits()).finalize().into())
 }
