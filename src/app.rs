@@ -104,7 +104,8 @@ impl App {
         let mut addresses = Vec::new();
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
-        let lanes = lanes::lanes(&self.config, &self.store, &self.records)?;
+        let profiles = lanes::profiles(&self.config, &self.records).await?;
+        let lanes = lanes::lanes(&self.config, &self.store, &self.records, &profiles)?;
         let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
         let (records, store) = (self.records.clone(), self.store.clone());
         let registry = self.in_force.registry.subscribe();
@@ -254,7 +255,8 @@ impl Running {
         for key in in_force::needs_restart(&self.config, &config) {
             tracing::warn!(key, "has changed, and takes effect at the next start");
         }
-        let lanes = lanes::lanes(&config, &self.store, &self.records)?;
+        let profiles = lanes::profiles(&config, &self.records).await?;
+        let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
         self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;

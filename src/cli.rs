@@ -130,6 +130,11 @@ impl Failure {
         Self { code: 5, message: message.to_string() }
     }
 
+    /// What is told.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints the message on standard error and gives the exit code.
     pub fn report(self) -> ExitCode {
         if !self.message.is_empty() {

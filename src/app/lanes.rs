@@ -4,7 +4,7 @@ use crate::config::{self, Config};
 use crate::courier::foreign::Policy;
 use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
-use crate::dicomweb::client::{ClientOptions, PeerClient, Timing};
+use crate::dicomweb::client::{ClientOptions, Form, PeerClient, Timing};
 use crate::dimse::presentation::UserIdentity;
 use crate::dimse::{Target, Timers};
 use crate::ledger::backoff::Backoff;
@@ -16,6 +16,8 @@ use crate::store::Store;
 use crate::tls;
 use anyhow::{Context, anyhow};
 use rustls_pki_types::ServerName;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +25,18 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// One lane for each peer, and for each node that has an address and may receive.
-pub(super) fn lanes(config: &Config, store: &Store, records: &Records) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
+pub(super) fn lanes(
+    config: &Config,
+    store: &Store,
+    records: &Records,
+    profiles: &BTreeMap<String, Value>,
+) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
     let mut lanes = Vec::new();
     for peer in &config.peers {
         let client = peer_client(config, peer).with_context(|| format!("peer {}", peer.name))?;
+        if let Some(profile) = profiles.get(&peer.name) {
+            ask_as_found(&client, profile);
+        }
         let carrier = StowCarrier::new(client, store.clone(), peer.verify);
         lanes.push((peer.destination(), Arc::new(Carriers::Stow(carrier)), options(config, peer.max_parallel)));
     }
@@ -52,6 +62,27 @@ pub(super) fn lanes(config: &Config, store: &Store, records: &Records) -> anyhow
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
     }
     Ok(lanes)
+}
+
+/// What the peers were found to do, where that was tried (WEB-073).
+pub(super) async fn profiles(config: &Config, records: &Records) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut profiles = BTreeMap::new();
+    for peer in &config.peers {
+        if let Some((_, text)) = records.profile(&peer.name).await? {
+            profiles.insert(peer.name.clone(), serde_json::from_str(&text).unwrap_or_default());
+        }
+    }
+    Ok(profiles)
+}
+
+/// A peer that has only one form of answers is asked for it from the start (WEB-052).
+fn ask_as_found(client: &PeerClient, profile: &Value) {
+    if profile["store"]["form"] == "xml" {
+        client.ask_for(Form::Xml);
+    }
+    if profile["query"] == "xml" {
+        client.ask_queries_in(Form::Xml);
+    }
 }
 
 /// How the records space tries and when they give up (REL-20).

@@ -6,7 +6,8 @@ use crate::app;
 use crate::config::Config;
 use crate::dicom::sop_class::VERIFICATION;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
-use crate::dimse::{self, Offer, ScuError, Status};
+use crate::dimse::timers::Phase;
+use crate::dimse::{self, Lost, Offer, ScuError, Status, Target};
 use crate::peers::Node;
 use serde_json::json;
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ pub(super) enum Verb {
     Test {
         /// Its AE title
         ae_title: String,
+        /// One JSON object a step
+        #[arg(long)]
+        json: bool,
     },
     /// Send nothing more to a node until it is resumed; give-up clocks stand still
     Pause {
@@ -46,7 +50,7 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     match verb {
         Verb::List { json } => list(&config, json),
-        Verb::Test { ae_title } => test(&config, known(&config, &ae_title)?).await,
+        Verb::Test { ae_title, json } => test(&config, known(&config, &ae_title)?, json).await,
         Verb::Pause { ae_title, reason } => {
             pause(&config, known(&config, &ae_title)?.ae_title.as_str(), true, &reason).await
         }
@@ -81,21 +85,48 @@ fn list(config: &Config, json: bool) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn test(config: &Config, node: &Node) -> Ended {
+async fn test(config: &Config, node: &Node, json: bool) -> Ended {
     let Some(address) = &node.address else {
         return Err(Failure::usage(format!("{} has no address: it only calls", node.ae_title)));
     };
     let target = app::node_target(config, node, address).map_err(Failure::usage)?;
     let offer = Offer { abstract_syntax: VERIFICATION.into(), transfer_syntaxes: vec![IMPLICIT_VR_LE.into()] };
-    let mut association = dimse::connect(&target, &[offer]).await.map_err(|error| refused(&error))?;
-    let status = association.echo().await.map_err(|error| refused(&error))?;
+    let failed = match echo(&target, &offer).await {
+        Ok(status) if status == Status::SUCCESS => None,
+        Ok(status) => Some((ECHO, Failure::some(format!("{} answered C-ECHO with {status}", node.ae_title)))),
+        Err((step, error)) => Some((step, refused(&error))),
+    };
+    for (number, step) in STEPS.iter().enumerate() {
+        let result = match &failed {
+            Some((at, failure)) if *at == number => failure.message().to_owned(),
+            Some((at, _)) if *at < number => "not tried".into(),
+            _ => "ok".into(),
+        };
+        match json {
+            true => render::json(&json!({"step": step, "result": result}))?,
+            false => render::line(format!("{step:<11} {result}"))?,
+        }
+    }
+    failed.map_or(Ok(ExitCode::SUCCESS), |(_, failure)| Err(failure))
+}
+
+/// The steps on the way to a node, in the order in which they can fail (UIX-06).
+const STEPS: [&str; 5] = ["name", "connection", "TLS", "association", "echo"];
+const ECHO: usize = 4;
+
+/// Calls a node and asks it for C-ECHO; at which step that failed.
+async fn echo(target: &Target, offer: &Offer) -> Result<Status, (usize, ScuError)> {
+    let step = |error: ScuError| match error {
+        ScuError::Dns { .. } => (0, error),
+        ScuError::Connect { .. } | ScuError::Lost(Lost::Timeout(Phase::Connect)) => (1, error),
+        ScuError::Tls { .. } | ScuError::Lost(Lost::Timeout(Phase::TlsHandshake)) => (2, error),
+        _ => (3, error),
+    };
+    let mut association = dimse::connect(target, std::slice::from_ref(offer)).await.map_err(step)?;
+    let status = association.echo().await.map_err(|error| (ECHO, error))?;
     // It has answered; how it ends the association changes nothing of that.
     let _ = association.release().await;
-    if status != Status::SUCCESS {
-        return Err(Failure::some(format!("{} answered C-ECHO with {status}", node.ae_title)));
-    }
-    render::line(format!("{} at {address} answers C-ECHO to {}", node.ae_title, config.dicom.ae_title))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(status)
 }
 
 fn refused(error: &ScuError) -> Failure {

@@ -1,17 +1,15 @@
-//! `weybridge peers`: other sites, and which of name, connection, TLS, permission or service fails (UIX-06).
+//! `weybridge peers`: other sites, and which of the steps to them fails, and what they can do (UIX-06).
+
+mod probe;
+mod reach;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app;
 use crate::config::Config;
-use crate::dicom::uid::{InstanceUid, StudyUid};
-use crate::dicomweb::client::{QueryFailure, Stage};
 use crate::edge::admin::Pause;
 use crate::peers::{May, Peer, Verify};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::ExitCode;
-
-/// A UID under which nothing is stored anywhere.
-const NOBODY: &str = "2.25.0";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
@@ -26,6 +24,17 @@ pub(super) enum Verb {
         /// Its name
         name: String,
         /// One JSON object a step
+        #[arg(long)]
+        json: bool,
+    },
+    /// Find out what a peer can do, and have the gateway keep it
+    Probe {
+        /// Its name
+        name: String,
+        /// Store a made-up instance there twice, look for it and read it back; the peer keeps it until somebody deletes it
+        #[arg(long)]
+        store: bool,
+        /// One JSON object
         #[arg(long)]
         json: bool,
     },
@@ -50,22 +59,21 @@ pub(super) enum Verb {
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     match verb {
-        Verb::List { json } => list(&config, json),
-        Verb::Test { name, json } => {
-            let found = config.peers.iter().find(|peer| peer.name == name);
-            let peer = found.ok_or_else(|| Failure::usage(format!("{name} is no peer of this configuration")))?;
-            test(&config, peer, json).await
-        }
+        Verb::List { json } => list(&config, json).await,
+        Verb::Test { name, json } => test(&config, find(&config, &name)?, json).await,
+        Verb::Probe { name, store, json } => probe(&config, find(&config, &name)?, store, json).await,
         Verb::Pause { name, reason } => pause(&config, &known(&config, name)?, true, &reason).await,
         Verb::Resume { name, reason } => pause(&config, &known(&config, name)?, false, &reason).await,
     }
 }
 
 fn known(config: &Config, name: String) -> Result<String, Failure> {
-    match config.peers.iter().any(|peer| peer.name == name) {
-        true => Ok(name),
-        false => Err(Failure::usage(format!("{name} is no peer of this configuration"))),
-    }
+    find(config, &name).map(|_| name)
+}
+
+fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Peer, Failure> {
+    let found = config.peers.iter().find(|peer| peer.name == name);
+    found.ok_or_else(|| Failure::usage(format!("{name} is no peer of this configuration")))
 }
 
 /// Pauses a destination, or resumes it; the ledger keeps who and why.
@@ -88,14 +96,21 @@ pub(super) async fn pause(config: &Config, destination: &str, paused: bool, reas
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(config: &Config, json: bool) -> Ended {
+async fn list(config: &Config, json: bool) -> Ended {
     let mut rows = Vec::new();
+    // Before the first start there are none.
+    let records = client::records(config).ok();
     for peer in &config.peers {
         let verify = if peer.verify == Verify::Present { "present" } else { "accepted" };
         let may = rights(&peer.may);
         if json {
-            let value =
-                json!({"name": peer.name, "url": peer.url, "identity": peer.identity, "may": may, "verify": verify});
+            let profile = match &records {
+                Some(records) => records.profile(&peer.name).await.map_err(Failure::some)?,
+                None => None,
+            };
+            let profile = profile.and_then(|(_, text)| serde_json::from_str::<Value>(&text).ok());
+            let value = json!({"name": peer.name, "url": peer.url, "identity": peer.identity, "may": may, "verify": verify,
+                "profile": profile});
             render::json(&value)?;
         } else {
             rows.push(vec![peer.name.clone(), peer.url.clone(), peer.identity.clone(), may.join(" "), verify.into()]);
@@ -121,42 +136,21 @@ pub(super) fn rights(may: &May) -> Vec<&'static str> {
     all.into_iter().filter(|(_, allowed)| *allowed).map(|(word, _)| word).collect()
 }
 
-/// The steps on the way to a peer, in the order in which they can fail.
-const STEPS: [&str; 5] = ["name", "connection", "TLS", "permission", "query"];
-
 async fn test(config: &Config, peer: &Peer, json: bool) -> Ended {
     let client = app::peer_client(config, peer).map_err(Failure::usage)?;
-    let study = StudyUid::parse(NOBODY).map_err(Failure::some)?;
-    let instance = InstanceUid::parse(NOBODY).map_err(Failure::some)?;
-    let failed = client.present(&study, &[instance]).await.err().map(|failure| (step(&failure), failure));
-    for (number, name) in STEPS.iter().enumerate() {
-        let result = match &failed {
-            Some((at, failure)) if *at == number => failure.to_string(),
-            Some((at, _)) if *at < number => "not tried".into(),
-            _ => "ok".into(),
-        };
+    let way = reach::walk(&client).await?;
+    for (number, step) in reach::STEPS.iter().enumerate() {
+        let result = way.told(number);
         match json {
-            true => render::json(&json!({"step": name, "result": result}))?,
-            false => render::line(format!("{name:<11} {result}"))?,
+            true => render::json(&json!({"step": step, "result": result}))?,
+            false => render::line(format!("{step:<11} {result}"))?,
         }
     }
-    match failed {
-        None => Ok(ExitCode::SUCCESS),
-        Some((2 | 3, _)) => Err(Failure::forbidden(format!("{} does not let us in; nothing was sent", peer.name))),
-        Some(_) => Err(Failure::unreachable(format!("{} cannot be used; nothing was sent", peer.name))),
-    }
+    way.failure(&peer.name).map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-/// At which of [`STEPS`] a query failed.
-fn step(failure: &QueryFailure) -> usize {
-    match failure {
-        QueryFailure::NotAnswered(failure) => match failure.stage {
-            Stage::Dns => 0,
-            Stage::Connect => 1,
-            Stage::Tls(_) => 2,
-            _ => 4,
-        },
-        QueryFailure::Refused { status: 401 | 403 | 407, .. } => 3,
-        QueryFailure::Refused { .. } | QueryFailure::Unreadable(_) => 4,
-    }
+async fn probe(config: &Config, peer: &Peer, store: bool, json: bool) -> Ended {
+    let client = app::peer_client(config, peer).map_err(Failure::usage)?;
+    probe::run(config, peer, &client, store, json).await?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ mod counted;
 mod failure;
 mod pace;
 mod present;
+mod probe;
 mod read_back;
 mod resolve;
 mod send;
@@ -15,6 +16,7 @@ pub use answer::StoreAnswer;
 pub use body::{OutPart, PartsBody, SourceError};
 pub use failure::{QueryFailure, SendFailure, Stage};
 pub use present::Presence;
+pub use probe::Offered;
 pub use read_back::ReadBack;
 
 use crate::dicomweb::tls::{self, Certified, TlsSetupError};

@@ -96,6 +96,7 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/store/drop", post(store::drop_bytes))
         .route("/store/examine", post(store::examine))
         .route("/destinations/pause", post(verbs::pause))
+        .route("/destinations/profile", post(verbs::profile))
         .route("/holdings", post(holdings::find))
         .route("/orders", post(holdings::order))
         .route("/instances", post(instances::receive))

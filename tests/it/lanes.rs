@@ -15,6 +15,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 const MUTE_IDENTITY: &str = "mute.weybridge.test";
+const TRICKLE_IDENTITY: &str = "trickle.weybridge.test";
 
 /// How long each transfer to a destination took from arrival to done, the shortest first, by the ledger.
 fn waits(site: &Gateway, destination: &str) -> Vec<Duration> {
@@ -38,7 +39,8 @@ fn waits(site: &Gateway, destination: &str) -> Vec<Duration> {
     waits
 }
 
-/// The time within which 99 of 100 instances were done at a healthy peer, with two useless ones beside it or not.
+/// The time within which 99 of 100 instances were done at a healthy peer, with three useless ones beside it or not: one dead,
+/// one that takes all and says nothing, one that takes 20 kB a second.
 fn healthy_p99(story: u64, crowded: bool) -> Duration {
     const COUNT: u64 = 400;
     let stage = Stage::new();
@@ -47,10 +49,19 @@ fn healthy_p99(story: u64, crowded: bool) -> Duration {
     let hole = TcpListener::bind("127.0.0.1:0").unwrap();
     let mute = ScriptedPeer::start(&stage.authority.issue(MUTE_IDENTITY));
     mute.then(vec![Step::Hang; 100]);
+    let trickling = ScriptedPeer::start(&stage.authority.issue(TRICKLE_IDENTITY));
+    let proxy = Proxy::to(trickling.port);
+    proxy.throttle(20_000);
     let mut config = stage.site_a(&healthy.url());
     if crowded {
         let hole = format!("https://127.0.0.1:{}/dicom-web", hole.local_addr().unwrap().port());
-        for (name, url, identity) in [("hole", hole, "hole.weybridge.test"), ("mute", mute.url(), MUTE_IDENTITY)] {
+        let trickle = format!("https://127.0.0.1:{}/dicom-web", proxy.port);
+        let useless = [
+            ("hole", hole, "hole.weybridge.test"),
+            ("mute", mute.url(), MUTE_IDENTITY),
+            ("trickle", trickle, TRICKLE_IDENTITY),
+        ];
+        for (name, url, identity) in useless {
             config = config.peer(name, &url, identity, "present").route(name, name, "");
         }
     }
@@ -60,6 +71,8 @@ fn healthy_p99(story: u64, crowded: bool) -> Duration {
     a.all_become("b", "verified", COUNT, seconds(120));
     if crowded {
         assert_eq!((a.transfers("hole", "verified"), a.transfers("mute", "verified")), ((COUNT, 0), (COUNT, 0)));
+        let (owed, done) = a.transfers("trickle", "verified");
+        assert!(owed == COUNT && done < COUNT, "it trickles: {done} of {owed}");
     }
     let waits = waits(&a, "b");
     assert_eq!(waits.len() as u64, COUNT);
@@ -67,13 +80,13 @@ fn healthy_p99(story: u64, crowded: bool) -> Duration {
 }
 
 #[test]
-fn a_black_hole_and_a_mute_peer_leave_the_healthy_one_alone() {
+fn a_black_hole_a_mute_and_a_trickling_peer_leave_the_healthy_one_alone() {
     let alone = healthy_p99(301, false);
     let crowded = healthy_p99(302, true);
     println!(
-        "summary: healthy p99 from arrival to done: {alone:?} alone, {crowded:?} beside a black hole and a mute peer"
+        "summary: healthy p99 from arrival to done: {alone:?} alone, {crowded:?} beside a black hole, a mute and a trickling peer"
     );
-    // The two wait for their timers of 10 s and more; none of that may show.
+    // They wait for their timers of 10 s and more; none of that may show.
     assert!(crowded < alone * 3 + seconds(2), "{crowded:?} against {alone:?}");
 }
 

@@ -42,6 +42,7 @@ mod outage;
 mod pixels;
 mod qido;
 mod query;
+mod reach;
 mod reload;
 mod requirements;
 mod rights;

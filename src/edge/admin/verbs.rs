@@ -11,6 +11,9 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
+/// The longest profile of a peer that is kept, in bytes.
+const PROFILE_BYTES: usize = 64 << 10;
+
 /// What the command line sends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -47,6 +50,19 @@ pub(super) async fn pause(State(face): State<AdminFace>, Json(asked): Json<Pause
     let now = SystemTime::now();
     match face.records.pause(&destination, asked.paused, &asked.who, &asked.reason, now).await {
         Ok(changed) => Json(serde_json::json!({"changed": changed})).into_response(),
+        Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
+    }
+}
+
+/// Keeps what a peer was found to do (WEB-073).
+pub(super) async fn profile(State(face): State<AdminFace>, Json(found): Json<serde_json::Value>) -> Response {
+    let peer = Destination(found["peer"].as_str().unwrap_or_default().to_owned());
+    let text = found.to_string();
+    if text.len() > PROFILE_BYTES || face.registry.borrow().destination(&peer).is_none() {
+        return problem(StatusCode::BAD_REQUEST, "a profile names a peer of this site and is short");
+    }
+    match face.records.keep_profile(&peer.0, &text, SystemTime::now()).await {
+        Ok(()) => Json(serde_json::json!({"kept": true})).into_response(),
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
     }
 }

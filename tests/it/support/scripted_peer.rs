@@ -87,6 +87,8 @@ struct State {
     log: Vec<Seen>,
     /// Whether answers come in XML, and to those who accept it alone.
     only_xml: bool,
+    /// What every query gets, if not an answer.
+    refuse_queries: Option<u16>,
     held: BTreeMap<String, Held>,
     stored: BTreeMap<String, usize>,
     requests: usize,
@@ -145,6 +147,11 @@ impl ScriptedPeer {
     /// From now on everything is stored, and answers come in XML and to those who accept it alone.
     pub fn only_xml(&self) {
         self.state.lock().unwrap().only_xml = true;
+    }
+
+    /// Every query gets this status from now on, or an answer again.
+    pub fn refuse_queries(&self, status: Option<u16>) {
+        self.state.lock().unwrap().refuse_queries = status;
     }
 
     /// Has it hold a file as if somebody else had sent it.
@@ -251,7 +258,8 @@ async fn answer(
         if state.lock().unwrap().only_xml && !accept.contains("application/dicom+xml") {
             return Ok(empty(406, None));
         }
-        return Ok(query(request.uri(), &state));
+        let refused = state.lock().unwrap().refuse_queries;
+        return Ok(refused.map_or_else(|| query(request.uri(), &state), |status| empty(status, None)));
     }
     let study = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_owned();

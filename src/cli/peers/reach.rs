@@ -1,0 +1,155 @@
+//! The way to a peer step by step: which of name, connection, TLS, identity, permission, service, QIDO-RS or STOW-RS fails (UIX-06).
+
+use crate::cli::Failure;
+use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::dicomweb::client::{PartsBody, PeerClient, QueryFailure, SendFailure, Stage};
+use crate::dicomweb::tls::TlsReason;
+
+/// A UID under which nothing is stored anywhere.
+const NOBODY: &str = "2.25.0";
+
+/// The steps, in the order in which they can fail.
+pub(super) const STEPS: [&str; 8] =
+    ["name", "connection", "TLS", "identity", "permission", "service", "query", "store"];
+
+const IDENTITY: usize = 3;
+const PERMISSION: usize = 4;
+const SERVICE: usize = 5;
+pub(super) const QUERY: usize = 6;
+const STORE: usize = 7;
+
+/// What was found out on the way.
+pub(super) struct Way {
+    /// Steps that failed, each with what was said, in order.
+    pub(super) failed: Vec<(usize, String)>,
+    /// Nothing behind this step was tried.
+    pub(super) ends: Option<usize>,
+}
+
+impl Way {
+    /// What is told of a step.
+    pub(super) fn told(&self, step: usize) -> String {
+        match self.failed.iter().find(|(at, _)| *at == step) {
+            Some((_, why)) => why.clone(),
+            None if self.ends.is_some_and(|end| step > end) => "not tried".into(),
+            None => "ok".into(),
+        }
+    }
+
+    /// The failure with which a command ends; `None` if every step is passed.
+    pub(super) fn failure(&self, peer: &str) -> Option<Failure> {
+        let (first, _) = self.failed.first()?;
+        Some(match *first {
+            2..=PERMISSION => Failure::forbidden(format!("{peer} does not let us in; no instance was sent")),
+            _ => Failure::unreachable(format!("{peer} cannot be used; no instance was sent")),
+        })
+    }
+}
+
+/// Goes the way: one query for nothing, one STOW-RS request without instances.
+pub(super) async fn walk(client: &PeerClient) -> Result<Way, Failure> {
+    let study = StudyUid::parse(NOBODY).map_err(Failure::some)?;
+    let instance = InstanceUid::parse(NOBODY).map_err(Failure::some)?;
+    let asked = client.present(&study, &[instance]).await;
+    if let Err(QueryFailure::NotAnswered(failure)) = &asked {
+        let step = step(failure);
+        return Ok(Way { failed: vec![(step, failure.to_string())], ends: Some(step) });
+    }
+    let mut stored = store_nothing(client, &study).await?;
+    if stored == Ok(406) {
+        // It may have only the other form of answers (WEB-052).
+        client.ask_for(client.form().other());
+        stored = store_nothing(client, &study).await?;
+    }
+    Ok(judge(asked.err(), stored))
+}
+
+/// The status that a STOW-RS request without instances gets, or why it gets none.
+async fn store_nothing(client: &PeerClient, study: &StudyUid) -> Result<Result<u16, String>, Failure> {
+    let nothing = PartsBody::related(Vec::new()).map_err(Failure::some)?;
+    Ok(client.store(study, nothing).await.map(|answer| answer.status).map_err(|failure| failure.to_string()))
+}
+
+/// Where a request failed that got no answer.
+fn step(failure: &SendFailure) -> usize {
+    match failure.stage {
+        Stage::Dns => 0,
+        Stage::Connect => 1,
+        Stage::Tls(TlsReason::WrongName) => IDENTITY,
+        Stage::Tls(TlsReason::OursRefused) => PERMISSION,
+        Stage::Tls(_) => 2,
+        _ => SERVICE,
+    }
+}
+
+/// What the two answers mean together: what both are refused for lies deeper than either service.
+fn judge(query: Option<QueryFailure>, store: Result<u16, String>) -> Way {
+    let asked = match &query {
+        Some(QueryFailure::Refused { status, .. }) => Some(*status),
+        _ => None,
+    };
+    // Without instances a service has nothing to store: it says so with 400 or 409, or does not mind.
+    let refused = store.as_ref().ok().copied().filter(|status| !matches!(status, 200..=299 | 400 | 409 | 415 | 422));
+    let query = query.map(|failure| failure.to_string());
+    let store = match (&store, refused) {
+        (Err(why), _) => Some(why.clone()),
+        (_, Some(status)) => {
+            Some(format!("the peer answered a STOW-RS request without instances with status {status}"))
+        }
+        _ => None,
+    };
+    let both = |statuses: &[u16]| {
+        asked.is_some_and(|status| statuses.contains(&status))
+            && refused.is_some_and(|status| statuses.contains(&status))
+    };
+    let deep = if both(&[401, 403, 407]) {
+        Some(PERMISSION)
+    } else if both(&[404, 405]) {
+        Some(SERVICE)
+    } else {
+        None
+    };
+    if let (Some(step), Some(why)) = (deep, &query) {
+        return Way { failed: vec![(step, why.clone())], ends: Some(step) };
+    }
+    let failed = [(QUERY, query), (STORE, store)].into_iter().filter_map(|(step, why)| Some((step, why?)));
+    Way { failed: failed.collect(), ends: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What a query and a store are answered, and the steps that fail.
+    type Row = (Option<QueryFailure>, Result<u16, String>, &'static [usize]);
+
+    #[test]
+    fn what_both_services_are_refused_for_lies_deeper() {
+        let refused = |status| Some(QueryFailure::Refused { status, retry_after: None });
+        let rows: Vec<Row> = vec![
+            (None, Ok(400), &[]),
+            (None, Ok(200), &[]),
+            (None, Ok(409), &[]),
+            (refused(401), Ok(401), &[PERMISSION]),
+            (refused(403), Ok(401), &[PERMISSION]),
+            (refused(404), Ok(404), &[SERVICE]),
+            (refused(404), Ok(405), &[SERVICE]),
+            (refused(403), Ok(400), &[QUERY]),
+            (refused(404), Ok(200), &[QUERY]),
+            (None, Ok(403), &[STORE]),
+            (None, Ok(404), &[STORE]),
+            (None, Ok(503), &[STORE]),
+            (None, Err("reset".into()), &[STORE]),
+            (refused(500), Ok(500), &[QUERY, STORE]),
+            (Some(QueryFailure::Unreadable("html".into())), Ok(400), &[QUERY]),
+        ];
+        for (query, store, want) in rows {
+            let row = format!("{query:?} {store:?}");
+            let way = judge(query, store);
+            let failed: Vec<usize> = way.failed.iter().map(|(step, _)| *step).collect();
+            assert_eq!(failed, want, "{row}");
+            assert_eq!(way.failure("b").is_none(), want.is_empty(), "{row}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `peers test`, `peers probe` and `nodes test`: each layer on the way to the other side fails once, and is named (UIX-06, WEB-073).
+
+use crate::support::certs::Authority;
+use crate::support::config::{SiteConfig, free_port};
+use crate::support::dcmtk::StoreScp;
+use crate::support::gateway::Gateway;
+use crate::support::scripted_peer::{ScriptedPeer, Step};
+use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+
+/// A site with one peer `b` that is not started.
+fn site(stage: &Stage, folder: &str, config: SiteConfig) -> Gateway {
+    Gateway::prepare(&stage.path().join(folder), config)
+}
+
+/// A listener that answers whatever it is told with a line of another protocol.
+fn chatterer() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut some = [0; 64];
+            let _ = stream.read(&mut some);
+            let _ = stream.write_all(b"220 mail.example ESMTP ready, who are you?\r\n");
+        }
+    });
+    port
+}
+
+/// Which step fails, with which exit code; all before it are passed.
+fn failing(site: &Gateway, command: &[&str]) -> (Option<String>, Option<i32>, String) {
+    let said = site.cli(&[command, &["--json"]].concat());
+    let steps: Vec<Value> = said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed = steps.iter().find(|step| step["result"] != "ok");
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    (failed.map(|step| word(&step["step"])), said.code, failed.map(|step| word(&step["result"])).unwrap_or_default())
+}
+
+#[test]
+fn each_layer_on_the_way_to_a_peer_is_named_when_it_fails() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let at = |port: u16| format!("https://127.0.0.1:{port}/dicom-web");
+    let other = Authority::new(&stage.path().join("other"), "others").issue(A_IDENTITY);
+    let stranger = |mut config: SiteConfig| {
+        // Our certificate is one that the peer's authority did not sign; whom we trust stays.
+        config.identity.certificate = other.certificate.clone();
+        config.identity.key = other.key.clone();
+        config
+    };
+    let wrong = SiteConfig::new("a", stage.identity_of_a()).peer("b", &peer.url(), "c.weybridge.test", "present");
+    let rows = [
+        ("all", stage.site_a(&peer.url()), None, 0, ""),
+        ("dns", stage.site_a("https://no-such-host.invalid/dicom-web"), Some("name"), 3, "cannot be resolved"),
+        ("closed", stage.site_a(&at(free_port())), Some("connection"), 3, "refused"),
+        ("plain", stage.site_a(&at(chatterer())), Some("TLS"), 4, "TLS"),
+        ("wrong", wrong, Some("identity"), 4, "identity"),
+        ("stranger", stranger(stage.site_a(&peer.url())), Some("permission"), 4, "refuses our certificate"),
+        ("path", stage.site_a(&peer.url().replace("dicom-web", "elsewhere")), Some("query"), 3, "404"),
+    ];
+    for (name, config, step, code, words) in rows {
+        let (failed, exit, said) = failing(&site(&stage, name, config), &["peers", "test", "b"]);
+        assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{name}: {said}");
+        assert!(said.contains(words), "{name}: {said}");
+    }
+    // The same peer, by what it says to a query and to a request without instances.
+    let site = site(&stage, "said", stage.site_a(&peer.url()));
+    let rows = [
+        (Some(401), Some(401), Some("permission"), 4),
+        (Some(403), Some(403), Some("permission"), 4),
+        (Some(404), Some(404), Some("service"), 3),
+        (None, Some(403), Some("store"), 3),
+        (None, Some(404), Some("store"), 3),
+        (Some(403), Some(400), Some("query"), 3),
+        (Some(500), Some(400), Some("query"), 3),
+        (None, Some(400), None, 0),
+    ];
+    for (query, store, step, code) in rows {
+        peer.refuse_queries(query);
+        peer.always(store.map(|status| Step::Refuse(status, None)));
+        let (failed, exit, said) = failing(&site, &["peers", "test", "b"]);
+        assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{query:?} {store:?}: {said}");
+    }
+    assert_eq!(peer.held(), 0, "nothing was stored");
+}
+
+#[test]
+fn each_layer_on_the_way_to_a_node_is_named_when_it_fails() {
+    let stage = Stage::new();
+    let out = stage.path().join("out");
+    std::fs::create_dir_all(&out).unwrap();
+    let node = StoreScp::start(&out, "OUT");
+    let closed = format!("127.0.0.1:{}", free_port());
+    let chatterer = format!("127.0.0.1:{}", chatterer());
+    let mut config = stage.site_a("https://127.0.0.1:9/dicom-web").node("OUT", Some(node.port));
+    let nodes = [
+        ("DNS", "no-such-host.invalid:104", ""),
+        ("CLOSED", &closed, ""),
+        ("CHATTER", &chatterer, ""),
+        ("TLSLESS", &chatterer, "identity = \"node.test\""),
+    ];
+    for (title, address, more) in nodes {
+        config = config.with(&format!(
+            "[[node]]\nae_title = \"{title}\"\naddress = \"{address}\"\nmay = [\"receive\"]\nfrom_addresses = [\"127.0.0.1/32\"]\n{more}"
+        ));
+    }
+    let site = site(&stage, "a", config);
+    let rows = [
+        ("OUT", None, 0),
+        ("DNS", Some("name"), 3),
+        ("CLOSED", Some("connection"), 3),
+        ("TLSLESS", Some("TLS"), 4),
+        ("CHATTER", Some("association"), 3),
+    ];
+    for (title, step, code) in rows {
+        let (failed, exit, said) = failing(&site, &["nodes", "test", title]);
+        assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{title}: {said}");
+    }
+}
+
+/// What is found out is kept, shown, and used: a peer that has only XML is asked for XML by the first request.
+#[test]
+fn what_a_peer_can_do_is_found_out_kept_and_used() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()));
+    let found = a.ask(&["peers", "probe", "b", "--json"]).remove(0);
+    assert_eq!((found["query"].as_str(), &found["store"]), (Some("json"), &Value::Null));
+    assert_eq!(peer.held(), 0, "nothing is stored unasked");
+
+    let found = a.ask(&["peers", "probe", "b", "--store", "--json"]).remove(0);
+    let store = &found["store"];
+    assert_eq!((store["first"]["said"].as_str(), store["again"]["said"].as_str()), (Some("stored"), Some("stored")));
+    assert_eq!(
+        (store["shown"].as_bool(), store["read_back"].as_str(), store["form"].as_str()),
+        (Some(true), Some("same"), Some("json"))
+    );
+    assert!(store["delete"].as_str().unwrap().contains("delete it at the peer"), "{store}");
+    assert_eq!(peer.held(), 1);
+
+    peer.only_xml();
+    let found = a.ask(&["peers", "probe", "b", "--store", "--json"]).remove(0);
+    assert_eq!((found["query"].as_str(), found["store"]["form"].as_str()), (Some("xml"), Some("xml")));
+    a.stop();
+    a.up();
+    let listed = a.ask(&["peers", "list", "--json"]).remove(0);
+    assert_eq!(listed["profile"]["store"]["form"], "xml", "{listed}");
+    let from = peer.log().len();
+    crate::support::load::send_one(901, 1, 2048, a.config.dicom_port, "WB_A");
+    a.all_become("b", "verified", 1, crate::support::wait::seconds(30));
+    let log = peer.log().split_off(from);
+    assert!(format!("{:?}", log[0]).contains("accept: \"application/dicom+xml\""), "{log:?}");
+    a.verify_ledger(false);
+}
+
+/// Another Weybridge is probed like anybody else.
+#[test]
+fn another_weybridge_passes_every_step() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let a = site(&stage, "a", stage.site_a(&b.config.url()));
+    assert_eq!(failing(&a, &["peers", "test", "b"]).0, None);
+    let found = a.ask(&["peers", "probe", "b", "--store", "--json"]).remove(0);
+    assert_eq!(
+        (found["capabilities"]["status"].as_u64(), found["store"]["read_back"].as_str()),
+        (Some(200), Some("same")),
+        "{found}"
+    );
+    assert!(Path::new(&b.data_dir()).exists());
+}
