@@ -5,8 +5,10 @@ mod in_force;
 mod lanes;
 pub mod reconcile;
 mod tasks;
+mod unfinished;
 
 pub use lanes::{node_target, peer_client};
+pub use unfinished::Unfinished;
 
 use crate::config::Config;
 use crate::courier::Courier;
@@ -23,6 +25,7 @@ use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
 use in_force::InForce;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -57,10 +60,9 @@ impl App {
     /// Locks and opens the data directory, and puts right what a crash left. Fails with [`InUse`] if another process has it.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let data_dir = config.site.data_dir.clone();
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&data_dir).with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
+        make(&data_dir).with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
         let lock = lock(&data_dir)?;
+        unfinished::refuse(&data_dir)?;
         let (records, recovered) =
             Records::open(&data_dir, lanes::records_options(&config)).context("cannot open the records")?;
         if recovered.interrupted > 0 {
@@ -285,6 +287,20 @@ impl Running {
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Makes the data directory, and its name durable in its parent: what is acknowledged is no safer than that (REL-05).
+fn make(data_dir: &Path) -> io::Result<()> {
+    if data_dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(data_dir)?;
+    match std::fs::canonicalize(data_dir)?.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn lock(data_dir: &Path) -> anyhow::Result<File> {

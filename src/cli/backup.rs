@@ -2,6 +2,7 @@
 
 use super::store::verify_files;
 use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::app::Unfinished;
 use crate::config::Config;
 use crate::ledger::transfer::State;
 use crate::records::{DestinationView, Records, RecordsOptions, hex};
@@ -157,6 +158,8 @@ pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
     empty_folder(data_dir)?;
     let backup = Records::open_read_only(&options.dir).map_err(Failure::some)?;
     let places = backup.all_places().await.map_err(Failure::some)?;
+    let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
+    let mark = Unfinished::begin(data_dir, "restore").map_err(failed)?;
     let blobs = data_dir.join(BLOBS);
     empty_folder(&blobs)?;
     let stored = StoreReader::open(options.dir.join(BLOBS)).map_err(Failure::some)?;
@@ -165,9 +168,9 @@ pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
     if let Some(problem) = verified.problems.first() {
         return Err(Failure::integrity(format!("the backup is damaged: {problem}")));
     }
-    // The records come last: without them the directory is empty to a gateway, whatever else is in it.
     backup.snapshot(data_dir.join(RECORDS)).await.map_err(Failure::some)?;
     let doubted = doubt(data_dir, label["at"].as_str().unwrap_or("an unknown time")).await?;
+    mark.end().map_err(failed)?;
     match options.json {
         true => render::json(&json!({"blobs": verified.blobs, "bytes": verified.bytes, "to_be_asked": doubted}))?,
         false => {

@@ -1,81 +1,17 @@
 //! Killing A at any moment, and cutting its power, loses nothing that was acknowledged and tears nothing.
 
+use crate::support::damage::{Damage, rounds, seed};
 use crate::support::files::Noise;
 use crate::support::gateway::Gateway;
-use crate::support::load::{Acknowledged, Load, Sent, Work};
+use crate::support::load::{Load, Work};
 use crate::support::power::LoopDisk;
 use crate::support::scripted_peer::ScriptedPeer;
 use crate::support::tools::sabotaged;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use crate::support::{ledger, wait};
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How often, unless a long run says otherwise.
-fn rounds(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).map_or(usual, |text| text.parse().unwrap())
-}
-
-/// A seed of its own for each run, printed, so that a run can be told again.
-fn seed() -> u64 {
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed = rounds("WEYBRIDGE_SEED", u64::from(clock.subsec_nanos()));
-    println!("WEYBRIDGE_SEED={seed}");
-    seed
-}
-
-/// What is wrong at a site with what it acknowledged.
-#[derive(Debug, Default)]
-struct Damage {
-    acknowledged: usize,
-    /// Not shown any more.
-    lost: Vec<Acknowledged>,
-    /// Shown, but other bytes than were sent.
-    torn: Vec<Acknowledged>,
-    /// Everything that `ledger verify --blobs` finds, what was not acknowledged included.
-    problems: Vec<String>,
-}
-
-impl Damage {
-    fn of(a: &Gateway, sent: &Sent) -> Self {
-        let studies: BTreeSet<&str> = sent.keys().map(|(study, _)| study.as_str()).collect();
-        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
-        let shown: BTreeMap<String, String> = studies
-            .into_iter()
-            .flat_map(|study| a.study(study))
-            .map(|row| (text(&row, "sop_instance_uid"), text(&row, "sha256")))
-            .collect();
-        let verified = a.cli(&["ledger", "verify", "--blobs", "--json"]);
-        // 5 says that something is not intact; any other code would say nothing about it.
-        assert!(matches!(verified.code, Some(0 | 5)), "{verified:?}");
-        let report: Value = serde_json::from_str(&verified.stdout).unwrap();
-        let problems: Vec<String> = serde_json::from_value(report["problems"].clone()).unwrap();
-        assert_eq!(verified.code == Some(0), problems.is_empty(), "{verified:?}");
-        let broken: BTreeSet<&str> = problems.iter().filter_map(|line| line.strip_prefix("blob ")?.get(..64)).collect();
-        let mut damage = Self { acknowledged: sent.len(), ..Self::default() };
-        for (instance, digest) in sent {
-            match shown.get(&instance.1) {
-                None => damage.lost.push(instance.clone()),
-                Some(held) if held != digest || broken.contains(held.as_str()) => damage.torn.push(instance.clone()),
-                Some(_) => {}
-            }
-        }
-        damage.problems = problems;
-        damage
-    }
-
-    fn none(&self) -> bool {
-        self.lost.is_empty() && self.torn.is_empty() && self.problems.is_empty()
-    }
-
-    fn summary(&self) -> String {
-        let Self { acknowledged, lost, torn, problems } = self;
-        format!("{acknowledged} acknowledged; {} lost; {} torn; {} problems", lost.len(), torn.len(), problems.len())
-    }
-}
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {

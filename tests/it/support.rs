@@ -3,9 +3,11 @@
 
 pub mod beside;
 pub mod caller;
+pub mod calls;
 pub mod certs;
 pub mod config;
 pub mod corpus;
+pub mod damage;
 pub mod dcmtk;
 pub mod files;
 pub mod gateway;
@@ -15,6 +17,7 @@ pub mod load;
 pub mod multipart;
 pub mod odd_node;
 pub mod one_fault;
+pub mod ordeal;
 pub mod orthanc;
 pub mod pacs;
 pub mod power;

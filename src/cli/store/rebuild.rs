@@ -1,6 +1,6 @@
 //! `weybridge store rebuild`: new records from the blobs alone, when the records are lost and there is no backup.
 
-use crate::app;
+use crate::app::{self, Unfinished};
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
 use crate::dicom::scanner::Scanner;
@@ -43,6 +43,8 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     if files.is_empty() {
         return Err(Failure::some(format!("there are no blobs in {}", data_dir.display())));
     }
+    let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
+    let mark = Unfinished::begin(data_dir, "store rebuild").map_err(failed)?;
     let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;
     let mut rebuilt = Rebuilt::default();
     for (number, shared) in files {
@@ -58,6 +60,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
         }
     }
     records.close().await;
+    mark.end().map_err(failed)?;
     tell(&rebuilt, options.json)
 }
 

@@ -5,6 +5,7 @@
 //! synced is not known then, and a second sync might claim success for pages that the first has lost.
 
 use super::rows::Fault;
+use super::schema;
 use super::tx::{Fixed, Group, Tx};
 use crate::ledger::chain;
 use crate::ledger::merkle::{self, Edge, Hash};
@@ -204,6 +205,10 @@ impl Writer {
             }
         }
         self.checkpoint("TRUNCATE");
+        if self.poison.get().is_none() {
+            // All is in the file: the empty log goes with the last connection. If that cannot be had, it stays.
+            let _ = schema::copy_back_at_close(&self.conn, true);
+        }
         drop(self);
         if let Some(reply) = stop {
             // Whoever asked may be gone.

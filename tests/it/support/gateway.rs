@@ -71,10 +71,27 @@ impl Gateway {
 
     /// Starts the gateway and waits for nothing.
     pub fn launch(&mut self) {
+        let command = self.command(&["serve"]);
+        self.launch_as(command);
+    }
+
+    /// The same by another program, which is given the gateway's command line and becomes it.
+    pub fn launch_through(&mut self, wrapper: Command) {
+        let command = through(wrapper, &self.command(&["serve"]));
+        self.launch_as(command);
+    }
+
+    fn launch_as(&mut self, mut command: Command) {
         assert!(self.process.is_none(), "the gateway runs already");
-        let mut command = self.command(&["serve"]);
         let log = self.folder.join("weybridge.log");
         self.process = Some(Process::spawn(&format!("site {}", self.config.name), &mut command, &log));
+    }
+
+    /// How it ended, if it has; another one may be started then.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        let ended = self.process().ended()?;
+        self.process = None;
+        Some(ended)
     }
 
     pub fn process(&mut self) -> &mut Process {
@@ -115,6 +132,11 @@ impl Gateway {
     /// One command line call on this site.
     pub fn cli(&self, arguments: &[&str]) -> Finished {
         finish(&mut self.command(arguments), seconds(120))
+    }
+
+    /// A command line call by another program, which is given the command line and becomes it.
+    pub fn cli_through(&self, wrapper: Command, arguments: &[&str]) -> Finished {
+        finish(&mut through(wrapper, &self.command(arguments)), seconds(120))
     }
 
     /// A command that must succeed, its answer read as one JSON value a line.
@@ -173,6 +195,16 @@ impl Gateway {
         command.env("RUST_BACKTRACE", "1");
         command
     }
+}
+
+/// `wrapper` with another command behind its own arguments, in that one's folder and environment.
+fn through(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args());
+    wrapper.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        wrapper.current_dir(folder);
+    }
+    wrapper
 }
 
 fn count(line: &Value, field: &str) -> u64 {

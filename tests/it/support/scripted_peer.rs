@@ -1,7 +1,7 @@
 //! A DICOMweb site over real mutual TLS that answers by script and counts what it takes.
 
 use super::certs::Identity;
-use super::files::read_part10;
+use super::files::{digest, read_part10};
 use super::multipart::{boundary_of, complete_parts};
 use super::store_answer::{self, Item};
 use bytes::Bytes;
@@ -169,6 +169,11 @@ impl ScriptedPeer {
     /// How often each instance arrived as a completed part that the peer did not refuse.
     pub fn arrivals(&self) -> BTreeMap<String, usize> {
         self.state.lock().unwrap().stored.clone()
+    }
+
+    /// The SHA-256 of what it holds under a SOP Instance UID.
+    pub fn digest_of(&self, instance: &str) -> Option<String> {
+        self.state.lock().unwrap().held.get(instance).map(|held| digest_in(&held.file))
     }
 
     pub fn held(&self) -> usize {
@@ -347,6 +352,11 @@ fn say(said: Said, parts: &[(String, Held)], state: &Mutex<State>) -> Response<F
         response.headers_mut().insert("content-type", said.content_type.parse().unwrap());
     }
     response
+}
+
+/// SHA-256 of the data set of a Part 10 file.
+fn digest_in(file: &[u8]) -> String {
+    digest(&file[read_part10(file).unwrap().data_set_at..])
 }
 
 fn read_parts(body: &[u8], content_type: &str, study: &str) -> Vec<(String, Held)> {

@@ -46,6 +46,27 @@ async fn a_failed_write_acknowledges_nothing_of_its_group_and_poisons() {
     }
 }
 
+/// What the system kept of a log whose sync failed may never reach the disk: nothing is written behind it (REL-04).
+#[tokio::test]
+async fn the_log_of_an_earlier_run_is_not_gone_on_with() {
+    let site = Site::new();
+    for n in 1..40 {
+        site.stored(push(n)).await;
+    }
+    // As a crash leaves the files.
+    let copy = TempDir::new().unwrap();
+    for name in ["records.db", "records.db-wal"] {
+        std::fs::copy(site.dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let log = || std::fs::metadata(copy.path().join("records.db-wal")).unwrap().len();
+    let before = log();
+    let (records, _) = Records::open(copy.path(), RecordsOptions::default()).unwrap();
+    assert!(log() < before / 4, "{} of {before}", log());
+    assert_eq!(records.summary().await.unwrap().instances, 39);
+    records.close().await;
+    assert!(!copy.path().join("records.db-wal").exists(), "after an end in good order there is no log");
+}
+
 #[tokio::test]
 async fn a_full_disk_changes_nothing_and_passes() {
     let site = Site::new();

@@ -1,0 +1,288 @@
+//! Killed at named points of the way in, the way out, of purge and compaction; and in a migration, a backup, a restore, a rebuild.
+
+use crate::support::calls::{Call, Log, OPEN, Plan, SYNC, WRITE};
+use crate::support::damage::{Damage, rounds, seed};
+use crate::support::files::{EXPLICIT_LE, Noise, SECONDARY_CAPTURE, data_set, digest, names};
+use crate::support::gateway::Gateway;
+use crate::support::load::Sent;
+use crate::support::ordeal::{Day, Ordeal};
+use crate::support::pacs::{Association, Status};
+use crate::support::proxy::Proxy;
+use crate::support::scripted_peer::ScriptedPeer;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::seconds;
+use crate::support::{ledger, python};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const WAL: &str = "records.db-wal";
+/// What is said to a node or a peer, and what is heard.
+const SAY: &str = "sendto,writev,write";
+const HEAR: &str = "recvfrom";
+
+/// A point: the kill comes before the last of these calls, each the first of its kind after the one before.
+struct Point {
+    fault: &'static str,
+    day: Day,
+    steps: &'static [(&'static str, &'static str)],
+}
+
+const fn point(fault: &'static str, day: Day, steps: &'static [(&'static str, &'static str)]) -> Point {
+    Point { fault, day, steps }
+}
+
+const POINTS: &[Point] = &[
+    point("FLT-001 before the first byte", Day::Arrivals, &[(OPEN, ".seg")]),
+    point("FLT-002 within an instance", Day::Arrivals, &[(WRITE, ".obj"), (WRITE, ".obj")]),
+    point("FLT-003 before the sync", Day::Arrivals, &[(WRITE, ".seg"), (SYNC, ".seg")]),
+    point("FLT-004 before the sync of the directory", Day::Arrivals, &[(SYNC, ".obj"), (SYNC, "blobs")]),
+    point("FLT-005 before the commit", Day::Arrivals, &[(WRITE, ".seg"), (SYNC, ".seg"), (WRITE, WAL)]),
+    point("FLT-006 before the answer", Day::Arrivals, &[(WRITE, ".seg"), (SYNC, ".seg"), (SYNC, WAL), (SAY, "socket")]),
+    point(
+        "FLT-007 after the answer",
+        Day::Arrivals,
+        &[(WRITE, ".seg"), (SYNC, WAL), (SAY, "socket"), (HEAR, "socket")],
+    ),
+    point("FLT-008 before connecting", Day::Arrivals, &[("connect", "socket")]),
+    point(
+        "FLT-009 within a request",
+        Day::Arrivals,
+        &[("connect", "socket"), (SAY, "socket"), (OPEN, ".seg"), (SAY, "socket"), (HEAR, "socket")],
+    ),
+    point(
+        "FLT-010 before the answer is entered",
+        Day::Arrivals,
+        &[("connect", "socket"), (OPEN, ".seg"), (SAY, "socket"), (HEAR, "socket"), (WRITE, WAL)],
+    ),
+    point(
+        "FLT-011 before the check",
+        Day::Arrivals,
+        &[("connect", "socket"), (OPEN, ".seg"), (HEAR, "socket"), (SYNC, WAL), (SYNC, WAL), (SAY, "socket")],
+    ),
+    point("FLT-012 before a file is removed", Day::Housekeeping, &[("unlink", ".obj")]),
+    point("FLT-012 after it", Day::Housekeeping, &[("unlink", ".obj"), (WRITE, WAL)]),
+    point("FLT-014 before a segment is removed", Day::Housekeeping, &[("unlink", ".seg")]),
+    point("FLT-014 after it", Day::Housekeeping, &[("unlink", ".seg"), (SYNC, "blobs")]),
+];
+
+/// FLT-001 to FLT-012, FLT-014: nothing acknowledged is missing afterwards, and nothing is sent twice without need.
+#[test]
+fn a_kill_at_each_named_point_loses_nothing() {
+    for point in POINTS {
+        let chain = |link: fn(&(&str, &str)) -> String| point.steps.iter().map(link).collect::<Vec<_>>().join(">");
+        let (calls, part) = (chain(|step| step.0.to_owned()), chain(|step| step.1.to_owned()));
+        let mut ordeal = Ordeal::new(point.day);
+        let suffered = ordeal.suffer(&Plan { effect: "KILL", nth: 1, calls, part });
+        assert!(suffered.fired.is_some(), "{}: it never comes to that", point.fault);
+        let acknowledged = ordeal.acknowledged();
+        ordeal.recover(&suffered);
+        println!("{}: {acknowledged} acknowledged before", point.fault);
+    }
+    println!("summary: {} kills at as many named points; none lost, none sent twice", POINTS.len());
+}
+
+/// A site with a few instances, some verified at B, some owed to it still.
+struct Filled {
+    stage: Stage,
+    a: Gateway,
+    b: ScriptedPeer,
+    between: Proxy,
+    sent: Sent,
+}
+
+impl Filled {
+    fn new() -> Self {
+        let stage = Stage::new();
+        let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+        let between = Proxy::to(b.port);
+        let url = format!("https://127.0.0.1:{}/dicom-web", between.port);
+        let config = stage.site_a(&url).with("[courier]\nretry_first = \"100ms\"\nretry_longest = \"300ms\"");
+        let mut filled =
+            Self { a: Gateway::start(&stage.path().join("a"), config), stage, b, between, sent: Sent::new() };
+        filled.push(0..6);
+        filled.a.all_become("b", "verified", 6, seconds(60));
+        filled.between.refuse(true);
+        filled.between.cut_now();
+        filled.push(6..10);
+        filled
+    }
+
+    fn push(&mut self, numbers: std::ops::Range<u64>) {
+        let port = self.a.config.dicom_port;
+        let mut association = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+        for number in numbers {
+            let names = names(860, 1, number);
+            let bytes = data_set(&names, if number % 5 == 0 { 1200 << 10 } else { 4 << 10 }, number);
+            let status = association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap();
+            assert_eq!(status, Status::SUCCESS);
+            self.sent.insert((names.study, names.instance), digest(&bytes));
+        }
+        association.release();
+    }
+
+    /// All is there, and all comes to B, once.
+    fn check(&mut self) {
+        let damage = Damage::of(&self.a, &self.sent);
+        assert!(damage.none(), "{damage:?}");
+        self.between.refuse(false);
+        self.a.all_become("b", "verified", 10, seconds(60));
+        let absent = ledger::found_absent(&self.a, "b");
+        for (instance, times) in self.b.arrivals() {
+            assert!(times == 1 || absent.contains(&instance), "{instance} was sent {times} times without need");
+        }
+        self.a.verify_ledger(true);
+    }
+
+    fn copied(&self, from: &Path, to: &Path) {
+        let _ = std::fs::remove_dir_all(to);
+        let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(copied.success());
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.stage.path().join(name)
+    }
+}
+
+/// So many of the numbers from 1 to `most`, drawn by a seed; all of them in a long run, or each so-manieth.
+fn drawn(most: usize, usual: usize) -> Vec<usize> {
+    assert!(most > 0, "nothing is called at all");
+    let every = rounds("WEYBRIDGE_CALLS_EVERY", 0) as usize;
+    if every > 0 {
+        return (1..=most).step_by(every).collect();
+    }
+    let mut noise = Noise::new(seed());
+    (0..usual).map(|_| 1 + noise.below(most as u64) as usize).collect()
+}
+
+fn killed_at(nth: usize) -> Plan {
+    Plan::any("KILL", nth)
+}
+
+/// FLT-014: killed while the records are brought from the first layout to the newest: the next start does it all again.
+#[test]
+fn a_kill_in_a_migration_leaves_the_old_or_the_new() {
+    let mut filled = Filled::new();
+    filled.a.stop();
+    let (data, old) = (filled.a.data_dir(), filled.path("old"));
+    python::run("older_records", [data.join("records.db").to_str().unwrap(), "1"], seconds(30)).ok("an older layout");
+    filled.copied(&data, &old);
+    // The migration ends before the store takes its numbers.
+    let most = log_of_start(&mut filled, &old).len();
+    let (mut fired, mut points) = (0, drawn(most, 4));
+    points.sort_unstable();
+    for nth in points {
+        filled.copied(&old, &data);
+        let log = Log::at(filled.path("calls"));
+        filled.a.launch_through(killed_at(nth).wrapper(&data, &log));
+        ended(&mut filled.a);
+        fired += usize::from(log.fired().is_some());
+        filled.a.up();
+        let damage = Damage::of(&filled.a, &filled.sent);
+        assert!(damage.none(), "killed at call {nth}: {damage:?}");
+        filled.a.kill();
+    }
+    assert!(fired > 0);
+    filled.copied(&old, &data);
+    filled.a.up();
+    filled.check();
+    println!("summary: {fired} kills in the {most} calls of a start that migrates; none lost, none torn");
+}
+
+/// The calls of a start from the old layout up to where the store takes its numbers.
+fn log_of_start(filled: &mut Filled, old: &Path) -> Vec<Call> {
+    let data = filled.a.data_dir();
+    filled.copied(old, &data);
+    let log = Log::at(filled.path("calls"));
+    filled.a.launch_through(Plan::watch().wrapper(&data, &log));
+    let taken = || log.calls().iter().any(|call| call.name == "rename" && call.path.contains("identity"));
+    crate::support::wait::until(seconds(60), "the store is open", || taken().then_some(()));
+    filled.a.kill();
+    let mut calls = log.calls();
+    calls.truncate(calls.iter().position(|call| call.name == "rename").unwrap());
+    calls
+}
+
+fn ended(a: &mut Gateway) {
+    crate::support::wait::until(seconds(60), "it was killed", || a.ended());
+}
+
+/// A backup that is broken off is none, and says so; the gateway goes on. One that says it is whole is.
+#[test]
+fn a_kill_in_a_backup_or_a_restore_leaves_nothing_half() {
+    let mut filled = Filled::new();
+    let (backup, spare) = (filled.path("backup"), filled.path("whole"));
+    let told = backup.to_str().unwrap().to_owned();
+    let log = Log::at(filled.path("calls"));
+    let wrapper = Plan::watch().wrapper(filled.stage.path(), &log);
+    filled.a.cli_through(wrapper, &["backup", &told]).ok("backup");
+    filled.copied(&backup, &spare);
+    let most = log.calls().len();
+    let (mut backups, mut restores, mut refused) = (0, 0, 0);
+    for nth in drawn(most, 3) {
+        std::fs::remove_dir_all(&backup).unwrap();
+        let log = Log::at(filled.path("calls"));
+        let killed = filled.a.cli_through(killed_at(nth).wrapper(filled.stage.path(), &log), &["backup", &told]);
+        std::fs::create_dir_all(&backup).unwrap();
+        backups += usize::from(log.fired().is_some());
+        assert!(killed.code.is_none() || log.fired().is_none(), "{killed:?}");
+        assert!(
+            backup.join("backup.json").exists() <= (nth + 8 > most),
+            "call {nth} of {most}: it says that it is whole"
+        );
+    }
+    filled.a.kill();
+    let data = filled.a.data_dir();
+    let watched = {
+        std::fs::remove_dir_all(&data).unwrap();
+        let log = Log::at(filled.path("calls"));
+        let wrapper = Plan::watch().wrapper(filled.stage.path(), &log);
+        filled.a.cli_through(wrapper, &["restore", spare.to_str().unwrap()]).ok("restore");
+        log.calls().len()
+    };
+    let mut points = drawn(watched, 4);
+    points.push(watched - 1);
+    for nth in points {
+        let _ = std::fs::remove_dir_all(&data);
+        let log = Log::at(filled.path("calls"));
+        filled.a.cli_through(killed_at(nth).wrapper(filled.stage.path(), &log), &["restore", spare.to_str().unwrap()]);
+        restores += usize::from(log.fired().is_some());
+        if starts(&mut filled.a) {
+            let damage = Damage::of(&filled.a, &filled.sent);
+            assert!(
+                damage.none() || !data.join("blobs").exists() || nothing(&filled.a),
+                "killed at call {nth}: {damage:?}"
+            );
+            filled.a.kill();
+        } else {
+            refused += 1;
+        }
+    }
+    let _ = std::fs::remove_dir_all(&data);
+    filled.a.cli(&["restore", spare.to_str().unwrap()]).ok("restore");
+    filled.a.up();
+    filled.check();
+    assert!(backups > 0 && restores > 0 && refused > 0);
+    println!(
+        "summary: {backups} kills in a backup, {restores} in a restore, after {refused} of which no gateway started"
+    );
+}
+
+/// Whether the restore had not begun when it was killed: the site is a new one.
+fn nothing(a: &Gateway) -> bool {
+    a.ask(&["status", "--json"])[0]["instances"] == 0
+}
+
+/// Starts the gateway; `false` if it ends because a restore was not finished.
+fn starts(a: &mut Gateway) -> bool {
+    let before = a.log().matches("ready").count();
+    a.launch();
+    crate::support::wait::until(seconds(30), "it starts or refuses", || match a.process().ended() {
+        Some(status) => {
+            assert!(!status.success() && a.log().contains("was not finished"), "{}", a.log());
+            Some(())
+        }
+        None => (a.log().matches("ready").count() > before && a.cli(&["status"]).code == Some(0)).then_some(()),
+    });
+    a.ended().is_none()
+}
