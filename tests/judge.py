@@ -12,6 +12,7 @@ import argparse, hashlib, json, sys  # noqa: E401
 from pathlib import Path
 
 DONE = {"accepted", "verified"}
+FIELDS = {"position", "id", "kind", "at", "leaf", "chain", "bytes"}
 
 
 def sha(*parts: bytes) -> bytes:
@@ -67,7 +68,8 @@ class Ledger:
         head = self.heads.get(number, self.tree.root())
         claims = [("position", exported.get("position"), number), ("leaf", exported.get("leaf"), leaf.hex()),
                   ("chain", exported.get("chain"), self.chain.hex()), ("canonical form", raw, canonical),
-                  ("head", head, self.tree.root())]
+                  ("head", head, self.tree.root()), ("list of fields", set(exported), FIELDS)]
+        claims += [(name, exported.get(name), entry.get(name)) for name in ("id", "kind", "at")]
         self.wrong += [f"entry {number}: the {what} is not what it should be" for what, is_, should in claims if is_ != should]
         if entry["id"] in self.ids:
             self.wrong.append(f"entry {number}: its id was used before")

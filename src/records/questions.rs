@@ -28,17 +28,7 @@ impl Records {
     /// Every place that holds bytes which must not be touched: live blobs, and damaged ones that were set aside. Everything
     /// else in the blob directory is left over. 32 bytes of memory for each.
     pub async fn all_places(&self) -> Result<Vec<Place>, RecordsError> {
-        let mut places = Vec::new();
-        for state in ["live", "corrupt"] {
-            let mut after = BlobId(0);
-            loop {
-                let page = self.inner.readers.ask(move |conn| blobs::page(conn, state, after, BLOB_PAGE)).await?;
-                let Some((last, ..)) = page.last() else { break };
-                after = *last;
-                places.extend(page.into_iter().map(|(_, _, place)| place));
-            }
-        }
-        Ok(places)
+        self.inner.readers.ask(blobs::places).await
     }
 
     /// A page of live blobs with their digests, after one of them, for scrubbing; empty when there are no more.

@@ -1,0 +1,176 @@
+//! Flipped bits: of each byte of a blob, of an exported ledger, of the file of the records; found before they are sent or believed.
+
+use crate::support::damage::{rounds, seed};
+use crate::support::files::{EXPLICIT_LE, Names, Noise, SECONDARY_CAPTURE, data_set, names};
+use crate::support::gateway::Gateway;
+use crate::support::load::send_all;
+use crate::support::pacs::{Association, Status};
+use crate::support::proxy::Proxy;
+use crate::support::python;
+use crate::support::scripted_peer::ScriptedPeer;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::seconds;
+use memchr::memmem;
+use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Whether every byte is to be tried.
+fn all() -> bool {
+    std::env::var("WEYBRIDGE_BITS").is_ok()
+}
+
+/// The file of the store that holds these bytes, and where.
+fn find(blobs: &Path, bytes: &[u8]) -> (PathBuf, usize) {
+    let paths = std::fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().path());
+    let found = paths.filter_map(|path| Some((memmem::find(&std::fs::read(&path).unwrap(), bytes)?, path))).next();
+    let (at, path) = found.unwrap_or_else(|| panic!("the blob is nowhere below {}", blobs.display()));
+    (path, at)
+}
+
+/// REL-07, FLT-024: one copy of a small instance for each of its bytes, that byte flipped: none is sent, each is set aside and
+/// told, the bytes stay where they are, and what is sound is sent.
+#[test]
+fn any_flipped_byte_of_a_blob_is_found_and_never_sent() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let between = Proxy::to(b.port);
+    between.refuse(true);
+    let url = format!("https://127.0.0.1:{}/dicom-web", between.port);
+    let quick = "[courier]\nretry_first = \"50ms\"\nretry_longest = \"100ms\"\nbatch_instances = 20";
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&url).with(quick));
+    let instance = |n: u64| (names(880, n / 100, n), data_set(&names(880, n / 100, n), 64, n));
+    let length = instance(100).1.len() as u64;
+    let step = if all() { 1 } else { length / 20 };
+    let spoilt: Vec<u64> = (0..length).step_by(usize::try_from(step).unwrap()).collect();
+    let sound = 20;
+    let port = a.config.dicom_port;
+    let mut association = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    let count = spoilt.len() as u64;
+    for n in 0..count + sound {
+        let (names, bytes) = instance(n);
+        let status = association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap();
+        assert_eq!(status, Status::SUCCESS);
+    }
+    association.release();
+    a.stop();
+    let blobs = a.data_dir().join("blobs");
+    for (n, at) in (0..).zip(&spoilt) {
+        let (path, begin) = find(&blobs, &instance(n).1);
+        let place = begin as u64 + (at % instance(n).1.len() as u64);
+        let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, place).unwrap();
+        file.write_all_at(&[byte[0] ^ 1 << (n % 8)], place).unwrap();
+    }
+    let content = |path: PathBuf| std::fs::read(path).unwrap();
+    let (path, _) = find(&blobs, &instance(count).1);
+    let before = content(path.clone());
+    a.up();
+    between.refuse(false);
+    crate::support::wait::until(seconds(240), "what is sound is verified, what is not is set aside", || {
+        let status = a.ask(&["status", "--json"]).remove(0);
+        (a.transfers("b", "verified").1 == sound && status["exceptions"] == count).then_some(())
+    });
+    let came: BTreeSet<String> = b.arrivals().into_keys().collect();
+    let expected: BTreeSet<String> = (count..count + sound).map(|n| instance(n).0.instance).collect();
+    assert_eq!(came, expected, "nothing spoilt is sent, everything sound is");
+    let corrupt = |names: &Names| a.study(&names.study).iter().filter(|row| row["state"] == "corrupt").count() as u64;
+    let studies: BTreeSet<u64> = (0..count).map(|n| n / 100).collect();
+    assert_eq!(studies.iter().map(|study| corrupt(&names(880, *study, 0))).sum::<u64>(), count, "each is set aside");
+    a.kill();
+    let after = content(path);
+    assert!(before[..after.len()] == after[..], "damaged bytes stay where they are");
+    println!("summary: {count} of {length} bytes of a blob flipped; {count} found, none sent, none deleted");
+}
+
+/// LED-006: a flipped byte of an exported ledger is found by who has the head.
+#[test]
+fn any_flipped_byte_of_an_export_is_found() {
+    let stage = Stage::new();
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    send_all(881, 0..2, a.config.dicom_port, "WB_A");
+    let export = stage.path().join("export.ndjson");
+    a.cli(&["ledger", "export", export.to_str().unwrap()]).ok("export");
+    // The gateway goes on writing; the head is that of the export.
+    let entries = std::fs::read_to_string(&export).unwrap().lines().count();
+    let judged = python::run("../../judge", [&export], seconds(60)).ok("the judge");
+    let root = judged.lines().find_map(|line| line.strip_prefix("tree  ")).unwrap().to_owned();
+    let every = if all() { 1 } else { 37 };
+    let arguments = [export.to_str().unwrap(), &format!("{entries}:{root}"), &every.to_string()];
+    let told = python::run("flip_export", arguments, seconds(900)).ok("flips");
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["missed"], serde_json::json!([]), "{told}");
+    assert!(told["found"].as_u64().unwrap() > 20, "{told}");
+    println!("summary: {} of {} bytes of an export flipped; all found", told["found"], told["bytes"]);
+}
+
+/// FLT-025: a flipped byte of the records either is found by `ledger verify`, or changes nothing that is shown or exported.
+#[test]
+fn a_flipped_byte_of_the_records_is_found_or_changes_nothing() {
+    let stage = Stage::new();
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    send_all(882, 0..4, a.config.dicom_port, "WB_A");
+    a.stop();
+    let path = a.data_dir().join("records.db");
+    let sound = std::fs::read(&path).unwrap();
+    let study = names(882, 0, 0).study;
+    let shown = |a: &Gateway| {
+        let told = |arguments: &[&str]| {
+            let answer = a.cli(arguments);
+            (answer.code, without_ages(&answer.stdout))
+        };
+        (told(&["ledger", "export"]), told(&["study", &study, "--json"]), told(&["transfers", "list", "--json"]))
+    };
+    let before = shown(&a);
+    let mut noise = Noise::new(seed());
+    let tries = if all() { 1500 } else { rounds("WEYBRIDGE_FLIPS", 25) };
+    let (mut found, mut harmless, mut silent) = (0, 0, Vec::new());
+    // Most of a young file is empty pages: what is flipped is something that says something.
+    let told: Vec<usize> = (0..sound.len()).filter(|at| sound[*at] != 0).collect();
+    for _ in 0..tries {
+        let at = told[noise.below(told.len() as u64) as usize];
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1 << noise.below(8);
+        std::fs::write(&path, &bytes).unwrap();
+        let verified = a.cli(&["ledger", "verify"]);
+        assert!(!verified.stderr.contains("panicked"), "byte {at}: {verified:?}");
+        if verified.code != Some(0) {
+            found += 1;
+        } else if shown(&a) == before {
+            harmless += 1;
+        } else {
+            println!("byte {at}: {:?}\nbefore {before:?}", shown(&a));
+            silent.push(at);
+        }
+    }
+    std::fs::write(&path, &sound).unwrap();
+    a.up();
+    a.verify_ledger(true);
+    println!(
+        "summary: {tries} bytes of the records flipped; {found} found, {harmless} changed nothing, {} silent",
+        silent.len()
+    );
+    assert!(silent.is_empty(), "neither found nor harmless: {silent:?} of {}", sound.len());
+    assert!(found > 0 && harmless + found == tries);
+}
+
+/// Without what differs from one moment to the next.
+fn without_ages(text: &str) -> String {
+    fn prune(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.retain(|name, _| !name.contains("age") && !name.contains("next"));
+                fields.values_mut().for_each(prune);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(prune),
+            _ => {}
+        }
+    }
+    let line = |line: &str| {
+        let Ok(mut value) = serde_json::from_str(line) else { return line.to_owned() };
+        prune(&mut value);
+        value.to_string()
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}

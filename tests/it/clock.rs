@@ -1,0 +1,168 @@
+//! Time that misbehaves: a wall clock that jumps by a year and over a change of summer time, a gateway and a peer that sleep.
+
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::gateway::Gateway;
+use crate::support::ledger;
+use crate::support::load::{send_all, send_one};
+use crate::support::pacs::Association;
+use crate::support::proxy::Proxy;
+use crate::support::scripted_peer::ScriptedPeer;
+use crate::support::tools::tool;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+const QUICK: &str = "[courier]\nretry_first = \"100ms\"\nretry_longest = \"300ms\"\noutage_probe = \"300ms\"";
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+const YEAR_AND_MORE: i64 = 300 * 86_400 * 1_000_000;
+
+/// Starts a program whose wall clock says what stands in `file`; its monotonic clock is the machine's.
+fn with_clock(file: &Path) -> Command {
+    assert!(Path::new(LIBRARY).exists(), "the test needs {LIBRARY}: run .ci/setup");
+    let mut command = Command::new(tool("env"));
+    command.arg(format!("LD_PRELOAD={LIBRARY}")).arg(format!("FAKETIME_TIMESTAMP_FILE={}", file.display()));
+    command.args(["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "TZ=Europe/London"]);
+    command
+}
+
+fn url(proxy: &Proxy) -> String {
+    format!("https://127.0.0.1:{}/dicom-web", proxy.port)
+}
+
+fn signal(site: &mut Gateway, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(site.process().id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+fn each_once(arrivals: impl IntoIterator<Item = (String, usize)>, a: &Gateway) {
+    let absent = ledger::found_absent(a, "b");
+    for (instance, times) in arrivals {
+        assert!(times == 1 || absent.contains(&instance), "{instance} was sent {times} times without need");
+    }
+}
+
+/// FLT-070, REL-08, INV-20: nothing expires, nothing waits longer than the longest wait, nothing is tried in a loop, and the
+/// ledger keeps its order.
+#[test]
+fn a_clock_that_jumps_a_year_changes_nothing() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let between = Proxy::to(b.port);
+    let mut a = Gateway::prepare(&stage.path().join("a"), stage.site_a(&url(&between)).with(QUICK));
+    let clock = stage.path().join("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    a.launch_through(with_clock(&clock));
+    let port = a.config.dicom_port;
+    let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    until(seconds(30), "the gateway listens", || listens().then_some(()));
+    send_all(870, 0..3, port, "WB_A");
+    a.all_become("b", "verified", 3, seconds(60));
+    between.refuse(true);
+    between.cut_now();
+    // A year forth, two back, one forth, and the hours in which summer time begins and ends.
+    let jumps = ["+365d", "-365d", "+0", "@2027-03-28 00:59:58", "@2027-10-31 01:59:58"];
+    for (at, jump) in (1_u64..).zip(jumps) {
+        std::fs::write(&clock, jump).unwrap();
+        send_all(870, 3 * at..3 * at + 3, port, "WB_A");
+        let (before, began) = (ledger::failures(&a, "b"), Instant::now());
+        let tries = || ledger::failures(&a, "b") - before;
+        let next = || a.ask(&["status", "--json"])[0]["destinations"][0]["next_try_seconds"].as_u64().unwrap_or(0);
+        // A clock that was set back leaves a try in what is the future now: it comes within the longest wait there is, an hour.
+        let goes_on = || tries() >= 3 || (jump == "-365d" && next() <= 3600);
+        until(seconds(30), "it is tried on", || goes_on().then_some(()));
+        // Full jitter below 300 ms gives seven tries a second on the average, and never hundreds.
+        let most = 10 + began.elapsed().as_secs() as usize * 40;
+        assert!(tries() <= most, "{jump}: {} tries in {:?}", tries(), began.elapsed());
+        assert_eq!(a.transfers("b", "dead").1, 0, "{jump}: nothing is given up");
+    }
+    let times: Vec<i64> = ledger::export(&a).iter().filter_map(|entry| entry["at"].as_i64()).collect();
+    let fired = times.windows(2).filter(|pair| (pair[1] - pair[0]).abs() > YEAR_AND_MORE).count();
+    assert!(fired >= 3, "the clock jumped {fired} times");
+    between.refuse(false);
+    a.all_become("b", "verified", 18, seconds(60));
+    each_once(b.arrivals(), &a);
+    assert_eq!(a.ask(&["status", "--json"])[0]["exceptions"], 0);
+    a.verify_ledger(true);
+    a.kill();
+    // Records that tell of next year are opened like any others.
+    std::fs::write(&clock, "-365d").unwrap();
+    a.launch_through(with_clock(&clock));
+    until(seconds(30), "it starts a year earlier", || listens().then_some(()));
+    send_all(870, 18..20, port, "WB_A");
+    a.all_become("b", "verified", 20, seconds(60));
+    a.verify_ledger(true);
+    println!("summary: {} jumps of the clock, {fired} of them by a year; 20 verified, none expired", jumps.len());
+}
+
+/// FLT-071, REL-09: a gateway that slept past everybody's patience, in the middle of a request and of an instance.
+#[test]
+fn a_gateway_that_slept_moves_nothing_back() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let between = Proxy::to(b.port);
+    let patience = "[timers]\nmessage_idle = \"1s\"\nassociation_idle = \"1s\"";
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&url(&between)).with(QUICK).with(patience));
+    let port = a.config.dicom_port;
+    let mut slept = 0;
+    for (round, cut) in [(1, false), (2, true), (3, false)] {
+        between.throttle(200_000);
+        send_one(871, round, 400_000, port, "WB_A");
+        let mut half = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+        let late = names(872, round, round);
+        let bytes = data_set(&late, 40_000, round);
+        half.begin(SECONDARY_CAPTURE, &late.instance).unwrap();
+        half.data(&bytes[..20_000], false).unwrap();
+        until(seconds(20), "it is being sent", || (a.transfers("b", "verified").1 < round).then_some(()));
+        signal(&mut a, Signal::STOP);
+        if cut {
+            between.cut_now();
+        }
+        between.throttle(0);
+        let asleep = Instant::now();
+        until(seconds(10), "all patience is over", || (asleep.elapsed() > seconds(3)).then_some(()));
+        slept += 1;
+        signal(&mut a, Signal::CONT);
+        // The half instance was given up, or is taken if its rest comes in time; it is never there in part.
+        let rest = half.data(&bytes[20_000..], true).and_then(|()| half.answer());
+        let taken = a.holds(&late.study);
+        assert!(taken <= 1 && (rest.is_err() || taken == 1), "{rest:?}, {taken} held");
+        until(seconds(60), "all of it is verified", || {
+            let (owed, verified) = a.transfers("b", "verified");
+            (owed == verified && owed >= round).then_some(())
+        });
+    }
+    each_once(b.arrivals(), &a);
+    assert_eq!(a.ask(&["status", "--json"])[0]["exceptions"], 0);
+    a.verify_ledger(true);
+    println!("summary: slept {slept} times for 3 s; all verified, none sent twice without need");
+}
+
+/// FLT-042, FLT-071: a peer that slept past our patience, and then does what it was asked long ago.
+#[test]
+fn a_peer_that_slept_is_asked_and_not_sent_again() {
+    let stage = Stage::new();
+    let mut b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let between = Proxy::to(b.config.web_port);
+    let patience = "[timers]\nconnect = \"1s\"\ntls_handshake = \"1s\"\nresponse = \"2s\"";
+    let quick = format!("{QUICK}\nprogress_time = \"2s\"");
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&url(&between)).with(&quick).with(patience));
+    send_one(873, 1, 4_000, a.config.dicom_port, "WB_A");
+    a.all_become("b", "verified", 1, seconds(60));
+    let mut slept = 0;
+    for round in 2..=3_u64 {
+        let before = ledger::failures(&a, "b");
+        signal(&mut b, Signal::STOP);
+        send_one(873, round, 300_000, a.config.dicom_port, "WB_A");
+        until(seconds(60), "our patience is over", || (ledger::failures(&a, "b") > before).then_some(()));
+        slept += 1;
+        signal(&mut b, Signal::CONT);
+        a.all_become("b", "verified", round, seconds(120));
+    }
+    each_once(ledger::arrivals(&b), &a);
+    a.verify_ledger(true);
+    b.verify_ledger(true);
+    println!("summary: the peer slept {slept} times past our patience; all verified, none sent twice without need");
+}
