@@ -15,7 +15,7 @@ use crate::courier::Courier;
 use crate::dicom::{part10, scanner};
 use crate::dimse::{self, ScpOptions};
 use crate::edge::admin::{self, AdminFace};
-use crate::edge::dimse_scp::DimseFace;
+use crate::edge::dimse_scp::{self, DimseFace};
 use crate::edge::http::{self, WebFace, WebOptions};
 use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
@@ -88,6 +88,7 @@ impl App {
             resend_after: config.courier.resend_after,
         };
         let in_force = InForce::new(&config).context("cannot use the certificates")?;
+        in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records)?));
         let version = Arc::clone(in_force.routes.borrow().version());
         records.routes_in_force(&version, SystemTime::now()).await.context("cannot put the routes in force")?;
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
@@ -161,6 +162,8 @@ impl App {
             registry: self.in_force.registry.subscribe(),
             records: self.records.clone(),
             ae_title: self.config.dicom.ae_title.clone(),
+            movers: self.in_force.movers.subscribe(),
+            retrievals: dimse_scp::retrievals(),
         });
         let server = dimse::Server::new(face, scp_options(&self.config));
         if let Some(address) = self.config.dicom.listen {
@@ -259,10 +262,12 @@ impl Running {
         }
         let profiles = lanes::profiles(&config, &self.records).await?;
         let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles)?;
+        let movers = lanes::movers(&config, &self.store, &self.records)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
         self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;
         self.in_force.replace(&config, prepared);
+        self.in_force.movers.send_replace(Arc::new(movers));
         self.courier.replace(lanes);
         self.config = config;
         Ok(())

@@ -15,7 +15,9 @@ pub mod foreign;
 mod gate;
 mod lane;
 mod linger;
+pub mod mover;
 mod offers;
+mod sender;
 mod store_scu;
 mod stow;
 pub mod verdict;
@@ -27,7 +29,8 @@ mod simulation;
 
 pub use carrier::{Carrier, Carriers, Report};
 pub use lane::LaneOptions;
-pub use store_scu::{Foreigners, StoreScu};
+pub use sender::Foreigners;
+pub use store_scu::StoreScu;
 pub use stow::StowCarrier;
 
 use crate::peers::Destination;

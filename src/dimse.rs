@@ -31,7 +31,9 @@ pub use presentation::{ContextAnswer, Proposal, ProposedContext, Rejection};
 pub use scp::{
     Counts, DataSet, Dialogue, Ended, Operation, QueryAnswer, QueryRequest, Scp, ScpOptions, StoreAnswer, StoreRequest,
 };
-pub use scu::{Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Target, connect};
+pub use scu::{
+    Offer, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores, Target, connect,
+};
 pub use status::Status;
 pub use timers::Timers;
 pub use wire::Wire;

@@ -35,7 +35,7 @@ pub use judging::{Digested, Judged, Resolution, Undigested};
 pub use order::{Holding, Order, Ordered, Wanted};
 pub use proof::{EntryLine, Report, hex};
 pub use refusals::Refusals;
-pub use retrieval::{Extent, Resource, Retrievable};
+pub use retrieval::{Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded};
 pub use story::{Event, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,

@@ -2,6 +2,7 @@
 
 use super::expiry::Known;
 use crate::config::Config;
+use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
 use crate::router::Routes;
 use crate::tls::{self, TlsError};
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 pub(super) struct InForce {
     pub(super) registry: watch::Sender<Arc<Registry>>,
     pub(super) routes: watch::Sender<Arc<Routes>>,
+    /// Who gives instances to the nodes that ask for them.
+    pub(super) movers: watch::Sender<Arc<Movers>>,
     pub(super) known: watch::Sender<Arc<Known>>,
     /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
@@ -35,6 +38,7 @@ impl InForce {
         Ok(Self {
             registry: watch::Sender::new(Arc::new(config.registry())),
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
+            movers: watch::Sender::default(),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
             tls,

@@ -2,11 +2,13 @@
 
 use crate::config::{self, Config};
 use crate::courier::foreign::Policy;
+use crate::courier::mover::Mover;
 use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, Form, PeerClient, Timing};
 use crate::dimse::presentation::UserIdentity;
 use crate::dimse::{Target, Timers};
+use crate::edge::dimse_scp::Movers;
 use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
@@ -42,21 +44,7 @@ pub(super) fn lanes(
     }
     for node in config.nodes.iter().filter(|node| node.may.receive) {
         let Some(address) = &node.address else { continue };
-        let issuers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.issuer.clone()?)));
-        let policy = Policy {
-            mode: node.foreign,
-            mark_imported: node.mark_imported,
-            name_equipment: node.contributing_equipment,
-            nhs_numbers: node.patient_ids == PatientIds::Nhs,
-        };
-        let nhs_nodes = config.nodes.iter().filter(|node| node.patient_ids == PatientIds::Nhs);
-        let foreigners = Foreigners {
-            policy,
-            site: config.site.name.clone(),
-            issuers: issuers.collect(),
-            records: records.clone(),
-            nhs_nodes: nhs_nodes.map(|node| node.ae_title.to_string()).collect(),
-        };
+        let foreigners = foreigners(config, node, records);
         let target = node_target(config, node, address)?;
         let carrier = StoreScu::new(target, store.clone(), foreigners, config.courier.linger);
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
@@ -82,6 +70,37 @@ fn ask_as_found(client: &PeerClient, profile: &Value) {
     }
     if profile["query"] == "xml" {
         client.ask_queries_in(Form::Xml);
+    }
+}
+
+/// Who gives instances to which node: over associations that we open where it may receive and has an address, and over its own.
+pub(super) fn movers(config: &Config, store: &Store, records: &Records) -> anyhow::Result<Movers> {
+    let mut movers = Movers::new();
+    for node in &config.nodes {
+        let address = node.address.as_ref().filter(|_| node.may.receive);
+        let target = address.map(|address| node_target(config, node, address)).transpose()?;
+        let mover = Mover::new(target, store.clone(), foreigners(config, node, records));
+        movers.insert(node.ae_title.clone(), Arc::new(mover));
+    }
+    Ok(movers)
+}
+
+/// How other sites' patients reach a node.
+fn foreigners(config: &Config, node: &Node, records: &Records) -> Foreigners {
+    let issuers = config.peers.iter().filter_map(|peer| Some((peer.name.clone(), peer.issuer.clone()?)));
+    let policy = Policy {
+        mode: node.foreign,
+        mark_imported: node.mark_imported,
+        name_equipment: node.contributing_equipment,
+        nhs_numbers: node.patient_ids == PatientIds::Nhs,
+    };
+    let nhs_nodes = config.nodes.iter().filter(|node| node.patient_ids == PatientIds::Nhs);
+    Foreigners {
+        policy,
+        site: config.site.name.clone(),
+        issuers: issuers.collect(),
+        records: records.clone(),
+        nhs_nodes: nhs_nodes.map(|node| node.ae_title.to_string()).collect(),
     }
 }
 

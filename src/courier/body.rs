@@ -6,7 +6,7 @@ use crate::dicom::rewrite::Edits;
 use crate::dicom::transfer_syntax;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::outcome::{Charge, Outcome};
-use crate::records::Leased;
+use crate::records::Retrievable;
 use crate::store::{Store, StoreError};
 
 /// Why an instance could not be put on its way.
@@ -70,7 +70,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// For a web service: Implicit VR and big endian must not be used there (WEB-001).
-    pub(super) async fn for_the_web(store: &Store, item: &Leased) -> Result<Self, BodyError> {
+    pub(super) async fn for_the_web(store: &Store, item: &Retrievable) -> Result<Self, BodyError> {
         match transfer_syntax::allowed_on_the_web(&item.transfer_syntax) {
             true => Ok(Self::as_stored(item)),
             false => Self::re_encoded(item)?.measured(store, item).await,
@@ -78,25 +78,25 @@ impl Plan {
     }
 
     /// Exactly as it was received.
-    pub(super) fn as_stored(item: &Leased) -> Self {
+    pub(super) fn as_stored(item: &Retrievable) -> Self {
         let transfer_syntax = item.transfer_syntax.clone();
         Self { transfer_syntax, transcode: false, edits: None, transform: None, length: item.length }
     }
 
     /// As Explicit VR Little Endian, its pixels decoded if they are compressed; its length is not known yet.
-    pub(super) fn re_encoded(item: &Leased) -> Result<Self, BodyError> {
+    pub(super) fn re_encoded(item: &Retrievable) -> Result<Self, BodyError> {
         Self::re_encoded_to(item, transfer_syntax::EXPLICIT_VR_LE)
     }
 
     /// As Explicit or Implicit VR Little Endian; see [`Plan::re_encoded`].
-    pub(super) fn re_encoded_to(item: &Leased, syntax: &str) -> Result<Self, BodyError> {
+    pub(super) fn re_encoded_to(item: &Retrievable, syntax: &str) -> Result<Self, BodyError> {
         let syntax = TransferSyntaxUid::parse(syntax).map_err(|error| BodyError::Transcode(error.to_string()))?;
         let transcode = syntax != item.transfer_syntax;
         Ok(Self { transfer_syntax: syntax, transcode, edits: None, transform: None, length: item.length })
     }
 
     /// Finds the length of a changed data set by a dry pass; nothing is kept of it. What is sent unchanged has its own.
-    pub(super) async fn measured(mut self, store: &Store, item: &Leased) -> Result<Self, BodyError> {
+    pub(super) async fn measured(mut self, store: &Store, item: &Retrievable) -> Result<Self, BodyError> {
         if self.transcode || self.edits.is_some() {
             let mut dry = DataSet::open(store, item, &self).await?;
             self.length = 0;
@@ -108,7 +108,7 @@ impl Plan {
     }
 
     /// Preamble, prefix and file meta information in front of the data set, written anew on every way out (DIM-041).
-    pub(super) fn prefix(&self, item: &Leased) -> Vec<u8> {
+    pub(super) fn prefix(&self, item: &Retrievable) -> Vec<u8> {
         part10::prefix(&FileMeta {
             sop_class: item.sop_class.clone(),
             sop_instance: item.sop_instance.clone(),

@@ -4,7 +4,7 @@ use super::body::{BodyError, Plan};
 use crate::dicom::rewrite::Rewriter;
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax::{self, Encoding};
-use crate::records::Leased;
+use crate::records::Retrievable;
 use crate::store::{BlobReader, Store};
 use bytes::{Buf, Bytes};
 use tokio::sync::Semaphore;
@@ -24,7 +24,7 @@ pub(super) struct DataSet {
 }
 
 impl DataSet {
-    pub(super) async fn open(store: &Store, item: &Leased, plan: &Plan) -> Result<Self, BodyError> {
+    pub(super) async fn open(store: &Store, item: &Retrievable, plan: &Plan) -> Result<Self, BodyError> {
         let stages = Stages::of(item, plan)?;
         let reader = store.read(item.place, item.digest, None).await?;
         Ok(Self { reader, stages: Some(stages), waiting: Bytes::new() })
@@ -79,7 +79,7 @@ struct Stages {
 }
 
 impl Stages {
-    fn of(item: &Leased, plan: &Plan) -> Result<Self, BodyError> {
+    fn of(item: &Retrievable, plan: &Plan) -> Result<Self, BodyError> {
         let unknown =
             || BodyError::Transcode(format!("transfer syntax {} is not one that we re-encode", item.transfer_syntax));
         let transcoder = match plan.transcode {

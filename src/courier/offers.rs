@@ -8,7 +8,7 @@ use crate::dimse::Offer;
 use crate::records::Leased;
 
 /// An association has at most so many, since their identifiers are the odd numbers of a byte (PS3.8 section 9.3.2.2).
-const MOST: usize = 128;
+pub(super) const MOST: usize = 128;
 
 /// What goes over one association.
 pub(super) struct Group<'a> {
@@ -42,7 +42,7 @@ pub(super) fn groups(items: &[Leased]) -> Vec<Group<'_>> {
 /// The class in the syntax as stored, then natively: explicit where we can re-encode, and implicit, the default that
 /// every abstract syntax must be offered in. That is waived for what was compressed with loss and cannot be decoded here
 /// (PS3.5 section 10.1).
-fn needed(class: &str, stored: &TransferSyntaxUid) -> Vec<Offer> {
+pub(super) fn needed(class: &str, stored: &TransferSyntaxUid) -> Vec<Offer> {
     let possible = |to: &str| stored.as_str() == to || Transcoder::between(stored, to).is_some();
     let mut syntaxes = vec![stored.as_str()];
     if possible(EXPLICIT_VR_LE) {

@@ -6,7 +6,7 @@ mod store;
 pub use connect::connect;
 #[cfg(test)]
 pub(super) use connect::connect_over;
-pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse};
+pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 pub(super) use store::{answered, request, send as send_store};
 
 use super::association::{Association, Incoming, Lost};

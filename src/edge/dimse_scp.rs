@@ -1,29 +1,39 @@
-//! The face towards local nodes: C-ECHO, C-STORE and C-FIND, translated to the engine and back.
+//! The face towards local nodes: C-ECHO, C-STORE, C-FIND, C-MOVE and C-GET, translated to the engine and back.
 
 mod asked;
 mod find;
+mod given;
+mod retrieve;
 mod shown;
 
+use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::{SOP_CLASS_UID, SOP_INSTANCE_UID};
 use crate::dicom::sop_class;
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
-use crate::dimse::presentation::STORAGE_EXTENDED;
+use crate::dimse::presentation::{Roles, STORAGE_EXTENDED};
 use crate::dimse::{
     ContextAnswer, DataSet, Dialogue, Ended, Lost, Operation, Proposal, ProposedContext, QueryAnswer, QueryRequest,
     Rejection, Scp, Status, StoreAnswer, StoreRequest,
 };
 use crate::intake::{Claimed, Intake, Refusal, Source};
-use crate::peers::{Origin, Refused, Registry, StorageClasses};
+use crate::peers::{Node, Origin, Refused, Registry, StorageClasses};
 use crate::records::{Kept, Records, SourceFacts};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+/// Who gives instances to which node, by its AE title.
+pub type Movers = BTreeMap<AeTitle, Arc<Mover>>;
+
+/// Places for as many retrievals as are answered at once.
+pub fn retrievals() -> Semaphore {
+    Semaphore::new(retrieve::AT_ONCE)
+}
 
 /// Which face a listener shows: what the configuration says of plain and of TLS associations differs.
-#[derive(Clone)]
 pub struct DimseFace {
     /// Where instances go.
     pub intake: Intake,
@@ -33,6 +43,10 @@ pub struct DimseFace {
     pub records: Records,
     /// The AE title under which everything here is retrieved.
     pub ae_title: AeTitle,
+    /// Who gives instances to which node.
+    pub movers: watch::Receiver<Arc<Movers>>,
+    /// Retrievals that may begin still; see [`retrievals`].
+    pub retrievals: Semaphore,
 }
 
 /// What admission decided about one association.
@@ -40,6 +54,8 @@ pub struct Caller {
     node: AeTitle,
     may_store: bool,
     classes: StorageClasses,
+    /// Storage classes for which it is SCP: C-GET gives it those (DIM-090).
+    receives: BTreeSet<String>,
     /// The query classes for which date and time are one key.
     combined: BTreeSet<String>,
     /// What service the caller says that classes belong to: SOP class, service class.
@@ -94,6 +110,7 @@ impl Scp for DimseFace {
             may_store: node.may.store,
             classes: node.storage.clone(),
             declared: declared(proposal),
+            receives: receives(proposal),
             combined: combined(proposal),
             conflict_is_failure: node.conflict_is_failure,
             max_associations: node.max_associations,
@@ -102,21 +119,25 @@ impl Scp for DimseFace {
     }
 
     fn choose(&self, caller: &Caller, context: &ProposedContext) -> ContextAnswer {
-        if let Some((_, operation)) = asked::model(&context.abstract_syntax) {
+        if asked::model(&context.abstract_syntax).is_some() {
             // What a node may not do is answered on the context, where a person sees why.
-            return match (operation, uncompressed(&context.transfer_syntaxes)) {
-                (Operation::Find, Some(index)) => ContextAnswer::Accept(index),
-                (Operation::Find, None) => ContextAnswer::TransferSyntaxesNotSupported,
-                _ => ContextAnswer::AbstractSyntaxNotSupported,
-            };
+            let place = uncompressed(&context.transfer_syntaxes);
+            return place.map_or(ContextAnswer::TransferSyntaxesNotSupported, ContextAnswer::Accept);
         }
-        if context.abstract_syntax != sop_class::VERIFICATION && !caller.stores(&context.abstract_syntax) {
+        let class = context.abstract_syntax.as_str();
+        if class != sop_class::VERIFICATION && !caller.stores(class) && !caller.receives.contains(class) {
             return ContextAnswer::AbstractSyntaxNotSupported;
         }
         match preferred(&context.transfer_syntaxes) {
             Some(index) => ContextAnswer::Accept(index),
             None => ContextAnswer::TransferSyntaxesNotSupported,
         }
+    }
+
+    /// A requester may be SCP of what it gets by C-GET (DIM-017, DIM-090).
+    fn roles(&self, caller: &Caller, sop_class: &str, proposed: Roles) -> Roles {
+        let scp = proposed.scp && caller.receives.contains(sop_class);
+        Roles { scu: proposed.scu && (caller.stores(sop_class) || !scp), scp }
     }
 
     /// Every accepted class but Verification and queries is storage, private ones too (DIM-037). Of what queries can be asked to
@@ -180,13 +201,20 @@ impl DimseFace {
             return Status::UNRECOGNISED_OPERATION.into();
         }
         let registry = Arc::clone(&self.registry.borrow());
-        let node = registry.node(&caller.node).filter(|node| node.may.find);
-        let Some(node) = node else {
-            self.records.refused("find", &format!("{} may not query here", caller.node)).await;
-            let comment = Some("this node may not query here".to_owned());
-            return QueryAnswer { comment, ..Status::NOT_AUTHORISED.into() };
+        let (what, words) = match operation {
+            Operation::Find => ("find", "this node may not query here"),
+            Operation::Move | Operation::Get => ("move", "this node may not retrieve here"),
         };
-        find::find(self, caller, node, request, root, dialogue).await
+        let node = registry.node(&caller.node);
+        let allowed = |node: &&Node| if operation == Operation::Find { node.may.find } else { node.may.r#move };
+        let Some(node) = node.filter(allowed) else {
+            self.records.refused(what, &format!("{}: {words}", caller.node)).await;
+            return retrieve::refuse(Status::NOT_AUTHORISED, words, None);
+        };
+        match operation {
+            Operation::Find => find::find(self, caller, node, request, root, dialogue).await,
+            _ => retrieve::retrieve(self, caller, node, request, root, dialogue).await,
+        }
     }
 
     /// The checks of the decision table in its order; the first hit answers (docs/conformance.md, "C-STORE").
@@ -199,6 +227,9 @@ impl DimseFace {
         };
         if class.as_str() == sop_class::VERIFICATION {
             return failure(Status::SOP_CLASS_NOT_SUPPORTED, "Verification is not a storage class", None);
+        }
+        if !caller.stores(class.as_str()) {
+            return failure(Status::SOP_CLASS_NOT_SUPPORTED, "this class is accepted for C-GET only", None);
         }
         let Ok(instance) = InstanceUid::parse(&request.sop_instance) else {
             return failure(Status::INVALID_SOP_INSTANCE, "SOP instance UID is not a UID", None);
@@ -235,6 +266,13 @@ fn declared(proposal: &Proposal) -> Vec<(String, String)> {
     let unknown =
         proposal.common_extended.iter().filter(|item| !sop_class::is_storage_of_the_standard(&item.sop_class));
     unknown.map(|item| (item.sop_class.clone(), item.service_class.clone())).collect()
+}
+
+/// The storage classes for which the requester wants to be SCP.
+fn receives(proposal: &Proposal) -> BTreeSet<String> {
+    let wants = |class: &str, roles: &Roles| roles.scp && sop_class::may_be_storage(class);
+    let classes = proposal.roles.iter().filter(|(class, roles)| wants(class, roles));
+    classes.map(|(class, _)| class.clone()).collect()
 }
 
 /// The place in a query's extended negotiation that asks for date and time as one key (PS3.4 section C.5.1.1.1).

@@ -63,12 +63,16 @@ pub enum Kind {
     Refused,
     /// Other routes are in force from now on (INV-15).
     Configured,
+    /// A node is about to be given instances by C-MOVE or C-GET.
+    Retrieval,
+    /// How that ended.
+    Retrieved,
     /// Another site asked for a study, and was told of it or given it (SEC-023).
     Asked,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -81,6 +85,8 @@ impl Kind {
         Self::Judged,
         Self::Refused,
         Self::Configured,
+        Self::Retrieval,
+        Self::Retrieved,
         Self::Asked,
     ];
 
@@ -99,6 +105,8 @@ impl Kind {
             Self::Judged => "judged",
             Self::Refused => "refused",
             Self::Configured => "configured",
+            Self::Retrieval => "retrieval",
+            Self::Retrieved => "retrieved",
             Self::Asked => "asked",
         }
     }

@@ -1,9 +1,14 @@
 //! What can be retrieved of a study, a series or an instance, and what could be once.
 
 use super::sqlite::retrieve;
+use super::sqlite::rows::micros;
+use super::sqlite::tx::Tx;
 use super::{InstanceId, Records, RecordsError};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::entry::{EntryId, Fact, Kind, facts};
+use crate::peers::Origin;
 use crate::store::{Digest, Place};
+use std::time::SystemTime;
 
 /// A study, or a part of it. Held versions are no part of it: they are for a person to judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub struct Extent {
 }
 
 /// One instance that is kept, and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retrievable {
     /// Its number; lists are in this order, which new arrivals do not change.
     pub instance: InstanceId,
@@ -50,6 +55,69 @@ pub struct Retrievable {
     pub place: Place,
     /// The length of the data set in bytes.
     pub length: u64,
+    /// How it first came to us.
+    pub origin: Origin,
+    /// When it was first received.
+    pub received: SystemTime,
+}
+
+/// What a node asks to be given: instances of these studies, and of them only those of these series, and only these. An empty
+/// list of series or instances means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Picked {
+    /// The studies.
+    pub studies: Vec<StudyUid>,
+    /// The series.
+    pub series: Vec<SeriesUid>,
+    /// The instances.
+    pub instances: Vec<InstanceUid>,
+}
+
+/// The instances that were kept of what was picked, at one moment: 12 bytes of memory each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Each with the place of its kind in `kinds`, in the order of their numbers.
+    pub instances: Vec<(InstanceId, u32)>,
+    /// SOP class and transfer syntax, each pair once.
+    pub kinds: Vec<(SopClassUid, TransferSyntaxUid)>,
+}
+
+/// The most instances of one retrieval.
+pub const MOST_EXPECTED: usize = 1_000_000;
+
+/// UIDs that one entry names.
+const MOST_NAMED: usize = 1000;
+
+/// A retrieval by a node that is about to begin.
+#[derive(Debug, Clone)]
+pub struct RetrievalBegan {
+    /// `C-MOVE` or `C-GET`.
+    pub operation: &'static str,
+    /// Who asked.
+    pub node: String,
+    /// Who is given the instances.
+    pub destination: String,
+    /// The studies; the first 1,000 are named.
+    pub studies: Vec<StudyUid>,
+    /// Instances that are to be given.
+    pub instances: u64,
+}
+
+/// How a retrieval ended.
+#[derive(Debug, Clone)]
+pub struct RetrievalEnded {
+    /// `done`, `cancelled` or `originator_lost`.
+    pub how: &'static str,
+    /// Instances that were taken.
+    pub completed: u64,
+    /// Instances that were taken with a warning.
+    pub warning: u64,
+    /// Instances that were not taken.
+    pub failed: u64,
+    /// Instances that were not begun.
+    pub remaining: u64,
+    /// Those that were not taken; the first 1,000 are named.
+    pub failed_instances: Vec<String>,
 }
 
 impl Records {
@@ -57,6 +125,56 @@ impl Records {
     pub async fn extent(&self, resource: &Resource) -> Result<Extent, RecordsError> {
         let resource = resource.clone();
         self.inner.readers.ask(move |conn| retrieve::extent(conn, &resource)).await
+    }
+
+    /// What is kept now of what was picked; refused beyond [`MOST_EXPECTED`].
+    pub async fn expected(&self, picked: Picked) -> Result<Expected, RecordsError> {
+        self.inner.readers.ask(move |conn| retrieve::expected(conn, &picked)).await
+    }
+
+    /// Instances by their numbers, in order, each with whether it is kept still. At most 256 are asked for.
+    pub async fn copies(&self, instances: Vec<InstanceId>) -> Result<Vec<(Retrievable, bool)>, RecordsError> {
+        self.inner.readers.ask(move |conn| retrieve::copies(conn, &instances)).await
+    }
+
+    /// Enters in the ledger that a node is about to be given instances, before the first of them is sent. Gives the name of
+    /// the entry, for [`Records::retrieval_ended`].
+    pub async fn retrieval_began(&self, began: RetrievalBegan) -> Result<EntryId, RecordsError> {
+        let at = micros(SystemTime::now());
+        self.commit(move |tx| {
+            let id = Tx::entry_id()?;
+            let studies: Fact = began.studies.iter().take(MOST_NAMED).map(|study| study.as_str().into()).collect();
+            let told = facts([
+                ("operation", began.operation.into()),
+                ("node", began.node.as_str().into()),
+                ("destination", began.destination.as_str().into()),
+                ("studies", studies),
+                ("instances", began.instances.min(i64::MAX as u64).cast_signed().into()),
+            ]);
+            tx.append(id, Kind::Retrieval, at, told, Vec::new());
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Enters how a retrieval ended, with the true counts, however large (DIM-085).
+    pub async fn retrieval_ended(&self, began: EntryId, ended: RetrievalEnded) -> Result<(), RecordsError> {
+        let at = micros(SystemTime::now());
+        self.commit(move |tx| {
+            let number = |count: u64| Fact::from(i64::try_from(count).unwrap_or(i64::MAX));
+            let failed: Fact = ended.failed_instances.iter().take(MOST_NAMED).map(|uid| uid.as_str().into()).collect();
+            let told = facts([
+                ("how", ended.how.into()),
+                ("completed", number(ended.completed)),
+                ("warning", number(ended.warning)),
+                ("failed", number(ended.failed)),
+                ("remaining", number(ended.remaining)),
+                ("failed_instances", failed),
+            ]);
+            tx.append(Tx::entry_id()?, Kind::Retrieved, at, told, vec![began]);
+            Ok(())
+        })
+        .await
     }
 
     /// A page of what is kept of a resource, after one of its instances, 256 at most; empty when there is no more.

@@ -1,14 +1,13 @@
 //! The words of the way out: leases of work, what came of them, and what people do to transfers.
 
+use super::Retrievable;
 use super::arrival::InstanceId;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::head::Head;
-use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::dicom::uid::StudyUid;
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Verify};
-use crate::store::{Digest, Place};
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 /// The number of an attempt. It is the fencing token of its lease (INV-07).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,32 +68,12 @@ pub struct Batch {
 pub struct Leased {
     /// The transfer.
     pub transfer: TransferId,
-    /// The number of the instance version.
-    pub instance: InstanceId,
+    /// The instance version, and where its bytes are.
+    pub copy: Retrievable,
     /// Its state before a check: [`State::Unknown`] or [`State::Accepted`]; [`State::Leased`] when it is to be sent.
     pub state: State,
     /// What must be seen before it is done.
     pub verify: Verify,
-    /// SOP Class UID.
-    pub sop_class: SopClassUid,
-    /// SOP Instance UID.
-    pub sop_instance: InstanceUid,
-    /// Series Instance UID.
-    pub series: SeriesUid,
-    /// Study Instance UID.
-    pub study: StudyUid,
-    /// The syntax in which the bytes are encoded.
-    pub transfer_syntax: TransferSyntaxUid,
-    /// The SHA-256 of the data set.
-    pub digest: Digest,
-    /// Where the bytes are.
-    pub place: Place,
-    /// The length of the data set in bytes.
-    pub length: u64,
-    /// How it first came to us.
-    pub origin: Origin,
-    /// When it was first received.
-    pub received: SystemTime,
     /// How often it was sent, this time included.
     pub attempts: u32,
     /// Why it is owed.
@@ -105,6 +84,14 @@ pub struct Leased {
     pub before_routes: bool,
     /// Why it was held for a person who has released it since, in the words of each hold.
     pub released: Vec<String>,
+}
+
+impl std::ops::Deref for Leased {
+    type Target = Retrievable;
+
+    fn deref(&self) -> &Retrievable {
+        &self.copy
+    }
 }
 
 /// What routes decide by about one instance.

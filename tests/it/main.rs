@@ -49,6 +49,7 @@ mod query;
 mod reach;
 mod reload;
 mod requirements;
+mod retrieve;
 mod rights;
 mod sabotage;
 mod second_decision;

@@ -9,7 +9,7 @@ use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{Presence, QueryFailure, ReadBack};
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
-use crate::records::{Batch, Leased};
+use crate::records::{Batch, Leased, Retrievable};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ impl StowCarrier {
 
     /// Reads an instance back and compares its bytes with what we hold, or with what we would send.
     async fn compare(&self, parcel: &Parcel) -> Compared {
-        let Leased { study, series, sop_instance, length, .. } = &parcel.item;
+        let Retrievable { study, series, sop_instance, length, .. } = &parcel.item.copy;
         let most = length.max(&parcel.plan.length).saturating_mul(16).saturating_add(64 << 20);
         let back = match self.client.read_back(study, series, sop_instance, most).await {
             Ok(back) => back,

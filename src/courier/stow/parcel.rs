@@ -32,11 +32,10 @@ impl Parcel {
 
     /// As a verdict sees it.
     pub(super) fn judged(&self) -> Item {
-        let Leased { transfer, sop_instance, sop_class, .. } = &self.item;
         Item {
-            transfer: *transfer,
-            instance: sop_instance.clone(),
-            sop_class: sop_class.clone(),
+            transfer: self.item.transfer,
+            instance: self.item.sop_instance.clone(),
+            sop_class: self.item.sop_class.clone(),
             compressed: self.is_compressed(),
         }
     }

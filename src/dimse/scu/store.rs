@@ -4,6 +4,7 @@ use super::{Scu, ScuError};
 use crate::dimse::association::{Association, Lost};
 use crate::dimse::channel::Patience;
 use crate::dimse::message::{CommandSet, element, field};
+use crate::dimse::presentation::AcceptedContext;
 use crate::dimse::status::Status;
 use crate::dimse::timers::Phase;
 use bytes::Bytes;
@@ -63,6 +64,36 @@ pub enum StoreFailure {
     /// (DIM-053). If nothing was sent, the association stands: see [`Scu::is_alive`].
     #[error(transparent)]
     Source(SourceError),
+}
+
+/// An association over which instances can be stored, whoever opened it.
+pub trait Stores: Send + Sync {
+    /// The accepted context for a class in a syntax, in which the other side is SCP.
+    fn context_for(&self, class: &str, syntax: &str) -> Option<u8>;
+
+    /// Stores one instance and waits for the answer; `length` is the size of the data set, if known.
+    fn store(
+        &mut self,
+        command: StoreCommand,
+        length: Option<u64>,
+        source: &mut (impl Source + Sync),
+    ) -> impl Future<Output = Result<StoreResponse, StoreFailure>> + Send;
+}
+
+impl Stores for Scu {
+    fn context_for(&self, class: &str, syntax: &str) -> Option<u8> {
+        let fits = |context: &&AcceptedContext| context.abstract_syntax == class && context.transfer_syntax == syntax;
+        self.accepted().find(fits).map(|context| context.id)
+    }
+
+    async fn store(
+        &mut self,
+        command: StoreCommand,
+        length: Option<u64>,
+        source: &mut (impl Source + Sync),
+    ) -> Result<StoreResponse, StoreFailure> {
+        Scu::store(self, command, length, source).await
+    }
 }
 
 impl Scu {

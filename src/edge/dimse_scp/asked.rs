@@ -114,6 +114,11 @@ impl Asked {
         self.unique.iter().find(|matched| matched.path == [key]).map_or(&[], |matched| &matched.values)
     }
 
+    /// The unique key of the level.
+    pub(super) fn own_key(&self) -> Tag {
+        levels(self.root).iter().find(|(level, ..)| *level == self.level).map_or(LEVEL, |(_, _, key)| *key)
+    }
+
     /// Whether a key belongs to the level of the request, or is a unique key above; without relational queries no other is
     /// supported (PS3.4 section C.4.1.2.1; DIM-072).
     fn supports(&self, tag: Tag) -> bool {

@@ -11,7 +11,7 @@ use crate::ledger::change;
 use crate::ledger::entry::{EntryId, Fact, Kind, facts};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
-use crate::records::{AttemptId, Batch, BatchKind, InstanceId, LeaseLimits, Leased};
+use crate::records::{AttemptId, Batch, BatchKind, InstanceId, LeaseLimits, Leased, Retrievable};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -250,19 +250,21 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
     let sha256: Vec<u8> = row.get(9)?;
     Ok(Leased {
         transfer: transfer.id,
-        instance: InstanceId(transfer.instance),
         state: transfer.state,
         verify: transfer.verify,
-        place: place(row, 0)?,
-        sop_class: parsed(&text(4)?, "SOP Class UID", SopClassUid::parse)?,
-        sop_instance: parsed(&text(5)?, "SOP Instance UID", InstanceUid::parse)?,
-        series: parsed(&text(6)?, "Series Instance UID", SeriesUid::parse)?,
-        study: parsed(&text(7)?, "Study Instance UID", StudyUid::parse)?,
-        transfer_syntax: parsed(&text(8)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
-        digest: digest(&sha256)?,
-        length: count(row.get(10)?),
-        origin: origin(&text(11)?, &text(12)?)?,
-        received: time(row.get(13)?),
+        copy: Retrievable {
+            instance: InstanceId(transfer.instance),
+            place: place(row, 0)?,
+            sop_class: parsed(&text(4)?, "SOP Class UID", SopClassUid::parse)?,
+            sop_instance: parsed(&text(5)?, "SOP Instance UID", InstanceUid::parse)?,
+            series: parsed(&text(6)?, "Series Instance UID", SeriesUid::parse)?,
+            study: parsed(&text(7)?, "Study Instance UID", StudyUid::parse)?,
+            transfer_syntax: parsed(&text(8)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
+            digest: digest(&sha256)?,
+            length: count(row.get(10)?),
+            origin: origin(&text(11)?, &text(12)?)?,
+            received: time(row.get(13)?),
+        },
         attempts: small(transfer.attempts),
         cause: cause(&text(14)?)?,
         route: row.get(15)?,

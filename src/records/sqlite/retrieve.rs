@@ -1,10 +1,11 @@
 //! Rows for retrieval: the extent of a resource, and its kept instances page by page.
 
-use super::rows::{Fault, count, parsed, place};
-use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, TransferSyntaxUid};
-use crate::records::{Extent, InstanceId, Resource, Retrievable};
+use super::rows::{Fault, count, origin, parsed, place, refuse, time};
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::records::{Expected, Extent, InstanceId, MOST_EXPECTED, Picked, Resource, Retrievable};
 use crate::store::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
+use serde_json::Value;
 
 /// Instances of a page.
 const PAGE: i64 = 256;
@@ -12,6 +13,10 @@ const PAGE: i64 = 256;
 const OF_RESOURCE: &str = "FROM instances i JOIN series r ON r.id = i.series JOIN blobs b ON b.id = i.blob \
     WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) \
     AND i.behind IS NULL";
+
+/// What sending an instance needs.
+const COPY: &str = "FROM instances i JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study JOIN blobs b ON b.id = i.blob \
+    JOIN arrivals a ON a.instance = i.id AND a.n = 1";
 
 fn names(resource: &Resource) -> (&str, Option<&str>, Option<&str>) {
     let series = resource.series.as_ref().map(SeriesUid::as_str);
@@ -48,25 +53,85 @@ pub(in crate::records) fn page(
     after: InstanceId,
 ) -> Result<Vec<Retrievable>, Fault> {
     let mut find = conn.prepare_cached(&format!(
-        "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length \
-         {OF_RESOURCE} AND i.state = 'stored' AND i.id > ?4 ORDER BY i.id LIMIT ?5"
+        "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
+         a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
+         WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND i.state = 'stored' AND i.id > ?4 \
+         ORDER BY i.id LIMIT ?5"
     ))?;
     let (study, series, instance) = names(resource);
     let mut rows = find.query(params![study, series, instance, after.0, PAGE])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
-        let text = |n: usize| row.get::<_, String>(n);
-        list.push(Retrievable {
-            instance: InstanceId(row.get(0)?),
-            sop_class: parsed(&text(1)?, "SOP Class UID", SopClassUid::parse)?,
-            sop_instance: parsed(&text(2)?, "SOP Instance UID", InstanceUid::parse)?,
-            study: resource.study.clone(),
-            series: parsed(&text(3)?, "Series Instance UID", SeriesUid::parse)?,
-            transfer_syntax: parsed(&text(4)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
-            digest: Digest(row.get(5)?),
-            length: count(row.get(6)?),
-            place: place(row, 7)?,
-        });
+        list.push(copy(row)?.0);
     }
     Ok(list)
+}
+
+/// A row of the columns of [`page`], and whether it is kept.
+fn copy(row: &Row<'_>) -> Result<(Retrievable, bool), Fault> {
+    let text = |n: usize| row.get::<_, String>(n);
+    let copy = Retrievable {
+        instance: InstanceId(row.get(0)?),
+        sop_class: parsed(&text(1)?, "SOP Class UID", SopClassUid::parse)?,
+        sop_instance: parsed(&text(2)?, "SOP Instance UID", InstanceUid::parse)?,
+        study: parsed(&text(14)?, "Study Instance UID", StudyUid::parse)?,
+        series: parsed(&text(3)?, "Series Instance UID", SeriesUid::parse)?,
+        transfer_syntax: parsed(&text(4)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
+        digest: Digest(row.get(5)?),
+        length: count(row.get(6)?),
+        place: place(row, 7)?,
+        origin: origin(&text(11)?, &text(12)?)?,
+        received: time(row.get(13)?),
+    };
+    Ok((copy, text(15)? == "stored"))
+}
+
+/// See [`crate::records::Records::copies`].
+pub(in crate::records) fn copies(conn: &Connection, ids: &[InstanceId]) -> Result<Vec<(Retrievable, bool)>, Fault> {
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
+         a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
+         WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id LIMIT ?2"
+    ))?;
+    let ids = Value::from_iter(ids.iter().map(|id| id.0)).to_string();
+    let mut rows = find.query(params![ids, PAGE])?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        list.push(copy(row)?);
+    }
+    Ok(list)
+}
+
+/// See [`crate::records::Records::expected`].
+pub(in crate::records) fn expected(conn: &Connection, picked: &Picked) -> Result<Expected, Fault> {
+    let list = |uids: Vec<&str>| Value::from(uids).to_string();
+    let studies = list(picked.studies.iter().map(StudyUid::as_str).collect());
+    let series = list(picked.series.iter().map(SeriesUid::as_str).collect());
+    let instances = list(picked.instances.iter().map(InstanceUid::as_str).collect());
+    let given = |is: bool, condition: &'static str, without: &'static str| if is { condition } else { without };
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT i.id, i.sop_class, i.transfer_syntax FROM instances i JOIN series r ON r.id = i.series \
+         WHERE i.study IN (SELECT id FROM studies WHERE uid IN (SELECT value FROM json_each(?1))) AND {} AND {} \
+         AND i.state = 'stored' ORDER BY i.id LIMIT ?4",
+        given(!picked.series.is_empty(), "r.uid IN (SELECT value FROM json_each(?2))", "?2 IS NOT NULL"),
+        given(!picked.instances.is_empty(), "i.sop_uid IN (SELECT value FROM json_each(?3))", "?3 IS NOT NULL"),
+    ))?;
+    let mut rows = find.query(params![studies, series, instances, MOST_EXPECTED as i64 + 1])?;
+    let mut expected = Expected::default();
+    while let Some(row) = rows.next()? {
+        if expected.instances.len() == MOST_EXPECTED {
+            return refuse(format!("more than {MOST_EXPECTED} instances asked for at once"));
+        }
+        let kind = (
+            parsed(&row.get::<_, String>(1)?, "SOP Class UID", SopClassUid::parse)?,
+            parsed(&row.get::<_, String>(2)?, "Transfer Syntax UID", TransferSyntaxUid::parse)?,
+        );
+        let known = expected.kinds.iter().position(|other| *other == kind);
+        let place = known.unwrap_or_else(|| {
+            expected.kinds.push(kind);
+            expected.kinds.len() - 1
+        });
+        expected.instances.push((InstanceId(row.get(0)?), u32::try_from(place).unwrap_or(u32::MAX)));
+    }
+    Ok(expected)
 }

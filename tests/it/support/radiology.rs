@@ -85,3 +85,37 @@ pub fn statuses(said: &Value) -> Vec<u64> {
 pub fn last(said: &Value) -> &Value {
     said["answers"].as_array().unwrap().last().unwrap()
 }
+
+impl Radiology {
+    /// An instance of another site's patient, pushed by that site.
+    pub fn push_as_peer(&self, names: &super::files::Names) {
+        use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, part10};
+        let part = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 1000, 1));
+        let file = self.stage.path().join("foreign.body");
+        std::fs::write(&file, super::multipart::body(&[part], true)).unwrap();
+        let url = format!("{}/studies", self.site.config.url());
+        let answer = web::store(&self.peer, &url, &super::multipart::content_type(), &file, &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// The ledger as it is exported, once it says this of a retrieval.
+    pub fn retrieved(&self, how: &str) -> Value {
+        super::wait::until(super::wait::seconds(60), how, || {
+            let text = self.site.cli(&["ledger", "export"]).ok("export");
+            let facts = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok().and_then(facts_of));
+            facts.into_iter().find(|facts| facts["how"] == how)
+        })
+    }
+}
+
+/// The facts of an entry, wherever the line of the export holds it.
+fn facts_of(line: Value) -> Option<Value> {
+    match &line {
+        Value::Object(map) if map.contains_key("facts") => Some(map["facts"].clone()),
+        Value::Object(map) => map.values().find_map(|value| match value {
+            Value::String(text) => facts_of(serde_json::from_str(text).ok()?),
+            other => facts_of(other.clone()),
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,122 @@
+//! Sub-operations: what C-MOVE sends to a destination and C-GET to whoever asks (PS3.4 section C.4.2.3.1).
+
+use super::offers::{MOST, needed};
+use super::sender::{Foreigners, Sender};
+use crate::dimse::{self, Offer, Scu, ScuError, Stores, Target, status::Class};
+use crate::records::{Expected, Retrievable};
+use crate::store::Store;
+
+/// Gives instances to one node.
+pub struct Mover {
+    target: Option<Target>,
+    sender: Sender,
+}
+
+/// What came of one sub-operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubOperation {
+    /// The node took it.
+    Completed,
+    /// The node took it, with a warning.
+    Warning,
+    /// The node does not have it.
+    Failed {
+        /// Why, for the log; nothing of a patient.
+        why: String,
+        /// Set when our own copy is damaged and must be set aside (REL-07).
+        damage: Option<String>,
+    },
+}
+
+/// The contexts of one association, and which kinds of [`Expected::kinds`] go over it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lot {
+    /// The contexts, at most 128 (DIM-003).
+    pub offers: Vec<Offer>,
+    /// Places of kinds.
+    pub kinds: Vec<u32>,
+}
+
+/// Divides what is expected over as few associations as their contexts allow.
+pub fn lots(expected: &Expected) -> Vec<Lot> {
+    let mut lots: Vec<Lot> = Vec::new();
+    for (place, (class, syntax)) in (0..).zip(&expected.kinds) {
+        let needed = needed(class.as_str(), syntax);
+        let new = |lot: &Lot| needed.iter().filter(|offer| !lot.offers.contains(offer)).count();
+        if lots.last().is_none_or(|lot| lot.offers.len() + new(lot) > MOST) {
+            lots.push(Lot::default());
+        }
+        if let Some(lot) = lots.last_mut() {
+            let missing: Vec<Offer> = needed.into_iter().filter(|offer| !lot.offers.contains(offer)).collect();
+            lot.offers.extend(missing);
+            lot.kinds.push(place);
+        }
+    }
+    lots
+}
+
+impl Mover {
+    /// A mover to a node; without a target it gives only over associations that the node opens.
+    pub fn new(target: Option<Target>, store: Store, foreigners: Foreigners) -> Self {
+        Self { target, sender: Sender::new(store, foreigners) }
+    }
+
+    /// Whether the node can be called.
+    pub fn can_call(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// Opens an association to the node. Errors as those of [`dimse::connect`].
+    pub async fn open(&self, offers: &[Offer]) -> Result<Scu, ScuError> {
+        match &self.target {
+            Some(target) => dimse::connect(target, offers).await,
+            None => Err(ScuError::Offers),
+        }
+    }
+
+    /// Gives the node one instance, once, in the one form that fits it best (DIM-088).
+    pub async fn give(
+        &self,
+        to: &mut impl Stores,
+        item: &Retrievable,
+        originator: Option<(String, u16)>,
+    ) -> SubOperation {
+        let (context, plan, length) = match self.sender.plan(to, item, &[], false).await {
+            Ok(planned) => planned,
+            Err(fault) => {
+                return SubOperation::Failed { why: fault.outcome.words().to_owned(), damage: fault.damage };
+            }
+        };
+        match self.sender.send_as(to, item, context, plan, length, originator).await {
+            Ok(response) => match response.status.class() {
+                Class::Success => SubOperation::Completed,
+                Class::Warning => SubOperation::Warning,
+                _ => SubOperation::Failed { why: format!("answered {}", response.status), damage: None },
+            },
+            Err(unsent) => {
+                let (told, damage) = match unsent.fault {
+                    Some(fault) => (fault.outcome.words().to_owned(), fault.damage),
+                    None => (String::new(), None),
+                };
+                let failure = unsent.failure.map(|failure| failure.to_string()).unwrap_or_default();
+                SubOperation::Failed { why: if told.is_empty() { failure } else { told }, damage }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dicom::uid::{SopClassUid, TransferSyntaxUid};
+
+    #[test]
+    fn many_kinds_are_divided_over_several_associations() {
+        let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
+        let kind = |n: u32| (SopClassUid::parse(&format!("1.2.840.10008.5.1.4.1.1.9.{n}")).unwrap(), syntax.clone());
+        let lots = lots(&Expected { instances: Vec::new(), kinds: (1..=100).map(kind).collect() });
+        let sizes: Vec<(usize, usize)> = lots.iter().map(|lot| (lot.offers.len(), lot.kinds.len())).collect();
+        assert_eq!(sizes, [(128, 64), (72, 36)]);
+    }
+}

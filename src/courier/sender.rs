@@ -1,0 +1,218 @@
+//! One instance into one association: in which context, syntax and form it goes, whoever opened the association.
+
+use super::body::{BodyError, Fault, Plan};
+use super::data_set::DataSet;
+use super::foreign::{self, Case, Decision, Policy};
+use crate::dicom::nhs_number::is_issuer;
+use crate::dicom::patient::{Judgement, Patient, judge};
+use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
+use crate::dicom::transcode::Transcoder;
+use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_LE};
+use crate::dicom::uid::TransferSyntaxUid;
+use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
+use crate::ledger::outcome::{Charge, Outcome};
+use crate::peers::{Foreign, Origin};
+use crate::records::{KnownPatient, Records, RecordsError, Retrievable};
+use crate::store::Store;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is stored in more bytes than these is changed without a dry pass.
+const DRY_PASS: u64 = 2 << 20;
+
+/// Sends instances to one node as it must have them.
+pub(super) struct Sender {
+    store: Store,
+    foreigners: Foreigners,
+}
+
+/// How other sites' patients reach the node.
+pub struct Foreigners {
+    /// The node's policy.
+    pub policy: Policy,
+    /// The name of this site, for the record in the object.
+    pub site: String,
+    /// The `issuer` of each peer that has one.
+    pub issuers: BTreeMap<String, String>,
+    /// Where our own patients are known.
+    pub records: Records,
+    /// The nodes whose Patient IDs are NHS numbers.
+    pub nhs_nodes: BTreeSet<String>,
+}
+
+/// Why no answer came.
+pub(super) struct Unsent {
+    /// A fault of our own.
+    pub(super) fault: Option<Fault>,
+    /// What happened to the association, if anything was begun.
+    pub(super) failure: Option<StoreFailure>,
+}
+
+impl Sender {
+    pub(super) fn new(store: Store, foreigners: Foreigners) -> Self {
+        Self { store, foreigners }
+    }
+
+    /// Sends one instance as it is planned.
+    pub(super) async fn send_as(
+        &self,
+        to: &mut impl Stores,
+        item: &Retrievable,
+        context_id: u8,
+        plan: Plan,
+        length: Option<u64>,
+        move_originator: Option<(String, u16)>,
+    ) -> Result<StoreResponse, Unsent> {
+        let ours = |error: BodyError| Unsent { fault: Some(error.fault()), failure: None };
+        let data = DataSet::open(&self.store, item, &plan).await.map_err(ours)?;
+        let command = StoreCommand {
+            context_id,
+            sop_class: item.sop_class.to_string(),
+            sop_instance: item.sop_instance.to_string(),
+            priority: 0,
+            move_originator,
+        };
+        let mut source = Outgoing { data, fault: None };
+        to.store(command, length, &mut source).await.map_err(|failure| {
+            let fault = match &failure {
+                StoreFailure::Source(error) => {
+                    let (why, charge) = (error.to_string(), Charge::Us);
+                    Some(source.fault.take().unwrap_or_else(|| Outcome::Deferred { why, charge, after: None }.into()))
+                }
+                _ => None,
+            };
+            Unsent { fault, failure: Some(failure) }
+        })
+    }
+
+    /// In which context an instance goes, in which syntax, and with which changes; or why it does not go (DIM-050). As it
+    /// is stored if the node accepted that, else natively, its pixels decoded if they are compressed (DIM-007).
+    ///
+    /// The length is known for what goes unchanged, and by a dry pass for what is short: so an object that cannot be changed as
+    /// it must be costs nothing but itself. A long one would keep the node waiting; it is found out while it is sent, and the
+    /// association is aborted (DIM-053).
+    /// With `natively`, not as it is stored.
+    pub(super) async fn plan(
+        &self,
+        association: &impl Stores,
+        item: &Retrievable,
+        released: &[String],
+        natively: bool,
+    ) -> Result<(u8, Plan, Option<u64>), Fault> {
+        let class = item.sop_class.as_str();
+        let (edits, transform) = self.edits(item, released).await?.unzip();
+        let unchanged = !natively && (edits.is_none() || !is_opaque(item));
+        let stored = item.transfer_syntax.as_str();
+        let as_stored = unchanged.then(|| association.context_for(class, stored)).flatten();
+        let (context, mut plan) = match as_stored {
+            Some(context) => (context, Plan::as_stored(item)),
+            None => {
+                let natively = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().find_map(|syntax| {
+                    Transcoder::between(&item.transfer_syntax, syntax)?;
+                    Some((association.context_for(class, syntax)?, syntax))
+                });
+                let (context, syntax) = natively.ok_or_else(|| refused(item))?;
+                (context, Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?)
+            }
+        };
+        (plan.edits, plan.transform) = (edits, transform);
+        let unchanged = !plan.transcode && plan.edits.is_none();
+        if !unchanged && item.length > DRY_PASS {
+            return Ok((context, plan, None));
+        }
+        let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
+        let length = plan.length;
+        Ok((context, plan, Some(length)))
+    }
+
+    /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.
+    async fn edits(&self, item: &Retrievable, released: &[String]) -> Result<Option<(Edits, String)>, Fault> {
+        let Origin::Peer(name) = &item.origin else { return Ok(None) };
+        let policy = self.foreigners.policy;
+        if policy.mode == Foreign::AsIs && !policy.mark_imported {
+            return Ok(None);
+        }
+        let issuer = self.foreigners.issuers.get(name).map(String::as_str);
+        let stamp = foreign::Stamp { site: &self.foreigners.site, received: item.received };
+        let found = self.survey(item).await.map_err(|error| error.fault())?;
+        let source = foreign::Source { name, issuer };
+        let judged = match policy.mode {
+            Foreign::Hold => self.judge(&foreign::patient(source, &found)).await?,
+            _ => Judgement::NoNumber,
+        };
+        let case = Case { found: &found, judged, released };
+        match foreign::decide(policy, source, stamp, case) {
+            Decision::AsIs => Ok(None),
+            Decision::Edit { edits, transform } => Ok(Some((edits, transform))),
+            Decision::Hold(reason) => Err(Outcome::Held { why: reason.to_string() }.into()),
+        }
+    }
+
+    /// Whether a patient is surely one of ours: of those who came from our nodes under this NHS number (IDY-044).
+    async fn judge(&self, foreign: &Patient) -> Result<Judgement, Fault> {
+        let Some(number) = foreign.number else { return Ok(Judgement::NoNumber) };
+        let unreadable = |error: RecordsError| {
+            let why = format!("whose number it is cannot be read: {error}");
+            Fault::from(Outcome::Deferred { why, charge: Charge::Us, after: None })
+        };
+        let known = self.foreigners.records.patients_of(number).await.map_err(unreadable)?;
+        let counts = |patient: &KnownPatient| {
+            let said = patient.issuer.as_deref().is_some_and(is_issuer);
+            said || patient.nodes.iter().any(|node| self.foreigners.nhs_nodes.contains(node))
+        };
+        let ours: Vec<Patient> = known.into_iter().filter(counts).map(|known| known.patient).collect();
+        Ok(judge(foreign, &ours))
+    }
+
+    /// Reads as much of an instance as the decision needs.
+    async fn survey(&self, item: &Retrievable) -> Result<Found, BodyError> {
+        let unreadable = |error: RewriteError| BodyError::Rewrite(error.to_string());
+        let base = if is_opaque(item) { Plan::re_encoded(item)? } else { Plan::as_stored(item) };
+        let mut survey = Survey::new(&base.transfer_syntax, &self.foreigners.site).map_err(unreadable)?;
+        let mut data = DataSet::open(&self.store, item, &base).await?;
+        while let Some(bytes) = data.next().await? {
+            if survey.push(&bytes).map_err(unreadable)? {
+                break;
+            }
+        }
+        survey.finish().map_err(unreadable)
+    }
+}
+
+/// Why an instance cannot go in any context that the node accepted.
+fn refused(item: &Retrievable) -> Fault {
+    let (class, syntax) = (&item.sop_class, &item.transfer_syntax);
+    let why = format!(
+        "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it"
+    );
+    Outcome::Dead { why }.into()
+}
+
+/// Whether changes can be made only after re-encoding: in big endian and deflated data sets.
+fn is_opaque(item: &Retrievable) -> bool {
+    let encoding = transfer_syntax::encoding(&item.transfer_syntax);
+    matches!(encoding, Encoding::ExplicitBig | Encoding::DeflatedExplicitLittle)
+}
+
+/// Whether a syntax is one of those that every node can read.
+pub(super) fn native(syntax: &TransferSyntaxUid) -> bool {
+    matches!(syntax.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE)
+}
+
+/// A data set on its way into an association.
+struct Outgoing {
+    data: DataSet,
+    fault: Option<Fault>,
+}
+
+impl Source for Outgoing {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        match self.data.next().await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                self.fault = Some(error.fault());
+                Err(SourceError(error.into()))
+            }
+        }
+    }
+}

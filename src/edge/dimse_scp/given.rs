@@ -1,0 +1,266 @@
+//! The sub-operations of one retrieval, one after the other: counted, told while they go on, ended by a cancel (PS3.4 section C.4.2.3).
+
+use crate::courier::mover::{Lot, Mover, SubOperation, lots};
+use crate::dicom::query::identifier;
+use crate::dicom::tag::Tag;
+use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dimse::{
+    Counts, Dialogue, QueryAnswer, QueryRequest, Scu, Source, Status, StoreCommand, StoreFailure, StoreResponse, Stores,
+};
+use crate::records::{Expected, InstanceId, Records, Retrievable, RetrievalEnded};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+/// Failed SOP Instance UID List.
+const FAILED_LIST: Tag = Tag::new(0x0008, 0x0058);
+/// The list's longest value, in bytes: what an explicit length of 16 bits can say.
+const LIST_BYTES: usize = 65_534;
+/// The requester hears from us at least so often (DIM-083).
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// Instances that are looked up at once.
+const PAGE: usize = 64;
+/// Associations that may be lost one after the other, with nothing taken between, before the rest is given up.
+const MOST_LOST: u32 = 2;
+
+/// One retrieval on its way.
+pub(super) struct Given<'a, 'd> {
+    records: &'a Records,
+    mover: &'a Mover,
+    dialogue: &'a mut Dialogue<'d>,
+    expected: &'a Expected,
+    counts: Counts,
+    /// UIDs of those that failed, as many as the list can hold.
+    failed: Vec<String>,
+    failed_bytes: usize,
+}
+
+impl<'a, 'd> Given<'a, 'd> {
+    pub(super) fn new(
+        records: &'a Records,
+        mover: &'a Mover,
+        dialogue: &'a mut Dialogue<'d>,
+        expected: &'a Expected,
+    ) -> Self {
+        let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
+        Self { records, mover, dialogue, expected, counts, failed: Vec::new(), failed_bytes: 0 }
+    }
+
+    /// Whether another sub-operation may begin: not after a cancel, nor when the requester is gone (DIM-086, DIM-087).
+    async fn goes_on(&mut self) -> bool {
+        !self.dialogue.is_over().await
+    }
+
+    async fn tell(&mut self) {
+        // What is lost with it, the dialogue remembers.
+        let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
+    }
+
+    /// Gives everything over associations to the destination (C-MOVE).
+    pub(super) async fn moved(&mut self, originator: (String, u16)) {
+        self.tell().await;
+        let mut lost = 0;
+        for lot in lots(self.expected) {
+            let ids = self.of(&lot);
+            let mut association = None;
+            for page in ids.chunks(PAGE) {
+                for (item, kept) in self.copies(page).await {
+                    if !self.goes_on().await {
+                        end(association).await;
+                        return;
+                    }
+                    let came = match kept {
+                        false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
+                        true => self.move_one(&lot, &mut association, &mut lost, &item, &originator).await,
+                    };
+                    self.count(&item, came).await;
+                }
+            }
+            end(association).await;
+        }
+    }
+
+    /// One sub-operation over the association that is open, or over a new one. A destination that cannot be reached is not
+    /// called again for each instance.
+    async fn move_one(
+        &mut self,
+        lot: &Lot,
+        association: &mut Option<Scu>,
+        lost: &mut u32,
+        item: &Retrievable,
+        originator: &(String, u16),
+    ) -> SubOperation {
+        let failed = |why: String| SubOperation::Failed { why, damage: None };
+        if association.is_none() {
+            if *lost >= MOST_LOST {
+                return failed("the destination was lost".into());
+            }
+            let opening = self.mover.open(&lot.offers);
+            match alongside(self.dialogue, self.counts, opening).await {
+                Ok(opened) => *association = Some(opened),
+                Err(error) => {
+                    *lost = MOST_LOST;
+                    return failed(error.to_string());
+                }
+            }
+        }
+        let Some(open) = association else { return failed("no association".into()) };
+        let giving = self.mover.give(open, item, Some(originator.clone()));
+        let came = alongside(self.dialogue, self.counts, giving).await;
+        match open.is_alive() {
+            true => *lost = 0,
+            false => {
+                *association = None;
+                *lost += 1;
+            }
+        }
+        came
+    }
+
+    /// Gives everything over the requester's own association, in the classes of which it is SCP (C-GET; DIM-090).
+    pub(super) async fn got(&mut self, receives: &BTreeSet<String>) {
+        self.tell().await;
+        let ids: Vec<InstanceId> = self.expected.instances.iter().map(|(id, _)| *id).collect();
+        for page in ids.chunks(PAGE) {
+            for (item, kept) in self.copies(page).await {
+                if !self.goes_on().await {
+                    return;
+                }
+                let came = match kept {
+                    false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
+                    true => self.mover.give(&mut Own { dialogue: self.dialogue, receives }, &item, None).await,
+                };
+                self.count(&item, came).await;
+            }
+        }
+    }
+
+    /// The instances of the kinds of a lot.
+    fn of(&self, lot: &Lot) -> Vec<InstanceId> {
+        let mine = self.expected.instances.iter().filter(|(_, kind)| lot.kinds.contains(kind));
+        mine.map(|(id, _)| *id).collect()
+    }
+
+    /// Where instances are now. Those that cannot be looked up have failed, and have no name.
+    async fn copies(&mut self, page: &[InstanceId]) -> Vec<(Retrievable, bool)> {
+        let copies = self.records.copies(page.to_vec()).await.unwrap_or_else(|error| {
+            tracing::error!(error = %error, "a part of a retrieval could not be looked up");
+            Vec::new()
+        });
+        let missing = (page.len() - copies.len()) as u64;
+        self.counts.failed += missing;
+        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(missing));
+        copies
+    }
+
+    /// Each instance that was expected is counted once: completed, failed, with a warning, or remaining (INV-17).
+    async fn count(&mut self, item: &Retrievable, came: SubOperation) {
+        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(1));
+        match came {
+            SubOperation::Completed => self.counts.completed += 1,
+            SubOperation::Warning => self.counts.warning += 1,
+            SubOperation::Failed { why, damage } => {
+                self.counts.failed += 1;
+                tracing::warn!(instance = %item.sop_instance, why, "sub-operation failed");
+                let uid = item.sop_instance.to_string();
+                if self.failed_bytes + uid.len() < LIST_BYTES {
+                    self.failed_bytes += uid.len() + 1;
+                    self.failed.push(uid);
+                }
+                if let Some(damage) = damage
+                    && let Err(error) = self.records.corrupt(item.instance, &damage, SystemTime::now()).await
+                {
+                    tracing::error!(error = %error, "the damage could not be recorded");
+                }
+            }
+        }
+        if self.counts.remaining != Some(0) {
+            self.tell().await;
+        }
+    }
+
+    fn remaining(&self) -> u64 {
+        self.counts.remaining.unwrap_or_default()
+    }
+
+    /// How it ended, for the ledger.
+    pub(super) fn ended(&self) -> RetrievalEnded {
+        RetrievalEnded {
+            how: match (self.remaining(), self.dialogue.is_lost(), self.dialogue.is_cancelled()) {
+                (_, true, _) => "originator_lost",
+                (1.., _, true) => "cancelled",
+                _ => "done",
+            },
+            completed: self.counts.completed,
+            warning: self.counts.warning,
+            failed: self.counts.failed,
+            remaining: self.remaining(),
+            failed_instances: self.failed.clone(),
+        }
+    }
+
+    /// The final answer: the counts, and the failed instances if there are any (DIM-084).
+    pub(super) fn answer(&self, request: &QueryRequest) -> QueryAnswer {
+        let Counts { completed, failed, warning, .. } = self.counts;
+        let cancelled = self.remaining() > 0;
+        let status = match (cancelled, failed, completed + warning) {
+            (true, ..) => Status::CANCEL,
+            (_, 0, _) if warning == 0 => Status::SUCCESS,
+            (_, 1.., 0) => Status::NO_SUB_OPERATIONS,
+            _ => Status::SOME_FAILED,
+        };
+        let counts = Counts { remaining: self.counts.remaining.filter(|_| cancelled), ..self.counts };
+        let explicit = request.transfer_syntax == EXPLICIT_VR_LE;
+        let list = (!self.failed.is_empty()).then(|| BTreeMap::from([(FAILED_LIST, self.failed.join("\\"))]));
+        let identifier = list.map(|list| identifier::write(&list, &Default::default(), explicit));
+        QueryAnswer { counts: Some(counts), identifier, ..status.into() }
+    }
+}
+
+/// Releases an association that nothing more goes over.
+async fn end(association: Option<Scu>) {
+    if let Some(association) = association {
+        // What it was for has its answers; a destination that mishandles the release changes nothing of them.
+        let _ = association.release().await;
+    }
+}
+
+/// Does the work to its end; meanwhile hears the requester, and shows it that we are alive.
+async fn alongside<T>(dialogue: &mut Dialogue<'_>, counts: Counts, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        let hears = !dialogue.is_cancelled() && !dialogue.is_lost();
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = dialogue.heard(), if hears => {}
+            () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+            }
+        }
+    }
+}
+
+/// The requester's own association.
+struct Own<'a, 'd> {
+    dialogue: &'a mut Dialogue<'d>,
+    receives: &'a BTreeSet<String>,
+}
+
+impl Stores for Own<'_, '_> {
+    fn context_for(&self, class: &str, syntax: &str) -> Option<u8> {
+        let mut contexts = self.dialogue.contexts();
+        let found = contexts.find(|context| context.abstract_syntax == class && context.transfer_syntax == syntax);
+        found.filter(|_| self.receives.contains(class)).map(|context| context.id)
+    }
+
+    async fn store(
+        &mut self,
+        command: StoreCommand,
+        length: Option<u64>,
+        source: &mut (impl Source + Sync),
+    ) -> Result<StoreResponse, StoreFailure> {
+        self.dialogue.store(command, length, source).await
+    }
+}
