@@ -166,7 +166,7 @@ impl Scp for DimseFace {
         let answer = self.look(caller, &request, dialogue).await;
         if !matches!(answer.status, Status::SUCCESS | Status::CANCEL) {
             tracing::warn!(node = %caller.node, operation = ?request.operation, status = %answer.status,
-                comment = answer.comment.as_deref().unwrap_or(""), "query not answered");
+                comment = answer.comment.as_deref().unwrap_or(""), "request not answered in full");
         }
         answer
     }

@@ -129,7 +129,9 @@ fn each_level_can_be_moved_and_what_cannot_be_is_refused() {
             (Some(*status), *completed),
             "{request}: {answer}"
         );
-        assert!(answer.get("remaining").is_none() && answer.get("identifier").is_none(), "{request}: {answer}");
+        // pynetdicom shows an empty identifier where none came with a failure.
+        let named = answer["identifier"].as_object().is_some_and(|keys| !keys.is_empty());
+        assert!(answer.get("remaining").is_none() && !named, "{request}: {answer}");
     }
 }
 
