@@ -81,7 +81,8 @@ impl State {
     ///
     /// The loops of `unknown` and `accepted` are checks that settled nothing. `verified` leads back only to `unknown`:
     /// when the same instance arrives again long after, or a person finds it missing there, the destination is asked. What was
-    /// not sent yet becomes `unknown` when the records come from a backup. Nothing leads out of `cancelled`.
+    /// not sent yet becomes `unknown` when the records come from a backup, and what was given up when another cause may have
+    /// sent it meanwhile. Nothing leads out of `cancelled`.
     pub fn may_become(self, to: Self) -> bool {
         use State::{Accepted, Cancelled, Dead, Deferred, Held, Leased, Parked, Pending, Unknown, Verified};
         match self {
@@ -92,7 +93,7 @@ impl State {
             Accepted => matches!(to, Accepted | Pending | Deferred | Unknown | Verified | Held | Dead | Cancelled),
             Verified => matches!(to, Unknown),
             Held => matches!(to, Pending | Unknown | Cancelled),
-            Dead => matches!(to, Pending | Cancelled),
+            Dead => matches!(to, Pending | Unknown | Cancelled),
             Cancelled => false,
         }
     }
@@ -129,7 +130,7 @@ mod tests {
             (Verified, &[Unknown]),
             (Parked, &[Pending, Leased, Unknown, Held, Cancelled]),
             (Held, &[Pending, Unknown, Cancelled]),
-            (Dead, &[Pending, Cancelled]),
+            (Dead, &[Pending, Unknown, Cancelled]),
             (Cancelled, &[]),
         ];
         for (from, targets) in legal {

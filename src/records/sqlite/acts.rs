@@ -1,7 +1,7 @@
 //! What people do to transfers: retry, hold, release, cancel, expedite. Each act is a row and an entry with who and why.
 
 use super::blobs;
-use super::owe::close_exceptions;
+use super::owe::{afresh, close_exceptions};
 use super::rows::{Fault, damaged, micros, refuse};
 use super::tx::{Noted, Transfer, Tx};
 use super::unsupported;
@@ -201,6 +201,7 @@ fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, 
     }
     Ok(match verb {
         Verb::Retry if state == State::Dead && blobs::is_corrupt(tx.conn, transfer.instance)? => Err(DAMAGED.into()),
+        Verb::Retry if state == State::Dead => Ok(afresh(tx, transfer)?),
         Verb::Retry => Ok(if matches!(state, State::Unknown | State::Accepted) { state } else { State::Pending }),
         Verb::Hold => Ok(State::Held),
         Verb::Expedite => Ok(state),
@@ -216,7 +217,7 @@ fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, 
                 }
                 ("corrupt", _) => Err(DAMAGED.into()),
                 (_, Some("unknown")) => Ok(State::Unknown),
-                (_, None | Some("pending")) => Ok(State::Pending),
+                (_, None | Some("pending")) => Ok(afresh(tx, transfer)?),
                 _ => return Err(damaged("state")),
             }
         }

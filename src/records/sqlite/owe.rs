@@ -261,7 +261,7 @@ fn again(
 ) -> Result<(), Fault> {
     let long_ago = moment.at.saturating_sub(span(moment.resend_after));
     let to = match transfer.state {
-        State::Dead if subject.state != "held" => State::Pending,
+        State::Dead if subject.state != "held" => afresh(tx, &transfer)?,
         State::Accepted | State::Verified if transfer.done.is_some_and(|done| done < long_ago) => State::Unknown,
         state if state.is_done(transfer.verify) => return Ok(()),
         _ => return hasten(tx, transfer.id, wanted, owed),
@@ -278,6 +278,16 @@ fn again(
     hasten(tx, transfer.id, wanted, owed)?;
     tx.kick(wanted.destination.clone());
     Ok(())
+}
+
+/// How a transfer that rested goes on: if another cause may have sent the instance there meanwhile, by a question (INV-08).
+pub(in crate::records) fn afresh(tx: &Tx<'_>, transfer: &Transfer) -> Result<State, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT 1 FROM transfers WHERE study = (SELECT study FROM transfers WHERE id = ?1) AND destination = ?2 \
+         AND instance = ?3 AND id <> ?1 AND state NOT IN ('held', 'dead', 'cancelled')",
+    )?;
+    let seen = find.exists(params![transfer.id.0, transfer.destination, transfer.instance])?;
+    Ok(if seen { State::Unknown } else { State::Pending })
 }
 
 /// Closes the exceptions of a transfer, or only those of one kind.
@@ -320,7 +330,8 @@ pub(in crate::records) fn release_corrupt(
     drop(find);
     for transfer in held {
         let mut transfer = transfer?;
-        let to = if transfer.resume.as_deref() == Some("unknown") { State::Unknown } else { State::Pending };
+        let unknown = transfer.resume.as_deref() == Some("unknown");
+        let to = if unknown { State::Unknown } else { afresh(tx, &transfer)? };
         transfer.go(to, case.at)?;
         transfer.refresh();
         (transfer.resume, transfer.outcome, transfer.entry) = (None, Some("restored".into()), case.entry);

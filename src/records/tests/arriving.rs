@@ -266,6 +266,30 @@ async fn what_an_operator_asks_for_is_owed_once_and_never_sent_needlessly() {
     site.verify().await;
 }
 
+/// What was given up and comes due again is asked about if another cause may have brought it there meanwhile (INV-08).
+#[tokio::test]
+async fn what_was_given_up_is_not_sent_again_where_another_cause_brought_it() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    site.send("surrey", dead(), noon()).await;
+    let asked = Requested {
+        destination: destination("surrey"),
+        request: "r1".into(),
+        verify: Verify::Present,
+        priority: crate::peers::Priority::Routine,
+    };
+    let by_hand = Arrival { origin: Origin::Operator("jo".into()), chosen: vec![], requested: Some(asked), ..push(1) };
+    site.record(by_hand).await;
+    site.send("surrey", verified(), noon()).await;
+    assert_eq!(site.states(1).await, [State::Dead, State::Verified]);
+    assert_eq!(site.record(push(1)).await.kept, Kept::Same { instance: InstanceId(1), owed_again: 1 });
+    assert_eq!(site.states(1).await, [State::Unknown, State::Verified], "asked for, not sent");
+    let check = site.check("surrey", noon()).await.unwrap();
+    site.settle(&check, verified(), noon()).await;
+    assert_eq!(site.states(1).await, [State::Verified, State::Verified]);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn damaged_bytes_are_set_aside_until_they_arrive_anew() {
     let site = Site::new();

@@ -232,8 +232,11 @@ impl Model {
     fn release_damaged(&mut self, version: usize, at: Time) {
         let damaged = self.exceptions.remove(&("corrupt", version, None));
         if damaged && self.versions[version].state != "held" {
-            for t in self.transfers.iter_mut().filter(|t| t.version == version && t.state == Held && t.damaged) {
-                t.go(t.resume, at);
+            let held = |t: &Transfer| t.version == version && t.state == Held && t.damaged;
+            for id in (0..self.transfers.len()).filter(|id| held(&self.transfers[*id])).collect::<Vec<_>>() {
+                let to = if self.transfers[id].resume == Unknown { Unknown } else { self.anew(id) };
+                let t = &mut self.transfers[id];
+                t.go(to, at);
                 t.afresh();
                 t.damaged = false;
             }
@@ -245,9 +248,10 @@ impl Model {
         let conflict = self.versions[version].state == "held";
         let there = |t: &&Transfer| t.version == version && t.to == to;
         if let Some(id) = self.transfers.iter().position(|t| there(&t) && t.cause == cause) {
+            let anew = self.anew(id);
             let t = &mut self.transfers[id];
             if t.state == Dead && !conflict {
-                t.go(Pending, at);
+                t.go(anew, at);
                 t.afresh();
                 self.exceptions.retain(|(_, _, about)| *about != Some(id));
             } else if matches!(t.state, Accepted | Verified) && t.done.is_some_and(|done| done < at - resend_after) {
@@ -292,6 +296,15 @@ impl Model {
         self.transfers.push(t);
     }
 
+    /// How a transfer that rested goes on: by a question if another cause may have sent the version there.
+    fn anew(&self, id: usize) -> State {
+        let t = &self.transfers[id];
+        let twin = |(n, o): (usize, &Transfer)| {
+            n != id && (o.version, &o.to) == (t.version, &t.to) && !matches!(o.state, Held | Dead | Cancelled)
+        };
+        if self.transfers.iter().enumerate().any(twin) { Unknown } else { Pending }
+    }
+
     /// A person does something to a transfer; whether that was allowed.
     pub(super) fn act(&mut self, verb: Verb, id: usize, at: Time) -> bool {
         let Some(t) = self.transfers.get(id) else { return false };
@@ -300,9 +313,15 @@ impl Model {
         let to = match (verb, t.state) {
             (Verb::Retry, Unknown | Accepted) => t.state,
             (Verb::Retry, Deferred | Parked) => Pending,
-            (Verb::Retry, Dead) if version != "corrupt" => Pending,
+            (Verb::Retry, Dead) if version != "corrupt" => self.anew(id),
             (Verb::Hold, Pending | Deferred | Parked | Unknown | Accepted) => Held,
-            (Verb::Release, Held) if !matches!(version, "held" | "corrupt") => t.resume,
+            (Verb::Release, Held) if !matches!(version, "held" | "corrupt") => {
+                if t.resume == Unknown {
+                    Unknown
+                } else {
+                    self.anew(id)
+                }
+            }
             (Verb::Cancel, Pending | Deferred | Parked | Held | Dead | Unknown | Accepted) => Cancelled,
             (Verb::Reopen, Accepted | Verified) if version == "stored" => Unknown,
             _ => return false,
