@@ -20,6 +20,8 @@ use std::time::SystemTime;
 const MOST: usize = 10_000;
 /// So many transfers that wait to be asked about are looked through for those of one study.
 const WINDOW: i64 = 5000;
+/// A time so many microseconds ahead was told by a clock that has been set back since; less is a clock that is kept in step.
+pub(in crate::records) const SET_BACK: i64 = 60_000_000;
 /// So many studies are found to wait for nothing any more before a lease gives up for now.
 const STALE: usize = 500;
 
@@ -70,10 +72,14 @@ fn send(
     Ok(None)
 }
 
-/// Brings back due times that lie further ahead than any wait can be: the clock has been set back (FLT-070, INV-20).
+/// Brings back due times that lie further ahead than any wait can be: the clock has been set back (FLT-070, INV-20). Where
+/// the destination stands as it stands since a time to come, how far back is not known, and all that waits comes due.
 fn clamp(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), Fault> {
     let options = &tx.fixed.options;
-    let furthest = at.saturating_add(span(options.patience.longest_wait.max(options.probing.longest_asked)));
+    let longest = span(options.patience.longest_wait.max(options.probing.longest_asked));
+    let mut update = tx.conn.prepare_cached("UPDATE destinations SET since = ?2 WHERE id = ?1 AND since > ?3")?;
+    let set_back = update.execute(params![to, at, at.saturating_add(SET_BACK)])? > 0;
+    let furthest = if set_back { at } else { at.saturating_add(longest) };
     let mut update =
         tx.conn.prepare_cached("UPDATE transfers SET due = ?3 WHERE destination = ?1 AND lane = ?2 AND due > ?3")?;
     for lane in [lane::TIMED, lane::CHECK] {

@@ -49,8 +49,11 @@ impl Model {
     /// What may be leased for a destination.
     fn due(&mut self, to: &str, check: bool, together: bool, at: Time) -> Vec<usize> {
         let Some(far) = self.far.get_mut(to) else { return vec![] };
-        // A clock that was set back makes nothing wait longer than the longest wait.
-        let furthest = at + micros(self.options.patience.longest_wait.max(self.options.probing.longest_asked));
+        // A clock that was set back makes nothing wait longer than the longest wait, and nothing at all if that can be seen.
+        let longest = micros(self.options.patience.longest_wait.max(self.options.probing.longest_asked));
+        let set_back = far.since.is_some_and(|since| since > at + micros(Duration::from_secs(60)));
+        far.since = if set_back { Some(at) } else { far.since };
+        let furthest = if set_back { at } else { at + longest };
         far.not_before = far.not_before.map(|time| time.min(furthest));
         let lanes = |t: &&mut Transfer| t.to == to && t.hand.is_none() && !t.class && !matches!(t.state, Held | Dead);
         self.transfers.iter_mut().filter(lanes).for_each(|t| t.due = t.due.min(furthest));
