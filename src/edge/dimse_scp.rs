@@ -268,8 +268,15 @@ fn declared(proposal: &Proposal) -> Vec<(String, String)> {
     unknown.map(|item| (item.sop_class.clone(), item.service_class.clone())).collect()
 }
 
-/// The storage classes for which the requester wants to be SCP.
+/// The storage classes for which the requester wants to be SCP. That is of use only beside a C-GET (PS3.4 section C.5.3), and
+/// a role that has none is not granted.
 fn receives(proposal: &Proposal) -> BTreeSet<String> {
+    let gets = |context: &ProposedContext| {
+        asked::model(&context.abstract_syntax).is_some_and(|(_, operation)| operation == Operation::Get)
+    };
+    if !proposal.contexts.iter().any(gets) {
+        return BTreeSet::new();
+    }
     let wants = |class: &str, roles: &Roles| roles.scp && sop_class::may_be_storage(class);
     let classes = proposal.roles.iter().filter(|(class, roles)| wants(class, roles));
     classes.map(|(class, _)| class.clone()).collect()

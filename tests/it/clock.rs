@@ -105,14 +105,17 @@ fn a_gateway_that_slept_moves_nothing_back() {
     let port = a.config.dicom_port;
     let mut slept = 0;
     for (round, cut) in [(1, false), (2, true), (3, false)] {
-        between.throttle(200_000);
+        between.throttle(60_000);
         send_one(871, round, 400_000, port, "WB_A");
         let mut half = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
         let late = names(872, round, round);
         let bytes = data_set(&late, 40_000, round);
         half.begin(SECONDARY_CAPTURE, &late.instance).unwrap();
         half.data(&bytes[..20_000], false).unwrap();
-        until(seconds(20), "it is being sent", || (a.transfers("b", "verified").1 < round).then_some(()));
+        until(seconds(20), "it is being sent", || {
+            let (owed, verified) = a.transfers("b", "verified");
+            (verified < owed).then_some(())
+        });
         signal(&mut a, Signal::STOP);
         if cut {
             between.cut_now();

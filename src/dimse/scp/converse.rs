@@ -83,10 +83,10 @@ impl<S: Scp> Session<'_, S> {
                 self.refuse(command, context, Status::CANNOT_UNDERSTAND, "no data set").await
             }
             field::C_STORE_RQ => self.store(accepted, command).await,
-            field::C_FIND_RQ | field::C_GET_RQ | field::C_MOVE_RQ if !command.has_data_set() => {
-                self.refuse(command, context, Status::IDENTIFIER_MISMATCH, "no identifier").await
-            }
-            _ => match Operation::of(operation) {
+            _ => match Operation::of(operation).filter(|_| query::is_asked_on(&accepted)) {
+                Some(_) if !command.has_data_set() => {
+                    self.refuse(command, context, Status::IDENTIFIER_MISMATCH, "no identifier").await
+                }
                 Some(asked) => {
                     query::converse(self.association, (self.scp, self.caller), accepted, command, asked).await
                 }

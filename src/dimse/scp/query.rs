@@ -17,6 +17,14 @@ pub const MAX_IDENTIFIER_BYTES: usize = 512 * 1024;
 /// A requester that waits for answers need say nothing for so long.
 const SILENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The SOP classes of Query/Retrieve begin so (PS3.4 section C.3).
+const QUERY_RETRIEVE: &str = "1.2.840.10008.5.1.4.1.2.";
+
+/// Whether a context is one on which anything can be asked for; on others these operations are not recognised.
+pub(super) fn is_asked_on(context: &AcceptedContext) -> bool {
+    context.abstract_syntax.starts_with(QUERY_RETRIEVE)
+}
+
 /// Which of the three operations is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

@@ -93,7 +93,6 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
     let up = {
         let (from, to, sent) = (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&sent));
         let state = Arc::clone(state);
-        let rate = state.rate.load(Ordering::SeqCst);
         std::thread::spawn(move || {
             pump(from, to, |bytes| {
                 let due = sent.load(Ordering::SeqCst) >= state.flip_after.load(Ordering::SeqCst);
@@ -101,6 +100,7 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
                     bytes[bytes.len() / 2] ^= 1;
                     state.fired.fetch_add(1, Ordering::SeqCst);
                 }
+                let rate = state.rate.load(Ordering::SeqCst);
                 if let Some(micros) = (bytes.len() as u64 * 1_000_000).checked_div(rate) {
                     std::thread::sleep(std::time::Duration::from_micros(micros));
                 }
