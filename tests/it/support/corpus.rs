@@ -13,8 +13,10 @@ pub enum Fate {
     First,
     /// The same data set in the same syntax as the first: Success, nothing new is stored or owed.
     Same,
-    /// Other bytes under the same UID: kept, held, never forwarded on its own.
+    /// Other content under the same UID: kept, held, never forwarded on its own.
     Differs,
+    /// Other bytes under the same UID that say the same: kept, held until the judge has looked, then covered by the first.
+    Equal,
     /// Answered with a failure; nothing is stored.
     Refused,
 }
@@ -65,6 +67,7 @@ fn file(row: &[&str], facts: &Value) -> CorpusFile {
             "first" => Fate::First,
             "same" => Fate::Same,
             "differs" => Fate::Differs,
+            "equal" => Fate::Equal,
             "refused" => Fate::Refused,
             other => panic!("{}: unknown fate {other}", row[0]),
         },

@@ -366,7 +366,7 @@ fn read_parts(body: &[u8], content_type: &str, study: &str) -> Vec<(String, Held
         let data_set = &part[meta.data_set_at..];
         let held = Held {
             class: meta.sop_class,
-            study: study.to_owned(),
+            study: uid_in(data_set, [0x20, 0, 0x0D, 0]).unwrap_or_else(|| study.to_owned()),
             series: uid_in(data_set, [0x20, 0, 0x0E, 0]).unwrap_or_default(),
             file: Bytes::copy_from_slice(part),
         };
