@@ -1,6 +1,6 @@
 """Breaks the gateway on purpose, one safety at a time, and shows that the named test notices: sabotage.py [NAME...].
 
-All rows of sabotages.tsv name unit tests. They are built into one copy of the tree (target/sabotaged), each behind a
+Each row of sabotages.tsv names a unit test, or one of tests/it by `it::`. They are built into one copy of the tree (target/sabotaged), each behind a
 switch: `$ON` in a replacement is true when the environment names the row. So one build serves all rows; each row then runs
 only its test, which must fail, and with no switch on all these tests must pass. With --check nothing is built.
 """
@@ -39,7 +39,6 @@ def rows() -> list[dict[str, str]]:
 def faults_of(table: list[dict[str, str]]) -> list[str]:
     counts = {row["name"]: (ROOT / row["file"]).read_text().count(row["text"]) for row in table}
     faults = [f"{name}: its text stands {count} times in its file" for name, count in counts.items() if count != 1]
-    faults += [f"{row['name']}: its test is no unit test" for row in table if row["test"].startswith("it::")]
     return faults + [f"{row['name']}: it has no switch" for row in table if "$ON" not in row["replacement"]]
 
 
@@ -72,27 +71,35 @@ def write_tree(table: list[dict[str, str]]) -> None:
             link.symlink_to(ROOT / "target" / name)
 
 
-def build() -> str:
-    """The binary of the unit tests."""
-    command = ["cargo", "test", "--no-run", "--lib", "--message-format=json-render-diagnostics"]
+def build() -> dict[str, str]:
+    """The binaries of the unit tests and of tests/it, by `lib` and `it`; the gateway that the latter start is built with them."""
+    command = ["cargo", "test", "--no-run", "--lib", "--test", "it", "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=TREE, env={**os.environ, **BUILD}, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit("summary: the sabotaged tree does not build")
     built = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return [one["executable"] for one in built if one.get("executable") and one["profile"]["test"]][-1]
+    tests = [one for one in built if one.get("executable") and one["profile"]["test"]]
+    return {"it" if one["target"]["name"] == "it" else "lib": one["executable"] for one in tests}
 
 
-def run(binary: str, tests: list[str], name: str) -> tuple[str, str]:
+def run(binaries: dict[str, str], tests: list[str], name: str) -> tuple[str, str]:
     """passed, FAILED, or `no test` if not all of these tests were run; and what was printed."""
     environment = {**os.environ, "CARGO_MANIFEST_DIR": str(TREE), VARIABLE: name}
-    try:
-        done = subprocess.run([binary, "--exact", *tests], cwd=TREE, env=environment, capture_output=True, text=True, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        return "FAILED", f"it did not end within {LIMIT} s"
-    told = done.stdout + done.stderr
-    if f"running {len(tests)} test" not in told:
-        return "no test", told
-    return ("passed" if done.returncode == 0 else "FAILED"), told
+    result, told = "passed", ""
+    for kind, binary in binaries.items():
+        mine = [test.removeprefix("it::") for test in tests if test.startswith("it::") == (kind == "it")]
+        if not mine:
+            continue
+        command = [binary, "--exact", *mine, *(["--test-threads=2"] if kind == "it" else [])]
+        try:
+            done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return "FAILED", f"it did not end within {LIMIT} s"
+        told += done.stdout + done.stderr
+        if f"running {len(mine)} test" not in done.stdout + done.stderr:
+            return "no test", told
+        result = result if done.returncode == 0 else "FAILED"
+    return result, told
 
 
 def main() -> int:
@@ -104,15 +111,15 @@ def main() -> int:
         return 1 if faults else 0
     chosen = [row for row in table if not words or row["name"] in words]
     write_tree(table)
-    survived, unclear, binary = [], [], build()
-    result, told = run(binary, sorted({row["test"] for row in chosen}), "")
+    survived, unclear, binaries = [], [], build()
+    result, told = run(binaries, sorted({row["test"] for row in chosen}), "")
     if result != "passed":
         print("\n".join(told.splitlines()[-40:]))
         print("summary: the tests are not green with every sabotage off")
         return 1
     for row in chosen:
         start = time.monotonic()
-        result, told = run(binary, [row["test"]], row["name"])
+        result, told = run(binaries, [row["test"]], row["name"])
         word = {"FAILED": "caught", "passed": "SURVIVED"}.get(result, result)
         print(f"{word:<9} {row['name']:<30} {row['for']:<8} {row['test']} ({time.monotonic() - start:.1f} s)", flush=True)
         if result == "passed":
