@@ -192,10 +192,14 @@ async fn established(scp: &Arc<Shelf>, options: ScpOptions) -> (DuplexStream, Jo
 }
 
 fn request_pdu() -> Vec<u8> {
+    request_for(&offers())
+}
+
+fn request_for(offers: &[Offer]) -> Vec<u8> {
     let terms = presentation::Terms {
         max_pdu_length: 16_384,
         implementation_class: "2.25.8".to_owned(),
         implementation_version: "TEST".to_owned(),
     };
-    super::pdu::write_request(presentation::request("SCU", "SCP", &terms, &offers(), None).unwrap()).unwrap()
+    super::pdu::write_request(presentation::request("SCU", "SCP", &terms, offers, None).unwrap()).unwrap()
 }

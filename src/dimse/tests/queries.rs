@@ -4,6 +4,9 @@ use super::message::{CommandSet, element, field};
 use super::*;
 use std::time::Duration;
 
+/// Study Root, FIND.
+const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+
 /// Answers a query until nobody wants more.
 #[derive(Default)]
 struct Endless {
@@ -38,7 +41,7 @@ impl Scp for Endless {
 
 fn find() -> Vec<u8> {
     let command = CommandSet::new(field::C_FIND_RQ, true)
-        .with_uid(element::AFFECTED_SOP_CLASS_UID, CT)
+        .with_uid(element::AFFECTED_SOP_CLASS_UID, FIND)
         .with_u16(element::MESSAGE_ID, 9);
     [fragment(3, true, true, &command.encode()), fragment(3, false, true, b"key!")].concat()
 }
@@ -52,7 +55,9 @@ fn cancel(message: u16) -> Vec<u8> {
 async fn asked(scp: &Arc<Endless>) -> (DuplexStream, JoinHandle<Option<Ended>>) {
     let (mut wire, theirs) = tokio::io::duplex(64 * 1024);
     let task = tokio::spawn(serve_wire(Wire::Memory(theirs), peer(), scp.clone(), options(), CancellationToken::new()));
-    wire.write_all(&request_pdu()).await.unwrap();
+    let mut offers = offers();
+    offers[1].abstract_syntax = FIND.to_owned();
+    wire.write_all(&request_for(&offers)).await.unwrap();
     assert_eq!(pdu(&mut wire).await.0, 2);
     wire.write_all(&find()).await.unwrap();
     assert_eq!(status(&pdu(&mut wire).await.1), Some(0xFF00));
