@@ -20,6 +20,7 @@ use crate::edge::http::{self, WebFace, WebOptions};
 use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
 use crate::judge::Judge;
+use crate::priors::Priors;
 use crate::records::Records;
 use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
@@ -49,6 +50,7 @@ pub struct App {
     records: Records,
     store: Store,
     intake: Intake,
+    priors: Priors,
     /// Where blobs were to lie that are missing or cut (FLT-027).
     lost: Vec<Place>,
     in_force: InForce,
@@ -89,10 +91,13 @@ impl App {
         };
         let in_force = InForce::new(&config).context("cannot use the certificates")?;
         in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records)?));
+        let profiles = lanes::profiles(&config, &records).await?;
+        in_force.sites.send_replace(Arc::new(lanes::sites(&config, &profiles)?));
+        let priors = Priors::new(records.clone(), in_force.sites.subscribe());
         let version = Arc::clone(in_force.routes.borrow().version());
         records.routes_in_force(&version, SystemTime::now()).await.context("cannot put the routes in force")?;
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
-        Ok(Self { config, records, store, intake, lost: freed.lost, in_force, lock })
+        Ok(Self { config, records, store, intake, priors, lost: freed.lost, in_force, lock })
     }
 
     /// The records, for whoever runs the gateway inside a process of their own.
@@ -162,6 +167,7 @@ impl App {
             registry: self.in_force.registry.subscribe(),
             records: self.records.clone(),
             ae_title: self.config.dicom.ae_title.clone(),
+            priors: self.priors.clone(),
             movers: self.in_force.movers.subscribe(),
             retrievals: dimse_scp::retrievals(),
         });
@@ -263,11 +269,13 @@ impl Running {
         let profiles = lanes::profiles(&config, &self.records).await?;
         let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles)?;
         let movers = lanes::movers(&config, &self.store, &self.records)?;
+        let sites = lanes::sites(&config, &profiles)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
         self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;
         self.in_force.replace(&config, prepared);
         self.in_force.movers.send_replace(Arc::new(movers));
+        self.in_force.sites.send_replace(Arc::new(sites));
         self.courier.replace(lanes);
         self.config = config;
         Ok(())

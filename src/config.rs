@@ -8,6 +8,7 @@ mod check;
 mod limits;
 mod mistakes;
 mod parties;
+mod priors;
 mod raw;
 mod routes;
 mod site;
@@ -18,6 +19,7 @@ mod values;
 
 pub use limits::{Courier, Limits, Retention, StoreSettings, Timers};
 pub use mistakes::{ConfigErrors, Mistake};
+pub use priors::Priors;
 pub use site::{Dicom, Site, Tls, Web};
 pub use template::init_template;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// How long they are kept.
     pub retention: Retention,
+    /// How other sites are asked for what they hold.
+    pub priors: Priors,
     /// What works but should be looked at: expiring certificates, rights without effect.
     pub warnings: Vec<Mistake>,
 }
@@ -129,6 +133,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let courier = limits::courier(document.table("courier"));
     let store = limits::store(document.table("store"));
     let retention = limits::retention(document.table("retention"));
+    let priors = priors::priors(document.table("priors"));
     let nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
@@ -155,6 +160,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         courier,
         store,
         retention,
+        priors,
         warnings: Vec::new(),
     })
 }

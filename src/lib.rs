@@ -5,7 +5,7 @@
 //! ```text
 //! shell        main -> cli -> app, config, certs
 //! edge         edge::{dimse_scp, http, stow, qido, admin}
-//! engine       intake -> router      courier      janitor -> judge
+//! engine       intake -> router      courier      priors -> intake      janitor -> judge
 //! state        store      records      ledger      peers -> tls
 //! protocol     dimse      dicomweb
 //! vocabulary   dicom
@@ -25,6 +25,7 @@ pub mod janitor;
 pub mod judge;
 pub mod ledger;
 pub mod peers;
+pub mod priors;
 pub mod records;
 pub mod router;
 pub mod store;

@@ -18,6 +18,7 @@ use crate::tls::Identity;
 use ipnet::IpNet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The name of a destination: a peer's name or a node's AE title; one name space, kept apart by the configuration check.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,6 +115,16 @@ pub enum Foreign {
     AsIs,
 }
 
+/// How a node is shown that another site does not answer, or was not asked ("A silent site is visible").
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Silent {
+    /// A study among the answers that names the site and holds nothing.
+    #[default]
+    Marker,
+    /// The query ends with a failure, after the answers of those that did answer.
+    Failure,
+}
+
 /// Whose numbers a node's Patient IDs are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PatientIds {
@@ -153,6 +164,8 @@ pub struct Node {
     pub move_to: Vec<AeTitle>,
     /// How other sites' patients reach it.
     pub foreign: Foreign,
+    /// How it is shown that a site does not answer.
+    pub silent: Silent,
     /// What came from another site is marked as imported on the way to it (IDY-032).
     pub mark_imported: bool,
     /// What is changed on the way to it names this gateway in Contributing Equipment Sequence (IDY-033).
@@ -197,6 +210,10 @@ pub struct Peer {
     pub volatile: Vec<Tag>,
     /// Most requests that we make to it at once.
     pub max_parallel: usize,
+    /// Whether it is asked for priors.
+    pub priors: bool,
+    /// How long it may take to answer a query for priors; `None`: as long as all of them.
+    pub query_timeout: Option<Duration>,
 }
 
 impl Peer {

@@ -4,6 +4,7 @@ use super::expiry::Known;
 use crate::config::Config;
 use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
+use crate::priors::Sites;
 use crate::router::Routes;
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
@@ -17,6 +18,8 @@ pub(super) struct InForce {
     pub(super) routes: watch::Sender<Arc<Routes>>,
     /// Who gives instances to the nodes that ask for them.
     pub(super) movers: watch::Sender<Arc<Movers>>,
+    /// Who is asked for priors.
+    pub(super) sites: watch::Sender<Arc<Sites>>,
     pub(super) known: watch::Sender<Arc<Known>>,
     /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
@@ -39,6 +42,7 @@ impl InForce {
             registry: watch::Sender::new(Arc::new(config.registry())),
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
             movers: watch::Sender::default(),
+            sites: watch::Sender::default(),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
             tls,

@@ -13,6 +13,7 @@ use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
 use crate::peers::{Node, PatientIds, Peer, User};
+use crate::priors::{Site, Sites};
 use crate::records::{LeaseLimits, Records, RecordsOptions};
 use crate::store::Store;
 use crate::tls;
@@ -83,6 +84,21 @@ pub(super) fn movers(config: &Config, store: &Store, records: &Records) -> anyho
         movers.insert(node.ae_title.clone(), Arc::new(mover));
     }
     Ok(movers)
+}
+
+/// The sites that are asked for priors.
+pub(super) fn sites(config: &Config, profiles: &BTreeMap<String, Value>) -> anyhow::Result<Sites> {
+    let deadline = config.priors.deadline;
+    let mut sites = Vec::new();
+    for peer in config.peers.iter().filter(|peer| peer.priors) {
+        let client = peer_client(config, peer).with_context(|| format!("peer {}", peer.name))?;
+        if let Some(profile) = profiles.get(&peer.name) {
+            ask_as_found(&client, profile);
+        }
+        let timeout = peer.query_timeout.unwrap_or(deadline).min(deadline);
+        sites.push(Site { name: peer.name.clone(), issuer: peer.issuer.clone(), client, timeout });
+    }
+    Ok(Sites { sites, deadline })
 }
 
 /// How other sites' patients reach a node.

@@ -3,12 +3,12 @@
 use super::raw::{At, List, Span, Table};
 use super::site;
 use super::values::{
-    ae_title, attribute, boolean, character_set, host_port, identity, issuer, name, network, number, one_of, path,
-    peer_url, text,
+    ae_title, attribute, boolean, character_set, duration, host_port, identity, issuer, name, network, number, one_of,
+    path, peer_url, text,
 };
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::SopClassUid;
-use crate::peers::{Foreign, May, Node, PatientIds, Peer, StorageClasses, UnknownClasses, User, Verify};
+use crate::peers::{Foreign, May, Node, PatientIds, Peer, Silent, StorageClasses, UnknownClasses, User, Verify};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -80,6 +80,8 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let kinds =
         [("prefix", Foreign::Prefix), ("issuer", Foreign::Issuer), ("hold", Foreign::Hold), ("as_is", Foreign::AsIs)];
     let foreign = table.or("foreign", Foreign::default(), one_of(&kinds, &[]));
+    let silent =
+        table.or("silent", Silent::default(), one_of(&[("marker", Silent::Marker), ("failure", Silent::Failure)], &[]));
     let mark_imported = table.or("mark_imported", false, boolean);
     let contributing_equipment = table.or("contributing_equipment", false, boolean);
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
@@ -104,6 +106,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         charset,
         move_to: move_to.iter().map(|at| at.value.clone()).collect(),
         foreign,
+        silent,
         mark_imported,
         contributing_equipment,
         conflict_is_failure,
@@ -214,13 +217,26 @@ pub(super) fn peer(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option
     let client = client(&mut table, base, now);
     let volatile = table.list("volatile", attribute).map(List::values).unwrap_or_default();
     let max_parallel = table.or("max_parallel", 2, number(1..=64));
+    let priors = table.or("priors", may.query, boolean);
+    let query_timeout = table.optional("query_timeout", duration).map(|at| at.value);
     table.not_built("proxy", "leave it out: peers are reached directly, and proxies of the environment are ignored");
     table.not_built("token", "leave it out: peers are known by their certificates");
     table.finish();
     let (name, url) = (name?, url?);
     let (identity, span) = identity.map_or((url.value.host, url.span), |at| (at.value, at.span));
-    let peer =
-        Peer { name: name.value, url: url.value.url, identity, may, verify, issuer, client, volatile, max_parallel };
+    let peer = Peer {
+        name: name.value,
+        url: url.value.url,
+        identity,
+        may,
+        verify,
+        issuer,
+        client,
+        volatile,
+        max_parallel,
+        priors,
+        query_timeout,
+    };
     Some(PeerEntry { peer, name: name.span, identity: span })
 }
 

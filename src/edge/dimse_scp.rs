@@ -19,6 +19,7 @@ use crate::dimse::{
 };
 use crate::intake::{Claimed, Intake, Refusal, Source};
 use crate::peers::{Node, Origin, Refused, Registry, StorageClasses};
+use crate::priors::Priors;
 use crate::records::{Kept, Records, SourceFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -43,6 +44,8 @@ pub struct DimseFace {
     pub records: Records,
     /// The AE title under which everything here is retrieved.
     pub ae_title: AeTitle,
+    /// What other sites hold.
+    pub priors: Priors,
     /// Who gives instances to which node.
     pub movers: watch::Receiver<Arc<Movers>>,
     /// Retrievals that may begin still; see [`retrievals`].

@@ -25,6 +25,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         charset: "ISO_IR 100".into(),
         move_to: Vec::new(),
         foreign: Foreign::Prefix,
+        silent: Silent::Marker,
         mark_imported: false,
         contributing_equipment: false,
         conflict_is_failure: false,
@@ -46,6 +47,8 @@ fn peer(name: &str, identity: &str) -> Peer {
         client: None,
         volatile: Vec::new(),
         max_parallel: 1,
+        priors: true,
+        query_timeout: None,
     }
 }
 

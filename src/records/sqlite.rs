@@ -11,6 +11,7 @@ pub(crate) mod inline;
 pub(super) mod judge;
 pub(super) mod lease;
 pub(super) mod lists;
+pub(super) mod locations;
 pub(super) mod order;
 pub(super) mod owe;
 pub(super) mod pause;

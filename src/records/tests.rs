@@ -6,6 +6,7 @@ mod housekeeping;
 mod interleaving;
 mod judging;
 mod leasing;
+mod locating;
 mod looping;
 mod model;
 mod parking;

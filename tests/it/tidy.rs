@@ -23,20 +23,30 @@ const MAY_USE: &[(&str, &str)] = &[
     ("router", "dicom peers"),
     ("intake", "dicom ledger peers records router store"),
     ("courier", "dicom dicomweb dimse ledger peers records router store"),
+    ("priors", "dicom dicomweb intake ledger peers records store"),
     ("judge", "dicom ledger peers records store"),
     ("janitor", "judge ledger records store"),
     // edge
-    ("edge", "courier dicom dicomweb dimse intake janitor ledger peers records router store tls"),
+    ("edge", "courier dicom dicomweb dimse intake janitor ledger peers priors records router store tls"),
     // shell
-    ("config", "certs courier dicom dicomweb dimse edge intake ledger peers records router store tls"),
-    ("cli", "app certs config dicom dicomweb dimse edge judge ledger peers records router store tls"),
+    ("config", "certs courier dicom dicomweb dimse edge intake ledger peers priors records router store tls"),
+    ("cli", "app certs config dicom dicomweb dimse edge judge ledger peers priors records router store tls"),
     ("app", "*"),
     ("main", "*"),
     ("lib", "*"),
 ];
 
 /// No clock, no file, no network, no waiting: values in, values out.
-const PURE: &[&str] = &["ledger", "router", "courier/verdict", "courier/foreign", "judge/compare"];
+const PURE: &[&str] = &[
+    "ledger",
+    "router",
+    "courier/verdict",
+    "courier/foreign",
+    "judge/compare",
+    "priors/merge",
+    "priors/whom",
+    "priors/marker",
+];
 const IMPURE: &[&str] =
     &["async ", ".await", "std::fs", "std::net", "tokio", "SystemTime::now", "Instant::now", "rusqlite"];
 

@@ -57,6 +57,7 @@ fn the_reference_shows_the_defaults() {
     assert_eq!(as_shipped.courier, Courier::default());
     assert_eq!(as_shipped.store, StoreSettings::default());
     assert_eq!(as_shipped.retention, Retention::default());
+    assert_eq!(as_shipped.priors, Priors::default());
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! Tests of the locations: which site has shown which study.
+
+use super::support::*;
+use crate::dicom::uid::StudyUid;
+use crate::records::{Holder, SeenStudy};
+
+fn study(n: u32) -> StudyUid {
+    StudyUid::parse(&format!("1.2.3.{n}")).unwrap()
+}
+
+fn seen(n: u32, instances: Option<u64>) -> SeenStudy {
+    SeenStudy { study: study(n), instances }
+}
+
+/// DIM-070: who has shown a study is known also after a restart, until it says that it has it no longer.
+#[tokio::test]
+async fn who_holds_a_study_is_remembered() {
+    let site = Site::new();
+    site.records.studies_seen_at("kent", vec![seen(1, Some(3)), seen(2, None)], noon()).await.unwrap();
+    site.records.studies_seen_at("surrey", vec![seen(1, Some(7))], noon() + MINUTE).await.unwrap();
+    let holder = |peer: &str, instances, seen| Holder { peer: peer.into(), instances, seen };
+    let both = [holder("surrey", Some(7), noon() + MINUTE), holder("kent", Some(3), noon())];
+    assert_eq!(site.records.holders(&study(1)).await.unwrap(), both);
+    let (site, _) = site.restart();
+    assert_eq!(site.records.holders(&study(1)).await.unwrap(), both);
+    assert_eq!(site.records.holders(&study(2)).await.unwrap(), [holder("kent", None, noon())]);
+    // Seen again, without a number: the last number stays, and an older answer does not set the time back.
+    site.records.studies_seen_at("kent", vec![seen(1, None)], noon() + HOUR).await.unwrap();
+    site.records.studies_seen_at("kent", vec![seen(1, None)], noon()).await.unwrap();
+    assert_eq!(site.records.holders(&study(1)).await.unwrap()[0], holder("kent", Some(3), noon() + HOUR));
+    site.records.study_not_at("kent", &study(1)).await.unwrap();
+    assert_eq!(site.records.holders(&study(1)).await.unwrap(), both[..1]);
+    // What nobody has shown for a year is forgotten with the next answer.
+    site.records.studies_seen_at("kent", vec![seen(9, None)], noon() + 367 * DAY).await.unwrap();
+    assert_eq!(site.records.holders(&study(1)).await.unwrap(), []);
+    assert_eq!(site.records.holders(&study(9)).await.unwrap().len(), 1);
+    site.verify().await;
+}
