@@ -92,7 +92,9 @@ impl Config {
         let called = self.routes.iter().flat_map(|route| &route.called);
         let ours = std::iter::once(&self.dicom.ae_title).chain(called).cloned();
         let issuer = self.site.ods_code.clone().unwrap_or_else(|| self.site.name.clone());
-        Registry::new(ours, self.nodes.clone(), self.peers.clone()).issued_by(issuer)
+        Registry::new(ours, self.nodes.clone(), self.peers.clone())
+            .issued_by(issuer)
+            .asking_as(self.site.name.clone(), self.site.purpose.clone())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod json;
 pub mod media_type;
 pub mod multipart;
+pub mod on_behalf;
 pub mod qido;
 pub mod retry_after;
 pub mod stow;

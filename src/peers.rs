@@ -158,6 +158,8 @@ pub struct Node {
     pub issuer: Option<String>,
     /// Whose numbers its Patient IDs are.
     pub patient_ids: PatientIds,
+    /// What other sites are told that it asks for; `None`: as the site says.
+    pub purpose: Option<String>,
     /// The character set of its text that declares none.
     pub charset: String,
     /// Nodes to which it may move besides itself.
@@ -186,6 +188,11 @@ impl Node {
     /// Its name as a destination.
     pub fn destination(&self) -> Destination {
         Destination(self.ae_title.as_str().to_owned())
+    }
+
+    /// Who issued its Patient IDs where its objects do not say: as its entry says, or the NHS where they are NHS numbers.
+    pub fn numbers_of(&self) -> Option<String> {
+        self.issuer.clone().or_else(|| (self.patient_ids == PatientIds::Nhs).then(|| "NHS".to_owned()))
     }
 }
 

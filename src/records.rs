@@ -10,6 +10,7 @@
 mod arrival;
 mod asking;
 mod catalogue;
+mod cross_reference;
 mod error;
 mod housekeeping;
 mod judging;
@@ -30,6 +31,7 @@ pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use asking::Question;
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
+pub use cross_reference::{Learned, MOST_STATEMENTS, Sought, Statement};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
 pub use judging::{Digested, Judged, Resolution, Undigested};
@@ -38,7 +40,7 @@ pub use order::{Holding, Order, Ordered, Wanted};
 pub use proof::{EntryLine, Report, hex};
 pub use refusals::Refusals;
 pub use retrieval::{Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded};
-pub use story::{Event, Taken, What};
+pub use story::{Accessed, Event, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
     Summary, Texts, TransferFilter, TransferSums, TransferView, Unsupported,

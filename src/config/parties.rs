@@ -75,6 +75,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let issuer = table.optional("issuer", text).map(|at| at.value);
     let kinds = [("local", PatientIds::Local), ("nhs", PatientIds::Nhs)];
     let patient_ids = table.or("patient_id", PatientIds::Local, one_of(&kinds, &[]));
+    let purpose = table.optional("purpose", super::site::purpose).map(|at| at.value);
     let charset = table.or("charset", "ISO_IR 100".to_owned(), character_set);
     let move_to = table.list("move_to", ae_title).map(|list| list.items).unwrap_or_default();
     let kinds =
@@ -103,6 +104,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         verify,
         issuer,
         patient_ids,
+        purpose,
         charset,
         move_to: move_to.iter().map(|at| at.value.clone()).collect(),
         foreign,

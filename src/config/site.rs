@@ -16,6 +16,8 @@ pub struct Site {
     pub name: String,
     /// ODS code, the issuer of its local patient identifiers.
     pub ods_code: Option<String>,
+    /// What other sites are told that we ask for, where nothing else is said (SEC-023).
+    pub purpose: String,
     /// Where records, blobs and the admin socket are; absolute if the path of the file is.
     pub data_dir: PathBuf,
 }
@@ -58,13 +60,22 @@ pub struct Tls {
 pub(super) fn site(mut table: Table<'_>, base: &Path) -> Site {
     let name = table.required("name", "\"Hampshire\"", text);
     let ods_code = table.optional("ods_code", ods_code);
+    let purpose = table.or("purpose", "direct-care".to_owned(), purpose);
     let data_dir = table.or("data_dir", "data".to_owned(), path);
     table.finish();
     Site {
         name: name.map(|at| at.value).unwrap_or_default(),
         ods_code: ods_code.map(|at| at.value),
+        purpose,
         data_dir: base.join(data_dir),
     }
+}
+
+/// A purpose: a few plain words that may stand in a ledger.
+pub(super) fn purpose(value: &toml::de::DeValue<'_>) -> Result<String, String> {
+    let words = text(value)?;
+    let valid = (1..=64).contains(&words.chars().count()) && !words.chars().any(char::is_control);
+    if valid { Ok(words) } else { Err("write a few plain words, such as \"direct-care\"".into()) }
 }
 
 fn ods_code(value: &toml::de::DeValue<'_>) -> Result<String, String> {

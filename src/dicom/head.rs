@@ -2,6 +2,7 @@
 
 use super::attributes::INDEXED;
 use super::charset::Charset;
+use super::other_ids::OtherId;
 use super::tag::Tag;
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub struct Attributes {
     pub values: BTreeMap<Tag, Box<[u8]>>,
     /// The character set that (0008,0005) declares, or the default.
     pub charset: Charset,
+    /// The patient's further numbers, from Other Patient IDs Sequence (0010,1002), 16 at most (IDY-041).
+    pub other_ids: Vec<OtherId>,
 }
 
 impl Attributes {

@@ -16,6 +16,7 @@ use super::attributes::{
 use super::charset::Charset;
 use super::head::{Attributes, Head};
 use super::inflate::{InflateError, Inflater};
+use super::other_ids::{Gatherer, OTHER_PATIENT_IDS};
 use super::tag::Tag;
 use super::transfer_syntax::{Encoding, encoding};
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid, UidError};
@@ -131,7 +132,8 @@ impl Scanner {
         let inflater = (encoding == Encoding::DeflatedExplicitLittle).then(|| Inflater::new(limits.inflated_bytes));
         let syntax = Syntax { explicit: encoding != Encoding::ImplicitLittle, big: encoding == Encoding::ExplicitBig };
         let walker = Walker::new(syntax, limits.depth, limits.elements);
-        let gathering = Gathering { walker, values: BTreeMap::new(), current: None, limit: limits.value_bytes };
+        let (values, others) = (BTreeMap::new(), Gatherer::new(syntax));
+        let gathering = Gathering { walker, values, current: None, limit: limits.value_bytes, others };
         Self { transfer_syntax: ts.clone(), inflater, gathering }
     }
 
@@ -157,7 +159,7 @@ impl Scanner {
             study: uid(&values, STUDY_INSTANCE_UID, StudyUid::from_bytes)?,
             series: uid(&values, SERIES_INSTANCE_UID, SeriesUid::from_bytes)?,
             transfer_syntax: self.transfer_syntax,
-            attributes: Attributes { values, charset },
+            attributes: Attributes { values, other_ids: self.gathering.others.finish(&charset), charset },
         })
     }
 }
@@ -178,6 +180,8 @@ struct Gathering {
     /// The indexed value in hand.
     current: Option<(Tag, Vec<u8>)>,
     limit: usize,
+    /// The patient's further numbers.
+    others: Gatherer,
 }
 
 impl std::fmt::Debug for Gathering {
@@ -190,7 +194,11 @@ impl Gathering {
     fn push(&mut self, mut bytes: &[u8]) -> Result<(), ScanError> {
         while let Some(event) = self.walker.next(&mut bytes)? {
             match event {
+                Event::Element(element) if element.top && element.tag == OTHER_PATIENT_IDS => {
+                    self.others.begin(element, self.walker.raw_header());
+                }
                 Event::Element(element) if element.top => self.begin(element)?,
+                event if self.others.is_open() => self.others.take(&event, self.walker.raw_header()),
                 Event::Value(slice) => {
                     if let Some((_, value)) = &mut self.current {
                         value.extend_from_slice(slice);

@@ -19,6 +19,8 @@ pub use present::Presence;
 pub use probe::Offered;
 pub use read_back::ReadBack;
 
+use crate::dicom::on_behalf::OnBehalf;
+use crate::dicomweb::on_behalf;
 use crate::dicomweb::tls::{self, Certified, TlsSetupError};
 use reqwest::{Client, Proxy, Url, redirect, retry};
 use rustls::RootCertStore;
@@ -119,6 +121,8 @@ pub struct PeerClient {
     http: Client,
     base: Url,
     authorization: Option<reqwest::header::HeaderValue>,
+    /// For whom it asks.
+    behalf: Arc<reqwest::header::HeaderMap>,
     timing: Timing,
     answer_bytes: usize,
     /// What the Server header of its last answer said.
@@ -171,7 +175,14 @@ impl PeerClient {
         }
         let authorization = options.token.as_deref().map(bearer).transpose()?;
         let (http, answer_bytes) = (http.build()?, options.answer_bytes);
-        Ok(Self { http, base, authorization, timing, answer_bytes, server: Arc::default(), xml: Arc::default() })
+        let behalf = Arc::default();
+        let (server, xml) = (Arc::default(), Arc::default());
+        Ok(Self { http, base, authorization, behalf, timing, answer_bytes, server, xml })
+    }
+
+    /// The same client, with the same connections, asking on somebody's behalf: the other site is told for whom (SEC-023).
+    pub fn on_behalf(&self, of: &OnBehalf) -> Self {
+        Self { behalf: Arc::new(on_behalf::headers(of)), ..self.clone() }
     }
 
     /// Where the peer's service begins.

@@ -11,6 +11,7 @@ pub(super) use problem::{last_problem, problem};
 pub(super) use target::{Base, Target};
 
 use super::wado::Seats;
+use crate::dicom::on_behalf::OnBehalf;
 use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
 use crate::peers::{Origin, Peer, Registry};
@@ -88,6 +89,8 @@ pub(super) struct Caller {
     /// There are too few descriptors left for its work (FLT-026).
     pub(super) crowded: bool,
     pub(super) facts: SourceFacts,
+    /// For whom it asks, as far as the request says.
+    pub(super) behalf: OnBehalf,
 }
 
 /// Accepts connections until `stop`, then lets requests in hand finish; who waits decides for how long.
@@ -198,18 +201,19 @@ async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFa
     let crowded = crowded(stream.get_ref().0);
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
-    let Some(certificate) = certificate else { return Caller { peer: None, crowded, facts } };
+    let behalf = OnBehalf::default();
+    let Some(certificate) = certificate else { return Caller { peer: None, crowded, facts, behalf } };
     let registry = Arc::clone(&face.registry.borrow());
     match registry.peer_for(certificate) {
         Ok(peer) => {
             facts.certificate = Some(peer.identity.clone());
             facts.issuer = Some(registry.issuer(&Origin::Peer(peer.name.clone())));
-            Caller { peer: Some(Arc::new(peer.clone())), crowded, facts }
+            Caller { peer: Some(Arc::new(peer.clone())), crowded, facts, behalf }
         }
         Err(refused) => {
             tracing::warn!(%address, reason = %refused, "a valid certificate, but no peer of ours");
             face.records.refused("peer", &format!("{}: {refused}", address.ip())).await;
-            Caller { peer: None, crowded, facts }
+            Caller { peer: None, crowded, facts, behalf }
         }
     }
 }

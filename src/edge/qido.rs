@@ -8,6 +8,7 @@ use crate::dicom::attributes::{
     ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
     STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
+use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::query::{self, matching::check, matching::matches};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
@@ -21,6 +22,7 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use found::MODALITIES_IN_STUDY;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Most results in one answer; who wants more pages on with `offset` (WEB-094).
@@ -46,6 +48,7 @@ pub(super) struct Asked {
     face: WebFace,
     base: Base,
     peer: Arc<Peer>,
+    behalf: OnBehalf,
     target: Target,
     query: Query,
 }
@@ -138,7 +141,7 @@ impl Asked {
                 Ok(query)
             })
             .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?;
-        Ok(Self { face, base, peer, target, query })
+        Ok(Self { face, base, peer, behalf: caller.behalf, target, query })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
@@ -294,7 +297,11 @@ impl Asked {
         if searches {
             let one = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
             let (study, given) = (self.target.study.clone().or(one), window.sets.len() as u64);
-            self.face.records.asked(Question { peer: self.peer.name.clone(), what: "query", study, given }).await;
+            let uid = |set: &Dataset| set.first_text(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
+            let told: BTreeSet<StudyUid> = window.sets.iter().filter_map(uid).collect();
+            let told = if study.is_some() { Vec::new() } else { told.into_iter().collect() };
+            let (peer, behalf) = (self.peer.name.clone(), self.behalf.clone());
+            self.face.records.asked(Question { peer, behalf, what: "query", study, told, given }).await;
         }
         let service = self.base.as_str();
         let mut warnings = self.query.unsupported(service);

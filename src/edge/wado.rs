@@ -86,8 +86,10 @@ async fn answer(
     // Held until the body has gone out, or its reader is given up.
     let Some(seat) = face.retrievals.take(&peer.name) else { return Err(Box::new(busy())) };
     tracing::info!(to = peer.name, study = %resource.study, instances = extent.stored, "a peer retrieves");
-    let (study, given) = (Some(resource.study.clone()), extent.stored);
-    face.records.asked(Question { peer: peer.name.clone(), what: "retrieve", study, given }).await;
+    let (peer, behalf, study) = (peer.name.clone(), caller.behalf, Some(resource.study.clone()));
+    face.records
+        .asked(Question { peer, behalf, what: "retrieve", study, told: Vec::new(), given: extent.stored })
+        .await;
     match chosen.wrapper {
         Wrapper::Multipart => related(face, base, resource, chosen.syntax, &extent, seat),
         Wrapper::Single => single(face, base, &resource, &chosen.syntax, headers, seat).await,

@@ -69,10 +69,14 @@ pub enum Kind {
     Retrieved,
     /// Another site asked for a study, and was told of it or given it (SEC-023).
     Asked,
+    /// The cross-reference of patients' numbers was added to or taken from; never which number (IDY-041).
+    Identified,
+    /// Somebody was not told of a study, or not given it, by a rule of this site.
+    Withheld,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -88,6 +92,8 @@ impl Kind {
         Self::Retrieval,
         Self::Retrieved,
         Self::Asked,
+        Self::Identified,
+        Self::Withheld,
     ];
 
     /// The word that entries use.
@@ -108,6 +114,8 @@ impl Kind {
             Self::Retrieval => "retrieval",
             Self::Retrieved => "retrieved",
             Self::Asked => "asked",
+            Self::Identified => "identified",
+            Self::Withheld => "withheld",
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Destination, Node, Origin, Peer};
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::on_behalf::OnBehalf;
 use crate::tls::Facts;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -55,6 +56,9 @@ pub struct Registry {
     peers: Vec<Peer>,
     /// Who issues this site's own numbers.
     issuer: String,
+    /// The site's name and its usual purpose, for those whom it asks.
+    site: String,
+    purpose: String,
 }
 
 impl Registry {
@@ -62,7 +66,8 @@ impl Registry {
     /// check holds them so.
     pub fn new(ours: impl IntoIterator<Item = AeTitle>, nodes: Vec<Node>, peers: Vec<Peer>) -> Self {
         let nodes = nodes.into_iter().map(|node| (node.ae_title.clone(), node)).collect();
-        Self { ours: ours.into_iter().collect(), nodes, peers, issuer: String::new() }
+        let ours = ours.into_iter().collect();
+        Self { ours, nodes, peers, issuer: String::new(), site: String::new(), purpose: String::new() }
     }
 
     /// The same for a site whose own numbers have this issuer.
@@ -70,12 +75,29 @@ impl Registry {
         Self { issuer: issuer.into(), ..self }
     }
 
+    /// The same for a site that asks others under this name and, where nothing else is said, for this purpose.
+    pub fn asking_as(self, site: impl Into<String>, purpose: impl Into<String>) -> Self {
+        Self { site: site.into(), purpose: purpose.into(), ..self }
+    }
+
+    /// What another site is told when it is asked for a node's sake (SEC-023).
+    pub fn behalf_of_node(&self, title: &AeTitle) -> OnBehalf {
+        let purpose = self.node(title).and_then(|node| node.purpose.clone()).unwrap_or_else(|| self.purpose.clone());
+        OnBehalf { site: self.site.clone(), caller: format!("node {title}"), purpose }
+    }
+
+    /// What another site is told when it is asked for a person's sake: `who` as the system knows them, and the purpose if they say one.
+    pub fn behalf_of_user(&self, who: &str, purpose: Option<&str>) -> OnBehalf {
+        let purpose = purpose.unwrap_or(&self.purpose).to_owned();
+        OnBehalf { site: self.site.clone(), caller: format!("user {who}"), purpose }
+    }
+
     /// Who issued the patient identifiers of a party where its objects do not say: as its entry says, else this site's own for a
     /// node and an operator, and the peer's name for a peer. It is our word, and never written into an object (IDY-040).
     pub fn issuer(&self, origin: &Origin) -> String {
         let own = || self.issuer.clone();
         match origin {
-            Origin::Node(title) => self.node(title).and_then(|node| node.issuer.clone()).unwrap_or_else(own),
+            Origin::Node(title) => self.node(title).and_then(Node::numbers_of).unwrap_or_else(own),
             Origin::Peer(name) => self.peer(name).and_then(|peer| peer.issuer.clone()).unwrap_or_else(|| name.clone()),
             Origin::Operator(_) => own(),
         }

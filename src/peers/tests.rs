@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::certs::{DevAuthority, Validity};
+use crate::dicom::on_behalf::OnBehalf;
 use std::net::IpAddr;
 
 fn title(text: &str) -> AeTitle {
@@ -22,6 +23,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         verify: Verify::Accepted,
         issuer: None,
         patient_ids: PatientIds::Local,
+        purpose: None,
         charset: "ISO_IR 100".into(),
         move_to: Vec::new(),
         foreign: Foreign::Prefix,
@@ -131,12 +133,14 @@ fn a_destination_is_found_by_name() {
 #[test]
 fn a_number_without_an_issuer_has_that_of_its_senders_entry() {
     let issued = |issuer: &str, node: Node| Node { issuer: Some(issuer.into()), ..node };
-    let nodes = vec![node("PACS", &[], None), issued("LAB", node("LIS", &[], None))];
+    let nhs = Node { patient_ids: PatientIds::Nhs, ..node("SPINE", &[], None) };
+    let nodes = vec![node("PACS", &[], None), issued("LAB", node("LIS", &[], None)), nhs];
     let peers = vec![peer("surrey", "s.example"), Peer { issuer: Some("RTX".into()), ..peer("kent", "k.example") }];
     let registry = Registry::new([], nodes, peers).issued_by("ZZ001");
     let rows = [
         (Origin::Node(title("PACS")), "ZZ001"),
         (Origin::Node(title("LIS")), "LAB"),
+        (Origin::Node(title("SPINE")), "NHS"),
         (Origin::Node(title("GONE")), "ZZ001"),
         (Origin::Peer("surrey".into()), "surrey"),
         (Origin::Peer("kent".into()), "RTX"),
@@ -146,4 +150,17 @@ fn a_number_without_an_issuer_has_that_of_its_senders_entry() {
     for (origin, want) in rows {
         assert_eq!(registry.issuer(&origin), want, "{origin:?}");
     }
+}
+
+/// SEC-023: who asks for whom and why: the node's own purpose, else the site's; a person may say another.
+#[test]
+fn another_site_is_told_for_whom_and_why() {
+    let screening = Node { purpose: Some("screening".into()), ..node("MAMMO", &[], None) };
+    let registry = Registry::new([], vec![node("CT1", &[], None), screening], vec![]).asking_as("Royal", "direct-care");
+    let told = |behalf: OnBehalf| [behalf.site, behalf.caller, behalf.purpose].join(", ");
+    let of = |name: &str| told(registry.behalf_of_node(&title(name)));
+    assert_eq!(of("CT1"), "Royal, node CT1, direct-care");
+    assert_eq!(of("MAMMO"), "Royal, node MAMMO, screening");
+    assert_eq!(told(registry.behalf_of_user("jo", None)), "Royal, user jo, direct-care");
+    assert_eq!(told(registry.behalf_of_user("jo", Some("audit"))), "Royal, user jo, audit");
 }

@@ -1,9 +1,11 @@
 //! What can be retrieved of a study, a series or an instance, and what could be once.
 
+use super::sqlite::access::{self, Access};
 use super::sqlite::retrieve;
 use super::sqlite::rows::micros;
 use super::sqlite::tx::Tx;
 use super::{InstanceId, Records, RecordsError};
+use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::entry::{EntryId, Fact, Kind, facts};
 use crate::peers::Origin;
@@ -152,6 +154,10 @@ impl Records {
                 ("instances", began.instances.min(i64::MAX as u64).cast_signed().into()),
             ]);
             tx.append(id, Kind::Retrieval, at, told, Vec::new());
+            let named: Vec<&str> = began.studies.iter().take(MOST_NAMED).map(StudyUid::as_str).collect();
+            let given = i64::try_from(began.instances).unwrap_or(i64::MAX);
+            let (what, party, detail) = (began.operation, began.node.as_str(), Some(began.destination.as_str()));
+            access::keep(tx, &named, &Access { at, what, party, behalf: &OnBehalf::default(), detail, given })?;
             Ok(id)
         })
         .await

@@ -1,9 +1,11 @@
 //! The embedded form of the records: one SQLite file, one writer thread with group commit, a few readers. All SQL is here.
 
+pub(super) mod access;
 pub(super) mod acts;
 pub(super) mod backup;
 pub(super) mod blobs;
 pub(super) mod catalogue;
+pub(super) mod cross_reference;
 pub(super) mod entries;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

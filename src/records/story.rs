@@ -3,6 +3,7 @@
 use super::arrival::{ExceptionId, SourceFacts};
 use super::housekeeping::PurgeRule;
 use super::work::{AttemptId, BatchKind};
+use crate::dicom::on_behalf::OnBehalf;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Destination, Origin, Priority, Verify};
 use std::time::SystemTime;
@@ -29,6 +30,21 @@ pub struct Event {
     pub instances: u64,
     /// What.
     pub what: What,
+}
+
+/// One access to a study by somebody else (SEC-023, LED-033).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accessed {
+    /// `query`, `retrieve`, `C-MOVE`, `C-GET` or `withheld`.
+    pub what: String,
+    /// The peer or node.
+    pub party: String,
+    /// For whom it asked, as far as it said.
+    pub behalf: OnBehalf,
+    /// Where images went, or the rule that withheld them.
+    pub detail: Option<String>,
+    /// How many results or instances the answer had.
+    pub given: u64,
 }
 
 /// What happened.
@@ -114,6 +130,8 @@ pub enum What {
         /// Why, in plain words.
         words: Option<String>,
     },
+    /// Somebody asked for the study, was given it, or was not.
+    Accessed(Accessed),
     /// The bytes were removed here.
     Purged {
         /// By which rule.

@@ -2,6 +2,7 @@
 
 mod acting;
 mod arriving;
+mod cross_reference;
 mod housekeeping;
 mod interleaving;
 mod judging;

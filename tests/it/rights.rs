@@ -245,7 +245,45 @@ fn what_another_site_asks_for_is_in_the_ledger_without_the_patient() {
     assert!((2..=4).contains(&asked.len()), "once a minute each: {asked:?}");
     assert!(asked.iter().all(|facts| facts["peer"] == "p7" && facts["given"] == 1), "{asked:?}");
     assert!(of("retrieve")[0]["study"] == held.study.as_str() && of("query")[0].get("study").is_none(), "{asked:?}");
-    let told = format!("{asked:?}");
+    let (told, searched) = (format!("{asked:?}"), of("query")[0]);
+    assert_eq!(searched["studies"], serde_json::json!([held.study]), "which studies it was told of");
     assert!(!told.contains("Specimen") && !told.contains("T0000001"), "{told}");
+    site.verify_ledger(true);
+}
+
+/// SEC-022, SEC-023: for whom another site asks, and why, is kept as it says, with each caller's own entry, and shown with the study;
+/// a peer that says nothing is answered all the same.
+#[test]
+fn for_whom_another_site_asks_is_kept_and_shown() {
+    let stage = Stage::new();
+    let site = site(&stage);
+    let port = site.config.web_port;
+    let held = names(700, 1, 1);
+    let everything = stage.authority.issue(&identity_of(7));
+    assert_eq!(ask(&mut Wire::open(&everything, port), "POST", "studies").status, 200);
+    for caller in ["node%20CT1", "user J%C3%BCrgen", ""] {
+        let line = format!("GET /dicom-web/studies/{}", held.study);
+        let mut headers = vec!["Accept: multipart/related; type=\"application/dicom\"".to_owned()];
+        if !caller.is_empty() {
+            headers.push("Weybridge-Site: Surrey".into());
+            headers.push(format!("Weybridge-Caller: {caller}"));
+            headers.push("Weybridge-Purpose: direct-care".into());
+        }
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let mut wire = Wire::open(&everything, port);
+        wire.head(&line, &headers).unwrap();
+        assert_eq!(wire.answer().unwrap().status, 200, "{caller}");
+    }
+    let entries = ledger::export(&site);
+    let asked: Vec<_> = entries.iter().filter(|entry| entry["kind"] == "asked").map(|entry| &entry["facts"]).collect();
+    let callers: Vec<_> = asked.iter().map(|facts| facts["caller"].as_str().unwrap_or("-")).collect();
+    assert_eq!(callers, ["node CT1", "user Jürgen", "-"]);
+    assert!(asked[..2].iter().all(|facts| facts["site"] == "Surrey" && facts["purpose"] == "direct-care"), "{asked:?}");
+    let story = site.cli(&["why", &held.study]).ok("why");
+    assert!(
+        story.contains("peer p7 retrieved it (1 instances), for user Jürgen of Surrey, purpose direct-care"),
+        "{story}"
+    );
+    assert!(story.contains("peer p7 retrieved it (1 instances); for whom it did not say"), "{story}");
     site.verify_ledger(true);
 }

@@ -3,7 +3,7 @@
 use super::render;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Origin, Priority, Verify};
-use crate::records::{BatchKind, Event, PurgeRule, SourceFacts, Taken, What};
+use crate::records::{Accessed, BatchKind, Event, PurgeRule, SourceFacts, Taken, What};
 
 /// The kind of an event, as programs get it.
 pub(super) fn kind(event: &Event) -> &'static str {
@@ -15,6 +15,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
         What::Trying { .. } => "trying",
         What::Moved { .. } => "moved",
         What::Exception { .. } => "exception",
+        What::Accessed(_) => "accessed",
         What::Purged { .. } => "purged",
         What::Now { .. } => "now",
     }
@@ -63,12 +64,32 @@ fn sentence(event: &Event) -> String {
             let why = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
             format!("exception {}, {kind}{why}{end}", exception.0)
         }
+        What::Accessed(access) => accessed(access),
         What::Purged { rule, who, words } => purged(*rule, who.as_deref(), words.as_deref()),
         What::Now { destination, state, verify, next, waiting_for } => {
             let waiting = waiting_for.as_ref().map(|what| format!(", {what}")).unwrap_or_default();
             let next = next.map(|at| format!("; next {}", render::local(at))).unwrap_or_default();
             format!("now: to {destination}: {}{waiting}{next}", standing(*state, *verify))
         }
+    }
+}
+
+/// An access in plain words, also for `weybridge patients access`.
+pub(in crate::cli) fn accessed(access: &Accessed) -> String {
+    let Accessed { what, party, behalf, detail, given } = access;
+    let of_site = if behalf.site.is_empty() { String::new() } else { format!(" of {}", behalf.site) };
+    let for_whom = match (behalf.caller.is_empty(), behalf.purpose.is_empty()) {
+        (true, true) => "; for whom it did not say".to_owned(),
+        (true, false) => format!(", for {}", behalf.purpose),
+        (false, true) => format!(", for {}{of_site}", behalf.caller),
+        (false, false) => format!(", for {}{of_site}, purpose {}", behalf.caller, behalf.purpose),
+    };
+    let to = detail.as_deref().unwrap_or_default();
+    match what.as_str() {
+        "query" => format!("peer {party} searched and was told of it ({given} results){for_whom}"),
+        "retrieve" => format!("peer {party} retrieved it ({given} instances){for_whom}"),
+        "withheld" => format!("withheld from {party} by rule \"{to}\"{for_whom}"),
+        _ => format!("node {party} asked by {what} for it to be given to {to} ({given} instances)"),
     }
 }
 

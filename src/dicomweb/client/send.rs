@@ -87,6 +87,7 @@ impl PeerClient {
     }
 
     fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.headers((*self.behalf).clone());
         match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value.clone()),
             None => request,

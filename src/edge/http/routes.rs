@@ -2,6 +2,7 @@
 
 use super::target::{Base, SERVICE};
 use super::{Caller, WebFace, capabilities, last_problem, problem};
+use crate::dicomweb::on_behalf;
 use crate::edge::{qido, stow, wado};
 use axum::Router;
 use axum::extract::{Extension, Request};
@@ -66,7 +67,9 @@ async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> R
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         return response;
     }
+    let behalf = on_behalf::told(request.headers());
     request.extensions_mut().insert(base);
+    request.extensions_mut().insert(Caller { behalf, ..caller.0 });
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     if chunked {

@@ -1,5 +1,6 @@
 //! One arrival, in one transaction: identity, blob, provenance, what is owed, one entry ("Behaviour that decides safety" 1 to 6).
 
+use super::cross_reference;
 use super::owe::{self, Owed};
 use super::routing;
 use super::rows::{Fault, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
@@ -58,6 +59,7 @@ pub(in crate::records) fn record(tx: &mut Tx<'_>, arrival: &Arrival) -> Result<R
         Some(version) => again(tx, &case, version, blob)?,
         None => first(tx, &case, blob)?,
     };
+    cross_reference::from_arrival(tx, arrival, case.at)?;
     Ok(Recorded { kept, redundant })
 }
 

@@ -38,6 +38,7 @@ pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemT
     events.extend(ask.moved()?);
     events.extend(ask.trying()?);
     events.extend(ask.purged()?);
+    events.extend(ask.accessed()?);
     // Stable: what happened at the same time stays in the order of cause and effect.
     events.sort_by_key(|event| event.at);
     events.extend(ask.standing(now)?);
@@ -187,6 +188,13 @@ impl Ask<'_> {
             let rule = super::purge::rule(&row.get::<_, String>(3)?)?;
             Ok(What::Purged { rule, who: row.get(4)?, words: row.get(5)? })
         })
+    }
+
+    /// Accesses are kept by study; of an instance that of its study is told.
+    fn accessed(&self) -> Result<Vec<Event>, Fault> {
+        let sql = "SELECT c.at, c.at, 1, c.what, c.party, c.site, c.caller, c.purpose, c.detail, c.given FROM accesses c \
+                   WHERE c.study IN (SELECT s.uid FROM scope i JOIN studies s ON s.id = i.study)";
+        self.events(sql, |row| super::access::read(row, 3).map(What::Accessed))
     }
 
     /// Where everything stands now, in order of destination and state.

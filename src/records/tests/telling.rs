@@ -104,6 +104,7 @@ fn words(events: &[Event]) -> Vec<String> {
                 format!("{n} {what} for {destination} by {who:?} {words:?}: {became}")
             }
             What::Exception { kind, closed, .. } => format!("{n} exception {kind} {}", closed.is_none()),
+            What::Accessed(access) => format!("{n} {} by {}", access.what, access.party),
             What::Purged { rule, who, words } => format!("{n} purged by {rule} {who:?} {words:?}"),
             What::Now { destination, state, next, waiting_for, .. } => {
                 format!("{n} now {state} for {destination}, next {}, {waiting_for:?}", next.is_some())

@@ -172,3 +172,31 @@ async fn a_query_without_an_answer_fails_by_its_stage() {
     let QueryFailure::NotAnswered(failure) = failure else { panic!("{failure}") };
     assert_eq!((failure.stage, failure.surely_not_sent()), (Stage::BeforeBody, true));
 }
+
+/// SEC-023: a client that asks on somebody's behalf says so in each request, over the same connections; another says nothing.
+#[tokio::test]
+async fn the_peer_is_told_for_whom_it_is_asked() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    let (server, authority) = with_server(move |mut conn| {
+        let seen = seen.clone();
+        async move {
+            while let Some(head) = conn.head().await {
+                let said = ["weybridge-site", "weybridge-caller", "weybridge-purpose"];
+                let said = said.map(|name| head.header(name).map(str::to_owned));
+                seen.lock().unwrap().push(said);
+                conn.answer("204 No Content", "", "").await;
+            }
+        }
+    })
+    .await;
+    let client = client(&server, &authority);
+    let behalf = OnBehalf { site: "Hampshire".into(), caller: "node CT1".into(), purpose: "direct-care".into() };
+    client.on_behalf(&behalf).present(&study(), &[uid(1)]).await.unwrap();
+    let told = heads.lock().unwrap().clone();
+    let want = [Some("Hampshire".to_owned()), Some("node CT1".to_owned()), Some("direct-care".to_owned())];
+    assert!(!told.is_empty() && told.iter().all(|said| *said == want), "{told:?}");
+    heads.lock().unwrap().clear();
+    client.present(&study(), &[uid(1)]).await.unwrap();
+    assert!(heads.lock().unwrap().iter().all(|said| *said == [None, None, None]), "the other client says nothing");
+}

@@ -1,0 +1,116 @@
+//! Tests of the cross-reference: what arrivals and people say, and when it is believed (IDY-040, IDY-041, IDY-045).
+
+use super::support::*;
+use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID};
+use crate::dicom::cross_reference::{Link, LocalId, Said, Unlinked};
+use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::other_ids::OtherId;
+use crate::peers::Origin;
+use crate::records::{Arrival, Learned, Sought};
+
+const ANN: &str = "4000000004";
+const BOB: &str = "6000000006";
+
+fn number(text: &str) -> NhsNumber {
+    NhsNumber::parse(text).unwrap()
+}
+
+fn royal(id: &str) -> LocalId {
+    LocalId::new("Royal", id).unwrap()
+}
+
+fn said(text: &str, birth_date: &str) -> Said {
+    Said { number: number(text), birth_date: birth_date.into() }
+}
+
+/// Instance `n` of a study of its own, of a patient with this number, birth date and further numbers, from our PACS at the Royal.
+fn of_patient(n: u32, id: &str, birth_date: &str, others: &[(&str, &str)]) -> Arrival {
+    let mut arrival = push(n);
+    arrival.head.study = study(n);
+    arrival.source.issuer = Some("Royal".into());
+    let attributes = &mut arrival.head.attributes;
+    attributes.values.insert(PATIENT_ID, id.as_bytes().into());
+    attributes.values.insert(PATIENT_BIRTH_DATE, birth_date.as_bytes().into());
+    attributes.other_ids =
+        others.iter().map(|(id, issuer)| OtherId { id: (*id).into(), issuer: (*issuer).into() }).collect();
+    arrival
+}
+
+async fn linked(site: &Site, id: &str, birth_date: Option<&str>) -> Link {
+    site.records.nhs_number_of(royal(id), birth_date.map(str::to_owned)).await.unwrap()
+}
+
+/// IDY-041: what our own nodes' objects say is known, once, also after a restart; what a peer's objects say is not.
+#[tokio::test]
+async fn what_our_own_objects_say_links_a_number() {
+    let site = Site::new();
+    site.stored(of_patient(1, "R1", "19600229", &[(ANN, "NHS")])).await;
+    site.record(of_patient(1, "R1", "19600229", &[(ANN, "NHS")])).await;
+    site.stored(Arrival { origin: Origin::Peer("kent".into()), ..of_patient(2, "R2", "19600229", &[(BOB, "NHS")]) })
+        .await;
+    let (site, _) = site.restart();
+    assert_eq!(linked(&site, "R1", None).await, Link::To(number(ANN)));
+    assert_eq!(linked(&site, "R1", Some("19600229")).await, Link::To(number(ANN)));
+    assert_eq!(linked(&site, "R1", Some("19600228")).await, Link::Nobody(Unlinked::BirthDateDiffers));
+    assert_eq!(linked(&site, "R2", None).await, Link::Nobody(Unlinked::NotKnown));
+    let elsewhere = LocalId::new("Kent", "R1").unwrap();
+    let link = site.records.nhs_number_of(elsewhere, Some("19600229".into())).await.unwrap();
+    assert_eq!(link, Link::Nobody(Unlinked::NotKnown), "the same number of another issuer is another patient's");
+    let found = site.records.statements(Sought::Id("R1".into(), None)).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].source.as_str(), &found[0].said), ("node PACS", &said(ANN, "19600229")));
+    assert_eq!(site.records.statements(Sought::Number(number(ANN))).await.unwrap(), found);
+    site.verify().await;
+}
+
+/// Two sources that contradict each other link nobody, until a person takes one back, with a name and a reason.
+#[tokio::test]
+async fn contradictions_link_nobody_and_are_shown() {
+    let site = Site::new();
+    site.stored(of_patient(1, "R1", "19600229", &[(ANN, "NHS")])).await;
+    let learn = |list: Vec<(LocalId, Said)>| site.records.learn(list, "import", "jo", noon());
+    let learned = learn(vec![(royal("R1"), said(BOB, "19600229"))]).await.unwrap();
+    assert_eq!(learned, Learned { new: 1, ..Learned::default() });
+    let learned = learn(vec![(royal("R1"), said(BOB, "19600229"))]).await.unwrap();
+    assert_eq!(learned, Learned { known: 1, ..Learned::default() }, "the same again changes nothing");
+    assert_eq!(linked(&site, "R1", None).await, Link::Nobody(Unlinked::Contradicted));
+    let found = site.records.statements(Sought::Id("R1".into(), Some("Royal".into()))).await.unwrap();
+    assert_eq!(found.iter().map(|one| one.source.as_str()).collect::<Vec<_>>(), ["node PACS", "import"]);
+    assert!(site.records.unlearn(royal("R1"), "import", "jo", " ", noon()).await.is_err(), "a reason is needed");
+    assert_eq!(site.records.unlearn(royal("R1"), "import", "jo", "a slip", noon()).await.unwrap(), 1);
+    assert_eq!(linked(&site, "R1", None).await, Link::To(number(ANN)));
+    site.verify().await;
+}
+
+/// The birth date comes from what our own nodes sent of this patient, or from who asks; without one nothing is confirmed.
+#[tokio::test]
+async fn the_birth_date_must_agree_with_what_is_held() {
+    let site = Site::new();
+    let list = vec![(royal("R1"), said(ANN, "19600229")), (royal("R2"), said(BOB, "20010101"))];
+    site.records.learn(list, "import", "jo", noon()).await.unwrap();
+    assert_eq!(linked(&site, "R1", None).await, Link::Nobody(Unlinked::NoBirthDate));
+    assert_eq!(linked(&site, "R1", Some("19600229")).await, Link::To(number(ANN)));
+    site.stored(of_patient(1, "R1", "19600229", &[])).await;
+    assert_eq!(linked(&site, "R1", None).await, Link::To(number(ANN)));
+    site.stored(of_patient(2, "R2", "20010102", &[])).await;
+    assert_eq!(linked(&site, "R2", None).await, Link::Nobody(Unlinked::BirthDateDiffers));
+    assert_eq!(linked(&site, "R2", Some("20010101")).await, Link::Nobody(Unlinked::BirthDateDiffers));
+    let mut elsewhere = of_patient(3, "R1", "19990909", &[]);
+    elsewhere.head.attributes.values.insert(ISSUER_OF_PATIENT_ID, b"Kent".as_slice().into());
+    site.stored(elsewhere).await;
+    assert_eq!(linked(&site, "R1", None).await, Link::To(number(ANN)), "another issuer's patient does not count");
+}
+
+/// A number whose issuer is the NHS is its own answer; so many statements of one number are kept and no more.
+#[tokio::test]
+async fn nhs_numbers_need_no_link_and_statements_are_bounded() {
+    let site = Site::new();
+    let own = |id: &str| site.records.nhs_number_of(LocalId::new("NHS", id).unwrap(), None);
+    assert_eq!(own("400 000 0004").await.unwrap(), Link::To(number(ANN)));
+    assert_eq!(own("9434765919").await.unwrap(), Link::Nobody(Unlinked::NotKnown), "a number for tests is nobody's");
+    let many = (0..50).map(|day| (royal("R1"), said(ANN, &format!("196001{day:02}")))).collect();
+    let learned = site.records.learn(many, "import", "jo", noon()).await.unwrap();
+    assert_eq!(learned, Learned { new: 32, known: 0, beyond: 18 });
+    let too_many = vec![(royal("R1"), said(ANN, "")); 1001];
+    assert!(site.records.learn(too_many, "import", "jo", noon()).await.is_err());
+}
