@@ -87,9 +87,8 @@ async fn answer(
     let Some(seat) = face.retrievals.take(&peer.name) else { return Err(Box::new(busy())) };
     tracing::info!(to = peer.name, study = %resource.study, instances = extent.stored, "a peer retrieves");
     let (peer, behalf, study) = (peer.name.clone(), caller.behalf, Some(resource.study.clone()));
-    face.records
-        .asked(Question { peer, behalf, what: "retrieve", study, told: Vec::new(), given: extent.stored })
-        .await;
+    let question = Question { peer, behalf, what: "retrieve", study, told: Vec::new(), given: extent.stored };
+    face.records.asked(question).await;
     match chosen.wrapper {
         Wrapper::Multipart => related(face, base, resource, chosen.syntax, &extent, seat),
         Wrapper::Single => single(face, base, &resource, &chosen.syntax, headers, seat).await,
