@@ -13,6 +13,7 @@ mod closed;
 mod data_set;
 pub mod foreign;
 mod gate;
+mod general;
 mod lane;
 mod linger;
 pub mod mover;

@@ -172,6 +172,8 @@ pub struct Node {
     pub mark_imported: bool,
     /// What is changed on the way to it names this gateway in Contributing Equipment Sequence (IDY-033).
     pub contributing_equipment: bool,
+    /// An object whose SOP class it refuses may go to it under a related general class (DIM-051).
+    pub general_class: bool,
     /// The same UID with other content is answered C010 instead of Success; it is kept and held either way.
     pub conflict_is_failure: bool,
     /// Attributes that it writes anew each time it sends an instance: they make no conflict.

@@ -109,6 +109,7 @@ fn foreigners(config: &Config, node: &Node, records: &Records) -> Foreigners {
         mark_imported: node.mark_imported,
         name_equipment: node.contributing_equipment,
         nhs_numbers: node.patient_ids == PatientIds::Nhs,
+        general_class: node.general_class,
     };
     let nhs_nodes = config.nodes.iter().filter(|node| node.patient_ids == PatientIds::Nhs);
     Foreigners {

@@ -85,6 +85,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         table.or("silent", Silent::default(), one_of(&[("marker", Silent::Marker), ("failure", Silent::Failure)], &[]));
     let mark_imported = table.or("mark_imported", false, boolean);
     let contributing_equipment = table.or("contributing_equipment", false, boolean);
+    let general_class = table.or("general_class", false, boolean);
     let conflict = one_of(&[("success", false), ("C010", true)], &[]);
     let conflict_is_failure = table.or("conflict_status", false, conflict);
     let volatile = table.list("volatile", attribute).map(List::values).unwrap_or_default();
@@ -111,6 +112,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         silent,
         mark_imported,
         contributing_equipment,
+        general_class,
         conflict_is_failure,
         volatile,
         storage,

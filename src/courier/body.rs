@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub(super) transcode: bool,
     /// What is changed in it for this destination.
     pub(super) edits: Option<Edits>,
+    /// The SOP class under which it leaves, if that is not its own (DIM-051).
+    pub(super) general: Option<&'static str>,
     /// By which rules that is.
     pub(super) transform: Option<String>,
     /// Length in bytes of the data set as it leaves.
@@ -80,7 +82,7 @@ impl Plan {
     /// Exactly as it was received.
     pub(super) fn as_stored(item: &Retrievable) -> Self {
         let transfer_syntax = item.transfer_syntax.clone();
-        Self { transfer_syntax, transcode: false, edits: None, transform: None, length: item.length }
+        Self { transfer_syntax, transcode: false, edits: None, general: None, transform: None, length: item.length }
     }
 
     /// As Explicit VR Little Endian, its pixels decoded if they are compressed; its length is not known yet.
@@ -92,7 +94,14 @@ impl Plan {
     pub(super) fn re_encoded_to(item: &Retrievable, syntax: &str) -> Result<Self, BodyError> {
         let syntax = TransferSyntaxUid::parse(syntax).map_err(|error| BodyError::Transcode(error.to_string()))?;
         let transcode = syntax != item.transfer_syntax;
-        Ok(Self { transfer_syntax: syntax, transcode, edits: None, transform: None, length: item.length })
+        Ok(Self {
+            transfer_syntax: syntax,
+            transcode,
+            edits: None,
+            general: None,
+            transform: None,
+            length: item.length,
+        })
     }
 
     /// Finds the length of a changed data set by a dry pass; nothing is kept of it. What is sent unchanged has its own.

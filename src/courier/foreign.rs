@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 /// Instance Coercion DateTime.
-const INSTANCE_COERCION_DATE_TIME: Tag = Tag::new(0x0008, 0x0015);
+pub(super) const INSTANCE_COERCION_DATE_TIME: Tag = Tag::new(0x0008, 0x0015);
 
 /// Contributing Equipment Sequence.
 const CONTRIBUTING_EQUIPMENT: Tag = Tag::new(0x0018, 0xA001);
@@ -61,6 +61,8 @@ pub struct Policy {
     pub name_equipment: bool,
     /// The node's own Patient IDs are NHS numbers, so that of a patient who is surely ours means the same there.
     pub nhs_numbers: bool,
+    /// Where its own SOP class is refused, an object may go under a related general one (DIM-051).
+    pub general_class: bool,
 }
 
 /// What is known of one instance beside its node's policy.

@@ -37,11 +37,11 @@ pub struct Lot {
     pub kinds: Vec<u32>,
 }
 
-/// Divides what is expected over as few associations as their contexts allow.
-pub fn lots(expected: &Expected) -> Vec<Lot> {
+/// Divides what is expected over as few associations as their contexts allow; with `general`, general classes are offered too.
+fn lots(expected: &Expected, general: bool) -> Vec<Lot> {
     let mut lots: Vec<Lot> = Vec::new();
     for (place, (class, syntax)) in (0..).zip(&expected.kinds) {
-        let needed = needed(class.as_str(), syntax);
+        let needed = needed(class.as_str(), syntax, general);
         let new = |lot: &Lot| needed.iter().filter(|offer| !lot.offers.contains(offer)).count();
         if lots.last().is_none_or(|lot| lot.offers.len() + new(lot) > MOST) {
             lots.push(Lot::default());
@@ -59,6 +59,11 @@ impl Mover {
     /// A mover to a node; without a target it gives only over associations that the node opens.
     pub fn new(target: Option<Target>, store: Store, foreigners: Foreigners) -> Self {
         Self { target, sender: Sender::new(store, foreigners) }
+    }
+
+    /// What is expected, divided over as few associations to the node as their contexts allow.
+    pub fn lots(&self, expected: &Expected) -> Vec<Lot> {
+        lots(expected, self.sender.general_class())
     }
 
     /// Whether the node can be called.
@@ -115,7 +120,7 @@ mod tests {
     fn many_kinds_are_divided_over_several_associations() {
         let syntax = TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap();
         let kind = |n: u32| (SopClassUid::parse(&format!("1.2.840.10008.5.1.4.1.1.9.{n}")).unwrap(), syntax.clone());
-        let lots = lots(&Expected { instances: Vec::new(), kinds: (1..=100).map(kind).collect() });
+        let lots = lots(&Expected { instances: Vec::new(), kinds: (1..=100).map(kind).collect() }, true);
         let sizes: Vec<(usize, usize)> = lots.iter().map(|lot| (lot.offers.len(), lot.kinds.len())).collect();
         assert_eq!(sizes, [(128, 64), (72, 36)]);
     }

@@ -3,6 +3,8 @@
 use super::body::{BodyError, Fault, Plan};
 use super::data_set::DataSet;
 use super::foreign::{self, Case, Decision, Policy};
+use super::general;
+use super::offers::stand_ins;
 use crate::dicom::nhs_number::is_issuer;
 use crate::dicom::patient::{Judgement, Patient, judge};
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
@@ -67,7 +69,7 @@ impl Sender {
         let data = DataSet::open(&self.store, item, &plan).await.map_err(ours)?;
         let command = StoreCommand {
             context_id,
-            sop_class: item.sop_class.to_string(),
+            sop_class: plan.general.map_or_else(|| item.sop_class.to_string(), str::to_owned),
             sop_instance: item.sop_instance.to_string(),
             priority: 0,
             move_originator,
@@ -99,23 +101,23 @@ impl Sender {
         released: &[String],
         natively: bool,
     ) -> Result<(u8, Plan, Option<u64>), Fault> {
-        let class = item.sop_class.as_str();
         let (edits, transform) = self.edits(item, released).await?.unzip();
-        let unchanged = !natively && (edits.is_none() || !is_opaque(item));
-        let stored = item.transfer_syntax.as_str();
-        let as_stored = unchanged.then(|| association.context_for(class, stored)).flatten();
-        let (context, mut plan) = match as_stored {
-            Some(context) => (context, Plan::as_stored(item)),
-            None => {
-                let natively = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().find_map(|syntax| {
-                    Transcoder::between(&item.transfer_syntax, syntax)?;
-                    Some((association.context_for(class, syntax)?, syntax))
-                });
-                let (context, syntax) = natively.ok_or_else(|| refused(item))?;
-                (context, Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?)
-            }
+        let own = Some((item.sop_class.as_str(), None));
+        let general =
+            stand_ins(item.sop_class.as_str(), self.general_class()).iter().map(|class| (*class, Some(*class)));
+        let chosen = own.into_iter().chain(general).find_map(|(class, general)| {
+            let changed = edits.is_some() || general.is_some();
+            Some((context(association, item, class, changed, natively)?, general))
+        });
+        let ((context, syntax), general) = chosen.ok_or_else(|| refused(item))?;
+        let mut plan = match syntax {
+            None => Plan::as_stored(item),
+            Some(syntax) => Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?,
         };
-        (plan.edits, plan.transform) = (edits, transform);
+        (plan.edits, plan.transform, plan.general) = (edits, transform, general);
+        if let Some(class) = general {
+            general::change(&mut plan, item, class, &self.foreigners.site);
+        }
         let unchanged = !plan.transcode && plan.edits.is_none();
         if !unchanged && item.length > DRY_PASS {
             return Ok((context, plan, None));
@@ -123,6 +125,11 @@ impl Sender {
         let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
         let length = plan.length;
         Ok((context, plan, Some(length)))
+    }
+
+    /// Whether an object may go to this node under a related general class (DIM-051).
+    pub(super) fn general_class(&self) -> bool {
+        self.foreigners.policy.general_class
     }
 
     /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.
@@ -177,6 +184,24 @@ impl Sender {
         }
         survey.finish().map_err(unreadable)
     }
+}
+
+/// The context of a class for an instance, and the native syntax in which it goes there, or none if as it is stored.
+fn context(
+    association: &impl Stores,
+    item: &Retrievable,
+    class: &str,
+    changed: bool,
+    natively: bool,
+) -> Option<(u8, Option<&'static str>)> {
+    let as_stored = !(natively || changed && is_opaque(item));
+    let context = as_stored.then(|| association.context_for(class, item.transfer_syntax.as_str())).flatten();
+    context.map(|context| (context, None)).or_else(|| {
+        [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().find_map(|syntax| {
+            Transcoder::between(&item.transfer_syntax, syntax)?;
+            Some((association.context_for(class, syntax)?, Some(syntax)))
+        })
+    })
 }
 
 /// Why an instance cannot go in any context that the node accepted.

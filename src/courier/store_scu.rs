@@ -29,7 +29,7 @@ impl StoreScu {
 
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
         let mut report = Report::default();
-        for group in groups(&batch.items) {
+        for group in groups(&batch.items, self.sender.general_class()) {
             match report.unusable {
                 true => {
                     let untouched = deferred(format!("not sent: {}", report.detail), Charge::Destination);

@@ -68,6 +68,41 @@ pub fn is_storage_of_the_standard(abstract_syntax: &str) -> bool {
     standard && may_be_storage(abstract_syntax)
 }
 
+const BASIC_TEXT_SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
+const ENHANCED_SR: &str = "1.2.840.10008.5.1.4.1.1.88.22";
+const COMPREHENSIVE_SR: &str = "1.2.840.10008.5.1.4.1.1.88.33";
+const COMPREHENSIVE_3D_SR: &str = "1.2.840.10008.5.1.4.1.1.88.34";
+const EXTENSIBLE_SR: &str = "1.2.840.10008.5.1.4.1.1.88.35";
+const REPORTS: &[&str] = &[ENHANCED_SR, COMPREHENSIVE_SR, COMPREHENSIVE_3D_SR, EXTENSIBLE_SR];
+
+/// The related general SOP classes of a class of the standard, the nearest first (PS3.4 section B.3.1.4, table B.3-3). An
+/// Acquisition Context SR may hold coordinates that Enhanced and Comprehensive SR do not know, so these are left out.
+pub fn related_general(class: &str) -> &'static [&'static str] {
+    match class {
+        "1.2.840.10008.5.1.4.1.1.9.1.1" => &["1.2.840.10008.5.1.4.1.1.9.1.2"], // 12-lead, General ECG
+        // Digital Mammography and Intra-Oral, Digital X-Ray: For Presentation, For Processing.
+        "1.2.840.10008.5.1.4.1.1.1.2" | "1.2.840.10008.5.1.4.1.1.1.3" => &["1.2.840.10008.5.1.4.1.1.1.1"],
+        "1.2.840.10008.5.1.4.1.1.1.2.1" | "1.2.840.10008.5.1.4.1.1.1.3.1" => &["1.2.840.10008.5.1.4.1.1.1.1.1"],
+        // Procedure Log, Simplified Adult Echo, and doses: X-Ray, Radiopharmaceutical, Patient.
+        BASIC_TEXT_SR
+        | "1.2.840.10008.5.1.4.1.1.88.40"
+        | "1.2.840.10008.5.1.4.1.1.88.72"
+        | "1.2.840.10008.5.1.4.1.1.88.67"
+        | "1.2.840.10008.5.1.4.1.1.88.68"
+        | "1.2.840.10008.5.1.4.1.1.88.73" => REPORTS,
+        ENHANCED_SR => &[COMPREHENSIVE_SR, COMPREHENSIVE_3D_SR, EXTENSIBLE_SR],
+        COMPREHENSIVE_SR => &[COMPREHENSIVE_3D_SR, EXTENSIBLE_SR],
+        COMPREHENSIVE_3D_SR => &[EXTENSIBLE_SR],
+        "1.2.840.10008.5.1.4.1.1.88.71" => &[COMPREHENSIVE_3D_SR, EXTENSIBLE_SR], // Acquisition Context
+        // Spectacle Prescription; Macular Grid Thickness and Volume.
+        "1.2.840.10008.5.1.4.1.1.78.6" | "1.2.840.10008.5.1.4.1.1.79.1" => &[ENHANCED_SR],
+        "1.2.840.10008.5.1.4.1.1.2.1" => &["1.2.840.10008.5.1.4.1.1.2.2"], // Enhanced CT, Legacy Converted
+        "1.2.840.10008.5.1.4.1.1.4.1" => &["1.2.840.10008.5.1.4.1.1.4.4"], // the same of MR
+        "1.2.840.10008.5.1.4.1.1.130" => &["1.2.840.10008.5.1.4.1.1.128.1"], // the same of PET
+        _ => &[],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

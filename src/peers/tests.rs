@@ -29,6 +29,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         foreign: Foreign::Prefix,
         silent: Silent::Marker,
         mark_imported: false,
+        general_class: false,
         contributing_equipment: false,
         conflict_is_failure: false,
         volatile: Vec::new(),

@@ -177,6 +177,54 @@ fn an_instance_whose_class_is_refused_fails_and_the_others_arrive() {
     assert_eq!(node.seen("store").len(), 3);
 }
 
+#[test]
+fn an_instance_whose_class_is_refused_goes_under_a_general_one_where_that_is_asked_for() {
+    // DIM-051: off by default; what is held stays as it is; the change is recorded in the object and in the ledger.
+    let sr = |last: u32| format!("1.2.840.10008.5.1.4.1.1.88.{last}");
+    for (lines, accepted, dead) in [("", 2, 2), ("general_class = true\n", 3, 1)] {
+        let stage = Stage::new();
+        let mut told = vec!["--tell", "SOPClassUID", "--tell", "OriginalSpecializedSOPClassUID"];
+        told.extend(["--tell", "OriginalAttributesSequence"]);
+        let ecg = ["1", "2"].map(|last| format!("1.2.840.10008.5.1.4.1.1.9.1.{last}"));
+        let refused = [sr(11), sr(22), sr(33), ecg[0].clone(), ecg[1].clone()];
+        told.extend(refused.iter().flat_map(|class| ["--refuse", class.as_str()]));
+        let node = OddNode::start(stage.path(), &told);
+        let config = crate::support::config::SiteConfig::new("a", stage.identity_of_a())
+            .node("SENDER", None)
+            .node("OUT", Some(node.port))
+            .with(lines)
+            .route("all to the node", "OUT", "from = [\"SENDER\"]")
+            .with("[courier]\nretry_first = \"1s\"\nretry_longest = \"2s\"\n");
+        let site = Gateway::start(&stage.path().join("a"), config);
+        // A Basic Text SR may go as a Comprehensive 3D SR; of the 12-lead ECG the general one is refused too.
+        let kinds = [sr(11), ecg[0].clone(), SECONDARY_CAPTURE.into(), sr(34)];
+        let kinds: Vec<(String, &str)> = kinds.into_iter().map(|class| (class, EXPLICIT_LE)).collect();
+        let rows = made_up(stage.path(), &kinds);
+        push(&site, stage.path(), &rows);
+        until(seconds(60), "all are settled", || {
+            let done = (site.transfers("OUT", "accepted").1, site.transfers("OUT", "dead").1);
+            (done == (accepted, dead)).then_some(())
+        });
+        let instance = rows[0]["sop_instance"].as_str().unwrap();
+        let got = node.seen("store").into_iter().find(|store| store["sop_instance"] == instance);
+        let story = site.cli(&["why", instance]).ok("why");
+        match lines {
+            "" => assert!(got.is_none() && story.contains("accepts neither"), "{story}"),
+            _ => {
+                let got = got.unwrap();
+                assert_eq!(got["sop_class"], sr(34).as_str());
+                assert_eq!(got["told"]["SOPClassUID"], sr(34).as_str());
+                assert_eq!(got["told"]["OriginalSpecializedSOPClassUID"], sr(11).as_str());
+                assert!(
+                    got["told"]["OriginalAttributesSequence"].as_str().unwrap().contains("UI: Basic Text SR"),
+                    "{got}"
+                );
+                assert!(story.contains("general-class/1"), "{story}");
+            }
+        }
+    }
+}
+
 /// Pushes made-up instances of one study over one association, one after the other.
 fn push_study(site: &Gateway, story: u64, from: u64, count: u64) {
     let mut association =

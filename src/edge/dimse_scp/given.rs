@@ -1,6 +1,6 @@
 //! The sub-operations of one retrieval, one after the other: counted, told while they go on, ended by a cancel (PS3.4 section C.4.2.3).
 
-use crate::courier::mover::{Lot, Mover, SubOperation, lots};
+use crate::courier::mover::{Lot, Mover, SubOperation};
 use crate::dicom::query::identifier;
 use crate::dicom::tag::Tag;
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
@@ -61,7 +61,7 @@ impl<'a, 'd> Given<'a, 'd> {
     pub(super) async fn moved(&mut self, originator: (String, u16)) {
         self.tell().await;
         let mut lost = 0;
-        for lot in lots(self.expected) {
+        for lot in self.mover.lots(self.expected) {
             let ids = self.of(&lot);
             let mut association = None;
             for page in ids.chunks(PAGE) {

@@ -1,10 +1,11 @@
 """A node that stores nothing and misbehaves as it is told, by pynetdicom. It writes down what it sees.
 
 usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
-       [--abort-after N] [--statuses FILE]
+       [--abort-after N] [--statuses FILE] [--tell KEYWORD]...
 
 FILE holds an object: for an instance, the statuses that it gets in turn, of which the last stays.
-LOG gets one JSON object a line: an association with what was proposed, a store with its class, syntax and bytes, an end.
+LOG gets one JSON object a line: an association with what was proposed, a store with its class, syntax and bytes, and of its
+data set the attributes that are to be told, an end.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def arguments():
     parser.add_argument("--abort-after", type=int, default=0)
     parser.add_argument("--slow-first", type=float, default=0.0)
     parser.add_argument("--statuses", type=Path)
+    parser.add_argument("--tell", action="append", default=[])
     return parser.parse_args()
 
 
@@ -67,8 +69,10 @@ def main():
             event.assoc.abort()
             return 0x0000
         time.sleep(options.slow_first if stored == 1 and options.slow_first else options.slow)
+        told = {keyword: str(event.dataset.get(keyword, "")) for keyword in options.tell}
         note(
             kind="store",
+            told=told,
             sop_class=event.request.AffectedSOPClassUID,
             sop_instance=event.request.AffectedSOPInstanceUID,
             syntax=event.context.transfer_syntax,
