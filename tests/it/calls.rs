@@ -46,6 +46,9 @@ fn watched(day: Day) -> Vec<Call> {
     let suffered = ordeal.suffer(&Plan::watch());
     assert!(suffered.refused == 0 && !suffered.poisoned && !suffered.never_ready, "{suffered:?}");
     ordeal.recover(&suffered);
+    let counts: Vec<String> =
+        FAULTS.iter().map(|fault| format!("{} {}", fault.0, count(&suffered.calls, fault.1))).collect();
+    println!("{day:?}: {} calls, {}", suffered.calls.len(), counts.join(", "));
     suffered.calls
 }
 
@@ -81,11 +84,14 @@ fn attempt(trial: &Trial) -> (Suffered, usize) {
     (suffered, acknowledged)
 }
 
-/// Works off the trials two at a time and adds up; one that fails does not end the others.
+/// How many trials go on at a time: they wait more than they work.
+const AT_ONCE: usize = 5;
+
+/// Works off the trials, several at a time, and adds up; one that fails does not end the others.
 fn sweep(trials: Vec<Trial>) -> Tally {
     let (rest, tally) = (Mutex::new(trials), Mutex::new(Tally::default()));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let Some(trial) = rest.lock().unwrap().pop() else { return };

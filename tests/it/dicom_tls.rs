@@ -2,9 +2,11 @@
 
 use crate::support::caller::{Caller, Pdu, Request, store_command};
 use crate::support::certs::{Authority, Identity};
-use crate::support::config::free_port;
-use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::config::{SiteConfig, free_port};
+use crate::support::dcmtk::StoreScp;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, part10, read_part10};
 use crate::support::gateway::Gateway;
+use crate::support::ledger;
 use crate::support::process::finish;
 use crate::support::proxy::Proxy;
 use crate::support::tls;
@@ -12,6 +14,7 @@ use crate::support::tools::{demo_study, tool};
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
 use std::process::Command;
+use std::time::Instant;
 
 #[test]
 fn a_node_with_a_certificate_stores_over_tls_and_not_without() {
@@ -128,5 +131,52 @@ fn a_record_that_was_tampered_with_ends_the_association_and_nothing_is_stored() 
         }
     }
     assert_eq!(site.study(&names.study).len(), 1);
+    site.verify_ledger(true);
+}
+
+/// A line that carries less in a minute than an instance is long, on its way in from storescu and on its way out to storescp, over
+/// TLS both: no timer ends what moves, and it arrives whole, at the first try (DIM-021, FLT-040).
+#[test]
+fn a_narrow_line_carries_dicom_over_tls_in_and_out_at_the_first_try() {
+    const RATE: u64 = 64 << 10;
+    let stage = Stage::new();
+    let (own, pacs) = (stage.authority.issue("modality.test"), stage.authority.issue("pacs.test"));
+    let node = StoreScp::start_tls(&stage.path().join("out"), "OUT", &pacs);
+    let listen = free_port();
+    let (inward, outward) = (Proxy::to(listen), Proxy::to(node.port));
+    inward.throttle(RATE);
+    outward.throttle(RATE);
+    let nodes = format!(
+        "[[node]]\nae_title = \"SECURE\"\nidentity = \"modality.test\"\nmay = [\"store\"]\n\n\
+         [[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nidentity = \"pacs.test\"\nmay = [\"receive\"]\n\n\
+         [timers]\nmessage_idle = \"3s\"\nresponse = \"20s\"",
+        outward.port
+    );
+    let mut config = SiteConfig::new("a", stage.identity_of_a()).with(&nodes);
+    config.dicom = format!("tls_listen = \"127.0.0.1:{listen}\"");
+    let site = Gateway::start(&stage.path().join("a"), config.route("to the node", "OUT", "from = [\"SECURE\"]"));
+
+    let names = names(362, 1, 1);
+    let bytes = data_set(&names, 500_000, 1);
+    let file = stage.path().join("one.dcm");
+    std::fs::write(&file, part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &bytes)).unwrap();
+    let least = seconds(bytes.len() as u64 / RATE);
+    let began = Instant::now();
+    let mut command = Command::new(tool("storescu"));
+    command.args(["-v", "-xe", "-aet", "SECURE", "-aec", "WB_A"]);
+    command.arg("+tls").arg(&own.key).arg(&own.certificate).arg("+cf").arg(&own.trust);
+    command.args(["127.0.0.1", &inward.port.to_string()]).arg(&file);
+    finish(&mut command, seconds(120)).ok("storescu over a narrow line");
+    assert!(began.elapsed() >= least, "the line in was narrow");
+    let began = Instant::now();
+    site.all_become("OUT", "accepted", 1, seconds(120));
+    assert!(began.elapsed() + seconds(1) >= least, "the line out was narrow");
+    assert_eq!(site.study(&names.study)[0]["transfers"][0]["attempts"], 1, "it went through at the first try");
+    assert_eq!(ledger::arrivals(&site).get(&names.instance), Some(&1));
+    let came = node.files();
+    let [came] = &came[..] else { panic!("one file: {came:?}") };
+    let came = std::fs::read(came).unwrap();
+    let meta = read_part10(&came).expect("a Part 10 file");
+    assert!(came[meta.data_set_at..] == bytes[..], "byte for byte");
     site.verify_ledger(true);
 }

@@ -8,8 +8,9 @@ use crate::support::power::LoopDisk;
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
 use crate::support::{ledger, multipart, web};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const EAGER: &str = "[retention]\nkeep_at_least = \"1ms\"\nkeep_at_most = \"1ms\"\nevery = \"10ms\"";
 const BYTES: u32 = 8 << 10;
@@ -135,6 +136,72 @@ fn a_disk_filled_by_another_refuses_new_work_and_delivers_the_old() {
     a.all_become("b", "verified", 6, seconds(60));
     until(seconds(30), "and that is told", || a.log().contains("there is room again").then_some(()));
     assert!(a.log().contains("the disk is down to its reserve"));
+}
+
+/// FLT-022, REL-06: the file system is full to its last block, and the records cannot grow, while there is room in a segment for
+/// the bytes: nothing of that is acknowledged, nothing is broken, and all goes on by itself when there is room.
+#[test]
+fn records_that_cannot_grow_on_a_full_disk_acknowledge_nothing_and_go_on() {
+    let stage = Stage::new();
+    let disk = LoopDisk::new(stage.path(), 64);
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let quick = "[retention]\nevery = \"200ms\"\n[courier]\nretry_first = \"500ms\"\nretry_longest = \"1s\"";
+    let config = stage.site_a(&b.config.url()).with(quick);
+    let mut config = config.with("[store]\nreserve = \"0 B\"\nsegment = \"16 MiB\"\nsmall_object = \"1 MiB\"");
+    config.data_dir = disk.mount.join("data").to_str().unwrap().to_owned();
+    let mut a = Gateway::start(&stage.path().join("a"), config);
+    let one = |number: u64| names(721, number, number);
+    (0..3).for_each(|number| stored(&a, &one(number)));
+    a.all_become("b", "verified", 3, seconds(60));
+    let fillers = fill_up(&disk.mount);
+    let free = || a.ask(&["status", "--json"])[0]["free_bytes"].as_u64().unwrap();
+    let by_records = std::cell::Cell::new(0);
+    let is_taken = |number: u64| {
+        let room = free() > u64::from(2 * BYTES);
+        match push(&a, &one(number), BYTES) {
+            Ok(Status::SUCCESS) => return true,
+            Ok(status) => assert_eq!(status.0 & 0xFF00, 0xA700, "{status:04x?}"),
+            Err(_) => return false,
+        }
+        // Room enough for the bytes: it is the records that had none.
+        by_records.set(by_records.get() + u32::from(room));
+        false
+    };
+    let tried: Vec<(u64, bool)> = (3..40).map(|number| (number, is_taken(number))).collect();
+    let taken: Vec<u64> = tried.iter().filter(|tried| tried.1).map(|tried| tried.0).collect();
+    assert!(by_records.get() > 0, "the records could grow: {tried:?}");
+    assert!(!a.log().contains("panicked") && a.ask(&["status", "--json"])[0]["poisoned"].is_null());
+    fillers.iter().for_each(|filler| std::fs::remove_file(filler).unwrap());
+    until(seconds(60), "new work is taken again", || (push(&a, &one(100), BYTES) == Ok(Status::SUCCESS)).then_some(()));
+    let there = |a: &Gateway| {
+        let held = |number: u64| a.holds(&one(number).study) == 1;
+        assert!((0..3).chain(taken.iter().copied()).chain([100]).all(held), "what was acknowledged is there");
+        tried.iter().filter(|tried| !tried.1).all(|tried| !held(tried.0))
+    };
+    assert!(there(&a), "what was refused is not");
+    a.all_become("b", "verified", 4 + taken.len() as u64, seconds(120));
+    a.verify_ledger(true);
+    a.kill();
+    a.up();
+    assert!(there(&a), "nor after a restart");
+    a.verify_ledger(true);
+    println!("{} of {} taken on the full disk, {} refused by the records", taken.len(), tried.len(), by_records.get());
+}
+
+/// Takes what a disk has left but 40 KiB, which is less than a commit needs, as another program would; where.
+fn fill_up(mount: &Path) -> Vec<PathBuf> {
+    let mut fillers = Vec::new();
+    for size in [1 << 20, 4 << 10] {
+        let path = mount.join(format!("filler-{size}"));
+        let mut file = std::fs::File::create(&path).unwrap();
+        fillers.push(path);
+        let piece = vec![0xA5; size];
+        while file.write_all(&piece).and_then(|()| file.sync_data()).is_ok() {}
+    }
+    let largest = std::fs::File::options().write(true).open(&fillers[0]).unwrap();
+    largest.set_len(largest.metadata().unwrap().len() / 4096 * 4096 - (40 << 10)).unwrap();
+    largest.sync_all().unwrap();
+    fillers
 }
 
 /// Takes so many bytes of the disk, as another program would.

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod key_holder;
 pub mod ledger;
 pub mod load;
+pub mod many_wires;
 pub mod multipart;
 pub mod odd_node;
 pub mod one_fault;

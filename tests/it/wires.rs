@@ -1,18 +1,22 @@
 //! The wire between two sites fails at any byte of a request and of its answer: nothing is lost, torn, believed wrongly, or
 //! sent twice without need (REL-33, WEB-040, WEB-066, WEB-067).
 
-use crate::support::files::{data_set, digest, names};
+use crate::support::files::{Names, data_set, digest, names};
 use crate::support::gateway::Gateway;
 use crate::support::key_holder::KeyHolder;
 use crate::support::ledger;
 use crate::support::load::send_one;
-use crate::support::one_fault::{Fault, Harm, OneFault};
+use crate::support::many_wires::{ManyWires, PIXELS};
+use crate::support::one_fault::{Fault, Harm};
 use crate::support::proxy::Proxy;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::seconds;
-use std::collections::BTreeSet;
-
-const PIXELS: u32 = 600;
+use serde_json::Value;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Short waits, so that a fault costs little, and a stalled request is given up soon.
 const HASTY: &str = "[courier]\nretry_first = \"50ms\"\nretry_longest = \"200ms\"\noutage_probe = \"200ms\"\n\
@@ -26,16 +30,19 @@ fn sites(stage: &Stage, settings: &str, between: impl FnOnce(u16) -> u16) -> (Ga
     (a, b)
 }
 
+fn all() -> bool {
+    std::env::var("WEYBRIDGE_WIRES").is_ok_and(|wanted| wanted == "all")
+}
+
 /// The faults of one run: every byte by `WEYBRIDGE_WIRES=all`, else a sample; and a few of those that take long.
 fn faults((up, down): (u64, u64)) -> Vec<Fault> {
-    let all = std::env::var("WEYBRIDGE_WIRES").is_ok_and(|wanted| wanted == "all");
     let spread = |most: u64, count: u64| (0..count).map(move |n| n * most / count);
     let mut faults = Vec::new();
     for (up, most) in [(true, up), (false, down)] {
-        let count = if all { most } else { 16 };
+        let count = if all() { most } else { 16 };
         faults.extend(spread(most, count).map(|at| Fault { up, at, harm: Harm::Cut }));
         for (harm, few) in [(Harm::HalfClose, 4), (Harm::Trickle, 2), (Harm::Stall, 3)] {
-            let count = if all { few * 20 } else { few };
+            let count = if all() { few * 20 } else { few };
             faults.extend(spread(most, count).map(|at| Fault { up, at, harm }));
         }
     }
@@ -53,77 +60,94 @@ struct Wrong {
 
 impl Wrong {
     /// All that is wrong after instances of these numbers, each in a study of its own, were sent.
-    fn of(a: &Gateway, b: &Gateway, story: u64, numbers: std::ops::Range<u64>) -> Self {
-        let (absent, arrivals) = (ledger::found_absent(a, "b"), ledger::arrivals(b));
-        let mut wrong = Self::default();
-        for number in numbers {
-            let names = names(story, number, number);
-            let sent = digest(&data_set(&names, PIXELS, story << 40 | number));
-            let at = |site: &Gateway| {
-                let rows = if site.holds(&names.study) > 0 { site.study(&names.study) } else { Vec::new() };
-                rows.into_iter().find(|row| row["sop_instance_uid"] == names.instance.as_str())
-            };
-            let (here, there) = (at(a), at(b));
-            let verified = here.as_ref().is_some_and(|row| row["transfers"][0]["state"] == "verified");
-            match (&here, &there) {
-                (Some(here), Some(there)) => {
-                    if here["sha256"] != sent.as_str() || there["sha256"] != sent.as_str() {
-                        wrong.torn.push(number);
-                    }
+    fn of(a: &Gateway, b: &Gateway, story: u64, numbers: Range<u64>) -> Self {
+        let (absent, arrivals) = (ledger::found_absent_where(a, |_| true), ledger::arrivals(b));
+        let (wrong, rest) = (Mutex::new(Self::default()), Mutex::new(numbers));
+        let look = || {
+            while let Some(number) = { rest.lock().unwrap().next() } {
+                let names = names(story, number, number);
+                let sites = [a, b].map(|site| row(site, &names));
+                let mut wrong = wrong.lock().unwrap();
+                wrong.judge(number, &digest(&data_set(&names, PIXELS, story << 40 | number)), &sites);
+                let times = arrivals.get(&names.instance).copied().unwrap_or(0);
+                if times > 1 && !absent.contains(&names.instance) {
+                    wrong.twice.push(number);
                 }
-                (Some(_), None) if verified => wrong.believed.push(number),
-                _ => wrong.lost.push(number),
             }
-            let times = arrivals.get(&names.instance).copied().unwrap_or(0);
-            if times > 1 && !absent.contains(&names.instance) {
-                wrong.twice.push(number);
-            }
-        }
-        wrong
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(look))));
+        wrong.into_inner().unwrap()
     }
+
+    fn judge(&mut self, number: u64, sent: &str, [here, there]: &[Option<Value>; 2]) {
+        let verified = here.as_ref().is_some_and(|row| row["transfers"][0]["state"] == "verified");
+        match (here, there) {
+            (Some(here), Some(there)) => {
+                if here["sha256"] != sent || there["sha256"] != sent {
+                    self.torn.push(number);
+                }
+            }
+            (Some(_), None) if verified => self.believed.push(number),
+            _ => self.lost.push(number),
+        }
+    }
+}
+
+/// What a site says of an instance, if it has it.
+fn row(site: &Gateway, names: &Names) -> Option<Value> {
+    let answer = site.cli(&["study", &names.study, "--json"]);
+    // Not held as a whole.
+    let rows = if answer.code == Some(1) { String::new() } else { answer.ok("study") };
+    let rows = rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    rows.into_iter().find(|row| row["sop_instance_uid"] == names.instance.as_str())
 }
 
 #[test]
 fn a_wire_that_fails_at_any_byte_loses_and_invents_nothing() {
     const STORY: u64 = 701;
-    let stage = Stage::new();
-    let mut middle = None;
-    let (a, b) = sites(&stage, HASTY, |port| middle.insert(OneFault::to(port)).port);
-    let middle = middle.unwrap();
-    send_one(STORY, 0, PIXELS, a.config.dicom_port, "WB_A");
-    a.all_become("b", "verified", 1, seconds(30));
-    let most = middle.most();
+    let wires = ManyWires::start(STORY, if all() { 16 } else { 8 }, HASTY);
+    // All names are as long as each other, so that each connection carries as much.
+    let first = 100_000;
+    let next = AtomicU64::new(first);
+    let carry = |wire, fault| wires.carry(wire, next.fetch_add(1, Ordering::SeqCst), fault);
+    wires.each(|wire| assert!(!carry(wire, None)));
+    let most = wires.most();
     let faults = faults(most);
-    let mut missed = BTreeSet::new();
-    for (number, fault) in (1..).zip(&faults) {
-        let before = middle.fired();
-        middle.meet(Some(*fault));
-        send_one(STORY, number, PIXELS, a.config.dicom_port, "WB_A");
-        a.all_become("b", "verified", number + 1, seconds(60));
-        if middle.fired() == before {
-            missed.insert((fault.up, fault.at));
+    let count = faults.len();
+    let began = Instant::now();
+    // A connection carries a little more or less each time: what is near its end is tried again.
+    let rest = Mutex::new(faults.into_iter().map(|fault| (fault, 1)).collect::<VecDeque<_>>());
+    let (fired, missed) = (AtomicU64::new(0), Mutex::new(BTreeSet::new()));
+    wires.each(|wire| {
+        while let Some((fault, tries)) = { rest.lock().unwrap().pop_front() } {
+            if carry(wire, Some(fault)) {
+                fired.fetch_add(1, Ordering::SeqCst);
+            } else if tries < 4 {
+                rest.lock().unwrap().push_back((fault, tries + 1));
+            } else {
+                missed.lock().unwrap().insert((fault.up, fault.at));
+            }
         }
-    }
-    middle.meet(None);
-    let count = faults.len() as u64;
-    let wrong = Wrong::of(&a, &b, STORY, 0..count + 1);
+    });
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let (fired, missed, next) = (fired.into_inner(), missed.into_inner().unwrap(), next.into_inner());
+    let wrong = Wrong::of(&wires.a, &wires.b, STORY, first..next);
     println!(
-        "summary: {} faults fired of {count} at bytes of {} up and {} down; {} acknowledged; {} lost; {} torn; {} falsely \
-         verified; {} needlessly sent twice",
-        middle.fired(),
+        "summary: {fired} faults fired of {count} at bytes of {} up and {} down; the others lie beyond the end; {rate:.1} a \
+         second; {} acknowledged; {} lost; {} torn; {} falsely verified; {} needlessly sent twice",
         most.0,
         most.1,
-        count + 1,
+        next - first,
         wrong.lost.len(),
         wrong.torn.len(),
         wrong.believed.len(),
         wrong.twice.len()
     );
     assert_eq!(wrong, Wrong::default());
-    // A connection carries a little more or less each time, so that the last bytes may not be reached.
-    assert!(middle.fired() >= count * 9 / 10, "the faults fire: {missed:?}");
-    a.verify_ledger(true);
-    b.verify_ledger(true);
+    let near = |(up, at): &(bool, u64)| at + 40 > if *up { most.0 } else { most.1 };
+    assert!(missed.iter().all(near), "what is missed lies near the end: {missed:?}");
+    wires.a.verify_ledger(true);
+    wires.b.verify_ledger(true);
 }
 
 #[test]
@@ -136,7 +160,7 @@ fn a_narrow_wire_carries_a_request_at_its_own_pace_and_once() {
         narrow.throttle(64 << 10);
         proxy.insert(narrow).port
     });
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     send_one(STORY, 0, 300_000, a.config.dicom_port, "WB_A");
     a.all_become("b", "verified", 1, seconds(60));
     assert!(began.elapsed() >= seconds(4), "the wire was narrow");

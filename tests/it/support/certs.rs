@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,14 @@ impl Authority {
     /// An identity valid today, made once; it carries `name`, `localhost` and 127.0.0.1.
     pub fn issue(&self, name: &str) -> Identity {
         self.issue_until(name, name, 2096)
+    }
+
+    /// An identity valid today that carries several names beside the first, which its files have.
+    pub fn issue_also(&self, name: &str, others: &[String]) -> Identity {
+        self.issue_with(name, &format!("{name}-and-others"), |params| {
+            let others = others.iter().map(|other| SanType::DnsName(other.as_str().try_into().unwrap()));
+            params.subject_alt_names.extend(others);
+        })
     }
 
     /// An identity that ran out years ago.

@@ -1,5 +1,6 @@
 //! DCMTK's programs: three that send, one that receives.
 
+use super::certs::Identity;
 use super::config::free_port;
 use super::process::{Finished, Process, finish};
 use super::tools::tool;
@@ -70,9 +71,19 @@ impl StoreScp {
         Self::start_taking(free_port(), folder, ae_title, syntaxes)
     }
 
-    fn start_taking(port: u16, folder: &Path, ae_title: &str, syntaxes: &[&str]) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
+    /// One that speaks TLS with whom its authority vouches for, and with nobody else.
+    pub fn start_tls(folder: &Path, ae_title: &str, identity: &Identity) -> Self {
         let mut command = quick("storescp");
+        command.arg("+tls").arg(&identity.key).arg(&identity.certificate).arg("+cf").arg(&identity.trust);
+        Self::start_by(command, free_port(), folder, ae_title, &["+xa"])
+    }
+
+    fn start_taking(port: u16, folder: &Path, ae_title: &str, syntaxes: &[&str]) -> Self {
+        Self::start_by(quick("storescp"), port, folder, ae_title, syntaxes)
+    }
+
+    fn start_by(mut command: Command, port: u16, folder: &Path, ae_title: &str, syntaxes: &[&str]) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
         command.args(["-v", "--fork", "+B", "-pm", "-pdu", "131072", "-aet", ae_title]).args(syntaxes).arg("-od");
         command.arg(folder).arg(port.to_string());
         let process = Process::spawn(&format!("storescp {ae_title}"), &mut command, &folder.with_extension("log"));

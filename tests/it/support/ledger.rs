@@ -35,11 +35,16 @@ pub fn arrivals(gateway: &Gateway) -> BTreeMap<String, usize> {
 
 /// The instances whose transfer to `destination` was unknown and then, being checked, absent.
 pub fn found_absent(gateway: &Gateway, destination: &str) -> BTreeSet<String> {
+    found_absent_where(gateway, |name| name == destination)
+}
+
+/// The same for all destinations that are meant.
+pub fn found_absent_where(gateway: &Gateway, meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let entries = export(gateway);
     let versions = versions(&entries);
     let made = entries.iter().flat_map(|entry| list(entry, "made"));
     let owed: BTreeMap<i64, i64> = made
-        .filter(|transfer| transfer["destination"] == destination)
+        .filter(|transfer| transfer["destination"].as_str().is_some_and(&meant))
         .filter_map(|transfer| Some((transfer["id"].as_i64()?, transfer["instance"].as_i64()?)))
         .collect();
     let (mut unknown, mut absent) = (BTreeSet::new(), BTreeSet::new());

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// What is called once everything was done, so that nothing more is to come.
 const PATIENCE: Duration = seconds(8);
 /// Small segments and small buffers: a little work takes every path.
-const SMALL: &str = "[store]\nsegment = \"1 MiB\"\nsmall_object = \"64 KiB\"\nchunk = \"16 KiB\"\nbuffers = \"4 MiB\"\n\
+const SMALL: &str = "[store]\nsegment = \"1 MiB\"\nsmall_object = \"256 KiB\"\nchunk = \"64 KiB\"\nbuffers = \"4 MiB\"\n\
                      [courier]\nretry_first = \"100ms\"\nretry_longest = \"300ms\"";
 const EAGER: &str = "[retention]\nkeep_at_least = \"1ms\"\nkeep_at_most = \"1ms\"\nevery = \"100ms\"";
 
@@ -206,6 +206,8 @@ impl Ordeal {
             if busy == 0 && purged {
                 return Some(false);
             }
+            // Each look costs more than the gateway's own work.
+            std::thread::sleep(Duration::from_millis(40));
         }
         Some(false)
     }
@@ -221,6 +223,7 @@ impl Ordeal {
     }
 }
 
+/// As little as takes every path: studies of several, files of their own, a segment that fills up and is emptied.
 fn items(day: Day) -> Vec<Item> {
     let item = |called, study, number, pixels| {
         let names = names(850, study, number);
@@ -229,14 +232,14 @@ fn items(day: Day) -> Vec<Item> {
     };
     match day {
         Day::Arrivals => {
-            let small = (0..12).map(|n| item("TO_B", n / 6, n, 4 << 10));
-            small.chain((20..23).map(|n| item("TO_B", 2, n, 200 << 10))).collect()
+            let small = (0..3).map(|n| item("TO_B", n / 2, n, 4 << 10));
+            small.chain([item("TO_B", 1, 20, 300 << 10)]).collect()
         }
         Day::Housekeeping => {
             // What no route chose stays, and most of its segment goes.
-            let kept = (0..2).map(|n| item("WB_A", 3, n, 4 << 10));
-            let routed = (10..36).map(|n| item("TO_B", 4, n, 40 << 10));
-            kept.chain(routed).chain([item("TO_B", 5, 40, 200 << 10)]).collect()
+            let kept = [item("WB_A", 3, 0, 4 << 10)].into_iter();
+            let routed = (10..16).map(|n| item("TO_B", 4, n, 240 << 10));
+            kept.chain(routed).chain([item("TO_B", 4, 40, 300 << 10)]).collect()
         }
     }
 }
