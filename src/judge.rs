@@ -225,8 +225,8 @@ fn side<'a>(version: &'a InstanceView, content: Option<&'a Content>) -> Side<'a>
 pub fn profile(registry: &Registry, source: &Origin) -> Profile {
     let party = registry.destination(&Destination(source.name().to_owned()));
     match (source, party) {
-        (Origin::Node(_), Some(Party::Node(node))) => Profile::new(node.volatile.iter().copied()),
-        (Origin::Peer(_), Some(Party::Peer(peer))) => Profile::new(peer.volatile.iter().copied()),
+        (Origin::Node(_) | Origin::Archive(_), Some(Party::Node(node))) => Profile::new(node.volatile.iter().copied()),
+        (Origin::Peer(_) | Origin::Pulled(_), Some(Party::Peer(peer))) => Profile::new(peer.volatile.iter().copied()),
         _ => Profile::default(),
     }
 }

@@ -39,15 +39,32 @@ pub enum Origin {
     Peer(String),
     /// Given by an operator on this machine (`weybridge send`).
     Operator(String),
+    /// Pulled by us from a peer site, because somebody asked for it.
+    Pulled(String),
+    /// Fetched by us from a local archive, because somebody asked for it.
+    Archive(AeTitle),
 }
 
 impl Origin {
     /// The name of the party at the other end, as routes and destinations write it.
     pub fn name(&self) -> &str {
         match self {
-            Self::Node(title) => title.as_str(),
-            Self::Peer(name) | Self::Operator(name) => name,
+            Self::Node(title) | Self::Archive(title) => title.as_str(),
+            Self::Peer(name) | Self::Operator(name) | Self::Pulled(name) => name,
         }
+    }
+
+    /// The peer site that it came from, whether pushed by it or pulled: its patients are foreign here.
+    pub fn site(&self) -> Option<&str> {
+        match self {
+            Self::Peer(name) | Self::Pulled(name) => Some(name),
+            Self::Node(_) | Self::Operator(_) | Self::Archive(_) => None,
+        }
+    }
+
+    /// Whether it came because somebody asked for it: then it goes to who asked, fires no route and is kept by another.
+    pub fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Pulled(_) | Self::Archive(_))
     }
 }
 

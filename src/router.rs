@@ -1,8 +1,8 @@
 //! Pure: routes, the head of an instance and its origin in, the destinations out.
 //!
 //! Routes without `from` match only what local nodes push; passing on what a peer pushed needs `from` with that peer's
-//! name; what an operator sends goes where the operator says and consults no route ("Origins and loops" in
-//! docs/ARCHITECTURE.md).
+//! name; what an operator sends goes where the operator says, what was pulled or fetched goes to who asked, and both consult no
+//! route ("Origins and loops" in docs/ARCHITECTURE.md).
 
 mod explain;
 mod pattern;
@@ -115,6 +115,7 @@ pub fn route(routes: &[Route], head: &Head, origin: &Origin, called: Option<&AeT
 /// The first condition of a route that does not hold.
 enum Objection<'a> {
     Operator,
+    AskedFor,
     PeerWithoutFrom,
     From,
     Called,
@@ -125,6 +126,7 @@ impl Route {
     fn objection(&self, head: &Head, origin: &Origin, called: Option<&AeTitle>) -> Option<Objection<'_>> {
         match origin {
             Origin::Operator(_) => return Some(Objection::Operator),
+            Origin::Pulled(_) | Origin::Archive(_) => return Some(Objection::AskedFor),
             Origin::Peer(_) if self.from.is_empty() => return Some(Objection::PeerWithoutFrom),
             Origin::Node(_) | Origin::Peer(_) => {}
         }

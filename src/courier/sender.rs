@@ -13,7 +13,7 @@ use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 use crate::ledger::outcome::{Charge, Outcome};
-use crate::peers::{Foreign, Origin};
+use crate::peers::Foreign;
 use crate::records::{KnownPatient, Records, RecordsError, Retrievable};
 use crate::store::Store;
 use bytes::Bytes;
@@ -134,7 +134,7 @@ impl Sender {
 
     /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.
     async fn edits(&self, item: &Retrievable, released: &[String]) -> Result<Option<(Edits, String)>, Fault> {
-        let Origin::Peer(name) = &item.origin else { return Ok(None) };
+        let Some(name) = item.origin.site() else { return Ok(None) };
         let policy = self.foreigners.policy;
         if policy.mode == Foreign::AsIs && !policy.mark_imported {
             return Ok(None);

@@ -97,8 +97,12 @@ impl Registry {
     pub fn issuer(&self, origin: &Origin) -> String {
         let own = || self.issuer.clone();
         match origin {
-            Origin::Node(title) => self.node(title).and_then(Node::numbers_of).unwrap_or_else(own),
-            Origin::Peer(name) => self.peer(name).and_then(|peer| peer.issuer.clone()).unwrap_or_else(|| name.clone()),
+            Origin::Node(title) | Origin::Archive(title) => {
+                self.node(title).and_then(Node::numbers_of).unwrap_or_else(own)
+            }
+            Origin::Peer(name) | Origin::Pulled(name) => {
+                self.peer(name).and_then(|peer| peer.issuer.clone()).unwrap_or_else(|| name.clone())
+            }
             Origin::Operator(_) => own(),
         }
     }

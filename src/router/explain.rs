@@ -55,6 +55,7 @@ fn objects(route: &Route, objection: &Objection<'_>, head: &Head, origin: &Origi
     let origin = origin.name();
     match objection {
         Objection::Operator => "not consulted: sent by hand, it goes only where the operator says".into(),
+        Objection::AskedFor => "not consulted: what was asked for goes to who asked".into(),
         Objection::PeerWithoutFrom => format!("passing on what {origin} pushed needs from = [\"{origin}\"]"),
         Objection::From => format!("it comes from {origin}, not from {}", list(&route.from)),
         Objection::Called => match called {

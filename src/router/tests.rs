@@ -48,6 +48,7 @@ fn each_condition_must_hold() {
     let node = Origin::Node(title("CT1"));
     let surrey = Origin::Peer("surrey".into());
     let operator = Origin::Operator("root".into());
+    let (pulled, fetched) = (Origin::Pulled("surrey".into()), Origin::Archive(title("CT1")));
     let (ours, special) = (title("WEYBRIDGE"), title("TO_SURREY"));
     let plain = rule("r", &[], &[], &[], &["X"]);
     let called = rule("r", &["TO_SURREY"], &[], &[], &["X"]);
@@ -67,6 +68,9 @@ fn each_condition_must_hold() {
         ("no condition, a node that called another title of ours", &plain, &node, Some(&special), true),
         ("no condition, a peer", &plain, &surrey, None, false),
         ("no condition, an operator", &plain, &operator, None, false),
+        ("pulled, whatever the route says", &from_peer, &pulled, None, false),
+        ("fetched from an archive", &plain, &fetched, Some(&ours), false),
+        ("fetched from an archive that the route names", &from_node, &fetched, Some(&ours), false),
         ("called", &called, &node, Some(&special), true),
         ("not called", &called, &node, Some(&ours), false),
         ("from", &from_node, &node, Some(&ours), true),

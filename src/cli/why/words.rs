@@ -115,6 +115,8 @@ fn from(origin: &Origin, source: &SourceFacts) -> String {
         Origin::Node(title) => format!("node {title}"),
         Origin::Peer(name) => format!("peer {name}"),
         Origin::Operator(request) => format!("an operator ({request})"),
+        Origin::Pulled(name) => format!("peer {name}, which was asked for it,"),
+        Origin::Archive(title) => format!("archive {title}, which was asked for it,"),
     };
     if let Some(address) = source.address {
         text.push_str(&format!(" at {address}"));

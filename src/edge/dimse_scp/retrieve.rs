@@ -10,7 +10,7 @@ use crate::dicom::attributes::*;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Dialogue, Operation, QueryAnswer, QueryRequest, Status};
-use crate::peers::{Node, Origin, Registry};
+use crate::peers::{Node, Registry};
 use crate::records::{Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ async fn of_patient(
             if patient_of(&values) != Some(patient) {
                 continue;
             }
-            let peer = if let Origin::Peer(name) = &origin { name.clone() } else { String::new() };
+            let peer = origin.site().unwrap_or_default().to_owned();
             issuers
                 .insert(values.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned().unwrap_or(peer));
             studies.push(study);

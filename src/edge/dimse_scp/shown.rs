@@ -14,7 +14,7 @@ use std::time::UNIX_EPOCH;
 
 /// The values as the node will have them; `None` for what will not reach it before a person has decided.
 pub(super) fn shown(registry: &Registry, node: &Node, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
-    let Origin::Peer(name) = origin else { return Some(held.0) };
+    let Some(name) = origin.site() else { return Some(held.0) };
     if node.foreign == Foreign::AsIs {
         return Some(held.0);
     }

@@ -140,7 +140,7 @@ pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySiz
 pub(in crate::records) fn patients(conn: &Connection, number: NhsNumber) -> Result<Vec<KnownPatient>, Fault> {
     let mut find = conn.prepare_cached(
         "SELECT s.attributes, s.issuer, json_group_array(DISTINCT a.origin_name) FROM studies s \
-         JOIN instances i ON i.study = s.id JOIN arrivals a ON a.instance = i.id AND a.origin_kind = 'node' \
+         JOIN instances i ON i.study = s.id JOIN arrivals a ON a.instance = i.id AND a.origin_kind IN ('node', 'archive') \
          WHERE s.patient_id IN (?1, ?2, ?3) GROUP BY s.id ORDER BY s.id DESC LIMIT 100",
     )?;
     let mut rows = find.query(number.forms())?;

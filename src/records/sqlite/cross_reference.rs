@@ -23,7 +23,7 @@ fn number(text: &str) -> Result<NhsNumber, Fault> {
 
 /// Keeps what an arrival from one of our nodes says of its patient's numbers (IDY-041).
 pub(in crate::records) fn from_arrival(tx: &mut Tx<'_>, arrival: &Arrival, at: i64) -> Result<(), Fault> {
-    let Origin::Node(title) = &arrival.origin else { return Ok(()) };
+    let (Origin::Node(title) | Origin::Archive(title)) = &arrival.origin else { return Ok(()) };
     let issuer = arrival.source.issuer.as_deref().unwrap_or_default();
     let mut learned = Learned::default();
     for (id, said) in cross_reference::statements(&arrival.head.attributes, issuer) {
@@ -99,7 +99,7 @@ pub(in crate::records) fn birth_dates_of(conn: &Connection, said: &[Said]) -> Re
 pub(in crate::records) fn known_birth_dates(conn: &Connection, id: &LocalId) -> Result<Vec<String>, Fault> {
     let mut find = conn.prepare_cached(
         "SELECT s.attributes, s.issuer, a.source FROM studies s JOIN instances i ON i.study = s.id \
-         JOIN arrivals a ON a.instance = i.id AND a.n = 1 AND a.origin_kind = 'node' \
+         JOIN arrivals a ON a.instance = i.id AND a.n = 1 AND a.origin_kind IN ('node', 'archive') \
          WHERE s.patient_id = ?1 GROUP BY s.id ORDER BY s.id DESC LIMIT ?2",
     )?;
     let mut rows = find.query(params![id.id, STUDIES])?;

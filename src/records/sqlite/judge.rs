@@ -283,7 +283,7 @@ fn held_transfers(tx: &Tx<'_>, held: &Version) -> Result<Vec<Due>, Fault> {
 fn instead(tx: &mut Tx<'_>, moment: Moment, before: &Version, due: &Due, owed: &mut Owed) -> Result<(), Fault> {
     let destination = tx.destination_name(due.transfer.destination)?;
     let mut from = tx.conn.prepare_cached(
-        "SELECT 1 FROM arrivals WHERE instance = ?1 AND origin_name = ?2 AND origin_kind IN ('node', 'peer')",
+        "SELECT 1 FROM arrivals WHERE instance = ?1 AND origin_name = ?2 AND origin_kind <> 'operator'",
     )?;
     if from.exists(params![before.id, destination.0])? {
         drop(from);

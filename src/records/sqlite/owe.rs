@@ -126,7 +126,7 @@ fn came_from(tx: &Tx<'_>, case: &Case<'_>, version: &Version, fresh: bool) -> Re
     let mut names = BTreeSet::new();
     if !fresh {
         let mut find = tx.conn.prepare_cached(
-            "SELECT DISTINCT origin_name FROM arrivals WHERE instance = ?1 AND origin_kind IN ('node', 'peer')",
+            "SELECT DISTINCT origin_name FROM arrivals WHERE instance = ?1 AND origin_kind <> 'operator'",
         )?;
         names = find.query_map([version.id], |row| row.get(0))?.collect::<Result<_, _>>()?;
     }

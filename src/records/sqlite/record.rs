@@ -3,7 +3,7 @@
 use super::cross_reference;
 use super::owe::{self, Owed};
 use super::routing;
-use super::rows::{Fault, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
+use super::rows::{Fault, borrowed, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
 use super::tx::Tx;
 use crate::dicom::attributes::{INDEXED, Indexed, Level};
 use crate::dicom::{attributes, tag::Tag};
@@ -121,10 +121,10 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
     let series = series(tx, arrival, study)?;
     let number = versions.last().map_or(1, |v| v.number + 1);
     let state = if differs { "held" } else { "stored" };
-    let unrouted = arrival.chosen.is_empty() && arrival.requested.is_none();
+    let unrouted = nobody_owed(arrival);
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO instances (sop_uid, version, study, series, sop_class, transfer_syntax, sha256, length, blob, state, \
-         unrouted, received, attributes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         unrouted, received, attributes, borrowed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     let head = &arrival.head;
     let id = insert.insert(params![
@@ -141,6 +141,7 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
         unrouted,
         at,
         texts(arrival, &[Level::Instance]),
+        borrowed(&arrival.origin),
     ])?;
     drop(insert);
     let version = Version {
@@ -213,6 +214,7 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
             owed
         }
     };
+    becomes_ours(tx, case, version)?;
     if restored.is_some() {
         owe::release_corrupt(tx, case, version, &mut owed)?;
     }
@@ -224,6 +226,24 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
         Some((exception, _)) => Kept::Differs { instance, exception },
         None => Kept::Same { instance, owed_again },
     })
+}
+
+/// Whether nobody asked for it and no route chose a destination.
+fn nobody_owed(arrival: &Arrival) -> bool {
+    arrival.chosen.is_empty() && arrival.requested.is_none() && !arrival.origin.is_asked_for()
+}
+
+/// What was a copy of another's until now, and is sent to us, is ours to keep from now on ("Behaviour" 3).
+fn becomes_ours(tx: &Tx<'_>, case: &Case<'_>, version: &Version) -> Result<(), Fault> {
+    let to = borrowed(&case.arrival.origin);
+    if to == 1 {
+        return Ok(());
+    }
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE instances SET borrowed = ?2, unrouted = ?3 WHERE id = ?1 AND borrowed > 0 AND borrowed <> ?2",
+    )?;
+    update.execute(params![version.id, to, nobody_owed(case.arrival)])?;
+    Ok(())
 }
 
 /// The version that is owed when `version` arrives: the one that stands in front of it, if its bytes are here. If they are not,

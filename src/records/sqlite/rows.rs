@@ -143,6 +143,18 @@ pub(in crate::records) fn origin_kind(origin: &Origin) -> &'static str {
         Origin::Node(_) => "node",
         Origin::Peer(_) => "peer",
         Origin::Operator(_) => "operator",
+        Origin::Pulled(_) => "pulled",
+        Origin::Archive(_) => "archive",
+    }
+}
+
+/// How an instance stands that came in this way alone: 0 it is ours to keep, 1 a copy of what a peer keeps, 2 of what an archive
+/// of ours keeps.
+pub(in crate::records) fn borrowed(origin: &Origin) -> i64 {
+    match origin {
+        Origin::Node(_) | Origin::Peer(_) | Origin::Operator(_) => 0,
+        Origin::Pulled(_) => 1,
+        Origin::Archive(_) => 2,
     }
 }
 
@@ -152,6 +164,8 @@ pub(in crate::records) fn origin(kind: &str, name: &str) -> Result<Origin, Fault
         "node" => parsed(name, "AE title", crate::dicom::ae_title::AeTitle::parse).map(Origin::Node),
         "peer" => Ok(Origin::Peer(name.to_owned())),
         "operator" => Ok(Origin::Operator(name.to_owned())),
+        "pulled" => Ok(Origin::Pulled(name.to_owned())),
+        "archive" => parsed(name, "AE title", crate::dicom::ae_title::AeTitle::parse).map(Origin::Archive),
         _ => Err(damaged("origin")),
     }
 }

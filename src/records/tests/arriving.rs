@@ -362,3 +362,29 @@ async fn entries_hold_nothing_of_the_patient() {
     }
     assert_eq!(site.transfers(1).await[0].last_words.as_deref(), Some(words));
 }
+
+/// "Behaviour" 1: what we asked for is owed to nobody and is not unrouted; once it is pushed to us, it is ours to keep.
+#[tokio::test]
+async fn what_we_asked_for_is_not_unrouted_until_somebody_pushes_it() {
+    let site = Site::new();
+    let archive = Origin::Archive(crate::dicom::ae_title::AeTitle::parse("PACS").unwrap());
+    for (n, origin) in [(1, Origin::Pulled("surrey".into())), (2, archive)] {
+        let asked_for = || Arrival { origin: origin.clone(), chosen: Vec::new(), ..push(n) };
+        let instance = site.stored(asked_for()).await;
+        let uid = uid(n);
+        let views = site.records.instance(&uid, noon()).await.unwrap();
+        assert_eq!((views[0].unrouted, &views[0].source), (false, &origin));
+        // The same again, asked for again: nothing changes.
+        assert_eq!(site.record(asked_for()).await.kept, Kept::Same { instance, owed_again: 0 });
+        assert!(!site.records.instance(&uid, noon()).await.unwrap()[0].unrouted);
+        let pushed = Arrival { origin: node("CT1"), chosen: Vec::new(), ..push(n) };
+        site.record(pushed).await;
+        assert!(site.records.instance(&uid, noon()).await.unwrap()[0].unrouted);
+    }
+    // What goes back to where it was pulled from is not owed.
+    let chosen = vec![to("surrey"), to("kent")];
+    site.record(Arrival { origin: node("CT1"), chosen, ..push(1) }).await;
+    let owed: Vec<String> = site.transfers(1).await.into_iter().map(|transfer| transfer.destination.0).collect();
+    assert_eq!(owed, ["kent"]);
+    site.verify().await;
+}
