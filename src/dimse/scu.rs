@@ -1,11 +1,13 @@
-//! The requestor's side: one association to one peer, C-ECHO, C-STORE, release (PS3.7 section 9; DIM-050 to DIM-053).
+//! The requestor's side: one association to one peer, C-ECHO, C-STORE, C-FIND, C-MOVE, release (PS3.7 section 9; DIM-050 to DIM-053).
 
 mod connect;
+mod query;
 mod store;
 
 pub use connect::connect;
 #[cfg(test)]
 pub(super) use connect::connect_over;
+pub use query::{Inquiry, Reply};
 pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 pub(super) use store::{answered, request, send as send_store};
 

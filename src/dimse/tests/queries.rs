@@ -1,7 +1,10 @@
 //! C-FIND with answers without end: cancelled, left, or interrupted.
 
 use super::message::{CommandSet, element, field};
+use super::requestor::accepted;
+use super::scu::connect_over;
 use super::*;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Study Root, FIND.
@@ -107,5 +110,77 @@ async fn whoever_leaves_or_asks_again_too_early_ends_the_answers() {
         let aborted = matches!(lost, Some(Lost::Aborted { .. }));
         assert!(aborted == (name == "abort") && lost.is_some(), "{name}: {lost:?}");
         assert_eq!(*scp.ends.lock().unwrap(), [(false, true)], "{name}");
+    }
+}
+
+/// The requestor's side: it takes what it wants, cancels, and the association is of use afterwards.
+#[tokio::test]
+async fn a_requestor_takes_as_many_answers_as_it_wants() {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let scp = Arc::new(Endless::default());
+    tokio::spawn(serve_wire(Wire::Memory(theirs), peer(), scp.clone(), options(), CancellationToken::new()));
+    let mut offers = offers();
+    offers[1].abstract_syntax = FIND.to_owned();
+    let mut scu = connect_over(Wire::Memory(ours), &target(), &offers).await.unwrap();
+    let asked = Inquiry {
+        context_id: 3,
+        operation: Operation::Find,
+        identifier: b"key!",
+        destination: None,
+        quiet: Duration::from_secs(10),
+    };
+    for by_token in [false, true] {
+        let (mut taken, cancel) = (0, CancellationToken::new());
+        let each = |reply: Reply| {
+            assert_eq!((reply.status, reply.identifier.as_deref()), (Status::PENDING, Some(&b"answer"[..])));
+            taken += 1;
+            if taken == 3 && by_token {
+                cancel.cancel();
+            }
+            if taken == 3 && !by_token { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let last = scu.ask(&asked, &cancel, each).await.unwrap();
+        assert_eq!(last.status, Status::CANCEL);
+        assert!(taken >= 3 && scu.is_alive());
+    }
+    assert_eq!(*scp.ends.lock().unwrap(), [(true, false), (true, false)]);
+    scu.release().await.unwrap();
+}
+
+/// What is no answer to what was asked ends the association, and an answer that does not come is not waited for without end.
+#[tokio::test]
+async fn a_requestor_bears_no_other_answers_and_no_silence() {
+    let reply = |id: u16, field: u16| {
+        CommandSet::new(field, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, id).with_u16(element::STATUS, 0)
+    };
+    let rows = [
+        ("another message", Some(reply(8, field::C_FIND_RSP))),
+        ("another operation", Some(reply(1, field::C_MOVE_RSP))),
+        ("no status", Some(CommandSet::new(field::C_FIND_RSP, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, 1))),
+        ("nothing", None),
+    ];
+    for (name, reply) in rows {
+        let (mut scu, mut theirs) = accepted(16_384).await;
+        let by_hand = async {
+            pdu(&mut theirs).await;
+            if let Some(reply) = reply {
+                theirs.write_all(&fragment(3, true, true, &reply.encode())).await.unwrap();
+            }
+        };
+        let asked = Inquiry {
+            context_id: 3,
+            operation: Operation::Find,
+            identifier: b"key!",
+            destination: None,
+            quiet: Duration::from_millis(50),
+        };
+        let cancel = CancellationToken::new();
+        let (answered, ()) = tokio::join!(scu.ask(&asked, &cancel, |_| ControlFlow::Continue(())), by_hand);
+        let (lost, alive) = (answered.unwrap_err(), scu.is_alive());
+        let as_expected = match name {
+            "nothing" => matches!(lost, ScuError::Lost(Lost::Timeout(_))),
+            _ => matches!(lost, ScuError::Lost(Lost::Violation(_))),
+        };
+        assert!(as_expected && !alive, "{name}: {lost:?}");
     }
 }

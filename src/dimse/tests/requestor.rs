@@ -4,7 +4,7 @@ use super::message::{CommandSet, element, field};
 use super::*;
 
 /// A peer by hand that has accepted every context of [`offers`].
-async fn accepted(maximum: u32) -> (Scu, DuplexStream) {
+pub(super) async fn accepted(maximum: u32) -> (Scu, DuplexStream) {
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
     let by_hand = async {
         let (kind, body) = pdu(&mut theirs).await;
