@@ -21,6 +21,7 @@ use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
 use crate::judge::Judge;
 use crate::priors::Priors;
+use crate::priors::archive::Archives;
 use crate::records::Records;
 use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
@@ -51,6 +52,7 @@ pub struct App {
     store: Store,
     intake: Intake,
     priors: Priors,
+    archives: Archives,
     /// Where blobs were to lie that are missing or cut (FLT-027).
     lost: Vec<Place>,
     in_force: InForce,
@@ -94,10 +96,12 @@ impl App {
         let profiles = lanes::profiles(&config, &records).await?;
         in_force.sites.send_replace(Arc::new(lanes::sites(&config, &profiles)?));
         let priors = Priors::new(records.clone(), in_force.sites.subscribe());
+        in_force.archives.send_replace(Arc::new(lanes::archives(&config)?));
+        let archives = Archives::new(records.clone(), in_force.archives.subscribe());
         let version = Arc::clone(in_force.routes.borrow().version());
         records.routes_in_force(&version, SystemTime::now()).await.context("cannot put the routes in force")?;
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
-        Ok(Self { config, records, store, intake, priors, lost: freed.lost, in_force, lock })
+        Ok(Self { config, records, store, intake, priors, archives, lost: freed.lost, in_force, lock })
     }
 
     /// The records, for whoever runs the gateway inside a process of their own.
@@ -168,6 +172,7 @@ impl App {
             records: self.records.clone(),
             ae_title: self.config.dicom.ae_title.clone(),
             priors: self.priors.clone(),
+            archives: self.archives.clone(),
             movers: self.in_force.movers.subscribe(),
             retrievals: dimse_scp::retrievals(),
         });
@@ -214,6 +219,7 @@ impl App {
             intake: self.intake.clone(),
             records: self.records.clone(),
             store: self.store.clone(),
+            archives: self.archives.clone(),
             retrievals: Arc::default(),
             registry: self.in_force.registry.subscribe(),
             options,
@@ -270,12 +276,14 @@ impl Running {
         let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles)?;
         let movers = lanes::movers(&config, &self.store, &self.records)?;
         let sites = lanes::sites(&config, &profiles)?;
+        let archives = lanes::archives(&config)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
         self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;
         self.in_force.replace(&config, prepared);
         self.in_force.movers.send_replace(Arc::new(movers));
         self.in_force.sites.send_replace(Arc::new(sites));
+        self.in_force.archives.send_replace(Arc::new(archives));
         self.courier.replace(lanes);
         self.config = config;
         Ok(())

@@ -144,6 +144,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     check::listeners(&listeners, has_tls, mistakes);
     check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
     check::moves(&nodes, mistakes);
+    check::archives(&nodes, &routes, &dicom.ae_title, mistakes);
     check::identities(&peers, mistakes);
     check::route_names(&routes, mistakes);
     let names = check::Names::collect(&nodes, &peers, mistakes);

@@ -32,7 +32,8 @@ pub use scp::{
     Counts, DataSet, Dialogue, Ended, Operation, QueryAnswer, QueryRequest, Scp, ScpOptions, StoreAnswer, StoreRequest,
 };
 pub use scu::{
-    Inquiry, Offer, Reply, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores, Target, connect,
+    Inquiry, Offer, Reply, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores,
+    Target, connect,
 };
 pub use status::Status;
 pub use timers::Timers;

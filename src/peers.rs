@@ -1,5 +1,6 @@
 //! Nodes and peers: who they are and what each may do.
 
+mod archive;
 mod priority;
 mod registry;
 mod storage;
@@ -7,6 +8,7 @@ mod storage;
 mod tests;
 mod user;
 
+pub use archive::Archive;
 pub use priority::Priority;
 pub use registry::{Party, Refused, Registry};
 pub use storage::{StorageClasses, UnknownClasses};
@@ -201,9 +203,16 @@ pub struct Node {
     pub max_associations: usize,
     /// Most associations that we open to it at once.
     pub max_parallel: usize,
+    /// How it is asked for what it holds, if it is an archive.
+    pub archive: Option<Archive>,
 }
 
 impl Node {
+    /// Whether it moves to this title of ours what we asked it for as an archive.
+    pub fn moves_to(&self, called: &AeTitle) -> bool {
+        self.archive.as_ref().is_some_and(|archive| archive.retrieve_ae == *called)
+    }
+
     /// Its name as a destination.
     pub fn destination(&self) -> Destination {
         Destination(self.ae_title.as_str().to_owned())

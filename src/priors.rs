@@ -1,5 +1,6 @@
-//! Priors: what other sites hold of a patient, found and fetched for the nodes of this one.
+//! Priors: what archives and other sites hold of a patient, found and fetched for the nodes of this one.
 
+pub mod archive;
 pub mod marker;
 
 use crate::dicomweb::client::PeerClient;

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
 use crate::priors::Sites;
+use crate::priors::archive::Archive;
 use crate::router::Routes;
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
@@ -20,6 +21,8 @@ pub(super) struct InForce {
     pub(super) movers: watch::Sender<Arc<Movers>>,
     /// Who is asked for priors.
     pub(super) sites: watch::Sender<Arc<Sites>>,
+    /// The archives that are asked for what they hold.
+    pub(super) archives: watch::Sender<Arc<Vec<Arc<Archive>>>>,
     pub(super) known: watch::Sender<Arc<Known>>,
     /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
@@ -43,6 +46,7 @@ impl InForce {
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
             movers: watch::Sender::default(),
             sites: watch::Sender::default(),
+            archives: watch::Sender::default(),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
             tls,

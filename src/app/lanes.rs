@@ -12,7 +12,8 @@ use crate::edge::dimse_scp::Movers;
 use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
-use crate::peers::{Node, PatientIds, Peer, User};
+use crate::peers::{Node, Origin, PatientIds, Peer, User};
+use crate::priors::archive::Archive;
 use crate::priors::{Site, Sites};
 use crate::records::{LeaseLimits, Records, RecordsOptions};
 use crate::store::Store;
@@ -99,6 +100,20 @@ pub(super) fn sites(config: &Config, profiles: &BTreeMap<String, Value>) -> anyh
         sites.push(Site { name: peer.name.clone(), issuer: peer.issuer.clone(), client, timeout });
     }
     Ok(Sites { sites, deadline })
+}
+
+/// The archives behind us; they are called as nodes are.
+pub(super) fn archives(config: &Config) -> anyhow::Result<Vec<Arc<Archive>>> {
+    let registry = config.registry();
+    let mut archives = Vec::new();
+    for node in &config.nodes {
+        let (Some(settings), Some(address)) = (&node.archive, &node.address) else { continue };
+        let target = node_target(config, node, address)?;
+        let issuer = registry.issuer(&Origin::Archive(node.ae_title.clone()));
+        let archive = Archive::new(node.ae_title.clone(), target, settings.clone(), issuer, node.max_parallel);
+        archives.push(Arc::new(archive));
+    }
+    Ok(archives)
 }
 
 /// How other sites' patients reach a node.

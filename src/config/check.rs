@@ -5,6 +5,7 @@ use super::parties::{NodeEntry, PeerEntry};
 use super::raw::{At, Span};
 use super::routes::RouteEntry;
 use super::site::Listener;
+use crate::dicom::ae_title::AeTitle;
 use crate::peers::{Destination, Foreign, Node, Peer, Verify};
 use crate::router::{Route, Target};
 use std::collections::HashMap;
@@ -129,6 +130,19 @@ pub(super) fn moves(nodes: &[NodeEntry], mistakes: &Mistakes<'_>) {
                 mistakes.wrong(Some(span.clone()), message, "add \"receive\" to its `may`");
             }
             Some(_) => {}
+        }
+    }
+}
+
+/// What an archive moves to us is known by the title: nothing else may arrive under it.
+pub(super) fn archives(nodes: &[NodeEntry], routes: &[RouteEntry], own: &AeTitle, mistakes: &Mistakes<'_>) {
+    for entry in nodes {
+        let (Some(archive), Some(span)) = (&entry.node.archive, &entry.retrieve_ae) else { continue };
+        let title = &archive.retrieve_ae;
+        if title == own || routes.iter().any(|route| route.called.contains(title)) {
+            let message = format!("nodes send to {title} too");
+            let hint = "choose a title to which nothing comes but what an archive was asked for";
+            mistakes.wrong(Some(span.clone()), message, hint);
         }
     }
 }

@@ -8,12 +8,14 @@ use super::values::{
 };
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::SopClassUid;
-use crate::peers::{Foreign, May, Node, PatientIds, Peer, Silent, StorageClasses, UnknownClasses, User, Verify};
+use crate::peers::{
+    Archive, Foreign, May, Node, PatientIds, Peer, Silent, StorageClasses, UnknownClasses, User, Verify,
+};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use toml::de::DeValue;
 
 /// A node as read, with the places that later checks point at.
@@ -22,6 +24,8 @@ pub(super) struct NodeEntry {
     pub(super) title: Span,
     pub(super) identity: Option<Span>,
     pub(super) move_to: Vec<At<AeTitle>>,
+    /// Where the title stands to which it moves as an archive.
+    pub(super) retrieve_ae: Option<Span>,
 }
 
 /// A peer as read, with the places that later checks point at.
@@ -92,7 +96,9 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let storage = storage_classes(&mut table);
     let max_associations = table.or("max_associations", 100, number(1..=10_000));
     let max_parallel = table.or("max_parallel", 1, number(1..=64));
-    archive(&mut table);
+    let retrieve_ae = table.optional("retrieve_ae", ae_title);
+    let span = retrieve_ae.as_ref().map(|at| at.span.clone());
+    let archive = archive(&mut table, retrieve_ae);
     let at = title?;
     let node = Node {
         ae_title: at.value,
@@ -118,10 +124,11 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         storage,
         max_associations,
         max_parallel,
+        archive,
     };
     agree(&table, &node, callable, &at.span);
     table.finish();
-    Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to })
+    Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to, retrieve_ae: span })
 }
 
 /// Largest file of a passcode, in bytes.
@@ -180,17 +187,31 @@ fn literal(address: &str) -> Option<IpNet> {
     host.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(IpNet::from)
 }
 
-/// An archive behind us is not asked yet; whoever says that a node is one would rely on it.
-fn archive(table: &mut Table<'_>) {
-    let archive = table.optional("archive", boolean);
-    if let Some(At { span, .. }) = archive.filter(|at| at.value) {
-        table.mistakes().wrong(
-            Some(span),
-            "`archive` in [[node]] is not built yet",
-            "leave it out: archives are not asked",
-        );
+/// How the node is asked for what it holds, if it is an archive.
+fn archive(table: &mut Table<'_>, retrieve_ae: Option<At<AeTitle>>) -> Option<Archive> {
+    let is = table.optional("archive", boolean);
+    let query_timeout = table.or("query_timeout", Duration::from_secs(3), duration);
+    let fetch_timeout = table.or("fetch_timeout", Duration::from_secs(120), duration);
+    match (is, retrieve_ae) {
+        (Some(At { value: true, span }), None) => {
+            let message = "an archive needs `retrieve_ae`, an AE title of ours to which it moves what we ask for";
+            table.mistakes().wrong(
+                Some(span),
+                message,
+                "add retrieve_ae = \"WEYBRIDGE_RTV\", and tell the archive of it",
+            );
+            None
+        }
+        (Some(At { value: true, .. }), Some(At { value: retrieve_ae, .. })) => {
+            Some(Archive { retrieve_ae, query_timeout, fetch_timeout })
+        }
+        (_, Some(At { span, .. })) => {
+            let message = "`retrieve_ae` in [[node]] needs `archive`";
+            table.mistakes().wrong(Some(span), message, "add archive = true, or leave it out");
+            None
+        }
+        (_, None) => None,
     }
-    table.not_built("retrieve_ae", "leave it out: archives are not asked");
 }
 
 /// What the keys of one node must agree on; `callable` says that an address or identity is written, right or wrong.
@@ -200,7 +221,10 @@ fn agree(table: &Table<'_>, node: &Node, callable: bool, title: &Span) {
     if node.may.receive && !table.has("address") {
         wrong(format!("node {name} may receive but has no `address`"), "say where it listens");
     }
-    if node.may.calls() && !callable {
+    if node.archive.is_some() && !table.has("address") {
+        wrong(format!("node {name} is an archive but has no `address`"), "say where it listens");
+    }
+    if (node.may.calls() || node.archive.is_some()) && !callable {
         let hint = "say where it calls from (`from_addresses`), or which name its certificate carries (`identity`)";
         wrong(format!("nobody can call as node {name}"), hint);
     }

@@ -1,5 +1,6 @@
 //! The face towards local nodes: C-ECHO, C-STORE, C-FIND, C-MOVE and C-GET, translated to the engine and back.
 
+mod archived;
 mod asked;
 mod find;
 mod given;
@@ -17,9 +18,10 @@ use crate::dimse::{
     ContextAnswer, DataSet, Dialogue, Ended, Lost, Operation, Proposal, ProposedContext, QueryAnswer, QueryRequest,
     Rejection, Scp, Status, StoreAnswer, StoreRequest,
 };
-use crate::intake::{Claimed, Intake, Refusal, Source};
+use crate::intake::{Arrived, Claimed, Intake, Refusal, Source};
 use crate::peers::{Node, Origin, Refused, Registry, StorageClasses};
 use crate::priors::Priors;
+use crate::priors::archive::Archives;
 use crate::records::{Kept, Records, SourceFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -46,6 +48,8 @@ pub struct DimseFace {
     pub ae_title: AeTitle,
     /// What other sites hold.
     pub priors: Priors,
+    /// The archives behind us, which move to us what we ask for.
+    pub archives: Archives,
     /// Who gives instances to which node.
     pub movers: watch::Receiver<Arc<Movers>>,
     /// Retrievals that may begin still; see [`retrievals`].
@@ -56,6 +60,8 @@ pub struct DimseFace {
 pub struct Caller {
     node: AeTitle,
     may_store: bool,
+    /// It calls the title to which it moves, as an archive, what we asked it for.
+    moves: bool,
     classes: StorageClasses,
     /// Storage classes for which it is SCP: C-GET gives it those (DIM-090).
     receives: BTreeSet<String>,
@@ -98,7 +104,8 @@ impl Scp for DimseFace {
             tracing::warn!(calling = %calling, reason = %refusal, "association turned away for now");
             return Err(Rejection::TemporaryCongestion);
         }
-        let origin = Origin::Node(node.ae_title.clone());
+        let moves = node.moves_to(&called);
+        let origin = if moves { Origin::Archive } else { Origin::Node }(node.ae_title.clone());
         let facts = SourceFacts {
             calling: Some(calling.to_string()),
             called: Some(called.to_string()),
@@ -110,7 +117,8 @@ impl Scp for DimseFace {
         };
         Ok(Caller {
             node: node.ae_title.clone(),
-            may_store: node.may.store,
+            may_store: node.may.store || moves,
+            moves,
             classes: node.storage.clone(),
             declared: declared(proposal),
             receives: receives(proposal),
@@ -250,17 +258,31 @@ impl DimseFace {
                 failure(Status::CONFLICT, "another content is kept under this UID; held for a person", None)
             }
             Ok(_) => StoreAnswer { status: Status::SUCCESS, comment: None, offending: None },
-            Err(refusal) => refused(&refusal),
+            Err(answer) => answer,
         }
     }
 
-    async fn stream(&self, caller: &Caller, claimed: Claimed, data: &mut DataSet<'_>) -> Result<Kept, Refusal> {
+    async fn stream(&self, caller: &Caller, claimed: Claimed, data: &mut DataSet<'_>) -> Result<Kept, StoreAnswer> {
+        let arrived = self.arrives(claimed, data).await.map_err(|refusal| refused(&refusal))?;
+        let study = arrived.head().study.clone();
+        if caller.moves && !self.archives.expects(&caller.node, &study) {
+            self.records.refused("store", &format!("archive {} moved what was not asked for", caller.node)).await;
+            return Err(failure(Status::NOT_AUTHORISED, "nothing of this study was asked for", None));
+        }
+        let receipt = self.intake.commit(Arc::clone(&caller.source), arrived).await;
+        let receipt = receipt.map_err(|refusal| refused(&refusal))?;
+        if caller.moves {
+            self.archives.arrived(&caller.node, &study, &receipt.sop_instance);
+        }
+        Ok(receipt.kept)
+    }
+
+    async fn arrives(&self, claimed: Claimed, data: &mut DataSet<'_>) -> Result<Arrived, Refusal> {
         let mut reception = self.intake.receive(claimed, None).await?;
         while let Some(chunk) = data.chunk().await.map_err(lost)? {
             reception.write(chunk).await?;
         }
-        let arrived = reception.finish().await?;
-        Ok(self.intake.commit(Arc::clone(&caller.source), arrived).await?.kept)
+        reception.finish().await
     }
 }
 

@@ -15,6 +15,7 @@ use crate::dicom::on_behalf::OnBehalf;
 use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
 use crate::peers::{Origin, Peer, Registry};
+use crate::priors::archive::Archives;
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
 use axum::Router;
@@ -74,6 +75,8 @@ pub struct WebFace {
     pub records: Records,
     /// Where retrieved instances come from.
     pub store: Store,
+    /// The archives behind us, which hold what we do not.
+    pub archives: Archives,
     /// Bodies of instances that are going out.
     pub retrievals: Arc<Seats>,
     /// Who may call.

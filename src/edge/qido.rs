@@ -1,6 +1,7 @@
 //! QIDO-RS in: studies, series and instances of the catalogue, for peers that search and peers that verify what they sent
 //! (PS3.18 section 10.6).
 
+mod archived;
 mod found;
 
 use super::http::{Base, Caller, Target, WebFace, problem};
@@ -17,7 +18,8 @@ use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
 use crate::peers::Peer;
-use crate::records::{FindInstances, Question, RecordsError, StudySize, Texts, Walk};
+use crate::priors::archive::widen;
+use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,12 +97,14 @@ struct Window {
     more: u64,
     /// Rows looked through.
     rows: usize,
+    /// An archive did not answer: there may be more than is known.
+    silent: bool,
 }
 
 impl Window {
     fn of(query: &Query) -> Self {
         let limit = query.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE).min(PAGE));
-        Self { skip: query.offset, limit, sets: Vec::new(), more: 0, rows: 0 }
+        Self { skip: query.offset, limit, sets: Vec::new(), more: 0, rows: 0, silent: false }
     }
 
     /// Whether the next match belongs on this page.
@@ -201,56 +205,95 @@ impl Asked {
         self.may_list().await?;
         self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
+        let mut archived = self.archived_studies(&mut window).await;
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await.map_err(unreadable)?;
             let Some(last) = rows.last() else { break };
             walk.after = last.row;
             let looked = rows.len();
             for row in rows.into_iter().filter(|row| self.fits(Level::Study, &row.attributes)) {
-                let modalities = self.query.matching(MODALITIES_IN_STUDY);
-                let mut size = None::<StudySize>;
-                if let Some(wanted) = modalities {
-                    let known = self.face.records.study_size(row.row).await.map_err(unreadable)?;
-                    if !matches(wanted, Some(&known.modalities.join("\\"))) {
-                        continue;
-                    }
-                    size = Some(known);
-                }
-                if window.admits() {
-                    let size = match size {
-                        Some(size) => size,
-                        None => self.face.records.study_size(row.row).await.map_err(unreadable)?,
-                    };
-                    window.sets.push(found::study(&self.base, &self.query.include, &row, &size));
-                }
+                let theirs = archived.remove(&row.study).map(|(_, size)| size);
+                self.tell_study(&mut window, &row, theirs).await?;
             }
             if window.looked(looked)? {
                 break;
             }
         }
-        Ok(self.answer(window).await)
+        for (row, size) in archived.into_values() {
+            if self.fits(Level::Study, &row.attributes) {
+                self.tell_study(&mut window, &row, Some(size)).await?;
+            }
+        }
+        self.answer(window).await
+    }
+
+    /// A study on the page if it belongs there, with what is held of it here and at an archive.
+    async fn tell_study(
+        &self,
+        window: &mut Window,
+        row: &StudyRow,
+        theirs: Option<StudySize>,
+    ) -> Result<(), Box<Response>> {
+        let modalities = self.query.matching(MODALITIES_IN_STUDY);
+        if modalities.is_none() && !window.admits() {
+            return Ok(());
+        }
+        // What an archive alone holds has no row.
+        let mut size = match row.row {
+            0 => StudySize::default(),
+            known => self.face.records.study_size(known).await.map_err(unreadable)?,
+        };
+        let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
+        if let Some(wanted) = modalities
+            && (!matches(wanted, Some(&size.modalities.join("\\"))) || !window.admits())
+        {
+            return Ok(());
+        }
+        let mut set = found::study(&self.base, &self.query.include, row, &size);
+        if nearline {
+            found::nearline(&mut set);
+        }
+        window.sets.push(set);
+        Ok(())
     }
 
     async fn search_series(self) -> Answered {
         self.may_list().await?;
         self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
-        let below_study = self.target.study.is_some();
+        let mut archived = self.archived_series(&walk, &mut window).await;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await.map_err(unreadable)?;
             let Some(last) = rows.last() else { break };
             walk.after = last.row;
             let looked = rows.len();
-            for row in rows.iter().filter(|row| self.fits(Level::Series, &row.attributes)) {
-                if window.admits() {
-                    window.sets.push(found::series(&self.base, &self.query.include, row, below_study));
-                }
+            for row in rows {
+                let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
+                self.tell_series(&mut window, row, theirs);
             }
             if window.looked(looked)? {
                 break;
             }
         }
-        Ok(self.answer(window).await)
+        for mut row in archived.into_values() {
+            let theirs = std::mem::take(&mut row.instances);
+            self.tell_series(&mut window, row, theirs);
+        }
+        self.answer(window).await
+    }
+
+    /// A series on the page if it belongs there; an archive holds so many instances of it.
+    fn tell_series(&self, window: &mut Window, mut row: SeriesRow, theirs: u64) {
+        if !self.fits(Level::Series, &row.attributes) || !window.admits() {
+            return;
+        }
+        let nearline = theirs > row.instances || row.row == 0;
+        row.instances = row.instances.max(theirs);
+        let mut set = found::series(&self.base, &self.query.include, &row, self.target.study.is_some());
+        if nearline {
+            found::nearline(&mut set);
+        }
+        window.sets.push(set);
     }
 
     async fn search_instances(self) -> Answered {
@@ -269,14 +312,16 @@ impl Asked {
             return refuse(StatusCode::BAD_REQUEST, "name a study or at least one SOPInstanceUID");
         }
         let mut window = Window::of(&self.query);
+        let mut archived = self.archived_instances(&find, &mut window).await;
         // By name it sees what verification needs, and nothing of the patient, not even by asking whether a value matches.
         let plain = !self.peer.may.query;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await.map_err(unreadable)?;
             let looked = rows.len();
             find.offset += looked as u64;
-            for row in rows.iter().filter(|row| plain || self.fits(Level::Instance, &row.attributes)) {
-                if window.admits() {
+            for row in &rows {
+                archived.remove(&row.instance);
+                if (plain || self.fits(Level::Instance, &row.attributes)) && window.admits() {
                     window.sets.push(match plain {
                         true => found::verified(row),
                         false => found::instance(&self.base, &self.query.include, row, &self.target),
@@ -287,11 +332,16 @@ impl Asked {
                 break;
             }
         }
-        Ok(self.answer(window).await)
+        for row in archived.values().filter(|row| self.fits(Level::Instance, &row.attributes)) {
+            if window.admits() {
+                window.sets.push(found::archived(&self.base, &self.query.include, row, &self.target));
+            }
+        }
+        self.answer(window).await
     }
 
     /// The page, and in Warning headers what was asked and not done, and how much is left (WEB-093, WEB-094).
-    async fn answer(&self, window: Window) -> Response {
+    async fn answer(&self, window: Window) -> Answered {
         // Who only verifies by name what it sent learns nothing that it does not know; each check would be an entry.
         let searches = self.peer.may.query;
         if searches {
@@ -303,10 +353,17 @@ impl Asked {
             let (peer, behalf) = (self.peer.name.clone(), self.behalf.clone());
             self.face.records.asked(Question { peer, behalf, what: "query", study, told, given }).await;
         }
+        if window.silent && window.sets.is_empty() {
+            // No answer is not the answer that there is nothing.
+            return Err(Box::new(archived::not_answering()));
+        }
         let service = self.base.as_str();
         let mut warnings = self.query.unsupported(service);
         if window.more > 0 {
             warnings.push(qido::more_results(service, window.more));
+        }
+        if window.silent {
+            warnings.push(archived::warning(service));
         }
         let mut response = match window.sets.is_empty() {
             true => StatusCode::NO_CONTENT.into_response(),
@@ -319,6 +376,6 @@ impl Asked {
                 response.headers_mut().append(header::WARNING, warning);
             }
         }
-        response
+        Ok(response)
     }
 }

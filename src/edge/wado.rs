@@ -1,7 +1,9 @@
 //! WADO-RS in: studies, series and instances as they are kept or re-encoded, streamed, never complete if damaged (PS3.18
 //! section 10.4). Metadata, bulk data, frames and rendered forms are not served.
 
+mod archived;
 mod body;
+mod refill;
 mod seats;
 
 pub use seats::Seats;
@@ -14,7 +16,9 @@ use crate::dicom::uid::TransferSyntaxUid;
 use crate::dicomweb::media_type::DICOM;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::wado::{self, AcceptError, Range, Syntax, Wanted, Wrapper};
+use crate::priors::archive::Fetching;
 use crate::records::{Extent, InstanceId, Question, RecordsError, Resource, Retrievable};
+use archived::Awaited;
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -75,7 +79,7 @@ async fn answer(
         Err(error @ AcceptError::Mixed) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error @ AcceptError::NotInstances) => return refuse(StatusCode::NOT_ACCEPTABLE, &error.to_string()),
     };
-    let extent = face.records.extent(&resource).await.map_err(unreadable)?;
+    let Awaited { extent, fetching, silent } = archived::awaited(&face, &resource).await?;
     if extent.stored == 0 {
         return nothing(&extent);
     }
@@ -90,7 +94,12 @@ async fn answer(
     let question = Question { peer, behalf, what: "retrieve", study, told: Vec::new(), given: extent.stored };
     face.records.asked(question).await;
     match chosen.wrapper {
-        Wrapper::Multipart => related(face, base, resource, chosen.syntax, &extent, seat),
+        Wrapper::Multipart => {
+            let service = base.as_str().to_owned();
+            let wanted = (resource, chosen.syntax);
+            related(face, base, wanted, &extent, fetching, seat)
+                .map(|response| archived::warned(response, silent, &service))
+        }
         Wrapper::Single => single(face, base, &resource, &chosen.syntax, headers, seat).await,
     }
 }
@@ -143,16 +152,24 @@ fn leaves(stored: &TransferSyntaxUid, wanted: &Syntax) -> Option<bool> {
     }
 }
 
-/// Several instances, each its own part; 206 if some are no more or are damaged.
-fn related(face: WebFace, base: Base, resource: Resource, syntax: Syntax, extent: &Extent, seat: Seat) -> Answered {
+/// Several instances, each its own part; 206 if some are no more or are damaged. What is being fetched is waited for.
+fn related(
+    face: WebFace,
+    base: Base,
+    (resource, syntax): (Resource, Syntax),
+    extent: &Extent,
+    fetching: Option<Fetching>,
+    seat: Seat,
+) -> Answered {
     let writer =
         Writer::new(DICOM).map_err(|_| problem(StatusCode::SERVICE_UNAVAILABLE, "the system gave no randomness"));
     let writer = writer.map_err(Box::new)?;
-    let missing = extent.purged + extent.damaged;
+    // What an archive holds is no more missing: the body ends well only if it came.
+    let missing = if fetching.is_some() { 0 } else { extent.purged + extent.damaged };
     let status = if missing > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let kind = HeaderValue::from_str(&writer.content_type());
     let service = base.as_str().to_owned();
-    let body = Related::new(face.records, face.store, resource, syntax, base, writer);
+    let body = Related::new(face.records, face.store, resource, syntax, base, writer).awaiting(fetching);
     let mut response = Response::new(Body::from_stream(seated(body.into_stream(), seat)));
     *response.status_mut() = status;
     if let Ok(kind) = kind {

@@ -137,7 +137,7 @@ impl Registry {
         if !any && !node.from_addresses.iter().any(|network| network.contains(&address)) {
             return Err(Refused::WrongAddress);
         }
-        if self.ours.contains(called) { Ok(node) } else { Err(Refused::UnknownCalled) }
+        if self.ours.contains(called) || node.moves_to(called) { Ok(node) } else { Err(Refused::UnknownCalled) }
     }
 
     /// The peer whose identity the certificate carries as a subject alternative name; the leaf in DER form, verified by TLS.

@@ -36,6 +36,35 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         storage: StorageClasses::default(),
         max_associations: 1,
         max_parallel: 1,
+        archive: None,
+    }
+}
+
+/// "Behaviour" 12: the second title of ours is there for the archive that moves to it, and for nobody else.
+#[test]
+fn an_archive_alone_may_call_the_title_that_it_moves_to() {
+    let archive = Archive {
+        retrieve_ae: title("RTV"),
+        query_timeout: std::time::Duration::from_secs(1),
+        fetch_timeout: std::time::Duration::from_secs(1),
+    };
+    let nodes = [node("CT1", &["10.0.0.0/8"], None), node("PACS", &["10.0.0.0/8"], None)];
+    let [ct, pacs] = nodes;
+    let registry = Registry::new([title("WB")], vec![ct, Node { archive: Some(archive), ..pacs }], Vec::new());
+    let address: IpAddr = "10.1.1.1".parse().unwrap();
+    for (calling, called, want) in [
+        ("PACS", "RTV", true),
+        ("PACS", "WB", true),
+        ("CT1", "WB", true),
+        ("CT1", "RTV", false),
+        ("PACS", "OTHER", false),
+    ] {
+        let got = registry.node_for(&title(calling), &title(called), address, None);
+        assert_eq!(
+            got.map(|node| node.moves_to(&title(called))).ok(),
+            want.then_some(called == "RTV"),
+            "{calling} to {called}"
+        );
     }
 }
 

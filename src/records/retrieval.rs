@@ -183,6 +183,18 @@ impl Records {
         .await
     }
 
+    /// The instances that are kept of a resource, by name; 100,000 at most.
+    pub async fn kept_instances(&self, resource: &Resource) -> Result<Vec<InstanceUid>, RecordsError> {
+        let resource = resource.clone();
+        self.inner.readers.ask(move |conn| retrieve::names_of_kept(conn, &resource)).await
+    }
+
+    /// Whether something of a study is held, and not yet judged.
+    pub async fn awaits_judgement(&self, study: &StudyUid) -> Result<bool, RecordsError> {
+        let study = study.clone();
+        self.inner.readers.ask(move |conn| retrieve::awaits_judgement(conn, &study)).await
+    }
+
     /// A page of what is kept of a resource, after one of its instances, 256 at most; empty when there is no more.
     pub async fn retrievable(&self, resource: &Resource, after: InstanceId) -> Result<Vec<Retrievable>, RecordsError> {
         let resource = resource.clone();

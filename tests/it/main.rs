@@ -12,6 +12,7 @@
 
 mod support;
 
+mod archive;
 mod association;
 mod association_answers;
 mod association_callers;

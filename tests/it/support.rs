@@ -1,6 +1,7 @@
 //! What the stories are told with: sites to start, peers that misbehave, files to send.
 #![allow(dead_code, reason = "each story uses the part that it needs")]
 
+pub mod archive;
 pub mod beside;
 pub mod caller;
 pub mod calls;

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("router", "dicom peers"),
     ("intake", "dicom ledger peers records router store"),
     ("courier", "dicom dicomweb dimse ledger peers records router store"),
-    ("priors", "dicom dicomweb intake ledger peers records store"),
+    ("priors", "dicom dicomweb dimse intake ledger peers records store"),
     ("judge", "dicom ledger peers records store"),
     ("janitor", "judge ledger records store"),
     // edge

@@ -1,15 +1,18 @@
 //! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
 
+use super::archived::NEARLINE;
 use super::asked::*;
 use super::shown::{held_as, patient_of, shown};
 use super::{Caller, DimseFace};
+use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
 use crate::dicom::query::{fits, identifier, matching, matching::matches};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Origin, Registry};
-use crate::records::{FindInstances, RecordsError, StudySize, Texts, Walk};
+use crate::priors::archive::widen;
+use crate::records::{FindInstances, RecordsError, SeriesRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,19 +21,21 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// One query on its way through the catalogue.
-struct Find<'a, 'd> {
-    face: &'a DimseFace,
+pub(super) struct Find<'a, 'd> {
+    pub(super) face: &'a DimseFace,
     registry: Arc<Registry>,
-    node: &'a Node,
-    asked: &'a Asked,
-    keys: Keys,
-    combined: bool,
-    dialogue: &'a mut Dialogue<'d>,
+    pub(super) node: &'a Node,
+    pub(super) asked: &'a Asked,
+    pub(super) keys: Keys,
+    pub(super) combined: bool,
+    pub(super) dialogue: &'a mut Dialogue<'d>,
     began: Instant,
+    /// Archives that did not answer.
+    pub(super) silent: Vec<AeTitle>,
 }
 
 /// Why a query ends before its last match.
-enum End {
+pub(super) enum End {
     /// The requester cancelled, or is gone.
     Over,
     /// With this answer.
@@ -64,7 +69,17 @@ pub(super) async fn find(
     };
     let registry = Arc::clone(&face.registry.borrow());
     let combined = caller.combined.contains(&request.abstract_syntax);
-    let mut find = Find { face, registry, node, asked: &asked, keys, combined, dialogue, began: Instant::now() };
+    let mut find = Find {
+        face,
+        registry,
+        node,
+        asked: &asked,
+        keys,
+        combined,
+        dialogue,
+        began: Instant::now(),
+        silent: Vec::new(),
+    };
     let ended = match asked.level {
         Level::Patient => find.patients().await,
         Level::Study => find.studies().await,
@@ -72,7 +87,7 @@ pub(super) async fn find(
         Level::Instance => find.instances().await,
     };
     match ended {
-        Ok(()) => Status::SUCCESS.into(),
+        Ok(()) => find.ended(),
         Err(End::Answer(answer)) => answer,
         Err(End::Over) => Status::CANCEL.into(),
     }
@@ -106,7 +121,7 @@ impl Find<'_, '_> {
             self.keys.back.iter().map(|tag| (*tag, values.remove(tag).unwrap_or_default())).collect();
         answer.insert(LEVEL, self.asked.level_name.to_owned());
         answer.insert(RETRIEVE_AE_TITLE, self.face.ae_title.to_string());
-        if let Some(availability) = answer.get_mut(&AVAILABILITY) {
+        if let Some(availability) = answer.get_mut(&AVAILABILITY).filter(|availability| availability.is_empty()) {
             "ONLINE".clone_into(availability);
         }
         let bytes = identifier::write(&answer, &self.asked.identifier.charset, self.asked.explicit);
@@ -158,24 +173,49 @@ impl Find<'_, '_> {
 
     async fn studies(&mut self) -> Result<(), End> {
         let mut walk = self.walk();
+        let mut archived = self.archived_studies().await?;
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
+            let Some(last) = rows.last() else { break };
             walk.after = last.row;
             for row in rows {
                 self.goes_on().await?;
-                let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
-                values.insert(STUDY_INSTANCE_UID, row.study.to_string());
-                if self.wants_size() {
-                    let size = self.face.records.study_size(row.row).await?;
-                    with_size(&mut values, &size);
-                    if !self.fits_size(&values) {
-                        continue;
-                    }
-                }
-                self.tell(values).await?;
+                let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
+                let theirs = archived.remove(&row.study).map(|(_, size)| size);
+                let size = match self.wants_size() || theirs.is_some() {
+                    true => Some(self.face.records.study_size(row.row).await?),
+                    false => None,
+                };
+                self.tell_study(row.study, values, size, theirs).await?;
             }
         }
+        // What archives alone hold.
+        for (study, (row, size)) in archived {
+            self.goes_on().await?;
+            let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
+            self.tell_study(study, values, Some(StudySize::default()), Some(size)).await?;
+        }
+        Ok(())
+    }
+
+    /// One study with what is held of it here, and what an archive holds.
+    async fn tell_study(
+        &mut self,
+        study: StudyUid,
+        mut values: BTreeMap<Tag, String>,
+        size: Option<StudySize>,
+        theirs: Option<StudySize>,
+    ) -> Result<(), End> {
+        values.insert(STUDY_INSTANCE_UID, study.to_string());
+        let Some(mut size) = size else { return self.tell(values).await };
+        if theirs.is_some_and(|theirs| widen(&mut size, &theirs)) {
+            values.insert(AVAILABILITY, NEARLINE.to_owned());
+        }
+        with_size(&mut values, &size);
+        if !self.fits_size(&values) {
+            return Ok(());
+        }
+        self.tell(values).await
     }
 
     fn wants_size(&self) -> bool {
@@ -193,38 +233,55 @@ impl Find<'_, '_> {
 
     async fn series(&mut self) -> Result<(), End> {
         let mut walk = self.walk();
+        let mut archived = self.archived_series(&walk).await?;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
+            let Some(last) = rows.last() else { break };
             walk.after = last.row;
-            for mut row in rows {
-                self.goes_on().await?;
-                row.attributes.0.insert(STUDY_INSTANCE_UID, row.study.to_string());
-                row.attributes.0.insert(SERIES_INSTANCE_UID, row.series.to_string());
-                let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
-                values.insert(SERIES_RELATED_INSTANCES, row.instances.to_string());
-                self.tell(values).await?;
+            for row in rows {
+                let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
+                self.tell_series(row, theirs).await?;
             }
         }
+        for (_, mut row) in archived {
+            let theirs = std::mem::take(&mut row.instances);
+            self.tell_series(row, theirs).await?;
+        }
+        Ok(())
+    }
+
+    /// One series, of which an archive holds so many instances.
+    async fn tell_series(&mut self, mut row: SeriesRow, theirs: u64) -> Result<(), End> {
+        self.goes_on().await?;
+        row.attributes.0.insert(STUDY_INSTANCE_UID, row.study.to_string());
+        row.attributes.0.insert(SERIES_INSTANCE_UID, row.series.to_string());
+        let Some(mut values) = self.fitting(&row.origin, row.attributes) else { return Ok(()) };
+        values.insert(SERIES_RELATED_INSTANCES, row.instances.max(theirs).to_string());
+        if theirs > row.instances || row.row == 0 {
+            values.insert(AVAILABILITY, NEARLINE.to_owned());
+        }
+        self.tell(values).await
     }
 
     async fn instances(&mut self) -> Result<(), End> {
         let walk = self.walk();
         let mut find =
-            FindInstances { study: walk.studies.into_iter().next(), series: walk.series, ..Default::default() };
+            FindInstances { study: walk.studies.first().cloned(), series: walk.series.clone(), ..Default::default() };
         let named = matching(&self.keys.matches, SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
         // A longer list is matched row by row.
         if named.len() <= 1000 {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
+        let mut archived = self.archived_instances(&walk).await?;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
             if rows.is_empty() {
-                return Ok(());
+                break;
             }
             find.offset += rows.len() as u64;
             for mut row in rows {
                 self.goes_on().await?;
+                archived.remove(&row.instance);
                 row.attributes.0.extend([
                     (SOP_CLASS_UID, row.sop_class.to_string()),
                     (SOP_INSTANCE_UID, row.instance.to_string()),
@@ -235,6 +292,13 @@ impl Find<'_, '_> {
                 self.tell(values).await?;
             }
         }
+        for (_, row) in archived {
+            self.goes_on().await?;
+            let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
+            values.insert(AVAILABILITY, NEARLINE.to_owned());
+            self.tell(values).await?;
+        }
+        Ok(())
     }
 }
 

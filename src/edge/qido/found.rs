@@ -7,6 +7,7 @@ use crate::dicom::tag::Tag;
 use crate::dicomweb::dataset::{Dataset, Element, VR};
 use crate::dicomweb::qido::Include;
 use crate::edge::http::{Base, Target};
+use crate::priors::archive::ArchivedInstance;
 use crate::records::{FoundInstance, SeriesRow, StudyRow, StudySize, Texts};
 use std::str::FromStr;
 
@@ -92,6 +93,23 @@ pub(super) fn instance(base: &Base, include: &Include, row: &FoundInstance, targ
     set
 }
 
+/// An instance that an archive holds, and we do not.
+pub(super) fn archived(base: &Base, include: &Include, row: &ArchivedInstance, target: &Target) -> Dataset {
+    let study = if target.study.is_some() { &[STUDY_INSTANCE_UID][..] } else { OF_STUDY };
+    let series = if target.series.is_some() { &[SERIES_INSTANCE_UID][..] } else { OF_SERIES };
+    let mut set = shown(&row.attributes, &[OF_INSTANCE, study, series], include);
+    let class = row.sop_class.as_ref().map_or("", |class| class.as_str());
+    uids(&mut set, [class, row.instance.as_str(), row.study.as_str(), row.series.as_str()]);
+    set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.instance(&row.study, &row.series, &row.instance)));
+    nearline(&mut set);
+    set
+}
+
+/// An archive holds it, or more of it than is here: it can be had, and takes longer (DIM-070).
+pub(super) fn nearline(set: &mut Dataset) {
+    set.insert(INSTANCE_AVAILABILITY, Element::text(VR::CS, "NEARLINE"));
+}
+
 /// What a peer needs to verify what it sent.
 pub(super) fn verified(row: &FoundInstance) -> Dataset {
     let mut set = Dataset::default();
@@ -103,13 +121,12 @@ pub(super) fn verified(row: &FoundInstance) -> Dataset {
 }
 
 fn names(set: &mut Dataset, row: &FoundInstance) {
-    let uids = [
-        (SOP_CLASS_UID, row.sop_class.as_str()),
-        (SOP_INSTANCE_UID, row.instance.as_str()),
-        (STUDY_INSTANCE_UID, row.study.as_str()),
-        (SERIES_INSTANCE_UID, row.series.as_str()),
-    ];
-    for (tag, uid) in uids {
+    uids(set, [row.sop_class.as_str(), row.instance.as_str(), row.study.as_str(), row.series.as_str()]);
+}
+
+/// SOP class, instance, study and series.
+fn uids(set: &mut Dataset, uids: [&str; 4]) {
+    for (tag, uid) in [SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID].into_iter().zip(uids) {
         set.insert(tag, Element::text(VR::UI, uid));
     }
 }

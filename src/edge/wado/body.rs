@@ -1,5 +1,6 @@
 //! Bodies that stream instances out of the store: a chunk at a time, and an end only if every digest agreed (REL-07).
 
+use super::refill::Refill;
 use super::seats::Seat;
 use crate::dicom::part10::{self, FileMeta};
 use crate::dicom::transcode::Transcoder;
@@ -8,6 +9,7 @@ use crate::dicom::uid::TransferSyntaxUid;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::wado::Syntax;
 use crate::edge::http::Base;
+use crate::priors::archive::Fetching;
 use crate::records::{InstanceId, Records, Resource, Retrievable};
 use crate::store::{BlobReader, Store, StoreError};
 use bytes::Bytes;
@@ -186,6 +188,7 @@ pub(super) struct Related {
     first: bool,
     current: Option<Instance>,
     ended: bool,
+    awaited: Option<Refill>,
 }
 
 impl Related {
@@ -198,7 +201,34 @@ impl Related {
         writer: Writer,
     ) -> Self {
         let (page, after) = (VecDeque::new(), InstanceId(0));
-        Self { records, store, resource, syntax, base, writer, page, after, first: true, current: None, ended: false }
+        Self {
+            records,
+            store,
+            resource,
+            syntax,
+            base,
+            writer,
+            page,
+            after,
+            first: true,
+            current: None,
+            ended: false,
+            awaited: None,
+        }
+    }
+
+    /// The same with what is being fetched: the body goes on as it arrives, and ends well only if all of it did.
+    pub(super) fn awaiting(self, fetching: Option<Fetching>) -> Self {
+        Self { awaited: fetching.map(Refill::new), ..self }
+    }
+
+    async fn refill(&mut self) -> io::Result<()> {
+        let page = match &mut self.awaited {
+            Some(awaited) => awaited.page(&self.records, &self.resource).await,
+            None => self.records.retrievable(&self.resource, self.after).await,
+        };
+        self.page = page.map_err(io::Error::other)?.into();
+        Ok(())
     }
 
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
@@ -212,13 +242,18 @@ impl Related {
             return Ok(None);
         }
         if self.page.is_empty() {
-            let page = self.records.retrievable(&self.resource, self.after).await.map_err(io::Error::other)?;
-            self.page = page.into();
+            self.refill().await?;
         }
         match self.page.pop_front() {
             Some(item) => self.open(item).map(Some),
             None => {
                 self.ended = true;
+                let lacking = self.awaited.as_ref().map_or(0, Refill::lacking);
+                if lacking > 0 {
+                    // Whoever reads must see that this is not all.
+                    tracing::warn!(study = %self.resource.study, lacking, "a retrieval is broken off: an archive did not give all");
+                    return Err(io::Error::other("an archive did not give all that it holds"));
+                }
                 Ok(Some(self.writer.end()))
             }
         }

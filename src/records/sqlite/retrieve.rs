@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Instances of a page.
 const PAGE: i64 = 256;
 
+/// Names of one answer.
+const NAMES: i64 = 100_000;
+
 const OF_RESOURCE: &str = "FROM instances i JOIN series r ON r.id = i.series JOIN blobs b ON b.id = i.blob \
     WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) \
     AND i.behind IS NULL";
@@ -55,7 +58,7 @@ pub(in crate::records) fn page(
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
          a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
-         WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND i.state = 'stored' AND i.id > ?4 \
+         WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND i.state = 'stored' AND i.behind IS NULL AND i.id > ?4 \
          ORDER BY i.id LIMIT ?5"
     ))?;
     let (study, series, instance) = names(resource);
@@ -65,6 +68,29 @@ pub(in crate::records) fn page(
         list.push(copy(row)?.0);
     }
     Ok(list)
+}
+
+/// See [`crate::records::Records::kept_instances`].
+pub(in crate::records) fn names_of_kept(conn: &Connection, resource: &Resource) -> Result<Vec<InstanceUid>, Fault> {
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT DISTINCT i.sop_uid FROM instances i JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study \
+         WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND i.state = 'stored' LIMIT {NAMES}"
+    ))?;
+    let mut rows = find.query(names(resource))?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        list.push(parsed(&row.get::<_, String>(0)?, "SOP Instance UID", InstanceUid::parse)?);
+    }
+    Ok(list)
+}
+
+/// See [`crate::records::Records::awaits_judgement`].
+pub(in crate::records) fn awaits_judgement(conn: &Connection, study: &StudyUid) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT 1 FROM exceptions x JOIN instances i ON i.id = x.instance \
+         WHERE x.kind = 'conflict' AND x.closed IS NULL AND x.verdict IS NULL AND i.study = (SELECT id FROM studies WHERE uid = ?1)",
+    )?;
+    Ok(find.exists([study.as_str()])?)
 }
 
 /// A row of the columns of [`page`], and whether it is kept.
@@ -112,7 +138,7 @@ pub(in crate::records) fn expected(conn: &Connection, picked: &Picked) -> Result
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.transfer_syntax FROM instances i JOIN series r ON r.id = i.series \
          WHERE i.study IN (SELECT id FROM studies WHERE uid IN (SELECT value FROM json_each(?1))) AND {} AND {} \
-         AND i.state = 'stored' ORDER BY i.id LIMIT ?4",
+         AND i.state = 'stored' AND i.behind IS NULL ORDER BY i.id LIMIT ?4",
         given(!picked.series.is_empty(), "r.uid IN (SELECT value FROM json_each(?2))", "?2 IS NOT NULL"),
         given(!picked.instances.is_empty(), "i.sop_uid IN (SELECT value FROM json_each(?3))", "?3 IS NOT NULL"),
     ))?;

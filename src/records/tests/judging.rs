@@ -75,6 +75,15 @@ async fn what_says_the_same_is_released_and_sent_to_nobody_twice() {
     assert_eq!(site.states(1).await, [State::Verified, State::Cancelled]);
     assert!(site.lease("surrey", noon()).await.is_none());
     assert_eq!(site.shown().await, 1, "whoever asks is shown one of the two");
+    let resource = Resource { study: study(1), series: None, instance: None };
+    let given = site.records.retrievable(&resource, InstanceId(0)).await.unwrap();
+    assert_eq!(
+        given.iter().map(|item| item.instance).collect::<Vec<_>>(),
+        [FIRST],
+        "whoever retrieves is given that one"
+    );
+    let picked = Picked { studies: vec![study(1)], ..Picked::default() };
+    assert_eq!(site.records.expected(picked).await.unwrap().instances.len(), 1);
     let entry = site.last_entry().await;
     let text = |name: &str| entry.facts.get(name).and_then(Fact::text);
     assert_eq!((entry.kind, text("verdict")), (Kind::Judged, Some("same")));

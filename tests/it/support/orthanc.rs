@@ -59,6 +59,10 @@ impl Orthanc {
         self.call(path, &["--data-binary", &body.to_string()])
     }
 
+    pub fn put(&self, path: &str, body: &Value) {
+        self.call(path, &["--request", "PUT", "--data-binary", &body.to_string()]);
+    }
+
     /// How many instances it holds.
     pub fn instances(&self) -> u64 {
         self.get("/statistics")["CountInstances"].as_u64().unwrap()

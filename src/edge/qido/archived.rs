@@ -1,0 +1,64 @@
+//! What the archives hold, beside what is held here, as a search by another site finds it.
+
+use super::{Asked, Window};
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+use crate::edge::http::problem;
+use crate::priors::archive::{ArchivedInstance, Found, Wanted};
+use crate::records::{FindInstances, SeriesRow, StudyRow, StudySize, Walk};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use std::collections::BTreeMap;
+
+/// Seconds after which a search may be repeated that met a silent archive.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("30");
+
+/// What a search says that found something although an archive did not answer.
+pub(super) fn warning(service: &str) -> String {
+    format!("299 {service}: an archive of this site did not answer; what it alone holds is not shown")
+}
+
+/// What a search says that found nothing, where an archive did not answer.
+pub(super) fn not_answering() -> Response {
+    let detail = "an archive of this site did not answer; whether there is anything is not known";
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+fn rows<T>(found: Found<T>, window: &mut Window) -> Vec<T> {
+    window.silent |= !found.silent.is_empty();
+    found.rows
+}
+
+impl Asked {
+    pub(super) async fn archived_studies(&self, window: &mut Window) -> BTreeMap<StudyUid, (StudyRow, StudySize)> {
+        let wanted =
+            Wanted { matches: &self.query.matches, combined: true, study: self.target.study.as_ref(), series: None };
+        let found = self.face.archives.studies(None, wanted).await;
+        rows(found, window).into_iter().map(|row| (row.0.study.clone(), row)).collect()
+    }
+
+    /// Series of the one study that is named; of several, archives are not asked.
+    pub(super) async fn archived_series(&self, walk: &Walk, window: &mut Window) -> BTreeMap<SeriesUid, SeriesRow> {
+        let [study] = walk.studies.as_slice() else { return BTreeMap::new() };
+        let wanted =
+            Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: walk.series.as_ref() };
+        let found = self.face.archives.series(None, wanted).await;
+        rows(found, window).into_iter().map(|row| (row.series.clone(), row)).collect()
+    }
+
+    /// Instances of the study that is named, for a peer that may query: who only verifies what it sent asks about our own copy.
+    pub(super) async fn archived_instances(
+        &self,
+        find: &FindInstances,
+        window: &mut Window,
+    ) -> BTreeMap<InstanceUid, ArchivedInstance> {
+        let Some(study) = find.study.as_ref().filter(|_| self.peer.may.query) else { return BTreeMap::new() };
+        let wanted =
+            Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: find.series.as_ref() };
+        let found = self.face.archives.instances(None, wanted).await;
+        let named = |row: &ArchivedInstance| find.instances.is_empty() || find.instances.contains(&row.instance);
+        let rows = rows(found, window).into_iter().filter(named);
+        rows.map(|row| (row.instance.clone(), row)).collect()
+    }
+}

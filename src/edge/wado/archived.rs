@@ -1,0 +1,65 @@
+//! What an archive holds of what a peer retrieves: fetched, and waited for as far as the answer needs it.
+
+use super::{busy, unreadable};
+use crate::edge::http::{WebFace, problem};
+use crate::priors::archive::Fetching;
+use crate::records::{Extent, Resource};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+/// Seconds after which a retrieval may be repeated that met a silent archive.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("30");
+
+/// What there is of a resource, and what comes still.
+pub(super) struct Awaited {
+    pub(super) extent: Extent,
+    /// The fetch of what is not here.
+    pub(super) fetching: Option<Fetching>,
+    /// An archive did not answer: there may be more.
+    pub(super) silent: bool,
+}
+
+fn not_given(detail: &str) -> Box<Response> {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    Box::new(response)
+}
+
+/// Asks the archives, and waits until something can be given: of one instance all, of more the first.
+pub(super) async fn awaited(face: &WebFace, resource: &Resource) -> Result<Awaited, Box<Response>> {
+    let mut extent = face.records.extent(resource).await.map_err(unreadable)?;
+    if !face.archives.any(None) || (resource.instance.is_some() && extent.stored > 0) {
+        return Ok(Awaited { extent, fetching: None, silent: false });
+    }
+    let brought = face.archives.bring(None, resource, extent.stored > 0).await.map_err(unreadable)?;
+    let silent = !brought.silent.is_empty();
+    if brought.busy {
+        return Err(Box::new(busy()));
+    }
+    let Some(mut fetching) = brought.fetching else {
+        return match silent && extent.stored == 0 {
+            true => Err(not_given("an archive of this site did not answer; whether there is anything is not known")),
+            false => Ok(Awaited { extent, fetching: None, silent }),
+        };
+    };
+    while extent.stored == 0 {
+        let ended = fetching.more().await;
+        extent = face.records.extent(resource).await.map_err(unreadable)?;
+        if extent.stored == 0 && ended.is_some() {
+            return Err(not_given("an archive of this site holds it, and did not give it"));
+        }
+    }
+    let fetching = Some(fetching).filter(|_| resource.instance.is_none());
+    Ok(Awaited { extent, fetching, silent })
+}
+
+/// An answer that may not hold everything says so.
+pub(super) fn warned(mut response: Response, silent: bool, service: &str) -> Response {
+    let text = format!("299 {service}: an archive of this site did not answer; what it alone holds is not given");
+    if let Ok(text) = HeaderValue::from_str(&text)
+        && silent
+    {
+        response.headers_mut().append(header::WARNING, text);
+    }
+    response
+}

@@ -1,0 +1,354 @@
+//! What the archives hold, as rows like those of the catalogue; each answer is matched again before it is believed.
+
+use super::keys::{self, MODALITIES_IN_STUDY, SERIES_RELATED_INSTANCES, STUDY_RELATED_INSTANCES, STUDY_RELATED_SERIES};
+use super::line::{Failure, Line, Values};
+use super::plan::Listed;
+use super::{Archive, Archives};
+use crate::dicom::ae_title::AeTitle;
+use crate::dicom::attributes::*;
+use crate::dicom::query::{Match, fits, matching, matching::matches};
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
+use crate::dimse::Operation;
+use crate::peers::Origin;
+use crate::records::{Resource, SeriesRow, StudyRow, StudySize, Texts};
+use futures_util::future::join_all;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Studies, or series of a study, that one answer may hold.
+const MOST_ROWS: usize = 5000;
+
+/// Instances of a study that one answer may hold with their attributes, and by name alone.
+const MOST_INSTANCES: usize = 10_000;
+const MOST_NAMES: usize = 100_000;
+
+/// Studies, or series, of one answer that are counted where an archive does not tell how much they hold.
+const MOST_COUNTED: usize = 50;
+
+/// What to look for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The keys, of any level.
+    pub matches: &'a [Match],
+    /// Ranges of date and time are one range of moments.
+    pub combined: bool,
+    /// The study, below the level of studies.
+    pub study: Option<&'a StudyUid>,
+    /// Only this series.
+    pub series: Option<&'a SeriesUid>,
+}
+
+/// What archives answered.
+#[derive(Debug, Clone)]
+pub struct Found<T> {
+    /// The rows; what two archives hold stands once.
+    pub rows: Vec<T>,
+    /// The archives that did not answer, or not in full: what they hold is not told.
+    pub silent: Vec<AeTitle>,
+}
+
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), silent: Vec::new() }
+    }
+}
+
+/// An instance that an archive holds. `Debug` prints no values (SEC-010).
+#[derive(Debug, Clone)]
+pub struct ArchivedInstance {
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// Series Instance UID.
+    pub series: SeriesUid,
+    /// SOP Instance UID.
+    pub instance: InstanceUid,
+    /// SOP Class UID, if the archive tells it.
+    pub sop_class: Option<SopClassUid>,
+    /// Attributes of patient, study, series and instance.
+    pub attributes: Texts,
+    /// The archive.
+    pub origin: Origin,
+}
+
+impl Archives {
+    /// Studies that match, each with what it holds. Nothing is asked if the keys name nobody and no time.
+    pub async fn studies(&self, by: Option<&AeTitle>, wanted: Wanted<'_>) -> Found<(StudyRow, StudySize)> {
+        if wanted.study.is_none() && !keys::name_something(wanted.matches) {
+            return Found::default();
+        }
+        self.ask(by, wanted, Level::Study, |archive, values| {
+            let study = uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?;
+            let size = size(values);
+            let row = StudyRow { row: 0, study: study.clone(), attributes: texts(values), origin: archive.origin() };
+            Some((study.to_string(), (row, size)))
+        })
+        .await
+    }
+
+    /// Series of a study that match in the keys of their level and above.
+    pub async fn series(&self, by: Option<&AeTitle>, wanted: Wanted<'_>) -> Found<SeriesRow> {
+        self.ask(by, wanted, Level::Series, |archive, values| {
+            let row = SeriesRow {
+                row: 0,
+                study: uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?,
+                series: uid(values, SERIES_INSTANCE_UID, SeriesUid::parse)?,
+                attributes: texts(values),
+                instances: number(values, SERIES_RELATED_INSTANCES),
+                origin: archive.origin(),
+            };
+            Some((row.series.to_string(), row))
+        })
+        .await
+    }
+
+    /// Instances of a study that match.
+    pub async fn instances(&self, by: Option<&AeTitle>, wanted: Wanted<'_>) -> Found<ArchivedInstance> {
+        self.ask(by, wanted, Level::Instance, |archive, values| {
+            let row = ArchivedInstance {
+                study: uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?,
+                series: uid(values, SERIES_INSTANCE_UID, SeriesUid::parse)?,
+                instance: uid(values, SOP_INSTANCE_UID, InstanceUid::parse)?,
+                sop_class: uid(values, SOP_CLASS_UID, SopClassUid::parse),
+                attributes: texts(values),
+                origin: archive.origin(),
+            };
+            Some((row.instance.to_string(), row))
+        })
+        .await
+    }
+
+    /// Asks every archive at once, each within its time.
+    async fn ask<T>(
+        &self,
+        by: Option<&AeTitle>,
+        wanted: Wanted<'_>,
+        level: Level,
+        row: impl Fn(&Archive, &Values) -> Option<(String, T)>,
+    ) -> Found<T> {
+        let archives = self.asked(by);
+        let asked = archives.iter().map(|archive| in_time(archive, wanted, level));
+        let (mut found, mut seen) = (Found::default(), BTreeSet::new());
+        for (archive, answer) in archives.iter().zip(join_all(asked).await) {
+            match answer {
+                Ok(answers) => {
+                    let rows = answers.iter().filter_map(|values| row(archive, values));
+                    found.rows.extend(rows.filter_map(|(key, row)| seen.insert(key).then_some(row)));
+                }
+                Err(failure) => {
+                    tracing::warn!(archive = %archive.name, reason = %failure, "an archive did not answer a query");
+                    found.silent.push(archive.name.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// What one archive lists of a resource, within a time.
+    pub(super) async fn listed(
+        &self,
+        archive: &Arc<Archive>,
+        of: &Resource,
+        within: Duration,
+    ) -> Result<Listed, Failure> {
+        let level = match (&of.series, &of.instance) {
+            (_, Some(_)) => Level::Instance,
+            (Some(_), None) => Level::Series,
+            (None, None) => Level::Study,
+        };
+        let wanted = Wanted { matches: &[], combined: false, study: Some(&of.study), series: of.series.as_ref() };
+        let asked = rows(archive, wanted, Level::Instance, true);
+        let rows = timeout(within, asked).await.map_err(|_| Failure::Late(within))??;
+        let mut listed = Listed { of: Some(level), ..Listed::default() };
+        for values in &rows {
+            let (Some(series), Some(instance)) =
+                (uid(values, SERIES_INSTANCE_UID, SeriesUid::parse), uid(values, SOP_INSTANCE_UID, InstanceUid::parse))
+            else {
+                continue;
+            };
+            if of.instance.as_ref().is_none_or(|wanted| *wanted == instance) {
+                listed.series.entry(series).or_default().insert(instance);
+            }
+        }
+        Ok(listed)
+    }
+}
+
+/// Adds what an archive holds of a study to what is held here; whether the archive holds more.
+pub fn widen(size: &mut StudySize, theirs: &StudySize) -> bool {
+    let more = size.instances == 0 || theirs.instances > size.instances || theirs.series > size.series;
+    size.instances = size.instances.max(theirs.instances);
+    size.series = size.series.max(theirs.series);
+    for modality in &theirs.modalities {
+        if !size.modalities.contains(modality) {
+            size.modalities.push(modality.clone());
+        }
+    }
+    more
+}
+
+impl Archive {
+    fn origin(&self) -> Origin {
+        Origin::Archive(self.name.clone())
+    }
+}
+
+async fn in_time(archive: &Archive, wanted: Wanted<'_>, level: Level) -> Result<Vec<Values>, Failure> {
+    let within = archive.query_timeout();
+    timeout(within, rows(archive, wanted, level, false)).await.map_err(|_| Failure::Late(within))?
+}
+
+/// The answers of one archive, from the study down to the level: an archive need not answer below the study without the unique
+/// keys above (PS3.4 section C.4.1.3.1).
+async fn rows(archive: &Archive, wanted: Wanted<'_>, level: Level, names: bool) -> Result<Vec<Values>, Failure> {
+    // The semaphore is never closed.
+    let _seat = archive.queries.acquire().await.ok();
+    let mut line = Line::open(archive, Operation::Find).await?;
+    let rows = down(&mut line, archive, wanted, level, names).await;
+    line.close().await;
+    rows
+}
+
+/// With `names`, only the UIDs of instances are wanted.
+async fn down(
+    line: &mut Line,
+    archive: &Archive,
+    wanted: Wanted<'_>,
+    level: Level,
+    names: bool,
+) -> Result<Vec<Values>, Failure> {
+    let quiet = archive.query_timeout();
+    let fitting = |values: &Values, level| {
+        let issuer = |tag: Tag| (tag == ISSUER_OF_PATIENT_ID).then_some(archive.issuer.as_str());
+        let held =
+            |tag: Tag| values.get(&tag).map(String::as_str).filter(|held| !held.is_empty()).or_else(|| issuer(tag));
+        fits(wanted.matches, level, wanted.combined, held)
+    };
+    let mut keys = keys::of_studies(wanted.matches);
+    if let Some(study) = wanted.study {
+        keys.insert(STUDY_INSTANCE_UID, study.to_string());
+    }
+    let mut studies = line.find(&keys, quiet, MOST_ROWS).await?;
+    studies.retain(|values| {
+        fitting(values, Level::Study) && is(values, STUDY_INSTANCE_UID, wanted.study.map(StudyUid::as_str))
+    });
+    if level == Level::Study {
+        let until = Instant::now() + quiet / 2;
+        for study in studies.iter_mut().filter(|study| number(study, STUDY_RELATED_INSTANCES) == 0).take(MOST_COUNTED) {
+            if Instant::now() < until {
+                counted(line, study, quiet).await?;
+            }
+        }
+        if let Some(modality) = matching(wanted.matches, MODALITIES_IN_STUDY) {
+            studies.retain(|values| matches(modality, values.get(&MODALITIES_IN_STUDY).map(String::as_str)));
+        }
+        return Ok(studies);
+    }
+    let Some(study) = studies.into_iter().next() else { return Ok(Vec::new()) };
+    let mut keys = keys::of_level(Level::Series);
+    keys.insert(STUDY_INSTANCE_UID, study.get(&STUDY_INSTANCE_UID).cloned().unwrap_or_default());
+    if let Some(series) = wanted.series {
+        keys.insert(SERIES_INSTANCE_UID, series.to_string());
+    }
+    let mut all = line.find(&keys, quiet, MOST_ROWS).await?;
+    below(&mut all, &study, STUDY_INSTANCE_UID);
+    all.retain(|values| {
+        fitting(values, Level::Series) && is(values, SERIES_INSTANCE_UID, wanted.series.map(SeriesUid::as_str))
+    });
+    if level == Level::Series {
+        for series in all.iter_mut().filter(|series| number(series, SERIES_RELATED_INSTANCES) == 0).take(MOST_COUNTED) {
+            let count = names_in(line, series, quiet).await?;
+            series.insert(SERIES_RELATED_INSTANCES, count.to_string());
+        }
+        return Ok(all);
+    }
+    let most = if names { MOST_NAMES } else { MOST_INSTANCES };
+    let mut instances = Vec::new();
+    for mut series in all {
+        let mut keys = if names { keys::of_names() } else { keys::of_level(Level::Instance) };
+        for tag in [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID] {
+            keys.insert(tag, series.get(&tag).cloned().unwrap_or_default());
+        }
+        let mut held = line.find(&keys, quiet, most - instances.len()).await?;
+        if names {
+            series.retain(|tag, _| *tag == SERIES_INSTANCE_UID);
+        }
+        below(&mut held, &series, SERIES_INSTANCE_UID);
+        held.retain(|values| names || fitting(values, Level::Instance));
+        instances.extend(held);
+    }
+    Ok(instances)
+}
+
+/// Counts what a study holds at an archive that does not tell it: these keys are optional (PS3.4 table C.6-5).
+async fn counted(line: &mut Line, study: &mut Values, quiet: Duration) -> Result<(), Failure> {
+    let mut keys = keys::of_level(Level::Series);
+    keys.insert(STUDY_INSTANCE_UID, study.get(&STUDY_INSTANCE_UID).cloned().unwrap_or_default());
+    let mut all = line.find(&keys, quiet, MOST_ROWS).await?;
+    below(&mut all, study, STUDY_INSTANCE_UID);
+    let (mut instances, mut modalities) = (0, BTreeSet::new());
+    for series in &all {
+        instances += match number(series, SERIES_RELATED_INSTANCES) {
+            0 => names_in(line, series, quiet).await?,
+            told => told,
+        };
+        modalities.extend(series.get(&MODALITY).filter(|modality| !modality.is_empty()).cloned());
+    }
+    study.insert(STUDY_RELATED_SERIES, all.len().to_string());
+    study.insert(STUDY_RELATED_INSTANCES, instances.to_string());
+    study.insert(MODALITIES_IN_STUDY, modalities.into_iter().collect::<Vec<_>>().join("\\"));
+    Ok(())
+}
+
+/// How many instances a series has at the archive.
+async fn names_in(line: &mut Line, series: &Values, quiet: Duration) -> Result<u64, Failure> {
+    let mut keys = keys::of_names();
+    for tag in [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID] {
+        keys.insert(tag, series.get(&tag).cloned().unwrap_or_default());
+    }
+    Ok(line.find(&keys, quiet, MOST_NAMES).await?.len() as u64)
+}
+
+/// Whether a value is the one that was asked for, if one was.
+fn is(values: &Values, tag: Tag, wanted: Option<&str>) -> bool {
+    wanted.is_none_or(|wanted| values.get(&tag).is_some_and(|held| held == wanted))
+}
+
+/// Gives each row what is known above it; rows that say that they belong elsewhere are dropped.
+fn below(rows: &mut Vec<Values>, above: &Values, key: Tag) {
+    rows.retain(|values| values.get(&key).is_none_or(|held| held.is_empty() || above.get(&key) == Some(held)));
+    for values in rows {
+        for (tag, value) in above {
+            let own = values.entry(*tag).or_default();
+            if own.is_empty() || *tag == key {
+                own.clone_from(value);
+            }
+        }
+    }
+}
+
+fn uid<T, E>(values: &Values, tag: Tag, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    values.get(&tag).and_then(|text| parse(text).ok())
+}
+
+fn number(values: &Values, tag: Tag) -> u64 {
+    values.get(&tag).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// The indexed attributes among the values.
+fn texts(values: &Values) -> Texts {
+    let indexed = |tag: &Tag| INDEXED.iter().any(|indexed| indexed.tag == *tag);
+    Texts(values.iter().filter(|(tag, _)| indexed(tag)).map(|(tag, text)| (*tag, text.clone())).collect())
+}
+
+fn size(values: &Values) -> StudySize {
+    let modalities = values.get(&MODALITIES_IN_STUDY).map(String::as_str).unwrap_or_default();
+    StudySize {
+        series: number(values, STUDY_RELATED_SERIES),
+        instances: number(values, STUDY_RELATED_INSTANCES),
+        modalities: modalities.split('\\').filter(|text| !text.is_empty()).map(str::to_owned).collect(),
+        sop_classes: Vec::new(),
+    }
+}

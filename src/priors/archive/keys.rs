@@ -1,0 +1,111 @@
+//! The keys of queries to an archive: what is asked for at each level, and which keys of the asker narrow it.
+
+use crate::dicom::attributes::*;
+use crate::dicom::query::{Match, matching};
+use crate::dicom::tag::Tag;
+use std::collections::BTreeMap;
+
+/// Query/Retrieve Level.
+pub(super) const LEVEL: Tag = Tag::new(0x0008, 0x0052);
+/// Modalities in Study.
+pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
+/// Number of Study Related Series.
+pub(super) const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
+/// Number of Study Related Instances.
+pub(super) const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
+/// Number of Series Related Instances.
+pub(super) const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
+
+/// Keys that narrow a query of studies at the archive: those that every archive must support, or ignores without harm. Each
+/// answer is matched again here. Study Time is not among them: beside a range of dates it would cut a night in two (WEB-092).
+const NARROWING: [Tag; 9] = [
+    PATIENT_ID,
+    PATIENT_NAME,
+    PATIENT_BIRTH_DATE,
+    ACCESSION_NUMBER,
+    STUDY_DATE,
+    STUDY_ID,
+    STUDY_INSTANCE_UID,
+    REFERRING_PHYSICIAN,
+    MODALITIES_IN_STUDY,
+];
+
+/// Of these one at least must be named, or the archive would list everybody.
+const NAMING: [Tag; 7] =
+    [PATIENT_ID, PATIENT_NAME, PATIENT_BIRTH_DATE, ACCESSION_NUMBER, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID];
+
+/// The name of a level.
+pub(super) fn name(level: Level) -> &'static str {
+    match level {
+        Level::Patient => "PATIENT",
+        Level::Study => "STUDY",
+        Level::Series => "SERIES",
+        Level::Instance => "IMAGE",
+    }
+}
+
+/// Whether the keys name something: wildcards alone name nothing.
+pub(super) fn name_something(matches: &[Match]) -> bool {
+    let says = |value: &String| value.contains(|c: char| !matches!(c, '*' | '?' | '^' | '-' | ' '));
+    NAMING.iter().any(|tag| matching(matches, *tag).is_some_and(|matched| matched.values.iter().any(says)))
+}
+
+/// What is asked for at a level, with no value: the indexed attributes of the level, and counts.
+pub(super) fn of_level(level: Level) -> BTreeMap<Tag, String> {
+    let wanted = |of: Level| level == of || (level == Level::Study && of == Level::Patient);
+    let unasked = [SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET];
+    let indexed = INDEXED.iter().filter(|indexed| wanted(indexed.level) && !unasked.contains(&indexed.tag));
+    let counts: &[Tag] = match level {
+        Level::Study => &[MODALITIES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES],
+        Level::Series => &[SERIES_RELATED_INSTANCES],
+        _ => &[],
+    };
+    let mut keys: BTreeMap<Tag, String> = indexed.map(|indexed| (indexed.tag, String::new())).collect();
+    keys.extend(counts.iter().map(|tag| (*tag, String::new())));
+    keys.insert(LEVEL, name(level).to_owned());
+    keys
+}
+
+/// What is asked for of instances that are only to be named.
+pub(super) fn of_names() -> BTreeMap<Tag, String> {
+    [(LEVEL, name(Level::Instance).to_owned()), (SOP_INSTANCE_UID, String::new())].into()
+}
+
+/// The keys of a query of studies.
+pub(super) fn of_studies(matches: &[Match]) -> BTreeMap<Tag, String> {
+    let mut keys = of_level(Level::Study);
+    for matched in matches {
+        let [tag] = matched.path.as_slice() else { continue };
+        if NARROWING.contains(tag) && !matched.values.is_empty() {
+            keys.insert(*tag, matched.values.join("\\"));
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::vr::Vr;
+
+    fn key(tag: Tag, vr: Vr, values: &[&str]) -> Match {
+        Match { path: vec![tag], vr, values: values.iter().map(|value| (*value).to_owned()).collect() }
+    }
+
+    #[test]
+    fn an_archive_is_asked_what_it_can_match_and_never_for_everybody() {
+        let lo = |tag, value| key(tag, Vr::LO, &[value]);
+        assert!(!name_something(&[]));
+        assert!(!name_something(&[lo(PATIENT_NAME, "*"), lo(MODALITIES_IN_STUDY, "CT")]));
+        assert!(name_something(&[lo(PATIENT_NAME, "SMITH*")]));
+        let matches =
+            [lo(PATIENT_ID, "7"), key(STUDY_INSTANCE_UID, Vr::UI, &["1.2", "1.3"]), lo(STUDY_TIME, "1000-1100")];
+        let keys = of_studies(&matches);
+        let value = |tag| keys.get(&tag).map(String::as_str);
+        assert_eq!(value(LEVEL), Some("STUDY"));
+        assert_eq!(value(PATIENT_ID), Some("7"));
+        assert_eq!(value(STUDY_INSTANCE_UID), Some("1.2\\1.3"));
+        assert_eq!(value(STUDY_TIME), Some(""), "matched here, beside the date");
+        assert_eq!((value(PATIENT_NAME), value(STUDY_RELATED_INSTANCES), value(MODALITY)), (Some(""), Some(""), None));
+    }
+}

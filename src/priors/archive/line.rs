@@ -1,0 +1,115 @@
+//! One association to an archive for queries or moves, and how it fails.
+
+use super::{Archive, keys};
+use crate::dicom::charset::Charset;
+use crate::dicom::query::identifier::{self, Identifier};
+use crate::dicom::tag::Tag;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dimse::{self, Inquiry, Offer, Operation, Reply, Scu, ScuError, Status, status::Class};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Study Root, FIND and MOVE.
+const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
+
+/// Why an archive did not do what it was asked. The text holds nothing of a patient.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Association(#[from] ScuError),
+    #[error("it answered {0}")]
+    Answered(Status),
+    #[error("it did not answer within {} s", .0.as_secs_f32())]
+    Late(Duration),
+    #[error("its answer has more than {0} matches")]
+    TooMuch(usize),
+}
+
+/// The values of an answer by tag.
+pub(super) type Values = BTreeMap<Tag, String>;
+
+/// An association for one kind of request.
+pub(super) struct Line {
+    scu: Scu,
+    context: u8,
+    explicit: bool,
+}
+
+impl Line {
+    pub(super) async fn open(archive: &Archive, operation: Operation) -> Result<Self, Failure> {
+        let class = if operation == Operation::Find { FIND } else { MOVE };
+        let transfer_syntaxes = vec![EXPLICIT_VR_LE.to_owned(), IMPLICIT_VR_LE.to_owned()];
+        let offer = Offer { abstract_syntax: class.to_owned(), transfer_syntaxes };
+        let scu = dimse::connect(&archive.target, &[offer]).await?;
+        let accepted = scu.accepted().next().map(|context| (context.id, context.transfer_syntax == EXPLICIT_VR_LE));
+        let Some((context, explicit)) = accepted else {
+            let _ = scu.release().await;
+            return Err(ScuError::ContextNotAccepted.into());
+        };
+        Ok(Self { scu, context, explicit })
+    }
+
+    /// Asks for matches of keys, and gives their values; of more than `most`, none.
+    pub(super) async fn find(&mut self, keys: &Values, quiet: Duration, most: usize) -> Result<Vec<Values>, Failure> {
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let explicit = self.explicit;
+        let wanted: Vec<Tag> = keys.keys().copied().filter(|tag| *tag != keys::LEVEL).collect();
+        let taken = Arc::clone(&found);
+        let each = move |reply: Reply| {
+            let mut found = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            // What cannot be read is no match; a count of it would help nobody.
+            let identifier = reply.identifier.and_then(|bytes| Identifier::read(&bytes, explicit).ok());
+            if let Some(identifier) = identifier {
+                found.push(wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?))).collect());
+            }
+            if found.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let bytes = identifier::write(keys, &Charset::default(), explicit);
+        let asked = Inquiry {
+            context_id: self.context,
+            operation: Operation::Find,
+            identifier: &bytes,
+            destination: None,
+            quiet,
+        };
+        let last = self.scu.ask(&asked, &CancellationToken::new(), each).await?;
+        let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        match last.status.class() {
+            _ if found.len() > most => Err(Failure::TooMuch(most)),
+            Class::Success => Ok(found),
+            _ => Err(Failure::Answered(last.status)),
+        }
+    }
+
+    /// Asks the archive to move what the keys name to our title for that; `each` is given the pending answers.
+    pub(super) async fn r#move(
+        &mut self,
+        archive: &Archive,
+        keys: &Values,
+        cancel: &CancellationToken,
+        each: impl FnMut(Reply) -> ControlFlow<()> + Send,
+    ) -> Result<Reply, Failure> {
+        let bytes = identifier::write(keys, &Charset::default(), self.explicit);
+        let asked = Inquiry {
+            context_id: self.context,
+            operation: Operation::Move,
+            identifier: &bytes,
+            destination: Some(&archive.settings.retrieve_ae),
+            // Many archives say nothing until all is moved; who waits looks at what arrives.
+            quiet: LONGEST_MOVE,
+        };
+        Ok(self.scu.ask(&asked, cancel, each).await?)
+    }
+
+    /// Ends the association; whatever the archive answers, what was asked has its answer.
+    pub(super) async fn close(self) {
+        let _ = self.scu.release().await;
+    }
+}
+
+/// One move of a study may take so long.
+const LONGEST_MOVE: Duration = Duration::from_secs(24 * 3600);

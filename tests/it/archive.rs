@@ -1,0 +1,230 @@
+//! An archive behind a site: what it holds is found by peers and nodes, fetched once, byte for byte, and never mistaken for something else.
+
+use crate::support::archive::{Behind, Dcmqrscp, OddArchive, Prepared};
+use crate::support::certs::Identity;
+use crate::support::dcmtk::storescu;
+use crate::support::orthanc::Orthanc;
+use crate::support::radiology::{ROOT, last, statuses};
+use crate::support::two_sites::B_IDENTITY;
+use serde_json::{Value, json};
+
+const AVAILABILITY: &str = "00080056";
+const INSTANCES: &str = "00201208";
+const SERIES_INSTANCES: &str = "00201209";
+/// What a node pushes would go to peer `a`.
+const ROUTE: &str = "[[route]]\nname = \"everything to a\"\nto = [\"a\"]\n";
+
+fn study(number: u32) -> String {
+    format!("{ROOT}.{number}")
+}
+
+fn first<'a>(set: &'a Value, tag: &str) -> &'a Value {
+    &set[tag]["Value"][0]
+}
+
+/// Each result with its availability and number of instances.
+fn told(found: &[Value], count: &str) -> Vec<(String, u64)> {
+    let mut told: Vec<(String, u64)> = found
+        .iter()
+        .map(|set| {
+            let count = first(set, count);
+            let number = count.as_u64().or_else(|| count.as_str().and_then(|text| text.parse().ok())).unwrap();
+            (first(set, AVAILABILITY).as_str().unwrap().to_owned(), number)
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+fn sender(title: &str) -> String {
+    format!("[[node]]\nae_title = \"{title}\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\n")
+}
+
+fn near(count: u64) -> (String, u64) {
+    ("NEARLINE".to_owned(), count)
+}
+
+fn online(count: u64) -> (String, u64) {
+    ("ONLINE".to_owned(), count)
+}
+
+/// A peer finds at every level what the archive holds, and gets it bit for bit; nothing of it is sent anywhere by a route.
+fn is_found_and_fetched(site: &Behind) {
+    assert_eq!(told(&site.found("studies?PatientID=P1"), INSTANCES), [near(2), near(3)]);
+    assert_eq!(site.found("studies?PatientID=NOBODY"), Vec::<Value>::new());
+    let one = study(1);
+    assert_eq!(told(&site.found(&format!("studies/{one}/series")), SERIES_INSTANCES), [near(1), near(2)]);
+    assert_eq!(site.found(&format!("studies/{one}/instances")).len(), 3);
+    assert_eq!(site.found(&format!("studies/{one}/series/{one}.2/instances")).len(), 1);
+    assert_eq!(site.site.holds(&one), 0, "to be asked is not to fetch");
+    // A series first, then the rest of its study.
+    let (status, came) = site.retrieve(&format!("studies/{one}/series/{one}.2")).unwrap();
+    assert_eq!((status, came.len()), (200, 1));
+    assert_eq!(told(&site.found(&format!("studies/{one}/series")), SERIES_INSTANCES), [near(2), online(1)]);
+    let (status, came) = site.retrieve(&format!("studies/{one}")).unwrap();
+    assert_eq!((status, came), (200, site.held(&one)));
+    assert_eq!(told(&site.found("studies?AccessionNumber=A1"), INSTANCES), [online(3)]);
+    // One instance of a study of which nothing is here.
+    let instance = format!("studies/{}/series/{}.1/instances/{}.1.1", study(3), study(3), study(3));
+    let (status, came) = site.retrieve(&instance).unwrap();
+    assert_eq!((status, came), (200, site.held(&study(3))));
+    assert_eq!(site.retrieve("studies/1.2.3.4.5").unwrap().0, 404);
+    let source = site.site.study(&one);
+    assert!(source.iter().all(|row| row["transfers"] == json!([])), "what is fetched fires no route: {source:?}");
+    site.site.verify_ledger(true);
+}
+
+/// DIM-070, DIM-091: DCMTK's archive.
+#[test]
+fn what_dcmqrscp_holds_is_found_and_fetched() {
+    let prepared = Prepared::new(2);
+    let archive = Dcmqrscp::start(&prepared.stage.path().join("archive"), prepared.config.dicom_port);
+    storescu(archive.port, "ARCHIVE", &["-xe"], &prepared.paths()).ok("the archive is filled");
+    let mut site = prepared.start("ARCHIVE", archive.port, ROUTE);
+    site.archived_in(&site.stage.path().join("archive/ARCHIVE"));
+    is_found_and_fetched(&site);
+}
+
+/// DIM-070, DIM-091: Orthanc as archive.
+#[test]
+fn what_orthanc_holds_is_found_and_fetched() {
+    let prepared = Prepared::new(2);
+    let identity: Identity = prepared.stage.authority.issue(B_IDENTITY);
+    let archive = Orthanc::start(&prepared.stage.path().join("orthanc"), &identity, "https://127.0.0.1:9/dicom-web");
+    archive.put("/modalities/rtv", &json!(["RTV", "127.0.0.1", prepared.config.dicom_port]));
+    storescu(archive.dicom_port, "ORTHANC", &["-xe"], &prepared.paths()).ok("the archive is filled");
+    let port = archive.dicom_port;
+    let mut site = prepared.start("ORTHANC", port, ROUTE);
+    site.archived_in(&site.stage.path().join("orthanc/db"));
+    archive.put("/modalities/wb", &json!(["WB_B", "127.0.0.1", site.site.config.dicom_port]));
+    is_found_and_fetched(&site);
+}
+
+/// "Behaviour" 9: an archive that does not answer is told of, and its silence is never "there is nothing".
+#[test]
+fn a_silent_archive_is_never_an_empty_one() {
+    let prepared = Prepared::new(1);
+    let mut archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, &sender("SENDER"));
+    site.push(&study(1));
+    let find = json!({ "keys": { "QueryRetrieveLevel": "STUDY", "PatientID": "P1", "StudyInstanceUID": "" } });
+    for how in [json!({ "find_delay": 20 }), json!({ "find_status": 0xA700 }), Value::Null] {
+        if how.is_null() {
+            archive.kill()
+        } else {
+            archive.behaves(&how)
+        }
+        let answer = site.search("studies?PatientID=P1");
+        assert!(
+            answer.status == 200 && answer.body.contains("archive of this site did not answer"),
+            "{how}: {answer:?}"
+        );
+        assert_eq!(told(&site.found("studies?PatientID=P1"), INSTANCES), [online(3)], "{how}");
+        assert_eq!(site.search("studies?PatientID=P2").status, 503, "{how}");
+        assert_eq!(site.search(&format!("studies/{}/instances", study(3))).status, 503, "{how}");
+        assert_eq!(site.retrieve(&format!("studies/{}", study(3))).unwrap().0, 503, "{how}");
+        // What is here is given.
+        let (status, came) = site.retrieve(&format!("studies/{}", study(1))).unwrap();
+        assert_eq!((status, came), (200, site.held(&study(1))), "{how}");
+        let said = site.ask(std::slice::from_ref(&find));
+        assert_eq!(statuses(&said[0]), [0xFF00, 0xA700], "{how}");
+        assert!(last(&said[0])["comment"].as_str().unwrap().contains("ARCHIVE"));
+    }
+}
+
+/// DIM-091: the archive says success without counts. What came counts: the answer breaks off when something did not, it is asked
+/// for by name, and what is here is not asked for again.
+#[test]
+fn what_arrives_counts_and_not_what_the_archive_says() {
+    let prepared = Prepared::new(12);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    let two = study(2);
+    archive.behaves(&json!({ "hold_back": [format!("{two}.1.7")] }));
+    assert_eq!(site.retrieve(&format!("studies/{two}")), None, "a body that lacks one has no end");
+    assert_eq!(site.site.holds(&two), 11);
+    let moves = archive.seen("move");
+    assert!(moves.iter().all(|one| one["to"] == "RTV"));
+    let levels: Vec<&str> = moves.iter().map(|one| one["keys"]["QueryRetrieveLevel"].as_str().unwrap()).collect();
+    assert_eq!(levels, ["STUDY", "IMAGE"]);
+    assert_eq!(moves[1]["keys"]["SOPInstanceUID"], format!("{two}.1.7"));
+    assert_eq!(told(&site.found("studies?AccessionNumber=A2"), INSTANCES), [near(12)]);
+    archive.behaves(&json!({}));
+    assert_eq!(site.retrieve(&format!("studies/{two}")), Some((200, site.held(&two))));
+    assert_eq!(archive.seen("store").len(), 12, "each instance was moved once");
+    site.site.verify_ledger(true);
+}
+
+/// "Behaviour" 12: what an archive moves without having been asked is not taken; what was asked for beside it is.
+#[test]
+fn an_archive_that_moves_another_study_is_refused_that() {
+    let prepared = Prepared::new(1);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let other = prepared.files.iter().find(|file| file["study"] == study(3).as_str()).unwrap().to_string();
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    archive.behaves(&json!({ "besides": [other] }));
+    assert_eq!(site.retrieve(&format!("studies/{}", study(2))), Some((200, site.held(&study(2)))));
+    let refused: Vec<Value> = archive.seen("store").into_iter().filter(|one| one["status"] != 0).collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["status"], 0x0124);
+    assert_eq!(site.site.holds(&study(3)), 0);
+}
+
+/// "Behaviour" 11, 12: however many ask, the archive is asked to move once; each is given instances before the last has come.
+#[test]
+fn ten_who_ask_at_once_are_served_by_one_move() {
+    let prepared = Prepared::new(12);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    archive.behaves(&json!({ "gap": 0.1 }));
+    let (two, held) = (format!("studies/{}", study(2)), site.held(&study(2)));
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| site.retrieve(&two))).collect();
+        for answer in asked {
+            assert_eq!(answer.join().unwrap(), Some((200, held.clone())));
+        }
+    });
+    assert_eq!((archive.seen("move").len(), archive.seen("store").len()), (1, 12));
+}
+
+/// A node's queries find what the archive holds, at every level; what was purged here comes back from it.
+#[test]
+fn what_left_the_spool_is_nearline_and_comes_back() {
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let mine = prepared.paths().into_iter().filter(|path| path.to_str().unwrap().contains("/2-")).collect::<Vec<_>>();
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, &sender("DCMTK"));
+    // Written anew on the way here: what comes back from the archive says the same in other bytes, and takes its place.
+    storescu(site.site.config.dicom_port, "WB_B", &["-xe"], &mine).ok("a study of its own");
+    let two = study(2);
+    assert_eq!(told(&site.found("studies?AccessionNumber=A2"), INSTANCES), [online(3)]);
+    site.site.cli(&["store", "drop", &two, "--reason", "test"]).ok("dropped");
+    assert_eq!(told(&site.found("studies?AccessionNumber=A2"), INSTANCES), [near(3)]);
+    let keys = |level: &str, more: Value| {
+        let mut keys = json!({ "QueryRetrieveLevel": level, "InstanceAvailability": "", "StudyInstanceUID": two });
+        keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "keys": keys })
+    };
+    let series = format!("{two}.1");
+    let asked = [
+        keys("STUDY", json!({ "NumberOfStudyRelatedInstances": "" })),
+        keys("SERIES", json!({ "SeriesInstanceUID": "", "NumberOfSeriesRelatedInstances": "" })),
+        keys("IMAGE", json!({ "SeriesInstanceUID": series, "SOPInstanceUID": "" })),
+    ];
+    for (said, count) in site.ask(&asked).iter().zip([1, 1, 3]) {
+        let answers = said["answers"].as_array().unwrap();
+        assert_eq!(answers.len(), count + 1, "{said}");
+        for answer in &answers[..count] {
+            assert_eq!(answer["identifier"]["InstanceAvailability"], "NEARLINE", "{said}");
+            assert_eq!(answer["identifier"]["RetrieveAETitle"], "WB_B", "{said}");
+        }
+    }
+    assert_eq!(site.retrieve(&format!("studies/{two}")), Some((200, site.held(&two))));
+    assert_eq!(told(&site.found("studies?AccessionNumber=A2"), INSTANCES), [online(3)]);
+    site.site.verify_ledger(true);
+}
