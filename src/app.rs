@@ -221,6 +221,7 @@ impl App {
             store: self.store.clone(),
             archives: self.archives.clone(),
             retrievals: Arc::default(),
+            known: Arc::default(),
             registry: self.in_force.registry.subscribe(),
             options,
         };

@@ -11,6 +11,7 @@ mod carrier;
 mod clock;
 mod closed;
 mod data_set;
+pub mod decoding;
 pub mod foreign;
 mod gate;
 mod general;

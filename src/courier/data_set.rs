@@ -1,19 +1,13 @@
 //! The bytes of a data set on their way out: read with their digest checked, re-encoded and changed as the plan says.
 
 use super::body::{BodyError, Plan};
+use super::decoding;
 use crate::dicom::rewrite::Rewriter;
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::records::Retrievable;
 use crate::store::{BlobReader, Store};
 use bytes::{Buf, Bytes};
-use tokio::sync::Semaphore;
-
-/// Pixels are decoded for so many data sets at once: each may hold a frame in several forms.
-static DECODING: Semaphore = Semaphore::const_new(2);
-
-/// Of a deflated data set so many bytes are inflated at once: deflate makes at most about 1,000 bytes of one.
-const DEFLATED_STEP: usize = 1024;
 
 /// A data set as it leaves, chunk by chunk. The last chunk comes only after the digest agreed (REL-07).
 pub(super) struct DataSet {
@@ -62,12 +56,8 @@ async fn off_thread<T: Send + 'static>(
     long: bool,
     work: impl FnOnce() -> Result<T, BodyError> + Send + 'static,
 ) -> Result<T, BodyError> {
-    if !long {
-        return work();
-    }
-    let _permit = DECODING.acquire().await;
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(BodyError::Transcode(format!("the decoder ended: {error}"))))
+    let done = if long { decoding::off_thread(work).await } else { Ok(work()) };
+    done.unwrap_or_else(|error| Err(BodyError::Transcode(error.to_string())))
 }
 
 /// What bytes pass on their way out; without any stage they pass as they are.
@@ -89,7 +79,7 @@ impl Stages {
             false => None,
         };
         let deflated = transfer_syntax::encoding(&item.transfer_syntax) == Encoding::DeflatedExplicitLittle;
-        let step = if deflated && transcoder.is_some() { DEFLATED_STEP } else { usize::MAX };
+        let step = if deflated && transcoder.is_some() { decoding::DEFLATED_STEP } else { usize::MAX };
         let rewriter = plan.edits.clone().map(|edits| Rewriter::new(&plan.transfer_syntax, edits)).transpose();
         Ok(Self { transcoder, step, rewriter: rewriter.map_err(|error| BodyError::Rewrite(error.to_string()))? })
     }

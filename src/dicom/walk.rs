@@ -182,6 +182,11 @@ impl Walker {
         self.frames.len() == 1
     }
 
+    /// Bytes taken so far, those of headers not yet whole included.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The bytes of the header behind the last event that had one.
     pub(super) fn raw_header(&self) -> &[u8] {
         self.header.as_bytes()

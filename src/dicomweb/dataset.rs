@@ -6,10 +6,12 @@ use std::fmt;
 
 mod members;
 mod number;
+mod stored;
 
 pub use ::dicom::core::VR;
 pub(in crate::dicomweb) use members::{Members, Raw};
 pub use number::Number;
+pub(in crate::dicomweb) use stored::stored;
 
 /// A set of attributes in ascending tag order, as one item of a sequence or one match of a query.
 ///

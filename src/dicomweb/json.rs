@@ -4,6 +4,7 @@ mod read;
 mod write;
 
 pub use read::{JsonError, Limits, read};
+pub(in crate::dicomweb) use write::element;
 pub use write::{write_list, write_one};
 
 #[cfg(test)]

@@ -8,6 +8,12 @@ pub const JSON: &str = "application/json";
 pub const DICOM: &str = "application/dicom";
 /// The Native DICOM Model in XML (PS3.19 Annex A).
 pub const DICOM_XML: &str = "application/dicom+xml";
+/// Bytes: bulk data and frames.
+pub const OCTET_STREAM: &str = "application/octet-stream";
+/// Pictures, lossy.
+pub const IMAGE_JPEG: &str = "image/jpeg";
+/// Pictures, lossless.
+pub const IMAGE_PNG: &str = "image/png";
 /// The wrapper of several representations (RFC 2387).
 pub const MULTIPART_RELATED: &str = "multipart/related";
 

@@ -1,6 +1,10 @@
 //! What a WADO-RS request asks for: representations by Accept, a range by Range, and whether it has it already (PS3.18 sections
 //! 8.6.1, 8.7 and 10.4; RFC 9110 sections 13 and 14).
 
+mod octets;
+
+pub use octets::{Octets, codestream, octets};
+
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use crate::dicomweb::media_type::{self, DICOM, MULTIPART_RELATED, MediaType};
 

@@ -10,7 +10,7 @@ pub(super) use pace::Pace;
 pub(super) use problem::{last_problem, problem};
 pub(super) use target::{Base, Target};
 
-use super::wado::Seats;
+use super::wado::{Known, Seats};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
@@ -79,6 +79,8 @@ pub struct WebFace {
     pub archives: Archives,
     /// Bodies of instances that are going out.
     pub retrievals: Arc<Seats>,
+    /// Where frames are that were asked for last.
+    pub known: Arc<Known>,
     /// Who may call.
     pub registry: watch::Receiver<Arc<Registry>>,
     /// The limits.

@@ -64,5 +64,6 @@ mod tidy;
 mod to_nodes;
 mod verdicts;
 mod wado;
+mod wado_forms;
 mod web_hostile;
 mod wires;

@@ -46,7 +46,8 @@ fn dataset(set: &Dataset, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn element(element: &Element, out: &mut Vec<u8>) {
+/// One attribute's object: its representation and its value.
+pub(in crate::dicomweb) fn element(element: &Element, out: &mut Vec<u8>) {
     let _ = write!(out, "{{\"vr\":\"{}\"", element.vr);
     match &element.value {
         Value::Empty => {}

@@ -47,12 +47,20 @@ impl Writer {
 
     /// The same for a part that is a resource of its own, with where it is found; its length may be unknown (WEB-005).
     pub fn resource_head(&self, transfer_syntax: &str, length: Option<u64>, location: &str, first: bool) -> Bytes {
+        self.located(&format!("{}; transfer-syntax={transfer_syntax}", self.part_type), length, location, first)
+    }
+
+    /// The same for a resource that is in no transfer syntax.
+    pub fn plain_head(&self, length: Option<u64>, location: &str, first: bool) -> Bytes {
+        self.located(self.part_type, length, location, first)
+    }
+
+    fn located(&self, kind: &str, length: Option<u64>, location: &str, first: bool) -> Bytes {
         let line_end = if first { "" } else { "\r\n" };
-        let Self { boundary, part_type } = self;
         let length = length.map(|bytes| format!("Content-Length: {bytes}\r\n")).unwrap_or_default();
         Bytes::from(format!(
-            "{line_end}--{boundary}\r\nContent-Type: {part_type}; transfer-syntax={transfer_syntax}\r\n{length}\
-             Content-Location: {location}\r\n\r\n"
+            "{line_end}--{}\r\nContent-Type: {kind}\r\n{length}Content-Location: {location}\r\n\r\n",
+            self.boundary
         ))
     }
 

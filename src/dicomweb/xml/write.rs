@@ -41,7 +41,8 @@ pub(in crate::dicomweb) fn item(number: usize, set: &Dataset, out: &mut Vec<u8>)
     out.extend_from_slice(b"</Item>");
 }
 
-fn values(element: &Element, out: &mut Vec<u8>) {
+/// The content of an attribute.
+pub(in crate::dicomweb) fn values(element: &Element, out: &mut Vec<u8>) {
     match &element.value {
         Value::Empty => {}
         Value::Text(texts) => numbered(texts, out, |text, number, out| {

@@ -25,6 +25,9 @@ struct Transaction {
 
 const MODULE: &[&str] = &[media_type::DICOM_JSON, media_type::DICOM_XML];
 const INSTANCES: &[&str] = &["multipart/related; type=\"application/dicom\"", media_type::DICOM];
+const METADATA: &[&str] = &[media_type::DICOM_JSON, "multipart/related; type=\"application/dicom+xml\""];
+const OCTETS: &[&str] = &["multipart/related; type=\"application/octet-stream\"", media_type::OCTET_STREAM];
+const PICTURES: &[&str] = &[media_type::IMAGE_JPEG, media_type::IMAGE_PNG];
 const STORED: &[u16] = &[200, 202, 400, 403, 408, 409, 413, 415, 503];
 const RETRIEVED: &[u16] = &[200, 206, 304, 400, 403, 404, 406, 410, 416, 500, 503];
 const FOUND: &[u16] = &[200, 204, 400, 403, 413, 503];
@@ -44,6 +47,19 @@ const TRANSACTIONS: &[Transaction] = &[
     retrieve("/studies/{study}"),
     retrieve("/studies/{study}/series/{series}"),
     retrieve("/studies/{study}/series/{series}/instances/{instance}"),
+    describe("/studies/{study}/metadata"),
+    describe("/studies/{study}/series/{series}/metadata"),
+    describe("/studies/{study}/series/{series}/instances/{instance}/metadata"),
+    octets("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{attribute}"),
+    octets("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}"),
+    pictures("/studies/{study}/rendered"),
+    pictures("/studies/{study}/series/{series}/rendered"),
+    pictures("/studies/{study}/series/{series}/instances/{instance}/rendered"),
+    pictures("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered"),
+    pictures("/studies/{study}/thumbnail"),
+    pictures("/studies/{study}/series/{series}/thumbnail"),
+    pictures("/studies/{study}/series/{series}/instances/{instance}/thumbnail"),
+    pictures("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail"),
     search("/studies"),
     search("/series"),
     search("/studies/{study}/series"),
@@ -58,6 +74,18 @@ const fn store(path: &'static str) -> Transaction {
 
 const fn retrieve(path: &'static str) -> Transaction {
     Transaction { path, method: "GET", name: "Retrieve", takes: &[], gives: INSTANCES, statuses: RETRIEVED }
+}
+
+const fn describe(path: &'static str) -> Transaction {
+    Transaction { gives: METADATA, ..retrieve(path) }
+}
+
+const fn octets(path: &'static str) -> Transaction {
+    Transaction { gives: OCTETS, ..retrieve(path) }
+}
+
+const fn pictures(path: &'static str) -> Transaction {
+    Transaction { gives: PICTURES, ..retrieve(path) }
 }
 
 const fn search(path: &'static str) -> Transaction {

@@ -57,6 +57,8 @@ pub(in crate::edge) struct Target {
     pub(in crate::edge) study: Option<StudyUid>,
     pub(in crate::edge) series: Option<SeriesUid>,
     pub(in crate::edge) instance: Option<InstanceUid>,
+    /// What follows below an instance; whoever answers reads it.
+    pub(in crate::edge) below: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Target {
@@ -70,6 +72,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
             let read = match level {
                 "study" => uid(text, StudyUid::parse, StudyUid::as_str).map(|uid| target.study = Some(uid)),
                 "series" => uid(text, SeriesUid::parse, SeriesUid::as_str).map(|uid| target.series = Some(uid)),
+                "below" => {
+                    target.below = Some(text.to_owned());
+                    Ok(())
+                }
                 _ => uid(text, InstanceUid::parse, InstanceUid::as_str).map(|uid| target.instance = Some(uid)),
             };
             read.map_err(|why| problem(StatusCode::BAD_REQUEST, &format!("the {level} in the path: {why}")))?;

@@ -19,6 +19,22 @@ pub(super) struct Awaited {
     pub(super) silent: bool,
 }
 
+/// What an answer will not hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    /// Instances that are deleted or damaged here, and that no archive brings.
+    pub(super) missing: u64,
+    /// An archive did not answer: there may be more.
+    pub(super) silent: bool,
+}
+
+impl Awaited {
+    pub(super) fn missing(&self) -> Missing {
+        let missing = if self.fetching.is_some() { 0 } else { self.extent.purged + self.extent.damaged };
+        Missing { missing, silent: self.silent }
+    }
+}
+
 fn not_given(detail: &str) -> Box<Response> {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);

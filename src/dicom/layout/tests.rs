@@ -1,0 +1,116 @@
+//! Layouts of small images, native and in fragments, with and without tables.
+#![allow(clippy::unwrap_used)]
+
+use super::index::{Index, IndexError, Indexer, Next, Unwrapper};
+use super::*;
+use crate::dicom::contents::tests::{item, long, short};
+
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const JPEG: &str = "1.2.840.10008.1.2.4.50";
+
+fn image(frames: &str, bits: u8) -> Vec<u8> {
+    let nested = item(&short(0x0028_0010, b"US", &[9, 0]));
+    [
+        long(0x0008_1140, b"SQ", nested.len() as u32, &nested),
+        short(0x0028_0002, b"US", &[1, 0]),
+        short(0x0028_0004, b"CS", b"MONOCHROME2 "),
+        short(0x0028_0008, b"IS", frames.as_bytes()),
+        short(0x0028_0010, b"US", &[2, 0]),
+        short(0x0028_0011, b"US", &[3, 0]),
+        short(0x0028_0100, b"US", &[bits, 0]),
+    ]
+    .concat()
+}
+
+fn survey(syntax: &str, set: &[u8], step: usize) -> Option<Layout> {
+    let mut surveyor = Surveyor::new(&TransferSyntaxUid::parse(syntax).unwrap());
+    set.chunks(step).find_map(|piece| surveyor.push(piece).unwrap())
+}
+
+#[test]
+fn native_frames_lie_side_by_side() {
+    let head = image("3 ", 16);
+    let set = [head.clone(), long(0x7FE0_0010, b"OW", 36, &[0; 36])].concat();
+    for step in [1, 7, set.len()] {
+        let layout = survey(EXPLICIT, &set, step).unwrap();
+        let at = head.len() as u64 + 12;
+        assert_eq!(layout.pixels, Pixels::Native { at, length: 36, word: 1 }, "{step}");
+        assert_eq!((layout.image.rows, layout.image.columns, layout.image.frames), (2, 3, 3));
+        assert_eq!(layout.cells(2), Some(Cells { at: 96, length: 96 }));
+        assert_eq!([layout.cells(0), layout.cells(4)], [None, None]);
+    }
+    assert_eq!(survey(EXPLICIT, &head, 9), None, "no pixels");
+}
+
+#[test]
+fn what_is_promised_and_not_there_is_no_frame() {
+    let set = [image("3 ", 16), long(0x7FE0_0010, b"OW", 30, &[0; 30])].concat();
+    let layout = survey(EXPLICIT, &set, 50).unwrap();
+    assert!(layout.cells(2).is_some() && layout.cells(3).is_none());
+    let bits = [image("3 ", 1), long(0x7FE0_0010, b"OB", 4, &[0; 4])].concat();
+    assert_eq!(survey(EXPLICIT, &bits, 50).unwrap().cells(2), Some(Cells { at: 6, length: 6 }), "packed bits");
+}
+
+/// Hops over the fragments of a data set that begins with them.
+fn hop(frames: u32, one_each: bool, extended: Vec<u8>, bytes: &[u8]) -> Result<Index, IndexError> {
+    let image = Image { frames, ..Image::unknown() };
+    let mut indexer = Indexer::new(&image, one_each, 0, extended);
+    let mut range = indexer.wants();
+    for _ in 0..100 {
+        let at = |n: u64| usize::try_from(n).unwrap().min(bytes.len());
+        match indexer.shown(&bytes[at(range.start)..at(range.end)])? {
+            Next::Show(next) => range = next,
+            Next::Done(index) => return Ok(index),
+        }
+    }
+    Err(IndexError::Malformed)
+}
+
+const END: [u8; 8] = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+
+#[test]
+fn frames_are_found_by_a_table_by_their_starts_or_one_each() {
+    let (first, more, second) = (item(&[0xFF, 0xD8, 0xFF, 1]), item(&[5, 6]), item(&[0xFF, 0xD8, 0xFF, 2]));
+    let fragments = |table: &[u8]| [item(table), first.clone(), more.clone(), second.clone(), END.to_vec()].concat();
+    let table = [0u32.to_le_bytes(), 22u32.to_le_bytes()].concat();
+    let extended = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
+    assert_eq!(hop(2, false, Vec::new(), &fragments(&[])).unwrap().starts, [8, 30]);
+    assert_eq!(hop(2, false, Vec::new(), &fragments(&table)).unwrap().starts, [16, 38]);
+    assert_eq!(hop(2, false, extended, &fragments(&[])).unwrap().starts, [8, 30]);
+    assert_eq!(hop(3, true, Vec::new(), &fragments(&[])).unwrap().starts, [8, 20, 30]);
+    assert_eq!(hop(1, false, Vec::new(), &fragments(&[])).unwrap().starts, [8]);
+    assert_eq!(hop(3, false, Vec::new(), &fragments(&[])), Err(IndexError::Count { found: 2, promised: 3 }));
+    // A table that cannot be true is not believed.
+    let wrong = [4u32.to_le_bytes(), 2u32.to_le_bytes()].concat();
+    assert_eq!(hop(2, false, Vec::new(), &fragments(&wrong)).unwrap().starts, [16, 38]);
+    assert_eq!(hop(2, false, Vec::new(), b"no fragments"), Err(IndexError::Malformed));
+    assert_eq!(hop(2, false, Vec::new(), &[item(&[]), vec![1; 30]].concat()), Err(IndexError::Malformed));
+    let index = hop(2, false, Vec::new(), &fragments(&[])).unwrap();
+    assert_eq!((index.range(1, 99), index.range(2, 99)), (Some(8..30), Some(30..99)));
+    assert_eq!([index.range(0, 99), index.range(3, 99)], [None, None]);
+}
+
+#[test]
+fn contents_are_taken_out_of_fragments() {
+    let bytes = [item(&[1, 2, 3, 4]), item(&[]), item(&[5, 6]), END.to_vec(), vec![7; 9]].concat();
+    for step in [1, 3, bytes.len()] {
+        let (mut unwrapper, mut out) = (Unwrapper::default(), Vec::new());
+        bytes.chunks(step).for_each(|piece| unwrapper.push(piece, &mut out).unwrap());
+        unwrapper.finish().unwrap();
+        assert_eq!(out, [1, 2, 3, 4, 5, 6]);
+    }
+    let mut cut = Unwrapper::default();
+    cut.push(&bytes[..10], &mut Vec::new()).unwrap();
+    assert_eq!(cut.finish(), Err(IndexError::Malformed));
+    assert_eq!(Unwrapper::default().push(&[9; 8], &mut Vec::new()), Err(IndexError::Malformed));
+}
+
+#[test]
+fn fragments_and_their_table_are_found() {
+    let head = image("2 ", 8);
+    let table = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
+    let set = [head, long(0x7FE0_0001, b"OV", 16, &table), long(0x7FE0_0010, b"OB", u32::MAX, &item(&[]))].concat();
+    let layout = survey(JPEG, &set, 11).unwrap();
+    assert_eq!(layout.pixels, Pixels::Fragments { at: set.len() as u64 - 8, table });
+    assert_eq!(layout.cells(1), None);
+}

@@ -1,0 +1,54 @@
+//! Colour: samples side by side or in planes, chroma, palettes (PS3.3 section C.7.6.3.1.2).
+
+use super::look::Look;
+use super::{Picture, RenderError, values};
+use crate::dicom::pixels::{Image, Photometric};
+
+/// Renders three samples a pixel.
+pub(super) fn samples(image: &Image, planar: bool, cells: &[u8]) -> Result<Picture, RenderError> {
+    let pixels = image.pixels();
+    let shift = image.bits_stored.saturating_sub(8);
+    let all: Vec<u8> = values(image, cells, pixels * 3)?.map(|value| (value >> shift) as u8).collect();
+    let ybr = image.photometric == Photometric::YbrFull;
+    let at = |pixel: usize, sample: usize| if planar { sample * pixels + pixel } else { pixel * 3 + sample };
+    let mut bytes = Vec::with_capacity(pixels * 3);
+    for pixel in 0..pixels {
+        let own = [all[at(pixel, 0)], all[at(pixel, 1)], all[at(pixel, 2)]];
+        bytes.extend_from_slice(&if ybr { rgb(own) } else { own });
+    }
+    Ok(coloured(image, bytes))
+}
+
+/// Renders native YBR_FULL_422: two pixels have a luminance each, and share their chroma.
+pub(super) fn shared_chroma(image: &Image, cells: &[u8]) -> Result<Picture, RenderError> {
+    if image.bits_allocated != 8 || !image.columns.is_multiple_of(2) {
+        return Err(RenderError::Unknown("shared chroma of this size"));
+    }
+    let cells = cells.get(..image.pixels() * 2).ok_or(RenderError::Short)?;
+    let pairs =
+        cells.chunks_exact(4).flat_map(|four| [rgb([four[0], four[2], four[3]]), rgb([four[1], four[2], four[3]])]);
+    Ok(coloured(image, pairs.flatten().collect()))
+}
+
+/// Renders PALETTE COLOR.
+pub(super) fn palette(image: &Image, look: &Look, cells: &[u8]) -> Result<Picture, RenderError> {
+    let [Some(red), Some(green), Some(blue)] = &look.palette else {
+        return Err(RenderError::Unknown("a palette that is not there, or is in segments"));
+    };
+    let mut bytes = Vec::with_capacity(image.pixels() * 3);
+    for value in values(image, cells, image.pixels())? {
+        let shade = |table: &super::look::Lut| (table.share(value as f64) * 255.0).round() as u8;
+        bytes.extend_from_slice(&[shade(red), shade(green), shade(blue)]);
+    }
+    Ok(coloured(image, bytes))
+}
+
+fn coloured(image: &Image, bytes: Vec<u8>) -> Picture {
+    Picture { width: image.columns.into(), height: image.rows.into(), channels: 3, bytes }
+}
+
+/// ITU-R BT.601 over the full range (PS3.3 section C.7.6.3.1.2).
+fn rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| v.round().clamp(0.0, 255.0) as u8)
+}

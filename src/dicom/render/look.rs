@@ -1,0 +1,263 @@
+//! What a data set says about how a frame shall look: rescaling, windows, lookup tables, palettes.
+
+use crate::dicom::contents::{Contents, Part, StructureError};
+use crate::dicom::tag::Tag;
+
+const WINDOW_CENTER: Tag = Tag::new(0x0028, 0x1050);
+const WINDOW_WIDTH: Tag = Tag::new(0x0028, 0x1051);
+const VOI_LUT_FUNCTION: Tag = Tag::new(0x0028, 0x1056);
+const RESCALE_INTERCEPT: Tag = Tag::new(0x0028, 0x1052);
+const RESCALE_SLOPE: Tag = Tag::new(0x0028, 0x1053);
+const PIXEL_REPRESENTATION: Tag = Tag::new(0x0028, 0x0103);
+const PALETTE_DESCRIPTORS: std::ops::RangeInclusive<u32> = 0x0028_1101..=0x0028_1103;
+const PALETTES: std::ops::RangeInclusive<u32> = 0x0028_1201..=0x0028_1203;
+const LUT_DESCRIPTOR: Tag = Tag::new(0x0028, 0x3002);
+const LUT_DATA: Tag = Tag::new(0x0028, 0x3006);
+const MODALITY_LUT: Tag = Tag::new(0x0028, 0x3000);
+const VOI_LUT: Tag = Tag::new(0x0028, 0x3010);
+const FRAME_VOI_LUT: Tag = Tag::new(0x0028, 0x9132);
+const PIXEL_VALUE_TRANSFORMATION: Tag = Tag::new(0x0028, 0x9145);
+const SHARED: Tag = Tag::new(0x5200, 0x9229);
+const PER_FRAME: Tag = Tag::new(0x5200, 0x9230);
+const PIXEL_DATA_GROUP: u16 = 0x7FE0;
+
+/// The longest value that is looked at: a table of 65,536 entries.
+const LONGEST: u32 = 128 << 10;
+
+/// How a window maps values (PS3.3 section C.11.2.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Function {
+    /// LINEAR.
+    #[default]
+    Linear,
+    /// LINEAR_EXACT.
+    LinearExact,
+    /// SIGMOID.
+    Sigmoid,
+}
+
+/// A window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Window Center.
+    pub center: f64,
+    /// Window Width.
+    pub width: f64,
+    /// VOI LUT Function.
+    pub function: Function,
+}
+
+impl Window {
+    /// A window whose width makes sense for its function.
+    pub fn new(center: f64, width: f64, function: Function) -> Option<Self> {
+        let wide = if function == Function::Linear { width >= 1.0 } else { width > 0.0 };
+        (wide && center.is_finite() && width.is_finite()).then_some(Self { center, width, function })
+    }
+}
+
+/// A lookup table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lut {
+    first: i64,
+    /// What the highest entry may be.
+    most: f64,
+    entries: Vec<u16>,
+}
+
+impl Lut {
+    fn of(descriptor: [u16; 3], signed: bool, data: &[u8]) -> Option<Self> {
+        let [count, first, bits] = descriptor;
+        let count = if count == 0 { 65_536 } else { usize::from(count) };
+        let first = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
+        // Entries of 8 bits may lie in bytes or in words; how many bytes there are tells.
+        let entries: Vec<u16> = match data.len() >= count * 2 {
+            true => data.chunks_exact(2).take(count).map(|word| u16::from_le_bytes([word[0], word[1]])).collect(),
+            false => data.iter().take(count).map(|byte| u16::from(*byte)).collect(),
+        };
+        let highest = entries.iter().copied().max()?;
+        let most = f64::from(((1u32 << bits.clamp(1, 16)) - 1).max(u32::from(highest)));
+        (entries.len() == count).then_some(Self { first, most, entries })
+    }
+
+    /// The entry for a value; those below and above the table have its first and its last.
+    fn entry(&self, value: f64) -> f64 {
+        let at = (value.round() as i64).saturating_sub(self.first).clamp(0, self.entries.len() as i64 - 1);
+        self.entries.get(usize::try_from(at).unwrap_or(0)).copied().map_or(0.0, f64::from)
+    }
+
+    /// The same as a share of the highest entry that there can be.
+    pub(super) fn share(&self, value: f64) -> f64 {
+        self.entry(value) / self.most
+    }
+}
+
+/// A transformation as one place gives it.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Given {
+    center: Option<f64>,
+    width: Option<f64>,
+    function: Option<Function>,
+    slope: Option<f64>,
+    intercept: Option<f64>,
+}
+
+/// How a frame shall look.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    /// By the data set itself, the shared functional groups, and those of the frame: the last that says something counts.
+    given: [Given; 3],
+    modality: Option<Lut>,
+    pub(super) voi: Option<Lut>,
+    pub(super) palette: [Option<Lut>; 3],
+}
+
+impl Look {
+    /// The window, if one is given.
+    pub(super) fn window(&self) -> Option<Window> {
+        let window = |given: &Given| Window::new(given.center?, given.width?, given.function.unwrap_or_default());
+        self.given.iter().rev().find_map(window)
+    }
+
+    /// The value after the modality transformation.
+    pub(super) fn modality(&self, value: i64) -> f64 {
+        if let Some(table) = &self.modality {
+            return table.entry(value as f64);
+        }
+        let last = |of: fn(&Given) -> Option<f64>| self.given.iter().rev().find_map(of);
+        value as f64 * last(|given| given.slope).unwrap_or(1.0) + last(|given| given.intercept).unwrap_or(0.0)
+    }
+}
+
+/// A table as far as it was read.
+#[derive(Debug, Default)]
+struct Read {
+    descriptor: Option<[u16; 3]>,
+    data: Vec<u8>,
+}
+
+impl Read {
+    fn table(&self, signed: bool) -> Option<Lut> {
+        Lut::of(self.descriptor?, signed, &self.data)
+    }
+}
+
+/// Reads the head of a data set in Explicit VR Little Endian, for the look of one frame.
+#[derive(Debug)]
+pub struct LookSurveyor {
+    contents: Contents,
+    frame: u32,
+    at: Vec<(Tag, u32)>,
+    hand: Option<(Tag, Vec<u8>)>,
+    signed: bool,
+    given: [Given; 3],
+    palette: [Read; 3],
+    modality: Read,
+    voi: Read,
+}
+
+impl LookSurveyor {
+    /// For a frame, from 1.
+    pub fn new(frame: u32) -> Self {
+        let (contents, at, given) = (Contents::default(), Vec::new(), Default::default());
+        let (palette, modality, voi) = (Default::default(), Read::default(), Read::default());
+        Self { contents, frame, at, hand: None, signed: false, given, palette, modality, voi }
+    }
+
+    /// Takes the next bytes; tells whether all was read that comes before the pixels.
+    pub fn push(&mut self, mut input: &[u8]) -> Result<bool, StructureError> {
+        while let Some(part) = self.contents.next(&mut input)? {
+            match part {
+                Part::Leaf(tag, ..) | Part::Fragments(tag, _)
+                    if self.at.is_empty() && tag.group() >= PIXEL_DATA_GROUP =>
+                {
+                    return Ok(true);
+                }
+                Part::Leaf(tag, _, length) => {
+                    let read = tag.group() == 0x0028 && length <= LONGEST;
+                    self.hand = read.then(|| (tag, Vec::new()));
+                }
+                Part::Bytes(slice) => {
+                    if let Some((_, value)) = &mut self.hand {
+                        value.extend_from_slice(slice);
+                    }
+                }
+                Part::End => {
+                    if let Some((tag, value)) = self.hand.take() {
+                        self.value(tag, value);
+                    }
+                }
+                Part::Sequence(tag) | Part::Fragments(tag, _) => self.at.push((tag, 0)),
+                Part::Item => {
+                    if let Some((_, number)) = self.at.last_mut() {
+                        *number += 1;
+                    }
+                }
+                Part::SequenceEnd => drop(self.at.pop()),
+                Part::ItemEnd | Part::Fragment(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// What was read.
+    pub fn look(self) -> Look {
+        let palette = self.palette.map(|read| read.table(false));
+        let (modality, voi) = (self.modality.table(self.signed), self.voi.table(self.signed));
+        Look { given: self.given, modality, voi, palette }
+    }
+
+    fn value(&mut self, tag: Tag, value: Vec<u8>) {
+        let rank = match self.at[..] {
+            [] => 0,
+            [(SHARED, 1), (FRAME_VOI_LUT | PIXEL_VALUE_TRANSFORMATION, 1)] => 1,
+            [(PER_FRAME, frame), (FRAME_VOI_LUT | PIXEL_VALUE_TRANSFORMATION, 1)] if frame == self.frame => 2,
+            [(MODALITY_LUT, 1)] => return table(&mut self.modality, tag, value),
+            [(VOI_LUT, 1)] => return table(&mut self.voi, tag, value),
+            _ => return,
+        };
+        let given = &mut self.given[rank];
+        match tag {
+            WINDOW_CENTER => given.center = number(&value),
+            WINDOW_WIDTH => given.width = number(&value),
+            RESCALE_INTERCEPT => given.intercept = number(&value),
+            RESCALE_SLOPE => given.slope = number(&value),
+            VOI_LUT_FUNCTION => given.function = function(value.trim_ascii()),
+            PIXEL_REPRESENTATION if rank == 0 => self.signed = value == [1, 0],
+            Tag(palette) if rank == 0 && PALETTE_DESCRIPTORS.contains(&palette) => {
+                self.palette[(palette & 3) as usize - 1].descriptor = words(&value);
+            }
+            Tag(palette) if rank == 0 && PALETTES.contains(&palette) => {
+                self.palette[(palette & 3) as usize - 1].data = value
+            }
+            _ => {}
+        }
+    }
+}
+
+fn table(read: &mut Read, tag: Tag, value: Vec<u8>) {
+    match tag {
+        LUT_DESCRIPTOR => read.descriptor = words(&value),
+        LUT_DATA => read.data = value,
+        _ => {}
+    }
+}
+
+fn words(value: &[u8]) -> Option<[u16; 3]> {
+    let [a, b, c, d, e, f] = *value.first_chunk::<6>()?;
+    Some([u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]), u16::from_le_bytes([e, f])])
+}
+
+/// The first value of a Decimal String.
+fn number(value: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(value).ok()?.split('\\').next()?.trim_matches([' ', '\0']);
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn function(value: &[u8]) -> Option<Function> {
+    match value {
+        b"LINEAR" => Some(Function::Linear),
+        b"LINEAR_EXACT" => Some(Function::LinearExact),
+        b"SIGMOID" => Some(Function::Sigmoid),
+        _ => None,
+    }
+}

@@ -1,0 +1,161 @@
+//! Pictures of small frames, by hand.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::dicom::contents::tests::{item, long, short};
+use crate::dicom::layout::Pixels;
+
+fn layout(columns: u16, samples: u16, bits: u16, stored: u16, signed: bool) -> Layout {
+    let image = Image {
+        rows: 1,
+        columns,
+        samples,
+        bits_allocated: bits,
+        bits_stored: stored,
+        signed,
+        photometric: Photometric::Monochrome2,
+        frames: 1,
+    };
+    Layout { image, planar: false, float: false, pixels: Pixels::Native { at: 0, length: 0, word: 1 } }
+}
+
+fn look(frame: u32, set: &[u8]) -> Look {
+    let mut surveyor = LookSurveyor::new(frame);
+    for piece in set.chunks(7) {
+        assert!(!surveyor.push(piece).unwrap());
+    }
+    surveyor.look()
+}
+
+fn shades(layout: &Layout, look: &Look, photometric: Photometric, cells: &[u8], window: Option<Window>) -> Vec<u8> {
+    render(layout, look, photometric, false, cells, &Wish { window, viewport: None }).unwrap().bytes
+}
+
+fn words(values: &[i16]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[test]
+fn windows_and_rescaling_are_those_of_the_standard() {
+    let set = [
+        short(0x0028_1050, b"DS", b"50\\9"),
+        short(0x0028_1051, b"DS", b"101 "),
+        short(0x0028_1052, b"DS", b"-10 "),
+        short(0x0028_1053, b"DS", b"2 "),
+    ]
+    .concat();
+    let (of_set, plain) = (look(1, &set), Look::default());
+    let frame = layout(4, 1, 16, 12, true);
+    use Photometric::{Monochrome1, Monochrome2};
+    // -10 + 2x: -10, 0, 50, 100 within 50 ± 50.
+    let cells = words(&[0, 5, 30, 55]);
+    assert_eq!(shades(&frame, &of_set, Monochrome2, &cells, None), [0, 1, 129, 255]);
+    assert_eq!(shades(&frame, &of_set, Monochrome1, &cells, None), [255, 254, 126, 0]);
+    let exact = Window::new(50.0, 100.0, Function::LinearExact);
+    assert_eq!(shades(&frame, &of_set, Monochrome2, &cells, exact), [0, 0, 128, 255]);
+    let sigmoid = Window::new(50.0, 100.0, Function::Sigmoid);
+    assert_eq!(shades(&frame, &of_set, Monochrome2, &cells, sigmoid), [21, 30, 128, 225]);
+    // Without a window: the range of the frame, signed, and without what lies above Bits Stored.
+    assert_eq!(shades(&frame, &plain, Monochrome2, &words(&[-100, 0, 100, 0x1064]), None), [0, 128, 255, 255]);
+}
+
+#[test]
+fn functional_groups_count_more_than_the_data_set() {
+    let window = |center: &[u8]| {
+        let inner = [short(0x0028_1050, b"DS", center), short(0x0028_1051, b"DS", b"2 ")].concat();
+        let inner = item(&inner);
+        item(&long(0x0028_9132, b"SQ", inner.len() as u32, &inner))
+    };
+    let (shared, frames) = (window(b"10"), [window(b"20"), item(&[])].concat());
+    let set = [
+        short(0x0028_1050, b"DS", b"5 "),
+        short(0x0028_1051, b"DS", b"2 "),
+        long(0x5200_9229, b"SQ", shared.len() as u32, &shared),
+        long(0x5200_9230, b"SQ", frames.len() as u32, &frames),
+    ]
+    .concat();
+    let center = |frame| look(frame, &set).window().unwrap().center;
+    assert_eq!([center(1), center(2)], [20.0, 10.0]);
+    assert_eq!(look(1, &set[..20]).window().unwrap().center, 5.0);
+}
+
+#[test]
+fn tables_and_palettes_are_looked_up() {
+    let lut =
+        [short(0x0028_3002, b"US", &[3, 0, 1, 0, 8, 0]), long(0x0028_3006, b"OW", 6, &words(&[255, 0, 51]))].concat();
+    let lut = item(&lut);
+    let voi = look(1, &long(0x0028_3010, b"SQ", lut.len() as u32, &lut));
+    let frame = layout(4, 1, 8, 8, false);
+    assert_eq!(shades(&frame, &voi, Photometric::Monochrome2, &[0, 2, 3, 9], None), [255, 0, 51, 51]);
+    let palette = [
+        [0x1101, 0x1102, 0x1103].map(|e| short(0x0028_0000 | e, b"US", &[2, 0, 0, 0, 16, 0])).concat(),
+        [0x1201, 0x1202, 0x1203].map(|e| long(0x0028_0000 | e, b"OW", 4, &words(&[0, -1]))).concat(),
+    ]
+    .concat();
+    let palette = look(1, &palette);
+    let colours = shades(&layout(2, 1, 8, 8, false), &palette, Photometric::PaletteColor, &[0, 1], None);
+    assert_eq!(colours, [0, 0, 0, 255, 255, 255]);
+    assert!(render(&frame, &Look::default(), Photometric::PaletteColor, false, &[0; 4], &Wish::default()).is_err());
+}
+
+#[test]
+fn colours_come_from_samples_planes_and_shared_chroma() {
+    let (rgb, plain) = (layout(2, 3, 8, 8, false), Look::default());
+    let planes = Layout { planar: true, ..rgb.clone() };
+    let cells = [1, 2, 3, 4, 5, 6];
+    assert_eq!(shades(&rgb, &plain, Photometric::Rgb, &cells, None), cells);
+    assert_eq!(shades(&planes, &plain, Photometric::Rgb, &cells, None), [1, 3, 5, 2, 4, 6]);
+    assert_eq!(
+        shades(&rgb, &plain, Photometric::YbrFull, &[128, 128, 128, 76, 85, 255], None),
+        [128, 128, 128, 254, 0, 0]
+    );
+    assert_eq!(shades(&rgb, &plain, Photometric::YbrFull422, &[10, 20, 128, 128], None), [10, 10, 10, 20, 20, 20]);
+    // Decoded samples lie side by side, whatever the attribute says.
+    assert_eq!(render(&planes, &plain, Photometric::Rgb, true, &cells, &Wish::default()).unwrap().bytes, cells);
+    let wide = layout(1, 3, 16, 16, false);
+    assert_eq!(shades(&wide, &plain, Photometric::Rgb, &[0, 1, 0, 2, 0, 255], None), [1, 2, 255]);
+}
+
+#[test]
+fn bits_are_black_and_white() {
+    let frame = layout(4, 1, 1, 1, false);
+    assert_eq!(shades(&frame, &Look::default(), Photometric::Monochrome2, &[0b0101], None), [255, 0, 255, 0]);
+}
+
+#[test]
+fn viewports_fit_cut_and_turn() {
+    let mut frame = layout(4, 1, 8, 8, false);
+    frame.image.rows = 2;
+    let cells = [0, 0, 255, 255, 0, 0, 255, 255];
+    let at = |viewport| {
+        let wish = Wish { window: Window::new(127.5, 255.0, Function::LinearExact), viewport: Some(viewport) };
+        render(&frame, &Look::default(), Photometric::Monochrome2, false, &cells, &wish)
+    };
+    let fit = at(Viewport { width: 2, height: 2, region: None }).unwrap();
+    assert_eq!((fit.width, fit.height), (2, 1));
+    assert!(fit.bytes[0] < 50 && fit.bytes[1] > 205, "{:?}", fit.bytes);
+    let turned = at(Viewport { width: 4, height: 2, region: Some([0.0, 0.0, -4.0, 2.0]) }).unwrap();
+    assert_eq!(turned.bytes, [255, 255, 0, 0, 255, 255, 0, 0]);
+    let part = at(Viewport { width: 2, height: 2, region: Some([2.0, 0.0, 2.0, 2.0]) }).unwrap();
+    assert_eq!((part.width, part.bytes), (2, vec![255; 4]));
+    assert_eq!(at(Viewport { width: 2, height: 2, region: Some([9.0, 0.0, 2.0, 2.0]) }), Err(RenderError::Region));
+}
+
+#[test]
+fn what_is_not_there_is_an_error_and_not_a_panic() {
+    let frame = layout(4, 1, 16, 12, false);
+    for cells in [&[][..], &[1, 2, 3], &[0; 7]] {
+        let made = render(&frame, &Look::default(), Photometric::Monochrome2, false, cells, &Wish::default());
+        assert_eq!(made, Err(RenderError::Short));
+    }
+    let float = Layout { float: true, ..layout(1, 1, 32, 32, false) };
+    assert!(render(&float, &Look::default(), Photometric::Monochrome2, false, &[0; 4], &Wish::default()).is_err());
+    assert!(render(&frame, &Look::default(), Photometric::Other, false, &[0; 8], &Wish::default()).is_err());
+}
+
+#[test]
+fn files_are_what_they_say() {
+    let picture = Picture { width: 2, height: 1, channels: 3, bytes: vec![255, 0, 0, 0, 0, 255] };
+    assert!(picture.encoded(Kind::Png).unwrap().starts_with(b"\x89PNG\r\n"));
+    assert!(picture.encoded(Kind::Jpeg(90)).unwrap().starts_with(&[0xFF, 0xD8, 0xFF]));
+}
