@@ -1,8 +1,10 @@
 //! Real files back by WADO-RS in every form, compared with the files by pydicom: nothing is lost, nothing is invented.
 
 use crate::support::corpus::{self, Fate};
-use crate::support::files::EXPLICIT_LE;
+use crate::support::dcmtk::storescu;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::python;
+use crate::support::tools::demo_study;
 use crate::wado::Site;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -107,4 +109,118 @@ fn what_is_compressed_comes_native_with_the_same_pixels() {
     }
     println!("summary: {} files in native form", pairs.len());
     assert!(faults.is_empty() && pairs.len() > 50, "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// The plain images of the corpus and one of each in every other syntax.
+fn images(site: &Site) -> Vec<Value> {
+    let plain = |file: &corpus::CorpusFile| {
+        file.fate == Fate::First && ["1.2.840.10008.1.2", EXPLICIT_LE].contains(&file.syntax.as_str())
+    };
+    let files = corpus::files().into_iter().filter(plain);
+    let plain = files.map(|file| {
+        json!({ "path": file.path, "sop_class": file.sop_class, "sop_instance": file.instance, "syntax": file.syntax, "broken": false })
+    });
+    plain.chain(python::lines("fresh", [site.folder()])).collect()
+}
+
+/// How far a shade may be from pydicom's: the transforms of lossy JPEG are real numbers.
+fn allowed(row: &Value) -> u64 {
+    match (row["syntax"].as_str().unwrap(), row["samples"].as_u64().unwrap()) {
+        ("1.2.840.10008.1.2.4.50" | "1.2.840.10008.1.2.4.51", 3) => 3,
+        ("1.2.840.10008.1.2.4.50" | "1.2.840.10008.1.2.4.51" | "1.2.840.10008.1.2.4.91", _) => 1,
+        _ => 0,
+    }
+}
+
+// WEB-100: frames and rendered resources.
+#[test]
+fn frames_and_pictures_are_what_pydicom_and_pillow_make_of_the_files() {
+    let site = Site::start("");
+    let rows = images(&site);
+    push(&site, &rows);
+    let broken: Vec<&str> =
+        rows.iter().filter(|row| row["broken"] == true).map(|row| row["path"].as_str().unwrap()).collect();
+    let (mut native, mut codestreams, mut pictures, mut faults) = (0, 0, 0, Vec::new());
+    for row in ask(&site, "wado_frames") {
+        let most = allowed(&row);
+        let is_broken = broken.contains(&row["path"].as_str().unwrap());
+        let cells = row["native"].as_u64().is_some_and(|off| off <= most);
+        let refused = row["status"] == json!([406, 406]);
+        native += u32::from(cells);
+        codestreams += u32::from(row["codestream"] == true);
+        // Rounding may go either way at a shade's edge, and twice where a picture is made smaller.
+        let shades = row["picture"].as_u64().map_or(row["why"].is_string(), |off| off <= most.max(1));
+        let smaller = row["smaller"].as_u64().is_none_or(|off| off <= 1);
+        pictures += u32::from(row["picture"].is_u64());
+        let drawn = !row["why"].as_str().unwrap_or_default().starts_with("status") || is_broken;
+        if !(if is_broken { refused } else { cells && shades && smaller && drawn }) || row["codestream"] == false {
+            faults.push(row.to_string());
+        }
+    }
+    println!("summary: {native} files by frames, {codestreams} by codestreams, {pictures} pictures compared");
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    assert!(native > 100 && codestreams > 40 && pictures > 100, "{native} {codestreams} {pictures}");
+}
+
+// WEB-100, with a client that others wrote.
+#[test]
+fn dicomweb_client_retrieves_whatever_it_knows_of() {
+    let site = Site::start("");
+    for name in ["ct", "mr"] {
+        let files = demo_study(name);
+        storescu(site.gateway.config.dicom_port, "WB_A", &["-R"], &files).ok("storescu");
+        let to = [site.gateway.config.url().into(), site.b.certificate.clone().into(), site.b.key.clone().into()];
+        let arguments = to.into_iter().chain([site.b.trust.clone().into()]);
+        let told = python::lines("wado_client", arguments.chain(files.iter().map(|file| OsString::from(file))));
+        let wrong: Vec<String> = told.iter().filter(|row| row["good"] != true).map(Value::to_string).collect();
+        assert!(wrong.is_empty() && told.len() == 10, "{name}: {wrong:?}");
+    }
+}
+
+// WEB-101: what is not a frame, not a picture, not a range.
+#[test]
+fn nonsense_about_frames_and_pictures_is_refused() {
+    let site = Site::start("");
+    let names = names(438, 1, 1);
+    site.store(&[part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 1000, 1))]);
+    let instance = format!("studies/{}/series/{}/instances/{}", names.study, names.series, names.instance);
+    let many = vec!["1"; 9000].join(",");
+    let octets = "Accept: application/octet-stream";
+    let any = "Accept: */*";
+    let rows = [
+        ("frames/1", octets, 406),
+        ("frames/0", any, 400),
+        ("frames/-1", any, 400),
+        ("frames/1,", any, 400),
+        ("frames/a", any, 400),
+        ("frames/2", any, 404),
+        ("frames/4294967295", any, 404),
+        ("frames/99999999999", any, 400),
+        ("frames/1,1", octets, 406),
+        ("frames/1", "Accept: image/png", 406),
+        ("frames/1", "Accept: text/html", 406),
+        ("rendered", "Accept: text/html", 406),
+        ("rendered", "Accept: application/dicom, image/jpeg", 400),
+        ("rendered?viewport=0,0", any, 400),
+        ("rendered?window=1", any, 400),
+        ("rendered?quality=200", any, 400),
+        ("frames/7/rendered", any, 404),
+        ("frames/0/thumbnail", any, 400),
+        ("bulkdata/00080060", "Accept: text/html", 406),
+    ];
+    for (below, accept, status) in rows {
+        let reply = site.get(&format!("{instance}/{below}"), &[accept]);
+        assert_eq!(reply.status, status, "{below} with {accept}: {reply:?}");
+    }
+    assert_eq!(site.get(&format!("{instance}/frames/{many}"), &[any]).status, 406, "a list as long as a head may be");
+    let value = site.get(&format!("{instance}/bulkdata/00080060"), &[octets]);
+    assert_eq!((value.status, value.header("accept-ranges")), (200, Some("bytes")), "{value:?}");
+    let length = value.body.len();
+    for (range, status) in
+        [("bytes=0-0", 206), ("bytes=99999-", 416), ("bytes=-0", 416), ("bytes=5-1", 200), ("x=1", 200)]
+    {
+        let reply = site.get(&format!("{instance}/bulkdata/00080060"), &[octets, &format!("Range: {range}")]);
+        assert_eq!(reply.status, status, "{range}: {reply:?}");
+        assert!(status != 200 || reply.body.len() == length);
+    }
 }

@@ -51,6 +51,10 @@ fn wanted(given: &MediaType, default: &Octets) -> Option<Octets> {
         ("*/*" | "application/*" | "multipart/*", _) | (MULTIPART_RELATED, None) => {
             (Wrapper::Multipart, OCTET_STREAM.to_owned())
         }
+        // So dicomweb-client says that it takes any parts.
+        (MULTIPART_RELATED, Some(any)) if any == "*/*" || any == "application/*" => {
+            (Wrapper::Multipart, OCTET_STREAM.to_owned())
+        }
         (MULTIPART_RELATED, Some(typed)) => (Wrapper::Multipart, typed),
         (single, _) => (Wrapper::Single, single.to_owned()),
     };
@@ -79,6 +83,7 @@ mod tests {
         let rows = [
             (None, Some((Multipart, OCTET_STREAM, native()))),
             (Some("*/*"), Some((Multipart, OCTET_STREAM, native()))),
+            (Some("multipart/related; type=\"*/*\""), Some((Multipart, OCTET_STREAM, native()))),
             (Some("application/octet-stream"), Some((Single, OCTET_STREAM, native()))),
             (
                 Some("multipart/related; type=application/octet-stream; transfer-syntax=*"),

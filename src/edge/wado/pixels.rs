@@ -123,18 +123,24 @@ impl Frames {
         }
         let missing = || io::Error::other(Missing);
         let cells = self.place.layout.cells(frame).ok_or_else(missing)?;
-        let Pixels::Native { at, word, .. } = self.place.layout.pixels else { return Err(missing()) };
+        let Pixels::Native { at, length, word } = self.place.layout.pixels else { return Err(missing()) };
         let range = at + cells.at / 8..at + (cells.at + cells.length).div_ceil(8);
         if encoding(&self.item.transfer_syntax) == Encoding::DeflatedExplicitLittle {
             let inflated = DataSet::open(&self.face, &self.item, As::Native).await?;
-            let length = range.end - range.start;
-            return Ok(Frame::Inflated(Box::new(Trimmed::new(inflated, range.start, length))));
+            let wanted = range.end - range.start;
+            return Ok(Frame::Inflated(Box::new(Trimmed::new(inflated, range.start, wanted))));
         }
-        let reader = self.read(range).await?;
+        // Whole words are read, also where the frame begins or ends within one.
+        let word = word.max(1) as u64;
+        let skip = (range.start - at) % word;
+        let end = (at + (range.end - at).next_multiple_of(word)).min(at + length);
+        let (wanted, reader) = (range.end - range.start, self.read(range.start - skip..end).await?);
+        let cells_of = Cells { reader, word: word as usize, held: Vec::new() };
+        let frame = Frame::Cells(Box::new(Trimmed::new(cells_of, skip, wanted)));
         if cells.at % 8 == 0 && cells.length % 8 == 0 {
-            return Ok(Frame::Cells(Box::new(reader), Turned { word, held: Vec::new() }));
+            return Ok(frame);
         }
-        let packed = gathered(Frame::Cells(Box::new(reader), Turned { word, held: Vec::new() })).await?;
+        let packed = gathered(frame).await?;
         Ok(Frame::Whole(Some(shifted(&packed, (cells.at % 8) as u32, cells.length).into())))
     }
 
@@ -193,42 +199,49 @@ pub(super) enum Frame {
     /// It is in memory.
     Whole(Option<Bytes>),
     /// Its cells lie in the store.
-    Cells(Box<BlobReader>, Turned),
+    Cells(Box<Trimmed<Cells>>),
     /// Its fragments lie in the store.
     Fragments(Box<BlobReader>, Unwrapper),
     /// Its cells pass by as its data set is inflated.
     Inflated(Box<Trimmed<DataSet>>),
 }
 
-/// Words that are turned round.
-pub(super) struct Turned {
+/// Native cells out of the store, their words turned round.
+pub(super) struct Cells {
+    reader: BlobReader,
     word: usize,
     held: Vec<u8>,
 }
 
-impl Turned {
-    fn push(&mut self, bytes: &[u8]) -> Bytes {
-        if self.word < 2 {
-            return Bytes::copy_from_slice(bytes);
+impl Pieces for Cells {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(bytes) = self.reader.next().await.map_err(io::Error::other)? else {
+            // What is left of a last word that is not whole.
+            return Ok(Some(Bytes::from(std::mem::take(&mut self.held))).filter(|rest| !rest.is_empty()));
+        };
+        match self.word {
+            ..2 => Ok(Some(Bytes::copy_from_slice(&bytes))),
+            word => Ok(Some(turned(word, &mut self.held, &bytes))),
         }
-        self.held.extend_from_slice(bytes);
-        let rest = self.held.split_off(self.held.len() - self.held.len() % self.word);
-        let mut whole = std::mem::replace(&mut self.held, rest);
-        whole.chunks_exact_mut(self.word).for_each(<[u8]>::reverse);
-        whole.into()
     }
+}
+
+/// The whole words of what is held and what came, each turned round; the rest is held.
+fn turned(word: usize, held: &mut Vec<u8>, bytes: &[u8]) -> Bytes {
+    held.extend_from_slice(bytes);
+    let rest = held.split_off(held.len() - held.len() % word);
+    let mut whole = std::mem::replace(held, rest);
+    whole.chunks_exact_mut(word).for_each(<[u8]>::reverse);
+    whole.into()
 }
 
 impl Pieces for Frame {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            let piece = match self {
+            let piece: Bytes = match self {
                 Self::Whole(whole) => return Ok(whole.take()),
                 Self::Inflated(inflated) => return inflated.next().await,
-                Self::Cells(reader, turned) => match reader.next().await.map_err(io::Error::other)? {
-                    Some(bytes) => turned.push(&bytes),
-                    None => return Ok(None),
-                },
+                Self::Cells(cells) => return cells.next().await,
                 Self::Fragments(reader, unwrapper) => match reader.next().await.map_err(io::Error::other)? {
                     Some(bytes) => {
                         let mut out = Vec::new();
@@ -324,8 +337,8 @@ mod tests {
         assert_eq!(shifted(&[0b1100_0000, 0b0000_1111], 6, 6), [0b0011_1111]);
         assert_eq!(shifted(&[0xFF, 0xFF], 4, 9), [0xFF, 0x01]);
         assert_eq!(shifted(&[0b1010_1010], 0, 8), [0b1010_1010]);
-        let mut turned = Turned { word: 2, held: Vec::new() };
-        let all = [&[1, 2, 3][..], &[4], &[5, 6]].map(|piece| turned.push(piece).to_vec()).concat();
+        let mut held = Vec::new();
+        let all = [&[1, 2, 3][..], &[4], &[5, 6]].map(|piece| turned(2, &mut held, piece).to_vec()).concat();
         assert_eq!(all, [2, 1, 4, 3, 6, 5]);
     }
 }
