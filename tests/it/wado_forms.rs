@@ -171,7 +171,7 @@ fn dicomweb_client_retrieves_whatever_it_knows_of() {
         storescu(site.gateway.config.dicom_port, "WB_A", &["-R"], &files).ok("storescu");
         let to = [site.gateway.config.url().into(), site.b.certificate.clone().into(), site.b.key.clone().into()];
         let arguments = to.into_iter().chain([site.b.trust.clone().into()]);
-        let told = python::lines("wado_client", arguments.chain(files.iter().map(|file| OsString::from(file))));
+        let told = python::lines("wado_client", arguments.chain(files.iter().map(OsString::from)));
         let wrong: Vec<String> = told.iter().filter(|row| row["good"] != true).map(Value::to_string).collect();
         assert!(wrong.is_empty() && told.len() == 10, "{name}: {wrong:?}");
     }
