@@ -55,6 +55,7 @@ mod rights;
 mod sabotage;
 mod second_decision;
 mod send;
+mod shipped;
 mod stage;
 mod startup;
 mod store_and_forward;

@@ -34,15 +34,15 @@ fn all() -> bool {
     std::env::var("WEYBRIDGE_WIRES").is_ok_and(|wanted| wanted == "all")
 }
 
-/// The faults of one run: every byte by `WEYBRIDGE_WIRES=all`, else a sample; and a few of those that take long.
+/// The faults of one run: cut and half closed at every byte by `WEYBRIDGE_WIRES=all`, else at some; and a few of those that take long.
 fn faults((up, down): (u64, u64)) -> Vec<Fault> {
     let spread = |most: u64, count: u64| (0..count).map(move |n| n * most / count);
     let mut faults = Vec::new();
     for (up, most) in [(true, up), (false, down)] {
-        let count = if all() { most } else { 16 };
-        faults.extend(spread(most, count).map(|at| Fault { up, at, harm: Harm::Cut }));
-        for (harm, few) in [(Harm::HalfClose, 4), (Harm::Trickle, 2), (Harm::Stall, 3)] {
-            let count = if all() { few * 20 } else { few };
+        for (harm, few, many) in
+            [(Harm::Cut, 16, most), (Harm::HalfClose, 4, most), (Harm::Trickle, 2, 40), (Harm::Stall, 3, 400)]
+        {
+            let count = if all() { many.min(most) } else { few };
             faults.extend(spread(most, count).map(|at| Fault { up, at, harm }));
         }
     }
