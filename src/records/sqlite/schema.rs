@@ -45,7 +45,10 @@ pub(in crate::records) fn open_writer(dir: &Path, cache_bytes: u64) -> Result<Co
     let mut conn = Connection::open_with_flags(&path, flags).map_err(|e| open_error(&path, e))?;
     let set_up = |conn: &Connection| -> rusqlite::Result<String> {
         conn.busy_timeout(Duration::from_secs(10))?;
-        let mode = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
+        // The mode comes before the commit that makes it true; whether that failed shows when the statement is run to its end.
+        let mut begin_log = conn.prepare("PRAGMA journal_mode = wal")?;
+        let mode = begin_log.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?.concat();
+        drop(begin_log);
         // FULL syncs the log at each commit (REL-02); the log is copied back by the writer alone, see `writer`.
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "foreign_keys", true)?;
