@@ -3,10 +3,23 @@
 use super::certs::Identity;
 use std::fmt::Write;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A port on the loopback that nobody listens on now.
+/// Below the ports that the system gives to those who call (and to `:0`), so that none of them takes it before it is used.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port on the loopback that nobody listens on now, another one each time, and far from those of other test processes.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    let first = std::process::id().wrapping_mul(7_919);
+    loop {
+        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % count;
+        let port = PORTS.start + u16::try_from(at).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// What every test site has beside the tables that a story adds.
@@ -26,9 +39,7 @@ pub struct SiteConfig {
 
 impl SiteConfig {
     pub fn new(name: &str, identity: Identity) -> Self {
-        // Both held at once, so that they are two.
-        let both = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [dicom_port, web_port] = both.map(|listener| listener.local_addr().unwrap().port());
+        let [dicom_port, web_port] = [free_port(), free_port()];
         Self {
             name: name.to_owned(),
             ae_title: format!("WB_{}", name.to_uppercase()),

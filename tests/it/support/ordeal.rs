@@ -51,12 +51,13 @@ pub struct Suffered {
 }
 
 pub struct Ordeal {
-    stage: Stage,
     b: ScriptedPeer,
+    // Before the folder with its log.
     a: Gateway,
     day: Day,
     items: Vec<Item>,
     sent: Sent,
+    stage: Stage,
 }
 
 impl Ordeal {
