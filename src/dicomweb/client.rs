@@ -1,23 +1,27 @@
-//! One peer's DICOMweb: STOW-RS and QIDO-RS over HTTP/1.1 and mutual TLS, with no redirect, no retry and no proxy of the environment.
+//! One peer's DICOMweb: STOW-RS, QIDO-RS and WADO-RS over HTTP/1.1 and mutual TLS, with no redirect, no retry and no proxy of the environment.
 
 mod answer;
 mod body;
 mod counted;
 mod failure;
+mod listing;
 mod pace;
 mod present;
 mod probe;
 mod read_back;
 mod resolve;
+mod retrieve;
 mod send;
 
 pub use crate::dicomweb::stow::Form;
 pub use answer::StoreAnswer;
 pub use body::{OutPart, PartsBody, SourceError};
 pub use failure::{QueryFailure, SendFailure, Stage};
+pub use listing::{Listed, Listing, MOST_LISTED};
 pub use present::Presence;
 pub use probe::Offered;
 pub use read_back::ReadBack;
+pub use retrieve::{Part, Piece, Retrieval, RetrieveFailure};
 
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicomweb::on_behalf;

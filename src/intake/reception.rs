@@ -3,7 +3,7 @@
 use super::{Claimed, Inner, Refusal};
 use crate::dicom::head::Head;
 use crate::dicom::scanner::{ScanError, Scanner};
-use crate::store::{Receiving, Spooled};
+use crate::store::{Digest, Receiving, Spooled};
 
 /// An instance whose bytes are still coming.
 pub struct Reception {
@@ -67,6 +67,11 @@ impl Arrived {
     /// The length of the data set in bytes.
     pub fn length(&self) -> u64 {
         self.spooled.length()
+    }
+
+    /// The SHA-256 of the data set.
+    pub fn digest(&self) -> Digest {
+        self.spooled.digest()
     }
 }
 

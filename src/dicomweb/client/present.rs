@@ -41,7 +41,7 @@ impl Presence {
 }
 
 /// One page: the matches, or that the server cannot be asked like this.
-enum Page {
+pub(super) enum Page {
     Matches(Vec<Dataset>),
     NotLikeThis(QueryFailure),
 }
@@ -118,7 +118,8 @@ impl PeerClient {
         Ok(())
     }
 
-    async fn page(&self, path: &str, query: &str) -> Result<Page, QueryFailure> {
+    /// One page of a query.
+    pub(super) async fn page(&self, path: &str, query: &str) -> Result<Page, QueryFailure> {
         let mut url: Url = self.url(path);
         url.set_query(Some(query));
         let form = self.form_of(Service::Query);

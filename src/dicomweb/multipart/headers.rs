@@ -2,6 +2,8 @@
 
 use super::MultipartError;
 use crate::dicomweb::media_type::MediaType;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// The headers of one part that matter to DICOMweb.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +16,25 @@ pub struct PartHeaders {
     pub content_location: Option<String>,
     /// A Content-Encoding or Content-Transfer-Encoding other than none: the data are not the representation's bytes.
     pub encoding: Option<String>,
+    /// The SHA-256 of the part's bytes, if Repr-Digest or Content-Digest gives it (RFC 9530).
+    pub digest: Option<[u8; 32]>,
+    /// The SHA-256 of the data set in the part, if [`DATA_SET_DIGEST`] gives it.
+    pub data_set_digest: Option<[u8; 32]>,
+}
+
+/// A header of a part by which one gateway tells another the SHA-256 of the data set, without the file meta information, which
+/// is written anew on every way out; its value is as that of Repr-Digest (RFC 9530 section 3).
+pub const DATA_SET_DIGEST: &str = "Weybridge-Data-Set-Digest";
+
+/// The SHA-256 in the value of such a header; `None` if there is none, or none that can be read.
+fn sha256(value: &str) -> Option<[u8; 32]> {
+    let member = value.split(',').find_map(|member| member.trim().strip_prefix("sha-256=:"))?;
+    BASE64.decode(member.split(':').next()?).ok()?.try_into().ok()
+}
+
+/// The value of such a header.
+pub fn digest_field(sha256: &[u8; 32]) -> String {
+    format!("sha-256=:{}:", BASE64.encode(sha256))
 }
 
 impl PartHeaders {
@@ -37,6 +58,8 @@ pub(super) fn parse_headers(block: &[u8]) -> Result<PartHeaders, MultipartError>
         match header.name.to_ascii_lowercase().as_str() {
             "content-type" => part.content_type = MediaType::parse(value).ok(),
             "content-length" => part.content_length = value.parse().ok(),
+            "repr-digest" | "content-digest" => part.digest = sha256(value).or(part.digest),
+            name if name.eq_ignore_ascii_case(DATA_SET_DIGEST) => part.data_set_digest = sha256(value),
             "content-location" => part.content_location = Some(value.to_owned()),
             "content-encoding" | "content-transfer-encoding" => {
                 let plain = ["identity", "binary", "8bit", "7bit"].iter().any(|none| value.eq_ignore_ascii_case(none));

@@ -1,0 +1,156 @@
+//! WADO-RS as client: what comes whole counts, what is cut off or not as it was said does not; and listings page by page.
+
+use super::*;
+use crate::dicom::part10::{FileMeta, prefix};
+use crate::dicom::uid::{SeriesUid, SopClassUid};
+use crate::dicomweb::multipart::{DATA_SET_DIGEST, digest_field};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt;
+
+const KIND: &str = "Content-Type: multipart/related; type=\"application/dicom\"; boundary=edge\r\n";
+/// The beginning of a data set in Explicit VR Little Endian.
+const DATA: &[u8] = b"\x08\x00\x16\x00UI\x04\x001.2\0";
+
+fn file(n: usize) -> Vec<u8> {
+    let meta = FileMeta {
+        sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.7").unwrap(),
+        sop_instance: uid(n),
+        transfer_syntax: TransferSyntaxUid::parse("1.2.840.10008.1.2.1").unwrap(),
+    };
+    [prefix(&meta), DATA.to_vec()].concat()
+}
+
+fn part_of(headers: &str, file: &[u8]) -> Vec<u8> {
+    [format!("\r\n--edge\r\nContent-Type: application/dicom\r\n{headers}\r\n").as_bytes(), file].concat()
+}
+
+const END: &[u8] = b"\r\n--edge--\r\n";
+
+/// What comes of an answer with a body, of which `cut` bytes are not sent: the pieces in short words, and how it ended.
+async fn came(kind: &'static str, body: Vec<u8>, cut: usize) -> (Vec<String>, Result<(), String>) {
+    let (server, authority) = with_server(move |mut conn| {
+        let body = body.clone();
+        async move {
+            while let Some(head) = conn.head().await {
+                assert_eq!(
+                    head.header("accept"),
+                    Some("multipart/related; type=\"application/dicom\"; transfer-syntax=*")
+                );
+                conn.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{kind}\r\n", body.len())).await;
+                let _ = conn.stream.write_all(&body[..body.len() - cut]).await;
+                let _ = conn.stream.flush().await;
+                if cut > 0 {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let client = client(&server, &authority);
+    let mut retrieval = client.retrieve(&study(), &Part::Study, 4).await.unwrap();
+    let mut words: Vec<String> = Vec::new();
+    loop {
+        match retrieval.next().await {
+            Ok(Some(Piece::Begin { meta, digest })) => {
+                words.push(format!("{} {}", meta.sop_instance.unwrap(), digest.is_some()));
+            }
+            Ok(Some(Piece::Data(bytes))) => assert!(DATA.ends_with(&bytes) || DATA.starts_with(&bytes)),
+            Ok(Some(Piece::End)) => words.push("end".into()),
+            Ok(Some(Piece::Bad(_))) => words.push("bad".into()),
+            Ok(None) => return (words, Ok(())),
+            Err(failure) => return (words, Err(failure.to_string())),
+        }
+    }
+}
+
+/// WEB-004, WEB-104: whole instances only, and an end only behind the closing boundary.
+#[tokio::test]
+async fn instances_come_one_after_the_other_and_a_cut_is_seen() {
+    let two = || [part_of("", &file(1)), part_of("", &file(2)), END.to_vec()].concat();
+    assert_eq!(
+        came(KIND, two(), 0).await,
+        (["1.2.3.1 false", "end", "1.2.3.2 false", "end"].map(String::from).into(), Ok(()))
+    );
+    let (words, ended) = came(KIND, two(), 20).await;
+    assert_eq!(words, ["1.2.3.1 false", "end", "1.2.3.2 false"]);
+    assert!(ended.unwrap_err().contains("broke off"));
+    // The connection ends in order, and the body does not.
+    let open = [part_of("", &file(1)), part_of("", &file(2))].concat();
+    let (words, ended) = came(KIND, open, 0).await;
+    assert_eq!(words, ["1.2.3.1 false", "end", "1.2.3.2 false"]);
+    assert!(ended.unwrap_err().contains("closing boundary"));
+    let single = came("Content-Type: application/dicom\r\n", file(3), 0).await;
+    assert_eq!(single, (["1.2.3.3 false", "end"].map(String::from).into(), Ok(())));
+}
+
+/// WEB-104: a part that is not what the peer says of it does not count, and more parts than can be are an error.
+#[tokio::test]
+async fn parts_that_are_not_as_said_do_not_count() {
+    let right: [u8; 32] = Sha256::digest(file(1)).into();
+    let field = |digest: &[u8; 32]| format!("Repr-Digest: {}\r\n", digest_field(digest));
+    let own = format!("{DATA_SET_DIGEST}: {}\r\n", digest_field(&right));
+    let rows: [(Vec<u8>, &[&str]); 5] = [
+        (part_of(&field(&right), &file(1)), &["1.2.3.1 false", "end"]),
+        (part_of(&field(&[7; 32]), &file(1)), &["1.2.3.1 false", "bad"]),
+        (part_of(&own, &file(1)), &["1.2.3.1 true", "end"]),
+        (part_of("", b"no DICOM file"), &["bad"]),
+        (part_of("Content-Encoding: gzip\r\n", &file(1)), &["bad"]),
+    ];
+    for (part, want) in rows {
+        let body = [part, part_of("", &file(2)), END.to_vec()].concat();
+        let (words, ended) = came(KIND, body, 0).await;
+        let want: Vec<&str> = want.iter().copied().chain(["1.2.3.2 false", "end"]).collect();
+        assert_eq!((words, ended), (want.into_iter().map(String::from).collect(), Ok(())));
+    }
+    let five = [(1..=5).flat_map(|n| part_of("", &file(n))).collect(), END.to_vec()].concat();
+    let (words, ended) = came(KIND, five, 0).await;
+    assert_eq!(words.len(), 8);
+    assert!(ended.unwrap_err().contains("too many parts"));
+}
+
+/// WEB-004: a server that does not know the parameter is asked without it.
+#[tokio::test]
+async fn a_server_that_knows_no_wildcard_gives_what_it_likes() {
+    let (server, authority) = with_server(|mut conn| async move {
+        while let Some(head) = conn.head().await {
+            match head.header("accept").unwrap().contains('*') {
+                true => conn.answer("406 Not Acceptable", "", "").await,
+                false => conn.answer("404 Not Found", "", "").await,
+            }
+        }
+    })
+    .await;
+    let client = client(&server, &authority);
+    let part = Part::Instance(SeriesUid::parse("1.2.4").unwrap(), uid(1));
+    let failure = client.retrieve(&study(), &part, 1).await.err().unwrap();
+    assert_eq!(failure, RetrieveFailure::Refused { status: 404, retry_after: None });
+    assert_eq!(server.requests(), 2);
+}
+
+/// WEB-094: pages are read to their end, and what belongs elsewhere is passed over.
+#[tokio::test]
+async fn a_listing_is_read_to_its_end() {
+    let (server, authority) = with_server(|mut conn| async move {
+        let row = |n: usize, study: &str| {
+            format!(
+                r#"{{"00080018":{{"vr":"UI","Value":["{}"]}},"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["1.2.4"]}}}}"#,
+                uid(n)
+            )
+        };
+        while let Some(head) = conn.head().await {
+            let rows = match head.target().rsplit_once("offset=").unwrap().1 {
+                "0" => vec![row(1, "1.2.3"), row(2, "1.2.3")],
+                "2" => vec![row(3, "1.2.3"), row(4, "1.2.9")],
+                _ => vec![],
+            };
+            let kind = "Content-Type: application/dicom+json\r\n";
+            match rows.is_empty() {
+                true => conn.answer("204 No Content", "", "").await,
+                false => conn.answer("200 OK", kind, &format!("[{}]", rows.join(","))).await,
+            }
+        }
+    })
+    .await;
+    let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await.unwrap();
+    assert_eq!(listing.into_keys().collect::<Vec<_>>(), [uid(1), uid(2), uid(3)]);
+}
