@@ -22,6 +22,7 @@ use crate::janitor::{Janitor, JanitorOptions};
 use crate::judge::Judge;
 use crate::priors::Priors;
 use crate::priors::archive::Archives;
+use crate::priors::fetch::{FetchOptions, Fetcher};
 use crate::records::Records;
 use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
@@ -53,6 +54,7 @@ pub struct App {
     intake: Intake,
     priors: Priors,
     archives: Archives,
+    fetcher: Fetcher,
     /// Where blobs were to lie that are missing or cut (FLT-027).
     lost: Vec<Place>,
     in_force: InForce,
@@ -101,7 +103,14 @@ impl App {
         let version = Arc::clone(in_force.routes.borrow().version());
         records.routes_in_force(&version, SystemTime::now()).await.context("cannot put the routes in force")?;
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
-        Ok(Self { config, records, store, intake, priors, archives, lost: freed.lost, in_force, lock })
+        let fetch = FetchOptions {
+            patience: config.priors.patience,
+            commit_bytes: config.limits.commit_bytes,
+            ..FetchOptions::default()
+        };
+        let registry = in_force.registry.subscribe();
+        let fetcher = Fetcher::new(priors.clone(), records.clone(), intake.clone(), registry, fetch);
+        Ok(Self { config, records, store, intake, priors, archives, fetcher, lost: freed.lost, in_force, lock })
     }
 
     /// The records, for whoever runs the gateway inside a process of their own.
@@ -173,6 +182,7 @@ impl App {
             ae_title: self.config.dicom.ae_title.clone(),
             priors: self.priors.clone(),
             archives: self.archives.clone(),
+            fetcher: self.fetcher.clone(),
             movers: self.in_force.movers.subscribe(),
             retrievals: dimse_scp::retrievals(),
         });
@@ -356,6 +366,7 @@ fn janitor_options(config: &Config) -> JanitorOptions {
         purge: retention.purge,
         keep_at_least: retention.keep_at_least,
         keep_at_most: retention.keep_at_most,
+        keep_copies: config.priors.keep,
         room_bytes: retention.room_bytes,
         every: retention.every,
         scrub_every: config.store.scrub_every,

@@ -30,6 +30,8 @@ pub struct JanitorOptions {
     pub keep_at_least: Duration,
     /// No longer than this.
     pub keep_at_most: Duration,
+    /// Copies of what other sites keep stay so long after they were last asked for.
+    pub keep_copies: Duration,
     /// Below so many free bytes the disk is short of room; `None` for a tenth of it, or twice the reserve if that is more.
     pub room_bytes: Option<u64>,
     /// Between two rounds.
@@ -118,8 +120,9 @@ impl Janitor {
         }
         let freed = self.free_condemned().await;
         let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
+        let flushed = self.flush().await;
         let compacted = self.compact().await;
-        for error in [freed, purged, compacted].into_iter().filter_map(Result::err) {
+        for error in [freed, purged, flushed, compacted].into_iter().filter_map(Result::err) {
             tracing::error!(error = %error, "keeping house failed; it is tried again");
         }
     }

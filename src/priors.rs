@@ -1,13 +1,16 @@
 //! Priors: what archives and other sites hold of a patient, found and fetched for the nodes of this one.
 
 pub mod archive;
+pub mod fetch;
+pub mod gather;
 pub mod marker;
+pub mod watch;
 
 use crate::dicomweb::client::PeerClient;
 use crate::records::Records;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
 /// Another site as it is asked for priors.
 #[derive(Debug, Clone)]
@@ -42,12 +45,12 @@ impl Sites {
 #[derive(Clone)]
 pub struct Priors {
     records: Records,
-    sites: watch::Receiver<Arc<Sites>>,
+    sites: Receiver<Arc<Sites>>,
 }
 
 impl Priors {
     /// Priors of these sites; the receiver follows the configuration.
-    pub fn new(records: Records, sites: watch::Receiver<Arc<Sites>>) -> Self {
+    pub fn new(records: Records, sites: Receiver<Arc<Sites>>) -> Self {
         Self { records, sites }
     }
 

@@ -2,6 +2,8 @@
 
 use super::offers::{MOST, needed};
 use super::sender::{Foreigners, Sender};
+use crate::dicom::sop_class::VERIFICATION;
+use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dimse::{self, Offer, Scu, ScuError, Stores, Target, status::Class};
 use crate::records::{Expected, Retrievable};
 use crate::store::Store;
@@ -76,6 +78,22 @@ impl Mover {
         match &self.target {
             Some(target) => dimse::connect(target, offers).await,
             None => Err(ScuError::Offers),
+        }
+    }
+
+    /// Whether the node answers a call and an echo. A node that takes no echo has answered, too. Errors as those of
+    /// [`dimse::connect`].
+    pub async fn answers(&self) -> Result<(), ScuError> {
+        let offer = Offer { abstract_syntax: VERIFICATION.into(), transfer_syntaxes: vec![IMPLICIT_VR_LE.into()] };
+        let mut association = self.open(&[offer]).await?;
+        let echoed = association.echo().await;
+        if association.is_alive() {
+            // What it was for is known.
+            let _ = association.release().await;
+        }
+        match echoed {
+            Ok(_) | Err(ScuError::ContextNotAccepted) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

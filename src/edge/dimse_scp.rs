@@ -1,6 +1,7 @@
 //! The face towards local nodes: C-ECHO, C-STORE, C-FIND, C-MOVE and C-GET, translated to the engine and back.
 
 mod archived;
+mod arrivals;
 mod asked;
 mod find;
 mod given;
@@ -22,6 +23,7 @@ use crate::intake::{Arrived, Claimed, Intake, Refusal, Source};
 use crate::peers::{Node, Origin, Refused, Registry, StorageClasses};
 use crate::priors::Priors;
 use crate::priors::archive::Archives;
+use crate::priors::fetch::Fetcher;
 use crate::records::{Kept, Records, SourceFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -50,6 +52,8 @@ pub struct DimseFace {
     pub priors: Priors,
     /// The archives behind us, which move to us what we ask for.
     pub archives: Archives,
+    /// Who brings it here.
+    pub fetcher: Fetcher,
     /// Who gives instances to which node.
     pub movers: watch::Receiver<Arc<Movers>>,
     /// Retrievals that may begin still; see [`retrievals`].

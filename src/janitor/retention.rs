@@ -88,6 +88,30 @@ impl Janitor {
     }
 }
 
+impl Janitor {
+    /// Drops the copies of studies that other sites keep and nobody here has asked for lately. What is being pulled, is owed to
+    /// somebody, or became ours meanwhile stays.
+    pub(super) async fn flush(&self) -> Result<(), JanitorError> {
+        let before = before(SystemTime::now(), self.inner.options.keep_copies);
+        for (study, copies) in self.inner.records.to_flush(before).await? {
+            let whole = copies.len() < BATCH;
+            let copies = copies.into_iter().map(|instance| (instance, 0));
+            let found: Vec<Candidate> =
+                copies.map(|(instance, bytes)| Candidate { instance, bytes, done: before }).collect();
+            let mut bytes = 0;
+            let instances = self.purge_batch(PurgeRule::Age, before, &found, &mut bytes).await?;
+            if instances > 0 {
+                tracing::info!(study = %study, instances, bytes, "copies of what another site keeps were dropped");
+            }
+            // What stays, stays for a reason of its own, and is not looked at again before it is asked for.
+            if whole || instances == 0 {
+                self.inner.records.flushed(&study, before, SystemTime::now()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn before(now: SystemTime, kept: Duration) -> SystemTime {
     now.checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH)
 }

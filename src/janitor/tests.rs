@@ -26,6 +26,7 @@ fn options() -> JanitorOptions {
         purge: true,
         keep_at_least: 3 * DAY,
         keep_at_most: 30 * DAY,
+        keep_copies: DAY,
         room_bytes: Some(0),
         every: Duration::from_millis(10),
         scrub_every: 30 * DAY,

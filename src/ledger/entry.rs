@@ -73,10 +73,12 @@ pub enum Kind {
     Identified,
     /// Somebody was not told of a study, or not given it, by a rule of this site.
     Withheld,
+    /// What was pulled of a study from a peer.
+    Pulled,
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -94,6 +96,7 @@ impl Kind {
         Self::Asked,
         Self::Identified,
         Self::Withheld,
+        Self::Pulled,
     ];
 
     /// The word that entries use.
@@ -116,6 +119,7 @@ impl Kind {
             Self::Asked => "asked",
             Self::Identified => "identified",
             Self::Withheld => "withheld",
+            Self::Pulled => "pulled",
         }
     }
 

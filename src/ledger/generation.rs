@@ -44,13 +44,15 @@ pub struct Standing {
     pub stored: bool,
     /// No route chose a destination for it.
     pub unrouted: bool,
+    /// It came only because we asked another for it, who keeps it.
+    pub borrowed: bool,
     /// Transfers that it ever had.
     pub transfers: u64,
-    /// Transfers that are not done.
+    /// Transfers that are not done, and pulls of its study that go on.
     pub open: u64,
     /// Open exceptions of any version of its UID: a person who compares two versions needs both.
     pub exceptions: u64,
-    /// When it last arrived or was done somewhere, in microseconds since 1970.
+    /// When it last arrived, was done somewhere or, borrowed, was asked for, in microseconds since 1970.
     pub since: i64,
 }
 
@@ -73,7 +75,7 @@ impl fmt::Display for Stays {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotStored => "its bytes are not kept here, or are held or set aside",
-            Self::Owed => "a transfer of it is not done; wait for it, or cancel it",
+            Self::Owed => "a transfer of it is not done, or its study is being pulled; wait for it, or cancel it",
             Self::Excepted => "an exception about it waits for a person; see `weybridge exceptions list`",
             Self::Unrouted => "no route chose a destination for it, so nobody else has it",
             Self::Young => "the time for which it is kept has not passed",
@@ -84,13 +86,13 @@ impl fmt::Display for Stays {
 /// Whether the bytes of an instance may go (INV-06, "Behaviour" 3). `before` is the latest time at which anything may have
 /// happened to it; without one a person has decided, who may also drop what was never routed.
 pub fn may_go(standing: &Standing, before: Option<i64>) -> Result<(), Stays> {
-    let Standing { stored, unrouted, transfers, open, exceptions, since } = *standing;
+    let Standing { stored, unrouted, transfers, open, exceptions, since, borrowed } = *standing;
     let automatic = before.is_some();
     match () {
         () if !stored => Err(Stays::NotStored),
         () if open > 0 => Err(Stays::Owed),
         () if exceptions > 0 => Err(Stays::Excepted),
-        () if automatic && (unrouted || transfers == 0) => Err(Stays::Unrouted),
+        () if automatic && (unrouted || (transfers == 0 && !borrowed)) => Err(Stays::Unrouted),
         () if before.is_some_and(|before| since > before) => Err(Stays::Young),
         () => Ok(()),
     }
@@ -116,7 +118,16 @@ mod tests {
 
     #[test]
     fn bytes_go_only_when_everything_allows_it() {
-        let done = Standing { stored: true, unrouted: false, transfers: 2, open: 0, exceptions: 0, since: 100 };
+        let done = Standing {
+            stored: true,
+            unrouted: false,
+            borrowed: false,
+            transfers: 2,
+            open: 0,
+            exceptions: 0,
+            since: 100,
+        };
+        let borrowed = Standing { borrowed: true, transfers: 0, ..done };
         let rows = [
             (done, Some(100), Ok(())),
             (done, Some(99), Err(Stays::Young)),
@@ -128,6 +139,11 @@ mod tests {
             (Standing { exceptions: 1, ..done }, Some(100), Err(Stays::Excepted)),
             (Standing { exceptions: 1, ..done }, None, Err(Stays::Excepted)),
             (Standing { transfers: 0, ..done }, Some(100), Err(Stays::Unrouted)),
+            (borrowed, Some(100), Ok(())),
+            (borrowed, Some(99), Err(Stays::Young)),
+            (Standing { open: 1, ..borrowed }, Some(100), Err(Stays::Owed)),
+            (Standing { exceptions: 1, ..borrowed }, Some(100), Err(Stays::Excepted)),
+            (Standing { unrouted: true, ..borrowed }, Some(100), Err(Stays::Unrouted)),
             (Standing { unrouted: true, transfers: 0, ..done }, Some(i64::MAX), Err(Stays::Unrouted)),
             (Standing { unrouted: true, transfers: 0, ..done }, None, Ok(())),
         ];

@@ -18,6 +18,7 @@ pub(super) mod order;
 pub(super) mod owe;
 pub(super) mod pause;
 pub(super) mod profile;
+pub(super) mod pulls;
 pub(super) mod purge;
 pub(super) mod queue;
 pub(super) mod readers;

@@ -45,6 +45,8 @@ mod mixed;
 mod orthanc;
 mod outage;
 mod pixels;
+mod pull;
+mod pull_scripted;
 mod qido;
 mod query;
 mod reach;

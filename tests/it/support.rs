@@ -12,6 +12,7 @@ pub mod damage;
 pub mod dcmtk;
 pub mod files;
 pub mod gateway;
+pub mod holder;
 pub mod key_holder;
 pub mod ledger;
 pub mod load;

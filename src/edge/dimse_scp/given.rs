@@ -1,12 +1,16 @@
 //! The sub-operations of one retrieval, one after the other: counted, told while they go on, ended by a cancel (PS3.4 section C.4.2.3).
 
+use super::retrieve::Proof;
 use crate::courier::mover::{Lot, Mover, SubOperation};
 use crate::dicom::query::identifier;
 use crate::dicom::tag::Tag;
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicom::uid::StudyUid;
 use crate::dimse::{
-    Counts, Dialogue, QueryAnswer, QueryRequest, Scu, Source, Status, StoreCommand, StoreFailure, StoreResponse, Stores,
+    Counts, Dialogue, Offer, QueryAnswer, QueryRequest, Scu, Source, Status, StoreCommand, StoreFailure, StoreResponse,
+    Stores,
 };
+use crate::priors::gather::Gathering;
 use crate::records::{Expected, InstanceId, Records, Retrievable, RetrievalEnded};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -18,19 +22,24 @@ const FAILED_LIST: Tag = Tag::new(0x0008, 0x0058);
 /// The list's longest value, in bytes: what an explicit length of 16 bits can say.
 const LIST_BYTES: usize = 65_534;
 /// The requester hears from us at least so often (DIM-083).
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Instances that are looked up at once.
-const PAGE: usize = 64;
+pub(super) const PAGE: usize = 64;
 /// Associations that may be lost one after the other, with nothing taken between, before the rest is given up.
-const MOST_LOST: u32 = 2;
+pub(super) const MOST_LOST: u32 = 2;
 
 /// One retrieval on its way.
 pub(super) struct Given<'a, 'd> {
     records: &'a Records,
-    mover: &'a Mover,
-    dialogue: &'a mut Dialogue<'d>,
+    pub(super) mover: &'a Mover,
+    pub(super) dialogue: &'a mut Dialogue<'d>,
     expected: &'a Expected,
-    counts: Counts,
+    /// The patient of whom everything must be, and the studies of which that is known.
+    pub(super) proof: Option<Proof<'a>>,
+    pub(super) proven: BTreeMap<StudyUid, bool>,
+    /// What other sites have of it.
+    pub(super) gathering: Gathering,
+    pub(super) counts: Counts,
     /// UIDs of those that failed, as many as the list can hold.
     failed: Vec<String>,
     failed_bytes: usize,
@@ -42,17 +51,31 @@ impl<'a, 'd> Given<'a, 'd> {
         mover: &'a Mover,
         dialogue: &'a mut Dialogue<'d>,
         expected: &'a Expected,
+        gathering: Gathering,
     ) -> Self {
-        let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
-        Self { records, mover, dialogue, expected, counts, failed: Vec::new(), failed_bytes: 0 }
+        let remaining = expected.instances.len() as u64 + gathering.awaited();
+        // What is known to be missing, and cannot be named, has failed.
+        let counts = Counts { remaining: Some(remaining), failed: gathering.unnamed, ..Counts::default() };
+        Self {
+            records,
+            mover,
+            dialogue,
+            expected,
+            proof: None,
+            proven: BTreeMap::new(),
+            gathering,
+            counts,
+            failed: Vec::new(),
+            failed_bytes: 0,
+        }
     }
 
     /// Whether another sub-operation may begin: not after a cancel, nor when the requester is gone (DIM-086, DIM-087).
-    async fn goes_on(&mut self) -> bool {
+    pub(super) async fn goes_on(&mut self) -> bool {
         !self.dialogue.is_over().await
     }
 
-    async fn tell(&mut self) {
+    pub(super) async fn tell(&mut self) {
         // What is lost with it, the dialogue remembers.
         let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
     }
@@ -60,6 +83,7 @@ impl<'a, 'd> Given<'a, 'd> {
     /// Gives everything over associations to the destination (C-MOVE).
     pub(super) async fn moved(&mut self, originator: (String, u16)) {
         self.tell().await;
+        self.begin_gathering().await;
         let mut lost = 0;
         for lot in self.mover.lots(self.expected) {
             let ids = self.of(&lot);
@@ -72,20 +96,21 @@ impl<'a, 'd> Given<'a, 'd> {
                     }
                     let came = match kept {
                         false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-                        true => self.move_one(&lot, &mut association, &mut lost, &item, &originator).await,
+                        true => self.move_one(&lot.offers, &mut association, &mut lost, &item, &originator).await,
                     };
                     self.count(&item, came).await;
                 }
             }
             end(association).await;
         }
+        self.moved_arrivals(&originator).await;
     }
 
     /// One sub-operation over the association that is open, or over a new one. A destination that cannot be reached is not
     /// called again for each instance.
-    async fn move_one(
+    pub(super) async fn move_one(
         &mut self,
-        lot: &Lot,
+        offers: &[Offer],
         association: &mut Option<Scu>,
         lost: &mut u32,
         item: &Retrievable,
@@ -96,7 +121,7 @@ impl<'a, 'd> Given<'a, 'd> {
             if *lost >= MOST_LOST {
                 return failed("the destination was lost".into());
             }
-            let opening = self.mover.open(&lot.offers);
+            let opening = self.mover.open(offers);
             match alongside(self.dialogue, self.counts, opening).await {
                 Ok(opened) => *association = Some(opened),
                 Err(error) => {
@@ -127,23 +152,29 @@ impl<'a, 'd> Given<'a, 'd> {
                 if !self.goes_on().await {
                     return;
                 }
-                let came = match kept {
-                    false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-                    true => self.mover.give(&mut Own { dialogue: self.dialogue, receives }, &item, None).await,
-                };
-                self.count(&item, came).await;
+                self.get_one(&item, kept, receives).await;
             }
         }
+        self.got_arrivals(receives).await;
     }
 
-    /// The instances of the kinds of a lot.
+    /// One sub-operation over the requester's own association.
+    pub(super) async fn get_one(&mut self, item: &Retrievable, kept: bool, receives: &BTreeSet<String>) {
+        let came = match kept {
+            false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
+            true => self.mover.give(&mut Own { dialogue: self.dialogue, receives }, item, None).await,
+        };
+        self.count(item, came).await;
+    }
+
+    /// The instances of some kinds.
     fn of(&self, lot: &Lot) -> Vec<InstanceId> {
         let mine = self.expected.instances.iter().filter(|(_, kind)| lot.kinds.contains(kind));
         mine.map(|(id, _)| *id).collect()
     }
 
     /// Where instances are now. Those that cannot be looked up have failed, and have no name.
-    async fn copies(&mut self, page: &[InstanceId]) -> Vec<(Retrievable, bool)> {
+    pub(super) async fn copies(&mut self, page: &[InstanceId]) -> Vec<(Retrievable, bool)> {
         let copies = self.records.copies(page.to_vec()).await.unwrap_or_else(|error| {
             tracing::error!(error = %error, "a part of a retrieval could not be looked up");
             Vec::new()
@@ -155,19 +186,18 @@ impl<'a, 'd> Given<'a, 'd> {
     }
 
     /// Each instance that was expected is counted once: completed, failed, with a warning, or remaining (INV-17).
-    async fn count(&mut self, item: &Retrievable, came: SubOperation) {
-        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(1));
+    pub(super) async fn count(&mut self, item: &Retrievable, came: SubOperation) {
         match came {
-            SubOperation::Completed => self.counts.completed += 1,
-            SubOperation::Warning => self.counts.warning += 1,
+            SubOperation::Completed => {
+                self.counts.completed += 1;
+                self.one_less();
+            }
+            SubOperation::Warning => {
+                self.counts.warning += 1;
+                self.one_less();
+            }
             SubOperation::Failed { why, damage } => {
-                self.counts.failed += 1;
-                tracing::warn!(instance = %item.sop_instance, why, "sub-operation failed");
-                let uid = item.sop_instance.to_string();
-                if self.failed_bytes + uid.len() < LIST_BYTES {
-                    self.failed_bytes += uid.len() + 1;
-                    self.failed.push(uid);
-                }
+                self.fail(item.sop_instance.as_str(), &why);
                 if let Some(damage) = damage
                     && let Err(error) = self.records.corrupt(item.instance, &damage, SystemTime::now()).await
                 {
@@ -177,6 +207,21 @@ impl<'a, 'd> Given<'a, 'd> {
         }
         if self.counts.remaining != Some(0) {
             self.tell().await;
+        }
+    }
+
+    fn one_less(&mut self) {
+        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(1));
+    }
+
+    /// One sub-operation has failed.
+    pub(super) fn fail(&mut self, instance: &str, why: &str) {
+        tracing::warn!(instance, why, "sub-operation failed");
+        self.one_less();
+        self.counts.failed += 1;
+        if self.failed_bytes + instance.len() < LIST_BYTES {
+            self.failed_bytes += instance.len() + 1;
+            self.failed.push(instance.to_owned());
         }
     }
 
@@ -219,7 +264,7 @@ impl<'a, 'd> Given<'a, 'd> {
 }
 
 /// Releases an association that nothing more goes over.
-async fn end(association: Option<Scu>) {
+pub(super) async fn end(association: Option<Scu>) {
     if let Some(association) = association {
         // What it was for has its answers; a destination that mishandles the release changes nothing of them.
         let _ = association.release().await;
@@ -227,7 +272,7 @@ async fn end(association: Option<Scu>) {
 }
 
 /// Does the work to its end; meanwhile hears the requester, and shows it that we are alive.
-async fn alongside<T>(dialogue: &mut Dialogue<'_>, counts: Counts, work: impl Future<Output = T>) -> T {
+pub(super) async fn alongside<T>(dialogue: &mut Dialogue<'_>, counts: Counts, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     loop {
         let hears = !dialogue.is_cancelled() && !dialogue.is_lost();

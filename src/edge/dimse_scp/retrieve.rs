@@ -1,7 +1,7 @@
 //! C-MOVE and C-GET over what is held: what is meant, who is given it, and how the sub-operations are counted (PS3.4 sections C.4.2, C.4.3).
 
 use super::asked::{Asked, Root};
-use super::given::Given;
+use super::given::{Given, alongside};
 use super::shown::{held_as, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
@@ -9,9 +9,10 @@ use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::dimse::{Dialogue, Operation, QueryAnswer, QueryRequest, Status};
+use crate::dimse::{Counts, Dialogue, Operation, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Registry};
-use crate::records::{Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
+use crate::priors::gather::Gathering;
+use crate::records::{Expected, Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ pub(super) async fn retrieve(
     dialogue: &mut Dialogue<'_>,
 ) -> QueryAnswer {
     match prepared(face, node, request, root).await {
-        Ok(plan) => run(face, caller, request, plan, dialogue).await,
+        Ok(plan) => run(face, caller, node, request, plan, dialogue).await,
         Err(refused) => *refused,
     }
 }
@@ -49,6 +50,10 @@ struct Prepared {
     to: AeTitle,
     mover: Arc<Mover>,
     picked: Picked,
+    /// What other sites are asked for, besides.
+    sought: Picked,
+    /// The patient who was named, if one was.
+    patient: Option<String>,
 }
 
 async fn prepared(
@@ -67,8 +72,9 @@ async fn prepared(
     let unknown = || refuse(Status::DESTINATION_UNKNOWN, "the move destination has no address here", None);
     let mover = mover.ok_or_else(|| Box::new(unknown()))?;
     let asked = Asked::read(request, root)?;
-    let picked = picked(face, &registry, node, &asked).await?;
-    Ok(Prepared { to, mover, picked })
+    let (picked, sought) = picked(face, &registry, node, &asked).await?;
+    let patient = asked.values(PATIENT_ID).first().cloned();
+    Ok(Prepared { to, mover, picked, sought, patient })
 }
 
 /// A destination is a node that may receive; whoever asks is that node, or lists it in `move_to` (DIM-081).
@@ -94,8 +100,13 @@ async fn destination(
     Err(Box::new(refuse(Status::NOT_AUTHORISED, "this node may not move to that destination", None)))
 }
 
-/// What the identifier means; A900 where it means nothing that can be given (DIM-080).
-async fn picked(face: &DimseFace, registry: &Registry, node: &Node, asked: &Asked) -> Result<Picked, Box<QueryAnswer>> {
+/// What the identifier means, here and at other sites; A900 where it means nothing that can be given (DIM-080).
+async fn picked(
+    face: &DimseFace,
+    registry: &Registry,
+    node: &Node,
+    asked: &Asked,
+) -> Result<(Picked, Picked), Box<QueryAnswer>> {
     let own = asked.own_key();
     let given = asked.values(own);
     if given.is_empty() || (own == PATIENT_ID && given.iter().any(|id| id.contains(['*', '?', '\\']))) {
@@ -110,9 +121,34 @@ async fn picked(face: &DimseFace, registry: &Registry, node: &Node, asked: &Aske
     if let [patient] = asked.values(PATIENT_ID) {
         let ids = held_as(node, patient);
         let walk = Walk { studies: picked.studies.clone(), patient_ids: ids, ..Walk::default() };
-        picked.studies = of_patient(face, registry, node, patient, walk).await?;
+        let named = std::mem::replace(&mut picked.studies, of_patient(face, registry, node, patient, walk).await?);
+        // Only patient-level retrieval stays here. A study that is here and not this patient's is not asked for elsewhere.
+        let mut sought = picked.clone();
+        for study in named.into_iter().filter(|study| !picked.studies.contains(study)) {
+            if face.records.held_of(&study).await.map_err(|error| Box::new(unreadable(&error)))?.is_empty() {
+                sought.studies.push(study);
+            }
+        }
+        return Ok((picked, sought));
     }
-    Ok(picked)
+    Ok((picked.clone(), picked))
+}
+
+/// Tells whether a study that was not here when it was asked for is of the patient who was named.
+pub(super) struct Proof<'a> {
+    face: &'a DimseFace,
+    registry: Arc<Registry>,
+    node: &'a Node,
+    patient: String,
+}
+
+impl Proof<'_> {
+    /// Whether the study is here and the node is shown it under that patient.
+    pub(super) async fn holds(&self, study: &StudyUid) -> bool {
+        let walk = Walk { studies: vec![study.clone()], ..Walk::default() };
+        let found = of_patient(self.face, &self.registry, self.node, &self.patient, walk).await;
+        found.is_ok_and(|studies| studies.contains(study))
+    }
 }
 
 /// The studies of the patient whom the node is shown under this number. A number that several parties issued is nobody's.
@@ -149,9 +185,26 @@ async fn of_patient(
     }
 }
 
+/// What is asked for is not here, and a site that may have it does not say: that is no success without sub-operations, which would
+/// mean that there is nothing ("A silent site is visible"). What is here is given, and the log says how old it is.
+fn silence(expected: &Expected, gathering: &Gathering) -> Option<QueryAnswer> {
+    for silent in &gathering.silent {
+        let checked = silent.checked.map_or("never".to_owned(), |at| {
+            at.elapsed().map_or("just now".to_owned(), |ago| format!("{} s ago", ago.as_secs()))
+        });
+        tracing::warn!(site = silent.site, study = %silent.study, checked,
+            "a site does not say what it has of a study; what is here of it is given as it was when the site was last asked");
+    }
+    let silent = gathering.silent.first()?;
+    let nothing = expected.instances.is_empty() && gathering.awaited() == 0;
+    let why = format!("{} does not answer; ask again later", silent.site);
+    nothing.then(|| refuse(Status::NO_SUB_OPERATIONS, &why, None))
+}
+
 async fn run(
     face: &DimseFace,
     caller: &Caller,
+    node: &Node,
     request: &QueryRequest,
     plan: Prepared,
     dialogue: &mut Dialogue<'_>,
@@ -164,16 +217,28 @@ async fn run(
         true => Ok(Default::default()),
         false => face.records.expected(plan.picked.clone()).await,
     };
-    let expected = match found {
+    let mut expected = match found {
         Ok(expected) => expected,
         Err(error) => return unreadable(&error),
     };
+    // The requester hears from us before other sites are asked, which may take seconds (DIM-083).
+    let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
+    let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+    let behalf = face.registry.borrow().behalf_of_node(&node.ae_title);
+    let gathering = match alongside(dialogue, counts, face.fetcher.gather(&plan.sought, None, &behalf)).await {
+        Ok(gathering) => gathering,
+        Err(error) => return unreadable(&error),
+    };
+    expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
+    if let Some(answer) = silence(&expected, &gathering) {
+        return answer;
+    }
     let began = RetrievalBegan {
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
         node: caller.node.to_string(),
         destination: plan.to.to_string(),
-        studies: plan.picked.studies,
-        instances: expected.instances.len() as u64,
+        studies: plan.sought.studies,
+        instances: expected.instances.len() as u64 + gathering.awaited() + gathering.unnamed,
     };
     let entry = match face.records.retrieval_began(began).await {
         Ok(entry) => entry,
@@ -182,7 +247,9 @@ async fn run(
             return refuse(Status::NO_SUB_OPERATIONS, "the gateway's storage has failed; see its administrator", None);
         }
     };
-    let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected);
+    let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
+    let registry = Arc::clone(&face.registry.borrow());
+    given.proof = plan.patient.map(|patient| Proof { face, registry, node, patient });
     match request.operation {
         Operation::Move => given.moved((caller.node.to_string(), request.message_id)).await,
         _ => given.got(&caller.receives).await,

@@ -14,18 +14,22 @@ const STANDING: &str = "SELECT i.state, i.unrouted, \
     (i.behind IS NOT NULL) + (SELECT count(*) FROM transfers t WHERE t.study = i.study \
      AND t.destination IN (SELECT id FROM destinations) AND t.instance = i.id), \
     (SELECT count(*) FROM transfers t WHERE t.study = i.study AND t.destination IN (SELECT id FROM destinations) \
-     AND t.instance = i.id AND t.lane IS NOT NULL), \
+     AND t.instance = i.id AND t.lane IS NOT NULL) + iif(i.borrowed > 0, (SELECT count(*) FROM pulls p \
+     WHERE p.study = (SELECT s.uid FROM studies s WHERE s.id = i.study) AND p.ended IS NULL), 0), \
     (SELECT count(*) FROM instances v JOIN exceptions x ON x.instance = v.id WHERE v.sop_uid = i.sop_uid \
      AND x.closed IS NULL), \
     max((SELECT max(a.at) FROM arrivals a WHERE a.instance = i.id), coalesce((SELECT max(t.done) FROM transfers t \
-     WHERE t.study = i.study AND t.destination IN (SELECT id FROM destinations) AND t.instance = i.id), 0)), \
-    i.length, i.received, i.id FROM instances i";
+     WHERE t.study = i.study AND t.destination IN (SELECT id FROM destinations) AND t.instance = i.id), 0), \
+     iif(i.borrowed > 0, coalesce((SELECT max(p.used) FROM pulls p \
+     WHERE p.study = (SELECT s.uid FROM studies s WHERE s.id = i.study)), 0), 0)), \
+    i.length, i.received, i.id, i.borrowed > 0 FROM instances i";
 
 fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
     let state: String = row.get(0)?;
     Ok(Standing {
         stored: state == "stored",
         unrouted: row.get(1)?,
+        borrowed: row.get(9)?,
         transfers: count(row.get(2)?),
         open: count(row.get(3)?),
         exceptions: count(row.get(4)?),

@@ -29,6 +29,7 @@ pub(in crate::records) fn recover(
     let mut recovered = Recovered { epoch, ..Recovered::default() };
     let at = micros(now);
     opened(&mut tx, at)?;
+    super::pulls::interrupted(&tx, at)?;
     for attempt in unfinished(&tx, None)? {
         interrupt(&mut tx, &attempt, at, &mut recovered)?;
     }

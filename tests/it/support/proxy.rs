@@ -18,6 +18,8 @@ struct State {
     fired: AtomicU64,
     /// Bytes a second that a connection carries up; 0 is as many as it can.
     rate: AtomicU64,
+    /// The same for what comes down.
+    rate_down: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -40,6 +42,11 @@ impl Proxy {
             }
         });
         Self { port, state }
+    }
+
+    /// Lets so many bytes a second come down, on each connection.
+    pub fn throttle_down(&self, rate: u64) {
+        self.state.rate_down.store(rate, Ordering::SeqCst);
     }
 
     /// Refuses every new connection, or no longer.
@@ -109,7 +116,11 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
             });
         })
     };
-    pump(server.try_clone().unwrap(), client.try_clone().unwrap(), |_| {
+    pump(server.try_clone().unwrap(), client.try_clone().unwrap(), |bytes| {
+        let rate = state.rate_down.load(Ordering::SeqCst);
+        if let Some(micros) = (bytes.len() as u64 * 1_000_000).checked_div(rate) {
+            std::thread::sleep(std::time::Duration::from_micros(micros));
+        }
         let due = sent.load(Ordering::SeqCst) >= state.cut_after.load(Ordering::SeqCst);
         let cut =
             due && state.cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();

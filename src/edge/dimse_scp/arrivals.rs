@@ -1,0 +1,172 @@
+//! Sub-operations with what other sites hold: each instance is given as soon as it is durable here, and what does not come has
+//! failed (DIM-089, FLT-083; "Behaviour that decides safety", freshness).
+
+use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE, alongside, end};
+use crate::courier::mover::SubOperation;
+use crate::dimse::{Offer, Scu, ScuError, Status};
+use crate::priors::watch::Came;
+use crate::records::{Expected, InstanceId, Retrievable};
+use std::collections::BTreeSet;
+
+/// Most contexts of one association (DIM-003).
+const MOST_CONTEXTS: usize = 128;
+
+const OTHER_PATIENT: &str = "its study is not of the patient who was asked for";
+
+/// The association over which arrivals go, and what it was opened for.
+#[derive(Default)]
+struct Line {
+    association: Option<Scu>,
+    offers: Vec<Offer>,
+    lost: u32,
+}
+
+impl Given<'_, '_> {
+    /// Before anything is retrieved from other sites, the destination is called: what it cannot be given is not fetched.
+    pub(super) async fn begin_gathering(&mut self) {
+        if self.gathering.awaited() == 0 {
+            return;
+        }
+        match alongside(self.dialogue, self.counts, self.mover.answers()).await {
+            Err(error @ (ScuError::Dns { .. } | ScuError::Connect { .. } | ScuError::Tls { .. })) => {
+                self.give_up_gathering(&error.to_string()).await;
+            }
+            _ => self.gathering.start(),
+        }
+    }
+
+    /// Nothing more is awaited: what has not come has failed.
+    async fn give_up_gathering(&mut self, why: &str) {
+        for instance in self.gathering.give_up() {
+            self.fail(instance.as_str(), why);
+        }
+        self.tell().await;
+    }
+
+    /// What has come since the last look, within a page; waits for one at least. `None` when all sites have ended, or nothing more is
+    /// to begin.
+    async fn arrivals(&mut self) -> Option<Vec<InstanceId>> {
+        let first = loop {
+            if self.dialogue.is_over().await {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                came = self.gathering.next() => break came?,
+                () = self.dialogue.heard() => {}
+                () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                    let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
+                }
+            }
+        };
+        let (mut page, mut next) = (Vec::new(), Some(first));
+        while let Some(came) = next {
+            match came {
+                Came::Here(_, id) => page.push(id),
+                Came::Lost(instance, why) => {
+                    self.fail(instance.as_str(), &why.to_string());
+                    self.tell().await;
+                }
+            }
+            next = if page.len() < PAGE { self.gathering.try_next() } else { None };
+        }
+        // What a site got meanwhile is given too.
+        let grown = std::mem::take(&mut self.gathering.grown);
+        self.counts.remaining = self.counts.remaining.map(|remaining| remaining + grown);
+        Some(page)
+    }
+
+    /// Whether what came is of the patient who was asked for, as the node is shown patients; once for each study. Without a patient in
+    /// the request everything is.
+    async fn is_of_patient(&mut self, item: &Retrievable) -> bool {
+        let Some(proof) = &self.proof else { return true };
+        if let Some(proven) = self.proven.get(&item.study) {
+            return *proven;
+        }
+        let proven = proof.holds(&item.study).await;
+        self.proven.insert(item.study.clone(), proven);
+        proven
+    }
+
+    /// Gives what comes over associations to the destination (C-MOVE).
+    pub(super) async fn moved_arrivals(&mut self, originator: &(String, u16)) {
+        let mut line = Line::default();
+        while let Some(page) = self.arrivals().await {
+            let copies = self.copies(&page).await;
+            let expected = kinds(&copies);
+            for lot in self.mover.lots(&expected) {
+                line.prepare(&lot.offers).await;
+                for ((item, kept), (_, kind)) in copies.iter().zip(&expected.instances) {
+                    if !lot.kinds.contains(kind) {
+                        continue;
+                    }
+                    if !self.goes_on().await {
+                        return end(line.association).await;
+                    }
+                    let came = match (kept, self.is_of_patient(item).await) {
+                        (false, _) => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
+                        (_, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
+                        (true, true) => {
+                            let Line { association, offers, lost } = &mut line;
+                            self.move_one(offers, association, lost, item, originator).await
+                        }
+                    };
+                    self.count(item, came).await;
+                }
+            }
+            if line.lost >= MOST_LOST {
+                self.give_up_gathering("the destination was lost").await;
+            }
+        }
+        end(line.association).await;
+    }
+
+    /// Gives what comes over the requester's own association (C-GET).
+    pub(super) async fn got_arrivals(&mut self, receives: &BTreeSet<String>) {
+        self.gathering.start();
+        while let Some(page) = self.arrivals().await {
+            for (item, kept) in self.copies(&page).await {
+                if !self.goes_on().await {
+                    return;
+                }
+                match self.is_of_patient(&item).await {
+                    true => self.get_one(&item, kept, receives).await,
+                    false => {
+                        let why = OTHER_PATIENT.into();
+                        self.count(&item, SubOperation::Failed { why, damage: None }).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Opens anew, for all that was needed so far, when something is needed that was not offered.
+    async fn prepare(&mut self, needed: &[Offer]) {
+        let missing: Vec<Offer> = needed.iter().filter(|offer| !self.offers.contains(offer)).cloned().collect();
+        if missing.is_empty() {
+            return;
+        }
+        end(self.association.take()).await;
+        self.offers.extend(missing);
+        if self.offers.len() > MOST_CONTEXTS {
+            self.offers = needed.to_vec();
+        }
+    }
+}
+
+/// The kinds of a page, as [`Mover::lots`](crate::courier::mover::Mover::lots) wants them.
+fn kinds(copies: &[(Retrievable, bool)]) -> Expected {
+    let mut expected = Expected::default();
+    for (item, _) in copies {
+        let kind = (item.sop_class.clone(), item.transfer_syntax.clone());
+        let known = expected.kinds.iter().position(|other| *other == kind);
+        let place = known.unwrap_or_else(|| {
+            expected.kinds.push(kind);
+            expected.kinds.len() - 1
+        });
+        expected.instances.push((item.instance, u32::try_from(place).unwrap_or(u32::MAX)));
+    }
+    expected
+}

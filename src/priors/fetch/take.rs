@@ -1,0 +1,235 @@
+//! One answer of a site, part after part into intake, commits running beside it within a limit.
+
+use super::run::Course;
+use crate::dicom::part10::ReceivedMeta;
+use crate::dicom::sop_class::may_be_storage;
+use crate::dicom::uid::InstanceUid;
+use crate::dicomweb::client::{Part, Piece, Retrieval, RetrieveFailure};
+use crate::intake::{Arrived, Claimed, Reception, Refusal};
+use crate::priors::watch::{Came, Lost};
+use crate::records::Kept;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// An answer may have so many instances more than the site listed: it may have got some since.
+const MORE_THAN_LISTED: usize = 1000;
+
+/// What an answer came to.
+pub(super) struct Taken {
+    /// Instances that are durable now.
+    pub(super) came: u64,
+    /// Why the answer was not read to its end, if it was not.
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// Why an answer is not read on.
+pub(super) enum Stopped {
+    /// The site.
+    Theirs(RetrieveFailure),
+    /// This site: no room, no descriptors, a failed disk.
+    Ours(String),
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+/// What became of one instance of the answer.
+enum Stored {
+    Here(InstanceUid),
+    Lost(InstanceUid, Lost),
+    Failed(String),
+}
+
+/// An instance that is being received.
+struct Current {
+    reception: Reception,
+    named: Option<InstanceUid>,
+    digest: Option<[u8; 32]>,
+}
+
+struct Taking<'c, 'a> {
+    course: &'c mut Course<'a>,
+    wanted: Option<InstanceUid>,
+    missing: &'c BTreeSet<InstanceUid>,
+    current: Option<Current>,
+    room: Arc<Semaphore>,
+    permits: u32,
+    commits: JoinSet<Stored>,
+    came: u64,
+}
+
+/// Retrieves a part of a study and takes what is missing of it.
+pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSet<InstanceUid>) -> Taken {
+    let most = match part {
+        Part::Instance(..) => 1,
+        Part::Study | Part::Series(_) => u32::try_from(course.listing.len() + MORE_THAN_LISTED).unwrap_or(u32::MAX),
+    };
+    let mut retrieval = match course.site.client.retrieve(&course.pull.study, part, most).await {
+        Ok(retrieval) => retrieval,
+        Err(failure) => return Taken { came: 0, stopped: Some(Stopped::Theirs(failure)) },
+    };
+    let permits = u32::try_from(course.inner.options.commit_bytes >> 10).unwrap_or(u32::MAX).max(1);
+    let wanted = if let Part::Instance(_, instance) = part { Some(instance.clone()) } else { None };
+    let mut taking = Taking {
+        course,
+        wanted,
+        missing,
+        current: None,
+        room: Arc::new(Semaphore::new(permits as usize)),
+        permits,
+        commits: JoinSet::new(),
+        came: 0,
+    };
+    let mut stopped = taking.read(&mut retrieval).await.err();
+    drop(retrieval);
+    while let Some(done) = taking.commits.join_next().await {
+        let stored = done.unwrap_or_else(|_| Stored::Failed("a commit failed unexpectedly".into()));
+        if let Some(ours) = taking.settle(stored) {
+            stopped = Some(Stopped::Ours(ours));
+        }
+    }
+    Taken { came: taking.came, stopped }
+}
+
+impl Taking<'_, '_> {
+    async fn read(&mut self, retrieval: &mut Retrieval) -> Result<(), Stopped> {
+        while let Some(piece) = retrieval.next().await.map_err(Stopped::Theirs)? {
+            if self.course.pull.is_abandoned() {
+                return Err(Stopped::Abandoned);
+            }
+            match piece {
+                Piece::Begin { meta, digest } => self.begin(*meta, digest).await?,
+                Piece::Data(bytes) => self.data(&bytes).await?,
+                Piece::End => self.end().await?,
+                Piece::Bad(why) => {
+                    let named = self.current.take().and_then(|current| current.named);
+                    self.unusable(named, &why);
+                }
+            }
+            while let Some(done) = self.commits.try_join_next() {
+                let stored = done.unwrap_or_else(|_| Stored::Failed("a commit failed unexpectedly".into()));
+                if let Some(ours) = self.settle(stored) {
+                    return Err(Stopped::Ours(ours));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An instance begins; what is here already is passed over.
+    async fn begin(&mut self, meta: ReceivedMeta, digest: Option<[u8; 32]>) -> Result<(), Stopped> {
+        self.current = None;
+        let named = meta.sop_instance.clone().or_else(|| self.wanted.clone());
+        if named.as_ref().is_some_and(|named| self.course.settled.contains(named)) {
+            return Ok(());
+        }
+        let claimed = Claimed {
+            sop_class: meta.sop_class,
+            // One that was asked for by its name must be that one, whatever its file says.
+            sop_instance: self.wanted.clone().or(meta.sop_instance),
+            study: Some(self.course.pull.study.clone()),
+            transfer_syntax: meta.transfer_syntax,
+        };
+        match self.course.inner.intake.receive(claimed, None).await {
+            Ok(reception) => self.current = Some(Current { reception, named, digest }),
+            Err(refusal) => self.refused(named, &refusal)?,
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self, bytes: &Bytes) -> Result<(), Stopped> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if let Err(refusal) = current.reception.write(bytes).await {
+            let named = self.current.take().and_then(|current| current.named);
+            self.refused(named, &refusal)?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Stopped> {
+        let Some(Current { reception, named, digest }) = self.current.take() else { return Ok(()) };
+        let arrived = match reception.finish().await {
+            Ok(arrived) => arrived,
+            Err(refusal) => return self.refused(named, &refusal),
+        };
+        if digest.is_some_and(|digest| digest != arrived.digest().0) {
+            self.unusable(named, "it does not agree with the digest that the site gave");
+        } else if !may_be_storage(arrived.head().sop_class.as_str()) {
+            self.unusable(named, "it is no object of a storage class");
+        } else {
+            self.commit(arrived).await;
+        }
+        Ok(())
+    }
+
+    /// Commits beside the reading; each is told of as soon as it is durable.
+    async fn commit(&mut self, arrived: Arrived) {
+        let bytes = arrived.length();
+        let permits = u32::try_from((bytes >> 10) + 1).unwrap_or(u32::MAX).min(self.permits);
+        let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(permits).await else { return };
+        let (intake, source) = (self.course.inner.intake.clone(), self.course.inner.source(self.course.site));
+        let pull = Arc::clone(self.course.pull);
+        let instance = arrived.head().sop_instance.clone();
+        self.commits.spawn(async move {
+            let committed = intake.commit(source, arrived).await;
+            drop(permit);
+            match committed.map(|receipt| receipt.kept) {
+                Ok(Kept::Stored { instance: id } | Kept::Same { instance: id, .. }) => {
+                    pull.note(Came::Here(instance.clone(), id), bytes);
+                    Stored::Here(instance)
+                }
+                Ok(Kept::Differs { .. }) => {
+                    let why = "another content is kept here under its UID; it is held for a person".to_owned();
+                    Stored::Lost(instance, Lost::NotTaken(why))
+                }
+                Ok(Kept::BlobGone | Kept::Rerouted) => Stored::Failed("it was not recorded".into()),
+                Err(refusal) => Stored::Failed(refusal.to_string()),
+            }
+        });
+    }
+
+    /// What a commit came to; the words say that this site cannot go on.
+    fn settle(&mut self, stored: Stored) -> Option<String> {
+        match stored {
+            Stored::Here(instance) => {
+                self.came += u64::from(self.course.settled.insert(instance));
+                None
+            }
+            Stored::Lost(instance, why) => {
+                self.course.lose(instance, why);
+                None
+            }
+            Stored::Failed(why) => Some(why),
+        }
+    }
+
+    /// What intake refused: is it the instance's fault, or ours?
+    fn refused(&mut self, named: Option<InstanceUid>, refusal: &Refusal) -> Result<(), Stopped> {
+        match refusal {
+            Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::Poisoned(_) => {
+                Err(Stopped::Ours(refusal.to_string()))
+            }
+            // Another study's object says nothing of the one whose name it bears.
+            Refusal::OtherStudy | Refusal::OtherInstance => {
+                tracing::warn!(site = %self.course.site.name, study = %self.course.pull.study, "a site gave what was not asked for");
+                Ok(())
+            }
+            other => {
+                self.unusable(named, &other.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// An instance that was asked for alone and cannot be used does not come; with others, it is asked for once more by itself.
+    fn unusable(&mut self, named: Option<InstanceUid>, why: &str) {
+        tracing::warn!(site = %self.course.site.name, study = %self.course.pull.study, why, "what a site gave cannot be used");
+        if let (Some(_), Some(named)) = (&self.wanted, named)
+            && self.missing.contains(&named)
+        {
+            self.course.lose(named, Lost::Unusable(why.to_owned()));
+        }
+    }
+}

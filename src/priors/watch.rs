@@ -1,0 +1,363 @@
+//! A pull that several follow: what the site lists, what has come, what will not come, and how it ended (DIM-083, UIX-12).
+
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+use crate::dicomweb::client::{Listed, Listing};
+use crate::records::InstanceId;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What is wanted of a study.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// All of it.
+    pub whole: bool,
+    /// These series.
+    pub series: BTreeSet<SeriesUid>,
+    /// These instances.
+    pub instances: BTreeSet<InstanceUid>,
+}
+
+impl Wanted {
+    /// Whether an instance is wanted.
+    pub fn covers(&self, instance: &InstanceUid, series: &SeriesUid) -> bool {
+        self.whole || self.series.contains(series) || self.instances.contains(instance)
+    }
+
+    fn is_nothing(&self) -> bool {
+        !self.whole && self.series.is_empty() && self.instances.is_empty()
+    }
+
+    fn widen(&mut self, more: Wanted) {
+        self.whole |= more.whole;
+        self.series.extend(more.series);
+        self.instances.extend(more.instances);
+    }
+}
+
+/// What a site said when it was asked what it has of a study.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// These instances; none if it has no such study.
+    Listed(Arc<Listing>),
+    /// Nothing, and why, for people.
+    Silent(Arc<str>),
+}
+
+/// Why an instance does not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// The site has it no longer (FLT-083).
+    Withdrawn,
+    /// It came, and cannot be used.
+    Unusable(String),
+    /// The site did not give it in time.
+    NotGiven(String),
+    /// This site could not take it.
+    NotTaken(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Withdrawn => f.write_str("withdrawn: the site has it no longer"),
+            Self::Unusable(why) => write!(f, "what came of it cannot be used: {why}"),
+            Self::NotGiven(why) => write!(f, "the site did not give it: {why}"),
+            Self::NotTaken(why) => write!(f, "it could not be stored here: {why}"),
+        }
+    }
+}
+
+/// What became of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// It is durable here.
+    Here(InstanceUid, InstanceId),
+    /// It does not come.
+    Lost(InstanceUid, Lost),
+}
+
+/// How far a pull has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Instances that are to come.
+    pub awaited: u64,
+    /// Instances that came.
+    pub came: u64,
+    /// Instances that will not come.
+    pub lost: u64,
+    /// Bytes of those that came.
+    pub bytes: u64,
+    /// Since it began.
+    pub elapsed: Duration,
+    /// How it ended, if it has.
+    pub ended: Option<&'static str>,
+}
+
+impl Progress {
+    /// How long the rest will take if it goes on as it went; none before anything came.
+    pub fn left(&self) -> Option<Duration> {
+        let rest = self.awaited.saturating_sub(self.came + self.lost);
+        let each = self.elapsed.checked_div(u32::try_from(self.came).ok()?)?;
+        Some(each.saturating_mul(u32::try_from(rest).ok()?))
+    }
+}
+
+/// What the one who pulls and those who follow share.
+pub(super) struct Pull {
+    pub(super) site: String,
+    pub(super) study: StudyUid,
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+struct State {
+    told: Option<Told>,
+    wanted: Wanted,
+    /// Rises whenever more is wanted.
+    widened: u64,
+    log: Vec<Came>,
+    progress: Progress,
+    began: Instant,
+    followers: usize,
+}
+
+impl Pull {
+    /// A pull that begins, and its first follower.
+    pub(super) fn begin(site: String, study: StudyUid) -> (Arc<Self>, Follower) {
+        let state = State {
+            told: None,
+            wanted: Wanted::default(),
+            widened: 0,
+            log: Vec::new(),
+            progress: Progress::default(),
+            began: Instant::now(),
+            followers: 1,
+        };
+        let pull = Arc::new(Self { site, study, state: Mutex::new(state), changed: watch::Sender::new(()) });
+        let follower = Follower { pull: Arc::clone(&pull), at: 0, changed: pull.changed.subscribe() };
+        (pull, follower)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more follower; none once it has ended.
+    pub(super) fn follow(self: &Arc<Self>) -> Option<Follower> {
+        let mut state = self.state();
+        if state.progress.ended.is_some() {
+            return None;
+        }
+        state.followers += 1;
+        Some(Follower { pull: Arc::clone(self), at: 0, changed: self.changed.subscribe() })
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state().followers == 0
+    }
+
+    pub(super) fn tell(&self, told: Told) {
+        self.state().told = Some(told);
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn note(&self, came: Came, bytes: u64) {
+        let mut state = self.state();
+        match came {
+            Came::Here(..) => state.progress.came += 1,
+            Came::Lost(..) => state.progress.lost += 1,
+        }
+        state.progress.bytes += bytes;
+        state.log.push(came);
+        drop(state);
+        self.changed.send_replace(());
+    }
+
+    /// So many more are to come.
+    pub(super) fn awaits(&self, more: u64) {
+        self.state().progress.awaited += more;
+    }
+
+    /// What is wanted, and how often more was wanted so far.
+    pub(super) fn wanted(&self) -> (Wanted, u64) {
+        let state = self.state();
+        (state.wanted.clone(), state.widened)
+    }
+
+    /// Waits until something is wanted; false if nobody follows any more.
+    pub(super) async fn is_wanted(&self) -> bool {
+        let mut changed = self.changed.subscribe();
+        loop {
+            {
+                let state = self.state();
+                if state.followers == 0 || !state.wanted.is_nothing() {
+                    return state.followers > 0;
+                }
+            }
+            if changed.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let state = self.state();
+        Progress { elapsed: state.began.elapsed(), ..state.progress }
+    }
+
+    /// Ends it, unless more was wanted since; whether it has ended. `widened` of `None` ends it in any case.
+    pub(super) fn end(&self, how: &'static str, widened: Option<u64>) -> bool {
+        let mut state = self.state();
+        if widened.is_some_and(|then| then != state.widened) {
+            return false;
+        }
+        state.progress.ended = Some(how);
+        state.progress.elapsed = state.began.elapsed();
+        drop(state);
+        self.changed.send_replace(());
+        true
+    }
+}
+
+/// Follows one pull. When the last follower is dropped, the pull ends where it is; what has come stays.
+pub struct Follower {
+    pull: Arc<Pull>,
+    at: usize,
+    changed: watch::Receiver<()>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.pull.state().followers -= 1;
+        self.pull.changed.send_replace(());
+    }
+}
+
+impl Follower {
+    /// The site that is pulled from.
+    pub fn site(&self) -> &str {
+        &self.pull.site
+    }
+
+    /// The study.
+    pub fn study(&self) -> &StudyUid {
+        &self.pull.study
+    }
+
+    /// Waits for what the site says that it has.
+    pub async fn told(&mut self) -> Told {
+        loop {
+            self.changed.borrow_and_update();
+            if let Some(told) = self.pull.state().told.clone() {
+                return told;
+            }
+            if self.pull.progress().ended.is_some() || self.changed.changed().await.is_err() {
+                return Told::Silent("the pull ended early".into());
+            }
+        }
+    }
+
+    /// Wants more of the study.
+    pub fn want(&self, wanted: Wanted) {
+        let mut state = self.pull.state();
+        state.wanted.widen(wanted);
+        state.widened += 1;
+        drop(state);
+        self.pull.changed.send_replace(());
+    }
+
+    /// What became of the next instance, whoever wanted it; `None` at the end. Nothing is lost when it is dropped.
+    pub async fn next(&mut self) -> Option<Came> {
+        loop {
+            self.changed.borrow_and_update();
+            if let Some(came) = self.try_next() {
+                return Some(came);
+            }
+            if self.pull.progress().ended.is_some() {
+                // What came between the two looks.
+                return self.try_next();
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+
+    /// The same without waiting.
+    pub fn try_next(&mut self) -> Option<Came> {
+        let came = self.pull.state().log.get(self.at).cloned()?;
+        self.at += 1;
+        Some(came)
+    }
+
+    /// The series and class of an instance that the site lists.
+    pub fn listed(&self, instance: &InstanceUid) -> Option<Listed> {
+        match &self.pull.state().told {
+            Some(Told::Listed(listing)) => listing.get(instance).cloned(),
+            _ => None,
+        }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        self.pull.progress()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn uid(n: u32) -> InstanceUid {
+        InstanceUid::parse(&format!("1.2.{n}")).unwrap()
+    }
+
+    fn pull() -> (Arc<Pull>, Follower) {
+        Pull::begin("b".into(), StudyUid::parse("1.2").unwrap())
+    }
+
+    /// UIX-12: each follower sees everything once, whenever it begins to look, and the end.
+    #[tokio::test]
+    async fn every_follower_sees_everything_once() {
+        let (pull, mut early) = pull();
+        pull.note(Came::Here(uid(1), InstanceId(1)), 10);
+        let mut late = pull.follow().unwrap();
+        pull.note(Came::Lost(uid(2), Lost::Withdrawn), 0);
+        assert!(pull.end("in part", None));
+        for follower in [&mut early, &mut late] {
+            assert_eq!(follower.next().await, Some(Came::Here(uid(1), InstanceId(1))));
+            assert_eq!(follower.next().await, Some(Came::Lost(uid(2), Lost::Withdrawn)));
+            assert_eq!(follower.next().await, None);
+        }
+        let Progress { came, lost, bytes, ended, .. } = late.progress();
+        assert_eq!((came, lost, bytes, ended), (1, 1, 10, Some("in part")));
+        assert!(pull.follow().is_none(), "nobody joins what has ended");
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_nobody_follows_and_not_while_more_is_wanted() {
+        let (pull, one) = pull();
+        let two = pull.follow().unwrap();
+        one.want(Wanted { whole: true, ..Wanted::default() });
+        assert!(pull.is_wanted().await);
+        let (_, widened) = pull.wanted();
+        two.want(Wanted { instances: [uid(1)].into(), ..Wanted::default() });
+        assert!(!pull.end("done", Some(widened)), "somebody has wanted more since");
+        drop(one);
+        assert!(!pull.is_abandoned());
+        drop(two);
+        assert!(pull.is_abandoned() && !pull.is_wanted().await);
+    }
+
+    #[test]
+    fn the_rest_takes_as_long_as_what_came() {
+        let at =
+            |came, lost| Progress { awaited: 10, came, lost, elapsed: Duration::from_secs(8), ..Progress::default() };
+        assert_eq!(at(0, 0).left(), None);
+        assert_eq!(at(4, 0).left(), Some(Duration::from_secs(12)));
+        assert_eq!(at(4, 2).left(), Some(Duration::from_secs(8)));
+    }
+}

@@ -1,0 +1,225 @@
+//! What a neighbouring site holds, moved and got at this one as if it lay here: three levels, byte for byte, from real gateways.
+
+use crate::support::config::SiteConfig;
+use crate::support::dcmtk::StoreScp;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, read_part10};
+use crate::support::gateway::Gateway;
+use crate::support::pacs::{Association, Status};
+use crate::support::process::finish;
+use crate::support::proxy::Proxy;
+use crate::support::python;
+use crate::support::tools::tool;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Site A with a workstation and a node; its neighbour B, behind a proxy, with what its PACS sent.
+struct Neighbours {
+    a: Gateway,
+    b: Gateway,
+    proxy: Proxy,
+    out: StoreScp,
+    stage: Stage,
+}
+
+impl Neighbours {
+    /// `foreign` is how other sites' patients reach the node; `tables` go into the configuration of A.
+    fn start(foreign: &str, tables: &str) -> Self {
+        let stage = Stage::new();
+        let b = Gateway::start(&stage.path().join("b"), stage.site_b().node("SENDER", None));
+        let proxy = Proxy::to(b.config.web_port);
+        let out = StoreScp::start(&stage.path().join("out"), "OUT");
+        let nodes = format!(
+            "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\nforeign = \"{foreign}\"\n\
+             [[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nmay = [\"receive\"]\nforeign = \"{foreign}\"\n",
+            out.port
+        );
+        let url = format!("https://127.0.0.1:{}/dicom-web", proxy.port);
+        let config = SiteConfig::new("a", stage.identity_of_a())
+            .node("SENDER", None)
+            .peer("b", &url, B_IDENTITY, "present")
+            .route("all to b", "b", "")
+            .with(&nodes)
+            .with(tables);
+        let a = Gateway::start(&stage.path().join("a"), config);
+        Self { a, b, proxy, out, stage }
+    }
+
+    /// The PACS of B sends so many instances of a study; gives digests by UID.
+    fn send(&self, story: u64, instances: u64, bytes: u32) -> BTreeMap<String, String> {
+        let mut pacs =
+            Association::open(self.b.config.dicom_port, "SENDER", "WB_B", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+        let sent = (1..=instances).map(|n| {
+            let names = names(story, 1, n);
+            let data = data_set(&names, bytes, story + n);
+            assert_eq!(pacs.store(SECONDARY_CAPTURE, &names.instance, &data).unwrap(), Status::SUCCESS);
+            (names.instance, digest(&data))
+        });
+        let sent = sent.collect();
+        pacs.release();
+        sent
+    }
+
+    fn ask(&self, name: &str, requests: &[Value]) -> Vec<Value> {
+        let list = self.stage.path().join(format!("{name}.jsonl"));
+        std::fs::write(&list, requests.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
+        python::lines("query", [self.a.config.dicom_port.to_string().as_str(), "WB_A", list.to_str().unwrap()])
+    }
+
+    fn at_out(&self) -> BTreeMap<String, String> {
+        digests(&self.out.files())
+    }
+}
+
+fn digests(files: &[PathBuf]) -> BTreeMap<String, String> {
+    let one = |path: &PathBuf| (read_part10(&std::fs::read(path).unwrap()).unwrap().instance, data_set_digest(path));
+    files.iter().map(one).collect()
+}
+
+fn last(said: &Value) -> &Value {
+    said["answers"].as_array().unwrap().last().unwrap()
+}
+
+fn move_of(keys: Value) -> Value {
+    json!({ "op": "move", "to": "OUT", "keys": keys })
+}
+
+/// DIM-089, UIX-13, "Below the study": an image, a series and the study of a neighbour, moved by level, each byte for byte.
+#[test]
+fn images_series_and_studies_of_a_neighbour_are_moved_as_they_are() {
+    let sites = Neighbours::start("as_is", "");
+    let sent = sites.send(600, 7, 3000);
+    let of = names(600, 1, 4);
+    let image =
+        move_of(json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": of.study, "SeriesInstanceUID": of.series,
+        "SOPInstanceUID": [of.instance, "1.2.3"] }));
+    let said = sites.ask("image", &[image]);
+    assert_eq!(
+        (last(&said[0])["status"].as_u64(), last(&said[0])["completed"].as_u64()),
+        (Some(0), Some(1)),
+        "{said:?}"
+    );
+    assert!(sites.at_out().keys().eq([&of.instance]), "only the image that was asked for");
+    assert_eq!(sites.a.holds(&of.study), 1, "only what was asked for has come");
+    let series = move_of(
+        json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": of.study, "SeriesInstanceUID": of.series }),
+    );
+    let study = move_of(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": of.study }));
+    for said in sites.ask("rest", &[series, study]) {
+        assert_eq!((last(&said)["status"].as_u64(), last(&said)["completed"].as_u64()), (Some(0), Some(7)), "{said}");
+    }
+    assert_eq!(sites.at_out(), sent, "bit for bit");
+    // A route of A sends everything of A's nodes to B; what was pulled goes nowhere by itself, and nobody looks for a route for it.
+    assert_eq!(sites.a.transfers("b", "pending"), (0, 0));
+    let status = &sites.a.ask(&["status", "--json"])[0];
+    assert_eq!(status["unrouted"], 0, "{status}");
+    let why = sites.a.cli(&["why", &of.study]).ok("why");
+    assert!(why.contains("peer b, which was asked for it"), "{why}");
+    let told = sites.a.cli(&["ledger", "export"]).ok("export");
+    assert!(told.contains("\"pulled\""), "{told}");
+    sites.a.verify_ledger(true);
+    sites.b.verify_ledger(true);
+}
+
+/// UIX-13, DIM-090: DCMTK's `movescu` and `getscu` take a neighbour's study as they are.
+#[test]
+fn movescu_and_getscu_take_a_neighbours_study() {
+    let sites = Neighbours::start("as_is", "");
+    let (one, two) = (sites.send(610, 4, 3000), sites.send(611, 4, 3000));
+    let dcmtk = |program: &str, story: u64, more: &[&str]| {
+        let mut command = Command::new(tool(program));
+        command.args(["-v", "-S", "-aet", "RADIOLOGY", "-aec", "WB_A"]).args(more);
+        command.args(["-k", "0008,0052=STUDY", "-k", &format!("0020,000d={}", names(story, 1, 1).study)]);
+        command.args(["127.0.0.1", &sites.a.config.dicom_port.to_string()]);
+        let done = finish(&mut command, seconds(60));
+        assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+    };
+    dcmtk("movescu", 610, &["-aem", "OUT"]);
+    assert_eq!(sites.at_out(), one);
+    let got = sites.stage.path().join("got");
+    std::fs::create_dir_all(&got).unwrap();
+    dcmtk("getscu", 611, &["+B", "-od", got.to_str().unwrap()]);
+    let files: Vec<PathBuf> = std::fs::read_dir(&got).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(digests(&files), two);
+}
+
+/// DIM-089, DIM-083: the neighbour is killed half-way and comes back: the rest comes, everything once.
+#[test]
+fn a_neighbour_that_is_killed_half_way_and_comes_back_gives_the_rest() {
+    let mut sites = Neighbours::start("as_is", "");
+    let sent = sites.send(620, 40, 60_000);
+    sites.proxy.throttle_down(400_000);
+    let study = names(620, 1, 1).study;
+    let list = sites.stage.path().join("killed.jsonl");
+    std::fs::write(&list, move_of(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study })).to_string())
+        .unwrap();
+    let port = sites.a.config.dicom_port.to_string();
+    let asking = std::thread::spawn(move || python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]));
+    until(seconds(60), "some are at the workstation", || (sites.at_out().len() >= 5).then_some(()));
+    sites.b.kill();
+    let then = sites.a.holds(&study);
+    assert!((5..40).contains(&then), "killed half-way: {then} had come");
+    sites.proxy.throttle_down(0);
+    sites.b.up();
+    let said = asking.join().unwrap();
+    let answer = last(&said[0]);
+    assert_eq!(
+        (answer["status"].as_u64(), answer["completed"].as_u64(), answer["failed"].as_u64()),
+        (Some(0), Some(40), Some(0))
+    );
+    assert_eq!(sites.at_out(), sent);
+    assert_eq!(sites.a.holds(&study), 40);
+    sites.a.verify_ledger(true);
+}
+
+/// "Foreign patients", IDY-040: what is pulled reaches the node under the number that it is shown, and is moved by that number.
+#[test]
+fn a_pulled_study_carries_the_number_that_the_node_is_shown() {
+    let sites = Neighbours::start("prefix", "");
+    sites.send(630, 2, 1000);
+    let study = names(630, 1, 1).study;
+    let by = |level: &str, patient: &str| {
+        let mut request =
+            move_of(json!({ "QueryRetrieveLevel": level, "PatientID": patient, "StudyInstanceUID": study }));
+        if level == "PATIENT" {
+            request = move_of(json!({ "QueryRetrieveLevel": level, "PatientID": patient }));
+        }
+        request["model"] = json!("patient");
+        request
+    };
+    let said = sites.ask("by", &[by("STUDY", "T0000001"), by("STUDY", "b:T0000001"), by("PATIENT", "b:T0000001")]);
+    let counts = |said: &Value| (last(said)["completed"].as_u64().unwrap(), last(said)["failed"].as_u64().unwrap());
+    assert_eq!(counts(&said[0]), (0, 2), "nobody here is shown that number: {}", said[0]);
+    assert_eq!(counts(&said[1]), (2, 0), "{}", said[1]);
+    assert_eq!(counts(&said[2]), (2, 0), "{}", said[2]);
+    for file in sites.out.files() {
+        let text = finish(Command::new(tool("dcmdump")).arg("+L").arg(&file), seconds(20)).ok("dcmdump");
+        assert!(text.contains("(0010,0020) LO [b:T0000001]"), "{text}");
+    }
+}
+
+/// LED-030 for copies: they go when nobody has asked for them for a while, and come again when somebody does; never what a node sent.
+#[test]
+fn copies_go_when_nobody_asks_for_them_and_come_again() {
+    let sites = Neighbours::start("as_is", "[priors]\nkeep = \"2s\"\n[retention]\nevery = \"1s\"");
+    let sent = sites.send(640, 3, 1000);
+    let own = names(641, 1, 1);
+    let mut pacs =
+        Association::open(sites.a.config.dicom_port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    assert_eq!(pacs.store(SECONDARY_CAPTURE, &own.instance, &data_set(&own, 1000, 1)).unwrap(), Status::SUCCESS);
+    pacs.release();
+    let study = names(640, 1, 1).study;
+    let request = move_of(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study }));
+    for round in 0..2 {
+        let said = sites.ask("copies", std::slice::from_ref(&request));
+        assert_eq!(last(&said[0])["completed"], 3, "round {round}: {said:?}");
+        let kept = || sites.a.study(&study).iter().filter(|row| row["state"] == "stored").count();
+        until(seconds(60), "the copies are gone", || (kept() == 0).then_some(()));
+    }
+    assert_eq!(sites.at_out(), sent);
+    assert_eq!(sites.a.study(&own.study)[0]["state"], "stored");
+    sites.a.verify_ledger(true);
+}

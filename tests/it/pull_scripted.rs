@@ -1,0 +1,226 @@
+//! C-MOVE of a study that another site holds, where that site answers by script: cut off, another study, more or less than it listed,
+//! slowly, not at all. Every instance is counted once, and what does not come is named.
+
+use crate::support::config::SiteConfig;
+use crate::support::dcmtk::StoreScp;
+use crate::support::files::{
+    EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, part10, read_part10,
+};
+use crate::support::gateway::Gateway;
+use crate::support::holder::{Holder, Manner};
+use crate::support::python;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Site A with a workstation, a node OUT and a peer that is played.
+struct Scene {
+    a: Gateway,
+    b: Holder,
+    out: StoreScp,
+    stage: Stage,
+}
+
+const PRIORS: &str = "[priors]\npatience = \"6s\"";
+
+impl Scene {
+    fn start(priors: &str) -> Self {
+        let stage = Stage::new();
+        let b = Holder::start(&stage.authority.issue(B_IDENTITY));
+        let out = StoreScp::start(&stage.path().join("out"), "OUT");
+        let radiology = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n";
+        let config = SiteConfig::new("a", stage.identity_of_a())
+            .node("OUT", Some(out.port))
+            .with(radiology)
+            .peer("b", &b.url(), B_IDENTITY, "present")
+            .route("all to b", "b", "")
+            .with(priors);
+        let a = Gateway::start(&stage.path().join("a"), config);
+        Self { a, b, out, stage }
+    }
+
+    /// Has the peer hold so many instances of a study; gives their files by UID.
+    fn hold(&self, story: u64, count: u64) -> BTreeMap<String, Vec<u8>> {
+        (1..=count)
+            .map(|n| {
+                let (names, file) = instance(story, n);
+                self.b.hold(&names.study, &names.series, &file);
+                (names.instance, file)
+            })
+            .collect()
+    }
+
+    fn ask(&self, requests: &[Value]) -> Vec<Value> {
+        let list = self.stage.path().join(format!("requests-{}.jsonl", requests.len()));
+        std::fs::write(&list, requests.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
+        python::lines("query", [self.a.config.dicom_port.to_string().as_str(), "WB_A", list.to_str().unwrap()])
+    }
+
+    /// Moves a study to OUT: the final answer.
+    fn take(&self, story: u64) -> Value {
+        let said = self.ask(&[move_study(story)]);
+        said[0]["answers"].as_array().unwrap().last().unwrap().clone()
+    }
+
+    /// What lies at OUT, by UID with digests.
+    fn at_out(&self) -> BTreeMap<String, String> {
+        let files = self.out.files();
+        files
+            .iter()
+            .map(|path| (read_part10(&std::fs::read(path).unwrap()).unwrap().instance, data_set_digest(path)))
+            .collect()
+    }
+}
+
+fn instance(story: u64, n: u64) -> (Names, Vec<u8>) {
+    let names = names(story, 1, n);
+    let file = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 4000, story * 100 + n));
+    (names, file)
+}
+
+fn study(story: u64) -> String {
+    names(story, 1, 1).study
+}
+
+fn move_study(story: u64) -> Value {
+    json!({ "op": "move", "to": "OUT", "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(story) } })
+}
+
+fn digests(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
+    let data = |file: &Vec<u8>| digest(&file[read_part10(file).unwrap().data_set_at..]);
+    files.iter().map(|(uid, file)| (uid.clone(), data(file))).collect()
+}
+
+/// Status, completed, failed, warning.
+fn counts(answer: &Value) -> (u64, [u64; 3]) {
+    let number = |name: &str| answer[name].as_u64().unwrap_or_else(|| panic!("{name} of {answer}"));
+    (number("status"), ["completed", "failed", "warning"].map(number))
+}
+
+/// DIM-089, WEB-104: an answer that breaks off, or has no end, is gone on with; nothing that came is asked for again.
+#[test]
+fn a_retrieval_that_breaks_off_is_resumed_where_it_broke() {
+    let scene = Scene::start(PRIORS);
+    let files = scene.hold(500, 8);
+    scene.b.then([Manner::Break(3), Manner::Refuse(503), Manner::NoEnd]);
+    assert_eq!(counts(&scene.take(500)), (0, [8, 0, 0]));
+    assert_eq!(scene.at_out(), digests(&files));
+    let (_, retrievals) = scene.b.asked();
+    let study = study(500);
+    assert_eq!(retrievals[0], format!("studies/{study}"), "first all of it");
+    assert!(retrievals[1..].iter().all(|path| path.contains("/series/")), "then what is missing: {retrievals:?}");
+    assert!(scene.b.accepts().iter().all(|accept| accept.contains("transfer-syntax=*")), "WEB-004");
+    assert_eq!(scene.a.holds(&study), 8);
+    assert_eq!(scene.a.transfers("b", "pending"), (0, 0), "what was asked for fires no route");
+    let row = &scene.a.ask(&["study", &study, "--json"])[0];
+    assert!(row["source"].to_string().contains('b'), "{row}");
+    scene.a.verify_ledger(true);
+}
+
+/// DIM-089, FLT-083, INV-17: what goes between list and retrieval has failed, and is named.
+#[test]
+fn what_is_withdrawn_meanwhile_is_a_failed_sub_operation() {
+    let scene = Scene::start(PRIORS);
+    let mut files = scene.hold(510, 5);
+    let gone = names(510, 1, 3).instance;
+    scene.b.leaves_after_the_list(&gone);
+    let answer = scene.take(510);
+    assert_eq!(counts(&answer), (0xB000, [4, 1, 0]), "{answer}");
+    assert_eq!(answer["identifier"]["FailedSOPInstanceUIDList"], gone.as_str());
+    files.remove(&gone);
+    assert_eq!(scene.at_out(), digests(&files));
+    // The next list does not have it, so that it is not expected either.
+    assert_eq!(counts(&scene.take(510)), (0, [4, 0, 0]));
+    // One that is here already, and that the site lists no more, is not given any more.
+    scene.b.forget(&names(510, 1, 1).instance);
+    assert_eq!(counts(&scene.take(510)), (0, [3, 0, 0]));
+}
+
+/// "Freshness" in docs/ARCHITECTURE.md: what a site gets while it is pulled from comes too.
+#[test]
+fn what_a_site_gets_meanwhile_comes_too() {
+    let scene = Scene::start(PRIORS);
+    let mut files = scene.hold(520, 3);
+    let (late, file) = instance(520, 9);
+    scene.b.gets_meanwhile(&late.study, &late.series, &file);
+    let answer = scene.take(520);
+    assert_eq!(counts(&answer), (0, [4, 0, 0]), "{answer}");
+    files.insert(late.instance, file);
+    assert_eq!(scene.at_out(), digests(&files));
+}
+
+/// DIM-089: another study in the place of the one that was asked for is not taken, and nothing of it reaches anybody.
+#[test]
+fn another_study_is_never_taken_for_the_one_that_was_asked_for() {
+    let scene = Scene::start(PRIORS);
+    let files = scene.hold(530, 3);
+    let others: Vec<Vec<u8>> = (1..=3).map(|n| instance(531, n).1).collect();
+    scene.b.then([Manner::Instead(others.clone())]);
+    assert_eq!(counts(&scene.take(530)), (0, [3, 0, 0]), "it was asked for again, by smaller parts");
+    assert_eq!(scene.at_out(), digests(&files));
+    assert_eq!(scene.a.holds(&study(531)), 0);
+    // One that gives nothing else fails.
+    scene.hold(532, 2);
+    scene.b.then((0..20).map(|_| Manner::Instead(others.clone())));
+    let answer = scene.take(532);
+    assert_eq!(counts(&answer), (0xA702, [0, 2, 0]), "{answer}");
+    assert_eq!(scene.a.holds(&study(531)) + scene.a.holds(&study(532)), 0);
+}
+
+/// DIM-083, UIX-12: ten who ask cause one pull, and the first instance is at the workstation before the last has left its site.
+#[test]
+fn ten_who_ask_cause_one_pull_that_passes_on_what_has_come() {
+    let scene = Scene::start(PRIORS);
+    let files = scene.hold(540, 4);
+    scene.b.then([Manner::Told]);
+    let list = scene.stage.path().join("ten.jsonl");
+    std::fs::write(&list, move_study(540).to_string()).unwrap();
+    let port = scene.a.config.dicom_port.to_string();
+    std::thread::scope(|scope| {
+        let ask = || python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]);
+        let asking: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+        until(seconds(60), "something is retrieved", || (scene.b.asked().1.len() == 1).then_some(()));
+        scene.b.speak(1);
+        until(seconds(60), "the first is at the workstation", || (scene.at_out().len() == 1).then_some(()));
+        assert_eq!(scene.a.holds(&study(540)), 1, "the others have not left their site");
+        // All ten are there before it goes on.
+        let begun = || scene.a.cli(&["ledger", "export"]).ok("export").matches("\"retrieval\"").count();
+        until(seconds(60), "ten retrievals have begun", || (begun() >= 10).then_some(()));
+        scene.b.speak(3);
+        for asked in asking {
+            let said = asked.join().unwrap();
+            let answers = said[0]["answers"].as_array().unwrap();
+            assert_eq!(counts(answers.last().unwrap()), (0, [4, 0, 0]), "{said:?}");
+        }
+    });
+    let (lists, retrievals) = scene.b.asked();
+    assert_eq!(retrievals.len(), 1, "{retrievals:?}");
+    assert_eq!(lists, 2, "once before and once after");
+    assert_eq!(scene.at_out(), digests(&files));
+}
+
+/// "A silent site is visible", "Freshness": what is here is given; what may be at a silent site is a failure, and never nothing.
+#[test]
+fn a_silent_site_is_no_empty_site() {
+    let scene = Scene::start("[priors]\npatience = \"2s\"");
+    let files = scene.hold(550, 3);
+    assert_eq!(counts(&scene.take(550)), (0, [3, 0, 0]));
+    scene.hold(551, 1);
+    scene.b.be_silent(true);
+    assert_eq!(counts(&scene.take(550)), (0, [3, 0, 0]), "the copy, as it was when it was last checked");
+    assert_eq!(scene.at_out(), digests(&files));
+    let answer = scene.take(551);
+    assert_eq!(answer["status"], 0xA702, "{answer}");
+    assert!(answer["comment"].as_str().unwrap().contains("b does not answer"), "{answer}");
+    scene.b.be_silent(false);
+    assert_eq!(counts(&scene.take(551)), (0, [1, 0, 0]));
+    let nothing =
+        json!({ "op": "move", "to": "OUT", "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "2.25.559" } });
+    let said = scene.ask(&[nothing]);
+    assert_eq!(
+        counts(said[0]["answers"].as_array().unwrap().last().unwrap()),
+        (0, [0, 0, 0]),
+        "the site has said that it has none"
+    );
+}
