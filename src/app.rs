@@ -94,6 +94,7 @@ impl App {
             resend_after: config.courier.resend_after,
         };
         let in_force = InForce::new(&config).context("cannot use the certificates")?;
+        records.govern(in_force.registry.subscribe());
         in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records)?));
         let profiles = lanes::profiles(&config, &records).await?;
         in_force.sites.send_replace(Arc::new(lanes::sites(&config, &profiles)?));

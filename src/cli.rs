@@ -8,6 +8,7 @@ mod exceptions;
 mod init;
 mod ledger;
 mod nodes;
+mod patients;
 mod peers;
 mod reconcile;
 mod render;
@@ -73,6 +74,9 @@ enum Command {
     /// Local DICOM nodes: who they are, and whether they answer
     #[command(subcommand)]
     Nodes(nodes::Verb),
+    /// Whose number is whose, and who was given what of one patient
+    #[command(subcommand)]
+    Patients(patients::Verb),
     /// Explain what the routes do
     #[command(subcommand)]
     Routes(routes::Verb),
@@ -188,6 +192,7 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Exceptions(verb) => exceptions::run(&place, verb).await,
         Command::Peers(verb) => peers::run(&place, verb).await,
         Command::Nodes(verb) => nodes::run(&place, verb).await,
+        Command::Patients(verb) => patients::run(&place, verb).await,
         Command::Routes(verb) => routes::run(&place, verb),
         Command::Ledger(verb) => ledger::run(&place, verb).await,
         Command::Store(verb) => store::run(&place, verb).await,

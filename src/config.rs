@@ -16,6 +16,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod values;
+mod withhold;
 
 pub use limits::{Courier, Limits, Retention, StoreSettings, Timers};
 pub use mistakes::{ConfigErrors, Mistake};
@@ -23,7 +24,7 @@ pub use priors::Priors;
 pub use site::{Dicom, Site, Tls, Web};
 pub use template::init_template;
 
-use crate::peers::{Node, Peer, Registry};
+use crate::peers::{Node, Peer, Registry, Withhold};
 use crate::router::Route;
 use mistakes::Mistakes;
 use raw::Table;
@@ -54,6 +55,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// Routes, in the order of the file.
     pub routes: Vec<Route>,
+    /// What is withheld from whom, in the order of the file.
+    pub withhold: Vec<Withhold>,
     /// How long things may take.
     pub timers: Timers,
     /// How much is taken.
@@ -94,6 +97,8 @@ impl Config {
         let issuer = self.site.ods_code.clone().unwrap_or_else(|| self.site.name.clone());
         Registry::new(ours, self.nodes.clone(), self.peers.clone())
             .issued_by(issuer)
+            .withholding(self.withhold.clone())
+            .matching_unknown(self.dicom.match_unknown)
             .asking_as(self.site.name.clone(), self.site.purpose.clone())
     }
 }
@@ -139,7 +144,8 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
-    document.not_built("withhold", "leave it out: routes decide alone what goes where");
+    let withhold: Vec<_> =
+        document.tables("withhold").into_iter().filter_map(|t| withhold::withhold(t, base)).collect();
     document.finish();
     check::listeners(&listeners, has_tls, mistakes);
     check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
@@ -149,6 +155,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     check::route_names(&routes, mistakes);
     let names = check::Names::collect(&nodes, &peers, mistakes);
     let routes = routes.into_iter().map(|entry| names.route(entry, mistakes)).collect();
+    let withhold = names.withhold(withhold, mistakes);
     Some(Config {
         path: path.to_owned(),
         site,
@@ -158,6 +165,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         nodes: nodes.into_iter().map(|entry| entry.node).collect(),
         peers: peers.into_iter().map(|entry| entry.peer).collect(),
         routes,
+        withhold,
         timers,
         limits,
         courier,

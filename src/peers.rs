@@ -7,12 +7,14 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod user;
+mod withhold;
 
 pub use archive::Archive;
 pub use priority::Priority;
 pub use registry::{Party, Refused, Registry};
 pub use storage::{StorageClasses, UnknownClasses};
 pub use user::User;
+pub use withhold::{Hidden, PatientList, StudyFacts, Withhold};
 
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::tag::Tag;

@@ -23,6 +23,7 @@ mod questions;
 mod refusals;
 mod retrieval;
 mod routing;
+mod sharing;
 mod sqlite;
 mod story;
 mod views;
@@ -42,6 +43,7 @@ pub use proof::{EntryLine, Report, hex};
 pub use pulls::{HeldInstance, PullEnded, PullRow};
 pub use refusals::Refusals;
 pub use retrieval::{Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded};
+pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
@@ -55,7 +57,7 @@ use crate::ledger::breaker::Probing;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::TransferId;
-use crate::peers::Destination;
+use crate::peers::{Destination, Registry};
 use kicks::Kicks;
 use sqlite::acts::{Act, Matching, PAGE};
 use sqlite::readers::Readers;
@@ -125,6 +127,8 @@ pub struct Recovered {
 #[derive(Clone)]
 pub struct Records {
     inner: Arc<Inner>,
+    /// Who looks; empty: the gateway itself.
+    viewers: Arc<[String]>,
 }
 
 struct Inner {
@@ -135,6 +139,9 @@ struct Inner {
     poison: Arc<OnceLock<String>>,
     refusals: refusals::Window,
     questions: refusals::Window,
+    withheld: refusals::Window,
+    /// The rules that are followed.
+    registry: OnceLock<watch::Receiver<Arc<Registry>>>,
     options: RecordsOptions,
 }
 
@@ -163,8 +170,11 @@ impl Records {
                     poison,
                     refusals: Default::default(),
                     questions: Default::default(),
+                    withheld: Default::default(),
+                    registry: OnceLock::new(),
                     options,
                 }),
+                viewers: Arc::default(),
             },
             recovered,
         ))
@@ -184,8 +194,11 @@ impl Records {
                 poison,
                 refusals: Default::default(),
                 questions: Default::default(),
+                withheld: Default::default(),
+                registry: OnceLock::new(),
                 options,
             }),
+            viewers: Arc::default(),
         })
     }
 

@@ -5,17 +5,16 @@
 //! route ("Origins and loops" in docs/ARCHITECTURE.md).
 
 mod explain;
-mod pattern;
 #[cfg(test)]
 mod tests;
 
+pub use crate::dicom::condition::Condition;
+pub use crate::dicom::pattern::Pattern;
 pub use crate::peers::Chosen;
 pub use explain::{Explained, explain};
-pub use pattern::Pattern;
 
 use crate::dicom::ae_title::AeTitle;
-use crate::dicom::attributes::Indexed;
-use crate::dicom::head::{Attributes, Head};
+use crate::dicom::head::Head;
 use crate::peers::{Destination, Origin, Priority, Verify};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -38,15 +37,6 @@ pub struct Route {
     pub mandatory: bool,
     /// How urgent it is (REL-23).
     pub priority: Priority,
-}
-
-/// A condition on one attribute: one of its values matches one of the patterns.
-#[derive(Debug, Clone)]
-pub struct Condition {
-    /// The attribute.
-    pub attribute: &'static Indexed,
-    /// The patterns, of which one must match.
-    pub any_of: Vec<Pattern>,
 }
 
 /// One destination of a route.
@@ -137,16 +127,5 @@ impl Route {
             return Some(Objection::Called);
         }
         self.when.iter().find(|condition| !condition.holds(&head.attributes)).map(Objection::When)
-    }
-}
-
-impl Condition {
-    /// Tells whether one of the attribute's values matches one of the patterns. An attribute that is absent or empty is
-    /// matched by the empty pattern only.
-    pub fn holds(&self, attributes: &Attributes) -> bool {
-        let text = attributes.text(self.attribute.tag).unwrap_or_default();
-        // PS3.5 section 6.4: values are separated by a backslash; padding around each means nothing here.
-        let mut values = text.split('\\').map(|value| value.trim_matches([' ', '\0']));
-        values.any(|value| self.any_of.iter().any(|pattern| pattern.matches(value, self.attribute.vr)))
     }
 }

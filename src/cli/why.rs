@@ -1,6 +1,6 @@
 //! `weybridge why`: the whole story of a study or an instance, in order, in plain words.
 
-mod words;
+pub(super) mod words;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::dicom::uid::{InstanceUid, StudyUid};

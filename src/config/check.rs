@@ -5,8 +5,9 @@ use super::parties::{NodeEntry, PeerEntry};
 use super::raw::{At, Span};
 use super::routes::RouteEntry;
 use super::site::Listener;
+use super::withhold::WithholdEntry;
 use crate::dicom::ae_title::AeTitle;
-use crate::peers::{Destination, Foreign, Node, Peer, Verify};
+use crate::peers::{Destination, Foreign, Node, Peer, Verify, Withhold};
 use crate::router::{Route, Target};
 use std::collections::HashMap;
 
@@ -48,6 +49,30 @@ impl<'a> Names<'a> {
         known.sort_unstable();
         let message = format!("no [[peer]] or [[node]] is called `{}`", name.value);
         mistakes.wrong(Some(name.span.clone()), message, format!("{what}; {}", suggest(&name.value, &known)));
+    }
+
+    /// Rules of what is withheld with their names looked up; their own names stand in the ledger, so each means one rule.
+    pub(super) fn withhold(&self, entries: Vec<WithholdEntry>, mistakes: &Mistakes<'_>) -> Vec<Withhold> {
+        for (index, entry) in entries.iter().enumerate() {
+            for name in entry.from.iter().chain(&entry.to) {
+                if !self.by_name.contains_key(name.value.as_str()) {
+                    self.unknown(name, "a rule names nodes and peers", mistakes);
+                }
+            }
+            if entries[..index].iter().any(|earlier| earlier.name.value == entry.name.value) {
+                let message = format!("two rules of [[withhold]] are called `{}`", entry.name.value);
+                mistakes.wrong(Some(entry.name.span.clone()), message, "names in the ledger must mean one rule");
+            }
+        }
+        let values = |list: Vec<At<String>>| list.into_iter().map(|at| at.value);
+        let rule = |entry: WithholdEntry| Withhold {
+            name: entry.name.value,
+            from: values(entry.from).collect(),
+            to: values(entry.to).map(Destination).collect(),
+            when: entry.when,
+            patients: entry.patients,
+        };
+        entries.into_iter().map(rule).collect()
     }
 
     /// A route with its names looked up.

@@ -53,7 +53,7 @@ fn empty<T>(list: Option<&List<T>>) -> Option<Span> {
 }
 
 /// The conditions on attributes: `modality = ["CT", "MR"]`.
-fn when(mut table: Table<'_>) -> Vec<Condition> {
+pub(super) fn when(mut table: Table<'_>) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for (name, value) in table.entries() {
         let wrong = |span: Span, message: String, hint: String| table.mistakes().wrong(Some(span), message, hint);

@@ -37,6 +37,8 @@ pub struct Dicom {
     pub max_pdu_length: u32,
     /// Most associations open at once, of all nodes together (DIM-022).
     pub max_associations: usize,
+    /// What is held without a value matches a node's query, keys of the patient excepted (DIM-065).
+    pub match_unknown: bool,
 }
 
 /// `[web]`: the face towards peers.
@@ -103,6 +105,7 @@ pub(super) fn dicom(mut table: Table<'_>) -> Option<(Dicom, Vec<Listener>)> {
         allow_plain,
         max_pdu_length: table.or("max_pdu_length", 131_072, number(4_096..=1_048_576)),
         max_associations: table.or("max_associations", 200, number(1..=10_000)),
+        match_unknown: table.or("match_unknown", false, boolean),
     };
     if let Some(At { value, span }) = plain.as_ref().filter(|at| at.value.ip().is_unspecified() && !allow_plain) {
         let message = format!("plain DICOM on every interface ({value}) is refused");

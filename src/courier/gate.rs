@@ -1,12 +1,13 @@
 //! The second decision: whether what is about to be sent may still go there, by the routes that are in force now (INV-15).
 //!
 //! Between arrival and sending the configuration may have changed: what was owed by routes that are over is asked about again.
-//! What no route sends there any more waits for a person. What a person asked for, or has released, goes.
+//! What no route sends there any more waits for a person. What a person asked for, or has released, goes. What a rule of the site
+//! withholds from the destination does not, whoever asked for it.
 
 use super::carrier::Report;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{Cause, TransferId};
-use crate::peers::Destination;
+use crate::peers::{Destination, Hidden};
 use crate::records::{Batch, Leased, Records, Routable};
 use crate::router::{self, Route, Routes};
 use std::sync::Arc;
@@ -42,16 +43,30 @@ impl Gate {
                 stays: all(batch, "the configuration changed just now", Some(Duration::ZERO)),
             };
         }
+        let hidden = match self.records.hidden(&batch.destination.0, &batch.study).await {
+            Ok(hidden) => hidden,
+            Err(error) => {
+                let why = format!("whether it may be shown there cannot be read: {error}");
+                return Passed { batch: None, stays: all(batch, &why, None) };
+            }
+        };
+        let Passed { batch: shown, mut stays } = withheld(&hidden, batch);
+        let Some(batch) = &shown else { return Passed { batch: None, stays } };
         let doubtful = batch.items.iter().filter(|item| item.cause == Cause::Route && item.before_routes);
         let instances: Vec<_> = doubtful.map(|item| item.instance).collect();
         if instances.is_empty() {
-            return Passed { batch: Some(batch.clone()), stays: Vec::new() };
+            return Passed { batch: Some(batch.clone()), stays };
         }
         match self.records.routable(instances).await {
-            Ok(known) => judge(&routes, batch, &known),
+            Ok(known) => {
+                let judged = judge(&routes, batch, &known);
+                stays.extend(judged.stays);
+                Passed { batch: judged.batch, stays }
+            }
             Err(error) => {
                 let why = format!("whether it may still go there cannot be read: {error}");
-                Passed { batch: None, stays: all(batch, &why, None) }
+                stays.extend(all(batch, &why, None));
+                Passed { batch: None, stays }
             }
         }
     }
@@ -61,6 +76,26 @@ impl Gate {
 fn all(batch: &Batch, why: &str, after: Option<Duration>) -> Vec<(TransferId, Outcome)> {
     let later = Outcome::Deferred { why: why.to_owned(), charge: Charge::Us, after };
     batch.items.iter().map(|item| (item.transfer, later.clone())).collect()
+}
+
+/// What a rule withholds from the destination waits for a person, however it came to be owed. A release alone does not send it: the
+/// rule stands above it.
+fn withheld(hidden: &Hidden, batch: &Batch) -> Passed {
+    let (mut goes, mut stays) = (Vec::new(), Vec::new());
+    for item in &batch.items {
+        match hidden.rule(item.copy.series.as_str()) {
+            None => goes.push(item.clone()),
+            Some(rule) => {
+                let why = format!(
+                    "withheld from {} by rule \"{rule}\"; change the rule and release it, or cancel it",
+                    batch.destination
+                );
+                stays.push((item.transfer, Outcome::Held { why }));
+            }
+        }
+    }
+    let batch = (!goes.is_empty()).then(|| Batch { items: goes, ..batch.clone() });
+    Passed { batch, stays }
 }
 
 fn judge(routes: &[Route], batch: &Batch, known: &[Routable]) -> Passed {

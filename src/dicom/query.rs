@@ -3,10 +3,12 @@
 pub mod identifier;
 pub mod matching;
 
-use super::attributes::{INDEXED, Level, STUDY_DATE, STUDY_TIME};
+use super::attributes::{
+    ACCESSION_NUMBER, INDEXED, INSTANCE_NUMBER, Level, MODALITY, SERIES_NUMBER, STUDY_DATE, STUDY_ID, STUDY_TIME,
+};
 use super::tag::Tag;
 use super::vr::Vr;
-use matching::{matches, moment_matches};
+use matching::{matches as value_matches, moment_matches};
 
 /// An attribute to be matched.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +32,17 @@ pub fn matching(all: &[Match], tag: Tag) -> Option<&Match> {
     all.iter().find(|matched| matched.path == [tag])
 }
 
+/// The keys that are matched against an entity where what is held without a value matches whatever is asked for (PS3.4 section
+/// C.2.2.1.2): all but the required keys of study, series and instance that have no value there. Keys of the patient are always
+/// matched, so that nobody's study is taken for somebody's (DIM-065).
+pub fn known<'a>(all: &[Match], held: impl Fn(Tag) -> Option<&'a str>) -> Vec<Match> {
+    const REQUIRED: [Tag; 7] =
+        [STUDY_DATE, STUDY_TIME, ACCESSION_NUMBER, STUDY_ID, MODALITY, SERIES_NUMBER, INSTANCE_NUMBER];
+    let empty = |tag: &Tag| held(*tag).is_none_or(|value| value.trim_matches([' ', '\0', '\\']).is_empty());
+    let counts = |matched: &&Match| !matches!(matched.path[..], [tag] if REQUIRED.contains(&tag) && empty(&tag));
+    all.iter().filter(counts).cloned().collect()
+}
+
 /// Whether an entity matches in all indexed keys of its level and above; other keys are not supported, and ignored. With
 /// `combined`, ranges of Study Date and Study Time are one range of moments (PS3.4 section C.2.2.2.5).
 pub fn fits<'a>(all: &[Match], level: Level, combined: bool, held: impl Fn(Tag) -> Option<&'a str>) -> bool {
@@ -39,8 +52,28 @@ pub fn fits<'a>(all: &[Match], level: Level, combined: bool, held: impl Fn(Tag) 
         && all.iter().all(|matched| match matched.path.as_slice() {
             [tag] if moment.is_some() && [STUDY_DATE, STUDY_TIME].contains(tag) => true,
             [tag] if INDEXED.iter().any(|indexed| indexed.tag == *tag && indexed.level <= level) => {
-                matches(matched, held(*tag))
+                value_matches(matched, held(*tag))
             }
             _ => true,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::attributes::{PATIENT_BIRTH_DATE, PATIENT_ID};
+
+    /// DIM-065: only keys of the study and below may match what has no value, and only there.
+    #[test]
+    fn what_has_no_value_matches_only_where_nobody_can_be_mistaken() {
+        let key = |tag: Tag| Match { path: vec![tag], vr: Vr::LO, values: vec!["A1".into()] };
+        let all = [key(ACCESSION_NUMBER), key(STUDY_ID), key(PATIENT_ID), key(PATIENT_BIRTH_DATE)];
+        let left = |held: &[(Tag, &'static str)]| -> Vec<Tag> {
+            let held = held.to_vec();
+            let value = |tag: Tag| held.iter().find(|(known, _)| *known == tag).map(|(_, value)| *value);
+            known(&all, value).iter().map(|matched| matched.path[0]).collect()
+        };
+        assert_eq!(left(&[]), [PATIENT_ID, PATIENT_BIRTH_DATE]);
+        assert_eq!(left(&[(ACCESSION_NUMBER, " "), (STUDY_ID, "7")]), [STUDY_ID, PATIENT_ID, PATIENT_BIRTH_DATE]);
+    }
 }

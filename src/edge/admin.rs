@@ -3,12 +3,14 @@
 mod exceptions;
 mod holdings;
 mod instances;
+mod patients;
 mod status;
 mod store;
 mod verbs;
 
 pub(crate) use exceptions::Decision;
 pub(crate) use holdings::{Asked, Held, Instruction};
+pub(crate) use patients::{Learn, Line, Unlearn};
 pub use status::{DestinationStatus, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
 pub(crate) use verbs::{Pause, Request};
@@ -100,6 +102,8 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/holdings", post(holdings::find))
         .route("/orders", post(holdings::order))
         .route("/instances", post(instances::receive))
+        .route("/patients/learn", post(patients::learn))
+        .route("/patients/unlearn", post(patients::unlearn))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(face);
     loop {

@@ -34,11 +34,12 @@ use tokio::sync::{Semaphore, watch};
 pub type Movers = BTreeMap<AeTitle, Arc<Mover>>;
 
 /// Places for as many retrievals as are answered at once.
-pub fn retrievals() -> Semaphore {
-    Semaphore::new(retrieve::AT_ONCE)
+pub fn retrievals() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(retrieve::AT_ONCE))
 }
 
 /// Which face a listener shows: what the configuration says of plain and of TLS associations differs.
+#[derive(Clone)]
 pub struct DimseFace {
     /// Where instances go.
     pub intake: Intake,
@@ -57,7 +58,7 @@ pub struct DimseFace {
     /// Who gives instances to which node.
     pub movers: watch::Receiver<Arc<Movers>>,
     /// Retrievals that may begin still; see [`retrievals`].
-    pub retrievals: Semaphore,
+    pub retrievals: Arc<Semaphore>,
 }
 
 /// What admission decided about one association.
@@ -226,9 +227,13 @@ impl DimseFace {
             self.records.refused(what, &format!("{}: {words}", caller.node)).await;
             return retrieve::refuse(Status::NOT_AUTHORISED, words, None);
         };
+        // What is withheld from who asks, or from who would be given it, is absent from here on.
+        let others = (operation == Operation::Move).then(|| request.destination.trim());
+        let viewers = std::iter::once(caller.node.as_str()).chain(others);
+        let face = &Self { records: self.records.seen_by(viewers), ..self.clone() };
         match operation {
-            Operation::Find => find::find(self, caller, node, request, root, dialogue).await,
-            _ => retrieve::retrieve(self, caller, node, request, root, dialogue).await,
+            Operation::Find => find::find(face, caller, node, request, root, dialogue).await,
+            _ => retrieve::retrieve(face, caller, node, request, root, dialogue).await,
         }
     }
 

@@ -18,7 +18,6 @@ use crate::peers::{Origin, Peer, Registry};
 use crate::priors::archive::Archives;
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
-use axum::Router;
 use axum::extract::Extension;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
@@ -108,7 +107,6 @@ pub async fn serve(
     let seats = Arc::new(Semaphore::new(face.options.connections));
     let lobby = Lobby::new(face.options.connections);
     let tasks = TaskTracker::new();
-    let router = routes::router(face.clone());
     loop {
         let mut place = tokio::select! {
             () = stop.cancelled() => break,
@@ -129,7 +127,7 @@ pub async fn serve(
         place.name(address.ip());
         // Asked anew each time, so that a reload of the certificates needs no restart.
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
-        let (face, router, seats, stop) = (face.clone(), router.clone(), Arc::clone(&seats), stop.clone());
+        let (face, seats, stop) = (face.clone(), Arc::clone(&seats), stop.clone());
         tasks.spawn(async move {
             let entered = tokio::select! {
                 entered = enter(stream, address, acceptor, &face, seats) => entered,
@@ -139,7 +137,7 @@ pub async fn serve(
             if let Some((stream, seat)) = entered {
                 // The caller has shown who it is: its place is free for the next.
                 drop(place);
-                converse(stream, address, face, router, stop).await;
+                converse(stream, address, face, stop).await;
                 drop(seat);
             }
         });
@@ -175,14 +173,11 @@ async fn enter(
 }
 
 /// Requests and answers until either side has enough.
-async fn converse(
-    stream: TlsStream<TcpStream>,
-    address: SocketAddr,
-    face: WebFace,
-    router: Router,
-    stop: CancellationToken,
-) {
+async fn converse(stream: TlsStream<TcpStream>, address: SocketAddr, face: WebFace, stop: CancellationToken) {
     let caller = caller(&stream, address, &face).await;
+    // What is withheld from the caller is absent from everything that answers it.
+    let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
+    let router = routes::router(WebFace { records: face.records.seen_by(name), ..face.clone() });
     let service = TowerToHyperService::new(router.layer(Extension(caller)).layer(map_response(named)));
     let stream = Paced::new(stream, face.options.body_idle);
     let mut builder = http1::Builder::new();

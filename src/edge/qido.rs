@@ -1,7 +1,7 @@
 //! QIDO-RS in: studies, series and instances of the catalogue, for peers that search and peers that verify what they sent
 //! (PS3.18 section 10.6).
 
-mod archived;
+pub(in crate::edge) mod archived;
 mod found;
 
 use super::http::{Base, Caller, Target, WebFace, problem};

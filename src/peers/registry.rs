@@ -1,6 +1,6 @@
 //! Who is calling: binds certificate, address and AE titles to one node or peer, or refuses (DIM-020).
 
-use super::{Destination, Node, Origin, Peer};
+use super::{Destination, Node, Origin, Peer, Withhold};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::tls::Facts;
@@ -59,6 +59,10 @@ pub struct Registry {
     /// The site's name and its usual purpose, for those whom it asks.
     site: String,
     purpose: String,
+    /// What is withheld from whom.
+    withhold: Vec<Withhold>,
+    /// What is held without a value matches what a node asks for, where nobody can be mistaken.
+    match_unknown: bool,
 }
 
 impl Registry {
@@ -67,7 +71,8 @@ impl Registry {
     pub fn new(ours: impl IntoIterator<Item = AeTitle>, nodes: Vec<Node>, peers: Vec<Peer>) -> Self {
         let nodes = nodes.into_iter().map(|node| (node.ae_title.clone(), node)).collect();
         let ours = ours.into_iter().collect();
-        Self { ours, nodes, peers, issuer: String::new(), site: String::new(), purpose: String::new() }
+        let (issuer, site, purpose) = Default::default();
+        Self { ours, nodes, peers, issuer, site, purpose, withhold: Vec::new(), match_unknown: false }
     }
 
     /// The same for a site whose own numbers have this issuer.
@@ -78,6 +83,27 @@ impl Registry {
     /// The same for a site that asks others under this name and, where nothing else is said, for this purpose.
     pub fn asking_as(self, site: impl Into<String>, purpose: impl Into<String>) -> Self {
         Self { site: site.into(), purpose: purpose.into(), ..self }
+    }
+
+    /// The same for a site that withholds by these rules.
+    pub fn withholding(self, withhold: Vec<Withhold>) -> Self {
+        Self { withhold, ..self }
+    }
+
+    /// The same for a site where what is held without a value matches a node's query, keys of the patient excepted (DIM-065).
+    pub fn matching_unknown(self, match_unknown: bool) -> Self {
+        Self { match_unknown, ..self }
+    }
+
+    /// Whether what is held without a value matches a node's query.
+    pub fn matches_unknown(&self) -> bool {
+        self.match_unknown
+    }
+
+    /// The rules about what a party is shown and given.
+    pub fn withheld_from(&self, party: &str) -> Vec<Withhold> {
+        let is_peer = self.peer(party).is_some();
+        self.withhold.iter().filter(|rule| rule.concerns(party, is_peer)).cloned().collect()
     }
 
     /// What another site is told when it is asked for a node's sake (SEC-023).

@@ -85,7 +85,7 @@ impl Records {
 
     /// The next studies, 500 at most; empty when there are no more.
     pub async fn walk_studies(&self, walk: Walk) -> Result<Vec<StudyRow>, RecordsError> {
-        self.inner.readers.ask(move |conn| catalogue::studies(conn, &walk)).await
+        self.seen(move |conn, look| catalogue::studies(conn, walk, look)).await
     }
 
     /// The next studies in order of Patient ID, those without one left out, after a Patient ID and a row; 500 at most, empty
@@ -95,16 +95,16 @@ impl Records {
         after: (String, i64),
         patient_ids: Vec<String>,
     ) -> Result<Vec<StudyRow>, RecordsError> {
-        self.inner.readers.ask(move |conn| catalogue::by_patient(conn, &after, &patient_ids)).await
+        self.seen(move |conn, look| catalogue::by_patient(conn, after, &patient_ids, look)).await
     }
 
     /// The next series, 500 at most; empty when there are no more.
     pub async fn walk_series(&self, walk: Walk) -> Result<Vec<SeriesRow>, RecordsError> {
-        self.inner.readers.ask(move |conn| catalogue::series(conn, &walk)).await
+        self.seen(move |conn, look| catalogue::series(conn, walk, look)).await
     }
 
     /// What a study of [`Records::walk_studies`] holds.
     pub async fn study_size(&self, row: i64) -> Result<StudySize, RecordsError> {
-        self.inner.readers.ask(move |conn| catalogue::size(conn, row)).await
+        self.seen(move |conn, look| catalogue::size(conn, row, look)).await
     }
 }

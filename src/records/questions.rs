@@ -128,7 +128,7 @@ impl Records {
         if query.instances.len() > lists::MOST {
             return Err(RecordsError::Refused(format!("more than {} instances asked for at once", lists::MOST)));
         }
-        self.inner.readers.ask(move |conn| study::find(conn, &query)).await
+        self.seen(move |conn, look| study::find(conn, &query, look)).await
     }
 
     /// The story of an instance, in order; empty if it is not known.

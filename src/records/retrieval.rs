@@ -126,12 +126,12 @@ impl Records {
     /// How much there is of a resource now.
     pub async fn extent(&self, resource: &Resource) -> Result<Extent, RecordsError> {
         let resource = resource.clone();
-        self.inner.readers.ask(move |conn| retrieve::extent(conn, &resource)).await
+        self.seen(move |conn, look| retrieve::extent(conn, &resource, look)).await
     }
 
     /// What is kept now of what was picked; refused beyond [`MOST_EXPECTED`].
     pub async fn expected(&self, picked: Picked) -> Result<Expected, RecordsError> {
-        self.inner.readers.ask(move |conn| retrieve::expected(conn, &picked)).await
+        self.seen(move |conn, look| retrieve::expected(conn, picked, look)).await
     }
 
     /// Instances by their numbers, in order, each with whether it is kept still. At most 256 are asked for.
@@ -198,6 +198,6 @@ impl Records {
     /// A page of what is kept of a resource, after one of its instances, 256 at most; empty when there is no more.
     pub async fn retrievable(&self, resource: &Resource, after: InstanceId) -> Result<Vec<Retrievable>, RecordsError> {
         let resource = resource.clone();
-        self.inner.readers.ask(move |conn| retrieve::page(conn, &resource, after)).await
+        self.seen(move |conn, look| retrieve::page(conn, &resource, after, look)).await
     }
 }

@@ -32,6 +32,7 @@ pub(super) mod rows;
 pub(super) mod schema;
 pub(super) mod scrub;
 pub(super) mod settle;
+pub(super) mod sharing;
 pub(super) mod status;
 pub(super) mod study;
 pub(super) mod tx;

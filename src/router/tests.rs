@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::dicom::attributes::by_name;
+use crate::dicom::head::Attributes;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 
 fn title(text: &str) -> AeTitle {

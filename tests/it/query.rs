@@ -199,3 +199,22 @@ fn findscu_finds_a_patients_studies() {
     assert_eq!(done.code, Some(0), "{text}");
     assert!(text.contains(&format!("[{ROOT}.1]")) && text.contains(&format!("[{ROOT}.2]")), "{text}");
 }
+
+/// DIM-065: by configuration a missing value matches any, where nobody can be mistaken for somebody else; one of the patient never does.
+#[test]
+fn a_missing_value_matches_any_only_where_the_site_says_so() {
+    let mut site = Radiology::start(1, WORKSTATION);
+    let rows = [
+        study(json!({ "PatientID": "P2", "AccessionNumber": "A1", "StudyInstanceUID": "" })),
+        study(json!({ "PatientID": "P2", "PatientBirthDate": "19600229", "StudyInstanceUID": "" })),
+        study(json!({ "PatientID": "P1", "AccessionNumber": "A1", "StudyInstanceUID": "" })),
+    ];
+    let all = |site: &Radiology| -> Vec<BTreeSet<String>> {
+        site.ask(&rows).iter().map(|said| found(said, "StudyInstanceUID")).collect()
+    };
+    assert_eq!(all(&site), [set(&[]), set(&[]), set(&["1"])]);
+    site.site.config.dicom = "match_unknown = true".into();
+    site.site.write_config();
+    site.site.reload();
+    assert_eq!(all(&site), [set(&["3"]), set(&[]), set(&["1"])]);
+}

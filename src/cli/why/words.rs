@@ -6,7 +6,7 @@ use crate::peers::{Origin, Priority, Verify};
 use crate::records::{Accessed, BatchKind, Event, PurgeRule, SourceFacts, Taken, What};
 
 /// The kind of an event, as programs get it.
-pub(super) fn kind(event: &Event) -> &'static str {
+pub(in crate::cli) fn kind(event: &Event) -> &'static str {
     match event.what {
         What::Received { .. } => "received",
         What::Unrouted => "unrouted",
@@ -22,7 +22,7 @@ pub(super) fn kind(event: &Event) -> &'static str {
 }
 
 /// An event as a sentence.
-pub(super) fn tell(event: &Event) -> String {
+pub(in crate::cli) fn tell(event: &Event) -> String {
     let many = if event.instances == 1 { String::new() } else { format!("{} instances: ", event.instances) };
     format!("{many}{}", sentence(event))
 }
@@ -74,8 +74,8 @@ fn sentence(event: &Event) -> String {
     }
 }
 
-/// An access in plain words, also for `weybridge patients access`.
-pub(in crate::cli) fn accessed(access: &Accessed) -> String {
+/// An access in plain words.
+fn accessed(access: &Accessed) -> String {
     let Accessed { what, party, behalf, detail, given } = access;
     let of_site = if behalf.site.is_empty() { String::new() } else { format!(" of {}", behalf.site) };
     let for_whom = match (behalf.caller.is_empty(), behalf.purpose.is_empty()) {

@@ -4,6 +4,7 @@ use super::find::{End, Find};
 use crate::dicom::query::Match;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{QueryAnswer, Status};
+use crate::edge::qido::archived::{instance_elsewhere, series_elsewhere, study_elsewhere};
 use crate::priors::archive::{ArchivedInstance, Found, Wanted};
 use crate::records::{SeriesRow, StudyRow, StudySize, Walk};
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ impl Find<'_, '_> {
         let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.all_keys());
         let wanted = Wanted { matches: &matches, combined: self.combined, study: None, series: None };
         let rows = self.heard(archives.studies(Some(&by), wanted)).await?;
+        let rows = self.face.records.shown_elsewhere(rows, study_elsewhere).await?;
         Ok(rows.into_iter().map(|row| (row.0.study.clone(), row)).collect())
     }
 
@@ -44,6 +46,7 @@ impl Find<'_, '_> {
         let wanted =
             Wanted { matches: &matches, combined: self.combined, study: Some(study), series: walk.series.as_ref() };
         let rows = self.heard(archives.series(Some(&by), wanted)).await?;
+        let rows = self.face.records.shown_elsewhere(rows, series_elsewhere).await?;
         Ok(rows.into_iter().map(|row| (row.series.clone(), row)).collect())
     }
 
@@ -56,6 +59,7 @@ impl Find<'_, '_> {
         let wanted =
             Wanted { matches: &matches, combined: self.combined, study: Some(study), series: walk.series.as_ref() };
         let rows = self.heard(archives.instances(Some(&by), wanted)).await?;
+        let rows = self.face.records.shown_elsewhere(rows, instance_elsewhere).await?;
         Ok(rows.into_iter().map(|row| (row.instance.clone(), row)).collect())
     }
 

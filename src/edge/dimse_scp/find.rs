@@ -6,7 +6,7 @@ use super::shown::{held_as, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
-use crate::dicom::query::{fits, identifier, matching, matching::matches};
+use crate::dicom::query::{fits, identifier, known, matching, matching::matches};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
@@ -112,7 +112,9 @@ impl Find<'_, '_> {
         let held = |tag: Tag| values.get(&tag).map(String::as_str);
         // The unique keys above have been asked for too, whether or not they are to be given back.
         let above = self.asked.unique.iter().all(|key| matches(key, held(key.path[0])));
-        (above && fits(&self.keys.matches, self.asked.level, self.combined, held)).then_some(values)
+        let relaxed = self.registry.matches_unknown().then(|| known(&self.keys.matches, held));
+        let wanted = relaxed.as_deref().unwrap_or(&self.keys.matches);
+        (above && fits(wanted, self.asked.level, self.combined, held)).then_some(values)
     }
 
     /// Sends one match: what was asked for and is supported, the level, and where it can be retrieved (DIM-069).
@@ -137,7 +139,8 @@ impl Find<'_, '_> {
             [uid] => SeriesUid::parse(uid).ok(),
             _ => None,
         };
-        let accession_number = exact(&self.keys.matches, ACCESSION_NUMBER).map(str::to_owned);
+        let accession_number = exact(&self.keys.matches, ACCESSION_NUMBER).filter(|_| !self.registry.matches_unknown());
+        let accession_number = accession_number.map(str::to_owned);
         Walk { after: 0, studies, series, patient_ids: self.patient_ids(), accession_number }
     }
 

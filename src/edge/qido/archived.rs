@@ -4,7 +4,7 @@ use super::{Asked, Window};
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::edge::http::problem;
 use crate::priors::archive::{ArchivedInstance, Found, Wanted};
-use crate::records::{FindInstances, SeriesRow, StudyRow, StudySize, Walk};
+use crate::records::{Elsewhere, FindInstances, SeriesRow, StudyRow, StudySize, Walk};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::collections::BTreeMap;
@@ -30,12 +30,39 @@ fn rows<T>(found: Found<T>, window: &mut Window) -> Vec<T> {
     found.rows
 }
 
+/// Where a study of an archive stands.
+pub(in crate::edge) fn study_elsewhere((row, size): &(StudyRow, StudySize)) -> Elsewhere {
+    let StudyRow { study, attributes, origin, .. } = row.clone();
+    Elsewhere { study, series: None, attributes, modalities: size.modalities.clone(), origin }
+}
+
+/// Where a series of an archive stands.
+pub(in crate::edge) fn series_elsewhere(row: &SeriesRow) -> Elsewhere {
+    let SeriesRow { study, series, attributes, origin, .. } = row.clone();
+    Elsewhere { study, series: Some(series), attributes, modalities: Vec::new(), origin }
+}
+
+/// Where an instance of an archive stands.
+pub(in crate::edge) fn instance_elsewhere(row: &ArchivedInstance) -> Elsewhere {
+    let (study, series, attributes) = (row.study.clone(), Some(row.series.clone()), row.attributes.clone());
+    Elsewhere { study, series, attributes, modalities: Vec::new(), origin: row.origin.clone() }
+}
+
 impl Asked {
+    /// Those that may be shown; none where that cannot be told.
+    async fn shown<T: Send + 'static>(&self, rows: Vec<T>, described: fn(&T) -> Elsewhere) -> Vec<T> {
+        self.face.records.shown_elsewhere(rows, described).await.unwrap_or_else(|error| {
+            tracing::error!(error = %error, "what an archive holds is not shown: whether it may be cannot be read");
+            Vec::new()
+        })
+    }
+
     pub(super) async fn archived_studies(&self, window: &mut Window) -> BTreeMap<StudyUid, (StudyRow, StudySize)> {
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: self.target.study.as_ref(), series: None };
         let found = self.face.archives.studies(None, wanted).await;
-        rows(found, window).into_iter().map(|row| (row.0.study.clone(), row)).collect()
+        let rows = self.shown(rows(found, window), study_elsewhere).await;
+        rows.into_iter().map(|row| (row.0.study.clone(), row)).collect()
     }
 
     /// Series of the one study that is named; of several, archives are not asked.
@@ -44,7 +71,8 @@ impl Asked {
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: walk.series.as_ref() };
         let found = self.face.archives.series(None, wanted).await;
-        rows(found, window).into_iter().map(|row| (row.series.clone(), row)).collect()
+        let rows = self.shown(rows(found, window), series_elsewhere).await;
+        rows.into_iter().map(|row| (row.series.clone(), row)).collect()
     }
 
     /// Instances of the study that is named, for a peer that may query: who only verifies what it sent asks about our own copy.
@@ -58,7 +86,7 @@ impl Asked {
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: find.series.as_ref() };
         let found = self.face.archives.instances(None, wanted).await;
         let named = |row: &ArchivedInstance| find.instances.is_empty() || find.instances.contains(&row.instance);
-        let rows = rows(found, window).into_iter().filter(named);
+        let rows = self.shown(rows(found, window), instance_elsewhere).await.into_iter().filter(named);
         rows.map(|row| (row.instance.clone(), row)).collect()
     }
 }

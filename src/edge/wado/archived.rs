@@ -44,7 +44,9 @@ fn not_given(detail: &str) -> Box<Response> {
 /// Asks the archives, and waits until something can be given: of one instance all, of more the first.
 pub(super) async fn awaited(face: &WebFace, resource: &Resource) -> Result<Awaited, Box<Response>> {
     let mut extent = face.records.extent(resource).await.map_err(unreadable)?;
-    if !face.archives.any(None) || (resource.instance.is_some() && extent.stored > 0) {
+    // What is withheld is not fetched either.
+    let hidden = face.records.hides(resource).await.map_err(unreadable)?;
+    if hidden || !face.archives.any(None) || (resource.instance.is_some() && extent.stored > 0) {
         return Ok(Awaited { extent, fetching: None, silent: false });
     }
     let brought = face.archives.bring(None, resource, extent.stored > 0).await.map_err(unreadable)?;
@@ -61,6 +63,9 @@ pub(super) async fn awaited(face: &WebFace, resource: &Resource) -> Result<Await
     while extent.stored == 0 {
         let ended = fetching.more().await;
         extent = face.records.extent(resource).await.map_err(unreadable)?;
+        if extent.stored == 0 && face.records.hides(resource).await.map_err(unreadable)? {
+            return Ok(Awaited { extent, fetching: None, silent: false });
+        }
         if extent.stored == 0 && ended.is_some() {
             return Err(not_given("an archive of this site holds it, and did not give it"));
         }

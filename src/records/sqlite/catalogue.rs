@@ -1,8 +1,9 @@
 //! Rows of studies and series for queries; what holds no stored instance is not shown.
 
 use super::rows::{Fault, count, damaged, origin, parsed};
+use super::sharing::{self, Look};
 use super::study::texts;
-use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_NAME, PATIENT_SEX};
+use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::patient::Patient;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
@@ -41,7 +42,33 @@ fn patients_of(ids: &[String]) -> String {
 }
 
 /// See [`crate::records::Records::walk_studies`].
-pub(in crate::records) fn studies(conn: &Connection, walk: &Walk) -> Result<Vec<StudyRow>, Fault> {
+pub(in crate::records) fn studies(conn: &Connection, mut walk: Walk, look: &mut Look) -> Result<Vec<StudyRow>, Fault> {
+    loop {
+        let rows = study_page(conn, &walk)?;
+        let Some(last) = rows.last() else { return Ok(rows) };
+        walk.after = last.row;
+        let shown = shown(conn, rows, look)?;
+        if !shown.is_empty() {
+            return Ok(shown);
+        }
+    }
+}
+
+/// Those of the rows that are shown.
+fn shown(conn: &Connection, mut rows: Vec<StudyRow>, look: &mut Look) -> Result<Vec<StudyRow>, Fault> {
+    if !look.is_clear() {
+        let mut shown = Vec::with_capacity(rows.len());
+        for row in rows {
+            if look.shows(conn, row.study.as_str())? {
+                shown.push(row);
+            }
+        }
+        rows = shown;
+    }
+    Ok(rows)
+}
+
+fn study_page(conn: &Connection, walk: &Walk) -> Result<Vec<StudyRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {OF_STUDY} \
          WHERE s.id > ?1 AND {} ORDER BY s.id LIMIT ?5",
@@ -55,9 +82,22 @@ pub(in crate::records) fn studies(conn: &Connection, walk: &Walk) -> Result<Vec<
 /// See [`crate::records::Records::walk_patients`].
 pub(in crate::records) fn by_patient(
     conn: &Connection,
-    (patient, row): &(String, i64),
+    mut after: (String, i64),
     ids: &[String],
+    look: &mut Look,
 ) -> Result<Vec<StudyRow>, Fault> {
+    loop {
+        let rows = patient_page(conn, &after, ids)?;
+        let Some(last) = rows.last() else { return Ok(rows) };
+        after = (last.attributes.0.get(&PATIENT_ID).cloned().unwrap_or_default(), last.row);
+        let shown = shown(conn, rows, look)?;
+        if !shown.is_empty() {
+            return Ok(shown);
+        }
+    }
+}
+
+fn patient_page(conn: &Connection, (patient, row): &(String, i64), ids: &[String]) -> Result<Vec<StudyRow>, Fault> {
     let narrowed = if ids.is_empty() { "?3 IS NOT NULL" } else { "s.patient_id IN (SELECT value FROM json_each(?3))" };
     let mut find = conn.prepare_cached(&format!(
         "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {OF_STUDY} \
@@ -81,7 +121,24 @@ fn study_rows(rows: &mut Rows<'_>) -> Result<Vec<StudyRow>, Fault> {
 }
 
 /// See [`crate::records::Records::walk_series`].
-pub(in crate::records) fn series(conn: &Connection, walk: &Walk) -> Result<Vec<SeriesRow>, Fault> {
+pub(in crate::records) fn series(conn: &Connection, mut walk: Walk, look: &mut Look) -> Result<Vec<SeriesRow>, Fault> {
+    loop {
+        let rows = series_page(conn, &walk)?;
+        let Some(last) = rows.last().filter(|_| !look.is_clear()) else { return Ok(rows) };
+        walk.after = last.row;
+        let mut shown = Vec::with_capacity(rows.len());
+        for row in rows {
+            if look.shows_series(conn, row.study.as_str(), row.series.as_str())? {
+                shown.push(row);
+            }
+        }
+        if !shown.is_empty() {
+            return Ok(shown);
+        }
+    }
+}
+
+fn series_page(conn: &Connection, walk: &Walk) -> Result<Vec<SeriesRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, a.origin_kind, a.origin_name, \
          (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' AND i.behind IS NULL) AS kept \
@@ -112,12 +169,20 @@ pub(in crate::records) fn series(conn: &Connection, walk: &Walk) -> Result<Vec<S
 }
 
 /// See [`crate::records::Records::study_size`].
-pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySize, Fault> {
+pub(in crate::records) fn size(conn: &Connection, study: i64, look: &mut Look) -> Result<StudySize, Fault> {
+    let mut find = conn.prepare_cached("SELECT uid FROM studies WHERE id = ?1")?;
+    let uid: String = find.query_row([study], |row| row.get(0))?;
+    let hidden = look.hidden(conn, &uid)?;
+    if hidden.study.is_some() {
+        return Ok(StudySize::default());
+    }
+    let without = sharing::list(&hidden);
     let mut find = conn.prepare_cached(
         "SELECT r.attributes, count(*) FROM instances i JOIN series r ON r.id = i.series \
-         WHERE i.study = ?1 AND i.state = 'stored' AND i.behind IS NULL GROUP BY r.id ORDER BY r.id",
+         WHERE i.study = ?1 AND i.state = 'stored' AND i.behind IS NULL \
+         AND r.uid NOT IN (SELECT value FROM json_each(?2)) GROUP BY r.id ORDER BY r.id",
     )?;
-    let mut rows = find.query([study])?;
+    let mut rows = find.query(params![study, without])?;
     let mut size = StudySize::default();
     while let Some(row) = rows.next()? {
         size.series += 1;
@@ -128,9 +193,10 @@ pub(in crate::records) fn size(conn: &Connection, study: i64) -> Result<StudySiz
         }
     }
     let mut classes = conn.prepare_cached(
-        "SELECT DISTINCT sop_class FROM instances WHERE study = ?1 AND state = 'stored' AND behind IS NULL",
+        "SELECT DISTINCT i.sop_class FROM instances i JOIN series r ON r.id = i.series WHERE i.study = ?1 \
+         AND i.state = 'stored' AND i.behind IS NULL AND r.uid NOT IN (SELECT value FROM json_each(?2))",
     )?;
-    for class in classes.query_map([study], |row| row.get::<_, String>(0))? {
+    for class in classes.query_map(params![study, without], |row| row.get::<_, String>(0))? {
         size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
     }
     Ok(size)

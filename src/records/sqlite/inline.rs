@@ -102,9 +102,11 @@ impl Records {
             poison,
             refusals: Default::default(),
             questions: Default::default(),
+            withheld: Default::default(),
+            registry: OnceLock::new(),
             options,
         };
-        (Self { inner: Arc::new(inner) }, recovered)
+        (Self { inner: Arc::new(inner), viewers: Arc::default() }, recovered)
     }
 
     /// Ends the process that holds these records, at once. What had queued is lost; what was committed is on the disk.

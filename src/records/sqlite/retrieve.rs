@@ -1,7 +1,9 @@
 //! Rows for retrieval: the extent of a resource, and its kept instances page by page.
 
 use super::rows::{Fault, count, origin, parsed, place, refuse, time};
+use super::sharing::{self, Look};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::peers::Hidden;
 use crate::records::{Expected, Extent, InstanceId, MOST_EXPECTED, Picked, Resource, Retrievable};
 use crate::store::Digest;
 use rusqlite::{Connection, Row, params};
@@ -27,11 +29,17 @@ fn names(resource: &Resource) -> (&str, Option<&str>, Option<&str>) {
 }
 
 /// See [`crate::records::Records::extent`].
-pub(in crate::records) fn extent(conn: &Connection, resource: &Resource) -> Result<Extent, Fault> {
+pub(in crate::records) fn extent(conn: &Connection, resource: &Resource, look: &mut Look) -> Result<Extent, Fault> {
+    let hidden = look.hidden(conn, resource.study.as_str())?;
+    if hidden.study.is_some() {
+        return Ok(Extent::default());
+    }
     let mut find = conn.prepare_cached(&format!(
-        "SELECT i.state, i.transfer_syntax, count(*) {OF_RESOURCE} GROUP BY i.state, i.transfer_syntax"
+        "SELECT i.state, i.transfer_syntax, count(*) {OF_RESOURCE} AND r.uid NOT IN (SELECT value FROM json_each(?4)) \
+         GROUP BY i.state, i.transfer_syntax"
     ))?;
-    let mut rows = find.query(names(resource))?;
+    let (study, series, instance) = names(resource);
+    let mut rows = find.query(params![study, series, instance, sharing::list(&hidden)])?;
     let mut extent = Extent::default();
     while let Some(row) = rows.next()? {
         let instances = count(row.get(2)?);
@@ -54,15 +62,20 @@ pub(in crate::records) fn page(
     conn: &Connection,
     resource: &Resource,
     after: InstanceId,
+    look: &mut Look,
 ) -> Result<Vec<Retrievable>, Fault> {
+    let hidden = look.hidden(conn, resource.study.as_str())?;
+    if hidden.study.is_some() {
+        return Ok(Vec::new());
+    }
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
          a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
          WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND i.state = 'stored' AND i.behind IS NULL AND i.id > ?4 \
-         ORDER BY i.id LIMIT ?5"
+         AND r.uid NOT IN (SELECT value FROM json_each(?6)) ORDER BY i.id LIMIT ?5"
     ))?;
     let (study, series, instance) = names(resource);
-    let mut rows = find.query(params![study, series, instance, after.0, PAGE])?;
+    let mut rows = find.query(params![study, series, instance, after.0, PAGE, sharing::list(&hidden)])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         list.push(copy(row)?.0);
@@ -129,7 +142,17 @@ pub(in crate::records) fn copies(conn: &Connection, ids: &[InstanceId]) -> Resul
 }
 
 /// See [`crate::records::Records::expected`].
-pub(in crate::records) fn expected(conn: &Connection, picked: &Picked) -> Result<Expected, Fault> {
+pub(in crate::records) fn expected(conn: &Connection, mut picked: Picked, look: &mut Look) -> Result<Expected, Fault> {
+    let mut without = Hidden::default();
+    let mut shown = Vec::with_capacity(picked.studies.len());
+    for study in picked.studies {
+        let hidden = look.hidden(conn, study.as_str())?;
+        if hidden.study.is_none() {
+            without.series.extend(hidden.series);
+            shown.push(study);
+        }
+    }
+    picked.studies = shown;
     let list = |uids: Vec<&str>| Value::from(uids).to_string();
     let studies = list(picked.studies.iter().map(StudyUid::as_str).collect());
     let series = list(picked.series.iter().map(SeriesUid::as_str).collect());
@@ -138,11 +161,12 @@ pub(in crate::records) fn expected(conn: &Connection, picked: &Picked) -> Result
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.transfer_syntax FROM instances i JOIN series r ON r.id = i.series \
          WHERE i.study IN (SELECT id FROM studies WHERE uid IN (SELECT value FROM json_each(?1))) AND {} AND {} \
-         AND i.state = 'stored' AND i.behind IS NULL ORDER BY i.id LIMIT ?4",
+         AND i.state = 'stored' AND i.behind IS NULL AND r.uid NOT IN (SELECT value FROM json_each(?5)) ORDER BY i.id LIMIT ?4",
         given(!picked.series.is_empty(), "r.uid IN (SELECT value FROM json_each(?2))", "?2 IS NOT NULL"),
         given(!picked.instances.is_empty(), "i.sop_uid IN (SELECT value FROM json_each(?3))", "?3 IS NOT NULL"),
     ))?;
-    let mut rows = find.query(params![studies, series, instances, MOST_EXPECTED as i64 + 1])?;
+    let mut rows =
+        find.query(params![studies, series, instances, MOST_EXPECTED as i64 + 1, sharing::list(&without)])?;
     let mut expected = Expected::default();
     while let Some(row) = rows.next()? {
         if expected.instances.len() == MOST_EXPECTED {

@@ -2,8 +2,10 @@
 
 use super::lists::{at_most, of_instance};
 use super::rows::{Fault, count, damaged, digest, origin, parsed, small, source, time};
+use super::sharing::{self, Look};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::peers::Hidden;
 use crate::records::{FindInstances, FoundInstance, InstanceId, InstanceView, Texts};
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
@@ -77,15 +79,32 @@ pub(in crate::records) fn page(
 
 /// The stored instances that a query asks for, in the order in which they were received. What is held, purged or damaged is not
 /// shown: whoever asks must not take it for evidence that we have it.
-pub(in crate::records) fn find(conn: &Connection, query: &FindInstances) -> Result<Vec<FoundInstance>, Fault> {
+pub(in crate::records) fn find(
+    conn: &Connection,
+    query: &FindInstances,
+    look: &mut Look,
+) -> Result<Vec<FoundInstance>, Fault> {
     let named: Vec<&str> = query.instances.iter().map(InstanceUid::as_str).collect();
+    let (studies, series) = hidden(conn, query, look)?;
+    // Who asks for an instance by its name that it has sent itself, and verifies that it arrived, is told.
+    let shown = match (look.is_clear(), named.is_empty()) {
+        (true, _) => "?6 IS NOT NULL AND ?7 IS NOT NULL AND ?8 IS NOT NULL",
+        (_, true) => {
+            "?8 IS NOT NULL AND s.uid NOT IN (SELECT value FROM json_each(?6)) AND r.uid NOT IN (SELECT value FROM json_each(?7))"
+        }
+        (_, false) => {
+            "((s.uid NOT IN (SELECT value FROM json_each(?6)) AND r.uid NOT IN (SELECT value FROM json_each(?7))) \
+            OR EXISTS (SELECT 1 FROM arrivals w WHERE w.instance = i.id AND w.origin_kind = 'peer' \
+            AND w.origin_name IN (SELECT value FROM json_each(?8))))"
+        }
+    };
     let columns = "SELECT s.uid, r.uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.length, s.attributes, r.attributes, \
                    i.attributes, a.origin_kind, a.origin_name FROM instances i JOIN studies s ON s.id = i.study \
                    JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1";
     let by_name = "i.sop_uid IN (SELECT value FROM json_each(?3))";
     let sql = format!(
         "{columns} WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND {} \
-         AND i.state = 'stored' AND i.behind IS NULL ORDER BY i.id LIMIT ?4 OFFSET ?5",
+         AND i.state = 'stored' AND i.behind IS NULL AND {shown} ORDER BY i.id LIMIT ?4 OFFSET ?5",
         match (named.is_empty(), query.study.is_some()) {
             (false, _) => by_name,
             // Lets the planner start from the one study.
@@ -95,15 +114,42 @@ pub(in crate::records) fn find(conn: &Connection, query: &FindInstances) -> Resu
     );
     let mut find = conn.prepare_cached(&sql)?;
     let study = query.study.as_ref().map(StudyUid::as_str);
-    let series = query.series.as_ref().map(SeriesUid::as_str);
+    let of_series = query.series.as_ref().map(SeriesUid::as_str);
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
     let named = Value::from(named).to_string();
-    let mut rows = find.query(params![study, series, named, at_most(query.limit) as i64, offset])?;
+    let (limit, viewers) = (at_most(query.limit) as i64, look.viewers());
+    let mut rows = find.query(params![study, of_series, named, limit, offset, studies, series, viewers])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         list.push(found(row)?);
     }
     Ok(list)
+}
+
+/// The studies and the series that are hidden among those that a query may find, as lists.
+fn hidden(conn: &Connection, query: &FindInstances, look: &mut Look) -> Result<(String, String), Fault> {
+    let (mut all, mut studies) = (Hidden::default(), Vec::new());
+    let candidates: Vec<String> = match &query.study {
+        _ if look.is_clear() => Vec::new(),
+        Some(study) => vec![study.to_string()],
+        None => {
+            let named = Value::from_iter(query.instances.iter().map(InstanceUid::as_str)).to_string();
+            let mut find = conn.prepare_cached(
+                "SELECT DISTINCT s.uid FROM instances i JOIN studies s ON s.id = i.study \
+                 WHERE ?2 OR i.sop_uid IN (SELECT value FROM json_each(?1))",
+            )?;
+            let found = find.query_map(params![named, query.instances.is_empty()], |row| row.get(0))?;
+            found.collect::<Result<_, _>>()?
+        }
+    };
+    for study in candidates {
+        let hidden = look.hidden(conn, &study)?;
+        match hidden.study {
+            Some(_) => studies.push(study),
+            None => all.series.extend(hidden.series),
+        }
+    }
+    Ok((Value::from(studies).to_string(), sharing::list(&all)))
 }
 
 fn found(row: &Row<'_>) -> Result<FoundInstance, Fault> {

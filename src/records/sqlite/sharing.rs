@@ -1,0 +1,194 @@
+//! What is withheld from whom: rules of the site against rows of studies and series.
+
+use super::rows::{Fault, source};
+use super::study::texts;
+use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
+use crate::dicom::cross_reference::LocalId;
+use crate::dicom::nhs_number::NhsNumber;
+use crate::peers::{Hidden, StudyFacts, Withhold};
+use crate::records::Elsewhere;
+use crate::records::sharing::{Eyes, Note};
+pub(in crate::records) use rusqlite::Connection;
+use rusqlite::{OptionalExtension, params};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// One question, as somebody sees the records.
+pub(in crate::records) struct Look {
+    eyes: Eyes,
+    /// The study that was looked at last, with what is hidden of it.
+    last: Option<(String, Hidden)>,
+    notes: BTreeSet<Note>,
+}
+
+impl Look {
+    pub(in crate::records) fn new(eyes: Eyes) -> Self {
+        Self { eyes, last: None, notes: BTreeSet::new() }
+    }
+
+    /// What was withheld meanwhile.
+    pub(in crate::records) fn notes(self) -> BTreeSet<Note> {
+        self.notes
+    }
+
+    /// Whether no rule concerns anybody who looks.
+    pub(in crate::records) fn is_clear(&self) -> bool {
+        self.eyes.viewers.is_empty()
+    }
+
+    /// Those who look, as a list for a query.
+    pub(in crate::records) fn viewers(&self) -> String {
+        Value::from_iter(self.eyes.viewers.iter().map(|(party, _)| party.as_str())).to_string()
+    }
+
+    /// What is hidden of a study from any of those who look.
+    pub(in crate::records) fn hidden(&mut self, conn: &Connection, study: &str) -> Result<Hidden, Fault> {
+        if self.is_clear() {
+            return Ok(Hidden::default());
+        }
+        if let Some((known, hidden)) = &self.last
+            && known == study
+        {
+            return Ok(hidden.clone());
+        }
+        let mut all = Hidden::default();
+        for (party, rules) in &self.eyes.viewers {
+            let hidden = judge(conn, study, rules)?;
+            let note = |rule: &str| Note { party: party.clone(), study: study.to_owned(), rule: rule.to_owned() };
+            self.notes.extend(hidden.rules().into_iter().map(note));
+            all.study = all.study.or(hidden.study);
+            all.series.extend(hidden.series);
+        }
+        self.last = Some((study.to_owned(), all.clone()));
+        Ok(all)
+    }
+
+    /// Whether any of a study is shown.
+    pub(in crate::records) fn shows(&mut self, conn: &Connection, study: &str) -> Result<bool, Fault> {
+        Ok(self.hidden(conn, study)?.study.is_none())
+    }
+
+    /// Whether a series is shown.
+    pub(in crate::records) fn shows_series(
+        &mut self,
+        conn: &Connection,
+        study: &str,
+        series: &str,
+    ) -> Result<bool, Fault> {
+        Ok(self.hidden(conn, study)?.rule(series).is_none())
+    }
+}
+
+impl Look {
+    /// Whether what is held elsewhere is shown: by what is known here, and by what its holder says of it. Where a rule is about series and
+    /// only the study is described, the whole is not shown unless its modalities leave no doubt.
+    pub(in crate::records) fn shows_elsewhere(
+        &mut self,
+        conn: &Connection,
+        row: Elsewhere,
+        issuer: &str,
+    ) -> Result<bool, Fault> {
+        let hidden = self.hidden(conn, row.study.as_str())?;
+        let known = match &row.series {
+            Some(series) => hidden.rule(series.as_str()).is_some(),
+            None => hidden.study.is_some(),
+        };
+        if known {
+            return Ok(false);
+        }
+        let mut facts = StudyFacts { texts: row.attributes.0, ..StudyFacts::default() };
+        facts.origins.insert(row.origin.name().to_owned());
+        let said = facts.texts.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned();
+        identify(conn, &mut facts, &BTreeSet::from([said.unwrap_or_else(|| issuer.to_owned())]))?;
+        for (party, rules) in &self.eyes.viewers {
+            let withholds = |rule: &&Withhold| {
+                rule.holds(&facts)
+                    && match (rule.is_of_series(), &row.series) {
+                        (false, _) => true,
+                        (true, Some(_)) => rule.holds_for(&facts.texts),
+                        (true, None) => !rule.leaves(&row.modalities),
+                    }
+            };
+            if let Some(rule) = rules.iter().find(withholds) {
+                let (party, study) = (party.clone(), row.study.to_string());
+                self.notes.insert(Note { party, study, rule: rule.name.clone() });
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The UIDs of hidden series as a list for a query.
+pub(in crate::records) fn list(hidden: &Hidden) -> String {
+    Value::from_iter(hidden.series.keys().map(String::as_str)).to_string()
+}
+
+/// What these rules hide of a study.
+fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, Fault> {
+    let mut find = conn.prepare_cached("SELECT id, attributes FROM studies WHERE uid = ?1")?;
+    let found = find.query_row([study], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional()?;
+    let Some((id, attributes)) = found else { return Ok(Hidden::default()) };
+    let mut facts = StudyFacts { texts: texts(&attributes)?, ..StudyFacts::default() };
+    if !rules.iter().any(|rule| rule.may_hold(&facts.texts)) {
+        return Ok(Hidden::default());
+    }
+    whose(conn, id, &mut facts)?;
+    let holding: Vec<&Withhold> = rules.iter().filter(|rule| rule.holds(&facts)).collect();
+    if let Some(rule) = holding.iter().find(|rule| !rule.is_of_series()) {
+        return Ok(Hidden { study: Some(rule.name.clone()), ..Hidden::default() });
+    }
+    let mut hidden = Hidden::default();
+    if holding.is_empty() {
+        return Ok(hidden);
+    }
+    let mut find = conn.prepare_cached("SELECT uid, attributes FROM series WHERE study = ?1")?;
+    let mut rows = find.query([id])?;
+    let mut all = true;
+    while let Some(row) = rows.next()? {
+        let series = texts(&row.get::<_, String>(1)?)?;
+        match holding.iter().find(|rule| rule.holds_for(&series)) {
+            Some(rule) => drop(hidden.series.insert(row.get(0)?, rule.name.clone())),
+            None => all = false,
+        }
+    }
+    if all {
+        hidden.study = hidden.series.values().next().cloned();
+    }
+    Ok(hidden)
+}
+
+/// Whom a study came from, and who its patient may be.
+fn whose(conn: &Connection, study: i64, facts: &mut StudyFacts) -> Result<(), Fault> {
+    let text = |tag| facts.texts.get(&tag).cloned().unwrap_or_default();
+    let issuer = text(ISSUER_OF_PATIENT_ID);
+    let mut issuers: BTreeSet<String> = Some(issuer).filter(|issuer| !issuer.is_empty()).into_iter().collect();
+    let said = !issuers.is_empty();
+    let mut find = conn.prepare_cached(
+        "SELECT DISTINCT a.origin_name, a.source FROM instances i JOIN arrivals a ON a.instance = i.id WHERE i.study = ?1",
+    )?;
+    let mut rows = find.query([study])?;
+    while let Some(row) = rows.next()? {
+        facts.origins.insert(row.get(0)?);
+        if !said {
+            issuers.extend(source(&row.get::<_, String>(1)?).issuer);
+        }
+    }
+    identify(conn, facts, &issuers)
+}
+
+/// Who the patient may be whose number one of these parties issued.
+fn identify(conn: &Connection, facts: &mut StudyFacts, issuers: &BTreeSet<String>) -> Result<(), Fault> {
+    let id = facts.texts.get(&PATIENT_ID).cloned().unwrap_or_default();
+    facts.ids = issuers.iter().filter_map(|issuer| LocalId::new(issuer, &id)).collect();
+    // Ten digits that may be an NHS number are taken for one here, whoever issued them.
+    facts.numbers = NhsNumber::parse(&id).ok().into_iter().collect();
+    let mut find =
+        conn.prepare_cached("SELECT DISTINCT number FROM identities WHERE patient_id = ?1 AND issuer = ?2")?;
+    for id in &facts.ids {
+        for number in find.query_map(params![id.id, id.issuer], |row| row.get::<_, String>(0))? {
+            facts.numbers.extend(NhsNumber::parse(&number?).ok());
+        }
+    }
+    Ok(())
+}
