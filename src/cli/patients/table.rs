@@ -99,7 +99,7 @@ fn records(text: &str) -> impl Iterator<Item = (usize, Option<Vec<String>>)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
