@@ -144,6 +144,7 @@ impl App {
             records: self.records.clone(),
             store: self.store.clone(),
             courier: Arc::clone(&courier),
+            archives: self.archives.clone(),
             intake: self.intake.clone(),
             registry: self.in_force.registry.subscribe(),
             warnings: self.in_force.warnings.subscribe(),

@@ -1,5 +1,6 @@
 //! The administrator's face: JSON over a Unix socket in the data directory, for the command line.
 
+mod archived;
 mod exceptions;
 mod holdings;
 mod instances;
@@ -19,6 +20,7 @@ use crate::courier::Courier;
 use crate::intake::Intake;
 use crate::janitor::Janitor;
 use crate::peers::Registry;
+use crate::priors::archive::Archives;
 use crate::records::Records;
 use crate::store::Store;
 use axum::Router;
@@ -61,6 +63,8 @@ pub struct AdminFace {
     pub janitor: Janitor,
     /// Lanes.
     pub courier: Arc<Courier>,
+    /// What is not here and an archive holds.
+    pub archives: Archives,
     /// Where `weybridge send` goes.
     pub intake: Intake,
     /// Destinations by name.

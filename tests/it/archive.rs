@@ -228,3 +228,80 @@ fn what_left_the_spool_is_nearline_and_comes_back() {
     assert_eq!(told(&site.found("studies?AccessionNumber=A2"), INSTANCES), [online(3)]);
     site.site.verify_ledger(true);
 }
+
+/// DIM-089, DIM-091: a node moves and gets what the archive holds; what the archive does not give has failed, by name, and a silent
+/// archive is no empty one.
+#[test]
+fn a_node_is_given_what_the_archive_holds() {
+    let prepared = Prepared::new(4);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    let (one, two) = (study(1), study(2));
+    let of_study = |uid: &str| json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid });
+    let moved = |keys: Value| json!({ "op": "move", "to": "OUT", "keys": keys });
+    archive.behaves(&json!({ "hold_back": [format!("{two}.1.3")] }));
+    let said = site.ask(&[moved(of_study(&two))]).remove(0);
+    let end = last(&said);
+    assert_eq!((&end["status"], &end["completed"], &end["failed"]), (&json!(0xB000), &json!(3), &json!(1)), "{said}");
+    assert_eq!(end["identifier"]["FailedSOPInstanceUIDList"], format!("{two}.1.3"));
+    archive.behaves(&json!({}));
+    let image = json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": one, "SeriesInstanceUID": format!("{one}.1"),
+        "SOPInstanceUID": format!("{one}.1.2") });
+    let got = json!({ "op": "get", "keys": of_study(&study(3)), "classes": ["1.2.840.10008.5.1.4.1.1.4"] });
+    let asked = [moved(of_study(&two)), moved(image), got];
+    let ends: Vec<(Value, Value)> =
+        site.ask(&asked).iter().map(|said| (last(said)["status"].clone(), last(said)["completed"].clone())).collect();
+    let want = [(0, Some(4)), (0, Some(1)), (0, Some(1))].map(|(status, done)| (json!(status), json!(done)));
+    assert_eq!(ends, want);
+    let mut held = site.held(&two);
+    held.extend(site.held(&one).into_iter().filter(|(uid, _)| *uid == format!("{one}.1.2")));
+    assert_eq!(site.given(), held);
+    assert_eq!(site.site.holds(&one), 1, "one image is fetched where one is asked for");
+    archive.behaves(&json!({ "find_status": 0xA700 }));
+    let ends = site.ask(&[
+        moved(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.3.4.6" })),
+        moved(of_study(&two)),
+    ]);
+    assert_eq!([&last(&ends[0])["status"], &last(&ends[1])["status"]], [&json!(0xA702), &json!(0)]);
+    site.site.verify_ledger(true);
+}
+
+/// DIM-086: a cancel ends the wait for an archive, and nothing is sent.
+#[test]
+fn a_cancel_ends_the_wait_for_an_archive() {
+    let prepared = Prepared::new(1);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    archive.behaves(&json!({ "silent": true }));
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(2) });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys, "cancel": 1 })]).remove(0);
+    let end = last(&said);
+    assert_eq!((&end["status"], &end["remaining"]), (&json!(0xFE00), &json!(1)), "{said}");
+    archive.behaves(&json!({}));
+    assert_eq!(site.given().len(), 0);
+}
+
+/// "Behaviour" 2: by hand, what only the archive holds is sent like what is here; what it does not give is told.
+#[test]
+fn what_an_archive_holds_is_sent_by_hand() {
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    let send = |arguments: &[&str]| site.site.cli(&[&["send", "--to", "OUT"], arguments].concat());
+    send(&["--accession", "A2", "--wait"]).ok("sent by accession number");
+    assert_eq!(site.given(), site.held(&study(2)));
+    let shown = send(&["--patient", "P1", "--dry-run"]).ok("shown");
+    assert!(shown.contains("2 studies, 6 instances") && shown.contains("ARCHIVE"), "{shown}");
+    archive.behaves(&json!({ "hold_back": [format!("{}.1.1", study(3))] }));
+    let lacking = send(&["--study", &study(3)]);
+    assert!(lacking.code != Some(0) && lacking.stderr.contains("1 instances that an archive holds"), "{lacking:?}");
+    archive.behaves(&json!({ "find_status": 0xA700 }));
+    let silent = send(&["--study", &study(3)]);
+    assert!(silent.code != Some(0) && silent.stderr.contains("archive ARCHIVE did not answer"), "{silent:?}");
+    let elsewhere = send(&["--study", &study(2), "--from", "OUT"]);
+    assert!(elsewhere.stderr.contains("holds nothing of it that came from OUT"), "{elsewhere:?}");
+    site.site.verify_ledger(true);
+}

@@ -54,7 +54,7 @@ fn what_is_held_is_sent_by_study_and_number_and_never_for_another_person() {
         (&["--study", &ours, "--to", "NOBODY"], 2, "neither"),
         (&["--study", "x", "--to", "OUT"], 2, "UID"),
         (&["--study", "2.25.1", "--to", "OUT"], 1, "holds nothing"),
-        (&["--study", &ours, "--from", "OTHER", "--to", "OUT"], 1, "came from OTHER; archives are not asked yet"),
+        (&["--study", &ours, "--from", "OTHER", "--to", "OUT"], 1, "holds nothing of it that came from OTHER"),
         (&["--study", &ours, "--from", "NOBODY", "--to", "OUT"], 2, "neither a node nor a peer"),
         (&["--accession", "A100", "--to", "OUT"], 1, "more than one patient"),
         (&["--patient", "T0000001", "--to", "OUT"], 1, "more than one patient"),

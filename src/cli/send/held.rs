@@ -1,4 +1,4 @@
-//! `weybridge send --study | --accession | --patient`: sends what the gateway holds to one destination.
+//! `weybridge send --study | --accession | --patient`: sends what the gateway, or an archive behind it, holds to one destination.
 
 use super::super::transfers::every_line;
 use super::super::{Ended, Failure, client, render};
@@ -60,7 +60,7 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         return Ok(ExitCode::SUCCESS);
     }
     let bar = progress(studies.len() as u64);
-    let (mut owed, mut under_way, mut done, mut left_out) = (0, 0, 0, 0);
+    let (mut owed, mut under_way, mut done, mut left_out, mut not_given) = (0, 0, 0, 0, 0);
     for study in &studies {
         let answer = order(&mut gateway, options, study).await?;
         let count = |name: &str| answer[name].as_u64().unwrap_or(0);
@@ -68,6 +68,7 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         under_way += count("under_way");
         done += count("done");
         left_out += count("came_from_there") + count("unsendable");
+        not_given += count("not_given");
         bar.inc(1);
         if options.json {
             let mut value = serde_json::to_value(study).map_err(Failure::some)?;
@@ -87,6 +88,12 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
                 "what is there already, or came from there, goes with --again; see `weybridge exceptions list` for what is held",
             )?;
         }
+    }
+    if not_given > 0 {
+        let again = "what came of it is sent; send again when the archive answers";
+        return Err(Failure::some(format!(
+            "{not_given} instances that an archive holds did not come from it; {again}"
+        )));
     }
     if options.held.wait {
         return wait(config, options, &studies).await;
@@ -116,12 +123,18 @@ async fn choose(
     };
     let answer = gateway.post("/holdings", &serde_json::to_value(&asked).map_err(Failure::some)?).await?;
     let studies: Vec<Held> = serde_json::from_value(answer["studies"].clone()).map_err(Failure::some)?;
+    let silent: Vec<&str> =
+        answer["silent_archives"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
+    let silent = match silent.is_empty() {
+        true => String::new(),
+        false => format!("; archive {} did not answer, so there may be more", silent.join(", ")),
+    };
     if studies.is_empty() {
         let from = from.as_ref().map(|from| format!(" that came from {from}")).unwrap_or_default();
-        return Err(Failure::some(format!(
-            "{} holds nothing of it{from}; archives are not asked yet, only what is held here can be sent",
-            config.site.name
-        )));
+        return Err(Failure::some(format!("{} holds nothing of it{from}{silent}", config.site.name)));
+    }
+    if !silent.is_empty() && !options.json {
+        render::line(format!("not everything is known{silent}"))?;
     }
     if answer["doubtful"] == true {
         if options.json {

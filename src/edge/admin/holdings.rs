@@ -1,6 +1,6 @@
-//! `weybridge send` of what is held: which studies are meant, without taking one person's for another's, and the order itself.
+//! `weybridge send` of what is held, here or at an archive: which studies are meant, without taking one person's for another's, and the order itself.
 
-use super::{AdminFace, problem};
+use super::{AdminFace, archived, problem};
 use crate::dicom::uid::StudyUid;
 use crate::peers::{Destination, Origin, Party, Priority, Registry};
 use crate::records::{Holding, Order, Wanted};
@@ -38,9 +38,9 @@ pub(crate) struct Held {
     pub(crate) issuers: Vec<String>,
     /// Nodes and peers that sent it.
     pub(crate) sources: Vec<String>,
-    /// Instances that can be sent.
+    /// Instances that can be sent, here or at an archive.
     pub(crate) instances: u64,
-    /// Their bytes.
+    /// The bytes of those that are here.
     pub(crate) bytes: u64,
     /// Versions that cannot be sent.
     pub(crate) unsendable: u64,
@@ -77,18 +77,25 @@ pub(super) async fn find(State(face): State<AdminFace>, Json(asked): Json<Asked>
         Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
     };
     let by_number = !matches!(wanted, Wanted::Study(_));
-    let holdings = match face.records.holdings(wanted, asked.from).await {
+    let mut holdings = match face.records.holdings(wanted.clone(), asked.from.clone()).await {
         Ok(holdings) => holdings,
         Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
+    let archived = archived::find(&face, &wanted, asked.from.as_deref(), &holdings).await;
+    holdings.extend(archived.holdings);
     let issued = |holding: &Holding| issuers(holding, &registry);
     let meant = |holding: &&Holding| asked.issuer.as_ref().is_none_or(|issuer| issued(holding).contains(issuer));
     let chosen: Vec<&Holding> = holdings.iter().filter(meant).collect();
     // IDY-046: a bare number is no key. Whose it is must be beyond doubt before anything leaves.
     let owners: BTreeSet<_> = chosen.iter().map(|holding| (&holding.patient_id, issued(holding))).collect();
     let doubtful = by_number && (owners.len() > 1 || owners.iter().any(|(_, issuers)| issuers.len() > 1));
-    let studies: Vec<Held> = chosen.iter().map(|holding| held(holding, issued(holding))).collect();
-    Json(serde_json::json!({"studies": studies, "doubtful": doubtful})).into_response()
+    let mut studies: Vec<Held> = chosen.iter().map(|holding| held(holding, issued(holding))).collect();
+    for study in &mut studies {
+        let more = archived.more.iter().find(|(uid, _)| uid.as_str() == study.study_instance_uid);
+        study.instances = more.map_or(study.instances, |(_, instances)| *instances);
+    }
+    let silent = archived.silent;
+    Json(serde_json::json!({"studies": studies, "doubtful": doubtful, "silent_archives": silent})).into_response()
 }
 
 fn wanted(asked: &Asked) -> Result<Wanted, String> {
@@ -147,6 +154,11 @@ pub(super) async fn order(State(face): State<AdminFace>, Json(said): Json<Instru
         Ok(study) => study,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    // What an archive holds of it is owed only once it is here.
+    let (not_given, why) = match archived::bring(&face, &study, said.from.as_deref()).await {
+        Ok(brought) => brought,
+        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    };
     let order = Order {
         study,
         from: said.from,
@@ -166,6 +178,8 @@ pub(super) async fn order(State(face): State<AdminFace>, Json(said): Json<Instru
             "done": ordered.done,
             "came_from_there": ordered.came_from_there,
             "unsendable": ordered.unsendable,
+            "not_given": not_given,
+            "why_not_given": why,
         }))
         .into_response(),
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),

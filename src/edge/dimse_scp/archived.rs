@@ -1,14 +1,21 @@
-//! What the archives hold, beside what is held here, as a node's query finds it.
+//! What the archives hold, beside what is held here: as a node's query finds it, and fetched before a node is given it.
 
 use super::find::{End, Find};
+use super::given::SIGN_OF_LIFE;
+use super::{Caller, DimseFace};
+use crate::courier::mover::Mover;
+use crate::dicom::ae_title::AeTitle;
 use crate::dicom::query::Match;
+use crate::dicom::sop_class::VERIFICATION;
+use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::dimse::{QueryAnswer, Status};
+use crate::dimse::{Counts, Dialogue, Offer, QueryAnswer, Status};
 use crate::edge::qido::archived::{instance_elsewhere, series_elsewhere, study_elsewhere};
-use crate::priors::archive::{ArchivedInstance, Found, Wanted};
-use crate::records::{SeriesRow, StudyRow, StudySize, Walk};
+use crate::priors::archive::{ArchivedInstance, Brought as Asked, Found, Wanted};
+use crate::records::{Picked, RecordsError, Resource, SeriesRow, StudyRow, StudySize, Walk};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::pin;
 
 /// Instance Availability of what an archive holds, and we do not (DIM-070).
 pub(super) const NEARLINE: &str = "NEARLINE";
@@ -70,4 +77,124 @@ impl Find<'_, '_> {
         let comment = Some(format!("archive {archive} did not answer; there may be more"));
         QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() }
     }
+}
+
+/// Studies of one request that archives are asked for; the rest of a longer list is given as it is here.
+const MOST_STUDIES: usize = 64;
+
+/// What came of asking the archives before a retrieval.
+#[derive(Default)]
+pub(super) struct Brought {
+    /// Instances that an archive holds and did not give.
+    pub(super) missing: u64,
+    /// The names of the first of them.
+    pub(super) lacking: Vec<InstanceUid>,
+    /// An archive that did not answer.
+    pub(super) silent: Option<AeTitle>,
+    /// Instances that were to be given when the node cancelled, or was gone, before any of them was.
+    pub(super) unbegun: u64,
+}
+
+impl Brought {
+    /// The answer where nothing is to be given, and an archive did not answer.
+    pub(super) fn silence(&self, nothing: bool) -> Option<QueryAnswer> {
+        let archive = self.silent.as_ref().filter(|_| nothing && self.missing + self.unbegun == 0)?;
+        let comment = Some(format!("archive {archive} did not answer; nothing is here"));
+        Some(QueryAnswer { comment, ..Status::NO_SUB_OPERATIONS.into() })
+    }
+}
+
+/// Fetches what archives hold of what a node picked and is not here, and waits for it while the node hears from us. Nothing is
+/// fetched for a destination that cannot be reached, for an archive itself, nor after a cancel.
+pub(super) async fn brought(
+    face: &DimseFace,
+    caller: &Caller,
+    (to, mover): (&AeTitle, &Mover),
+    picked: &Picked,
+    dialogue: &mut Dialogue<'_>,
+) -> Brought {
+    let mut all = Brought::default();
+    if !face.archives.any(Some(to)) || !face.archives.any(Some(&caller.node)) || picked.studies.is_empty() {
+        return all;
+    }
+    if mover.can_call() && caller.node != *to && !answers(mover, dialogue).await {
+        return all;
+    }
+    let mut fetches = Vec::new();
+    let mut counts = Counts { remaining: Some(0), ..Counts::default() };
+    for (of, named) in resources(picked) {
+        let Some(asked) = unless_over(dialogue, counts, asked(face, caller, &of, &named)).await else {
+            return Brought { unbegun: counts.remaining.unwrap_or_default().max(1), ..all };
+        };
+        let Ok(asked) = asked.map_err(|error| tracing::error!(error = %error, "what is here cannot be looked up"))
+        else {
+            continue;
+        };
+        all.silent = all.silent.or(asked.silent.first().cloned());
+        all.missing += if asked.busy { asked.missing } else { 0 };
+        counts.remaining = counts.remaining.map(|remaining| remaining + asked.listed);
+        fetches.extend(asked.fetching);
+    }
+    for fetching in fetches {
+        // What lost its association, or cannot be sent, the dialogue remembers.
+        let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+        let Some(fetched) = unless_over(dialogue, counts, fetching.end()).await else {
+            return Brought { unbegun: counts.remaining.unwrap_or_default(), ..all };
+        };
+        all.missing += fetched.missing;
+        all.lacking.extend(fetched.lacking);
+    }
+    all
+}
+
+/// Does the work while the node hears from us; `None` if it cancels, or is gone, before the end.
+async fn unless_over<T>(dialogue: &mut Dialogue<'_>, counts: Counts, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            () = dialogue.heard() => return None,
+            () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+            }
+        }
+    }
+}
+
+/// Whether a destination takes calls (DIM-081).
+async fn answers(mover: &Mover, dialogue: &mut Dialogue<'_>) -> bool {
+    let echo = Offer { abstract_syntax: VERIFICATION.to_owned(), transfer_syntaxes: vec![IMPLICIT_VR_LE.to_owned()] };
+    let counts = Counts { remaining: Some(0), ..Counts::default() };
+    match unless_over(dialogue, counts, mover.open(&[echo])).await {
+        Some(Ok(association)) => {
+            let _ = association.release().await;
+            true
+        }
+        Some(Err(error)) => {
+            tracing::warn!(reason = %error, "nothing is fetched for a destination that cannot be reached");
+            false
+        }
+        None => false,
+    }
+}
+
+/// The studies, series or instances that were picked.
+fn resources(picked: &Picked) -> Vec<(Resource, Vec<InstanceUid>)> {
+    let study = |study: &StudyUid| Resource { study: study.clone(), series: None, instance: None };
+    let mut resources = Vec::new();
+    for of in picked.studies.iter().take(MOST_STUDIES).map(study) {
+        if picked.series.is_empty() {
+            resources.push((of, picked.instances.clone()));
+            continue;
+        }
+        let of_series = |series: &SeriesUid| Resource { series: Some(series.clone()), ..of.clone() };
+        resources.extend(picked.series.iter().map(|series| (of_series(series), picked.instances.clone())));
+    }
+    resources
+}
+
+async fn asked(face: &DimseFace, caller: &Caller, of: &Resource, named: &[InstanceUid]) -> Result<Asked, RecordsError> {
+    let held = face.records.extent(of).await?.stored > 0;
+    face.archives.bring(Some(&caller.node), of, named, held).await
 }

@@ -1,5 +1,6 @@
 //! The sub-operations of one retrieval, one after the other: counted, told while they go on, ended by a cancel (PS3.4 section C.4.2.3).
 
+use super::archived::Brought;
 use super::retrieve::Proof;
 use crate::courier::mover::{Lot, Mover, SubOperation};
 use crate::dicom::query::identifier;
@@ -207,6 +208,19 @@ impl<'a, 'd> Given<'a, 'd> {
         }
         if self.counts.remaining != Some(0) {
             self.tell().await;
+        }
+    }
+
+    /// What an archive holds of what was asked for, and did not give, has failed (DIM-089); what it was asked for when the requester
+    /// cancelled remains (DIM-086).
+    pub(super) fn lack(&mut self, archived: &Brought) {
+        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.max(archived.unbegun));
+        self.counts.failed += archived.missing;
+        for uid in &archived.lacking {
+            if self.failed_bytes + uid.as_str().len() < LIST_BYTES {
+                self.failed_bytes += uid.as_str().len() + 1;
+                self.failed.push(uid.to_string());
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! C-MOVE and C-GET over what is held: what is meant, who is given it, and how the sub-operations are counted (PS3.4 sections C.4.2, C.4.3).
 
+use super::archived;
 use super::asked::{Asked, Root};
 use super::given::{Given, alongside};
 use super::shown::{held_as, patient_of, shown};
@@ -212,6 +213,7 @@ async fn run(
     let Ok(_seat) = face.retrievals.try_acquire() else {
         return refuse(Status::NO_SUB_OPERATIONS, "too many retrievals at once; ask again later", None);
     };
+    let archived = archived::brought(face, caller, (&plan.to, &plan.mover), &plan.picked, dialogue).await;
     // An empty list of studies would mean all of them.
     let found = match plan.picked.studies.is_empty() {
         true => Ok(Default::default()),
@@ -225,12 +227,18 @@ async fn run(
     let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
     let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
     let behalf = face.registry.borrow().behalf_of_node(&node.ae_title);
-    let gathering = match alongside(dialogue, counts, face.fetcher.gather(&plan.sought, None, &behalf)).await {
+    // Who cancelled while an archive was waited for waits for nobody else.
+    let gathered = match archived.unbegun {
+        0 => alongside(dialogue, counts, face.fetcher.gather(&plan.sought, None, &behalf)).await,
+        _ => Ok(Default::default()),
+    };
+    let gathering = match gathered {
         Ok(gathering) => gathering,
         Err(error) => return unreadable(&error),
     };
     expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
-    if let Some(answer) = silence(&expected, &gathering) {
+    let nothing = expected.instances.is_empty() && gathering.awaited() == 0;
+    if let Some(answer) = silence(&expected, &gathering).or_else(|| archived.silence(nothing)) {
         return answer;
     }
     let began = RetrievalBegan {
@@ -250,6 +258,7 @@ async fn run(
     let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
     let registry = Arc::clone(&face.registry.borrow());
     given.proof = plan.patient.map(|patient| Proof { face, registry, node, patient });
+    given.lack(&archived);
     match request.operation {
         Operation::Move => given.moved((caller.node.to_string(), request.message_id)).await,
         _ => given.got(&caller.receives).await,

@@ -49,7 +49,7 @@ pub(super) async fn awaited(face: &WebFace, resource: &Resource) -> Result<Await
     if hidden || !face.archives.any(None) || (resource.instance.is_some() && extent.stored > 0) {
         return Ok(Awaited { extent, fetching: None, silent: false });
     }
-    let brought = face.archives.bring(None, resource, extent.stored > 0).await.map_err(unreadable)?;
+    let brought = face.archives.bring(None, resource, &[], extent.stored > 0).await.map_err(unreadable)?;
     let silent = !brought.silent.is_empty();
     if brought.busy {
         return Err(Box::new(busy()));

@@ -32,6 +32,9 @@ const CONCLUDING: Duration = Duration::from_secs(10);
 /// How long the judge may take over what came in other bytes.
 const JUDGING: Duration = Duration::from_secs(30);
 
+/// Instances that are named of those that did not come.
+const MOST_NAMED: usize = 1000;
+
 /// Who asks for something that is not here at all waits longer for the list of it.
 const PATIENT: u32 = 5;
 
@@ -54,6 +57,8 @@ pub struct Brought {
 pub struct Fetched {
     /// What was asked for and is not here.
     pub missing: u64,
+    /// Its names; the first 1,000.
+    pub lacking: Vec<InstanceUid>,
     /// Why, where something is missing; nothing of a patient.
     pub why: String,
 }
@@ -77,7 +82,11 @@ impl Fetching {
             changed = self.ended.changed() => match (changed, ended(&self.ended)) {
                 (_, Some(fetched)) => Some(fetched),
                 (Ok(()), None) => None,
-                (Err(_), None) => Some(Fetched { missing: 1, why: "the fetch was broken off".to_owned() }),
+                (Err(_), None) => Some(Fetched {
+                    missing: 1,
+                    lacking: Vec::new(),
+                    why: "the fetch was broken off".to_owned(),
+                }),
             },
             Ok(()) = self.arrivals.changed() => None,
         }
@@ -94,13 +103,19 @@ impl Fetching {
 }
 
 impl Archives {
-    /// Asks the archives what they hold of something, and begins to fetch what is not here. `held` says that something of it is:
-    /// then the answer is not waited for as long.
-    pub async fn bring(&self, by: Option<&AeTitle>, of: &Resource, held: bool) -> Result<Brought, RecordsError> {
+    /// Asks the archives what they hold of something, and begins to fetch what is not here; of a series only the instances that are
+    /// named, if any are. `held` says that something of it is here: then the answer is not waited for as long.
+    pub async fn bring(
+        &self,
+        by: Option<&AeTitle>,
+        of: &Resource,
+        named: &[InstanceUid],
+        held: bool,
+    ) -> Result<Brought, RecordsError> {
         let archives = self.asked(by);
         let asked = archives.iter().map(|archive| {
             let within = archive.query_timeout() * if held { 1 } else { PATIENT };
-            self.listed(archive, of, within)
+            self.listed(archive, of, named, within)
         });
         let answers = join_all(asked).await;
         let mut brought = Brought { listed: 0, missing: 0, fetching: None, silent: Vec::new(), busy: false };
@@ -177,9 +192,12 @@ impl Archives {
             Err(error) => Err(error),
         };
         match missing {
-            Ok(missing) if missing.is_empty() => Fetched { missing: 0, why: String::new() },
-            Ok(missing) => Fetched { missing: missing.len() as u64, why },
-            Err(error) => Fetched { missing: listed.len() as u64, why: error.to_string() },
+            Ok(missing) if missing.is_empty() => Fetched { missing: 0, lacking: Vec::new(), why: String::new() },
+            Ok(missing) => {
+                let count = missing.len() as u64;
+                Fetched { missing: count, lacking: missing.into_iter().take(MOST_NAMED).collect(), why }
+            }
+            Err(error) => Fetched { missing: listed.len() as u64, lacking: Vec::new(), why: error.to_string() },
         }
     }
 

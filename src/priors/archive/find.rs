@@ -151,10 +151,12 @@ impl Archives {
         &self,
         archive: &Arc<Archive>,
         of: &Resource,
+        named: &[InstanceUid],
         within: Duration,
     ) -> Result<Listed, Failure> {
         let level = match (&of.series, &of.instance) {
             (_, Some(_)) => Level::Instance,
+            _ if !named.is_empty() => Level::Instance,
             (Some(_), None) => Level::Series,
             (None, None) => Level::Study,
         };
@@ -168,7 +170,8 @@ impl Archives {
             else {
                 continue;
             };
-            if of.instance.as_ref().is_none_or(|wanted| *wanted == instance) {
+            let is_wanted = of.instance.as_ref().is_none_or(|wanted| *wanted == instance);
+            if is_wanted && (named.is_empty() || named.contains(&instance)) {
                 listed.series.entry(series).or_default().insert(instance);
             }
         }

@@ -2,7 +2,8 @@
 
 use super::certs::Identity;
 use super::config::{SiteConfig, free_port};
-use super::files::{digest, read_part10};
+use super::dcmtk::StoreScp;
+use super::files::{data_set_digest, digest, read_part10};
 use super::gateway::Gateway;
 use super::multipart::{boundary_of, complete_parts};
 use super::process::Process;
@@ -26,6 +27,8 @@ pub struct Behind {
     /// One line for each file.
     pub files: Vec<Value>,
     pub stage: Stage,
+    /// A node that may be given things.
+    pub out: StoreScp,
     a: Identity,
 }
 
@@ -34,6 +37,7 @@ pub struct Prepared {
     pub stage: Stage,
     pub config: SiteConfig,
     pub files: Vec<Value>,
+    out: StoreScp,
 }
 
 impl Prepared {
@@ -44,19 +48,22 @@ impl Prepared {
         let folder = stage.path().join("files");
         std::fs::create_dir_all(&folder).unwrap();
         let files = python::lines("catalogue", [folder.to_str().unwrap(), &instances.to_string()]);
-        Self { stage, config, files }
+        let out = StoreScp::start(&stage.path().join("out"), "OUT");
+        Self { stage, config, files, out }
     }
 
     /// Starts the site; its archive is called so and listens at a port. `tables` go into its configuration.
     pub fn start(self, archive: &str, port: u16, tables: &str) -> Behind {
+        let out = self.out.port;
         let node = format!(
             "[[node]]\nae_title = \"{archive}\"\naddress = \"127.0.0.1:{port}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n\
              may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nfetch_timeout = \"5s\"\n\
-             [[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\n{tables}"
+             [[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n\
+             [[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{out}\"\nmay = [\"receive\"]\n{tables}"
         );
         let site = Gateway::start(&self.stage.path().join("b"), self.config.with(&node));
         let a = self.stage.authority.issue(A_IDENTITY);
-        Behind { site, files: self.files, stage: self.stage, a }
+        Behind { site, files: self.files, stage: self.stage, out: self.out, a }
     }
 
     pub fn paths(&self) -> Vec<PathBuf> {
@@ -96,6 +103,13 @@ impl Behind {
             }
         }
         Some((reply.status, came))
+    }
+
+    /// What the node OUT was given, with the digests of the data sets.
+    pub fn given(&self) -> BTreeMap<String, String> {
+        let one =
+            |path: PathBuf| (read_part10(&std::fs::read(&path).unwrap()).unwrap().instance, data_set_digest(&path));
+        self.out.files().into_iter().map(one).collect()
     }
 
     /// The files of a study with the digests of their data sets.
