@@ -24,10 +24,10 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_color_lut
 from requests import Session
 
-from fresh import MOST_CELLS
 from frames import native
 
 warnings.simplefilter("ignore")
+MOST_CELLS = 1 << 20  # larger ones take long to decode where nothing is optimised
 BIG = pydicom.uid.ExplicitVRBigEndian
 DEFLATED = pydicom.uid.DeflatedExplicitVRLittleEndian
 
