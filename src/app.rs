@@ -16,7 +16,7 @@ use crate::dicom::{part10, scanner};
 use crate::dimse::{self, ScpOptions};
 use crate::edge::admin::{self, AdminFace};
 use crate::edge::dimse_scp::{self, DimseFace};
-use crate::edge::http::{self, WebFace, WebOptions};
+use crate::edge::http::{self, ViewerOptions, WebFace, WebOptions};
 use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
 use crate::judge::Judge;
@@ -126,6 +126,7 @@ impl App {
         let mut addresses = Vec::new();
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
+        self.serve_viewers(&mut critical, &mut addresses, &accepting).await?;
         let profiles = lanes::profiles(&self.config, &self.records).await?;
         let lanes = lanes::lanes(&self.config, &self.store, &self.records, &profiles)?;
         let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
@@ -207,15 +208,8 @@ impl App {
         Ok(())
     }
 
-    async fn serve_web(
-        &self,
-        critical: &mut Critical,
-        addresses: &mut Vec<(&'static str, SocketAddr)>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let (Some(address), Some(faces)) = (self.config.web.listen, &self.in_force.tls) else { return Ok(()) };
-        let listener = bind(address).await?;
-        addresses.push(("dicomweb", listener.local_addr()?));
+    /// What the faces of DICOMweb work with.
+    fn web_face(&self) -> WebFace {
         let options = WebOptions {
             connections: self.config.web.max_connections,
             handshake: self.config.timers.tls_handshake,
@@ -227,7 +221,7 @@ impl App {
             part_header_bytes: usize::try_from(self.config.limits.part_header_bytes).unwrap_or(usize::MAX),
             commit_bytes: self.config.limits.commit_bytes,
         };
-        let face = WebFace {
+        WebFace {
             intake: self.intake.clone(),
             records: self.records.clone(),
             store: self.store.clone(),
@@ -236,7 +230,35 @@ impl App {
             known: Arc::default(),
             registry: self.in_force.registry.subscribe(),
             options,
-        };
+        }
+    }
+
+    /// The face towards viewers on this machine.
+    async fn serve_viewers(
+        &self,
+        critical: &mut Critical,
+        addresses: &mut Vec<(&'static str, SocketAddr)>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Some(viewer) = self.config.viewer.clone() else { return Ok(()) };
+        let listener = bind(viewer.listen).await?;
+        addresses.push(("viewers", listener.local_addr()?));
+        let options = ViewerOptions { node: viewer.node, token: viewer.token, origins: viewer.origins };
+        let serving = http::serve_viewers(listener, self.web_face(), options, stop.clone());
+        critical.spawn("the listener for viewers", serving);
+        Ok(())
+    }
+
+    async fn serve_web(
+        &self,
+        critical: &mut Critical,
+        addresses: &mut Vec<(&'static str, SocketAddr)>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (Some(address), Some(faces)) = (self.config.web.listen, &self.in_force.tls) else { return Ok(()) };
+        let listener = bind(address).await?;
+        addresses.push(("dicomweb", listener.local_addr()?));
+        let face = self.web_face();
         critical.spawn("the DICOMweb listener", http::serve(listener, faces.web.subscribe(), face, stop.clone()));
         Ok(())
     }

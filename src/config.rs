@@ -16,6 +16,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod values;
+mod viewer;
 mod withhold;
 
 pub use limits::{Courier, Limits, Retention, StoreSettings, Timers};
@@ -23,6 +24,7 @@ pub use mistakes::{ConfigErrors, Mistake};
 pub use priors::Priors;
 pub use site::{Dicom, Site, Tls, Web};
 pub use template::init_template;
+pub use viewer::Viewer;
 
 use crate::peers::{Node, Peer, Registry, Withhold};
 use crate::router::Route;
@@ -69,6 +71,8 @@ pub struct Config {
     pub retention: Retention,
     /// How other sites are asked for what they hold.
     pub priors: Priors,
+    /// The face towards viewers on this machine, if there is one.
+    pub viewer: Option<Viewer>,
     /// What works but should be looked at: expiring certificates, rights without effect.
     pub warnings: Vec<Mistake>,
 }
@@ -142,6 +146,8 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let retention = limits::retention(document.table("retention"));
     let priors = priors::priors(document.table("priors"));
     let nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
+    let (viewer, viewer_listener) = viewer::viewer(document.table("viewer"), base, &nodes).unzip();
+    listeners.extend(viewer_listener);
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
     let withhold: Vec<_> =
@@ -172,6 +178,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         store,
         retention,
         priors,
+        viewer,
         warnings: Vec::new(),
     })
 }

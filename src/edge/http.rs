@@ -5,16 +5,18 @@ mod pace;
 mod problem;
 mod routes;
 mod target;
+mod viewer;
 
 pub(super) use pace::Pace;
 pub(super) use problem::{last_problem, problem};
 pub(super) use target::{Base, Target};
+pub use viewer::{Token, ViewerOptions, serve as serve_viewers};
 
 use super::wado::{Known, Seats};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
-use crate::peers::{Origin, Peer, Registry};
+use crate::peers::{May, Node, Origin, Peer, Registry};
 use crate::priors::archive::Archives;
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
@@ -30,6 +32,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -86,15 +89,41 @@ pub struct WebFace {
     pub options: WebOptions,
 }
 
-/// The peer at the other end of a connection, as its certificate says; `None` if no peer of ours.
+/// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
+    /// The peer, as its certificate says; `None` if no peer of ours.
     pub(super) peer: Option<Arc<Peer>>,
+    /// The node by whose rights a viewer on this machine asks.
+    pub(super) viewer: Option<Arc<Node>>,
     /// There are too few descriptors left for its work (FLT-026).
     pub(super) crowded: bool,
     pub(super) facts: SourceFacts,
     /// For whom it asks, as far as the request says.
     pub(super) behalf: OnBehalf,
+}
+
+/// Who asks for what is held, and what it may do.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    /// The peer's name, or the AE title of the viewer's node.
+    pub(super) name: String,
+    /// A node's C-FIND is a search, its C-MOVE or C-GET a retrieval.
+    pub(super) may: May,
+    /// It is on this machine, and may be shown lists at large as any node.
+    pub(super) local: bool,
+}
+
+impl Caller {
+    /// Who asks, if it is anybody whom we know.
+    pub(super) fn asker(&self) -> Option<Asker> {
+        let viewer = self.viewer.as_ref().map(|node| Asker {
+            name: node.ae_title.to_string(),
+            may: May { query: node.may.find, retrieve: node.may.r#move, ..May::default() },
+            local: true,
+        });
+        viewer.or_else(|| self.peer.as_ref().map(|peer| Asker { name: peer.name.clone(), may: peer.may, local: false }))
+    }
 }
 
 /// Accepts connections until `stop`, then lets requests in hand finish; who waits decides for how long.
@@ -137,7 +166,11 @@ pub async fn serve(
             if let Some((stream, seat)) = entered {
                 // The caller has shown who it is: its place is free for the next.
                 drop(place);
-                converse(stream, address, face, stop).await;
+                let caller = caller(&stream, address, &face).await;
+                // What is withheld from the caller is absent from everything that answers it.
+                let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
+                let router = routes::router(WebFace { records: face.records.seen_by(name), ..face.clone() });
+                converse(stream, address, &face.options, router.layer(Extension(caller)), stop).await;
                 drop(seat);
             }
         });
@@ -173,15 +206,17 @@ async fn enter(
 }
 
 /// Requests and answers until either side has enough.
-async fn converse(stream: TlsStream<TcpStream>, address: SocketAddr, face: WebFace, stop: CancellationToken) {
-    let caller = caller(&stream, address, &face).await;
-    // What is withheld from the caller is absent from everything that answers it.
-    let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
-    let router = routes::router(WebFace { records: face.records.seen_by(name), ..face.clone() });
-    let service = TowerToHyperService::new(router.layer(Extension(caller)).layer(map_response(named)));
-    let stream = Paced::new(stream, face.options.body_idle);
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    address: SocketAddr,
+    options: &WebOptions,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let service = TowerToHyperService::new(router.layer(map_response(named)));
+    let stream = Paced::new(stream, options.body_idle);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(face.options.head);
+    builder.timer(TokioTimer::new()).header_read_timeout(options.head);
     builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_LINES);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
@@ -201,19 +236,19 @@ async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFa
     let crowded = crowded(stream.get_ref().0);
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
-    let behalf = OnBehalf::default();
-    let Some(certificate) = certificate else { return Caller { peer: None, crowded, facts, behalf } };
+    let (viewer, behalf) = (None, OnBehalf::default());
+    let Some(certificate) = certificate else { return Caller { peer: None, viewer, crowded, facts, behalf } };
     let registry = Arc::clone(&face.registry.borrow());
     match registry.peer_for(certificate) {
         Ok(peer) => {
             facts.certificate = Some(peer.identity.clone());
             facts.issuer = Some(registry.issuer(&Origin::Peer(peer.name.clone())));
-            Caller { peer: Some(Arc::new(peer.clone())), crowded, facts, behalf }
+            Caller { peer: Some(Arc::new(peer.clone())), viewer, crowded, facts, behalf }
         }
         Err(refused) => {
             tracing::warn!(%address, reason = %refused, "a valid certificate, but no peer of ours");
             face.records.refused("peer", &format!("{}: {refused}", address.ip())).await;
-            Caller { peer: None, crowded, facts, behalf }
+            Caller { peer: None, viewer, crowded, facts, behalf }
         }
     }
 }

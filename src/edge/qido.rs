@@ -4,7 +4,7 @@
 pub(in crate::edge) mod archived;
 mod found;
 
-use super::http::{Base, Caller, Target, WebFace, problem};
+use super::http::{Asker, Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
     ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
     STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
@@ -17,7 +17,6 @@ use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
-use crate::peers::Peer;
 use crate::priors::archive::widen;
 use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
@@ -25,7 +24,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use found::MODALITIES_IN_STUDY;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Most results in one answer; who wants more pages on with `offset` (WEB-094).
 const PAGE: usize = 1000;
@@ -49,7 +47,7 @@ const NARROWING: [Tag; 8] = [
 pub(super) struct Asked {
     face: WebFace,
     base: Base,
-    peer: Arc<Peer>,
+    asker: Asker,
     behalf: OnBehalf,
     target: Target,
     query: Query,
@@ -133,7 +131,7 @@ impl Window {
 
 impl Asked {
     fn read(face: WebFace, caller: Caller, base: Base, target: Target, query: &str) -> Result<Self, Box<Response>> {
-        let Some(peer) = caller.peer else {
+        let Some(asker) = caller.asker() else {
             return refuse(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
         };
         let query = qido::parse(query, Limits::default())
@@ -145,7 +143,7 @@ impl Asked {
                 Ok(query)
             })
             .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?;
-        Ok(Self { face, base, peer, behalf: caller.behalf, target, query })
+        Ok(Self { face, base, asker, behalf: caller.behalf, target, query })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
@@ -155,7 +153,7 @@ impl Asked {
             let values = self.query.matching(*tag).map_or(&[][..], |matched| &matched.values);
             values.iter().any(|value| value.contains(|c: char| !matches!(c, '*' | '?' | '^' | '-' | ' ')))
         };
-        if self.target.study.is_some() || NARROWING.iter().any(named) {
+        if self.asker.local || self.target.study.is_some() || NARROWING.iter().any(named) {
             return Ok(());
         }
         let detail = "the query would list everybody; name a patient, an accession number, a date, a study or a series";
@@ -164,10 +162,10 @@ impl Asked {
 
     /// Lists are for those who may query.
     async fn may_list(&self) -> Result<(), Box<Response>> {
-        if self.peer.may.query {
+        if self.asker.may.query {
             return Ok(());
         }
-        self.face.records.refused("query", &format!("peer {} may not query here", self.peer.name)).await;
+        self.face.records.refused("query", &format!("peer {} may not query here", self.asker.name)).await;
         refuse(StatusCode::FORBIDDEN, "this site does not let yours query")
     }
 
@@ -303,7 +301,7 @@ impl Asked {
             find.instances.push(uid.map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?);
         }
         // A peer that may only store can verify what it sent, by name; it cannot list what we hold.
-        if !self.peer.may.store || find.instances.is_empty() {
+        if !self.asker.may.store || find.instances.is_empty() {
             self.may_list().await?;
         }
         let walk = self.walk();
@@ -314,7 +312,7 @@ impl Asked {
         let mut window = Window::of(&self.query);
         let mut archived = self.archived_instances(&find, &mut window).await;
         // By name it sees what verification needs, and nothing of the patient, not even by asking whether a value matches.
-        let plain = !self.peer.may.query;
+        let plain = !self.asker.may.query;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await.map_err(unreadable)?;
             let looked = rows.len();
@@ -343,14 +341,14 @@ impl Asked {
     /// The page, and in Warning headers what was asked and not done, and how much is left (WEB-093, WEB-094).
     async fn answer(&self, window: Window) -> Answered {
         // Who only verifies by name what it sent learns nothing that it does not know; each check would be an entry.
-        let searches = self.peer.may.query;
+        let searches = self.asker.may.query;
         if searches {
             let one = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
             let (study, given) = (self.target.study.clone().or(one), window.sets.len() as u64);
             let uid = |set: &Dataset| set.first_text(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
             let told: BTreeSet<StudyUid> = window.sets.iter().filter_map(uid).collect();
             let told = if study.is_some() { Vec::new() } else { told.into_iter().collect() };
-            let (peer, behalf) = (self.peer.name.clone(), self.behalf.clone());
+            let (peer, behalf) = (self.asker.name.clone(), self.behalf.clone());
             self.face.records.asked(Question { peer, behalf, what: "query", study, told, given }).await;
         }
         if window.silent && window.sets.is_empty() {

@@ -17,7 +17,7 @@ mod span;
 pub use pixels::Known;
 pub use seats::Seats;
 
-use super::http::{Base, Caller, Target, WebFace, problem};
+use super::http::{Asker, Base, Caller, Target, WebFace, problem};
 use crate::dicom::contents::StructureError;
 use crate::dicom::layout::index::IndexError;
 use crate::dicom::on_behalf::OnBehalf;
@@ -25,7 +25,6 @@ use crate::dicom::pixels::{DecodeError, FragmentError, ImageError};
 use crate::dicom::render::{EncodeError, RenderError};
 use crate::dicom::transcode::TranscodeError;
 use crate::dicomweb::multipart::Writer;
-use crate::peers::Peer;
 use crate::records::{Question, RecordsError, Resource, Retrievable};
 use archived::{Awaited, Missing};
 use axum::body::Body;
@@ -36,7 +35,6 @@ use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use seats::Seat;
 use std::io;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Seconds after which who was turned away may ask again.
@@ -79,7 +77,7 @@ fn formless(error: &io::Error) -> bool {
 pub(super) struct Asked {
     face: WebFace,
     base: Base,
-    peer: Arc<Peer>,
+    asker: Asker,
     /// For whom it asks, as far as it says.
     behalf: OnBehalf,
     resource: Resource,
@@ -133,18 +131,18 @@ impl Asked {
         query: String,
         headers: HeaderMap,
     ) -> Result<Self, Box<Response>> {
-        let Some(peer) = caller.peer else {
+        let Some(asker) = caller.asker() else {
             return refuse(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
         };
-        if !peer.may.retrieve {
+        if !asker.may.retrieve {
             // The same words whether it exists or not (WEB-009).
-            face.records.refused("retrieve", &format!("peer {} may not retrieve here", peer.name)).await;
+            face.records.refused("retrieve", &format!("peer {} may not retrieve here", asker.name)).await;
             return refuse(StatusCode::FORBIDDEN, "this site does not let yours retrieve");
         }
         let Some(study) = target.study else { return refuse(StatusCode::NOT_FOUND, "there is no such resource here") };
         let resource = Resource { study, series: target.series, instance: target.instance };
         let accept = accept(&headers, &query)?;
-        Ok(Self { face, base, peer, behalf: caller.behalf, resource, below: target.below, accept, query, headers })
+        Ok(Self { face, base, asker, behalf: caller.behalf, resource, below: target.below, accept, query, headers })
     }
 
     /// What is kept, and what an archive brings; refused if there is nothing: was there ever (WEB-101)?
@@ -163,13 +161,13 @@ impl Asked {
 
     /// A seat, held until the body has gone out or its reader is given up.
     fn seat(&self) -> Result<Seat, Box<Response>> {
-        self.face.retrievals.take(&self.peer.name).ok_or_else(|| Box::new(busy()))
+        self.face.retrievals.take(&self.asker.name).ok_or_else(|| Box::new(busy()))
     }
 
     /// Records that so many instances are about to be given, whole or in part (SEC-023).
     async fn gives(&self, given: u64) {
-        tracing::info!(to = self.peer.name, study = %self.resource.study, instances = given, "a peer retrieves");
-        let (peer, behalf, study) = (self.peer.name.clone(), self.behalf.clone(), Some(self.resource.study.clone()));
+        tracing::info!(to = self.asker.name, study = %self.resource.study, instances = given, "a peer retrieves");
+        let (peer, behalf, study) = (self.asker.name.clone(), self.behalf.clone(), Some(self.resource.study.clone()));
         let question = Question { peer, behalf, what: "retrieve", study, told: Vec::new(), given };
         self.face.records.asked(question).await;
     }

@@ -67,6 +67,7 @@ mod stow_answers;
 mod tidy;
 mod to_nodes;
 mod verdicts;
+mod viewer;
 mod wado;
 mod wado_forms;
 mod web_hostile;

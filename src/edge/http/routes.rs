@@ -68,11 +68,11 @@ async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> R
         let detail = "this service speaks HTTP/1.1 (PS3.18 section 5)";
         return last_problem(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail);
     }
-    let Some(base) = Base::of(request.uri(), request.headers()) else {
+    let Some(base) = Base::of(request.uri(), request.headers(), caller.viewer.is_none()) else {
         return last_problem(StatusCode::BAD_REQUEST, "a request names exactly one Host (RFC 9112 section 3.2)");
     };
     // Before the address is looked at: a stranger does not learn what there is (WEB-009). Audited with the connection.
-    if caller.peer.is_none() {
+    if caller.asker().is_none() {
         return last_problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
     }
     if caller.crowded {

@@ -18,7 +18,8 @@ pub(in crate::edge) struct Base(Arc<str>);
 
 impl Base {
     /// From the one Host header, or the request line, which counts more (RFC 9112 section 3.2). `None`: there is none that is usable.
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
+    /// In plain HTTP unless `secure`.
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap, secure: bool) -> Option<Self> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next()?;
         if hosts.next().is_some() {
@@ -27,7 +28,8 @@ impl Base {
         let host: Authority = host.to_str().ok()?.parse().ok()?;
         let authority = uri.authority().unwrap_or(&host);
         let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        plain.then(|| Self(format!("https://{authority}{SERVICE}").into()))
+        let scheme = if secure { "https" } else { "http" };
+        plain.then(|| Self(format!("{scheme}://{authority}{SERVICE}").into()))
     }
 
     /// The address itself.
@@ -99,7 +101,7 @@ mod tests {
     fn the_base_is_what_the_one_host_header_says() {
         let base = |uri: &str, hosts: &[&str]| {
             let headers = hosts.iter().map(|host| (header::HOST, host.parse().unwrap())).collect();
-            Base::of(&uri.parse().unwrap(), &headers).map(|base| base.as_str().to_owned())
+            Base::of(&uri.parse().unwrap(), &headers, true).map(|base| base.as_str().to_owned())
         };
         let usual = Some("https://gateway.example:8443/dicom-web".to_owned());
         assert_eq!(base("/x", &["gateway.example:8443"]), usual);

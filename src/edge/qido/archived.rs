@@ -81,7 +81,7 @@ impl Asked {
         find: &FindInstances,
         window: &mut Window,
     ) -> BTreeMap<InstanceUid, ArchivedInstance> {
-        let Some(study) = find.study.as_ref().filter(|_| self.peer.may.query) else { return BTreeMap::new() };
+        let Some(study) = find.study.as_ref().filter(|_| self.asker.may.query) else { return BTreeMap::new() };
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: find.series.as_ref() };
         let found = self.face.archives.instances(None, wanted).await;

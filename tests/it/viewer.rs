@@ -1,0 +1,118 @@
+//! The face towards viewers on this machine: who shows the token is shown what its node may see, and pages only of known origins.
+
+use crate::support::config::{SiteConfig, free_port};
+use crate::support::dcmtk::storescu;
+use crate::support::gateway::Gateway;
+use crate::support::tools::demo_study;
+use crate::support::two_sites::Stage;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const PAGE: &str = "http://127.0.0.1:3000";
+
+struct Site {
+    gateway: Gateway,
+    port: u16,
+    _stage: Stage,
+}
+
+impl Site {
+    /// A site with a CT study, and a viewer's node that may do `may`.
+    fn start(may: &str) -> Self {
+        let stage = Stage::new();
+        let token = stage.path().join("viewer.token");
+        std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
+        let port = free_port();
+        let viewer = format!(
+            "[[node]]\nae_title = \"VIEWER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [{may}]\nforeign = \"as_is\"\n\
+             [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\nallow_origin = [\"{PAGE}\"]",
+            token.display()
+        );
+        let config = SiteConfig::new("a", stage.identity_of_a()).node("DCMTK", None).with(&viewer);
+        let gateway = Gateway::start(&stage.path().join("a"), config);
+        storescu(gateway.config.dicom_port, "WB_A", &["-R"], &demo_study("ct")).ok("storescu");
+        Self { gateway, port, _stage: stage }
+    }
+
+    /// The whole answer as text, what is no text replaced.
+    fn ask(&self, line: &str, headers: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let host = format!("Host: 127.0.0.1:{}", self.port);
+        let head = [&[&*host, "Connection: close"], headers].concat().join("\r\n");
+        write!(stream, "{line} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn shown(&self, resource: &str) -> String {
+        self.ask(&format!("GET /dicom-web/{resource}"), &[&format!("Authorization: Bearer {TOKEN}")])
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+}
+
+#[test]
+fn who_shows_the_token_is_shown_what_its_node_may_see() {
+    let site = Site::start("\"find\", \"move\"");
+    for headers in [&[][..], &["Authorization: Bearer wrong"], &["Authorization: Basic eDp5"]] {
+        let refused = site.ask("GET /dicom-web/studies", headers);
+        assert_eq!(status(&refused), 401, "{refused}");
+        assert!(refused.to_lowercase().contains("www-authenticate: bearer"), "{refused}");
+    }
+    // A node is listed at large, as by C-FIND; links lead back by the way that was come.
+    let studies = site.shown("studies?limit=10");
+    assert_eq!(status(&studies), 200, "{studies}");
+    let link = format!("http://127.0.0.1:{}/dicom-web/studies/", site.port);
+    let at = studies.find(&link).unwrap_or_else(|| panic!("{studies}")) + link.len();
+    let study = &studies[at..at + studies[at..].find('"').unwrap()];
+    let metadata = site.shown(&format!("studies/{study}/metadata"));
+    assert_eq!(
+        (status(&metadata), metadata.contains("\"7FE00010\":{\"vr\":\"OW\",\"BulkDataURI\":\"http://127.0.0.1:")),
+        (200, true)
+    );
+    let picture = site.shown(&format!("studies/{study}/thumbnail"));
+    assert!(status(&picture) == 200 && picture.contains("image/jpeg"));
+    let stored = site.ask(
+        "POST /dicom-web/studies",
+        &[&format!("Authorization: Bearer {TOKEN}"), "Content-Type: application/dicom", "Content-Length: 0"],
+    );
+    assert_eq!(status(&stored), 403, "nothing is stored by this way: {stored}");
+    let ledger = site.gateway.cli(&["ledger", "export"]).stdout;
+    assert!(
+        ledger.contains("\\\"peer\\\":\\\"VIEWER\\\"") && ledger.contains("\\\"what\\\":\\\"viewer\\\""),
+        "{ledger}"
+    );
+}
+
+#[test]
+fn rights_are_those_of_the_node() {
+    let site = Site::start("\"find\"");
+    assert_eq!(status(&site.shown("studies")), 200);
+    assert_eq!(status(&site.shown("studies/1.2.3/metadata")), 403);
+    let site = Site::start("\"move\"");
+    assert_eq!(status(&site.shown("studies")), 403);
+}
+
+#[test]
+fn only_pages_of_known_origins_may_read_answers() {
+    let site = Site::start("\"find\", \"move\"");
+    let token = format!("Authorization: Bearer {TOKEN}");
+    let allowed = |answer: &str, origin: &str| {
+        answer.to_lowercase().contains(&format!("access-control-allow-origin: {}\r\n", origin.to_lowercase()))
+    };
+    let wanted = "Access-Control-Request-Method: GET";
+    for origin in [PAGE, "http://127.0.0.1:3001", "http://evil.example", "null"] {
+        let header = format!("Origin: {origin}");
+        let before = site.ask("OPTIONS /dicom-web/studies", &[&header, wanted]);
+        let answer = site.ask("GET /dicom-web/studies", &[&header, &token]);
+        assert_eq!((status(&before), status(&answer)), (204, 200));
+        assert_eq!((allowed(&before, origin), allowed(&answer, origin)), (origin == PAGE, origin == PAGE), "{origin}");
+        assert!(!before.contains('*') && !answer.to_lowercase().contains("allow-origin: *"), "{before}");
+    }
+}
