@@ -20,6 +20,7 @@ use crate::peers::{May, Node, Origin, Peer, Registry};
 use crate::priors::archive::Archives;
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
+use axum::Router;
 use axum::extract::Extension;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
