@@ -98,7 +98,8 @@ impl App {
         in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records)?));
         let profiles = lanes::profiles(&config, &records).await?;
         in_force.sites.send_replace(Arc::new(lanes::sites(&config, &profiles)?));
-        let priors = Priors::new(records.clone(), in_force.sites.subscribe());
+        let key = records.marker_key().await.context("cannot read the key of the markers")?;
+        let priors = Priors::new(records.clone(), in_force.sites.subscribe(), key.as_bytes());
         in_force.archives.send_replace(Arc::new(lanes::archives(&config)?));
         let archives = Archives::new(records.clone(), in_force.archives.subscribe());
         let version = Arc::clone(in_force.routes.borrow().version());

@@ -11,6 +11,7 @@ mod probe;
 mod read_back;
 mod resolve;
 mod retrieve;
+mod search;
 mod send;
 
 pub use crate::dicomweb::stow::Form;
@@ -22,6 +23,7 @@ pub use present::Presence;
 pub use probe::Offered;
 pub use read_back::ReadBack;
 pub use retrieve::{Part, Piece, Retrieval, RetrieveFailure};
+pub use search::{Pages, Resource, Search};
 
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicomweb::on_behalf;
@@ -198,6 +200,11 @@ impl PeerClient {
     /// `None` before the first answer, and if it named none.
     pub fn server(&self) -> Option<String> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the program that gave the peer's last answer is one of ours, and does what the standard asks for where others may not.
+    pub fn is_ours(&self) -> bool {
+        self.server().is_some_and(|name| name.starts_with("Weybridge/"))
     }
 
     /// The form in which answers to STOW-RS are asked for; JSON at first.

@@ -197,6 +197,24 @@ impl Dataset {
         }
     }
 
+    /// The values of an attribute as they stand in a data set, several joined by backslashes; `None` if it is absent, empty, or has
+    /// no text, as sequences and bytes.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        let one = |name: &PersonName| {
+            let groups = [&name.alphabetic, &name.ideographic, &name.phonetic].map(String::as_str);
+            groups.join("=").trim_end_matches('=').to_owned()
+        };
+        let values: Vec<String> = match &self.get(tag)?.value {
+            Value::Text(values) => values.iter().map(|value| value.clone().unwrap_or_default()).collect(),
+            Value::Names(values) => values.iter().map(|value| value.as_ref().map(one).unwrap_or_default()).collect(),
+            Value::Numbers(values) => {
+                values.iter().map(|value| value.as_ref().map_or("", |n| n.as_str()).to_owned()).collect()
+            }
+            Value::Empty | Value::Items(_) | Value::Inline(_) | Value::BulkData(_) => return None,
+        };
+        Some(values.join("\\")).filter(|text| !text.is_empty())
+    }
+
     /// The first value of an attribute as a whole number, whether it was written as number or as text.
     pub fn first_number(&self, tag: Tag) -> Option<u64> {
         match &self.get(tag)?.value {

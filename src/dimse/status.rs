@@ -64,6 +64,8 @@ impl Status {
     pub const COERCION: Self = Self(0xB000);
     /// Cannot understand (PS3.4 section B.2.3).
     pub const CANNOT_UNDERSTAND: Self = Self(0xC000);
+    /// Unable to process (PS3.4 section C.4.1.1.4).
+    pub const UNABLE_TO_PROCESS: Self = Self(0xC001);
     /// Ours: another content is already held under this SOP Instance UID; this one is kept in quarantine.
     pub const CONFLICT: Self = Self(0xC010);
     /// Terminated due to cancel request (PS3.7 section C.3).

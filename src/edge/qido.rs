@@ -9,6 +9,7 @@ use crate::dicom::attributes::{
     ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
     STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
+use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::query::{self, matching::check, matching::matches};
 use crate::dicom::tag::Tag;
@@ -17,6 +18,7 @@ use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
+use crate::peers::{Origin, PatientIds};
 use crate::priors::archive::widen;
 use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
@@ -51,6 +53,8 @@ pub(super) struct Asked {
     behalf: OnBehalf,
     target: Target,
     query: Query,
+    /// The number that is asked for, if it can be an NHS number.
+    nhs: Option<NhsNumber>,
 }
 
 type Answered = Result<Response, Box<Response>>;
@@ -62,6 +66,13 @@ fn refuse<T>(status: StatusCode, detail: &str) -> Result<T, Box<Response>> {
 fn unreadable(error: RecordsError) -> Box<Response> {
     tracing::error!(error = %error, "a query could not be answered");
     Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the records cannot be read now"))
+}
+
+/// The forms in which a Patient ID may be held.
+fn forms(id: &str) -> Vec<String> {
+    let mut forms = vec![id.to_owned()];
+    forms.extend(NhsNumber::parse(id).into_iter().flat_map(NhsNumber::forms).filter(|form| form != id));
+    forms
 }
 
 macro_rules! resource {
@@ -143,7 +154,9 @@ impl Asked {
                 Ok(query)
             })
             .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?;
-        Ok(Self { face, base, asker, behalf: caller.behalf, target, query })
+        let id = query.matching(PATIENT_ID).and_then(|matched| matched.values.first());
+        let nhs = id.and_then(|id| NhsNumber::parse(id).ok());
+        Ok(Self { face, base, asker, behalf: caller.behalf, target, query, nhs })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
@@ -169,9 +182,30 @@ impl Asked {
         refuse(StatusCode::FORBIDDEN, "this site does not let yours query")
     }
 
-    /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored.
+    /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored. A
+    /// number that can be an NHS number matches in whatever form it is held; whose it is, the answer says.
     fn fits(&self, level: Level, texts: &Texts) -> bool {
-        query::fits(&self.query.matches, level, true, |tag| texts.0.get(&tag).map(String::as_str))
+        let held = |tag: Tag| texts.0.get(&tag).map(String::as_str);
+        let same = |id: &str| self.nhs.is_some_and(|nhs| NhsNumber::parse(id).ok() == Some(nhs));
+        let asked = |tag| match held(tag) {
+            Some(id) if tag == PATIENT_ID && same(id) => self.query.matching(tag)?.values.first().map(String::as_str),
+            held => held,
+        };
+        query::fits(&self.query.matches, level, true, asked)
+    }
+
+    /// Who issued the Patient ID of what came from here, where the object does not say; `None` if nobody here knows (IDY-040).
+    fn issuer(&self, origin: &Origin) -> Option<String> {
+        let registry = self.face.registry.borrow();
+        match origin {
+            Origin::Node(title) | Origin::Archive(title)
+                if registry.node(title).is_some_and(|node| node.patient_ids == PatientIds::Nhs) =>
+            {
+                Some(ISSUER_OID.to_owned())
+            }
+            Origin::Peer(name) | Origin::Pulled(name) => registry.peer(name).and_then(|peer| peer.issuer.clone()),
+            Origin::Node(_) | Origin::Operator(_) | Origin::Archive(_) => Some(registry.issuer(origin)),
+        }
     }
 
     fn walk(&self) -> Walk {
@@ -186,7 +220,7 @@ impl Asked {
             after: 0,
             studies: self.target.study.clone().or(study).into_iter().collect(),
             series: self.target.series.clone().or(series),
-            patient_ids: exact(PATIENT_ID).into_iter().collect(),
+            patient_ids: exact(PATIENT_ID).map(|id| forms(&id)).unwrap_or_default(),
             accession_number: exact(ACCESSION_NUMBER),
         }
     }
@@ -247,7 +281,8 @@ impl Asked {
         {
             return Ok(());
         }
-        let mut set = found::study(&self.base, &self.query.include, row, &size);
+        let issuer = self.issuer(&row.origin);
+        let mut set = found::study(&self.base, &self.query.include, row, &size, issuer.as_deref());
         if nearline {
             found::nearline(&mut set);
         }

@@ -42,6 +42,11 @@ impl Records {
         self.commit(move |tx| locations::gone(tx, &peer, &study)).await
     }
 
+    /// A secret of these records, made when it is first asked for: what the UIDs of marker studies are made with.
+    pub async fn marker_key(&self) -> Result<String, RecordsError> {
+        self.commit(|tx| locations::marker_key(tx)).await
+    }
+
     /// The peers that have shown a study, who showed it last first; 100 at most. A peer of this list need not be configured any more.
     pub async fn holders(&self, study: &StudyUid) -> Result<Vec<Holder>, RecordsError> {
         let study = study.clone();

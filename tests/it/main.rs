@@ -46,6 +46,8 @@ mod orthanc;
 mod outage;
 mod patients;
 mod pixels;
+mod priors;
+mod priors_limits;
 mod pull;
 mod pull_scripted;
 mod qido;

@@ -41,7 +41,7 @@ impl PeerClient {
                 _ => asking.await,
             };
             let rows = match answer? {
-                Page::Matches(rows) => rows,
+                Page::Matches(rows, _) => rows,
                 Page::NotLikeThis(failure) if failure.is_not_found() => return Ok(listing),
                 Page::NotLikeThis(failure) => return Err(failure),
             };

@@ -11,7 +11,7 @@ use crate::dicomweb::multipart::{self, Event, Parser};
 use crate::dicomweb::xml;
 use bytes::Bytes;
 use reqwest::Url;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, WARNING};
 use std::collections::BTreeSet;
 
 /// UIDs in one query; with 64 characters each the URL stays below 3 KiB.
@@ -42,7 +42,8 @@ impl Presence {
 
 /// One page: the matches, or that the server cannot be asked like this.
 pub(super) enum Page {
-    Matches(Vec<Dataset>),
+    /// The matches, and whether the server says that there are more.
+    Matches(Vec<Dataset>, bool),
     NotLikeThis(QueryFailure),
 }
 
@@ -78,7 +79,7 @@ impl PeerClient {
         for _ in 0..PAGES {
             let offset = shown.len();
             let query = format!("SOPInstanceUID={list}&limit={PAGE}&offset={offset}");
-            let Page::Matches(matches) = self.page(&format!("studies/{study}/instances"), &query).await? else {
+            let Page::Matches(matches, _) = self.page(&format!("studies/{study}/instances"), &query).await? else {
                 // A list that the server dislikes is asked for one by one.
                 return Ok(());
             };
@@ -102,10 +103,10 @@ impl PeerClient {
     ) -> Result<(), QueryFailure> {
         let query = format!("SOPInstanceUID={instance}");
         let matches = match self.page("instances", &query).await? {
-            Page::Matches(matches) => matches,
+            Page::Matches(matches, _) => matches,
             // Relational queries are optional for some servers (WEB-090); below the study they are not.
             Page::NotLikeThis(first) => match self.page(&format!("studies/{study}/instances"), &query).await? {
-                Page::Matches(matches) => matches,
+                Page::Matches(matches, _) => matches,
                 // "No such study" counts only if it is not simply the answer to everything.
                 Page::NotLikeThis(failure) if failure.is_not_found() && !first.is_not_found() => Vec::new(),
                 Page::NotLikeThis(failure) => return Err(failure),
@@ -118,7 +119,7 @@ impl PeerClient {
         Ok(())
     }
 
-    /// One page of a query.
+    /// One page of results, at most so long as answers may be.
     pub(super) async fn page(&self, path: &str, query: &str) -> Result<Page, QueryFailure> {
         let mut url: Url = self.url(path);
         url.set_query(Some(query));
@@ -135,13 +136,16 @@ impl PeerClient {
         let refused = QueryFailure::Refused { status, retry_after: retry_after(&response) };
         match status {
             200 | 206 => {}
-            204 => return Ok(Page::Matches(Vec::new())),
+            204 => return Ok(Page::Matches(Vec::new(), false)),
             400 | 404 | 405 | 413 | 414 | 501 => return Ok(Page::NotLikeThis(refused)),
             _ => return Err(refused),
         }
         let content_type = header(&response, CONTENT_TYPE);
+        let mut warnings = response.headers().get_all(WARNING).iter().filter_map(|value| value.to_str().ok());
+        let more = warnings.any(|text| text.contains("additional results"));
         let body = self.read_body(response, || 0).await.map_err(QueryFailure::Unreadable)?;
-        matches(content_type.as_deref(), body).map(Page::Matches).map_err(QueryFailure::Unreadable)
+        let matches = matches(content_type.as_deref(), body).map_err(QueryFailure::Unreadable)?;
+        Ok(Page::Matches(matches, more))
     }
 }
 

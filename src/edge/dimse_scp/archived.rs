@@ -73,7 +73,9 @@ impl Find<'_, '_> {
     /// The end of a query that was answered as far as it could be. What a silent archive holds is not passed over in silence:
     /// "nothing more" would be taken for "no priors".
     pub(super) fn ended(&self) -> QueryAnswer {
-        let Some(archive) = self.silent.first() else { return Status::SUCCESS.into() };
+        let Some(archive) = self.silent.first() else {
+            return QueryAnswer { comment: self.remark.map(str::to_owned), ..Status::SUCCESS.into() };
+        };
         let comment = Some(format!("archive {archive} did not answer; there may be more"));
         QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() }
     }

@@ -1,17 +1,20 @@
 //! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
 
+mod elsewhere;
+
 use super::archived::NEARLINE;
 use super::asked::*;
 use super::shown::{held_as, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
-use crate::dicom::query::{fits, identifier, known, matching, matching::matches};
+use crate::dicom::query::{Match, fits, identifier, known, matching, matching::matches};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Origin, Registry};
 use crate::priors::archive::widen;
+use crate::priors::whom::Patient;
 use crate::records::{FindInstances, RecordsError, SeriesRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +35,10 @@ pub(super) struct Find<'a, 'd> {
     began: Instant,
     /// Archives that did not answer.
     pub(super) silent: Vec<AeTitle>,
+    /// Whom the query names.
+    patient: Option<Patient>,
+    /// What is said beside the final success.
+    pub(super) remark: Option<&'static str>,
 }
 
 /// Why a query ends before its last match.
@@ -79,7 +86,10 @@ pub(super) async fn find(
         dialogue,
         began: Instant::now(),
         silent: Vec::new(),
+        patient: None,
+        remark: None,
     };
+    find.patient = find.named_patient().await;
     let ended = match asked.level {
         Level::Patient => find.patients().await,
         Level::Study => find.studies().await,
@@ -107,13 +117,23 @@ impl Find<'_, '_> {
     }
 
     /// The values that the node is shown, if they match in every key but those of what a study holds.
+    ///
+    /// What means the patient who was asked for need not match in the number: the node is shown it with its issuer.
     fn fitting(&self, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
+        let meant = self.is_meant(origin, &held);
+        self.fitting_as(meant, origin, held)
+    }
+
+    /// The same where it is known already whether that patient is meant.
+    fn fitting_as(&self, meant: bool, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
         let values = shown(&self.registry, self.node, origin, held)?;
         let held = |tag: Tag| values.get(&tag).map(String::as_str);
+        let whose = |key: &Match| meant && [PATIENT_ID, ISSUER_OF_PATIENT_ID].contains(&key.path[0]);
         // The unique keys above have been asked for too, whether or not they are to be given back.
-        let above = self.asked.unique.iter().all(|key| matches(key, held(key.path[0])));
-        let relaxed = self.registry.matches_unknown().then(|| known(&self.keys.matches, held));
-        let wanted = relaxed.as_deref().unwrap_or(&self.keys.matches);
+        let above = self.asked.unique.iter().all(|key| whose(key) || matches(key, held(key.path[0])));
+        let keys: Vec<Match> = self.keys.matches.iter().filter(|key| !whose(key)).cloned().collect();
+        let relaxed = self.registry.matches_unknown().then(|| known(&keys, held));
+        let wanted = relaxed.as_deref().unwrap_or(&keys);
         (above && fits(wanted, self.asked.level, self.combined, held)).then_some(values)
     }
 
@@ -146,7 +166,10 @@ impl Find<'_, '_> {
 
     fn patient_ids(&self) -> Vec<String> {
         let asked = exact(&self.keys.matches, PATIENT_ID).or_else(|| exact(&self.asked.unique, PATIENT_ID));
-        asked.map_or_else(Vec::new, |id| held_as(self.node, id))
+        let mut ids = asked.map_or_else(Vec::new, |id| held_as(self.node, id));
+        // Another site may write the same number in another form.
+        ids.extend(self.patient.iter().filter_map(|patient| patient.nhs).flat_map(|nhs| nhs.forms()));
+        ids
     }
 
     /// Each patient once: the studies come in order of Patient ID, and of one number only the issuers are remembered.
@@ -176,7 +199,9 @@ impl Find<'_, '_> {
 
     async fn studies(&mut self) -> Result<(), End> {
         let mut walk = self.walk();
+        let mut elsewhere = self.ask_for_patient();
         let mut archived = self.archived_studies().await?;
+        let (named, mut told) = (!walk.studies.is_empty(), BTreeSet::new());
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await?;
             let Some(last) = rows.last() else { break };
@@ -185,6 +210,18 @@ impl Find<'_, '_> {
                 self.goes_on().await?;
                 let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
                 let theirs = archived.remove(&row.study).map(|(_, size)| size);
+                // Of a list at large nothing is remembered.
+                if named {
+                    told.insert(row.study.clone());
+                }
+                let copy = row.origin.site().is_some();
+                if let Some(elsewhere) = elsewhere.as_mut().filter(|_| copy) {
+                    self.copy(row.row, &row.study, values, elsewhere).await?;
+                    continue;
+                }
+                if let Some(elsewhere) = &mut elsewhere {
+                    elsewhere.own(&row.study, &values);
+                }
                 let size = match self.wants_size() || theirs.is_some() {
                     true => Some(self.face.records.study_size(row.row).await?),
                     false => None,
@@ -196,9 +233,18 @@ impl Find<'_, '_> {
         for (study, (row, size)) in archived {
             self.goes_on().await?;
             let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
+            if let Some(elsewhere) = &mut elsewhere {
+                elsewhere.own(&study, &values);
+            }
+            if named {
+                told.insert(study.clone());
+            }
             self.tell_study(study, values, Some(StudySize::default()), Some(size)).await?;
         }
-        Ok(())
+        match elsewhere {
+            Some(elsewhere) => self.tell_elsewhere(elsewhere).await,
+            None => self.named_studies(&told).await,
+        }
     }
 
     /// One study with what is held of it here, and what an archive holds.
@@ -235,7 +281,7 @@ impl Find<'_, '_> {
     }
 
     async fn series(&mut self) -> Result<(), End> {
-        let mut walk = self.walk();
+        let (mut walk, mut known) = (self.walk(), BTreeSet::new());
         let mut archived = self.archived_series(&walk).await?;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await?;
@@ -243,14 +289,16 @@ impl Find<'_, '_> {
             walk.after = last.row;
             for row in rows {
                 let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
+                known.insert(row.series.to_string());
                 self.tell_series(row, theirs).await?;
             }
         }
         for (_, mut row) in archived {
             let theirs = std::mem::take(&mut row.instances);
+            known.insert(row.series.to_string());
             self.tell_series(row, theirs).await?;
         }
-        Ok(())
+        self.below_study(SERIES_INSTANCE_UID, known).await
     }
 
     /// One series, of which an archive holds so many instances.
@@ -276,6 +324,7 @@ impl Find<'_, '_> {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
         let mut archived = self.archived_instances(&walk).await?;
+        let mut known = BTreeSet::new();
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
             if rows.is_empty() {
@@ -285,6 +334,7 @@ impl Find<'_, '_> {
             for mut row in rows {
                 self.goes_on().await?;
                 archived.remove(&row.instance);
+                known.insert(row.instance.to_string());
                 row.attributes.0.extend([
                     (SOP_CLASS_UID, row.sop_class.to_string()),
                     (SOP_INSTANCE_UID, row.instance.to_string()),
@@ -295,13 +345,14 @@ impl Find<'_, '_> {
                 self.tell(values).await?;
             }
         }
-        for (_, row) in archived {
+        for (instance, row) in archived {
             self.goes_on().await?;
+            known.insert(instance.to_string());
             let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
             values.insert(AVAILABILITY, NEARLINE.to_owned());
             self.tell(values).await?;
         }
-        Ok(())
+        self.below_study(SOP_INSTANCE_UID, known).await
     }
 }
 

@@ -13,6 +13,12 @@ use std::str::FromStr;
 
 /// Modalities in Study.
 pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
+const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
+/// Issuer of Patient ID Qualifiers Sequence, with its Local Namespace Entity ID, Universal Entity ID and its type.
+const ISSUER_QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
+const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
+const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
+const UNIVERSAL_ENTITY_TYPE: Tag = Tag::new(0x0040, 0x0033);
 const INSTANCE_AVAILABILITY: Tag = Tag::new(0x0008, 0x0056);
 const RETRIEVE_URL: Tag = Tag::new(0x0008, 0x1190);
 const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
@@ -47,15 +53,31 @@ pub(super) fn keyword(matched: &Match) -> String {
     INDEXED.iter().find(|indexed| indexed.tag == tag).map_or_else(|| tag.to_string(), |indexed| indexed.keyword.into())
 }
 
+/// Whether an attribute was asked for by name, or all were.
+fn asked(include: &Include, tag: Tag) -> bool {
+    match include {
+        Include::All => true,
+        Include::Fields(fields) => fields.iter().any(|path| *path == [tag]),
+    }
+}
+
+/// An issuer as PS3.3 section 10.14 has it: an object identifier as such, any other name as a local one.
+fn qualifiers(issuer: &str) -> Dataset {
+    let oid = issuer.contains('.') && issuer.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    match oid {
+        true => Dataset::from_iter([
+            (UNIVERSAL_ENTITY, Element::text(VR::UT, issuer)),
+            (UNIVERSAL_ENTITY_TYPE, Element::text(VR::CS, "ISO")),
+        ]),
+        false => Dataset::from_iter([(LOCAL_NAMESPACE, Element::text(VR::UT, issuer))]),
+    }
+}
+
 /// The attributes of these tags that are held, and those that were asked for.
 fn shown(texts: &Texts, required: &[&[Tag]], include: &Include) -> Dataset {
     let mut set = Dataset::default();
     for indexed in INDEXED {
-        let asked = match include {
-            Include::All => true,
-            Include::Fields(fields) => fields.iter().any(|path| *path == [indexed.tag]),
-        };
-        let wanted = asked || required.iter().any(|tags| tags.contains(&indexed.tag));
+        let wanted = asked(include, indexed.tag) || required.iter().any(|tags| tags.contains(&indexed.tag));
         if let (true, Some(text), Ok(vr)) = (wanted, texts.0.get(&indexed.tag), VR::from_str(indexed.vr)) {
             set.insert(indexed.tag, Element::text(vr, text));
         }
@@ -66,8 +88,19 @@ fn shown(texts: &Texts, required: &[&[Tag]], include: &Include) -> Dataset {
     set
 }
 
-pub(super) fn study(base: &Base, include: &Include, row: &StudyRow, size: &StudySize) -> Dataset {
+/// `issuer` is who issued its Patient ID, as far as this site knows where the object does not say.
+pub(super) fn study(base: &Base, include: &Include, row: &StudyRow, size: &StudySize, issuer: Option<&str>) -> Dataset {
     let mut set = shown(&row.attributes, &[OF_STUDY], include);
+    if asked(include, SOP_CLASSES_IN_STUDY) {
+        let classes: Vec<&str> = size.sop_classes.iter().map(|class| class.as_str()).collect();
+        set.insert(SOP_CLASSES_IN_STUDY, Element::text(VR::UI, &classes.join("\\")));
+    }
+    let says = |tag: Tag| row.attributes.0.get(&tag).is_some_and(|text| !text.is_empty());
+    if let Some(issuer) = issuer.filter(|_| says(PATIENT_ID) && !says(ISSUER_OF_PATIENT_ID))
+        && asked(include, ISSUER_QUALIFIERS)
+    {
+        set.insert(ISSUER_QUALIFIERS, Element::items(vec![qualifiers(issuer)]));
+    }
     set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.study(&row.study)));
     set.insert(MODALITIES_IN_STUDY, Element::text(VR::CS, &size.modalities.join("\\")));
     set.insert(STUDY_RELATED_SERIES, Element::number(VR::IS, size.series));

@@ -37,6 +37,13 @@ pub(in crate::records) fn gone(tx: &Tx<'_>, peer: &str, study: &StudyUid) -> Res
     Ok(())
 }
 
+/// See [`crate::records::Records::marker_key`].
+pub(in crate::records) fn marker_key(tx: &Tx<'_>) -> Result<String, Fault> {
+    let fresh = format!("{}{}", Tx::entry_id()?, Tx::entry_id()?);
+    tx.conn.execute("INSERT OR IGNORE INTO meta (name, value) VALUES ('marker_key', ?1)", [fresh])?;
+    Ok(tx.conn.query_row("SELECT value FROM meta WHERE name = 'marker_key'", [], |row| row.get(0))?)
+}
+
 /// See [`crate::records::Records::holders`].
 pub(in crate::records) fn holders(conn: &Connection, study: &StudyUid) -> Result<Vec<Holder>, Fault> {
     let mut find = conn.prepare_cached(

@@ -21,7 +21,10 @@ async fn who_holds_a_study_is_remembered() {
     let holder = |peer: &str, instances, seen| Holder { peer: peer.into(), instances, seen };
     let both = [holder("surrey", Some(7), noon() + MINUTE), holder("kent", Some(3), noon())];
     assert_eq!(site.records.holders(&study(1)).await.unwrap(), both);
+    let key = site.records.marker_key().await.unwrap();
     let (site, _) = site.restart();
+    assert_eq!(site.records.marker_key().await.unwrap(), key);
+    assert!(key.len() >= 32, "a secret is long");
     assert_eq!(site.records.holders(&study(1)).await.unwrap(), both);
     assert_eq!(site.records.holders(&study(2)).await.unwrap(), [holder("kent", None, noon())]);
     // Seen again, without a number: the last number stays, and an older answer does not set the time back.

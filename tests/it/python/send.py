@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sends DICOM files by pynetdicom, the data set's bytes exactly as they lie in each file.
 
-usage: send.py PORT CALLED_AE LIST
+usage: send.py PORT CALLED_AE LIST [CALLING_AE]
 
 LIST holds one JSON object a line: path, sop_class, sop_instance, syntax
 
@@ -59,7 +59,7 @@ def main():
     port, called, listing = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     rows = [json.loads(line) for line in listing.read_text().splitlines()]
     for some, keys in group(rows):
-        ae = AE(ae_title="SENDER")
+        ae = AE(ae_title=sys.argv[4] if len(sys.argv) > 4 else "SENDER")
         ae.maximum_pdu_size = 65536
         ae.dimse_timeout = ae.acse_timeout = 120
         for sop_class, syntax in sorted(keys):

@@ -29,6 +29,8 @@ pub struct SiteConfig {
     pub dicom_port: u16,
     pub web_port: u16,
     pub identity: Identity,
+    /// Who issues the site's own numbers.
+    pub ods_code: String,
     /// Where the site keeps everything; relative to its configuration file.
     pub data_dir: String,
     /// Further lines of `[dicom]`.
@@ -46,6 +48,7 @@ impl SiteConfig {
             dicom_port,
             web_port,
             identity,
+            ods_code: "ZZ001".to_owned(),
             data_dir: "data".to_owned(),
             dicom: String::new(),
             tables: String::new(),
@@ -94,11 +97,12 @@ impl SiteConfig {
     pub fn toml(&self) -> String {
         let Identity { certificate, key, trust } = &self.identity;
         format!(
-            "[site]\nname = \"{}\"\nods_code = \"ZZ001\"\ndata_dir = \"{}\"\n\n\
+            "[site]\nname = \"{}\"\nods_code = \"{}\"\ndata_dir = \"{}\"\n\n\
              [dicom]\nae_title = \"{}\"\nlisten = \"127.0.0.1:{}\"\n{}\n\
              [web]\nlisten = \"127.0.0.1:{}\"\n\n\
              [tls]\ncertificate = \"{}\"\nkey = \"{}\"\ntrust = \"{}\"\n{}",
             self.name,
+            self.ods_code,
             self.data_dir,
             self.ae_title,
             self.dicom_port,

@@ -30,6 +30,8 @@ impl Radiology {
         let config = SiteConfig::new("a", stage.identity_of_a())
             .node("SENDER", None)
             .peer("b", "https://127.0.0.1:9/dicom-web", B_IDENTITY, "present")
+            // Nobody listens there.
+            .with("priors = false")
             .with(&node("STRANGER", ""))
             .with(tables);
         let site = Gateway::start(&stage.path().join("a"), config);

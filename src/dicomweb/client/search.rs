@@ -1,0 +1,127 @@
+//! Searching for studies, series and instances at a peer: QIDO-RS page by page, within bounds (PS3.18 section 10.6; WEB-094).
+
+use super::present::Page;
+use super::{PeerClient, QueryFailure};
+use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{SeriesUid, StudyUid};
+use crate::dicomweb::dataset::Dataset;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// What stands in a value as it is: commas separate UIDs, the rest is harmless.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b',');
+
+/// What is searched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// Studies.
+    Studies,
+    /// Series of a study.
+    Series(StudyUid),
+    /// Instances of a study, or of one of its series.
+    Instances(StudyUid, Option<SeriesUid>),
+}
+
+impl Resource {
+    fn path(&self) -> String {
+        match self {
+            Self::Studies => "studies".into(),
+            Self::Series(study) => format!("studies/{study}/series"),
+            Self::Instances(study, None) => format!("studies/{study}/instances"),
+            Self::Instances(study, Some(series)) => format!("studies/{study}/series/{series}/instances"),
+        }
+    }
+
+    /// What tells one result from another.
+    fn unique(&self) -> Tag {
+        match self {
+            Self::Studies => STUDY_INSTANCE_UID,
+            Self::Series(_) => SERIES_INSTANCE_UID,
+            Self::Instances(..) => SOP_INSTANCE_UID,
+        }
+    }
+}
+
+/// A search. `Debug` prints no value.
+#[derive(Clone)]
+pub struct Search {
+    /// What for.
+    pub resource: Resource,
+    /// What must match; several UIDs are joined by commas.
+    pub matches: Vec<(Tag, String)>,
+    /// Attributes that are wanted beyond those that every server returns.
+    pub include: Vec<Tag>,
+    /// Results asked for at a time.
+    pub page: usize,
+    /// The most results; a server that has more is not read on, and the search fails.
+    pub most: usize,
+}
+
+impl std::fmt::Debug for Search {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Search({:?}, {} keys)", self.resource, self.matches.len())
+    }
+}
+
+/// The results of a search, a page at a time, each once.
+pub struct Pages<'a> {
+    client: &'a PeerClient,
+    search: &'a Search,
+    /// Results that were read: where the next page begins.
+    read: usize,
+    seen: BTreeSet<String>,
+    ended: bool,
+}
+
+impl PeerClient {
+    /// Begins a search. Nothing is sent yet.
+    pub fn search<'a>(&'a self, search: &'a Search) -> Pages<'a> {
+        Pages { client: self, search, read: 0, seen: BTreeSet::new(), ended: false }
+    }
+}
+
+impl Pages<'_> {
+    /// The next results; `None` at the end. Results without a UID are left out.
+    ///
+    /// A short page is no end: some servers cut every page to a size of their own and do not say so. Only what shows nothing new is
+    /// (WEB-094). Errors: [`QueryFailure`]; also for more than [`Search::most`] results. A study that the server does not know has
+    /// nothing below it.
+    pub async fn next(&mut self) -> Result<Option<Vec<Dataset>>, QueryFailure> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = self.client.page(&self.search.resource.path(), &self.query()).await?;
+        let (sets, more) = match page {
+            Page::Matches(sets, more) => (sets, more),
+            Page::NotLikeThis(failure) if failure.is_not_found() && self.search.resource != Resource::Studies => {
+                (Vec::new(), false)
+            }
+            Page::NotLikeThis(failure) => return Err(failure),
+        };
+        self.read += sets.len();
+        let unique = self.search.resource.unique();
+        let is_new = |set: &Dataset| set.first_text(unique).is_some_and(|uid| self.seen.insert(uid.to_owned()));
+        let new: Vec<Dataset> = sets.into_iter().filter(is_new).collect();
+        if self.read > self.search.most {
+            return Err(QueryFailure::Unreadable(format!("it has more than {} results", self.search.most)));
+        }
+        // One of ours says whether there are more; of another the next page is asked for until it has nothing new.
+        self.ended = new.is_empty() || (self.client.is_ours() && !more);
+        Ok(if new.is_empty() { None } else { Some(new) })
+    }
+
+    fn query(&self) -> String {
+        let mut query = String::new();
+        for (tag, value) in &self.search.matches {
+            let _ = write!(query, "{:08X}={}&", tag.0, utf8_percent_encode(value, ENCODED));
+        }
+        if !self.search.include.is_empty() {
+            let tags: Vec<String> = self.search.include.iter().map(|tag| format!("{:08X}", tag.0)).collect();
+            let _ = write!(query, "includefield={}&", tags.join(","));
+        }
+        let _ = write!(query, "limit={}&offset={}", self.search.page, self.read);
+        query
+    }
+}

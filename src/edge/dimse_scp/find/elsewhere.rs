@@ -1,0 +1,337 @@
+//! The other sites' part of a query: whom it concerns, what they show as this node will be given it, and who kept silent ("Priors").
+
+use super::super::archived::NEARLINE;
+use super::{End, Find, with_size};
+use crate::dicom::attributes::*;
+use crate::dicom::on_behalf::OnBehalf;
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{SeriesUid, StudyUid};
+use crate::dimse::{QueryAnswer, Status};
+use crate::edge::dimse_scp::asked::*;
+use crate::edge::dimse_scp::shown::shown;
+use crate::peers::{Origin, Silent};
+use crate::priors::Clock;
+use crate::priors::marker::{self, Silence};
+use crate::priors::merge::{Copy, Found, Merge};
+use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
+use crate::priors::whom::{Meant, Patient, Said};
+use crate::records::{Texts, Walk};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most studies that one query names to other sites.
+const MOST_NAMED: usize = 10;
+
+/// The other sites while they answer.
+pub(super) struct Elsewhere {
+    answers: Answers,
+    /// What is found means the patient who was asked for: the search has seen to that.
+    meant: bool,
+    merge: Merge,
+    silent: Vec<(String, Outcome)>,
+    /// Sites that showed what this node is not shown before a person has decided.
+    held_back: BTreeSet<String>,
+    /// What our own catalogue or a site says of the patient, for the markers.
+    person: BTreeMap<Tag, String>,
+}
+
+impl Elsewhere {
+    fn new(answers: Answers, meant: bool) -> Self {
+        Self {
+            answers,
+            meant,
+            merge: Merge::default(),
+            silent: Vec::new(),
+            held_back: BTreeSet::new(),
+            person: BTreeMap::new(),
+        }
+    }
+
+    /// A study of our own, told at once.
+    pub(super) fn own(&mut self, study: &StudyUid, values: &BTreeMap<Tag, String>) {
+        self.note(values);
+        self.merge.own(study);
+    }
+
+    /// Remembers name, birth date and sex of the patient who was asked for.
+    fn note(&mut self, values: &BTreeMap<Tag, String>) {
+        if self.person.is_empty() {
+            let tags = [PATIENT_NAME, PATIENT_BIRTH_DATE, PATIENT_SEX];
+            self.person.extend(tags.into_iter().filter_map(|tag| Some((tag, values.get(&tag)?.clone()))));
+        }
+    }
+}
+
+impl Find<'_, '_> {
+    /// The patient whom the query names, if it names one.
+    pub(super) async fn named_patient(&self) -> Option<Patient> {
+        let id = exact(&self.keys.matches, PATIENT_ID).or_else(|| exact(&self.asked.unique, PATIENT_ID))?;
+        let issuer = exact(&self.keys.matches, ISSUER_OF_PATIENT_ID);
+        let patient = self.face.priors.named(&self.registry, self.node, id, issuer)?;
+        let birth_date = exact(&self.keys.matches, PATIENT_BIRTH_DATE).map(str::to_owned);
+        Some(self.face.priors.linked(patient, birth_date).await)
+    }
+
+    /// For whom other sites are asked.
+    fn behalf(&self) -> OnBehalf {
+        self.registry.behalf_of_node(&self.node.ae_title)
+    }
+
+    /// Whether what came from a site, or is held of it, means the patient whom the query names: then its number need not be the
+    /// one that was asked for, since the node is shown it with its issuer.
+    pub(super) fn is_meant(&self, origin: &Origin, held: &Texts) -> bool {
+        let (Some(patient), Some(site)) = (&self.patient, origin.site()) else { return false };
+        let text = |tag| held.0.get(&tag).cloned().unwrap_or_default();
+        let said = Said {
+            id: text(PATIENT_ID),
+            issuer: text(ISSUER_OF_PATIENT_ID),
+            birth_date: text(PATIENT_BIRTH_DATE),
+            ..Said::default()
+        };
+        let issuer = self.registry.peer(site).and_then(|peer| peer.issuer.as_deref());
+        patient.is_meant(&said, site, issuer) == Meant::Yes
+    }
+
+    /// Asks the other sites for the patient's studies; `None` if the query names no patient, or there are no other sites.
+    pub(super) fn ask_for_patient(&mut self) -> Option<Elsewhere> {
+        let sites = self.face.priors.sites().sites.clone();
+        if sites.is_empty() {
+            return None;
+        }
+        let Some(patient) = self.patient.clone() else {
+            // Whoever names studies need not be told: those are looked for where they are.
+            if self.asked.values(STUDY_INSTANCE_UID).is_empty() {
+                self.remark = Some("other sites are asked by Patient ID or Study UID only");
+            }
+            return None;
+        };
+        Some(Elsewhere::new(self.face.priors.search(&Wanted::Patient(patient), sites, &self.behalf()), true))
+    }
+
+    /// Tells what the other sites show of the patient, as they answer, then the markers of those that did not.
+    pub(super) async fn tell_elsewhere(&mut self, mut elsewhere: Elsewhere) -> Result<(), End> {
+        self.hear(&mut elsewhere).await?;
+        let Elsewhere { merge, mut silent, held_back, person, .. } = elsewhere;
+        silent.extend(held_back.into_iter().map(|site| (site, Outcome::HeldBack)));
+        for (study, copy, whole) in merge.rest() {
+            let mut values = copy.values.0;
+            values.insert(STUDY_INSTANCE_UID, study.to_string());
+            with_size(&mut values, &copy.size);
+            if self.fits_size(&values) {
+                if !whole {
+                    values.insert(AVAILABILITY, NEARLINE.to_owned());
+                }
+                self.tell(values).await?;
+            }
+        }
+        self.tell_silence(silent, &person).await
+    }
+
+    /// Hears the sites to their end.
+    async fn hear(&mut self, elsewhere: &mut Elsewhere) -> Result<(), End> {
+        loop {
+            let part = tokio::select! {
+                biased;
+                part = elsewhere.answers.next() => part,
+                () = self.dialogue.heard() => return Err(End::Over),
+            };
+            let Some(Part { site, what }) = part else { return Ok(()) };
+            match what {
+                What::Ended(outcome) if outcome.is_whole() => {}
+                What::Ended(outcome) => elsewhere.silent.push((site, outcome)),
+                What::Found(found) => {
+                    let ours = self.held_here(&found, elsewhere).await?;
+                    for found in found.into_iter().filter(|found| !ours.contains(&found.study)) {
+                        self.tell_found(found, elsewhere).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which of these studies came from our own nodes: our catalogue alone says what is told of them. Of the others a copy may be held
+    /// here that does not say itself whose number it bears; the site has said so now.
+    async fn held_here(&mut self, found: &[Found], elsewhere: &mut Elsewhere) -> Result<BTreeSet<StudyUid>, End> {
+        let studies: Vec<StudyUid> = found.iter().map(|found| found.study.clone()).collect();
+        let mut walk = Walk { studies, ..Walk::default() };
+        let mut ours = BTreeSet::new();
+        if walk.studies.is_empty() {
+            return Ok(ours);
+        }
+        loop {
+            let rows = self.face.records.walk_studies(walk.clone()).await?;
+            let Some(last) = rows.last() else { return Ok(ours) };
+            walk.after = last.row;
+            for row in rows {
+                if row.origin.site().is_none() {
+                    ours.insert(row.study);
+                } else if elsewhere.meant {
+                    let Some(values) = self.fitting_as(true, &row.origin, row.attributes) else { continue };
+                    self.copy(row.row, &row.study, values, elsewhere).await?;
+                }
+            }
+        }
+    }
+
+    /// A copy held here waits: where it came from there may be more of it by now.
+    pub(super) async fn copy(
+        &mut self,
+        row: i64,
+        study: &StudyUid,
+        mut values: BTreeMap<Tag, String>,
+        elsewhere: &mut Elsewhere,
+    ) -> Result<(), End> {
+        let size = self.face.records.study_size(row).await?;
+        values.insert(STUDY_INSTANCE_UID, study.to_string());
+        with_size(&mut values, &size);
+        if self.fits_size(&values)
+            && let Some(copy) = elsewhere.merge.copy(study, Copy { values: Texts(values), size })
+        {
+            elsewhere.note(&copy.values.0);
+            self.tell(copy.values.0).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_found(&mut self, found: Found, elsewhere: &mut Elsewhere) -> Result<(), End> {
+        self.goes_on().await?;
+        let Some(Found { site, values, size, .. }) = elsewhere.merge.there(found) else { return Ok(()) };
+        let origin = Origin::Peer(site);
+        // Nothing of it may be shown, but that it is there ("A silent site is visible").
+        if shown(&self.registry, self.node, &origin, values.clone()).is_none() {
+            elsewhere.held_back.insert(origin.name().to_owned());
+            return Ok(());
+        }
+        let meant = elsewhere.meant || self.is_meant(&origin, &values);
+        let Some(mut values) = self.fitting_as(meant, &origin, values) else { return Ok(()) };
+        with_size(&mut values, &size);
+        if self.fits_size(&values) {
+            elsewhere.note(&values);
+            values.insert(AVAILABILITY, NEARLINE.to_owned());
+            self.tell(values).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows who kept silent, as the node's configuration has it; never nothing ("A silent site is visible", UIX-12).
+    async fn tell_silence(
+        &mut self,
+        silent: Vec<(String, Outcome)>,
+        person: &BTreeMap<Tag, String>,
+    ) -> Result<(), End> {
+        let silences = Silence::of(&silent);
+        if silences.is_empty() {
+            return Ok(());
+        }
+        if self.node.silent == Silent::Failure {
+            return Err(self.incomplete(&silences));
+        }
+        let clock = Clock::now();
+        let keys = [PATIENT_NAME, PATIENT_ID, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, MODALITIES_IN_STUDY];
+        let asked = |tag| exact(&self.keys.matches, tag).or_else(|| exact(&self.asked.unique, tag));
+        let asked: BTreeMap<Tag, String> =
+            keys.into_iter().filter_map(|tag| Some((tag, asked(tag)?.to_owned()))).collect();
+        let patient = asked.get(&PATIENT_ID).cloned().unwrap_or_default();
+        for silence in &silences {
+            let Some(uid) = marker::uid(self.face.priors.marker_key(), silence.sites(), &patient, clock.day) else {
+                continue;
+            };
+            let mut values = person.clone();
+            // A workstation that looks for one modality is to see it too.
+            values.insert(MODALITIES_IN_STUDY, "OT".to_owned());
+            values.extend(asked.clone());
+            values.extend([
+                (STUDY_INSTANCE_UID, uid.to_string()),
+                (STUDY_DESCRIPTION, silence.description(&clock.time)),
+                (STUDY_DATE, clock.date.clone()),
+                (STUDY_TIME, clock.moment.clone()),
+                (STUDY_RELATED_SERIES, "0".to_owned()),
+                (STUDY_RELATED_INSTANCES, "0".to_owned()),
+            ]);
+            values.insert(AVAILABILITY, "UNAVAILABLE".to_owned());
+            self.tell(values).await?;
+        }
+        Ok(())
+    }
+
+    fn incomplete(&self, silences: &[Silence]) -> End {
+        let all: Vec<String> = silences.iter().map(|silence| silence.description("")).collect();
+        let comment = Some(all.join("; "));
+        End::Answer(QueryAnswer { comment, ..Status::UNABLE_TO_PROCESS.into() })
+    }
+
+    /// Looks for studies that are named and not told yet, at the sites that have shown them, else at all.
+    pub(super) async fn named_studies(&mut self, told: &BTreeSet<StudyUid>) -> Result<(), End> {
+        let named = self.asked.values(STUDY_INSTANCE_UID).iter().filter_map(|uid| StudyUid::parse(uid).ok());
+        let missing: Vec<StudyUid> = named.filter(|study| !told.contains(study)).collect();
+        let missing: Vec<StudyUid> = missing.into_iter().filter(|study| !marker::is_marker(study)).collect();
+        if missing.is_empty() || missing.len() > MOST_NAMED {
+            return Ok(());
+        }
+        let mut silent = Vec::new();
+        for study in missing {
+            let sites = self.face.priors.holders(&study).await;
+            let answers = self.face.priors.search(&Wanted::Study(study), sites, &self.behalf());
+            let mut elsewhere = Elsewhere::new(answers, false);
+            self.hear(&mut elsewhere).await?;
+            silent.extend(elsewhere.silent);
+            silent.extend(elsewhere.held_back.into_iter().map(|site| (site, Outcome::HeldBack)));
+        }
+        self.or_incomplete(&silent)
+    }
+
+    /// A query that names no patient has nobody to show a marker for: what may be missing makes it a failure.
+    fn or_incomplete(&self, silent: &[(String, Outcome)]) -> Result<(), End> {
+        let silences = Silence::of(silent);
+        if silences.is_empty() { Ok(()) } else { Err(self.incomplete(&silences)) }
+    }
+
+    /// Series or instances of a study that other sites hold: whoever has shown it is asked, or everybody if it is unknown here too.
+    /// `told` are those that were told already, by UID; `unique` is the UID's attribute.
+    pub(super) async fn below_study(&mut self, unique: Tag, mut told: BTreeSet<String>) -> Result<(), End> {
+        let Some(study) = self.asked.values(STUDY_INSTANCE_UID).first().and_then(|uid| StudyUid::parse(uid).ok())
+        else {
+            return Ok(());
+        };
+        let known = self.face.priors.known_holders(&study).await;
+        let sites = match known.is_empty() && told.is_empty() {
+            true => self.face.priors.sites().sites.clone(),
+            false => known,
+        };
+        if sites.is_empty() || marker::is_marker(&study) {
+            return Ok(());
+        }
+        let wanted = match unique == SERIES_INSTANCE_UID {
+            true => Wanted::Series(study),
+            false => {
+                let series = self.asked.values(SERIES_INSTANCE_UID).first();
+                Wanted::Instances(study, series.and_then(|uid| SeriesUid::parse(uid).ok()))
+            }
+        };
+        let mut answers = self.face.priors.search(&wanted, sites, &self.behalf());
+        let mut silent = Vec::new();
+        loop {
+            let part = tokio::select! {
+                biased;
+                part = answers.next() => part,
+                () = self.dialogue.heard() => return Err(End::Over),
+            };
+            let Some(Part { site, what }) = part else { return self.or_incomplete(&silent) };
+            match what {
+                What::Ended(Outcome::Answered { .. }) => {}
+                What::Ended(outcome) => silent.push((site, outcome)),
+                What::Found(list) => {
+                    for Found { site, values, size, .. } in list {
+                        self.goes_on().await?;
+                        let uid = values.0.get(&unique).cloned().unwrap_or_default();
+                        let Some(mut values) = self.fitting(&Origin::Peer(site), values) else { continue };
+                        if told.insert(uid) {
+                            values.insert(SERIES_RELATED_INSTANCES, size.instances.to_string());
+                            values.insert(AVAILABILITY, NEARLINE.to_owned());
+                            self.tell(values).await?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

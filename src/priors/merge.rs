@@ -1,0 +1,152 @@
+//! The answers of several sites as one list: a study once, ours first, with the counts of whoever has more of it. Pure.
+
+use crate::dicom::uid::StudyUid;
+use crate::records::{StudySize, Texts};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A study that another site has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The peer's name.
+    pub site: String,
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// Attributes of patient and study, as that site gave them.
+    pub values: Texts,
+    /// What it holds there, as far as that was said.
+    pub size: StudySize,
+}
+
+/// A copy that is held here of what came from another site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// The attributes as the asker is shown them.
+    pub values: Texts,
+    /// What is held here.
+    pub size: StudySize,
+}
+
+/// Copies that wait for the other sites' counts; what comes beyond is told at once.
+const MOST_WAITING: usize = 1000;
+
+/// One list, as it grows.
+#[derive(Debug, Default)]
+pub struct Merge {
+    told: BTreeSet<StudyUid>,
+    waiting: BTreeMap<StudyUid, Copy>,
+    /// What other sites have of the copies that wait.
+    elsewhere: BTreeMap<StudyUid, StudySize>,
+}
+
+impl Merge {
+    /// A study of our own: told at once, whatever others say of it. False if it was told already.
+    pub fn own(&mut self, study: &StudyUid) -> bool {
+        self.told.insert(study.clone())
+    }
+
+    /// A copy of another site's study: it waits, since that site may have more of it by now. Handed back if it is told at once.
+    pub fn copy(&mut self, study: &StudyUid, copy: Copy) -> Option<Copy> {
+        if !self.told.insert(study.clone()) {
+            return None;
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return Some(copy);
+        }
+        self.waiting.insert(study.clone(), copy);
+        None
+    }
+
+    /// What another site has shown; handed back if it is told, which is so once for each study.
+    pub fn there(&mut self, found: Found) -> Option<Found> {
+        if self.told.insert(found.study.clone()) {
+            return Some(found);
+        }
+        if self.waiting.contains_key(&found.study) {
+            let most = self.elsewhere.entry(found.study).or_default();
+            if found.size.instances > most.instances {
+                *most = found.size;
+            }
+        }
+        None
+    }
+
+    /// The copies that waited, once nobody is waited for any more.
+    pub fn rest(self) -> impl Iterator<Item = (StudyUid, Copy, bool)> {
+        let mut elsewhere = self.elsewhere;
+        self.waiting.into_iter().map(move |(study, mut copy)| {
+            let there = elsewhere.remove(&study).unwrap_or_default();
+            let whole = there.instances <= copy.size.instances;
+            if !whole {
+                copy.size = larger(copy.size, there);
+            }
+            (study, copy, whole)
+        })
+    }
+}
+
+/// The counts of the larger, and the modalities and classes of both.
+fn larger(here: StudySize, there: StudySize) -> StudySize {
+    let mut both = StudySize { series: here.series.max(there.series), ..there };
+    for modality in here.modalities {
+        if !both.modalities.contains(&modality) {
+            both.modalities.push(modality);
+        }
+    }
+    for class in here.sop_classes {
+        if !both.sop_classes.contains(&class) {
+            both.sop_classes.push(class);
+        }
+    }
+    both
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn uid(n: u32) -> StudyUid {
+        StudyUid::parse(&format!("1.2.{n}")).unwrap()
+    }
+
+    fn size(instances: u64, modality: &str) -> StudySize {
+        StudySize { series: 1, instances, modalities: vec![modality.into()], sop_classes: Vec::new() }
+    }
+
+    fn found(site: &str, n: u32, instances: u64) -> Found {
+        Found { site: site.into(), study: uid(n), values: Texts::default(), size: size(instances, "SR") }
+    }
+
+    fn copy(instances: u64) -> Copy {
+        Copy { values: Texts::default(), size: size(instances, "CT") }
+    }
+
+    /// DIM-070: a study once; ours before others' copies of it, the first answer before the second.
+    #[test]
+    fn a_study_is_told_once() {
+        let mut merge = Merge::default();
+        assert!(merge.own(&uid(1)) && !merge.own(&uid(1)));
+        assert_eq!(merge.there(found("b", 1, 9)), None, "ours is told already");
+        assert_eq!(merge.there(found("b", 2, 9)), Some(found("b", 2, 9)));
+        assert_eq!(merge.there(found("c", 2, 10)), None, "told already for another site");
+        assert_eq!(merge.copy(&uid(3), copy(5)), None);
+        assert_eq!(merge.copy(&uid(4), copy(5)), None);
+        assert_eq!(merge.copy(&uid(4), copy(5)), None, "a copy twice");
+        assert_eq!(merge.there(found("c", 3, 7)), None);
+        assert_eq!(merge.there(found("b", 3, 6)), None);
+        assert_eq!(merge.there(found("b", 4, 4)), None);
+        let rest: Vec<_> = merge.rest().collect();
+        let grown = StudySize { modalities: vec!["SR".into(), "CT".into()], ..size(7, "") };
+        assert_eq!(rest, [(uid(3), Copy { size: grown, ..copy(0) }, false), (uid(4), copy(5), true)]);
+    }
+
+    #[test]
+    fn not_everything_waits() {
+        let mut merge = Merge::default();
+        for n in 0..MOST_WAITING as u32 {
+            assert_eq!(merge.copy(&uid(n), copy(1)), None);
+        }
+        assert_eq!(merge.copy(&uid(99_999), copy(1)), Some(copy(1)));
+        assert_eq!(merge.rest().count(), MOST_WAITING);
+    }
+}

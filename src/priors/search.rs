@@ -1,0 +1,367 @@
+//! Asking every site at once, each within its own time; answers are told as they come, and none that means somebody else.
+
+use super::merge::Found;
+use super::whom::{Meant, NotAsked, Patient, Said};
+use super::{Priors, Site, marker};
+use crate::dicom::attributes::{
+    INDEXED, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID,
+};
+use crate::dicom::on_behalf::OnBehalf;
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
+use crate::dicomweb::client::{QueryFailure, Resource, Search};
+use crate::dicomweb::dataset::Dataset;
+use crate::records::{Records, SeenStudy, StudySize, Texts};
+use futures_util::future::try_join_all;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Searches that are under way at once; what comes beyond is told that nobody answers.
+pub(super) const AT_ONCE: usize = 64;
+/// Pages that may wait for whoever asked.
+const WAITING: usize = 4;
+/// The most studies of a patient, and the most series or instances of a study, that a site may show.
+const MOST_STUDIES: usize = 2_000;
+const MOST_BELOW: usize = 100_000;
+/// Results of a page of studies, and of one of series or instances.
+const PAGE_OF_STUDIES: usize = 200;
+const PAGE_BELOW: usize = 1_000;
+/// Longer values, in characters, are not shown.
+const LONGEST: usize = 1_024;
+
+const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
+const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
+const OTHER_PATIENT_IDS: Tag = Tag::new(0x0010, 0x1002);
+/// Issuer of Patient ID Qualifiers Sequence, with its Local Namespace Entity ID and Universal Entity ID.
+const QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
+const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
+const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
+const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
+const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
+const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
+
+/// What is asked of other sites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The studies of a patient.
+    Patient(Patient),
+    /// A study.
+    Study(StudyUid),
+    /// The series of a study.
+    Series(StudyUid),
+    /// The instances of a study, or of one of its series.
+    Instances(StudyUid, Option<SeriesUid>),
+}
+
+/// What one site says.
+#[derive(Debug)]
+pub struct Part {
+    /// The peer's name.
+    pub site: String,
+    /// What it says.
+    pub what: What,
+}
+
+/// Results, or the end of a site's answer.
+#[derive(Debug)]
+pub enum What {
+    /// Results, each checked: they mean the patient or the study that was asked for.
+    Found(Vec<Found>),
+    /// Nothing more comes from this site.
+    Ended(Outcome),
+}
+
+/// How a site's answer ended; never to be shown as "nothing there" but where it is [`Outcome::Answered`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered.
+    Answered {
+        /// Results that were told.
+        found: u64,
+        /// Results that were left out, since another issued their number: other people, as happens.
+        namesakes: u64,
+        /// Results that were left out, since they mean nobody and no study that was asked for.
+        others: u64,
+        /// Results that were left out, since nothing says who issued their number.
+        untold: u64,
+    },
+    /// It did not answer, or not to the end; why, for people.
+    NotAnswering(String),
+    /// It was not asked.
+    NotAsked(NotAsked),
+    /// It showed studies that the asker is not shown before a person has decided (`foreign = "hold"`).
+    HeldBack,
+}
+
+impl Outcome {
+    /// Whether the answer can be relied on: nothing of it is missing.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Answered { untold: 0, others: 0, .. })
+    }
+}
+
+/// A search under way; who drops it has it end.
+pub struct Answers {
+    parts: mpsc::Receiver<Part>,
+    _tasks: JoinSet<()>,
+    _seat: Option<OwnedSemaphorePermit>,
+}
+
+impl Answers {
+    /// What a site says next; `None` when every site's answer has ended. May be dropped at any time.
+    pub async fn next(&mut self) -> Option<Part> {
+        self.parts.recv().await
+    }
+}
+
+impl Priors {
+    /// Asks these sites at once, and tells them for whom (SEC-023). What they show is kept as where it is (DIM-070).
+    pub fn search(&self, wanted: &Wanted, sites: Vec<Site>, behalf: &OnBehalf) -> Answers {
+        let (to, parts) = mpsc::channel(WAITING.max(sites.len()));
+        let seat = self.seats.clone().try_acquire_owned().ok();
+        let mut tasks = JoinSet::new();
+        for mut site in sites {
+            site.client = site.client.on_behalf(behalf);
+            let asking = Asking { site, wanted: wanted.clone(), records: self.records.clone(), to: to.clone() };
+            match seat {
+                Some(_) => tasks.spawn(asking.run()),
+                None => tasks.spawn(asking.turned_away()),
+            };
+        }
+        Answers { parts, _tasks: tasks, _seat: seat }
+    }
+}
+
+/// One site that is asked.
+struct Asking {
+    site: Site,
+    wanted: Wanted,
+    records: Records,
+    to: mpsc::Sender<Part>,
+}
+
+/// Counts of what a site showed.
+#[derive(Default, Clone, Copy)]
+struct Counts {
+    found: u64,
+    namesakes: u64,
+    others: u64,
+    untold: u64,
+}
+
+impl Asking {
+    async fn turned_away(self) {
+        self.end(Outcome::NotAnswering("too many searches are under way here; ask again".into())).await;
+    }
+
+    async fn run(self) {
+        let outcome = match self.searches() {
+            Err(not_asked) => Outcome::NotAsked(not_asked),
+            Ok(searches) => match self.all(&searches).await {
+                Ok(counts) => self.answered(counts).await,
+                Err(why) => {
+                    tracing::warn!(site = %self.site.name, why, "a site does not answer a query");
+                    Outcome::NotAnswering(why)
+                }
+            },
+        };
+        self.end(outcome).await;
+    }
+
+    async fn end(&self, outcome: Outcome) {
+        // Who asked may be gone.
+        let _ = self.to.send(Part { site: self.site.name.clone(), what: What::Ended(outcome) }).await;
+    }
+
+    async fn answered(&self, counts: Counts) -> Outcome {
+        let Counts { found, namesakes, others, untold } = counts;
+        if others + untold > 0 {
+            tracing::warn!(site = %self.site.name, others, untold, "a site answered with what was not asked for; it is not shown");
+        }
+        if let Wanted::Study(study) | Wanted::Series(study) = &self.wanted
+            && counts.found + others == 0
+            && let Err(error) = self.records.study_not_at(&self.site.name, study).await
+        {
+            tracing::error!(error = %error, "that a site holds a study no longer could not be kept");
+        }
+        Outcome::Answered { found, namesakes, others, untold }
+    }
+
+    /// The searches to be made: one for each form of a number.
+    fn searches(&self) -> Result<Vec<Search>, NotAsked> {
+        let below = |resource| Search {
+            resource,
+            matches: Vec::new(),
+            include: included(),
+            page: PAGE_BELOW,
+            most: MOST_BELOW,
+        };
+        let studies = |key: (Tag, String)| Search {
+            resource: Resource::Studies,
+            matches: vec![key],
+            include: included(),
+            page: PAGE_OF_STUDIES,
+            most: MOST_STUDIES,
+        };
+        Ok(match &self.wanted {
+            Wanted::Patient(patient) => {
+                let ids = patient.ask(&self.site.name, self.site.issuer.as_deref(), self.site.client.is_ours())?;
+                ids.into_iter().map(|id| studies((PATIENT_ID, id))).collect()
+            }
+            Wanted::Study(study) => vec![studies((STUDY_INSTANCE_UID, study.to_string()))],
+            Wanted::Series(study) => vec![below(Resource::Series(study.clone()))],
+            Wanted::Instances(study, series) => vec![below(Resource::Instances(study.clone(), series.clone()))],
+        })
+    }
+
+    /// A search for studies has its time as a whole; one below has it for each page, since there may be many.
+    async fn all(&self, searches: &[Search]) -> Result<Counts, String> {
+        let limit = self.site.timeout;
+        let whole = matches!(self.wanted, Wanted::Patient(_) | Wanted::Study(_));
+        let work = try_join_all(searches.iter().map(|search| self.one(search)));
+        let counts = match whole {
+            true => timeout(limit, work).await.map_err(|_| late(limit))?,
+            false => work.await,
+        }?;
+        Ok(counts.into_iter().fold(Counts::default(), |sum, counts| Counts {
+            found: sum.found + counts.found,
+            namesakes: sum.namesakes + counts.namesakes,
+            others: sum.others + counts.others,
+            untold: sum.untold + counts.untold,
+        }))
+    }
+
+    async fn one(&self, search: &Search) -> Result<Counts, String> {
+        let (mut pages, mut counts) = (self.site.client.search(search), Counts::default());
+        let limit = self.site.timeout;
+        loop {
+            let page = timeout(limit, pages.next()).await.map_err(|_| late(limit))?;
+            let Some(sets) = page.map_err(told)? else { return Ok(counts) };
+            let found = self.checked(&sets, &mut counts);
+            self.keep(&found).await;
+            let part = Part { site: self.site.name.clone(), what: What::Found(found) };
+            if self.to.send(part).await.is_err() {
+                return Ok(counts);
+            }
+        }
+    }
+
+    /// What of a page means what was asked for.
+    fn checked(&self, sets: &[Dataset], counts: &mut Counts) -> Vec<Found> {
+        let mut all = Vec::new();
+        for set in sets {
+            match (self.meant(set), found(&self.site.name, set, &self.wanted)) {
+                (Meant::Yes, Some(found)) => {
+                    counts.found += 1;
+                    all.push(found);
+                }
+                (Meant::Namesake, Some(_)) => counts.namesakes += 1,
+                (Meant::Untold, Some(_)) => counts.untold += 1,
+                _ => counts.others += 1,
+            }
+        }
+        all
+    }
+
+    fn meant(&self, set: &Dataset) -> Meant {
+        match &self.wanted {
+            Wanted::Patient(patient) => patient.is_meant(&said(set), &self.site.name, self.site.issuer.as_deref()),
+            Wanted::Study(_) | Wanted::Series(_) | Wanted::Instances(..) => Meant::Yes,
+        }
+    }
+
+    async fn keep(&self, found: &[Found]) {
+        let mut seen: Vec<SeenStudy> = match self.wanted {
+            Wanted::Patient(_) | Wanted::Study(_) => {
+                let one = |found: &Found| SeenStudy {
+                    study: found.study.clone(),
+                    instances: Some(found.size.instances).filter(|count| *count > 0),
+                };
+                found.iter().map(one).collect()
+            }
+            _ => found.iter().map(|found| SeenStudy { study: found.study.clone(), instances: None }).collect(),
+        };
+        seen.dedup();
+        let kept = self.records.studies_seen_at(&self.site.name, seen, SystemTime::now()).await;
+        if let Err(error) = kept {
+            tracing::error!(error = %error, "where studies are could not be kept");
+        }
+    }
+}
+
+fn late(limit: Duration) -> String {
+    format!("no answer within {} ms", limit.as_millis())
+}
+
+fn told(failure: QueryFailure) -> String {
+    failure.to_string()
+}
+
+/// What is asked for beyond what every server returns: whatever we index of patient, study and series, and whose numbers they are.
+fn included() -> Vec<Tag> {
+    let counts = [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES];
+    let people = [QUALIFIERS, OTHER_PATIENT_IDS];
+    INDEXED.iter().map(|indexed| indexed.tag).chain(counts).chain([SERIES_RELATED_INSTANCES]).chain(people).collect()
+}
+
+/// What a result says of its patient.
+fn said(set: &Dataset) -> Said {
+    let text = |set: &Dataset, tag| set.text(tag).unwrap_or_default();
+    let word = |set: &Dataset| {
+        let item = set.sequence(QUALIFIERS).first();
+        item.and_then(|item| item.text(UNIVERSAL_ENTITY).or_else(|| item.text(LOCAL_NAMESPACE))).unwrap_or_default()
+    };
+    let other = |item: &Dataset| {
+        let own = text(item, ISSUER_OF_PATIENT_ID);
+        (text(item, PATIENT_ID), if own.is_empty() { word(item) } else { own })
+    };
+    Said {
+        id: text(set, PATIENT_ID),
+        issuer: text(set, ISSUER_OF_PATIENT_ID),
+        word: word(set),
+        others: set.sequence(OTHER_PATIENT_IDS).iter().take(16).map(other).collect(),
+        birth_date: text(set, PATIENT_BIRTH_DATE),
+    }
+}
+
+/// A result as it is shown; `None` if it names no study, another one than was asked for, or one of our markers.
+fn found(site: &str, set: &Dataset, wanted: &Wanted) -> Option<Found> {
+    let named = set.first_text(STUDY_INSTANCE_UID).map(StudyUid::parse).transpose().ok()?;
+    let study = match wanted {
+        Wanted::Patient(_) => named?,
+        Wanted::Study(asked) => named.filter(|study| study == asked)?,
+        Wanted::Series(asked) | Wanted::Instances(asked, _) => {
+            Some(named.unwrap_or_else(|| asked.clone())).filter(|study| study == asked)?
+        }
+    };
+    if let Wanted::Instances(_, Some(asked)) = wanted
+        && set.first_text(SERIES_INSTANCE_UID).is_some_and(|series| series != asked.as_str())
+    {
+        return None;
+    }
+    let mut values = Texts::default();
+    for tag in INDEXED.iter().map(|indexed| indexed.tag) {
+        let text = set.text(tag).filter(|text| text.chars().count() <= LONGEST);
+        values.0.extend(text.map(|text| (tag, text.chars().filter(|c| !c.is_control()).collect())));
+    }
+    values.0.insert(STUDY_INSTANCE_UID, study.to_string());
+    if let Wanted::Instances(_, Some(asked)) = wanted {
+        values.0.insert(SERIES_INSTANCE_UID, asked.to_string());
+    }
+    let list = |tag| set.text(tag).unwrap_or_default();
+    let split = |text: String| -> Vec<String> {
+        text.split('\\').filter(|one| !one.is_empty()).take(64).map(str::to_owned).collect()
+    };
+    let size = StudySize {
+        series: set.first_number(STUDY_RELATED_SERIES).unwrap_or_default(),
+        instances: set
+            .first_number(STUDY_RELATED_INSTANCES)
+            .or_else(|| set.first_number(SERIES_RELATED_INSTANCES))
+            .unwrap_or_default(),
+        modalities: split(list(MODALITIES_IN_STUDY)),
+        sop_classes: split(list(SOP_CLASSES_IN_STUDY)).iter().filter_map(|uid| SopClassUid::parse(uid).ok()).collect(),
+    };
+    Some(Found { site: site.to_owned(), study, values, size }).filter(|found| !marker::is_marker(&found.study))
+}

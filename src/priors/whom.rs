@@ -1,0 +1,156 @@
+//! Whom to ask for whom: which identifiers of a patient mean something at another site, and whether an answer means that patient.
+//! Pure ("Whom to ask for priors" in docs/ARCHITECTURE.md).
+
+use crate::dicom::nhs_number::{NhsNumber, is_issuer};
+use crate::peers::{Foreign, Node, PatientIds};
+use std::fmt;
+
+/// A patient as a query names one. `Debug` prints nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Patient {
+    /// The number, without an issuer before it.
+    pub id: String,
+    /// Who issued it; never empty.
+    pub issuer: String,
+    /// The NHS number, if the number is one, or if one is known for it.
+    pub nhs: Option<NhsNumber>,
+    /// The birth date that is known with the NHS number, as YYYYMMDD; empty if none is.
+    pub birth_date: String,
+}
+
+impl fmt::Debug for Patient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Patient")
+    }
+}
+
+/// Why a site is not asked. The words hold nothing of a patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum NotAsked {
+    /// No NHS number is known, and the site did not issue the number.
+    #[error("no NHS number is known for this number, and that site did not issue it")]
+    NoNumber,
+}
+
+/// What one result says of its patient. `Debug` prints nothing of it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Patient ID.
+    pub id: String,
+    /// Who issued it, by the object; empty if it does not say so.
+    pub issuer: String,
+    /// Who issued it, by the site's word; empty if it gives none.
+    pub word: String,
+    /// Other Patient IDs with their issuers.
+    pub others: Vec<(String, String)>,
+    /// Patient's Birth Date.
+    pub birth_date: String,
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Said")
+    }
+}
+
+/// Whether a result means the patient who was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// It does.
+    Yes,
+    /// The number is the same, and another issued it: somebody else, as happens.
+    Namesake,
+    /// The number is the same, and nothing says who issued it.
+    Untold,
+    /// It means nobody who was asked for.
+    No,
+}
+
+/// The patient whom a node names by this Patient ID and, if it gives one, this issuer; `None` if it names nobody: no value, several,
+/// or a pattern.
+///
+/// A number is an NHS number only if its issuer says so, or the node's numbers are such ([`PatientIds::Nhs`]), and if it passes
+/// every check (IDY-042). `own` is who issues the numbers of this node where it does not say (IDY-040).
+pub fn named(node: &Node, own: &str, id: &str, issuer: Option<&str>) -> Option<Patient> {
+    let issuer = issuer.map(str::trim).filter(|issuer| !issuer.is_empty());
+    let (issuer, id) = match (issuer, id.split_once(':')) {
+        (Some(issuer), _) => (Some(issuer), id),
+        // As it is shown to a node for which we put the issuer before it.
+        (None, Some((issuer, id))) if node.foreign == Foreign::Prefix => (Some(issuer), id),
+        (None, _) => (None, id),
+    };
+    let declared = issuer.map_or(node.patient_ids == PatientIds::Nhs, is_issuer);
+    patient(id, issuer.unwrap_or(own), declared)
+}
+
+/// The patient whom somebody of this site names by a number, its issuer, and whether that is an NHS number.
+pub fn patient(id: &str, issuer: &str, nhs: bool) -> Option<Patient> {
+    let id = id.trim_matches([' ', '\0']);
+    let one = !id.is_empty() && !id.contains(['*', '?', '\\']) && !issuer.is_empty();
+    let nhs = Some(id).filter(|_| nhs || is_issuer(issuer)).and_then(|id| NhsNumber::parse(id).ok());
+    one.then(|| Patient { id: id.to_owned(), issuer: issuer.to_owned(), nhs, birth_date: String::new() })
+}
+
+impl Patient {
+    /// The same, with the NHS number that is known for its own number, and the birth date that stands with it.
+    pub fn linked(self, nhs: NhsNumber, birth_date: &str) -> Self {
+        Self { nhs: Some(nhs), birth_date: birth_date.to_owned(), ..self }
+    }
+
+    /// The Patient IDs by which a site is asked, or why it is not. `issuer` is who issues its numbers; `ours` says that its gateway
+    /// finds a number in whatever form it is held.
+    pub fn ask(&self, site: &str, issuer: Option<&str>, ours: bool) -> Result<Vec<String>, NotAsked> {
+        let mut ids = match self.nhs {
+            Some(nhs) if ours => vec![nhs.digits()],
+            Some(nhs) => nhs.forms().to_vec(),
+            None => Vec::new(),
+        };
+        if self.is_of(site, issuer) && !ids.contains(&self.id) {
+            ids.push(self.id.clone());
+        }
+        if ids.is_empty() { Err(NotAsked::NoNumber) } else { Ok(ids) }
+    }
+
+    /// Whether a site issued the number itself.
+    fn is_of(&self, site: &str, issuer: Option<&str>) -> bool {
+        self.issuer == issuer.unwrap_or(site) || self.issuer == site
+    }
+
+    /// Whether a result of a site, or what is held of it, means this patient. `issuer` is who issues its numbers where neither
+    /// the object nor the site says so.
+    pub fn is_meant(&self, said: &Said, site: &str, issuer: Option<&str>) -> Meant {
+        let differs = !self.birth_date.is_empty() && !said.birth_date.is_empty() && self.birth_date != said.birth_date;
+        if differs {
+            return Meant::No;
+        }
+        let others = said.others.iter().map(|(id, issuer)| self.same(id, issuer, false));
+        let known = [said.issuer.as_str(), &said.word, issuer.unwrap_or_default()];
+        let by = known.into_iter().find(|issuer| !issuer.is_empty()).unwrap_or_default();
+        // A number without an issuer is shown with the site's name where none is configured.
+        let by_name = said.issuer.is_empty() && self.issuer == site;
+        let all: Vec<Meant> = others.chain([self.same(&said.id, by, by_name)]).collect();
+        match () {
+            () if all.contains(&Meant::Yes) => Meant::Yes,
+            () if all.contains(&Meant::Untold) => Meant::Untold,
+            () if all.contains(&Meant::Namesake) => Meant::Namesake,
+            () => Meant::No,
+        }
+    }
+
+    /// Whether one number and its issuer are this patient's; `by_name`: the number is meant by the name of the site that gave it.
+    fn same(&self, id: &str, issuer: &str, by_name: bool) -> Meant {
+        let id = id.trim_matches([' ', '\0']);
+        let nhs = self.nhs.is_some() && NhsNumber::parse(id).ok() == self.nhs;
+        match () {
+            () if nhs && is_issuer(issuer) => Meant::Yes,
+            () if id == self.id && (by_name || issuer == self.issuer) => Meant::Yes,
+            () if nhs && issuer.is_empty() => Meant::Untold,
+            () if nhs || id == self.id => Meant::Namesake,
+            () => Meant::No,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

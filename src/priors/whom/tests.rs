@@ -1,0 +1,136 @@
+//! Truth tables of who is asked for whom, and whose answer counts.
+
+use super::*;
+use crate::dicom::ae_title::AeTitle;
+use crate::peers::{May, Silent, StorageClasses, Verify};
+
+const NHS: &str = "9434765919";
+
+fn node(patient_ids: PatientIds, foreign: Foreign) -> Node {
+    Node {
+        ae_title: AeTitle::parse("PACS").unwrap(),
+        name: None,
+        address: None,
+        from_addresses: Vec::new(),
+        identity: None,
+        user: None,
+        may: May::default(),
+        verify: Verify::Accepted,
+        issuer: None,
+        purpose: None,
+        patient_ids,
+        charset: "ISO_IR 100".into(),
+        move_to: Vec::new(),
+        foreign,
+        silent: Silent::Marker,
+        mark_imported: false,
+        contributing_equipment: false,
+        general_class: false,
+        archive: None,
+        conflict_is_failure: false,
+        volatile: Vec::new(),
+        storage: StorageClasses::default(),
+        max_associations: 1,
+        max_parallel: 1,
+    }
+}
+
+fn said(id: &str, issuer: &str) -> Said {
+    Said { id: id.into(), issuer: issuer.into(), ..Said::default() }
+}
+
+/// IDY-040, IDY-042: a number is an NHS number by its issuer or its node, never by its looks.
+#[test]
+fn a_number_is_an_nhs_number_only_where_somebody_says_so() {
+    let (local, nhs) = (PatientIds::Local, PatientIds::Nhs);
+    type Row<'a> = (PatientIds, Foreign, &'a str, Option<&'a str>, Option<(&'a str, &'a str, bool)>);
+    let rows: &[Row<'_>] = &[
+        (local, Foreign::Prefix, NHS, None, Some((NHS, "OWN", false))),
+        (nhs, Foreign::Prefix, NHS, None, Some((NHS, "OWN", true))),
+        (nhs, Foreign::Prefix, "943 476 5919", None, Some(("943 476 5919", "OWN", true))),
+        (nhs, Foreign::Prefix, "9434765918", None, Some(("9434765918", "OWN", false))),
+        (nhs, Foreign::Prefix, NHS, Some("RXX"), Some((NHS, "RXX", false))),
+        (local, Foreign::Prefix, NHS, Some("NHS"), Some((NHS, "NHS", true))),
+        (local, Foreign::Prefix, NHS, Some(" "), Some((NHS, "OWN", false))),
+        (local, Foreign::Prefix, "RXX:4711", None, Some(("4711", "RXX", false))),
+        (local, Foreign::Prefix, "NHS:9434765919", None, Some((NHS, "NHS", true))),
+        (local, Foreign::AsIs, "RXX:4711", None, Some(("RXX:4711", "OWN", false))),
+        (local, Foreign::Prefix, "", None, None),
+        (local, Foreign::Prefix, "47*", None, None),
+        (local, Foreign::Prefix, "47?1", None, None),
+        (local, Foreign::Prefix, "1\\2", None, None),
+        (local, Foreign::Prefix, ":4711", None, None),
+    ];
+    for (ids, foreign, id, issuer, want) in rows {
+        let got = named(&node(*ids, *foreign), "OWN", id, *issuer);
+        let got = got.as_ref().map(|patient| (patient.id.as_str(), patient.issuer.as_str(), patient.nhs.is_some()));
+        assert_eq!(got, *want, "{ids:?} {foreign:?} {id:?} {issuer:?}");
+    }
+}
+
+/// "Whom to ask for priors": by NHS number everybody, by a number its issuer, else nobody.
+#[test]
+fn who_did_not_issue_a_number_is_not_asked_for_it() {
+    let nhs = patient(NHS, "OWN", true).unwrap();
+    let local = patient("4711", "OWN", false).unwrap();
+    let theirs = patient("4711", "ZZ002", false).unwrap();
+    let number = NhsNumber::parse(NHS).unwrap();
+    let rows = [
+        (&nhs, "b", Some("ZZ002"), true, Ok(vec![NHS.to_owned()])),
+        (&nhs, "b", None, false, Ok(number.forms().to_vec())),
+        (&local, "b", Some("ZZ002"), true, Err(NotAsked::NoNumber)),
+        (&local, "b", None, true, Err(NotAsked::NoNumber)),
+        (&theirs, "b", Some("ZZ002"), true, Ok(vec!["4711".to_owned()])),
+        (&theirs, "c", Some("ZZ003"), true, Err(NotAsked::NoNumber)),
+        (&theirs, "ZZ002", None, true, Ok(vec!["4711".to_owned()])),
+    ];
+    for (asked, site, issuer, ours, want) in rows {
+        assert_eq!(asked.ask(site, issuer, ours), want, "{site} {issuer:?}");
+    }
+    let linked = local.linked(number, "19600229");
+    assert_eq!(linked.ask("b", Some("ZZ002"), true), Ok(vec![NHS.to_owned()]));
+}
+
+/// IDY-046: two patients with one number at two sites are never taken for one.
+#[test]
+fn an_answer_means_the_patient_only_by_number_and_issuer() {
+    let nhs = patient(NHS, "OWN", true).unwrap();
+    let theirs = patient("4711", "ZZ002", false).unwrap();
+    let rows = [
+        (&nhs, said(NHS, "NHS"), None, Meant::Yes),
+        (&nhs, said("943 476 5919", "2.16.840.1.113883.2.1.4.1"), None, Meant::Yes),
+        (&nhs, said(NHS, ""), Some("NHS"), Meant::Yes),
+        // The site's own numbers, one of which looks like an NHS number.
+        (&nhs, said(NHS, ""), Some("ZZ002"), Meant::Namesake),
+        (&nhs, said(NHS, "ZZ002"), Some("NHS"), Meant::Namesake),
+        (&nhs, said(NHS, ""), None, Meant::Untold),
+        (&nhs, said("6000000006", "NHS"), None, Meant::No),
+        (&nhs, said("", "NHS"), Some("NHS"), Meant::No),
+        (&nhs, Said { others: vec![(NHS.into(), "NHS".into())], ..said("77", "ZZ002") }, None, Meant::Yes),
+        (&nhs, Said { others: vec![(NHS.into(), "ZZ009".into())], ..said("77", "ZZ002") }, None, Meant::Namesake),
+        (&theirs, said("4711", "ZZ002"), None, Meant::Yes),
+        (&theirs, said("4711", ""), Some("ZZ002"), Meant::Yes),
+        (&theirs, said("4711", "ZZ003"), Some("ZZ002"), Meant::Namesake),
+        (&theirs, said("4711", ""), None, Meant::Namesake),
+        (&theirs, said("4712", "ZZ002"), None, Meant::No),
+    ];
+    for (asked, answer, issuer, want) in rows {
+        assert_eq!(asked.is_meant(&answer, "b", issuer), want, "{:?} {:?} {issuer:?}", answer.id, answer.issuer);
+    }
+    let word = Said { word: "NHS".into(), ..said(NHS, "") };
+    assert_eq!(
+        nhs.is_meant(&word, "b", Some("ZZ002")),
+        Meant::Yes,
+        "the site knows better than what is configured here"
+    );
+    let by_name = patient("4711", "b", false).unwrap();
+    assert_eq!(by_name.is_meant(&Said { word: "ZZ009".into(), ..said("4711", "") }, "b", None), Meant::Yes);
+    assert_eq!(by_name.is_meant(&said("4711", ""), "b", None), Meant::Yes);
+    // The birth date that is known with the number must not contradict.
+    let linked = patient("1", "OWN", false).unwrap().linked(NhsNumber::parse(NHS).unwrap(), "19600229");
+    for (birth_date, want) in [("19600229", Meant::Yes), ("", Meant::Yes), ("19600228", Meant::No)] {
+        let answer = Said { birth_date: birth_date.into(), ..said(NHS, "NHS") };
+        assert_eq!(linked.is_meant(&answer, "b", None), want, "{birth_date}");
+    }
+    assert!(!format!("{linked:?} {:?}", said(NHS, "")).contains("943"));
+}

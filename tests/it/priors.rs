@@ -1,0 +1,268 @@
+//! Priors of other sites as a workstation finds them: of whoever answers, once each, and no site's silence taken for "nothing there".
+
+use crate::support::certs::Identity;
+use crate::support::config::free_port;
+use crate::support::gateway::Gateway;
+use crate::support::neighbours::*;
+use crate::support::process::finish;
+use crate::support::radiology::{last, statuses};
+use crate::support::searched_peer::{Manner, SearchedPeer, study};
+use crate::support::tools::tool;
+use crate::support::two_sites::{A_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn uid(n: u32) -> String {
+    format!("2.25.70000000098.{n}")
+}
+
+fn row(n: u32, patient: &str, available: &str, instances: u32) -> (String, String, String, String) {
+    (uid(n), patient.to_owned(), available.to_owned(), instances.to_string())
+}
+
+fn patient(n: u32, id: &str) -> Value {
+    json!({ "uid": n, "PatientID": id, "PatientName": "Prior^Ann", "StudyDate": "20240102", "AccessionNumber": "ACC" })
+}
+
+/// UIX-12, DIM-070, DIM-071: three sites, of which one is slow and one is stopped. Those that answer are listed, a study once though two
+/// sites hold it; the third is named by a marker; all that within the time of a query.
+#[test]
+fn three_sites_are_asked_and_the_one_that_is_stopped_is_named() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
+    let slow = Manner::shows(&[study(&uid(2), NHS, "NHS", 7), study(&uid(3), "943 476 5919", "NHS", 9)]);
+    let c = SearchedPeer::start(&identity(&stage, "c"), slow.after(Duration::from_millis(1500)));
+    let stopped = format!("https://127.0.0.1:{}/dicom-web", free_port());
+    let neighbours =
+        [("b", b.config.url()), ("c", c.url()), ("surrey", stopped)].map(|(n, url)| Neighbour::new(n, &url));
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, "[priors]\ndeadline = \"10s\""));
+    give(&stage, &b, "PACS", &json!([patient(1, NHS), patient(2, "943 476 5919"), patient(8, "4000000004")]));
+    give(&stage, &a, "PACS", &json!([patient(4, NHS)]));
+
+    let began = Instant::now();
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert!(began.elapsed() < seconds(9), "the stopped site holds up nobody: {:?}", began.elapsed());
+    // What came from B is shown as this node will be given it: with an issuer before the number (IDY-040).
+    let want = [
+        row(1, &format!("b:{NHS}"), "NEARLINE", 1),
+        row(2, "b:943 476 5919", "NEARLINE", 1),
+        row(3, "NHS:943 476 5919", "NEARLINE", 9),
+        row(4, NHS, "ONLINE", 1),
+    ];
+    assert_eq!(studies(said), want, "{said}");
+    assert_eq!(markers(said), ["SURREY NOT ANSWERING"]);
+    assert_eq!(last(said)["status"], 0);
+    let marker = identifiers(said).into_iter().find(|set| set["InstanceAvailability"] == "UNAVAILABLE").unwrap();
+    assert_eq!(
+        (&marker["PatientID"], &marker["NumberOfStudyRelatedInstances"]),
+        (&json!(NHS), &json!("0")),
+        "{marker}"
+    );
+    let retrieved_here = identifiers(said).iter().all(|set| set["RetrieveAETitle"] == "WB_A");
+    assert!(retrieved_here, "everything is retrieved here: {said}");
+    let remote = identifiers(said).into_iter().find(|set| set["StudyInstanceUID"] == uid(1).as_str()).unwrap();
+    assert_eq!(remote["AccessionNumber"], "", "another site's accession number is nobody's here: {remote}");
+
+    // The same marker all day, and nothing to be found below it.
+    let again = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert!(identifiers(again).iter().any(|set| set["StudyInstanceUID"] == marker["StudyInstanceUID"]), "{again}");
+    let below = json!({ "keys": { "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": marker["StudyInstanceUID"],
+        "SeriesInstanceUID": "" } });
+    assert_eq!(ask(stage.path(), &a, &[below])[0]["answers"], json!([{ "status": 0 }]));
+
+    // UIX-13: DCMTK's findscu as it is.
+    let mut command = Command::new(tool("findscu"));
+    command.args([
+        "-v",
+        "-S",
+        "-aet",
+        "RADIOLOGY",
+        "-aec",
+        "WB_A",
+        "-k",
+        "0008,0052=STUDY",
+        "-k",
+        &format!("0010,0020={NHS}"),
+    ]);
+    command.args(["-k", "0020,000d", "-k", "0008,1030", "127.0.0.1", &a.config.dicom_port.to_string()]);
+    let done = finish(&mut command, seconds(60));
+    let text = format!("{}{}", done.stdout, done.stderr);
+    let once = |n: u32| text.matches(&format!("[{}]", uid(n))).count() == 1;
+    assert!(done.code == Some(0) && (1..=4).all(once) && text.contains("[SURREY NOT ANSWERING "), "{text}");
+    for gateway in [&a, &b] {
+        assert!(!gateway.log().contains(NHS) && !gateway.log().contains("Prior^Ann"), "{}", gateway.log());
+        gateway.verify_ledger(false);
+    }
+}
+
+/// "A silent site is visible": where the node wants it so, the query fails after the answers of those that did answer.
+#[test]
+fn a_node_that_wants_no_markers_is_told_of_silence_by_the_status() {
+    let stage = Stage::new();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[study(&uid(1), NHS, "NHS", 3)]));
+    let stopped = format!("https://127.0.0.1:{}/dicom-web", free_port());
+    let neighbours = [Neighbour::new("b", &b.url()), Neighbour::new("surrey", &stopped)];
+    let node = "[[node]]\nae_title = \"STRICT\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\npatient_id = \"nhs\"\n\
+        silent = \"failure\"\nforeign = \"as_is\"\n";
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, node));
+    let mut request = priors_of(NHS);
+    request["calling"] = json!("STRICT");
+    let said = &ask(stage.path(), &a, &[request])[0];
+    assert_eq!(studies(said), [row(1, NHS, "NEARLINE", 3)]);
+    assert_eq!(
+        (last(said)["status"].as_u64(), last(said)["comment"].as_str()),
+        (Some(0xC001), Some("SURREY NOT ANSWERING"))
+    );
+    assert_eq!(markers(said), [""; 0]);
+}
+
+/// A node that holds other sites' patients for a person is not shown them; that there is something it is shown.
+#[test]
+fn a_node_that_holds_foreign_patients_sees_that_a_site_has_something() {
+    let stage = Stage::new();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[study(&uid(1), NHS, "NHS", 3)]));
+    let node = "[[node]]\nae_title = \"CAREFUL\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\npatient_id = \"nhs\"\n\
+        foreign = \"hold\"\n";
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], node));
+    let mut request = priors_of(NHS);
+    request["calling"] = json!("CAREFUL");
+    let said = &ask(stage.path(), &a, &[request])[0];
+    assert_eq!((studies(said).len(), markers(said)), (0, vec!["B HELD BACK".to_owned()]), "{said}");
+}
+
+/// IDY-040, IDY-046: two people with one number at two sites are never listed as one. Who did not issue a number is not asked for
+/// it, and the radiologist sees that.
+#[test]
+fn two_people_with_one_number_are_not_taken_for_one() {
+    let stage = Stage::new();
+    let mut config = holding(&stage, "b", "");
+    "ZZ002".clone_into(&mut config.ods_code);
+    let b = Gateway::start(&stage.path().join("b"), config);
+    let neighbour = Neighbour::new("b", &b.config.url()).with("issuer = \"ZZ002\"");
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[neighbour], ""));
+    // SENDER's numbers are the site's own; one of B's looks like an NHS number and is none.
+    give(&stage, &b, "SENDER", &json!([patient(1, "4711"), patient(2, NHS)]));
+    give(&stage, &b, "PACS", &json!([patient(3, NHS)]));
+    give(&stage, &a, "SENDER", &json!([patient(4, "4711")]));
+    let said = ask(stage.path(), &a, &[priors_of("4711"), priors_of(NHS), priors_of("ZZ002:4711")]);
+    assert_eq!(studies(&said[0]), [row(4, "4711", "ONLINE", 1)]);
+    assert_eq!(markers(&said[0]), ["B NOT ASKED"]);
+    assert_eq!(studies(&said[1]), [row(3, &format!("ZZ002:{NHS}"), "NEARLINE", 1)], "{}", said[1]);
+    assert_eq!(markers(&said[1]), [""; 0], "B has answered, and its namesake is nobody's business");
+    // By the number as it is shown, B is asked for its own patient.
+    assert_eq!(studies(&said[2]), [row(1, "ZZ002:4711", "NEARLINE", 1)]);
+    assert_eq!(markers(&said[2]), [""; 0]);
+}
+
+/// "Below the study": series and images of a study that another site has shown, also after a restart and without a query before;
+/// whoever has not shown it is not asked. A holder that is silent makes the answer a failure, never an empty list.
+#[test]
+fn series_and_images_of_another_sites_study_are_found_after_a_restart() {
+    let stage = Stage::new();
+    let mut b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
+    let c = SearchedPeer::start(&identity(&stage, "c"), Manner::shows(&[]));
+    let neighbours = [Neighbour::new("b", &b.config.url()), Neighbour::new("c", &c.url())];
+    let mut a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, "[priors]\ndeadline = \"4s\""));
+    give(&stage, &b, "PACS", &json!([patient(1, NHS), patient(2, NHS)]));
+    assert_eq!(studies(&ask(stage.path(), &a, &[priors_of(NHS)])[0]).len(), 2);
+    a.stop();
+    a.up();
+    let asked_before = c.asked().len();
+    let series = json!({ "keys": { "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": uid(1), "SeriesInstanceUID": "",
+        "Modality": "", "NumberOfSeriesRelatedInstances": "" } });
+    let images = json!({ "keys": { "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": uid(1),
+        "SeriesInstanceUID": format!("{}.1", uid(1)), "SOPInstanceUID": "", "InstanceAvailability": "" } });
+    let by_uid = json!({ "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid(2), "PatientID": "",
+        "InstanceAvailability": "", "NumberOfStudyRelatedInstances": "" } });
+    let said = ask(stage.path(), &a, &[series.clone(), images, by_uid]);
+    let found = identifiers(&said[0]);
+    assert_eq!(found.len(), 1, "{}", said[0]);
+    assert_eq!(found[0]["SeriesInstanceUID"], format!("{}.1", uid(1)));
+    assert_eq!(found[0]["NumberOfSeriesRelatedInstances"], "1");
+    let found = identifiers(&said[1]);
+    assert_eq!(found.len(), 1, "{}", said[1]);
+    assert_eq!(
+        (&found[0]["SOPInstanceUID"], &found[0]["InstanceAvailability"]),
+        (&json!(format!("{}.1.1", uid(1))), &json!("NEARLINE"))
+    );
+    assert_eq!(studies(&said[2]), [row(2, &format!("b:{NHS}"), "NEARLINE", 1)]);
+    assert_eq!(c.asked().len(), asked_before, "C has never shown the study");
+    b.stop();
+    let said = &ask(stage.path(), &a, &[series])[0];
+    assert_eq!((statuses(said), last(said)["comment"].as_str()), (vec![0xC001], Some("B NOT ANSWERING")), "{said}");
+}
+
+/// "Origins and loops": what a peer searches for here is answered from what is held here, and asked of nobody else.
+#[test]
+fn a_peers_search_is_not_passed_on() {
+    let stage = Stage::new();
+    let c = SearchedPeer::start(&identity(&stage, "c"), Manner::shows(&[study(&uid(9), NHS, "NHS", 1)]));
+    let nobody = format!("https://127.0.0.1:{}/dicom-web", free_port());
+    let neighbours = [Neighbour::new("b", &nobody), Neighbour::new("c", &c.url())];
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, ""));
+    give(&stage, &a, "PACS", &json!([patient(1, "943 476 5919")]));
+    let peer: Identity = identity(&stage, "b");
+    for resource in [
+        format!("studies?PatientID={NHS}"),
+        format!("studies/{}/series", uid(9)),
+        format!("studies?StudyInstanceUID={}", uid(9)),
+    ] {
+        let answer = search_as(&peer, &a, &resource);
+        // A number is found in whatever form it is held.
+        assert_eq!(answer.status, if resource.contains("PatientID") { 200 } else { 204 }, "{resource}: {answer:?}");
+    }
+    assert_eq!(c.asked(), [""; 0]);
+}
+
+/// DIM-070: a study of which a copy is held here is listed once, as held here, unless its holder has more of it by now.
+#[test]
+fn a_copy_held_here_is_listed_once_with_the_right_count() {
+    let stage = Stage::new();
+    let mut sites: Vec<_> = ["a", "b"].map(|name| holding(&stage, name, "")).into();
+    let (url_of_a, url_of_b) = (sites[0].url(), sites[1].url());
+    drop(sites.drain(..));
+    let config = asking(&stage, &[Neighbour::new("b", &url_of_b)], "");
+    let (web_a, web_b) = (port(&url_of_a), port(&url_of_b));
+    let mut config_of_b = crate::support::config::SiteConfig::new("b", identity(&stage, "b"));
+    config_of_b.web_port = web_b;
+    let config_of_b = config_of_b
+        .with("[[node]]\nae_title = \"PACS\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\npatient_id = \"nhs\"\n")
+        .peer("a", &url_of_a, A_IDENTITY, "present");
+    let mut config_of_a = config;
+    config_of_a.web_port = web_a;
+    let a = Gateway::start(&stage.path().join("a"), config_of_a);
+    let b = Gateway::start(&stage.path().join("b"), config_of_b);
+    give(&stage, &b, "PACS", &json!([patient(1, NHS)]));
+    b.cli(&["send", "--study", &uid(1), "--to", "a", "--wait"]).ok("send");
+    until(seconds(30), "the copy is at A", || (a.holds(&uid(1)) == 1).then_some(()));
+    let mine = format!("b:{NHS}");
+    assert_eq!(studies(&ask(stage.path(), &a, &[priors_of(NHS)])[0]), [row(1, &mine, "ONLINE", 1)]);
+    // A second instance of it comes into being at B.
+    grow(&stage, &b);
+    assert_eq!(studies(&ask(stage.path(), &a, &[priors_of(NHS)])[0]), [row(1, &mine, "NEARLINE", 2)]);
+}
+
+fn port(url: &str) -> u16 {
+    url.trim_end_matches("/dicom-web").rsplit(':').next().unwrap().parse().unwrap()
+}
+
+/// Study 1 of the patient gets another instance.
+fn grow(stage: &Stage, site: &Gateway) {
+    let folder = stage.path().join("grown");
+    std::fs::create_dir_all(&folder).unwrap();
+    let first = stage.path().join("b-PACS").join(format!("{}.dcm", uid(1)));
+    let bytes = std::fs::read(first).unwrap();
+    let (old, new) = (format!("{}.1.1", uid(1)), format!("{}.1.2", uid(1)));
+    let mut text = bytes;
+    while let Some(at) = memchr::memmem::find(&text, old.as_bytes()) {
+        text[at..at + old.len()].copy_from_slice(new.as_bytes());
+    }
+    let path = folder.join("second.dcm");
+    std::fs::write(&path, text).unwrap();
+    let done =
+        crate::support::dcmtk::storescu(site.config.dicom_port, &site.config.ae_title, &["-aet", "PACS"], &[path]);
+    assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+    until(seconds(30), "it is held", || (site.holds(&uid(1)) == 2).then_some(()));
+}

@@ -1,0 +1,144 @@
+//! Priors of sites that answer badly: none of it is shown, nobody is held up, and each is named.
+
+use crate::support::gateway::Gateway;
+use crate::support::neighbours::*;
+use crate::support::radiology::{last, statuses};
+use crate::support::searched_peer::{Manner, SearchedPeer, study};
+use crate::support::two_sites::Stage;
+use crate::support::wait::seconds;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// UIX-12, DIM-070, SEC-010: ten sites, of which one answers well. What the others say is not shown, and each is named.
+#[test]
+fn what_ten_sites_answer_badly_is_not_shown_and_each_is_named() {
+    let stage = Stage::new();
+    let good = study("2.25.1", NHS, "NHS", 1);
+    let one = |value: Value| Manner::shows(&[value]);
+    let mut nameless = study("2.25.9", NHS, "NHS", 1);
+    nameless["0020000D"]["Value"][0] = json!("not a uid");
+    let many: Vec<Value> = (0..2_500).map(|n| study(&format!("2.25.5.{n}"), NHS, "NHS", 1)).collect();
+    let rows: Vec<(&str, Manner)> = vec![
+        ("good", one(good.clone())),
+        ("slow", one(study("2.25.2", NHS, "NHS", 1)).after(seconds(60))),
+        ("fails", Manner { status: 500, ..Manner::says("[]") }),
+        ("html", Manner { content_type: "text/html", ..Manner::says("<html>Secret^Ann</html>") }),
+        (
+            "broken",
+            Manner::says(r#"[{"0020000D":{"vr":"UI","Value":["2.25.3"]},"00100010":{"vr":"PN","Value":[{"Alpha"#),
+        ),
+        ("other", one(study("2.25.4", "4000000004", "NHS", 1))),
+        ("mixed", Manner::shows(&[study("2.25.6", NHS, "NHS", 1), study("2.25.7", "Secret", "", 1)])),
+        ("nameless", one(nameless)),
+        ("untold", one(study("2.25.8", NHS, "", 1))),
+        ("endless", Manner::shows(&many)),
+    ];
+    let sites: Vec<(&str, SearchedPeer)> =
+        rows.into_iter().map(|(name, manner)| (name, SearchedPeer::start(&identity(&stage, name), manner))).collect();
+    let neighbours: Vec<Neighbour> = sites.iter().map(|(name, site)| Neighbour::new(name, &site.url())).collect();
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, "[priors]\ndeadline = \"6s\""));
+    let began = Instant::now();
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert!(began.elapsed() < seconds(25), "{:?}", began.elapsed());
+    let shown: Vec<String> =
+        studies(said).into_iter().map(|(uid, ..)| uid).filter(|uid| !uid.starts_with("2.25.5.")).collect();
+    assert_eq!(shown, ["2.25.1", "2.25.6"], "what means the patient, whoever else the site shows");
+    let want = [
+        "BROKEN NOT ANSWERING",
+        "ENDLESS NOT ANSWERING",
+        "FAILS NOT ANSWERING",
+        "HTML NOT ANSWERING",
+        "MIXED ANSWER NOT USABLE",
+        "NAMELESS ANSWER NOT USABLE",
+        "OTHER ANSWER NOT USABLE",
+        "SLOW NOT ANSWERING",
+        "UNTOLD ANSWER NOT USABLE",
+    ];
+    assert_eq!(markers(said), want);
+    assert_eq!(last(said)["status"], 0);
+    for private in [NHS, "Secret", "Elsewhere^Ann", "4000000004"] {
+        assert!(!a.log().contains(private), "{private} stands in the log: {}", a.log());
+    }
+}
+
+/// DIM-062 to DIM-066, DIM-070: whatever a site answers is matched again, by the rules of our own catalogue.
+#[test]
+fn answers_of_other_sites_are_matched_again() {
+    let stage = Stage::new();
+    let mut mr = study("2.25.2", NHS, "NHS", 2);
+    mr["00080061"]["Value"] = json!(["MR", "SR"]);
+    mr["00080020"]["Value"] = json!(["20250311"]);
+    mr["00100010"]["Value"][0]["Alphabetic"] = json!("Müller^Jörg");
+    let all = Manner::shows(&[study("2.25.1", NHS, "NHS", 1), mr]);
+    let b = SearchedPeer::start(&identity(&stage, "b"), all);
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], ""));
+    let rows: &[(Value, &[&str])] = &[
+        (json!({}), &["2.25.1", "2.25.2"]),
+        (json!({ "StudyDate": "20250101-" }), &["2.25.2"]),
+        (json!({ "StudyDate": "20240102" }), &["2.25.1"]),
+        (json!({ "ModalitiesInStudy": "SR" }), &["2.25.2"]),
+        (json!({ "ModalitiesInStudy": "CT\\MR" }), &["2.25.1", "2.25.2"]),
+        (json!({ "ModalitiesInStudy": "US" }), &[]),
+        (json!({ "PatientName": "müller*", "SpecificCharacterSet": "ISO_IR 192" }), &["2.25.2"]),
+        (json!({ "StudyDescription": "Study*" }), &["2.25.1", "2.25.2"]),
+        (json!({ "StudyInstanceUID": "2.25.2\\2.25.3" }), &["2.25.2"]),
+        // Emptied on the way to this node, so it can match nothing.
+        (json!({ "AccessionNumber": "A1" }), &[]),
+    ];
+    let requests: Vec<Value> = rows
+        .iter()
+        .map(|(keys, _)| {
+            let mut request = priors_of(NHS);
+            keys.as_object().unwrap().iter().for_each(|(key, value)| request["keys"][key] = value.clone());
+            request
+        })
+        .collect();
+    for ((keys, want), said) in rows.iter().zip(ask(stage.path(), &a, &requests)) {
+        let found: Vec<String> = studies(&said).into_iter().map(|(uid, ..)| uid).collect();
+        assert_eq!(
+            (found.as_slice(), statuses(&said).last()),
+            (want.map_owned().as_slice(), Some(&0)),
+            "{keys}: {said}"
+        );
+    }
+    assert!(b.asked().iter().all(|target| target.contains("00100020=943")), "{:?}", b.asked());
+    let before = b.asked().len();
+    // A query that names nobody stays here, and says so.
+    let mut request = priors_of("");
+    request["keys"]["StudyDate"] = json!("20240102");
+    let said = &ask(stage.path(), &a, &[request, priors_of("943*")]);
+    for said in said {
+        assert_eq!((identifiers(said).len(), last(said)["status"].as_u64()), (0, Some(0)));
+        assert_eq!(last(said)["comment"], "other sites are asked by Patient ID or Study UID only");
+    }
+    assert_eq!(b.asked().len(), before);
+}
+
+trait Owned {
+    fn map_owned(&self) -> Vec<String>;
+}
+
+impl Owned for &[&str] {
+    fn map_owned(&self) -> Vec<String> {
+        self.iter().map(|text| (*text).to_owned()).collect()
+    }
+}
+
+/// DIM-071: a cancel is heard while other sites are awaited.
+#[test]
+fn a_cancel_is_heard_while_sites_are_awaited() {
+    let stage = Stage::new();
+    let slow = Manner::shows(&[]).after(Duration::from_secs(60));
+    let b = SearchedPeer::start(&identity(&stage, "b"), slow);
+    let a = Gateway::start(
+        &stage.path().join("a"),
+        asking(&stage, &[Neighbour::new("b", &b.url())], "[priors]\ndeadline = \"50s\""),
+    );
+    give(&stage, &a, "PACS", &json!([{ "uid": 1, "PatientID": NHS }]));
+    let mut request = priors_of(NHS);
+    request["cancel"] = json!(1);
+    let began = Instant::now();
+    let said = &ask(stage.path(), &a, &[request])[0];
+    assert_eq!(statuses(said), [0xFF00, 0xFE00], "{said}");
+    assert!(began.elapsed() < seconds(20), "{:?}", began.elapsed());
+}
