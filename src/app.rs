@@ -148,6 +148,7 @@ impl App {
             courier: Arc::clone(&courier),
             archives: self.archives.clone(),
             intake: self.intake.clone(),
+            fetcher: self.fetcher.clone(),
             registry: self.in_force.registry.subscribe(),
             warnings: self.in_force.warnings.subscribe(),
             resend_after: self.config.courier.resend_after,

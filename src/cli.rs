@@ -10,6 +10,7 @@ mod ledger;
 mod nodes;
 mod patients;
 mod peers;
+mod priors;
 mod reconcile;
 mod render;
 mod routes;
@@ -77,6 +78,9 @@ enum Command {
     /// Whose number is whose, and who was given what of one patient
     #[command(subcommand)]
     Patients(patients::Verb),
+    /// Studies of other sites: pull them, see what was pulled, drop the copies
+    #[command(subcommand)]
+    Priors(priors::Verb),
     /// Explain what the routes do
     #[command(subcommand)]
     Routes(routes::Verb),
@@ -193,6 +197,7 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Peers(verb) => peers::run(&place, verb).await,
         Command::Nodes(verb) => nodes::run(&place, verb).await,
         Command::Patients(verb) => patients::run(&place, verb).await,
+        Command::Priors(verb) => priors::run(&place, verb).await,
         Command::Routes(verb) => routes::run(&place, verb),
         Command::Ledger(verb) => ledger::run(&place, verb).await,
         Command::Store(verb) => store::run(&place, verb).await,

@@ -6,8 +6,9 @@ use crate::records::Records;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::path::Path;
@@ -68,14 +69,48 @@ impl Gateway {
         self.call(Method::POST, path, body).await
     }
 
+    /// Asks for something that is told of as it goes, a JSON value on each line; gives the last.
+    pub(super) async fn follow(
+        &mut self,
+        path: &str,
+        body: &Value,
+        mut each: impl FnMut(&Value),
+    ) -> Result<Value, Failure> {
+        let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
+        let response = self.send(Method::POST, path, body).await?;
+        if !response.status().is_success() {
+            return read(response).await;
+        }
+        let mut body = Limited::new(response.into_body(), ANSWER_BYTES);
+        let (mut held, mut last) = (Vec::new(), Value::Null);
+        while let Some(frame) = body.frame().await {
+            if let Ok(bytes) = frame.map_err(|error| gone(&error))?.into_data() {
+                held.extend_from_slice(&bytes);
+            }
+            while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = held.drain(..=end).collect();
+                last = serde_json::from_slice(&line).unwrap_or(Value::Null);
+                each(&last);
+            }
+        }
+        Ok(last)
+    }
+
     async fn call(
         &mut self,
         method: Method,
         path: &str,
         body: BoxBody<Bytes, std::io::Error>,
     ) -> Result<Value, Failure> {
-        let gone =
-            |error: &dyn std::fmt::Display| Failure::unreachable(format!("the gateway does not answer: {error}"));
+        read(self.send(method, path, body).await?).await
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: BoxBody<Bytes, std::io::Error>,
+    ) -> Result<Response<Incoming>, Failure> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -84,21 +119,29 @@ impl Gateway {
             .body(body);
         let request = request.map_err(|error| Failure::usage(format!("cannot ask the gateway: {error}")))?;
         self.sender.ready().await.map_err(|error| gone(&error))?;
-        let response = self.sender.send_request(request).await.map_err(|error| gone(&error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-        let bytes = body.map_err(|error| gone(&error))?.to_bytes();
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(value);
-        }
-        let untold = format!("the gateway answered {status}");
-        let detail = value["detail"].as_str().map_or(untold, str::to_owned);
-        Err(match status {
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::usage(detail),
-            StatusCode::FORBIDDEN => Failure::forbidden(detail),
-            StatusCode::SERVICE_UNAVAILABLE => Failure::unreachable(detail),
-            _ => Failure::some(detail),
-        })
+        self.sender.send_request(request).await.map_err(|error| gone(&error))
     }
+}
+
+fn gone(error: &dyn std::fmt::Display) -> Failure {
+    Failure::unreachable(format!("the gateway does not answer: {error}"))
+}
+
+/// The whole answer, or what it says is wrong.
+async fn read(response: Response<Incoming>) -> Result<Value, Failure> {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+    let bytes = body.map_err(|error| gone(&error))?.to_bytes();
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    if status.is_success() {
+        return Ok(value);
+    }
+    let untold = format!("the gateway answered {status}");
+    let detail = value["detail"].as_str().map_or(untold, str::to_owned);
+    Err(match status {
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::usage(detail),
+        StatusCode::FORBIDDEN => Failure::forbidden(detail),
+        StatusCode::SERVICE_UNAVAILABLE => Failure::unreachable(detail),
+        _ => Failure::some(detail),
+    })
 }

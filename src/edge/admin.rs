@@ -5,6 +5,7 @@ mod exceptions;
 mod holdings;
 mod instances;
 mod patients;
+mod priors;
 mod status;
 mod store;
 mod verbs;
@@ -12,6 +13,7 @@ mod verbs;
 pub(crate) use exceptions::Decision;
 pub(crate) use holdings::{Asked, Held, Instruction};
 pub(crate) use patients::{Learn, Line, Unlearn};
+pub(crate) use priors::{CopiesDrop, PullOrder};
 pub use status::{DestinationStatus, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
 pub(crate) use verbs::{Pause, Request};
@@ -21,6 +23,7 @@ use crate::intake::Intake;
 use crate::janitor::Janitor;
 use crate::peers::Registry;
 use crate::priors::archive::Archives;
+use crate::priors::fetch::Fetcher;
 use crate::records::Records;
 use crate::store::Store;
 use axum::Router;
@@ -67,6 +70,8 @@ pub struct AdminFace {
     pub archives: Archives,
     /// Where `weybridge send` goes.
     pub intake: Intake,
+    /// Who pulls from other sites.
+    pub fetcher: Fetcher,
     /// Destinations by name.
     pub registry: watch::Receiver<Arc<Registry>>,
     /// Things to know about certificates and configuration.
@@ -108,6 +113,8 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/instances", post(instances::receive))
         .route("/patients/learn", post(patients::learn))
         .route("/patients/unlearn", post(patients::unlearn))
+        .route("/priors/pull", post(priors::pull))
+        .route("/priors/drop", post(priors::drop_copies))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(face);
     loop {

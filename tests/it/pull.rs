@@ -223,3 +223,46 @@ fn copies_go_when_nobody_asks_for_them_and_come_again() {
     assert_eq!(sites.a.study(&own.study)[0]["state"], "stored");
     sites.a.verify_ledger(true);
 }
+
+/// UIX-12, UIX-06: a person pulls a study by hand, sees what was pulled from whom, and drops the copies; never what a node sent. What is
+/// not known is told apart from what is not there.
+#[test]
+fn a_person_pulls_a_study_lists_it_and_drops_the_copies() {
+    let mut sites = Neighbours::start("as_is", "");
+    let sent = sites.send(650, 5, 3000);
+    let study = names(650, 1, 1).study;
+    let pulled = &sites.a.ask(&["priors", "pull", &study, "--from", "b", "--json"])[0];
+    assert_eq!((&pulled["how"], &pulled["came"], &pulled["kept"]), (&json!("done"), &json!(5), &json!(5)), "{pulled}");
+    let again = &sites.a.ask(&["priors", "pull", &study, "--json"])[0];
+    assert_eq!((&again["how"], &again["came"], &again["kept"]), (&json!("done"), &json!(0), &json!(5)), "{again}");
+    let digests: BTreeMap<String, String> = sites.a.study(&study).iter().map(uid_and_digest).collect();
+    assert_eq!(digests, sent, "bit for bit");
+    let listed = &sites.a.ask(&["priors", "list", "--json"])[0];
+    assert_eq!((&listed["peer"], &listed["kept"], &listed["missing"]), (&json!("b"), &json!(5), &json!(0)), "{listed}");
+    let told = sites.b.cli(&["why", &study]).ok("why");
+    assert!(told.contains("user "), "the neighbour knows for whom it was: {told}");
+    let own = names(651, 1, 1);
+    let mut pacs =
+        Association::open(sites.a.config.dicom_port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    assert_eq!(pacs.store(SECONDARY_CAPTURE, &own.instance, &data_set(&own, 1000, 1)).unwrap(), Status::SUCCESS);
+    pacs.release();
+    let drop = |study: &str| sites.a.cli(&["priors", "drop", study, "--reason", "seen", "--json"]);
+    let dropped: Value = serde_json::from_str(&drop(&study).ok("drop")).unwrap();
+    assert_eq!(dropped["instances"], 5, "{dropped}");
+    assert!(sites.a.study(&study).iter().all(|row| row["state"] == "purged"));
+    assert_eq!(drop(&own.study).code, Some(1), "what a node sent is no copy");
+    assert_eq!(sites.a.study(&own.study)[0]["state"], "stored");
+    assert_eq!(sites.a.cli(&["priors", "pull", "2.25.652"]).code, Some(1), "nobody has it");
+    sites.b.kill();
+    let silent = sites.a.cli(&["priors", "pull", &study]);
+    assert_eq!(silent.code, Some(3), "{}{}", silent.stdout, silent.stderr);
+    assert!(silent.stderr.contains("b does not answer"), "{}", silent.stderr);
+    sites.b.up();
+    assert_eq!(sites.a.ask(&["priors", "pull", &study, "--json"])[0]["came"], 5, "the copies come again");
+    sites.a.verify_ledger(true);
+}
+
+fn uid_and_digest(row: &Value) -> (String, String) {
+    let text = |name: &str| row[name].as_str().unwrap().to_owned();
+    (text("sop_instance_uid"), text("sha256"))
+}
