@@ -46,12 +46,15 @@ pub struct Elsewhere {
 #[derive(Clone, Default)]
 pub(in crate::records) struct Eyes {
     pub(in crate::records) viewers: Vec<(String, Vec<Withhold>)>,
+    /// Another site looks: what was pulled from one is not ours to show to another.
+    pub(in crate::records) another_site: bool,
 }
 
 impl Eyes {
     fn of(registry: &Registry, viewers: &[String]) -> Self {
         let concerned = viewers.iter().map(|party| (party.clone(), registry.withheld_from(party)));
-        Self { viewers: concerned.filter(|(_, rules)| !rules.is_empty()).collect() }
+        let another_site = viewers.iter().any(|party| registry.peer(party).is_some());
+        Self { viewers: concerned.filter(|(_, rules)| !rules.is_empty()).collect(), another_site }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::support::python;
 use crate::support::tools::tool;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
+use crate::support::web;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -120,6 +121,18 @@ fn images_series_and_studies_of_a_neighbour_are_moved_as_they_are() {
     assert!(why.contains("peer b, which was asked for it"), "{why}");
     let told = sites.a.cli(&["ledger", "export"]).ok("export");
     assert!(told.contains("\"pulled\""), "{told}");
+    // It went to who asked: no other site is shown it or given it, least of all the one that keeps it.
+    let (a, b) = (sites.stage.identity_of_a(), sites.stage.authority.issue(B_IDENTITY));
+    for (resource, at_b, at_a) in [
+        (format!("studies?StudyInstanceUID={}", of.study), 200, 204),
+        (format!("studies/{}/series", of.study), 200, 204),
+        (format!("studies/{}/instances", of.study), 200, 204),
+        (format!("studies/{}/metadata", of.study), 200, 404),
+    ] {
+        let asked =
+            |who, site: &Gateway| web::request(Some(who), &a.trust, &format!("{}/{resource}", site.config.url()), &[]);
+        assert_eq!((asked(&a, &sites.b).status, asked(&b, &sites.a).status), (at_b, at_a), "{resource}");
+    }
     sites.a.verify_ledger(true);
     sites.b.verify_ledger(true);
 }

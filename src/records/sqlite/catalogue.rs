@@ -15,8 +15,13 @@ use serde_json::Value;
 const PAGE: i64 = 500;
 
 /// The one stored instance that stands for the origin of a study; a study without any is not shown.
-const OF_STUDY: &str = "JOIN instances f ON f.id = (SELECT i.id FROM instances i WHERE i.study = s.id AND i.state = 'stored' AND i.behind IS NULL LIMIT 1) \
-    JOIN arrivals a ON a.instance = f.id AND a.n = 1";
+fn of_study(look: &Look) -> String {
+    let kept = look.kept();
+    format!(
+        "JOIN instances f ON f.id = (SELECT i.id FROM instances i WHERE i.study = s.id AND {kept} LIMIT 1) \
+         JOIN arrivals a ON a.instance = f.id AND a.n = 1"
+    )
+}
 
 /// Conditions that narrow a walk over studies; each parameter is used once, so that an index can be.
 fn narrowed(walk: &Walk) -> String {
@@ -44,7 +49,7 @@ fn patients_of(ids: &[String]) -> String {
 /// See [`crate::records::Records::walk_studies`].
 pub(in crate::records) fn studies(conn: &Connection, mut walk: Walk, look: &mut Look) -> Result<Vec<StudyRow>, Fault> {
     loop {
-        let rows = study_page(conn, &walk)?;
+        let rows = study_page(conn, &walk, look)?;
         let Some(last) = rows.last() else { return Ok(rows) };
         walk.after = last.row;
         let shown = shown(conn, rows, look)?;
@@ -68,10 +73,11 @@ fn shown(conn: &Connection, mut rows: Vec<StudyRow>, look: &mut Look) -> Result<
     Ok(rows)
 }
 
-fn study_page(conn: &Connection, walk: &Walk) -> Result<Vec<StudyRow>, Fault> {
+fn study_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<StudyRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
-        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {OF_STUDY} \
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {} \
          WHERE s.id > ?1 AND {} ORDER BY s.id LIMIT ?5",
+        of_study(look),
         narrowed(walk)
     ))?;
     let patients = patients_of(&walk.patient_ids);
@@ -87,7 +93,7 @@ pub(in crate::records) fn by_patient(
     look: &mut Look,
 ) -> Result<Vec<StudyRow>, Fault> {
     loop {
-        let rows = patient_page(conn, &after, ids)?;
+        let rows = patient_page(conn, &after, ids, look)?;
         let Some(last) = rows.last() else { return Ok(rows) };
         after = (last.attributes.0.get(&PATIENT_ID).cloned().unwrap_or_default(), last.row);
         let shown = shown(conn, rows, look)?;
@@ -97,11 +103,17 @@ pub(in crate::records) fn by_patient(
     }
 }
 
-fn patient_page(conn: &Connection, (patient, row): &(String, i64), ids: &[String]) -> Result<Vec<StudyRow>, Fault> {
+fn patient_page(
+    conn: &Connection,
+    (patient, row): &(String, i64),
+    ids: &[String],
+    look: &Look,
+) -> Result<Vec<StudyRow>, Fault> {
     let narrowed = if ids.is_empty() { "?3 IS NOT NULL" } else { "s.patient_id IN (SELECT value FROM json_each(?3))" };
     let mut find = conn.prepare_cached(&format!(
-        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {OF_STUDY} \
-         WHERE (s.patient_id, s.id) > (?1, ?2) AND s.patient_id <> '' AND {narrowed} ORDER BY s.patient_id, s.id LIMIT ?4"
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {} \
+         WHERE (s.patient_id, s.id) > (?1, ?2) AND s.patient_id <> '' AND {narrowed} ORDER BY s.patient_id, s.id LIMIT ?4",
+        of_study(look)
     ))?;
     let mut rows = find.query(params![patient, row, patients_of(ids), PAGE])?;
     study_rows(&mut rows)
@@ -123,7 +135,7 @@ fn study_rows(rows: &mut Rows<'_>) -> Result<Vec<StudyRow>, Fault> {
 /// See [`crate::records::Records::walk_series`].
 pub(in crate::records) fn series(conn: &Connection, mut walk: Walk, look: &mut Look) -> Result<Vec<SeriesRow>, Fault> {
     loop {
-        let rows = series_page(conn, &walk)?;
+        let rows = series_page(conn, &walk, look)?;
         let Some(last) = rows.last().filter(|_| !look.is_clear()) else { return Ok(rows) };
         walk.after = last.row;
         let mut shown = Vec::with_capacity(rows.len());
@@ -138,15 +150,15 @@ pub(in crate::records) fn series(conn: &Connection, mut walk: Walk, look: &mut L
     }
 }
 
-fn series_page(conn: &Connection, walk: &Walk) -> Result<Vec<SeriesRow>, Fault> {
+fn series_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<SeriesRow>, Fault> {
+    let (kept, narrowed) = (look.kept(), narrowed(walk));
     let mut find = conn.prepare_cached(&format!(
         "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, a.origin_kind, a.origin_name, \
-         (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' AND i.behind IS NULL) AS kept \
+         (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND {kept}) AS kept \
          FROM series r JOIN studies s ON s.id = r.study JOIN instances f ON f.id = \
-         (SELECT i.id FROM instances i WHERE i.study = s.id AND i.series = r.id AND i.state = 'stored' AND i.behind IS NULL LIMIT 1) \
+         (SELECT i.id FROM instances i WHERE i.study = s.id AND i.series = r.id AND {kept} LIMIT 1) \
          JOIN arrivals a ON a.instance = f.id AND a.n = 1 \
-         WHERE r.id > ?1 AND {} AND (?5 IS NULL OR r.uid = ?5) ORDER BY r.id LIMIT ?6",
-        narrowed(walk)
+         WHERE r.id > ?1 AND {narrowed} AND (?5 IS NULL OR r.uid = ?5) ORDER BY r.id LIMIT ?6"
     ))?;
     let series = walk.series.as_ref().map(SeriesUid::as_str);
     let patients = patients_of(&walk.patient_ids);
@@ -177,11 +189,11 @@ pub(in crate::records) fn size(conn: &Connection, study: i64, look: &mut Look) -
         return Ok(StudySize::default());
     }
     let without = sharing::list(&hidden);
-    let mut find = conn.prepare_cached(
+    let kept = look.kept();
+    let mut find = conn.prepare_cached(&format!(
         "SELECT r.attributes, count(*) FROM instances i JOIN series r ON r.id = i.series \
-         WHERE i.study = ?1 AND i.state = 'stored' AND i.behind IS NULL \
-         AND r.uid NOT IN (SELECT value FROM json_each(?2)) GROUP BY r.id ORDER BY r.id",
-    )?;
+         WHERE i.study = ?1 AND {kept} AND r.uid NOT IN (SELECT value FROM json_each(?2)) GROUP BY r.id ORDER BY r.id",
+    ))?;
     let mut rows = find.query(params![study, without])?;
     let mut size = StudySize::default();
     while let Some(row) = rows.next()? {
@@ -192,10 +204,10 @@ pub(in crate::records) fn size(conn: &Connection, study: i64, look: &mut Look) -
             size.modalities.push(modality);
         }
     }
-    let mut classes = conn.prepare_cached(
+    let mut classes = conn.prepare_cached(&format!(
         "SELECT DISTINCT i.sop_class FROM instances i JOIN series r ON r.id = i.series WHERE i.study = ?1 \
-         AND i.state = 'stored' AND i.behind IS NULL AND r.uid NOT IN (SELECT value FROM json_each(?2))",
-    )?;
+         AND {kept} AND r.uid NOT IN (SELECT value FROM json_each(?2))",
+    ))?;
     for class in classes.query_map(params![study, without], |row| row.get::<_, String>(0))? {
         size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
     }

@@ -16,8 +16,7 @@ const PAGE: i64 = 256;
 const NAMES: i64 = 100_000;
 
 const OF_RESOURCE: &str = "FROM instances i JOIN series r ON r.id = i.series JOIN blobs b ON b.id = i.blob \
-    WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) \
-    AND i.behind IS NULL";
+    WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3)";
 
 /// What sending an instance needs.
 const COPY: &str = "FROM instances i JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study JOIN blobs b ON b.id = i.blob \
@@ -35,8 +34,9 @@ pub(in crate::records) fn extent(conn: &Connection, resource: &Resource, look: &
         return Ok(Extent::default());
     }
     let mut find = conn.prepare_cached(&format!(
-        "SELECT i.state, i.transfer_syntax, count(*) {OF_RESOURCE} AND r.uid NOT IN (SELECT value FROM json_each(?4)) \
-         GROUP BY i.state, i.transfer_syntax"
+        "SELECT i.state, i.transfer_syntax, count(*) {OF_RESOURCE} AND {} AND r.uid NOT IN (SELECT value FROM json_each(?4)) \
+         GROUP BY i.state, i.transfer_syntax",
+        look.ever_kept()
     ))?;
     let (study, series, instance) = names(resource);
     let mut rows = find.query(params![study, series, instance, sharing::list(&hidden)])?;
@@ -71,8 +71,9 @@ pub(in crate::records) fn page(
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
          a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
-         WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND i.state = 'stored' AND i.behind IS NULL AND i.id > ?4 \
-         AND r.uid NOT IN (SELECT value FROM json_each(?6)) ORDER BY i.id LIMIT ?5"
+         WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND {} AND i.id > ?4 \
+         AND r.uid NOT IN (SELECT value FROM json_each(?6)) ORDER BY i.id LIMIT ?5",
+        look.kept()
     ))?;
     let (study, series, instance) = names(resource);
     let mut rows = find.query(params![study, series, instance, after.0, PAGE, sharing::list(&hidden)])?;
@@ -161,9 +162,10 @@ pub(in crate::records) fn expected(conn: &Connection, mut picked: Picked, look: 
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.transfer_syntax FROM instances i JOIN series r ON r.id = i.series \
          WHERE i.study IN (SELECT id FROM studies WHERE uid IN (SELECT value FROM json_each(?1))) AND {} AND {} \
-         AND i.state = 'stored' AND i.behind IS NULL AND r.uid NOT IN (SELECT value FROM json_each(?5)) ORDER BY i.id LIMIT ?4",
+         AND {} AND r.uid NOT IN (SELECT value FROM json_each(?5)) ORDER BY i.id LIMIT ?4",
         given(!picked.series.is_empty(), "r.uid IN (SELECT value FROM json_each(?2))", "?2 IS NOT NULL"),
         given(!picked.instances.is_empty(), "i.sop_uid IN (SELECT value FROM json_each(?3))", "?3 IS NOT NULL"),
+        look.kept(),
     ))?;
     let mut rows =
         find.query(params![studies, series, instances, MOST_EXPECTED as i64 + 1, sharing::list(&without)])?;

@@ -36,6 +36,23 @@ impl Look {
         self.eyes.viewers.is_empty()
     }
 
+    /// What counts as kept of instances `i`. What was pulled from a site goes to who asked for it here, and to no other site: its own
+    /// site may have withdrawn it meanwhile, or withhold it from that one ("Origins and loops").
+    pub(in crate::records) fn kept(&self) -> &'static str {
+        match self.eyes.another_site {
+            true => "i.state = 'stored' AND i.behind IS NULL AND i.borrowed <> 1",
+            false => "i.state = 'stored' AND i.behind IS NULL",
+        }
+    }
+
+    /// The same without regard to the state.
+    pub(in crate::records) fn ever_kept(&self) -> &'static str {
+        match self.eyes.another_site {
+            true => "i.behind IS NULL AND i.borrowed <> 1",
+            false => "i.behind IS NULL",
+        }
+    }
+
     /// Those who look, as a list for a query.
     pub(in crate::records) fn viewers(&self) -> String {
         Value::from_iter(self.eyes.viewers.iter().map(|(party, _)| party.as_str())).to_string()

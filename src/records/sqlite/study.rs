@@ -104,13 +104,14 @@ pub(in crate::records) fn find(
     let by_name = "i.sop_uid IN (SELECT value FROM json_each(?3))";
     let sql = format!(
         "{columns} WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND {} \
-         AND i.state = 'stored' AND i.behind IS NULL AND {shown} ORDER BY i.id LIMIT ?4 OFFSET ?5",
+         AND {} AND {shown} ORDER BY i.id LIMIT ?4 OFFSET ?5",
         match (named.is_empty(), query.study.is_some()) {
             (false, _) => by_name,
             // Lets the planner start from the one study.
             (true, true) => "?3 IS NOT NULL AND i.study = (SELECT id FROM studies WHERE uid = ?1)",
             (true, false) => "?3 IS NOT NULL",
-        }
+        },
+        look.kept()
     );
     let mut find = conn.prepare_cached(&sql)?;
     let study = query.study.as_ref().map(StudyUid::as_str);
