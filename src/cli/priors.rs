@@ -1,8 +1,10 @@
-//! `weybridge priors`: studies of other sites, pulled, listed and dropped by hand.
+//! `weybridge priors`: studies of other sites, found, pulled, listed and dropped by hand.
+
+mod find;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
-use crate::edge::admin::{CopiesDrop, PullOrder};
+use crate::edge::admin::{CopiesDrop, PullOrder, Search};
 use crate::records::PullRow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -11,6 +13,27 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
+    /// Ask every other site what it holds of a patient, or whether it holds a study
+    Find {
+        /// Patient ID of this site, or of --issuer
+        #[arg(long, value_name = "ID", required_unless_present_any = ["nhs", "study"], conflicts_with_all = ["nhs", "study"])]
+        patient: Option<String>,
+        /// Who issued the Patient ID
+        #[arg(long, requires = "patient")]
+        issuer: Option<String>,
+        /// NHS number
+        #[arg(long, value_name = "NUMBER", conflicts_with = "study")]
+        nhs: Option<String>,
+        /// Study Instance UID
+        #[arg(long, value_name = "UID")]
+        study: Option<String>,
+        /// What for; the other sites keep it with your name [default: the site's purpose]
+        #[arg(long)]
+        purpose: Option<String>,
+        /// One JSON object a line: the studies, then the sites
+        #[arg(long)]
+        json: bool,
+    },
     /// Pull a study of other sites into this one; what is here already is not asked for again
     Pull {
         /// Study Instance UID
@@ -47,6 +70,10 @@ pub(super) enum Verb {
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     match verb {
+        Verb::Find { patient, issuer, nhs, study, purpose, json } => {
+            let search = Search { patient, issuer, nhs, study, who: super::who(), purpose };
+            find::find(&config, &search, json).await
+        }
         Verb::Pull { uid, from, purpose, json } => {
             let order = PullOrder { study: uid, from, who: super::who(), purpose };
             pull(&config, &order, json).await

@@ -6,6 +6,7 @@ mod holdings;
 mod instances;
 mod patients;
 mod priors;
+mod search;
 mod status;
 mod store;
 mod verbs;
@@ -14,6 +15,7 @@ pub(crate) use exceptions::Decision;
 pub(crate) use holdings::{Asked, Held, Instruction};
 pub(crate) use patients::{Learn, Line, Unlearn};
 pub(crate) use priors::{CopiesDrop, PullOrder};
+pub(crate) use search::Search;
 pub use status::{DestinationStatus, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
 pub(crate) use verbs::{Pause, Request};
@@ -113,6 +115,7 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/instances", post(instances::receive))
         .route("/patients/learn", post(patients::learn))
         .route("/patients/unlearn", post(patients::unlearn))
+        .route("/priors/find", post(search::search))
         .route("/priors/pull", post(priors::pull))
         .route("/priors/drop", post(priors::drop_copies))
         .layer(axum::extract::DefaultBodyLimit::disable())

@@ -118,6 +118,38 @@ fn a_node_that_wants_no_markers_is_told_of_silence_by_the_status() {
     assert_eq!(markers(said), [""; 0]);
 }
 
+/// UIX-12: a person at the command line sees the same, and that it may not be all.
+#[test]
+fn a_person_finds_priors_and_sees_who_did_not_answer() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
+    let c = SearchedPeer::start(&identity(&stage, "c"), Manner::shows(&[]));
+    let stopped = format!("https://127.0.0.1:{}/dicom-web", free_port());
+    let neighbours =
+        [("b", b.config.url()), ("c", c.url()), ("surrey", stopped)].map(|(n, url)| Neighbour::new(n, &url));
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, ""));
+    give(&stage, &b, "PACS", &json!([patient(1, NHS), patient(8, "4000000004")]));
+    let asked = a.cli(&["priors", "find", "--nhs", "943 476 5919", "--purpose", "audit", "--json"]);
+    let lines: Vec<Value> = asked.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(asked.code, Some(1), "it may not be all: {}", asked.stderr);
+    let study = &lines[0];
+    assert_eq!(
+        [&study["site"], &study["study_instance_uid"], &study["state"], &study["instances"]],
+        [&json!("b"), &json!(uid(1)), &json!("there"), &json!(1)]
+    );
+    let mut sites: Vec<(&str, &str)> =
+        lines[1..].iter().map(|site| (site["site"].as_str().unwrap(), site["how"].as_str().unwrap())).collect();
+    sites.sort_unstable();
+    assert_eq!(sites, [("b", "answered"), ("c", "nothing"), ("surrey", "not answering")]);
+    assert!(asked.stderr.contains("surrey (not answering)"), "{}", asked.stderr);
+    assert!(b.cli(&["why", &uid(1)]).ok("why").contains("audit"), "the holder knows what for");
+    // A number that no other site knows is asked of nobody.
+    let local = a.cli(&["priors", "find", "--patient", "4711"]);
+    assert!(local.code == Some(1) && local.stdout.contains("b not asked: no NHS number is known"), "{}", local.stdout);
+    let wrong = a.cli(&["priors", "find", "--nhs", "9434765918"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+}
+
 /// A node that holds other sites' patients for a person is not shown them; that there is something it is shown.
 #[test]
 fn a_node_that_holds_foreign_patients_sees_that_a_site_has_something() {
