@@ -35,6 +35,7 @@ pub(super) mod settle;
 pub(super) mod sharing;
 pub(super) mod status;
 pub(super) mod study;
+mod told;
 pub(super) mod tx;
 pub(super) mod unsupported;
 pub(super) mod verify;

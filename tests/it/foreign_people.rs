@@ -138,7 +138,7 @@ fn who_is_surely_ours_passes_a_node_that_holds_and_the_others_wait_for_a_person(
     let study = b.ask(&["study", theirs[3]["study"].as_str().unwrap(), "--json"]);
     assert_eq!(study[0]["asserted_issuer"], "a", "{study:?}");
     let study = b.ask(&["study", ours[0]["study"].as_str().unwrap(), "--json"]);
-    assert_eq!(study[0]["asserted_issuer"], "ZZ001", "{study:?}");
+    assert_eq!(study[0]["asserted_issuer"], "NHS", "{study:?}");
 
     let release = ["transfers", "release", "--study", theirs[1]["study"].as_str().unwrap(), "--reason", "seen"];
     b.cli(&release).ok("release");

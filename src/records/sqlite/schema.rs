@@ -138,6 +138,20 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), RecordsError> {
     run(conn).map_err(|e| open_error(path, e))
 }
 
+/// The name of a table or index whose definition in the file is not what the migrations made it; none if all agree (FLT-025).
+pub(in crate::records) fn differs(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let fresh = Connection::open_in_memory()?;
+    MIGRATIONS.iter().try_for_each(|migration| fresh.execute_batch(migration))?;
+    let layout = |conn: &Connection| -> rusqlite::Result<Vec<(String, Option<String>)>> {
+        let mut find =
+            conn.prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?;
+        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    let (is, ought) = (layout(conn)?, layout(&fresh)?);
+    let wrong = is.iter().find(|one| !ought.contains(one)).or_else(|| ought.iter().find(|one| !is.contains(one)));
+    Ok(wrong.map(|(name, _)| name.clone()))
+}
+
 /// The layout of the file; an error if it is not ours, or newer than we know.
 fn check_layout(conn: &Connection, path: &Path) -> Result<i64, RecordsError> {
     let pragma = |name: &str| -> Result<i64, RecordsError> {

@@ -4,6 +4,7 @@ use super::readers::in_one_view;
 use super::rebuild::Rebuilt;
 use super::recover::read_end;
 use super::rows::{Fault, count};
+use super::{schema, told};
 use crate::ledger::check::{Checker, Stored, Wrong};
 use crate::ledger::entry::Entry;
 use crate::records::{LedgerHead, RecordsError, Report};
@@ -104,6 +105,7 @@ fn walk(
             for problem in rebuilt.apply(&entry)? {
                 found.at(position, format!("entry {position} breaks a rule: {problem}"));
             }
+            told::compare(conn, &entry)?.into_iter().for_each(|problem| found.say(problem));
         }
         let head = heads.query_row([position as i64], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)));
         if head.optional()?.is_some_and(|(root, chain)| root != checker.edge().root() || chain != checker.chain()) {
@@ -168,6 +170,9 @@ fn file(conn: &Connection, found: &mut Found) -> Result<(), Fault> {
         if line != "ok" {
             found.say(format!("the file is damaged: {line}"));
         }
+    }
+    if let Some(name) = schema::differs(conn)? {
+        found.say(format!("the layout of the file is not the one that this program made: {name}"));
     }
     let mut check = conn.prepare("PRAGMA foreign_key_check")?;
     let mut broken = check.query([])?;

@@ -102,6 +102,14 @@ async fn every_other_change_is_found_too() {
         ),
         ("UPDATE words SET text = 'it went well' WHERE id = 2", None),
         ("UPDATE arrivals SET instance = 77 WHERE instance = 2", None),
+        ("UPDATE instances SET sop_class = '1.2.3' WHERE id = 2", None),
+        ("UPDATE instances SET transfer_syntax = '1.2.840.10008.1.2' WHERE id = 2", None),
+        ("UPDATE instances SET length = length + 8192 WHERE id = 2", None),
+        ("UPDATE studies SET uid = uid || '.1'", None),
+        ("UPDATE arrivals SET origin_name = 'ELSE' WHERE instance = 2", None),
+        ("UPDATE arrivals SET source = '{\"calling\":\"ELSE\"}' WHERE instance = 2", None),
+        ("UPDATE transfers SET verify = 'readback' WHERE id = 2", None),
+        ("CREATE INDEX one_more ON instances (length)", None),
     ];
     for (sql, first_bad) in rows {
         let conn = open(dir.path());
