@@ -109,7 +109,7 @@ fn each_level_can_be_moved_and_what_cannot_be_is_refused() {
             0,
             Some(0),
         ),
-        // Not here, and whether the other site has it cannot be asked: that is not "there is nothing".
+        // Not here, and no other site is asked for priors.
         (ask(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.3" })), 0, Some(0)),
         (ask(json!({ "QueryRetrieveLevel": "STUDY" })), 0xA900, None),
         (ask(json!({ "QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": series })), 0xA900, None),
