@@ -347,3 +347,22 @@ fn the_rules_see_what_they_forbid() {
     assert_eq!(links("see [a](docs/a.md#b) and [c](d.md \"t\")").collect::<Vec<_>>(), ["docs/a.md#b", "d.md"]);
     assert!(is_below("records/sqlite/writer", SQL_HOME) && !is_below("records/sqlite_like", SQL_HOME));
 }
+
+/// The fuzzer is built with its lock as it is, so that must know each of our dependencies.
+#[test]
+fn the_lock_of_the_fuzzer_knows_each_dependency() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (manifest, lock) = (read("Cargo.toml"), read("fuzz/Cargo.lock"));
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    let names: Vec<&str> = dependencies
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .map(|line| line.split(['=', '.', ' ']).next().unwrap())
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    let (_, ours) = lock.split_once("name = \"weybridge\"\n").unwrap();
+    let (ours, _) = ours.split_once("\n]").unwrap();
+    let missing: Vec<&&str> = names.iter().filter(|name| !ours.contains(&format!(" \"{name}"))).collect();
+    assert!(missing.is_empty(), "run `cargo update -w --manifest-path fuzz/Cargo.toml`: {missing:?}");
+}
