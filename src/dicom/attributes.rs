@@ -1,4 +1,4 @@
-//! The attributes that the gateway keeps an index of, with their level and value representation.
+//! The attributes that the gateway keeps an index of, with their level and value representation, and others that queries name.
 
 use super::tag::Tag;
 
@@ -73,6 +73,25 @@ indexed! {
     PERFORMED_STEP_START_DATE = 0x0040 0x0244 "PerformedProcedureStepStartDate" "performed_procedure_step_start_date" "DA" Series;
     PERFORMED_STEP_START_TIME = 0x0040 0x0245 "PerformedProcedureStepStartTime" "performed_procedure_step_start_time" "TM" Series;
 }
+
+/// Modalities in Study.
+pub const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
+/// SOP Classes in Study.
+pub const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
+/// Issuer of Patient ID Qualifiers Sequence.
+pub const ISSUER_QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
+/// Other Patient IDs Sequence.
+pub const OTHER_PATIENT_IDS: Tag = Tag::new(0x0010, 0x1002);
+/// Number of Study Related Series.
+pub const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
+/// Number of Study Related Instances.
+pub const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
+/// Number of Series Related Instances.
+pub const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
+/// Local Namespace Entity ID.
+pub const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
+/// Universal Entity ID.
+pub const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
 
 /// The indexed attribute that a route's `when` or a query calls `name`: snake case, or the keyword of PS3.6.
 pub fn by_name(name: &str) -> Option<&'static Indexed> {

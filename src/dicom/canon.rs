@@ -41,7 +41,7 @@ pub type Hash = [u8; 32];
 const STEP: usize = 64 * 1024;
 const DEFLATED_STEP: usize = 1024;
 
-/// Whatever the source, these do not count ("Behaviour" 6 in docs/ARCHITECTURE.md).
+/// Whatever the source, these do not count ("The same UID with other content" in docs/ARCHITECTURE.md).
 const NEVER: [Tag; 2] = [Tag::new(0x0008, 0x0054), Tag::new(0x0008, 0x0056)];
 
 /// What a person may put right without making another image of it (IDY-020 D2): who the patient is, who asked, where it was

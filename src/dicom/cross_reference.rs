@@ -1,4 +1,4 @@
-//! Whose NHS number a local number is: what was said of it, and when that is believed ("Behaviour" 8 of the design: a truth table). Pure.
+//! Whose NHS number a local number is: what was said of it, and when that is believed ("Whom to ask for priors"). Pure.
 
 #[cfg(test)]
 mod tests;

@@ -5,19 +5,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
+use super::attributes::{ISSUER_OF_PATIENT_ID, ISSUER_QUALIFIERS, OTHER_PATIENT_IDS, PATIENT_ID, UNIVERSAL_ENTITY};
 use super::charset::Charset;
 use super::nhs_number;
 use super::tag::Tag;
 use super::walk::{Element, Event, Syntax, Walker};
 use std::fmt;
-
-/// Other Patient IDs Sequence.
-pub(super) const OTHER_PATIENT_IDS: Tag = Tag::new(0x0010, 0x1002);
-/// Issuer of Patient ID Qualifiers Sequence.
-const QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
-/// Universal Entity ID.
-const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
 
 /// Items that are kept.
 const MOST: usize = 16;
@@ -112,7 +105,9 @@ impl Gatherer {
                 None => self.end_value(),
             },
             Event::Element(element) if element.length.is_none() => self.open(element.tag),
-            Event::Element(element) if self.depth == 1 && element.tag == QUALIFIERS => self.hold(element, header),
+            Event::Element(element) if self.depth == 1 && element.tag == ISSUER_QUALIFIERS => {
+                self.hold(element, header)
+            }
             Event::Element(element) => self.begin_value(element),
             Event::Item(_) if self.depth == 1 => {
                 self.overfull = self.items.len() == MOST;
@@ -130,7 +125,7 @@ impl Gatherer {
 
     fn open(&mut self, tag: Tag) {
         self.depth += 1;
-        self.in_qualifiers = self.depth == 2 && tag == QUALIFIERS;
+        self.in_qualifiers = self.depth == 2 && tag == ISSUER_QUALIFIERS;
     }
 
     fn begin_value(&mut self, element: Element) {
@@ -160,7 +155,7 @@ impl Gatherer {
         while let Ok(Some(event)) = walker.next(&mut input) {
             match event {
                 Event::Element(element)
-                    if element.length.is_some() && [OTHER_PATIENT_IDS, QUALIFIERS].contains(&element.tag) =>
+                    if element.length.is_some() && [OTHER_PATIENT_IDS, ISSUER_QUALIFIERS].contains(&element.tag) =>
                 {
                     if walker.descend().is_err() {
                         break;

@@ -10,13 +10,14 @@
 #[cfg(test)]
 mod tests;
 
+use super::attributes::OTHER_PATIENT_IDS;
 use super::attributes::{
     INDEXED, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, SPECIFIC_CHARACTER_SET, STUDY_INSTANCE_UID,
 };
 use super::charset::Charset;
 use super::head::{Attributes, Head};
 use super::inflate::{InflateError, Inflater};
-use super::other_ids::{Gatherer, OTHER_PATIENT_IDS};
+use super::other_ids::Gatherer;
 use super::tag::Tag;
 use super::transfer_syntax::{Encoding, encoding};
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid, UidError};

@@ -6,10 +6,10 @@ mod found;
 
 use super::http::{Asker, Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
-    ACCESSION_NUMBER, Level, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
-    STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
+    ACCESSION_NUMBER, Level, MODALITIES_IN_STUDY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
-use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber};
+use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber, is_issuer};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::query::{self, matching::check, matching::matches};
 use crate::dicom::tag::Tag;
@@ -18,13 +18,12 @@ use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
-use crate::peers::{Origin, PatientIds};
+use crate::peers::Origin;
 use crate::priors::archive::widen;
 use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use found::MODALITIES_IN_STUDY;
 use std::collections::BTreeSet;
 
 /// Most results in one answer; who wants more pages on with `offset` (WEB-094).
@@ -197,15 +196,12 @@ impl Asked {
     /// Who issued the Patient ID of what came from here, where the object does not say; `None` if nobody here knows (IDY-040).
     fn issuer(&self, origin: &Origin) -> Option<String> {
         let registry = self.face.registry.borrow();
-        match origin {
-            Origin::Node(title) | Origin::Archive(title)
-                if registry.node(title).is_some_and(|node| node.patient_ids == PatientIds::Nhs) =>
-            {
-                Some(ISSUER_OID.to_owned())
-            }
-            Origin::Peer(name) | Origin::Pulled(name) => registry.peer(name).and_then(|peer| peer.issuer.clone()),
-            Origin::Node(_) | Origin::Operator(_) | Origin::Archive(_) => Some(registry.issuer(origin)),
-        }
+        let issuer = match origin.site() {
+            Some(name) => registry.peer(name)?.issuer.clone()?,
+            None => registry.issuer(origin),
+        };
+        // To other sites by its one name.
+        Some(if is_issuer(&issuer) { ISSUER_OID.to_owned() } else { issuer })
     }
 
     fn walk(&self) -> Walk {

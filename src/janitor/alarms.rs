@@ -1,4 +1,4 @@
-//! What wants a person and would otherwise pass unseen: no room, and instances that nobody is to get (REL-06, "Behaviour" 3).
+//! What wants a person and would otherwise pass unseen: no room, and instances that nobody is to get (REL-06, "No destination").
 
 use super::Janitor;
 use std::sync::{Mutex, PoisonError};

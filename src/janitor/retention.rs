@@ -74,7 +74,7 @@ impl Janitor {
             return Ok(0);
         }
         let instances = found.iter().map(|candidate| candidate.instance).collect();
-        // What arrives later under the same UIDs is compared with these ("Behaviour" 5).
+        // What arrives later under the same UIDs is compared with these ("The same instance again").
         let instances = self.inner.judge.keep(instances).await?;
         let _hands = self.inner.hands.lock().await;
         if self.is_paused() {

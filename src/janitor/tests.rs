@@ -186,7 +186,7 @@ async fn what_is_done_goes_by_age_and_sooner_for_room() {
     house.verify_ledger().await;
 }
 
-/// "Behaviour" 5: what comes later under the same UID is compared with what was kept of this; here, that nothing can be told.
+/// "The same instance again": what comes later under the same UID is compared with what was kept of this; here, that nothing can be told.
 #[tokio::test]
 async fn what_goes_by_age_leaves_its_digests() {
     let house = House::new(options()).await;

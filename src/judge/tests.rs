@@ -151,7 +151,7 @@ async fn what_is_held_is_no_measure_for_others() {
     site.verify().await;
 }
 
-/// "Behaviour" 5: the digests are kept before the bytes go, and judge what comes after.
+/// "The same instance again": the digests are kept before the bytes go, and judge what comes after.
 #[tokio::test]
 async fn what_was_purged_is_still_a_measure() {
     for (bytes, want) in [(instance(), Verdict::Same), (changed(0x0020_0013, Vr::IS, b"8 "), Verdict::OtherContent)] {

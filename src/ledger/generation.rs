@@ -65,7 +65,7 @@ pub enum Stays {
     Owed,
     /// An exception about them waits for a person.
     Excepted,
-    /// They were never owed to anybody ("Behaviour" 3).
+    /// They were never owed to anybody ("No destination").
     Unrouted,
     /// The time for which they are kept has not passed.
     Young,
@@ -83,7 +83,7 @@ impl fmt::Display for Stays {
     }
 }
 
-/// Whether the bytes of an instance may go (INV-06, "Behaviour" 3). `before` is the latest time at which anything may have
+/// Whether the bytes of an instance may go (INV-06, "No destination"). `before` is the latest time at which anything may have
 /// happened to it; without one a person has decided, who may also drop what was never routed.
 pub fn may_go(standing: &Standing, before: Option<i64>) -> Result<(), Stays> {
     let Standing { stored, unrouted, transfers, open, exceptions, since, borrowed } = *standing;

@@ -155,7 +155,7 @@ pub struct Earlier {
     pub state: State,
     /// Whether it is done by the policy of its destination.
     pub done: bool,
-    /// Whether that was longer ago than what is sent again is asked about ("Behaviour" 5).
+    /// Whether that was longer ago than what is sent again is asked about ("The same instance again").
     pub long_ago: bool,
 }
 

@@ -40,7 +40,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
     }
 }
 
-/// "Behaviour" 12: the second title of ours is there for the archive that moves to it, and for nobody else.
+/// "Moves": the second title of ours is there for the archive that moves to it, and for nobody else.
 #[test]
 fn an_archive_alone_may_call_the_title_that_it_moves_to() {
     let archive = Archive {

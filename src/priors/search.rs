@@ -3,9 +3,7 @@
 use super::merge::Found;
 use super::whom::{Meant, NotAsked, Patient, Said};
 use super::{Priors, Site, marker};
-use crate::dicom::attributes::{
-    INDEXED, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, SERIES_INSTANCE_UID, STUDY_INSTANCE_UID,
-};
+use crate::dicom::attributes::*;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
@@ -30,17 +28,6 @@ const PAGE_OF_STUDIES: usize = 200;
 const PAGE_BELOW: usize = 1_000;
 /// Longer values, in characters, are not shown.
 const LONGEST: usize = 1_024;
-
-const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
-const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
-const OTHER_PATIENT_IDS: Tag = Tag::new(0x0010, 0x1002);
-/// Issuer of Patient ID Qualifiers Sequence, with its Local Namespace Entity ID and Universal Entity ID.
-const QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
-const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
-const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
-const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
-const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
-const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
 
 /// What is asked of other sites.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,7 +289,7 @@ fn told(failure: QueryFailure) -> String {
 /// What is asked for beyond what every server returns: whatever we index of patient, study and series, and whose numbers they are.
 fn included() -> Vec<Tag> {
     let counts = [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES];
-    let people = [QUALIFIERS, OTHER_PATIENT_IDS];
+    let people = [ISSUER_QUALIFIERS, OTHER_PATIENT_IDS];
     INDEXED.iter().map(|indexed| indexed.tag).chain(counts).chain([SERIES_RELATED_INSTANCES]).chain(people).collect()
 }
 
@@ -310,7 +297,7 @@ fn included() -> Vec<Tag> {
 fn said(set: &Dataset) -> Said {
     let text = |set: &Dataset, tag| set.text(tag).unwrap_or_default();
     let word = |set: &Dataset| {
-        let item = set.sequence(QUALIFIERS).first();
+        let item = set.sequence(ISSUER_QUALIFIERS).first();
         item.and_then(|item| item.text(UNIVERSAL_ENTITY).or_else(|| item.text(LOCAL_NAMESPACE))).unwrap_or_default()
     };
     let other = |item: &Dataset| {

@@ -97,7 +97,7 @@ impl Records {
         self.inner.readers.ask(move |conn| judge::undigested(conn, &instances)).await
     }
 
-    /// Keeps digests of versions whose bytes are about to go ("Behaviour" 5).
+    /// Keeps digests of versions whose bytes are about to go ("The same instance again").
     pub async fn keep_digests(&self, digests: Vec<Digested>) -> Result<(), RecordsError> {
         self.commit(move |tx| judge::keep_all(tx, &digests)).await
     }

@@ -100,7 +100,7 @@ fn what_orthanc_holds_is_found_and_fetched() {
     is_found_and_fetched(&site);
 }
 
-/// "Behaviour" 9: an archive that does not answer is told of, and its silence is never "there is nothing".
+/// "A silent site is visible": an archive that does not answer is told of, and its silence is never "there is nothing".
 #[test]
 fn a_silent_archive_is_never_an_empty_one() {
     let prepared = Prepared::new(1);
@@ -158,7 +158,7 @@ fn what_arrives_counts_and_not_what_the_archive_says() {
     site.site.verify_ledger(true);
 }
 
-/// "Behaviour" 12: what an archive moves without having been asked is not taken; what was asked for beside it is.
+/// "Moves": what an archive moves without having been asked is not taken; what was asked for beside it is.
 #[test]
 fn an_archive_that_moves_another_study_is_refused_that() {
     let prepared = Prepared::new(1);
@@ -174,7 +174,7 @@ fn an_archive_that_moves_another_study_is_refused_that() {
     assert_eq!(site.site.holds(&study(3)), 0);
 }
 
-/// "Behaviour" 11, 12: however many ask, the archive is asked to move once; each is given instances before the last has come.
+/// "Freshness", "Moves": however many ask, the archive is asked to move once; each is given instances before the last has come.
 #[test]
 fn ten_who_ask_at_once_are_served_by_one_move() {
     let prepared = Prepared::new(12);
@@ -284,7 +284,7 @@ fn a_cancel_ends_the_wait_for_an_archive() {
     assert_eq!(site.given().len(), 0);
 }
 
-/// "Behaviour" 2: by hand, what only the archive holds is sent like what is here; what it does not give is told.
+/// "How a user names a destination": by hand, what only the archive holds is sent like what is here; what it does not give is told.
 #[test]
 fn what_an_archive_holds_is_sent_by_hand() {
     let prepared = Prepared::new(3);

@@ -195,7 +195,7 @@ fn what_a_person_rejects_goes_nowhere() {
     site.verify_ledger(true);
 }
 
-/// "Behaviour" 6: what a source writes anew each time makes no conflict; for everybody else it does.
+/// "The same UID with other content": what a source writes anew each time makes no conflict; for everybody else it does.
 #[test]
 fn a_volatile_attribute_makes_no_conflict_for_its_source() {
     let (stage, out) = (Stage::new(), tempfile::tempdir().unwrap());
@@ -212,7 +212,7 @@ fn a_volatile_attribute_makes_no_conflict_for_its_source() {
     site.verify_ledger(true);
 }
 
-/// "Behaviour" 6: with C010 a node is told each time that its version is in conflict, also when it sends the same again.
+/// "The same UID with other content": with C010 a node is told each time that its version is in conflict, also when it sends the same again.
 #[test]
 fn a_node_that_wants_to_know_is_told_of_the_conflict_every_time() {
     let stage = Stage::new();

@@ -268,7 +268,7 @@ fn flip(folder: &Path, bytes: &[u8]) {
     panic!("the blob is nowhere below {}", folder.display());
 }
 
-/// "Behaviour" 3: what no route chose is kept, told, listed, and dropped only by a person who says why.
+/// "No destination": what no route chose is kept, told, listed, and dropped only by a person who says why.
 #[test]
 fn what_no_route_chose_waits_for_a_person() {
     let stage = Stage::new();

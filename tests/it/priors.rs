@@ -1,7 +1,7 @@
 //! Priors of other sites as a workstation finds them: of whoever answers, once each, and no site's silence taken for "nothing there".
 
 use crate::support::certs::Identity;
-use crate::support::config::free_port;
+use crate::support::config::{SiteConfig, free_port};
 use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
 use crate::support::process::finish;
@@ -252,18 +252,12 @@ fn a_peers_search_is_not_passed_on() {
 #[test]
 fn a_copy_held_here_is_listed_once_with_the_right_count() {
     let stage = Stage::new();
-    let mut sites: Vec<_> = ["a", "b"].map(|name| holding(&stage, name, "")).into();
-    let (url_of_a, url_of_b) = (sites[0].url(), sites[1].url());
-    drop(sites.drain(..));
-    let config = asking(&stage, &[Neighbour::new("b", &url_of_b)], "");
-    let (web_a, web_b) = (port(&url_of_a), port(&url_of_b));
-    let mut config_of_b = crate::support::config::SiteConfig::new("b", identity(&stage, "b"));
-    config_of_b.web_port = web_b;
-    let config_of_b = config_of_b
+    // Each knows the other's address before either runs.
+    let mut config_of_b = SiteConfig::new("b", identity(&stage, "b"));
+    let config_of_a = asking(&stage, &[Neighbour::new("b", &config_of_b.url())], "");
+    config_of_b = config_of_b
         .with("[[node]]\nae_title = \"PACS\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\npatient_id = \"nhs\"\n")
-        .peer("a", &url_of_a, A_IDENTITY, "present");
-    let mut config_of_a = config;
-    config_of_a.web_port = web_a;
+        .peer("a", &config_of_a.url(), A_IDENTITY, "present");
     let a = Gateway::start(&stage.path().join("a"), config_of_a);
     let b = Gateway::start(&stage.path().join("b"), config_of_b);
     give(&stage, &b, "PACS", &json!([patient(1, NHS)]));
@@ -274,10 +268,6 @@ fn a_copy_held_here_is_listed_once_with_the_right_count() {
     // A second instance of it comes into being at B.
     grow(&stage, &b);
     assert_eq!(studies(&ask(stage.path(), &a, &[priors_of(NHS)])[0]), [row(1, &mine, "NEARLINE", 2)]);
-}
-
-fn port(url: &str) -> u16 {
-    url.trim_end_matches("/dicom-web").rsplit(':').next().unwrap().parse().unwrap()
 }
 
 /// Study 1 of the patient gets another instance.

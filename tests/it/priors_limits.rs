@@ -96,8 +96,8 @@ fn answers_of_other_sites_are_matched_again() {
     for ((keys, want), said) in rows.iter().zip(ask(stage.path(), &a, &requests)) {
         let found: Vec<String> = studies(&said).into_iter().map(|(uid, ..)| uid).collect();
         assert_eq!(
-            (found.as_slice(), statuses(&said).last()),
-            (want.map_owned().as_slice(), Some(&0)),
+            (found, statuses(&said).last()),
+            (want.iter().map(|uid| (*uid).to_owned()).collect(), Some(&0)),
             "{keys}: {said}"
         );
     }
@@ -112,16 +112,6 @@ fn answers_of_other_sites_are_matched_again() {
         assert_eq!(last(said)["comment"], "other sites are asked by Patient ID or Study UID only");
     }
     assert_eq!(b.asked().len(), before);
-}
-
-trait Owned {
-    fn map_owned(&self) -> Vec<String>;
-}
-
-impl Owned for &[&str] {
-    fn map_owned(&self) -> Vec<String> {
-        self.iter().map(|text| (*text).to_owned()).collect()
-    }
 }
 
 /// DIM-071: a cancel is heard while other sites are awaited.

@@ -48,7 +48,7 @@ fn values(results: &[Value], tag: &str) -> Vec<Value> {
     all
 }
 
-/// "Behaviour" 13 over QIDO-RS and WADO-RS: to the peer it is as if it were not there, also in numbers, and it is entered.
+/// "Sharing limits" over QIDO-RS and WADO-RS: to the peer it is as if it were not there, also in numbers, and it is entered.
 #[test]
 fn to_a_peer_it_is_as_if_it_were_not_there() {
     let (site, _node, _list) = start();

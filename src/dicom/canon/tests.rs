@@ -132,7 +132,7 @@ fn what_does_not_count_does_not_count() {
     assert_eq!(content.canon, before.canon);
 }
 
-/// "Behaviour" 6: text is compared after decoding.
+/// "The same UID with other content": text is compared after decoding.
 #[test]
 fn text_counts_as_it_reads() {
     let of = |charset: &[u8], name: &[u8], about: &[u8]| {

@@ -16,7 +16,7 @@ fn said(text: &str, birth_date: &str) -> Said {
     Said { number: number(text), birth_date: birth_date.into() }
 }
 
-/// "Behaviour" 8, IDY-040, IDY-045: a number is somebody's only if all that was said agrees, and the birth date with it.
+/// "Whom to ask for priors", IDY-040, IDY-045: a number is somebody's only if all that was said agrees, and the birth date with it.
 #[test]
 fn a_number_is_linked_only_if_all_agrees() {
     let nobody = Link::Nobody;

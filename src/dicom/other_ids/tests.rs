@@ -25,7 +25,7 @@ fn other(defined: bool, id: &str, issuer: &str, entity: Option<&str>) -> Vec<Nod
     let mut nodes = vec![value(PATIENT_ID, b"LO", id), value(ISSUER_OF_PATIENT_ID, b"LO", issuer)];
     if let Some(entity) = entity {
         let inner = vec![value(Tag::new(0x0040, 0x0031), b"UT", "local"), value(UNIVERSAL_ENTITY, b"UT", entity)];
-        nodes.push(sequence(QUALIFIERS, defined, vec![inner]));
+        nodes.push(sequence(ISSUER_QUALIFIERS, defined, vec![inner]));
     }
     nodes
 }

@@ -15,16 +15,6 @@ pub(super) const LEVEL: Tag = Tag::new(0x0008, 0x0052);
 pub(super) const RETRIEVE_AE_TITLE: Tag = Tag::new(0x0008, 0x0054);
 /// Instance Availability.
 pub(super) const AVAILABILITY: Tag = Tag::new(0x0008, 0x0056);
-/// Modalities in Study.
-pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
-/// SOP Classes in Study.
-pub(super) const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
-/// Number of Study Related Series.
-pub(super) const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
-/// Number of Study Related Instances.
-pub(super) const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
-/// Number of Series Related Instances.
-pub(super) const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
 
 /// UIDs of one list; the identifier's own limit comes first.
 const MOST_UIDS: usize = 10_000;

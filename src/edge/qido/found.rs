@@ -11,19 +11,9 @@ use crate::priors::archive::ArchivedInstance;
 use crate::records::{FoundInstance, SeriesRow, StudyRow, StudySize, Texts};
 use std::str::FromStr;
 
-/// Modalities in Study.
-pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
-const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
-/// Issuer of Patient ID Qualifiers Sequence, with its Local Namespace Entity ID, Universal Entity ID and its type.
-const ISSUER_QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
-const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
-const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
 const UNIVERSAL_ENTITY_TYPE: Tag = Tag::new(0x0040, 0x0033);
 const INSTANCE_AVAILABILITY: Tag = Tag::new(0x0008, 0x0056);
 const RETRIEVE_URL: Tag = Tag::new(0x0008, 0x1190);
-const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
-const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
-const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
 
 const OF_STUDY: &[Tag] = &[
     STUDY_DATE,

@@ -24,7 +24,7 @@ fn texts(values: &[(&str, &str)]) -> BTreeMap<Tag, String> {
     values.iter().map(|(name, value)| (by_name(name).unwrap().tag, (*value).to_owned())).collect()
 }
 
-/// "Behaviour" 13: who is concerned, and which studies.
+/// "Sharing limits": who is concerned, and which studies.
 #[test]
 fn a_rule_holds_only_if_all_that_it_says_does() {
     let facts = StudyFacts {

@@ -1,6 +1,6 @@
 //! What the archives hold, as rows like those of the catalogue; each answer is matched again before it is believed.
 
-use super::keys::{self, MODALITIES_IN_STUDY, SERIES_RELATED_INSTANCES, STUDY_RELATED_INSTANCES, STUDY_RELATED_SERIES};
+use super::keys;
 use super::line::{Failure, Line, Values};
 use super::plan::Listed;
 use super::{Archive, Archives};

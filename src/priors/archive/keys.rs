@@ -7,14 +7,6 @@ use std::collections::BTreeMap;
 
 /// Query/Retrieve Level.
 pub(super) const LEVEL: Tag = Tag::new(0x0008, 0x0052);
-/// Modalities in Study.
-pub(super) const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
-/// Number of Study Related Series.
-pub(super) const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
-/// Number of Study Related Instances.
-pub(super) const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
-/// Number of Series Related Instances.
-pub(super) const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
 
 /// Keys that narrow a query of studies at the archive: those that every archive must support, or ignores without harm. Each
 /// answer is matched again here. Study Time is not among them: beside a range of dates it would cut a night in two (WEB-092).

@@ -103,7 +103,7 @@ impl Drop for Going<'_> {
 mod tests {
     use super::*;
 
-    /// "Behaviour" 12: an arrival is matched by the archive and the study, and by nothing else.
+    /// "Moves": an arrival is matched by the archive and the study, and by nothing else.
     #[test]
     fn arrivals_are_matched_by_archive_and_study() {
         let title = |text: &str| AeTitle::parse(text).unwrap();

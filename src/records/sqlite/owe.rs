@@ -1,4 +1,4 @@
-//! What an arrival makes us owe: new transfers, and old ones that come due again; the loop rules ("Behaviour" 1, 3, 5 and 6).
+//! What an arrival makes us owe: new transfers, and old ones that come due again; the loop rules ("Origins and loops", "The same instance again").
 
 use super::record::{Case, Version};
 use super::rows::{Fault, cause_text, span, verify_word};

@@ -222,7 +222,7 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
     arrived(tx, case, version, "same", owed, more)?;
     let instance = InstanceId(version.id);
     Ok(match conflict {
-        // Whoever was told that it is in conflict is told so again ("Behaviour" 6).
+        // Whoever was told that it is in conflict is told so again ("The same UID with other content").
         Some((exception, _)) => Kept::Differs { instance, exception },
         None => Kept::Same { instance, owed_again },
     })
@@ -233,7 +233,7 @@ fn nobody_owed(arrival: &Arrival) -> bool {
     arrival.chosen.is_empty() && arrival.requested.is_none() && !arrival.origin.is_asked_for()
 }
 
-/// What was a copy of another's until now, and is sent to us, is ours to keep from now on ("Behaviour" 3).
+/// What was a copy of another's until now, and is sent to us, is ours to keep from now on ("No destination").
 fn becomes_ours(tx: &Tx<'_>, case: &Case<'_>, version: &Version) -> Result<(), Fault> {
     let to = borrowed(&case.arrival.origin);
     if to == 1 {

@@ -270,7 +270,7 @@ fn breaker(tx: &Tx<'_>, destination: i64) -> Result<Breaker, Fault> {
     Ok(breaker)
 }
 
-/// A destination that was parked can be used again: what was parked for it goes on by itself ("Behaviour" 14).
+/// A destination that was parked can be used again: what was parked for it goes on by itself ("Time that is not ours").
 fn resume(tx: &Tx<'_>, attempt: &Attempt, entry: EntryId, at: i64) -> Result<Vec<TransferId>, Fault> {
     let columns = super::tx::TRANSFER;
     let mut find = tx.conn.prepare_cached(&format!(

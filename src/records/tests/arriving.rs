@@ -363,7 +363,7 @@ async fn entries_hold_nothing_of_the_patient() {
     assert_eq!(site.transfers(1).await[0].last_words.as_deref(), Some(words));
 }
 
-/// "Behaviour" 1: what we asked for is owed to nobody and is not unrouted; once it is pushed to us, it is ours to keep.
+/// "Origins and loops": what we asked for is owed to nobody and is not unrouted; once it is pushed to us, it is ours to keep.
 #[tokio::test]
 async fn what_we_asked_for_is_not_unrouted_until_somebody_pushes_it() {
     let site = Site::new();

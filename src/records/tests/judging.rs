@@ -139,7 +139,7 @@ async fn nothing_is_sent_to_where_the_same_came_from() {
     site.verify().await;
 }
 
-/// "Behaviour" 5: after a purge the digests decide, and the new bytes stand in for the old.
+/// "The same instance again": after a purge the digests decide, and the new bytes stand in for the old.
 #[tokio::test]
 async fn what_says_the_same_as_what_was_purged_stands_in_for_it() {
     for (later, want) in [(DAY - MINUTE, State::Cancelled), (DAY + MINUTE, State::Unknown)] {
