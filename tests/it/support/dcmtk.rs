@@ -95,6 +95,11 @@ impl StoreScp {
         self.process.kill();
     }
 
+    /// Everything printed so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// The files received so far.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> =

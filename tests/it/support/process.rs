@@ -1,6 +1,6 @@
 //! Child processes that never outlive the test, and commands that never outlast their deadline.
 
-use super::wait::until;
+use super::wait::{seconds, until};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -39,6 +39,22 @@ impl Process {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// SIGSTOP, and no thread of it runs any more; one may still be within a call, which ends without it.
+    pub fn freeze(&self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::STOP)
+            .unwrap();
+        until(seconds(10), &format!("{} stands still", self.name), || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+            let stats =
+                threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default());
+            // Behind the name: R runs, S waits and would go on; T is stopped, D is within a call.
+            stats
+                .into_iter()
+                .all(|stat| stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'D'])))
+                .then_some(())
+        });
     }
 
     /// SIGTERM, then the end within `limit`.
