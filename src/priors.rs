@@ -6,6 +6,7 @@ pub mod gather;
 pub mod marker;
 pub mod merge;
 pub mod search;
+pub mod silence;
 pub mod watch;
 pub mod whom;
 
@@ -15,6 +16,7 @@ use crate::dicomweb::client::PeerClient;
 use crate::peers::{Node, Origin, Registry};
 use crate::records::Records;
 use jiff::Zoned;
+use silence::{Memory, Silences};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -41,6 +43,8 @@ pub struct Sites {
     pub sites: Vec<Site>,
     /// How long a query waits.
     pub deadline: Duration,
+    /// How the silence of a site is remembered.
+    pub memory: Memory,
 }
 
 impl Sites {
@@ -59,6 +63,8 @@ pub struct Priors {
     seats: Arc<Semaphore>,
     /// What the UIDs of markers are made with.
     key: Arc<[u8]>,
+    /// Who kept silent lately.
+    silences: Silences,
 }
 
 /// Now, as people of this site read it.
@@ -87,7 +93,8 @@ impl Clock {
 impl Priors {
     /// Priors of these sites; the receiver follows the configuration. For the key see [`Priors::marker_key`].
     pub fn new(records: Records, sites: Receiver<Arc<Sites>>, key: &[u8]) -> Self {
-        Self { records, sites, seats: Arc::new(Semaphore::new(search::AT_ONCE)), key: key.into() }
+        let seats = Arc::new(Semaphore::new(search::AT_ONCE));
+        Self { records, sites, seats, key: key.into(), silences: Silences::default() }
     }
 
     /// What the UIDs of markers are made with, so that they tell nobody's number.

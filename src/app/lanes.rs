@@ -99,7 +99,7 @@ pub(super) fn sites(config: &Config, profiles: &BTreeMap<String, Value>) -> anyh
         let timeout = peer.query_timeout.unwrap_or(deadline).min(deadline);
         sites.push(Site { name: peer.name.clone(), issuer: peer.issuer.clone(), client, timeout });
     }
-    Ok(Sites { sites, deadline })
+    Ok(Sites { sites, deadline, memory: config.priors.memory })
 }
 
 /// The archives behind us; they are called as nodes are.

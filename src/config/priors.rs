@@ -2,6 +2,7 @@
 
 use super::raw::Table;
 use super::values::duration;
+use crate::priors::silence::Memory;
 use std::time::Duration;
 
 /// `[priors]` (UIX-12, DIM-070).
@@ -13,11 +14,14 @@ pub struct Priors {
     pub keep: Duration,
     /// How long a pull goes on without an instance that comes.
     pub patience: Duration,
+    /// How the silence of a site is remembered.
+    pub memory: Memory,
 }
 
 impl Default for Priors {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(5), keep: Duration::from_secs(86_400), patience: Duration::from_secs(120) }
+        let seconds = Duration::from_secs;
+        Self { deadline: seconds(5), keep: seconds(86_400), patience: seconds(120), memory: Memory::default() }
     }
 }
 
@@ -27,6 +31,11 @@ pub(super) fn priors(mut table: Table<'_>) -> Priors {
         deadline: table.or("deadline", d.deadline, duration),
         keep: table.or("keep", d.keep, duration),
         patience: table.or("patience", d.patience, duration),
+        memory: Memory {
+            grace: table.or("silence_grace", d.memory.grace, duration),
+            first: table.or("silence", d.memory.first, duration),
+            longest: table.or("silence_longest", d.memory.longest, duration),
+        },
     };
     table.finish();
     priors

@@ -1,6 +1,7 @@
 //! Asking every site at once, each within its own time; answers are told as they come, and none that means somebody else.
 
 use super::merge::Found;
+use super::silence::{Memory, Silences};
 use super::whom::{Meant, NotAsked, Patient, Said};
 use super::{Priors, Site, marker};
 use crate::dicom::attributes::*;
@@ -11,7 +12,7 @@ use crate::dicomweb::client::{QueryFailure, Resource, Search};
 use crate::dicomweb::dataset::Dataset;
 use crate::records::{Records, SeenStudy, StudySize, Texts};
 use futures_util::future::try_join_all;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -111,7 +112,10 @@ impl Priors {
         let mut tasks = JoinSet::new();
         for mut site in sites {
             site.client = site.client.on_behalf(behalf);
-            let asking = Asking { site, wanted: wanted.clone(), records: self.records.clone(), to: to.clone() };
+            let memory = self.sites().memory;
+            let silences = self.silences.clone();
+            let (wanted, records, to) = (wanted.clone(), self.records.clone(), to.clone());
+            let asking = Asking { site, wanted, records, silences, memory, to };
             match seat {
                 Some(_) => tasks.spawn(asking.run()),
                 None => tasks.spawn(asking.turned_away()),
@@ -126,6 +130,8 @@ struct Asking {
     site: Site,
     wanted: Wanted,
     records: Records,
+    silences: Silences,
+    memory: Memory,
     to: mpsc::Sender<Part>,
 }
 
@@ -144,9 +150,17 @@ impl Asking {
     }
 
     async fn run(self) {
+        match self.silences.of(self.site.client.base_url(), Instant::now()) {
+            None => self.ask_patiently().await,
+            Some(silent) => self.in_short(silent).await,
+        }
+    }
+
+    /// Asks for as long as the site may take.
+    async fn ask_patiently(self) {
         let outcome = match self.searches() {
             Err(not_asked) => Outcome::NotAsked(not_asked),
-            Ok(searches) => match self.all(&searches).await {
+            Ok(searches) => match self.heeded(&searches).await {
                 Ok(counts) => self.answered(counts).await,
                 Err(why) => {
                     tracing::warn!(site = %self.site.name, why, "a site does not answer a query");
@@ -155,6 +169,46 @@ impl Asking {
             },
         };
         self.end(outcome).await;
+    }
+
+    /// The same, and it is remembered whether the site kept silent.
+    async fn heeded(&self, searches: &[Search]) -> Result<Counts, String> {
+        let (site, asked) = (self.site.client.base_url().to_owned(), Instant::now());
+        let counts = self.all(searches).await;
+        match counts {
+            Ok(_) => self.silences.forget(&site),
+            Err(_) => self.silences.note(&site, asked, Instant::now(), &self.memory),
+        }
+        counts
+    }
+
+    /// Asks a site that kept silent lately: it is waited for no longer than the grace, unless it begins to answer. One question
+    /// goes on without whoever asked it, so that the site's return is noticed.
+    async fn in_short(self, silent: Duration) {
+        let (grace, to, site) = (self.memory.grace, self.to.clone(), self.site.name.clone());
+        let (inner, mut parts) = mpsc::channel(WAITING);
+        let watching = self.silences.watch(self.site.client.base_url());
+        let asking = Self { to: inner, ..self };
+        let (mut tasks, asked_on) = (JoinSet::new(), watching.is_some());
+        match watching {
+            Some(watching) => drop(tokio::spawn(async move {
+                asking.ask_patiently().await;
+                drop(watching);
+            })),
+            None => drop(tasks.spawn(asking.ask_patiently())),
+        }
+        let Ok(mut next) = timeout(grace, parts.recv()).await else {
+            tracing::info!(site, silent = silent.as_secs(), asked_on, "a site that kept silent is not waited for");
+            let why = format!("no answer for {} s, and none within {} ms", silent.as_secs(), grace.as_millis());
+            let _ = to.send(Part { site, what: What::Ended(Outcome::NotAnswering(why)) }).await;
+            return;
+        };
+        while let Some(part) = next {
+            if to.send(part).await.is_err() {
+                return;
+            }
+            next = parts.recv().await;
+        }
     }
 
     async fn end(&self, outcome: Outcome) {

@@ -48,6 +48,7 @@ mod patients;
 mod pixels;
 mod priors;
 mod priors_limits;
+mod priors_silence;
 mod pull;
 mod pull_scripted;
 mod qido;

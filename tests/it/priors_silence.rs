@@ -1,0 +1,73 @@
+//! A site that kept silent costs the next query little, is named all the same, and is there again as soon as it answers.
+
+use crate::support::config::free_port;
+use crate::support::gateway::Gateway;
+use crate::support::neighbours::*;
+use crate::support::searched_peer::{Manner, SearchedPeer, study};
+use crate::support::two_sites::Stage;
+use crate::support::wait::{seconds, until};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+fn uid(n: u32) -> String {
+    format!("2.25.70000000097.{n}")
+}
+
+/// Asks as a person does: the lines of the answer, and how long it took.
+fn find(site: &Gateway) -> (Vec<Value>, Duration) {
+    let began = Instant::now();
+    let stdout = site.cli(&["priors", "find", "--nhs", NHS, "--json"]).stdout;
+    (stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), began.elapsed())
+}
+
+fn how(lines: &[Value], site: &str) -> String {
+    let line = lines.iter().find(|line| line["site"] == site && line["how"].is_string());
+    line.and_then(|line| line["how"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// UIX-12: the first query waits its whole time for a silent site, the second hardly at all; both name it, and show what others have.
+/// It is asked all the same: after its return a quick site is found at once, and a slow one after one query.
+#[test]
+fn a_site_that_kept_silent_is_not_waited_for_again_and_its_return_is_noticed() {
+    let stage = Stage::new();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[study(&uid(1), NHS, "NHS", 3)]));
+    let theirs = Manner::shows(&[study(&uid(2), NHS, "NHS", 5)]);
+    let c = SearchedPeer::start(&identity(&stage, "c"), theirs.clone().after(seconds(3600)));
+    let neighbours = [Neighbour::new("b", &b.url()), Neighbour::new("c", &c.url())];
+    let tables = "[priors]\ndeadline = \"10s\"\nsilence_grace = \"2s\"\nsilence = \"1h\"\nsilence_longest = \"1h\"";
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, tables));
+    let (lines, took) = find(&a);
+    assert!(took >= seconds(10) && how(&lines, "c") == "not answering", "{took:?} {lines:?}");
+
+    let asked = c.asked().len();
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert_eq!((studies(said).len(), markers(said)), (1, vec!["C NOT ANSWERING".to_owned()]), "{said}");
+    let (lines, took) = find(&a);
+    assert!(took < seconds(6) && how(&lines, "c") == "not answering" && how(&lines, "b") == "answered", "{took:?}");
+    assert!(c.asked().len() > asked, "it is asked all the same");
+
+    // It is back, and quick: found at once.
+    c.manner(theirs.clone());
+    let (lines, _) = find(&a);
+    assert_eq!(how(&lines, "c"), "answered", "{lines:?}");
+
+    // Silent again, then back and slower than the grace: a query that does not wait for it has it known.
+    c.manner(theirs.clone().after(seconds(3600)));
+    assert_eq!(how(&find(&a).0, "c"), "not answering");
+    c.manner(theirs.after(seconds(4)));
+    assert_eq!(how(&find(&a).0, "c"), "not answering");
+    until(seconds(60), "its return is noticed", || (how(&find(&a).0, "c") == "answered").then_some(()));
+    assert!(!a.log().contains(NHS), "{}", a.log());
+}
+
+/// A site whose port is closed says so at once: nothing need be remembered, and what it is asked next is waited for.
+#[test]
+fn a_site_that_refuses_at_once_is_given_its_whole_time_when_it_is_back() {
+    let stage = Stage::new();
+    let stopped = format!("https://127.0.0.1:{}/dicom-web", free_port());
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("c", &stopped)], ""));
+    for _ in 0..2 {
+        assert_eq!(how(&find(&a).0, "c"), "not answering");
+    }
+    assert!(!a.log().contains("is not waited for"), "{}", a.log());
+}
