@@ -23,6 +23,7 @@ use crate::judge::Judge;
 use crate::priors::Priors;
 use crate::priors::archive::Archives;
 use crate::priors::fetch::{FetchOptions, Fetcher};
+use crate::priors::prefetch::Prefetcher;
 use crate::records::Records;
 use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
@@ -107,6 +108,7 @@ impl App {
         let intake = Intake::new(store.clone(), records.clone(), in_force.routes.subscribe(), options);
         let fetch = FetchOptions {
             patience: config.priors.patience,
+            keep: config.priors.keep,
             commit_bytes: config.limits.commit_bytes,
             ..FetchOptions::default()
         };
@@ -125,6 +127,10 @@ impl App {
         let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
         let mut critical = Critical::new(accepting.clone());
         let mut addresses = Vec::new();
+        let registry = self.in_force.registry.subscribe();
+        let prefetcher = Prefetcher::new(self.fetcher.clone(), registry, self.in_force.prefetching.subscribe());
+        prefetcher.prepare().await.context("cannot look for new studies")?;
+        critical.spawn("what is pulled ahead", prefetcher.clone().run(working.clone()));
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
         self.serve_viewers(&mut critical, &mut addresses, &accepting).await?;
@@ -149,6 +155,7 @@ impl App {
             archives: self.archives.clone(),
             intake: self.intake.clone(),
             fetcher: self.fetcher.clone(),
+            prefetcher,
             registry: self.in_force.registry.subscribe(),
             warnings: self.in_force.warnings.subscribe(),
             resend_after: self.config.courier.resend_after,

@@ -8,6 +8,7 @@ mod check;
 mod limits;
 mod mistakes;
 mod parties;
+mod prefetch;
 mod priors;
 mod raw;
 mod routes;
@@ -27,6 +28,7 @@ pub use template::init_template;
 pub use viewer::Viewer;
 
 use crate::peers::{Node, Peer, Registry, Withhold};
+use crate::priors::prefetch::Rule;
 use crate::router::Route;
 use mistakes::Mistakes;
 use raw::Table;
@@ -71,6 +73,8 @@ pub struct Config {
     pub retention: Retention,
     /// How other sites are asked for what they hold.
     pub priors: Priors,
+    /// Which priors are pulled before anybody asks, in the order of the file.
+    pub prefetch: Vec<Rule>,
     /// The face towards viewers on this machine, if there is one.
     pub viewer: Option<Viewer>,
     /// What works but should be looked at: expiring certificates, rights without effect.
@@ -152,6 +156,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
     let withhold: Vec<_> =
         document.tables("withhold").into_iter().filter_map(|t| withhold::withhold(t, base)).collect();
+    let prefetch: Vec<_> = document.tables("prefetch").into_iter().filter_map(prefetch::prefetch).collect();
     document.finish();
     check::listeners(&listeners, has_tls, mistakes);
     check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
@@ -162,6 +167,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let names = check::Names::collect(&nodes, &peers, mistakes);
     let routes = routes.into_iter().map(|entry| names.route(entry, mistakes)).collect();
     let withhold = names.withhold(withhold, mistakes);
+    let prefetch = names.prefetch(prefetch, mistakes);
     Some(Config {
         path: path.to_owned(),
         site,
@@ -178,6 +184,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         store,
         retention,
         priors,
+        prefetch,
         viewer,
         warnings: Vec::new(),
     })

@@ -5,6 +5,7 @@ pub mod fetch;
 pub mod gather;
 pub mod marker;
 pub mod merge;
+pub mod prefetch;
 pub mod search;
 pub mod silence;
 pub mod watch;

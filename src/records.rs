@@ -17,6 +17,7 @@ mod judging;
 mod kicks;
 mod locations;
 mod order;
+mod prefetch;
 mod proof;
 mod pulls;
 mod questions;
@@ -39,6 +40,7 @@ pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging
 pub use judging::{Digested, Judged, Resolution, Undigested};
 pub use locations::{Holder, SeenStudy};
 pub use order::{Holding, Order, Ordered, Wanted};
+pub use prefetch::{Acquired, MOST_OPEN, Prefetch, PrefetchCause, PrefetchRow};
 pub use proof::{EntryLine, Report, hex};
 pub use pulls::{HeldInstance, PullEnded, PullRow};
 pub use refusals::Refusals;

@@ -6,6 +6,7 @@ use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
 use crate::priors::Sites;
 use crate::priors::archive::Archive;
+use crate::priors::prefetch::Prefetching;
 use crate::router::Routes;
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
@@ -21,6 +22,8 @@ pub(super) struct InForce {
     pub(super) movers: watch::Sender<Arc<Movers>>,
     /// Who is asked for priors.
     pub(super) sites: watch::Sender<Arc<Sites>>,
+    /// What is pulled ahead.
+    pub(super) prefetching: watch::Sender<Arc<Prefetching>>,
     /// The archives that are asked for what they hold.
     pub(super) archives: watch::Sender<Arc<Vec<Arc<Archive>>>>,
     pub(super) known: watch::Sender<Arc<Known>>,
@@ -46,6 +49,7 @@ impl InForce {
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
             movers: watch::Sender::default(),
             sites: watch::Sender::default(),
+            prefetching: watch::Sender::new(Arc::new(prefetching(config))),
             archives: watch::Sender::default(),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
@@ -66,6 +70,7 @@ impl InForce {
         }
         self.registry.send_replace(Arc::new(config.registry()));
         self.routes.send_replace(prepared.routes);
+        self.prefetching.send_replace(Arc::new(prefetching(config)));
         self.known.send_replace(Arc::new(Known::of(config)));
     }
 }
@@ -74,6 +79,11 @@ impl InForce {
 pub(super) struct Prepared {
     faces: Option<Pair>,
     pub(super) routes: Arc<Routes>,
+}
+
+fn prefetching(config: &Config) -> Prefetching {
+    let (rules, retry) = (config.prefetch.clone(), config.priors.prefetch);
+    Prefetching { rules, retry, resend_after: config.courier.resend_after }
 }
 
 type Pair = (Arc<ServerConfig>, Arc<ServerConfig>);

@@ -1,10 +1,11 @@
 //! `weybridge priors`: studies of other sites, found, pulled, listed and dropped by hand.
 
 mod find;
+mod prefetch;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
-use crate::edge::admin::{CopiesDrop, PullOrder, Search};
+use crate::edge::admin::{CopiesDrop, PrefetchAsked, PullOrder, Search};
 use crate::records::PullRow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -48,7 +49,28 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// What was pulled from whom, when the site last told what it has, and how long copies stay
+    /// Have a patient's priors pulled before anybody asks for them, by the rules of [[prefetch]]
+    Prefetch {
+        /// Patient ID of this site, or of --issuer
+        #[arg(long, value_name = "ID", required_unless_present = "nhs", conflicts_with = "nhs")]
+        patient: Option<String>,
+        /// Who issued the Patient ID
+        #[arg(long, requires = "patient")]
+        issuer: Option<String>,
+        /// NHS number
+        #[arg(long, value_name = "NUMBER")]
+        nhs: Option<String>,
+        /// Birth date as YYYYMMDD, if it is known
+        #[arg(long, value_name = "DATE")]
+        birth_date: Option<String>,
+        /// Modality of the examination that they are wanted for; may be given several times
+        #[arg(long)]
+        modality: Vec<String>,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// What was pulled from whom, when the site last told what it has, and how long copies stay; and what is pulled ahead
     List {
         /// One JSON object a line
         #[arg(long)]
@@ -77,6 +99,10 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
         Verb::Pull { uid, from, purpose, json } => {
             let order = PullOrder { study: uid, from, who: super::who(), purpose };
             pull(&config, &order, json).await
+        }
+        Verb::Prefetch { patient, issuer, nhs, birth_date, modality, json } => {
+            let asked = PrefetchAsked { patient, issuer, nhs, birth_date, modality, who: super::who(), id: None };
+            prefetch::prefetch(&config, &asked, json).await
         }
         Verb::List { json } => list(&config, json).await,
         Verb::Drop { uid, reason, json } => {
@@ -136,7 +162,9 @@ fn bar() -> ProgressBar {
 }
 
 async fn list(config: &Config, as_json: bool) -> Ended {
-    let rows = client::records(config)?.pulls(None).await.map_err(Failure::some)?;
+    let records = client::records(config)?;
+    let rows = records.pulls(None).await.map_err(Failure::some)?;
+    let ahead = records.prefetches().await.map_err(Failure::some)?;
     let until = |row: &PullRow| row.used + config.priors.keep;
     if as_json {
         for row in &rows {
@@ -155,6 +183,7 @@ async fn list(config: &Config, as_json: bool) -> Ended {
                 "kept_until": render::utc(until(row)),
             }))?;
         }
+        prefetch::tell(&ahead)?;
         return Ok(ExitCode::SUCCESS);
     }
     let cells = rows.iter().map(|row| {
@@ -166,6 +195,9 @@ async fn list(config: &Config, as_json: bool) -> Ended {
         vec![row.study.to_string(), row.peer.clone(), how, counted, kept, stays, checked]
     });
     render::table(&["STUDY", "PEER", "PULL", "HERE", "COPIES", "UNTIL", "CHECKED"], cells.collect())?;
+    if !ahead.is_empty() {
+        prefetch::show(&ahead)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,12 +2,14 @@
 
 use super::mistakes::{Mistakes, suggest};
 use super::parties::{NodeEntry, PeerEntry};
+use super::prefetch::PrefetchEntry;
 use super::raw::{At, Span};
 use super::routes::RouteEntry;
 use super::site::Listener;
 use super::withhold::WithholdEntry;
 use crate::dicom::ae_title::AeTitle;
 use crate::peers::{Destination, Foreign, Node, Peer, Verify, Withhold};
+use crate::priors::prefetch::Rule;
 use crate::router::{Route, Target};
 use std::collections::HashMap;
 
@@ -73,6 +75,54 @@ impl<'a> Names<'a> {
             patients: entry.patients,
         };
         entries.into_iter().map(rule).collect()
+    }
+
+    /// Rules of what is pulled ahead with their names looked up.
+    pub(super) fn prefetch(&self, entries: Vec<PrefetchEntry>, mistakes: &Mistakes<'_>) -> Vec<Rule> {
+        for (index, entry) in entries.iter().enumerate() {
+            entry.sites.iter().for_each(|name| self.asked_for_priors(name, mistakes));
+            if entries[..index].iter().any(|earlier| earlier.name.value == entry.name.value) {
+                let message = format!("two rules of [[prefetch]] are called `{}`", entry.name.value);
+                mistakes.wrong(Some(entry.name.span.clone()), message, "names in answers must mean one rule");
+            }
+        }
+        let mut rules = Vec::new();
+        for entry in entries {
+            if let Some(to) = &entry.to {
+                match self.by_name.get(to.value.as_str()) {
+                    Some(Known::Peer(_)) => {
+                        let message = format!("`{}` is a peer", to.value);
+                        let hint = "what is pulled is given to nobody but nodes of this site";
+                        mistakes.wrong(Some(to.span.clone()), message, hint);
+                    }
+                    _ => drop(self.destination(to, None, mistakes)),
+                }
+            }
+            rules.push(Rule {
+                name: entry.name.value,
+                arrived: entry.arrived,
+                modality: entry.modality,
+                body_part: entry.body_part,
+                max_age_days: entry.max_age_days,
+                newest: entry.newest,
+                sites: entry.sites.into_iter().map(|at| at.value).collect(),
+                to: entry.to.map(|at| Destination(at.value)),
+            });
+        }
+        rules
+    }
+
+    /// `sites` names peers, and such as are asked for priors.
+    fn asked_for_priors(&self, name: &At<String>, mistakes: &Mistakes<'_>) {
+        let wrong = |message: String, hint: &str| mistakes.wrong(Some(name.span.clone()), message, hint);
+        match self.by_name.get(name.value.as_str()) {
+            Some(Known::Peer(peer)) if peer.priors => {}
+            Some(Known::Peer(_)) => {
+                wrong(format!("peer {} is not asked for priors", name.value), "leave out its `priors = false`");
+            }
+            Some(Known::Node(_)) => wrong(format!("`{}` is a node", name.value), "`sites` names peers"),
+            None => self.unknown(name, "`sites` names peers", mistakes),
+        }
     }
 
     /// A route with its names looked up.

@@ -2,6 +2,7 @@
 
 use super::raw::Table;
 use super::values::duration;
+use crate::priors::prefetch::Retry;
 use crate::priors::silence::Memory;
 use std::time::Duration;
 
@@ -16,12 +17,20 @@ pub struct Priors {
     pub patience: Duration,
     /// How the silence of a site is remembered.
     pub memory: Memory,
+    /// How often what is pulled ahead is tried again.
+    pub prefetch: Retry,
 }
 
 impl Default for Priors {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { deadline: seconds(5), keep: seconds(86_400), patience: seconds(120), memory: Memory::default() }
+        Self {
+            deadline: seconds(5),
+            keep: seconds(86_400),
+            patience: seconds(120),
+            memory: Memory::default(),
+            prefetch: Retry::default(),
+        }
     }
 }
 
@@ -35,6 +44,10 @@ pub(super) fn priors(mut table: Table<'_>) -> Priors {
             grace: table.or("silence_grace", d.memory.grace, duration),
             first: table.or("silence", d.memory.first, duration),
             longest: table.or("silence_longest", d.memory.longest, duration),
+        },
+        prefetch: Retry {
+            first: table.or("prefetch_retry", d.prefetch.first, duration),
+            give_up: table.or("prefetch_give_up", d.prefetch.give_up, duration),
         },
     };
     table.finish();

@@ -5,6 +5,7 @@ mod exceptions;
 mod holdings;
 mod instances;
 mod patients;
+mod prefetch;
 mod priors;
 mod search;
 mod status;
@@ -14,6 +15,7 @@ mod verbs;
 pub(crate) use exceptions::Decision;
 pub(crate) use holdings::{Asked, Held, Instruction};
 pub(crate) use patients::{Learn, Line, Unlearn};
+pub(crate) use prefetch::PrefetchAsked;
 pub(crate) use priors::{CopiesDrop, PullOrder};
 pub(crate) use search::Search;
 pub use status::{DestinationStatus, ScrubStatus, Status};
@@ -26,6 +28,7 @@ use crate::janitor::Janitor;
 use crate::peers::Registry;
 use crate::priors::archive::Archives;
 use crate::priors::fetch::Fetcher;
+use crate::priors::prefetch::Prefetcher;
 use crate::records::Records;
 use crate::store::Store;
 use axum::Router;
@@ -74,6 +77,8 @@ pub struct AdminFace {
     pub intake: Intake,
     /// Who pulls from other sites.
     pub fetcher: Fetcher,
+    /// Who does so before anybody asks.
+    pub prefetcher: Prefetcher,
     /// Destinations by name.
     pub registry: watch::Receiver<Arc<Registry>>,
     /// Things to know about certificates and configuration.
@@ -115,6 +120,7 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/instances", post(instances::receive))
         .route("/patients/learn", post(patients::learn))
         .route("/patients/unlearn", post(patients::unlearn))
+        .route("/prefetch", post(prefetch::prefetch))
         .route("/priors/find", post(search::search))
         .route("/priors/pull", post(priors::pull))
         .route("/priors/drop", post(priors::drop_copies))

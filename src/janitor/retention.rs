@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 /// Instances of one commit.
 const BATCH: usize = 500;
+/// Copies that may not go yet are looked at again after this part of the time for which copies are kept.
+const LOOKED_AT_AGAIN: u32 = 8;
 
 /// What a purge did or would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,7 +94,8 @@ impl Janitor {
     /// Drops the copies of studies that other sites keep and nobody here has asked for lately. What is being pulled, is owed to
     /// somebody, or became ours meanwhile stays.
     pub(super) async fn flush(&self) -> Result<(), JanitorError> {
-        let before = before(SystemTime::now(), self.inner.options.keep_copies);
+        let keep = self.inner.options.keep_copies;
+        let before = before(SystemTime::now(), keep);
         for (study, copies) in self.inner.records.to_flush(before).await? {
             let whole = copies.len() < BATCH;
             let copies = copies.into_iter().map(|instance| (instance, 0));
@@ -103,8 +106,10 @@ impl Janitor {
             if instances > 0 {
                 tracing::info!(study = %study, instances, bytes, "copies of what another site keeps were dropped");
             }
-            // What stays, stays for a reason of its own, and is not looked at again before it is asked for.
-            if whole || instances == 0 {
+            if instances < found.len() as u64 {
+                // What stays is owed, or was given to somebody lately: it is looked at again after a part of the time.
+                self.inner.records.pull_used(&study, before + keep / LOOKED_AT_AGAIN).await?;
+            } else if whole {
                 self.inner.records.flushed(&study, before, SystemTime::now()).await?;
             }
         }

@@ -11,11 +11,12 @@ use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::StudyUid;
 use crate::intake::{Intake, Source};
 use crate::peers::{Origin, Registry};
-use crate::records::{Records, SourceFacts};
+use crate::records::{Records, RecordsError, SourceFacts};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 /// How studies are pulled.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct FetchOptions {
     pub list: Duration,
     /// How long a pull goes on without an instance that comes.
     pub patience: Duration,
+    /// How long copies stay after they were last asked for.
+    pub keep: Duration,
     /// Instances of one pull that may be between arrival and commit, in bytes.
     pub commit_bytes: u64,
     /// Pulls at once.
@@ -32,8 +35,17 @@ pub struct FetchOptions {
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self { list: Duration::from_secs(2), patience: Duration::from_secs(120), commit_bytes: 16 << 20, at_once: 16 }
+        let seconds = Duration::from_secs;
+        Self { list: seconds(2), patience: seconds(120), keep: seconds(86_400), commit_bytes: 16 << 20, at_once: 16 }
     }
+}
+
+/// So often at least it is noted that copies are in use.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// Copies that are in use while this lives.
+pub struct Held {
+    _task: JoinSet<()>,
 }
 
 /// Pulls studies from other sites into the store. Cheap to clone.
@@ -74,6 +86,27 @@ impl Fetcher {
     /// The records.
     pub fn records(&self) -> &Records {
         &self.inner.records
+    }
+
+    /// Keeps the copies of studies from being flushed until what it gives is dropped, however long that takes (IDY-051).
+    pub async fn hold(&self, studies: Vec<StudyUid>) -> Result<Held, RecordsError> {
+        let every = (self.inner.options.keep / 4).clamp(Duration::from_millis(100), LONGEST_HOLD);
+        self.records().pulls_used(studies.clone(), SystemTime::now()).await?;
+        let (records, mut task) = (self.records().clone(), JoinSet::new());
+        task.spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if let Err(error) = records.pulls_used(studies.clone(), SystemTime::now()).await {
+                    tracing::error!(error = %error, "that copies are in use could not be noted");
+                }
+            }
+        });
+        Ok(Held { _task: task })
+    }
+
+    /// Pulls that are under way, whoever follows them.
+    pub fn under_way(&self) -> usize {
+        self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Joins the pull of a study from a site, or begins one: the site is asked what it has. Nothing is retrieved before somebody

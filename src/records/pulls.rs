@@ -87,6 +87,11 @@ impl Records {
         self.commit(move |tx| pulls::used(tx, &study, now)).await
     }
 
+    /// The same for several studies, in one commit.
+    pub async fn pulls_used(&self, studies: Vec<StudyUid>, now: SystemTime) -> Result<(), RecordsError> {
+        self.commit(move |tx| studies.iter().try_for_each(|study| pulls::used(tx, study, now))).await
+    }
+
     /// The last pulls, of one study or of all, those last asked for first; at most 1,000.
     pub async fn pulls(&self, study: Option<StudyUid>) -> Result<Vec<PullRow>, RecordsError> {
         self.inner.readers.ask(move |conn| pulls::list(conn, study.as_ref())).await

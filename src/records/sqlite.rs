@@ -17,6 +17,7 @@ pub(super) mod locations;
 pub(super) mod order;
 pub(super) mod owe;
 pub(super) mod pause;
+pub(super) mod prefetch;
 pub(super) mod profile;
 pub(super) mod pulls;
 pub(super) mod purge;

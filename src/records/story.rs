@@ -132,6 +132,15 @@ pub enum What {
     },
     /// Somebody asked for the study, was given it, or was not.
     Accessed(Accessed),
+    /// Something was pulled ahead of its being asked for: because of this study, or this study itself.
+    Prefetch {
+        /// The rule that chose this study; `None` if the study is the cause.
+        rule: Option<String>,
+        /// The site that showed it.
+        peer: Option<String>,
+        /// How it stands, or how it ended.
+        how: String,
+    },
     /// The bytes were removed here.
     Purged {
         /// By which rule.

@@ -46,6 +46,7 @@ mod orthanc;
 mod outage;
 mod patients;
 mod pixels;
+mod prefetch;
 mod priors;
 mod priors_limits;
 mod priors_silence;

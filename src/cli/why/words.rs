@@ -16,6 +16,7 @@ pub(in crate::cli) fn kind(event: &Event) -> &'static str {
         What::Moved { .. } => "moved",
         What::Exception { .. } => "exception",
         What::Accessed(_) => "accessed",
+        What::Prefetch { .. } => "prefetch",
         What::Purged { .. } => "purged",
         What::Now { .. } => "now",
     }
@@ -65,6 +66,11 @@ fn sentence(event: &Event) -> String {
             format!("exception {}, {kind}{why}{end}", exception.0)
         }
         What::Accessed(access) => accessed(access),
+        What::Prefetch { rule: Some(rule), peer, how } => {
+            let peer = peer.as_deref().unwrap_or("another site");
+            format!("rule \"{rule}\" chose it to be pulled ahead from {peer}: {how}")
+        }
+        What::Prefetch { how, .. } => format!("priors are pulled ahead because of it: {how}"),
         What::Purged { rule, who, words } => purged(*rule, who.as_deref(), words.as_deref()),
         What::Now { destination, state, verify, next, waiting_for } => {
             let waiting = waiting_for.as_ref().map(|what| format!(", {what}")).unwrap_or_default();

@@ -40,10 +40,18 @@ pub(super) async fn retrieve(
     root: Root,
     dialogue: &mut Dialogue<'_>,
 ) -> QueryAnswer {
-    match prepared(face, node, request, root).await {
-        Ok(plan) => run(face, caller, node, request, plan, dialogue).await,
-        Err(refused) => *refused,
-    }
+    let plan = match prepared(face, node, request, root).await {
+        Ok(plan) => plan,
+        Err(refused) => return *refused,
+    };
+    // Copies that are being given are not flushed, however long it takes.
+    let held = match face.fetcher.hold(plan.sought.studies.clone()).await {
+        Ok(held) => held,
+        Err(error) => return unreadable(&error),
+    };
+    let answer = run(face, caller, node, request, plan, dialogue).await;
+    drop(held);
+    answer
 }
 
 /// A retrieval that may begin.

@@ -39,6 +39,9 @@ pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemT
     events.extend(ask.trying()?);
     events.extend(ask.purged()?);
     events.extend(ask.accessed()?);
+    if let Subject::Study(study) = subject {
+        events.extend(super::prefetch::story(conn, study.as_str())?);
+    }
     // Stable: what happened at the same time stays in the order of cause and effect.
     events.sort_by_key(|event| event.at);
     events.extend(ask.standing(now)?);

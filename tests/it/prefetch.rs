@@ -1,0 +1,168 @@
+//! Priors that are pulled before anybody asks: once for each cause, by the administrator's filters, given to a node, and flushed in the end.
+
+use crate::support::config::SiteConfig;
+use crate::support::dcmtk::StoreScp;
+use crate::support::gateway::Gateway;
+use crate::support::neighbours::*;
+use crate::support::two_sites::Stage;
+use crate::support::wait::{seconds, until};
+use serde_json::{Value, json};
+
+fn uid(n: u32) -> String {
+    format!("2.25.70000000098.{n}")
+}
+
+fn study(n: u32, modality: &str, part: &str, date: &str) -> Value {
+    json!({ "uid": n, "PatientID": NHS, "PatientName": "Prior^Ann", "StudyDate": date, "Modality": modality,
+        "BodyPartExamined": part })
+}
+
+fn node(title: &str, port: u16) -> String {
+    format!("[[node]]\nae_title = \"{title}\"\naddress = \"127.0.0.1:{port}\"\nmay = [\"receive\"]\n")
+}
+
+/// Site A, which asks B; and B, where the patient has studies, not yet running.
+fn sites(stage: &Stage, tables: &str) -> (SiteConfig, SiteConfig) {
+    let b = holding(stage, "b", "");
+    let a = asking(stage, &[Neighbour::new("b", &b.url())], tables);
+    (a, b)
+}
+
+/// What is pulled ahead at a site, the first cause first.
+fn ahead(site: &Gateway) -> Vec<Value> {
+    let mut rows = site.ask(&["priors", "list", "--json"]);
+    rows.retain(|row| row["prefetch"].is_number());
+    rows.reverse();
+    rows
+}
+
+fn ended(row: &Value, how: &str) -> bool {
+    row["next"].is_null() && row["how"].as_str().unwrap().contains(how)
+}
+
+/// "Origins and loops", SEC-022, IDY-051: a new study of our own PACS has the priors pulled that the rule means, and no others; they
+/// are given to the node under their issuer, and flushed after their time. Once a study, also after a restart; and what was pulled
+/// causes nothing, though its modality is the rule's.
+#[test]
+fn a_new_study_has_the_priors_pulled_that_a_rule_means_and_each_study_once() {
+    let stage = Stage::new();
+    let out = StoreScp::start(&stage.path().join("out"), "OUT");
+    let rule = "[priors]\nkeep = \"6s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"chest\"\narrived = [\"CT\"]\n\
+        modality = [\"CT\"]\nbody_part = [\"CHEST*\"]\nmax_age = \"3650d\"\nnewest = 2\nsites = [\"b\"]\nto = \"OUT\"\n";
+    let (a, b) = sites(&stage, &format!("{rule}{}", node("OUT", out.port)));
+    let b = Gateway::start(&stage.path().join("b"), b);
+    let theirs = json!([
+        study(1, "CT", "CHEST", "20240102"),
+        study(2, "CT", "CHESTABDOMEN", "20250102"),
+        study(3, "CT", "HEAD", "20260102"),
+        study(4, "MR", "CHEST", "20260103"),
+        study(5, "CT", "CHEST", "19900101"),
+        study(6, "CT", "CHEST", "20230102"),
+    ]);
+    give(&stage, &b, "PACS", &theirs);
+    let mut a = Gateway::start(&stage.path().join("a"), a);
+    give(&stage, &a, "PACS", &json!([study(10, "MR", "CHEST", "20261101"), study(11, "CT", "CHEST", "20261102")]));
+
+    until(seconds(60), "both are at the node", || (out.files().len() == 2).then_some(()));
+    let first = until(seconds(30), "it has ended", || ahead(&a).first().filter(|row| ended(row, "2 studies")).cloned());
+    assert_eq!((&first["cause"], &first["of"], &first["who"]), (&json!("study"), &json!(uid(11)), &json!("node PACS")));
+    for file in out.files() {
+        let bytes = std::fs::read(file).unwrap();
+        let prefixed = memchr::memmem::find(&bytes, format!("b:{NHS}").as_bytes());
+        assert!(prefixed.is_some(), "another site's patient keeps its issuer (IDY-040)");
+    }
+    for n in [3, 4, 5, 6] {
+        assert_eq!(a.holds(&uid(n)), 0, "study {n} is not what the rule means");
+    }
+    let (caused, chosen) = (a.cli(&["why", &uid(11)]).ok("why"), a.cli(&["why", &uid(2)]).ok("why"));
+    assert!(caused.contains("priors are pulled ahead because of it: 2 studies chosen, 2 instances came"), "{caused}");
+    assert!(chosen.contains("rule \"chest\" chose it to be pulled ahead from b: 1 instances came"), "{chosen}");
+    let told = b.cli(&["why", &uid(2)]).ok("why");
+    assert!(told.contains("for node PACS of a, purpose prefetch"), "the holder knows what for: {told}");
+    until(seconds(60), "the copies are flushed", || {
+        [1, 2].iter().all(|n| a.study(&uid(*n)).iter().all(|row| row["state"] == "purged")).then_some(())
+    });
+
+    // The same study again after a restart is no news; another one is.
+    a.stop();
+    a.up();
+    give(&stage, &a, "PACS", &json!([study(11, "CT", "CHEST", "20261102"), study(12, "CT", "CHEST", "20261103")]));
+    let rows = until(seconds(60), "the next has ended", || {
+        let rows = ahead(&a);
+        rows.iter().any(|row| row["of"] == uid(12) && ended(row, "2 studies")).then_some(rows)
+    });
+    let causes: Vec<&Value> = rows.iter().map(|row| &row["of"]).collect();
+    assert_eq!(causes, [&json!(uid(11)), &json!(uid(12))]);
+    assert!(!a.log().contains(NHS) && !a.log().contains("Prior^Ann"), "{}", a.log());
+    for site in [&a, &b] {
+        site.verify_ledger(false);
+    }
+}
+
+/// UIX-12: while a site keeps silent it is tried again, also after a restart here; what it has is pulled once it is back.
+#[test]
+fn a_prefetch_waits_for_a_silent_site_across_a_restart() {
+    let stage = Stage::new();
+    let rules = "[priors]\nprefetch_retry = \"1s\"\n[[prefetch]]\nname = \"all\"\n";
+    let (a, b) = sites(&stage, rules);
+    let mut b = Gateway::start(&stage.path().join("b"), b);
+    give(&stage, &b, "PACS", &json!([study(1, "CT", "CHEST", "20240102")]));
+    b.stop();
+    let mut a = Gateway::start(&stage.path().join("a"), a);
+    let asked = a.cli(&["priors", "prefetch", "--nhs", NHS, "--modality", "CT"]).ok("prefetch");
+    assert!(asked.contains("by all"), "{asked}");
+    until(seconds(30), "it is to be tried again", || {
+        let rows = ahead(&a);
+        rows[0]["how"].as_str().unwrap().contains("to be tried again: no answer that can be used from b").then_some(())
+    });
+    a.stop();
+    b.up();
+    a.up();
+    until(seconds(60), "what B has is here", || (a.holds(&uid(1)) == 1).then_some(()));
+    until(seconds(30), "it has ended", || ended(&ahead(&a)[0], "1 studies chosen").then_some(()));
+}
+
+/// What no site answers is given up after its time, and that is told; a request without a rule, or for nobody, is refused.
+#[test]
+fn a_prefetch_is_given_up_and_says_so() {
+    let stage = Stage::new();
+    let rules = "[priors]\nprefetch_retry = \"1s\"\nprefetch_give_up = \"3s\"\n\
+        [[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\n";
+    let (a, _) = sites(&stage, rules);
+    let a = Gateway::start(&stage.path().join("a"), a);
+    a.cli(&["priors", "prefetch", "--nhs", NHS, "--modality", "CT"]).ok("prefetch");
+    until(seconds(60), "it is given up", || {
+        ahead(&a).first().filter(|row| ended(row, "given up: no answer that can be used from b")).map(|_| ())
+    });
+    assert!(a.log().contains("a prefetch is given up"), "{}", a.log());
+    let nothing = a.cli(&["priors", "prefetch", "--nhs", NHS, "--modality", "MR"]);
+    assert!(nothing.code == Some(1) && nothing.stderr.contains("no rule of [[prefetch]] concerns it"), "{nothing:?}");
+    let nobody = a.cli(&["priors", "prefetch", "--nhs", "9434765918", "--modality", "CT"]);
+    assert!(nobody.code != Some(0) && nobody.stderr.contains("names nobody"), "{nobody:?}");
+    assert_eq!(ahead(&a).len(), 1);
+}
+
+/// IDY-051: copies that a move is giving are not flushed, though that takes longer than copies are kept; afterwards they are.
+#[test]
+fn a_move_that_takes_longer_than_copies_are_kept_loses_none_of_them() {
+    let stage = Stage::new();
+    let slow = StoreScp::start_with(&stage.path().join("slow"), "SLOW", &["+xa", "--sleep-after", "2"]);
+    let tables = "[priors]\nkeep = \"8s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"all\"\nnewest = 10\n\
+        [[node]]\nae_title = \"READER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"SLOW\"]\n";
+    let (a, b) = sites(&stage, &format!("{tables}{}", node("SLOW", slow.port)));
+    let b = Gateway::start(&stage.path().join("b"), b);
+    let theirs: Vec<Value> = (1..=8).map(|n| study(n, "CT", "CHEST", "20240102")).collect();
+    give(&stage, &b, "PACS", &json!(theirs));
+    let a = Gateway::start(&stage.path().join("a"), a);
+    a.cli(&["priors", "prefetch", "--nhs", NHS]).ok("prefetch");
+    until(seconds(60), "all are here", || ahead(&a).first().filter(|row| ended(row, "8 studies")).map(|_| ()));
+    let all: Vec<String> = (1..=8).map(uid).collect();
+    let request = json!({ "op": "move", "calling": "READER", "to": "SLOW",
+        "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": all } });
+    let said = &ask(stage.path(), &a, &[request])[0];
+    let last = said["answers"].as_array().unwrap().last().unwrap();
+    assert_eq!((last["status"].as_u64(), last["completed"].as_u64()), (Some(0), Some(8)), "{said}");
+    until(seconds(60), "the copies are flushed", || {
+        all.iter().all(|uid| a.study(uid).iter().all(|row| row["state"] == "purged")).then_some(())
+    });
+}
