@@ -8,7 +8,6 @@ import fnmatch
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,108 +16,71 @@ from pathlib import Path
 
 from contenders import Orthanc, StoreScp, Weybridge, make_certificates
 from data import DataSet
-from processes import ENVIRONMENT, measure
+from rows import ROWS
+from work import onward
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / "target" / "bench"
 QUIET = 0.3  # foreign cores above which a run says little
 
 
-def children_cpu():
-    """CPU seconds of the commands that have ended: the clients, not the servers."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def by_storescu(port, called, data):
-    """DCMTK's storescu, one association; seconds, its CPU seconds."""
-    command = ["storescu", "-R", "-aec", called, "127.0.0.1", str(port), *map(str, data.files)]
-    was, start = children_cpu(), time.monotonic()
-    subprocess.run(command, check=True, env=ENVIRONMENT, capture_output=True)
-    return time.monotonic() - start, children_cpu() - was
-
-
-def by_sender(associations):
-    """Our own pre-encoding sender."""
-
-    def send(port, called, data):
-        command = [sys.executable, str(HERE / "sender.py"), str(port), called, str(associations), str(data.folder)]
-        done = subprocess.run(command, check=True, env=ENVIRONMENT, capture_output=True, text=True)
-        said = json.loads(done.stdout)
-        if said["trouble"] or said["stored"] != len(data.files):
-            raise RuntimeError(f"the sender had trouble: {said}")
-        return said["seconds"], said["cpu"]
-
-    return send
-
-
 class Bench:
+    """Makes the contenders, and keeps those that several rounds share."""
+
     def __init__(self, options):
-        self.options = options
+        self.options, self.folder, self.shared = options, WORK / "run", {}
         self.certs = make_certificates(WORK / "certs")
 
-    def contender(self, name):
-        folder = WORK / "run" / name
+    def contender(self, name, out=None, tls=False, alone=False):
+        folder = self.folder / name
         if name == "weybridge":
-            return Weybridge(folder, self.options.binary, self.certs)
-        return Orthanc(folder) if name == "orthanc" else StoreScp(folder)
+            return Weybridge(folder, self.options.binary, self.certs, out=out, alone=alone)
+        return Orthanc(folder, self.certs, tls=tls, out=out) if name == "orthanc" else StoreScp(folder)
 
-    def ingest(self, name, data, send):
-        server = self.contender(name)
-        try:
-            result = measure(server.servers, lambda: send(server.port, server.called, data))
-            held = server.held(data.study) if name == "weybridge" else server.held()
-            if held != len(data.files):
-                raise RuntimeError(f"{name} holds {held} of {len(data.files)}")
-            return result
-        finally:
+    def two_sites(self, name, started):
+        """A site and its neighbour, to which it sends what it gets."""
+        if name == "weybridge":
+            b = Weybridge(self.folder / "b", self.options.binary, self.certs, "b", start=started)
+            return Weybridge(self.folder / "a", self.options.binary, self.certs, "a", peer=b.url), b
+        b = Orthanc(self.folder / "ob", self.certs, tls=True)
+        return Orthanc(self.folder / "oa", self.certs, peer=b.url, stable=self.onward), b
+
+    onward = False  # whether Orthanc is to send by itself what is stable
+
+    def kept(self, key, make):
+        """What `make` gives, made once for the set."""
+        for old in [other for other in self.shared if other[1] != key[1]]:
+            self.drop(old)
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
+
+    def drop(self, key):
+        for server in self.shared.pop(key):
             server.stop()
 
-    def forward(self, name, data, _send):
-        """From one site's store to the next one's, over TLS; ours until verified, theirs until the job says so."""
-        run, load = WORK / "run", by_sender(4)
-        if name == "weybridge":
-            b = Weybridge(run / "b", self.options.binary, self.certs, "b", start=False)
-            a = Weybridge(run / "a", self.options.binary, self.certs, "a", peer=b.url)
-        else:
-            b = Orthanc(run / "ob", self.certs, tls=True)
-            a = Orthanc(run / "oa", self.certs, peer=b.url)
-        try:
-            load(a.port, a.called, data)
-            if name == "weybridge":
-                b.start()
-            asked = children_cpu()
-            result = measure([*a.servers, *b.servers], lambda: (a.forward(data), children_cpu() - asked))
-            held = b.held(data.study) if name == "weybridge" else b.held()
-            if held != len(data.files):
-                raise RuntimeError(f"{name}: {held} of {len(data.files)} arrived")
-            return result
-        finally:
-            a.stop()
-            b.stop()
+    def end(self):
+        for key in list(self.shared):
+            self.drop(key)
 
 
-# name, set, what is done, by which sender, {beside: (at least, goal)}
-ROWS = [
-    ("ingest-ct-storescu-1", "ct", "ingest", by_storescu, {"orthanc": (2.5, 3.5), "storescp": (0.6, 0.85)}),
-    ("ingest-ct-replay-4", "ct", "ingest", by_sender(4), {"orthanc": (2.8, 4), "storescp": (0.85, 1.2)}),
-    ("ingest-mf-storescu-1", "mf", "ingest", by_storescu, {"orthanc": (4.5, 6.5), "storescp": (0.45, 0.65)}),
-    ("stow-tls-ct", "ct", "forward", None, {"orthanc": (4, 6)}),
-]
+def said(row, data, seconds):
+    """How much of the row's unit that is."""
+    return {"MB/s": data.bytes / seconds / 1e6, "instances/s": len(data.files) / seconds, "ms": seconds * 1e3}[row.unit]
 
 
 def run_row(bench, row, data, rounds):
     """Every contender once a round, in an order that turns, so that a slow minute hurts all alike."""
-    name, _, kind, send, beside = row
-    names, results = ["weybridge", *beside], {each: [] for each in ["weybridge", *beside]}
+    bench.onward = row.work is onward
+    names = ["weybridge", *row.beside]
+    results = {each: [] for each in names}
     for number in range(rounds):
         turn = number % len(names)
         for each in names[turn:] + names[:turn]:
-            result = getattr(bench, kind)(each, data, send)
+            result = row.work(bench, each, data, row.how)
             results[each].append(result)
             noisy = " (noisy)" if result.foreign > QUIET else ""
-            rate = data.bytes / result.seconds / 1e6
-            print(f"  {name} round {number + 1} {each}: {rate:.0f} MB/s{noisy}", flush=True)
+            print(f"  {row.name} round {number + 1} {each}: {said(row, data, result.seconds):.4g} {row.unit}{noisy}", flush=True)
     return results
 
 
@@ -127,25 +89,24 @@ def summary(values):
 
 
 def report(row, data, results):
-    """The row as JSON and as printed lines: our rate over theirs, round by round."""
-    name, _, _, _, beside = row
-    out = {"row": name, "bytes": data.bytes, "instances": len(data.files), "contenders": {}, "ratios": {}}
+    """The row as JSON and as printed lines: theirs over ours in time, round by round."""
+    out = {"row": row.name, "unit": row.unit, "bytes": data.bytes, "instances": len(data.files), "contenders": {}, "ratios": {}}
     for each, runs in results.items():
-        out["contenders"][each] = {
-            "mb_per_s": summary([data.bytes / r.seconds / 1e6 for r in runs]),
+        line = out["contenders"][each] = {
+            "rate": summary([said(row, data, r.seconds) for r in runs]),
             "cpu_s_per_gb": summary([r.cpu / data.bytes * 1e9 for r in runs]),
             "peak_mb": max(r.memory_mb for r in runs),
             "noisy_runs": sum(r.foreign > QUIET for r in runs),
+            **{key: summary([r.note[key] for r in runs]) for key in runs[0].note},
         }
-        line = out["contenders"][each]
-        print(f"{name:22} {each:10} {line['mb_per_s']['median']:7.0f} MB/s "
-              f"[{line['mb_per_s']['least']:.0f} - {line['mb_per_s']['most']:.0f}] "
-              f"{line['cpu_s_per_gb']['median']:6.2f} CPU s/GB {line['peak_mb']:6.0f} MB peak")  # fmt: skip
-    for each, (least, goal) in beside.items():
+        used = f"{line['cpu_ms']['median']:.3g} CPU ms each" if "cpu_ms" in line else f"{line['cpu_s_per_gb']['median']:.2f} CPU s/GB"
+        print(f"{row.name:22} {each:10} {line['rate']['median']:.4g} {row.unit} "
+              f"[{line['rate']['least']:.4g} - {line['rate']['most']:.4g}], {used}, {line['peak_mb']:.0f} MB peak")  # fmt: skip
+    for each, (least, goal) in row.beside.items():
         ratio = summary([t.seconds / o.seconds for o, t in zip(results["weybridge"], results[each])])
         met = "goal met" if ratio["median"] >= goal else "met" if ratio["median"] >= least else "NOT MET"
         out["ratios"][each] = {**ratio, "at_least": least, "goal": goal, "verdict": met}
-        print(f"summary: {name} {ratio['median']:.2f} x {each} [{ratio['least']:.2f} - {ratio['most']:.2f}], "
+        print(f"summary: {row.name} {ratio['median']:.2f} x {each} [{ratio['least']:.2f} - {ratio['most']:.2f}], "
               f"at least {least}, goal {goal}: {met}", flush=True)  # fmt: skip
     return out
 
@@ -175,15 +136,18 @@ def main():
     options = parser.parse_args()
     options.binary = str(Path(options.binary).resolve())
     WORK.mkdir(parents=True, exist_ok=True)
-    bench, rows = Bench(options), [row for row in ROWS if fnmatch.fnmatch(row[0], options.rows)]
+    bench, rows = Bench(options), [row for row in ROWS if fnmatch.fnmatch(row.name, options.rows)]
     if not rows:
-        parser.error("no row has such a name: " + ", ".join(row[0] for row in ROWS))
-    sets = {name: DataSet(WORK / "data", name, options.scale) for name in sorted({row[1] for row in rows})}
+        parser.error("no row has such a name: " + ", ".join(row.name for row in ROWS))
+    sets = {name: DataSet(WORK / "data", name, options.scale) for name in sorted({row.set for row in rows})}
     done = []
-    for row in rows:
-        results = run_row(bench, row, sets[row[1]], options.rounds)
-        done.append(report(row, sets[row[1]], results))
-        options.json.write_text(json.dumps({"machine": machine(options), "rows": done}, indent=1))
+    try:
+        for row in rows:
+            results = run_row(bench, row, sets[row.set], options.rounds)
+            done.append(report(row, sets[row.set], results))
+            options.json.write_text(json.dumps({"machine": machine(options), "rows": done}, indent=1))
+    finally:
+        bench.end()
     print(f"results in {options.json}")
     if any(ratio["verdict"] == "NOT MET" for row in done for ratio in row["ratios"].values()):
         print("some rows are below what is wanted")

@@ -10,6 +10,11 @@ from pathlib import Path
 from processes import ENVIRONMENT, Server, free_port
 
 PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+# Orthanc sends a study on once nothing has been added to it for StableAge seconds.
+STABLE = """function OnStableStudy(study, tags, metadata)
+ RestApiPost('/dicom-web/servers/b/stow', '{"Resources":["' .. study .. '"],"Synchronous":false}')
+end
+"""
 NGINX = """daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.err warn;
 events {{ worker_connections 256; }}
 http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
@@ -50,7 +55,7 @@ def make_certificates(folder):
 class StoreScp:
     """DCMTK's storescp, writing what it gets bit for bit: it neither hashes nor syncs."""
 
-    called = "ANY"
+    called = "OUT"
 
     def __init__(self, folder):
         self.folder, self.port = fresh(folder), free_port()
@@ -70,17 +75,23 @@ class Orthanc:
 
     called = "ORTHANC"
 
-    def __init__(self, folder, certs=None, tls=False, peer=None):
-        self.folder, self.port, self.http = fresh(folder), free_port(), free_port()
+    def __init__(self, folder, certs=None, tls=False, peer=None, out=None, stable=False):
+        self.folder, self.port, self.http, self.certs = fresh(folder), free_port(), free_port(), certs
         settings = {
             "StorageDirectory": f"{folder}/db", "IndexDirectory": f"{folder}/db", "DicomPort": self.port,
-            "HttpPort": self.http, "DicomAet": self.called, "DicomAlwaysAllowStore": True, "Plugins": [PLUGIN],
+            "HttpPort": self.http, "DicomAet": self.called, "DicomAlwaysAllowStore": True,
+            "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "Plugins": [PLUGIN],
             "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "HttpTimeout": 600,
         }  # fmt: skip
         if peer:
             settings["HttpsCACertificates"] = f"{certs}/ca.pem"
             b = {"Url": peer, "CertificateFile": f"{certs}/a.crt", "CertificateKeyFile": f"{certs}/a.key"}
             settings["DicomWeb"] = {"Enable": True, "Root": "/dicom-web/", "Servers": {"b": b}}
+        if out:
+            settings["DicomModalities"] = {"OUT": [out.called, "127.0.0.1", out.port]}
+        if stable:
+            (folder / "stable.lua").write_text(STABLE)
+            settings |= {"LuaScripts": [str(folder / "stable.lua")], "StableAge": 1, "JobsHistorySize": 10000}
         (folder / "orthanc.json").write_text(json.dumps(settings))
         command = ["/usr/sbin/Orthanc", str(folder / "orthanc.json")]
         self.servers = [Server(command, [self.port, self.http], folder / "log")]
@@ -106,6 +117,15 @@ class Orthanc:
         self.call("/dicom-web/servers/b/stow", {"Resources": self.call("/studies"), "Synchronous": True})
         return time.monotonic() - start
 
+    def arrived(self, b, data):
+        """Seconds until site b counts everything."""
+        start = time.monotonic()
+        while b.held() != len(data.files):
+            if time.monotonic() > start + 600:
+                raise RuntimeError(f"b holds {b.held()} of {len(data.files)} after 600 s")
+            time.sleep(0.05)
+        return time.monotonic() - start
+
     def stop(self):
         for server in self.servers:
             server.stop()
@@ -115,17 +135,28 @@ class Orthanc:
 class Weybridge:
     """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there."""
 
-    called = "WB_BENCH"
+    called, token = "WB_BENCH", "bench" * 8
 
-    def __init__(self, folder, binary, certs, name="a", peer=None, web=None, start=True):
-        self.folder, self.binary, self.name = fresh(folder), Path(binary).resolve(), name
-        self.port, self.web = free_port(), web or free_port()
+    def __init__(self, folder, binary, certs, name="a", peer=None, start=True, out=None, alone=False):
+        self.folder, self.binary, self.name, self.certs = fresh(folder), Path(binary).resolve(), name, certs
+        self.port, self.web, self.viewer = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.web}/dicom-web"
         other = "b" if name == "a" else "a"
         address = peer or "https://127.0.0.1:1/dicom-web"
+        may = 'may = ["store", "find", "move"]\nforeign = "as_is"\nmove_to = ["OUT"]' if out else 'may = ["store"]'
         nodes = "".join(
-            f'[[node]]\nae_title = "{title}"\nfrom_addresses = ["127.0.0.0/8"]\nmay = ["store"]\n\n'
+            f'[[node]]\nae_title = "{title}"\nfrom_addresses = ["127.0.0.0/8"]\n{may}\n\n'
             for title in ("STORESCU", "BENCH")
+        )
+        if out:
+            nodes += f'[[node]]\nae_title = "OUT"\naddress = "127.0.0.1:{out.port}"\nmay = ["receive"]\n'
+            nodes += 'from_addresses = []\n\n'
+            nodes += f'[viewer]\nlisten = "127.0.0.1:{self.viewer}"\ntoken_file = "token"\nnode = "BENCH"\n\n'
+            (folder / "token").write_text(self.token + "\n")
+            (folder / "token").chmod(0o600)
+        sites = "" if alone else (
+            f'[[peer]]\nname = "{other}"\nurl = "{address}"\nidentity = "{other}.weybridge.test"\n'
+            f'may = ["store", "query", "retrieve"]\nverify = "present"\n\n'
         )
         route = f'[[route]]\nname = "all"\nto = ["{other}"]\n' if peer else ""
         (folder / "weybridge.toml").write_text(
@@ -133,8 +164,7 @@ class Weybridge:
             f'[dicom]\nae_title = "{self.called}"\nlisten = "127.0.0.1:{self.port}"\n\n'
             f'[web]\nlisten = "127.0.0.1:{self.web}"\n\n'
             f'[tls]\ncertificate = "{certs}/{name}.crt"\nkey = "{certs}/{name}.key"\ntrust = "{certs}/ca.pem"\n\n'
-            f'{nodes}[[peer]]\nname = "{other}"\nurl = "{address}"\nidentity = "{other}.weybridge.test"\n'
-            f'may = ["store", "query", "retrieve"]\nverify = "present"\n\n{route}'
+            f"{nodes}{sites}{route}"
         )
         self.servers = []
         if start:
@@ -149,8 +179,8 @@ class Weybridge:
         done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
         return done.stdout
 
-    def held(self, study):
-        return len(self.cli("study", study, "--json").splitlines())
+    def held(self):
+        return json.loads(self.cli("status", "--json"))["instances"]
 
     def transfers(self, field):
         lines = [json.loads(line) for line in self.cli("transfers", "list", "--json").splitlines()]
@@ -160,6 +190,11 @@ class Weybridge:
         """What is owed to b is retried now; returns the seconds until all of it is verified."""
         start = time.monotonic()
         self.cli("transfers", "retry", "--to", "b")
+        return time.monotonic() - start + self.arrived(None, data)
+
+    def arrived(self, _b, data):
+        """Seconds until everything is verified at b, by what this site knows."""
+        start = time.monotonic()
         while self.transfers("verified") != (len(data.files), len(data.files)):
             if time.monotonic() > start + 600:
                 raise RuntimeError(f"not verified after 600 s: {self.cli('transfers', 'list')}")

@@ -1,6 +1,7 @@
 """Makes the data sets of the bench, the same each time, and keeps them below target/bench/data."""
 
 import hashlib
+import io
 import uuid
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 NAMESPACE = uuid.UUID("e7a84ad6-1d67-4cc5-8f0e-3a9d3d6a1c22")
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 SIDE = 512
@@ -83,7 +85,62 @@ def make_mf(folder, scale):
     write(ds, folder / "0000.dcm")
 
 
-MAKERS = {"ct": make_ct, "mf": make_mf}
+def little(studies, each, side):
+    """A small object of study, instance and frame size, with marks of fixed length in the place of what differs."""
+    ds = begin(SECONDARY_CAPTURE, MARK["study"], MARK["series"], MARK["instance"], 1)
+    ds.PatientName, ds.PatientID, ds.AccessionNumber, ds.StudyDate = MARK["name"], MARK["id"], MARK["order"], MARK["date"]
+    ds.Modality, ds.Rows, ds.Columns = "OT", side, side
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.PixelData = bytes(side * side)
+    ds["PixelData"].VR = "OB"
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, ds, enforce_file_format=True)
+    template = out.getvalue()
+    for study in range(studies):
+        facts = facts_of(study)
+        for number in range(each):
+            data = template
+            for key, value in {**facts, "instance": f"{MARK['instance'][:-13]}{study:07d}{number:06d}"}.items():
+                data = data.replace(MARK[key].encode(), value.encode())
+            # Every object has pixels of its own.
+            yield study, number, data[: -side * side] + (f"{study}.{number}|".encode() * side * side)[: side * side]
+
+
+MARK = {
+    "study": "1.2.826.0.1.3680043.10.1409.71.10000000", "series": "1.2.826.0.1.3680043.10.1409.72.10000000",
+    "instance": "1.2.826.0.1.3680043.10.1409.73.10000000000000", "name": "Novak^N0000000", "id": "X0000000",
+    "order": "A0000000", "date": "19000101",
+}  # fmt: skip
+
+
+def facts_of(study):
+    """What a study of the sets of small objects is searched by."""
+    number = f"{study:07d}"
+    return {
+        "study": MARK["study"][:-7] + number, "series": MARK["series"][:-7] + number, "name": f"Novak^N{number}",
+        "id": f"X{number}", "order": f"A{number}",
+        "date": f"{2010 + study % 15}{1 + study % 12:02d}{1 + study % 28:02d}",
+    }  # fmt: skip
+
+
+def make_little(folder, studies, each, side):
+    for study, number, data in little(studies, each, side):
+        path = folder / f"{study // 1000:04d}" / f"{study:07d}-{number:06d}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def make_small(folder, scale):
+    """50 studies of 100 secondary captures of 64 x 64, about 5 kB each."""
+    make_little(folder, max(1, round(50 * scale)), 100, 64)
+
+
+def make_idx(folder, scale):
+    """100,000 studies of one instance each."""
+    make_little(folder, max(100, round(100_000 * scale)), 1, 8)
+
+
+MAKERS = {"ct": make_ct, "mf": make_mf, "small": make_small, "idx": make_idx}
 
 
 class DataSet:
@@ -100,4 +157,10 @@ class DataSet:
             done.write_text(version)
         self.files = sorted(self.folder.rglob("*.dcm"))
         self.bytes = sum(path.stat().st_size for path in self.files)
-        self.study = uid(name)
+        self.scale = scale
+        self.studies = [uid(name)] if name in ("ct", "mf") else sorted({facts_of(self.number(p))["study"] for p in self.files})
+
+    @staticmethod
+    def number(path):
+        """The number of the study of a small object."""
+        return int(path.name[:7])

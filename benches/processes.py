@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # DCMTK leaves Nagle's algorithm on, which costs 45 to 90 ms a message on loopback; everyone runs without it.
@@ -99,6 +99,7 @@ class Measured:
     cpu: float  # of the servers
     memory_mb: float  # the largest server's peak
     foreign: float  # cores that neither the servers nor their clients used
+    note: dict = field(default_factory=dict)  # what else a row tells
 
 
 def measure(servers, work):

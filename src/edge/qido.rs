@@ -11,7 +11,7 @@ use crate::dicom::attributes::{
 };
 use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber, is_issuer};
 use crate::dicom::on_behalf::OnBehalf;
-use crate::dicom::query::{self, matching::check, matching::matches};
+use crate::dicom::query::{self, matching::check, matching::matches, narrow::Narrow};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
@@ -218,6 +218,8 @@ impl Asked {
             series: self.target.series.clone().or(series),
             patient_ids: exact(PATIENT_ID).map(|id| forms(&id)).unwrap_or_default(),
             accession_number: exact(ACCESSION_NUMBER),
+            narrow: Narrow::of(&self.query.matches, false),
+            candidates: None,
         }
     }
 
@@ -233,7 +235,12 @@ impl Asked {
         self.may_list().await?;
         self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
+        walk.candidates = self.face.records.candidates(walk.narrow.clone()).await.map_err(unreadable)?;
         let mut archived = self.archived_studies(&mut window).await;
+        let all = self.query.matches.is_empty() && self.target.study.is_none() && archived.is_empty();
+        if all && let Some(row) = self.face.records.skip_studies(window.skip).await.map_err(unreadable)? {
+            (walk.after, window.skip) = (row, 0);
+        }
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await.map_err(unreadable)?;
             let Some(last) = rows.last() else { break };
@@ -242,6 +249,14 @@ impl Asked {
             for row in rows.into_iter().filter(|row| self.fits(Level::Study, &row.attributes)) {
                 let theirs = archived.remove(&row.study).map(|(_, size)| size);
                 self.tell_study(&mut window, &row, theirs).await?;
+            }
+            // The page is full: what is left is counted without a look at it.
+            if all
+                && window.more > 0
+                && let Some(left) = self.face.records.studies_after(walk.after).await.map_err(unreadable)?
+            {
+                window.more += left;
+                break;
             }
             if window.looked(looked)? {
                 break;

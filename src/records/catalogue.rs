@@ -4,8 +4,10 @@ use super::sqlite::catalogue;
 use super::{Records, RecordsError, Texts};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::patient::Patient;
+use crate::dicom::query::narrow::Narrow;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Origin;
+use std::sync::Arc;
 
 /// Where a walk begins, and what narrows it before anything is decoded.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +22,10 @@ pub struct Walk {
     pub patient_ids: Vec<String>,
     /// Only studies of exactly this Accession Number.
     pub accession_number: Option<String>,
+    /// Only studies whose date and patient's name may be so.
+    pub narrow: Narrow,
+    /// What [`Records::candidates`] said of it.
+    pub candidates: Option<Arc<[i64]>>,
 }
 
 /// A study of which instances are kept.
@@ -94,8 +100,25 @@ impl Records {
         &self,
         after: (String, i64),
         patient_ids: Vec<String>,
+        narrow: Narrow,
     ) -> Result<Vec<StudyRow>, RecordsError> {
-        self.seen(move |conn, look| catalogue::by_patient(conn, after, &patient_ids, look)).await
+        self.seen(move |conn, look| catalogue::by_patient(conn, after, &patient_ids, &narrow, look)).await
+    }
+
+    /// The rows of all studies that a narrowed walk may lead to, in order; `None` if nothing is narrowed, or too little.
+    pub async fn candidates(&self, narrow: Narrow) -> Result<Option<Arc<[i64]>>, RecordsError> {
+        self.inner.readers.ask(move |conn| catalogue::candidates(conn, &narrow)).await
+    }
+
+    /// The row of the last of so many studies from the beginning of a walk that nothing narrows, without a look at what they are;
+    /// `None` if there are fewer, or if something may be withheld from who asks.
+    pub async fn skip_studies(&self, count: u64) -> Result<Option<i64>, RecordsError> {
+        self.seen(move |conn, look| catalogue::skip(conn, count, look)).await
+    }
+
+    /// How many studies come after a row; `None` if something may be withheld from who asks.
+    pub async fn studies_after(&self, row: i64) -> Result<Option<u64>, RecordsError> {
+        self.seen(move |conn, look| catalogue::after(conn, row, look)).await
     }
 
     /// The next series, 500 at most; empty when there are no more.

@@ -3,6 +3,7 @@
 mod acting;
 mod arriving;
 mod cross_reference;
+mod finding;
 mod housekeeping;
 mod interleaving;
 mod judging;

@@ -87,9 +87,13 @@ pub fn moment_matches(date: &Match, time: &Match, held_date: Option<&str>, held_
 
 /// Names match in any case, as a whole or by one of their groups, and empty components at the end do not count.
 fn name(wanted: &str, held: &str) -> bool {
-    let plain = |text: &str| text.trim_end_matches(['^', ' ', '=']).to_lowercase();
-    let wanted = plain(wanted);
-    std::iter::once(held).chain(held.split('=')).any(|held| wild(wanted.as_bytes(), plain(held).as_bytes()))
+    let wanted = name_alone(wanted);
+    std::iter::once(held).chain(held.split('=')).any(|held| wild(wanted.as_bytes(), name_alone(held).as_bytes()))
+}
+
+/// A name as it is compared: in small letters, without empty components at its end.
+pub(super) fn name_alone(text: &str) -> String {
+    text.trim_end_matches(['^', ' ', '=']).to_lowercase()
 }
 
 /// `*` stands for any characters, `?` for one (PS3.4 section C.2.2.2.4); takes no more than the product of the lengths.

@@ -8,7 +8,7 @@ use super::shown::{held_as, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
-use crate::dicom::query::{Match, fits, identifier, known, matching, matching::matches};
+use crate::dicom::query::{Match, fits, identifier, known, matching, matching::matches, narrow::Narrow};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
@@ -161,7 +161,19 @@ impl Find<'_, '_> {
         };
         let accession_number = exact(&self.keys.matches, ACCESSION_NUMBER).filter(|_| !self.registry.matches_unknown());
         let accession_number = accession_number.map(str::to_owned);
-        Walk { after: 0, studies, series, patient_ids: self.patient_ids(), accession_number }
+        Walk {
+            after: 0,
+            studies,
+            series,
+            patient_ids: self.patient_ids(),
+            accession_number,
+            narrow: self.narrow(),
+            candidates: None,
+        }
+    }
+
+    fn narrow(&self) -> Narrow {
+        Narrow::of(&self.keys.matches, self.registry.matches_unknown())
     }
 
     fn patient_ids(&self) -> Vec<String> {
@@ -177,7 +189,7 @@ impl Find<'_, '_> {
         let (mut after, ids) = ((String::new(), 0), self.patient_ids());
         let mut told: (String, BTreeSet<(String, String)>) = Default::default();
         loop {
-            let rows = self.face.records.walk_patients(after, ids.clone()).await?;
+            let rows = self.face.records.walk_patients(after, ids.clone(), self.narrow()).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = (last.attributes.0.get(&PATIENT_ID).cloned().unwrap_or_default(), last.row);
             for row in rows {
@@ -199,6 +211,7 @@ impl Find<'_, '_> {
 
     async fn studies(&mut self) -> Result<(), End> {
         let mut walk = self.walk();
+        walk.candidates = self.face.records.candidates(walk.narrow.clone()).await?;
         let mut elsewhere = self.ask_for_patient();
         let mut archived = self.archived_studies().await?;
         let (named, mut told) = (!walk.studies.is_empty(), BTreeSet::new());

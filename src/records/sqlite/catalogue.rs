@@ -6,13 +6,21 @@ use super::study::texts;
 use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::patient::Patient;
+use crate::dicom::query::narrow::Narrow;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
 use crate::records::{KnownPatient, SeriesRow, StudyRow, StudySize, Texts, Walk};
-use rusqlite::{Connection, Rows, params};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Rows of a page.
 const PAGE: i64 = 500;
+
+/// Candidates that are looked at together.
+const TOGETHER: usize = 500;
+
+/// Candidates up to which an index is followed and sorted; where there are more, all rows are walked in their order.
+const FEW: usize = if cfg!(test) { 8 } else { 5000 };
 
 /// The one stored instance that stands for the origin of a study; a study without any is not shown.
 fn of_study(look: &Look) -> String {
@@ -34,8 +42,67 @@ fn narrowed(walk: &Walk) -> String {
     )
 }
 
+const DAYS: &str = "(s.day BETWEEN ?11 AND ?12 OR s.day = '?')";
+const NAME: &str = "(s.name >= ?13 AND s.name < ?13 || '\u{7f}' AND s.name GLOB ?14 OR s.name = '?')";
+
+/// Conditions for days and names that are checked row by row.
+fn narrower(narrow: &Narrow) -> String {
+    let given = [(narrow.name.is_some(), NAME), (narrow.days.is_some(), DAYS)];
+    let conditions = given.into_iter().filter(|(is, _)| *is).map(|(_, condition)| condition.replace("s.", "+s."));
+    std::iter::once("TRUE".to_owned()).chain(conditions).collect::<Vec<_>>().join(" AND ")
+}
+
+/// Binds the parameters of [`DAYS`] and [`NAME`], which stand behind all others.
+fn bind(statement: &mut Statement<'_>, narrow: &Narrow) -> Result<(), Fault> {
+    let (days, name) = (narrow.days.as_ref(), narrow.name.as_ref());
+    let values = [
+        (11, days.map(|days| &days.0)),
+        (12, days.map(|days| &days.1)),
+        (13, name.map(|name| &name.begins)),
+        (14, name.map(|name| &name.pattern)),
+    ];
+    for (at, value) in values {
+        if let Some(value) = value.filter(|_| at <= statement.parameter_count()) {
+            statement.raw_bind_parameter(at, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// See [`crate::records::Records::candidates`].
+pub(in crate::records) fn candidates(conn: &Connection, narrow: &Narrow) -> Result<Option<Arc<[i64]>>, Fault> {
+    // In two parts, each of which is answered by the index alone.
+    let parts = [
+        (narrow.name.is_some(), "name >= ?13 AND name < ?13 || '\u{7f}' AND name GLOB ?14", "name = '?'"),
+        (narrow.days.is_some(), "day BETWEEN ?11 AND ?12", "day = '?'"),
+    ];
+    for (given, such, odd) in parts {
+        if !given {
+            continue;
+        }
+        let mut find = conn.prepare_cached(&format!(
+            "SELECT id FROM studies WHERE {such} UNION ALL SELECT id FROM studies WHERE {odd} LIMIT {}",
+            FEW + 1
+        ))?;
+        bind(&mut find, narrow)?;
+        let (mut rows, mut found) = (find.raw_query(), Vec::new());
+        while let Some(row) = rows.next()? {
+            found.push(row.get::<_, i64>(0)?);
+        }
+        if found.len() <= FEW {
+            found.sort_unstable();
+            return Ok(Some(found.into()));
+        }
+    }
+    Ok(None)
+}
+
 fn list_of<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     Value::from_iter(texts).to_string()
+}
+
+fn list_of_rows(rows: &[i64]) -> String {
+    Value::from_iter(rows.iter().copied()).to_string()
 }
 
 fn studies_of(walk: &Walk) -> String {
@@ -48,6 +115,9 @@ fn patients_of(ids: &[String]) -> String {
 
 /// See [`crate::records::Records::walk_studies`].
 pub(in crate::records) fn studies(conn: &Connection, mut walk: Walk, look: &mut Look) -> Result<Vec<StudyRow>, Fault> {
+    if let Some(candidates) = walk.candidates.take() {
+        return of_candidates(conn, &walk, &candidates, look);
+    }
     loop {
         let rows = study_page(conn, &walk, look)?;
         let Some(last) = rows.last() else { return Ok(rows) };
@@ -57,6 +127,27 @@ pub(in crate::records) fn studies(conn: &Connection, mut walk: Walk, look: &mut 
             return Ok(shown);
         }
     }
+}
+
+/// The next of a list of rows.
+fn of_candidates(conn: &Connection, walk: &Walk, all: &[i64], look: &mut Look) -> Result<Vec<StudyRow>, Fault> {
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM json_each(?1) c \
+         CROSS JOIN studies s ON s.id = c.value {} WHERE ?1 IS NOT NULL AND {} ORDER BY c.key",
+        of_study(look),
+        narrowed(walk)
+    ))?;
+    let left = &all[all.partition_point(|row| *row <= walk.after)..];
+    for some in left.chunks(TOGETHER) {
+        let given =
+            params![list_of_rows(some), studies_of(walk), patients_of(&walk.patient_ids), walk.accession_number];
+        let rows = study_rows(&mut find, given, &Narrow::default())?;
+        let rows = shown(conn, rows, look)?;
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Those of the rows that are shown.
@@ -76,13 +167,14 @@ fn shown(conn: &Connection, mut rows: Vec<StudyRow>, look: &mut Look) -> Result<
 fn study_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<StudyRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {} \
-         WHERE s.id > ?1 AND {} ORDER BY s.id LIMIT ?5",
+         WHERE s.id > ?1 AND {} AND {} ORDER BY s.id LIMIT ?5",
         of_study(look),
-        narrowed(walk)
+        narrowed(walk),
+        narrower(&walk.narrow)
     ))?;
     let patients = patients_of(&walk.patient_ids);
-    let mut rows = find.query(params![walk.after, studies_of(walk), patients, walk.accession_number, PAGE])?;
-    study_rows(&mut rows)
+    let given = params![walk.after, studies_of(walk), patients, walk.accession_number, PAGE];
+    study_rows(&mut find, given, &walk.narrow)
 }
 
 /// See [`crate::records::Records::walk_patients`].
@@ -90,10 +182,11 @@ pub(in crate::records) fn by_patient(
     conn: &Connection,
     mut after: (String, i64),
     ids: &[String],
+    narrow: &Narrow,
     look: &mut Look,
 ) -> Result<Vec<StudyRow>, Fault> {
     loop {
-        let rows = patient_page(conn, &after, ids, look)?;
+        let rows = patient_page(conn, &after, ids, narrow, look)?;
         let Some(last) = rows.last() else { return Ok(rows) };
         after = (last.attributes.0.get(&PATIENT_ID).cloned().unwrap_or_default(), last.row);
         let shown = shown(conn, rows, look)?;
@@ -107,20 +200,52 @@ fn patient_page(
     conn: &Connection,
     (patient, row): &(String, i64),
     ids: &[String],
+    narrow: &Narrow,
     look: &Look,
 ) -> Result<Vec<StudyRow>, Fault> {
     let narrowed = if ids.is_empty() { "?3 IS NOT NULL" } else { "s.patient_id IN (SELECT value FROM json_each(?3))" };
     let mut find = conn.prepare_cached(&format!(
         "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {} \
-         WHERE (s.patient_id, s.id) > (?1, ?2) AND s.patient_id <> '' AND {narrowed} ORDER BY s.patient_id, s.id LIMIT ?4",
-        of_study(look)
+         WHERE (s.patient_id, s.id) > (?1, ?2) AND s.patient_id <> '' AND {narrowed} AND {} \
+         ORDER BY s.patient_id, s.id LIMIT ?4",
+        of_study(look),
+        narrower(narrow)
     ))?;
-    let mut rows = find.query(params![patient, row, patients_of(ids), PAGE])?;
-    study_rows(&mut rows)
+    study_rows(&mut find, params![patient, row, patients_of(ids), PAGE], narrow)
 }
 
-fn study_rows(rows: &mut Rows<'_>) -> Result<Vec<StudyRow>, Fault> {
-    let mut list = Vec::new();
+/// See [`crate::records::Records::skip_studies`].
+pub(in crate::records) fn skip(conn: &Connection, count: u64, look: &Look) -> Result<Option<i64>, Fault> {
+    let Some(before) = count.checked_sub(1).filter(|_| look.is_clear()) else { return Ok(None) };
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT s.id FROM studies s WHERE EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id AND {}) \
+         ORDER BY s.id LIMIT 1 OFFSET ?1",
+        look.kept()
+    ))?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    Ok(find.query_row([before], |row| row.get(0)).optional()?)
+}
+
+/// See [`crate::records::Records::studies_after`].
+pub(in crate::records) fn after(conn: &Connection, row: i64, look: &Look) -> Result<Option<u64>, Fault> {
+    if !look.is_clear() {
+        return Ok(None);
+    }
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT count(*) FROM studies s WHERE s.id > ?1 \
+         AND EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id AND {})",
+        look.kept()
+    ))?;
+    Ok(Some(count(find.query_row([row], |row| row.get(0))?)))
+}
+
+/// The rows that a statement gives whose numbered parameters are these.
+fn study_rows(find: &mut Statement<'_>, given: &[&dyn ToSql], narrow: &Narrow) -> Result<Vec<StudyRow>, Fault> {
+    for (at, value) in given.iter().enumerate() {
+        find.raw_bind_parameter(at + 1, value)?;
+    }
+    bind(find, narrow)?;
+    let (mut rows, mut list) = (find.raw_query(), Vec::new());
     while let Some(row) = rows.next()? {
         list.push(StudyRow {
             row: row.get(0)?,

@@ -1,0 +1,196 @@
+"""What the rows do: storing, forwarding, sending onward, retrieving, searching; each by a client that is the same for all."""
+
+import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from contenders import StoreScp, Weybridge
+from data import facts_of
+from finder import Dimse, Qido
+from processes import ENVIRONMENT, Measured, measure
+
+HERE = Path(__file__).resolve().parent
+# Searches of one kind in a round, after a tenth of them as a warm-up.
+SEARCHES = {True: 200, False: 40}
+
+
+def children_cpu():
+    """CPU seconds of the commands that have ended: the clients, not the servers."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def client(command):
+    """Runs a client to its end; seconds, its CPU seconds."""
+    was, start = children_cpu(), time.monotonic()
+    subprocess.run(list(map(str, command)), check=True, env=ENVIRONMENT, capture_output=True)
+    return time.monotonic() - start, children_cpu() - was
+
+
+def by_storescu(port, called, data):
+    """DCMTK's storescu, one association; it reads a list of arguments no longer than the system's, which 1,200 paths are."""
+    return client(["storescu", "-R", "-aec", called, "127.0.0.1", port, *data.files])
+
+
+def by_sender(associations):
+    """Our own pre-encoding sender."""
+
+    def send(port, called, data):
+        command = [sys.executable, str(HERE / "sender.py"), str(port), called, str(associations), str(data.folder)]
+        done = subprocess.run(command, check=True, env=ENVIRONMENT, capture_output=True, text=True)
+        said = json.loads(done.stdout)
+        if said["trouble"] or said["stored"] != len(data.files):
+            raise RuntimeError(f"the sender had trouble: {said}")
+        return said["seconds"], said["cpu"]
+
+    return send
+
+
+def must_hold(name, server, data):
+    if server.held() != len(data.files):
+        raise RuntimeError(f"{name} holds {server.held()} of {len(data.files)}")
+
+
+def ingest(bench, name, data, send):
+    """From the first byte to the last answer."""
+    server = bench.contender(name)
+    try:
+        result = measure(server.servers, lambda: send(server.port, server.called, data))
+        must_hold(name, server, data)
+        return result
+    finally:
+        server.stop()
+
+
+def forward(bench, name, data, _):
+    """From one site's store to the next one's, over TLS; ours until verified, theirs until the job says so."""
+    a, b = bench.two_sites(name, started=name != "weybridge")
+    try:
+        by_sender(4)(a.port, a.called, data)
+        if name == "weybridge":
+            b.start()
+        asked = children_cpu()
+        result = measure([*a.servers, *b.servers], lambda: (a.forward(data), children_cpu() - asked))
+        must_hold(name, b, data)
+        return result
+    finally:
+        a.stop()
+        b.stop()
+
+
+def onward(bench, name, data, _):
+    """From a modality's storescu to the neighbour's disk; ours until verified, theirs until the neighbour counts all."""
+    a, b = bench.two_sites(name, started=True)
+    try:
+        asked = children_cpu()
+
+        def both():
+            seconds, _ = by_storescu(a.port, a.called, data)
+            return seconds + a.arrived(b, data), children_cpu() - asked
+
+        result = measure([*a.servers, *b.servers], both)
+        must_hold(name, b, data)
+        return result
+    finally:
+        a.stop()
+        b.stop()
+
+
+def by_move(server, data, out, _):
+    done = client(["movescu", "-S", "-aet", "BENCH", "-aec", server.called, "-aem", out.called, "-k", "0008,0052=STUDY",
+                   "-k", f"0020,000D={data.studies[0]}", "127.0.0.1", server.port])  # fmt: skip
+    must_hold("the destination", out, data)
+    return done
+
+
+def by_get(server, data, _, folder):
+    done = client(["getscu", "-S", "+B", "-aet", "BENCH", "-aec", server.called, "-od", folder, "-k", "0008,0052=STUDY",
+                   "-k", f"0020,000D={data.studies[0]}", "127.0.0.1", server.port])  # fmt: skip
+    if len(list(folder.iterdir())) != len(data.files):
+        raise RuntimeError(f"getscu got {len(list(folder.iterdir()))} of {len(data.files)}")
+    return done
+
+
+def by_wado(server, data, _, folder):
+    """curl over TLS, to a file in memory."""
+    certs, got = server.certs, Path("/dev/shm") / f"weybridge-bench-{server.port}"
+    try:
+        done = client(["curl", "-sSf", "-o", got, "--cacert", certs / "ca.pem", "--cert", certs / "b.crt", "--key", certs / "b.key",
+                       "-H", 'Accept: multipart/related; type="application/dicom"; transfer-syntax=*',
+                       f"{server.url.rstrip('/')}/studies/{data.studies[0]}"])  # fmt: skip
+        if got.stat().st_size < data.bytes:
+            raise RuntimeError(f"curl got {got.stat().st_size} of {data.bytes} bytes")
+        return done
+    finally:
+        got.unlink(missing_ok=True)
+
+
+def retrieve(bench, name, data, how):
+    """A study from its store, by a client of DCMTK or curl. The store is filled once for all rounds."""
+
+    def make():
+        out = StoreScp(bench.folder / "out")
+        server = bench.contender(name, out=out, tls=True)
+        by_sender(4)(server.port, server.called, data)
+        return server, out
+
+    server, out = bench.kept((name, data.name), make)
+    folder = bench.folder / "got"
+    for each in (folder, out.folder):
+        shutil.rmtree(each, ignore_errors=True)
+        each.mkdir(parents=True)
+    subprocess.run(["sync"], check=True)
+    return measure([*server.servers, *(out.servers if how is by_move else [])], lambda: how(server, data, out, folder))
+
+
+def by_find(server):
+    return Dimse(server.port, server.called)
+
+
+def by_qido(server):
+    """Plain HTTP on loopback, as viewers on the same machine use it."""
+    if isinstance(server, Weybridge):
+        return Qido(server.viewer, "/dicom-web", {"Authorization": f"Bearer {server.token}"})
+    return Qido(server.http, "/dicom-web")
+
+
+def query(bench, name, data, how):
+    """The 99th percentile of many searches, each over one connection that is kept; all contenders are asked the same."""
+    connect, keys = how
+
+    def make():
+        server = bench.contender(name, out=StoreScp(bench.folder / "out"), alone=True)
+        by_sender(4)(server.port, server.called, data)
+        return (server,)
+
+    server = bench.kept((name, data.name), make)[0]
+    asked, studies = random.Random(4711), len(data.files)
+    connection, seconds, matches = connect(server), [], 0
+
+    def all_of_them():
+        nonlocal matches
+        exact = "*" not in str(keys(0, facts_of(0)))
+        count = SEARCHES[exact]
+        for number in range(count + count // 10):
+            took, found = connection.find(keys(number, facts_of(asked.randrange(studies))))
+            if number >= count // 10:
+                seconds.append(took)
+                matches += found
+        return sum(seconds), time.process_time() - begun
+
+    begun = time.process_time()
+    try:
+        result = measure(server.servers, all_of_them)
+    finally:
+        connection.close()
+    if not matches:
+        raise RuntimeError(f"{name} found nothing")
+    seconds.sort()
+    middle, late = seconds[len(seconds) // 2], seconds[min(len(seconds) - 1, len(seconds) * 99 // 100)]
+    note = {"p50_ms": middle * 1e3, "p99_ms": late * 1e3, "matches": matches / len(seconds), "cpu_ms": result.cpu / len(seconds) * 1e3}
+    return Measured(late, result.cpu, result.memory_mb, result.foreign, note)
