@@ -12,6 +12,9 @@ use crate::support::tools::demo_study;
 use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use crate::support::wire::{Reply, Wire};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -82,6 +85,37 @@ fn digests(reply: &Reply) -> BTreeSet<String> {
     let boundary = boundary_of(reply.header("content-type").unwrap()).unwrap();
     let parts = complete_parts(&reply.body, &boundary).into_iter();
     parts.map(|part| digest(&part[read_part10(part).expect("a Part 10 file").data_set_at..])).collect()
+}
+
+/// The digests that the heads of the parts tell, as the parts come.
+fn told(reply: &Reply) -> Vec<[u8; 32]> {
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    let values =
+        text.lines().filter_map(|line| line.strip_prefix("Weybridge-Data-Set-Digest: sha-256=:")?.strip_suffix(':'));
+    values.map(|value| BASE64.decode(value).unwrap().try_into().unwrap()).collect()
+}
+
+/// WEB-104: each part that leaves as it is stored tells the digest of its data set, one that is made anew tells none.
+#[test]
+fn each_part_that_leaves_as_stored_tells_the_digest_of_its_data_set() {
+    let site = Site::start("");
+    storescu(site.gateway.config.dicom_port, "WB_A", &["-R", "-xi"], &demo_study("mr")).ok("storescu, implicit");
+    let all: Vec<Names> = (1..=3).map(|number| names(437, 1, number)).collect();
+    site.store(&all.iter().map(|names| file(names, 5000, 1)).collect::<Vec<_>>());
+    let reply = site.get(&format!("studies/{}", all[0].study), &[ALL]);
+    let boundary = boundary_of(reply.header("content-type").unwrap()).unwrap();
+    let ours: Vec<[u8; 32]> = complete_parts(&reply.body, &boundary)
+        .into_iter()
+        .map(|part| Sha256::digest(&part[read_part10(part).expect("a Part 10 file").data_set_at..]).into())
+        .collect();
+    assert_eq!((told(&reply), ours.len()), (ours, 3));
+    let implicit = read_part10(&fs::read(&demo_study("mr")[0]).unwrap()).unwrap().instance;
+    let studies = site.gateway.ask(&["transfers", "list", "--json"]);
+    let studies = studies.iter().map(|line| line["study_instance_uid"].as_str().unwrap().to_owned());
+    let holds = |study: &String| site.gateway.study(study).iter().any(|row| row["sop_instance_uid"] == *implicit);
+    let study = studies.into_iter().find(holds).expect("the study that came implicit");
+    let native = site.get(&format!("studies/{study}"), &[ALL]);
+    assert_eq!((native.status, digests(&native).len(), told(&native)), (200, demo_study("mr").len(), Vec::new()));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The writer: delimiters and part headers of known length, so that a body's exact length is known before it is sent.
 
+use super::headers::{DATA_SET_DIGEST, digest_field};
 use bytes::Bytes;
+use std::fmt::Display;
 
 /// One part as it is announced.
 #[derive(Debug, Clone, Copy)]
@@ -50,12 +52,25 @@ impl Writer {
         self.located(&format!("{}; transfer-syntax={transfer_syntax}", self.part_type), length, location, first)
     }
 
+    /// The same for a file whose data set leaves as it is stored, with the data set's SHA-256, so that who takes it can check it.
+    pub fn file_head(
+        &self,
+        transfer_syntax: &str,
+        length: u64,
+        sha256: &[u8; 32],
+        location: &str,
+        first: bool,
+    ) -> Bytes {
+        let length = format!("{length}\r\n{DATA_SET_DIGEST}: {}", digest_field(sha256));
+        self.located(&format!("{}; transfer-syntax={transfer_syntax}", self.part_type), Some(length), location, first)
+    }
+
     /// The same for a resource that is in no transfer syntax.
     pub fn plain_head(&self, length: Option<u64>, location: &str, first: bool) -> Bytes {
         self.located(self.part_type, length, location, first)
     }
 
-    fn located(&self, kind: &str, length: Option<u64>, location: &str, first: bool) -> Bytes {
+    fn located(&self, kind: &str, length: Option<impl Display>, location: &str, first: bool) -> Bytes {
         let line_end = if first { "" } else { "\r\n" };
         let length = length.map(|bytes| format!("Content-Length: {bytes}\r\n")).unwrap_or_default();
         Bytes::from(format!(

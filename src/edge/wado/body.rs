@@ -188,10 +188,16 @@ impl Related {
         // One that came meanwhile in a syntax that was not asked for: what is given is not all, and must not look so.
         let native = super::instances::leaves(&item.transfer_syntax, &self.syntax);
         let native = native.ok_or_else(|| io::Error::other("an instance came that cannot be given as wanted"))?;
-        let length = (!native).then(|| prefix(&item, false).len() as u64 + item.length);
         let location = self.base.instance(&item.study, &item.series, &item.sop_instance);
-        let syntax = syntax(&item, native);
-        let head = self.writer.resource_head(syntax.as_str(), length, &location, self.first);
+        let (syntax, first) = (syntax(&item, native), self.first);
+        let head = match native {
+            // What the digest says is of the bytes that are stored, not of those made from them.
+            true => self.writer.resource_head(syntax.as_str(), None, &location, first),
+            false => {
+                let length = prefix(&item, false).len() as u64 + item.length;
+                self.writer.file_head(syntax.as_str(), length, &item.digest.0, &location, first)
+            }
+        };
         self.first = false;
         self.current = Some(Instance::new(self.listed.face().clone(), item, native));
         Ok(head)
