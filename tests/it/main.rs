@@ -21,6 +21,7 @@ mod association_out;
 mod backup;
 mod bad_input;
 mod bits;
+mod browser;
 mod calls;
 mod canon;
 mod clock;

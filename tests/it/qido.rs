@@ -149,6 +149,8 @@ fn what_the_standard_requires_is_returned_and_more_if_asked_for() {
     assert_eq!(value(instance, "00081190"), &format!("{below}/instances/{}", names.instance));
     assert!(instance.get("00100020").is_none(), "the study's attributes are known to who asks below it");
     let asked = &site.search(&format!("{instances}?includefield=PatientID,00080020"))[0];
+    let encoded = &site.search(&format!("{instances}?includefield=PatientID%2C00080020"))[0];
+    assert_eq!(encoded, asked, "OHIF encodes the comma");
     assert_eq!((value(asked, "00100020"), value(asked, "00080020")), (&"T0000001".into(), &"20250310".into()));
     assert_eq!(
         value(&site.search(&format!("{instances}?includefield=all"))[0], "00100010")["Alphabetic"],

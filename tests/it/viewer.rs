@@ -9,18 +9,18 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const PAGE: &str = "http://127.0.0.1:3000";
 
-struct Site {
-    gateway: Gateway,
-    port: u16,
+pub struct Site {
+    pub gateway: Gateway,
+    pub port: u16,
     _stage: Stage,
 }
 
 impl Site {
     /// A site with a CT study, and a viewer's node that may do `may`.
-    fn start(may: &str) -> Self {
+    pub fn start(may: &str) -> Self {
         let stage = Stage::new();
         let token = stage.path().join("viewer.token");
         std::fs::write(&token, format!("{TOKEN}\n")).unwrap();

@@ -84,19 +84,20 @@ fn truth(name: &str, value: &str) -> Result<bool, QidoError> {
 }
 
 fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoError> {
+    // No name has a comma, so that one that is encoded separates as well: there are viewers that encode it.
+    let value = decoded(value)?;
     for field in value.split(',').filter(|field| !field.is_empty()) {
-        let field = decoded(field)?;
         let all = field == "all";
         match &mut query.include {
             Include::All => return Err(QidoError::AllAndMore),
             Include::Fields(fields) if all && !fields.is_empty() => return Err(QidoError::AllAndMore),
             Include::Fields(_) if all => query.include = Include::All,
-            Include::Fields(fields) => match path(&field) {
+            Include::Fields(fields) => match path(field) {
                 Some(_) if fields.len() >= limits.values => {
                     return Err(QidoError::TooManyValues { attribute: "includefield".into(), limit: limits.values });
                 }
                 Some((path, _)) => fields.push(path),
-                None => query.ignored.push(shown(&field)),
+                None => query.ignored.push(shown(field)),
             },
         }
     }

@@ -52,6 +52,8 @@ fn paging_fields_and_switches() {
         query.include,
         Include::Fields(vec![vec![STUDY_DATE], vec![STUDY_INSTANCE_UID], vec![SOP_INSTANCE_UID]])
     );
+    // OHIF encodes the commas between them.
+    assert_eq!(parsed("includefield=StudyDate%2C0020000D%2c00080018").include, query.include);
     assert_eq!(parsed("includefield=all").include, Include::All);
     assert_eq!(parsed("").include, Include::Fields(vec![]));
     assert_eq!(
