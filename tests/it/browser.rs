@@ -3,7 +3,6 @@
 //! `.ci/long viewer` installs the browser and the viewer, and runs it; the screenshots stay in target/long/viewer.
 
 use crate::support::dcmtk::storescu;
-use crate::support::files::read_part10;
 use crate::support::process::finish;
 use crate::support::python;
 use crate::support::tools::{demo_study, root, tool};
@@ -15,16 +14,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The Study Instance UID of the bundled studies, by their instances at the site.
+/// The Study Instance UIDs of the CT and the MR study.
 fn studies(site: &Site) -> Vec<String> {
-    let known = site.gateway.ask(&["transfers", "list", "--json"]);
-    let all: BTreeSet<_> = known.iter().map(|line| line["study_instance_uid"].as_str().unwrap().to_owned()).collect();
-    let first = |name: &str| {
-        let instance = read_part10(&fs::read(&demo_study(name)[0]).unwrap()).unwrap().instance;
-        let holds = |study: &&String| site.gateway.study(study).iter().any(|row| row["sop_instance_uid"] == *instance);
-        all.iter().find(holds).expect("the study is there").clone()
+    let answer = site.shown("studies?limit=10");
+    let found: Vec<Value> = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let with = |modality: &str| {
+        let study = found.iter().find(|study| study["00080061"]["Value"][0] == modality).expect("the study is found");
+        study["0020000D"]["Value"][0].as_str().unwrap().to_owned()
     };
-    ["ct", "mr"].map(first).into()
+    ["CT", "MR"].map(with).into()
 }
 
 /// WEB-091, WEB-095, WEB-100, WEB-102: what the viewer asks for is answered, and the canvas shows each cell of two slices of each study

@@ -48,7 +48,7 @@ impl Site {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn shown(&self, resource: &str) -> String {
+    pub fn shown(&self, resource: &str) -> String {
         self.ask(&format!("GET /dicom-web/{resource}"), &[&format!("Authorization: Bearer {TOKEN}")])
     }
 }
