@@ -87,9 +87,9 @@ pub struct StudyFacts {
 /// What of a study is withheld from somebody, and by which rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hidden {
-    /// The rule that withholds all of it.
+    /// The rule that withholds all of it, or all of its series that are known.
     pub study: Option<String>,
-    /// Else the series that are withheld, by their UIDs, and the rule of each.
+    /// The series that are withheld one by one, by their UIDs, and the rule of each.
     pub series: BTreeMap<String, String>,
 }
 
@@ -102,6 +102,13 @@ impl Hidden {
     /// The rule that withholds a series.
     pub fn rule(&self, series: &str) -> Option<&str> {
         self.study.as_deref().or_else(|| self.series.get(series).map(String::as_str))
+    }
+
+    /// The rule that withholds all of it, or this series of it, whatever else of it others hold: that every series known here is withheld
+    /// says nothing of those that are not known yet.
+    pub fn certain(&self, series: Option<&str>) -> Option<&str> {
+        let all = self.study.as_ref().filter(|_| self.series.is_empty());
+        all.or_else(|| self.series.get(series?)).map(String::as_str)
     }
 
     /// The rules that withhold any of it, each once.

@@ -114,18 +114,30 @@ impl Records {
         .await
     }
 
-    /// Whether all of a resource is withheld from who looks.
+    /// Whether all of a resource is withheld from who looks, whatever else of it others hold.
     pub async fn hides(&self, resource: &Resource) -> Result<bool, RecordsError> {
+        self.hidden_in(resource, |hidden, series| hidden.certain(series).is_some()).await
+    }
+
+    /// Whether all that is known here of a resource is withheld from who looks.
+    pub async fn hides_what_is_known(&self, resource: &Resource) -> Result<bool, RecordsError> {
+        let known = |hidden: &Hidden, series: Option<&str>| {
+            hidden.study.is_some() || series.is_some_and(|series| hidden.rule(series).is_some())
+        };
+        self.hidden_in(resource, known).await
+    }
+
+    async fn hidden_in(
+        &self,
+        resource: &Resource,
+        judge: fn(&Hidden, Option<&str>) -> bool,
+    ) -> Result<bool, RecordsError> {
         let eyes = self.eyes(&self.viewers);
         if eyes.viewers.is_empty() {
             return Ok(false);
         }
         let (study, series) = (resource.study.to_string(), resource.series.as_ref().map(SeriesUid::to_string));
-        self.look(eyes, move |conn, look| {
-            let hidden = look.hidden(conn, &study)?;
-            Ok(hidden.study.is_some() || series.is_some_and(|series| hidden.rule(&series).is_some()))
-        })
-        .await
+        self.look(eyes, move |conn, look| Ok(judge(&look.hidden(conn, &study)?, series.as_deref()))).await
     }
 
     /// Answers a question as these records are seen.

@@ -21,13 +21,18 @@ pub struct Site {
 impl Site {
     /// A site with a CT study, and a viewer's node that may do `may`.
     pub fn start(may: &str) -> Self {
+        Self::with(may, "")
+    }
+
+    /// The same with these tables.
+    fn with(may: &str, tables: &str) -> Self {
         let stage = Stage::new();
         let token = stage.path().join("viewer.token");
         std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
         let port = free_port();
         let viewer = format!(
             "[[node]]\nae_title = \"VIEWER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [{may}]\nforeign = \"as_is\"\n\
-             [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\nallow_origin = [\"{PAGE}\"]",
+             [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\nallow_origin = [\"{PAGE}\"]\n{tables}",
             token.display()
         );
         let config = SiteConfig::new("a", stage.identity_of_a()).node("DCMTK", None).with(&viewer);
@@ -97,6 +102,36 @@ fn rights_are_those_of_the_node() {
     assert_eq!(status(&site.shown("studies/1.2.3/metadata")), 403);
     let site = Site::start("\"move\"");
     assert_eq!(status(&site.shown("studies")), 403);
+}
+
+/// "Sharing limits": to the viewer, what is withheld from its node is as what was never here, in every form; what is withheld from
+/// others alone it is shown.
+#[test]
+fn what_is_withheld_from_the_node_is_not_shown_to_its_viewers() {
+    let rule =
+        |to: &str| format!("[[withhold]]\nname = \"no CT\"\nwhen = {{ modality = [\"CT\"] }}\nto = [\"{to}\"]\n");
+    let site = Site::with("\"find\", \"move\"", &rule("DCMTK"));
+    let studies = site.shown("studies?limit=10");
+    let link = format!("http://127.0.0.1:{}/dicom-web/studies/", site.port);
+    let at = studies.find(&link).unwrap_or_else(|| panic!("{studies}")) + link.len();
+    let study = studies[at..at + studies[at..].find('"').unwrap()].to_owned();
+    assert_eq!(status(&site.shown(&format!("studies/{study}/metadata"))), 200);
+    let site = Site::with("\"find\", \"move\"", &rule("VIEWER"));
+    let words = |answer: &str| answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    for search in [
+        "studies?limit=10",
+        "studies?PatientID=H0000001",
+        &format!("studies/{study}/series"),
+        &format!("studies/{study}/instances"),
+    ] {
+        let answer = site.shown(search);
+        assert_eq!((status(&answer), answer.to_lowercase().contains("warning:")), (204, false), "{search}: {answer}");
+    }
+    for form in ["", "/metadata", "/rendered", "/thumbnail"] {
+        let [hidden, unknown] = [&*study, "1.2.3"].map(|study| site.shown(&format!("studies/{study}{form}")));
+        assert_eq!((status(&hidden), words(&hidden)), (404, words(&unknown)), "{form}");
+    }
+    assert_eq!(site.gateway.study(&study).len(), demo_study("ct").len(), "it is here all the same");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `[[withhold]]`: what a rule withholds is absent from every way out, and what is owed all the same waits, visibly.
 
-use crate::support::dcmtk::StoreScp;
+use crate::support::archive::{Dcmqrscp, Prepared};
+use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::ledger;
 use crate::support::radiology::{ROOT, Radiology, last};
 use crate::support::two_sites::B_IDENTITY;
@@ -168,5 +169,56 @@ fn what_is_owed_all_the_same_waits_visibly() {
     fs::write(&file, "issuer,patient_id,nhs_number,birth_date\nZZ001,P1,6000000006,19600229\n").unwrap();
     site.site.cli(&["patients", "import", file.to_str().unwrap()]).ok("import");
     assert_eq!(site.search("studies?PatientID=P1"), Vec::<Value>::new());
+    site.site.verify_ledger(true);
+}
+
+/// "Sharing limits": what an archive alone holds is withheld by the same rules at every level, before anything of it was here. That a withheld
+/// series is here, and no other yet, does not hide those that only the archive has.
+#[test]
+fn what_an_archive_alone_holds_is_withheld_too() {
+    let prepared = Prepared::new(1);
+    let archive = Dcmqrscp::start(&prepared.stage.path().join("archive"), prepared.config.dicom_port);
+    storescu(archive.port, "ARCHIVE", &["-xe"], &prepared.paths()).ok("the archive is filled");
+    let list = prepared.stage.path().join("objections.txt");
+    fs::write(&list, "ZZ002,P2\nZZ001,P2\n").unwrap();
+    let rules = format!(
+        "[[withhold]]\nname = \"objections\"\npatients = \"{}\"\n\
+         [[withhold]]\nname = \"no others\"\nwhen = {{ modality = [\"OT\"] }}\nto = [\"a\"]\n",
+        list.display()
+    );
+    let site = prepared.start("ARCHIVE", archive.port, &rules);
+    let [one, two, three] = [1, 2, 3].map(|number| format!("{ROOT}.{number}"));
+    assert_eq!(site.found("studies?PatientID=P2"), Vec::<Value>::new());
+    for below in ["series", "instances"] {
+        assert_eq!(site.found(&format!("studies/{three}/{below}")), Vec::<Value>::new(), "{below}");
+    }
+    // Before its series are known, a study of which something is withheld is not counted out.
+    assert_eq!(values(&site.found("studies?PatientID=P1"), "0020000D"), [json!(two)]);
+    assert_eq!(values(&site.found(&format!("studies/{one}/series")), "0020000E"), [json!(format!("{one}.1"))]);
+    assert_eq!(
+        values(&site.found(&format!("studies/{one}/instances")), "00080018"),
+        [json!(format!("{one}.1.1")), json!(format!("{one}.1.2"))]
+    );
+    for path in [three.clone(), format!("{three}/series/{three}.1"), format!("{one}/series/{one}.2")] {
+        assert_eq!(site.retrieve(&format!("studies/{path}")).map(|(status, _)| status), Some(404), "{path}");
+    }
+    // The withheld series is here now, and is all of its study that is.
+    assert_eq!(
+        (site.site.holds(&one), values(&site.found(&format!("studies/{one}/series")), "0020000E").len()),
+        (1, 1)
+    );
+    let (status, came) = site.retrieve(&format!("studies/{one}")).unwrap();
+    assert_eq!((status, came.len()), (200, 2), "no word of what is missing");
+    assert!(!came.contains_key(&format!("{one}.2.1")));
+    // Now that they are here it stays so, and the site's own workstation, whom no rule concerns, is shown everything.
+    assert_eq!(values(&site.found(&format!("studies/{one}/instances")), "00080018").len(), 2);
+    let level = |study: &str| json!({ "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study } });
+    for said in site.ask(&[level(&one), level(&three)]) {
+        assert_eq!(
+            said["answers"].as_array().unwrap().iter().filter(|one| one["identifier"].is_object()).count(),
+            1,
+            "{said}"
+        );
+    }
     site.site.verify_ledger(true);
 }

@@ -66,8 +66,13 @@ pub(super) async fn awaited(face: &WebFace, resource: &Resource) -> Result<Await
         if extent.stored == 0 && face.records.hides(resource).await.map_err(unreadable)? {
             return Ok(Awaited { extent, fetching: None, silent: false });
         }
-        if extent.stored == 0 && ended.is_some() {
-            return Err(not_given("an archive of this site holds it, and did not give it"));
+        if let (0, Some(fetched)) = (extent.stored, ended) {
+            // All of it came, and all of it is withheld; what did not come might not be.
+            let known = face.records.hides_what_is_known(resource).await.map_err(unreadable)?;
+            return match known && fetched.missing == 0 {
+                true => Ok(Awaited { extent, fetching: None, silent: false }),
+                false => Err(not_given("an archive of this site holds it, and did not give it")),
+            };
         }
     }
     let fetching = Some(fetching).filter(|_| resource.instance.is_none());

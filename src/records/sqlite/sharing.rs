@@ -106,11 +106,7 @@ impl Look {
         issuer: &str,
     ) -> Result<bool, Fault> {
         let hidden = self.hidden(conn, row.study.as_str())?;
-        let known = match &row.series {
-            Some(series) => hidden.rule(series.as_str()).is_some(),
-            None => hidden.study.is_some(),
-        };
-        if known {
+        if hidden.certain(row.series.as_ref().map(|series| series.as_str())).is_some() {
             return Ok(false);
         }
         let mut facts = StudyFacts { texts: row.attributes.0, ..StudyFacts::default() };
