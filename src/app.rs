@@ -17,6 +17,7 @@ use crate::dimse::{self, ScpOptions};
 use crate::edge::admin::{self, AdminFace};
 use crate::edge::dimse_scp::{self, DimseFace};
 use crate::edge::http::{self, ViewerOptions, WebFace, WebOptions};
+use crate::edge::mllp::{self, MllpFace};
 use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
 use crate::judge::Judge;
@@ -134,6 +135,7 @@ impl App {
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
         self.serve_viewers(&mut critical, &mut addresses, &accepting).await?;
+        self.serve_hl7(&mut critical, &mut addresses, &accepting).await?;
         let profiles = lanes::profiles(&self.config, &self.records).await?;
         let lanes = lanes::lanes(&self.config, &self.store, &self.records, &profiles)?;
         let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
@@ -214,6 +216,32 @@ impl App {
             critical
                 .spawn("the DICOM listener over TLS", async move { server.serve(listener, Some(source), stop).await });
         }
+        Ok(())
+    }
+
+    /// The face towards order systems.
+    async fn serve_hl7(
+        &self,
+        critical: &mut Critical,
+        addresses: &mut Vec<(&'static str, SocketAddr)>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Some(address) = self.config.hl7.listen else { return Ok(()) };
+        let listener = bind(address).await?;
+        addresses.push(("hl7", listener.local_addr()?));
+        let hl7 = &self.config.hl7;
+        let own = || self.config.site.ods_code.clone().unwrap_or_else(|| self.config.site.name.clone());
+        let face = MllpFace {
+            records: self.records.clone(),
+            from: hl7.from_addresses.clone().into(),
+            terms: Arc::new(mllp::Terms {
+                issuer: hl7.issuer.clone().unwrap_or_else(own),
+                authorities: hl7.authorities.clone(),
+                processing: hl7.processing.clone(),
+            }),
+            site: self.config.site.name.clone(),
+        };
+        critical.spawn("the HL7 listener", mllp::serve(listener, face, stop.clone()));
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! described in config/weybridge.toml, which a test holds equal to this code.
 
 mod check;
+mod hl7;
 mod limits;
 mod mistakes;
 mod parties;
@@ -20,6 +21,7 @@ mod values;
 mod viewer;
 mod withhold;
 
+pub use hl7::Hl7;
 pub use limits::{Courier, Limits, Retention, StoreSettings, Timers};
 pub use mistakes::{ConfigErrors, Mistake};
 pub use priors::Priors;
@@ -51,6 +53,8 @@ pub struct Config {
     pub dicom: Dicom,
     /// The face towards peers.
     pub web: Web,
+    /// Where orders are heard.
+    pub hl7: Hl7,
     /// Keys and trust; present whenever a face or a peer needs them.
     pub tls: Option<Tls>,
     /// Local DICOM nodes, in the order of the file.
@@ -140,6 +144,8 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let (dicom, mut listeners) = site::dicom(dicom)?;
     let (web, web_listener) = site::web(web);
     listeners.extend(web_listener);
+    let (hl7, hl7_listener) = hl7::hl7(document.table("hl7"));
+    listeners.extend(hl7_listener);
     let tls_table = document.table("tls");
     let has_tls = tls_table.present();
     let tls = site::tls(tls_table, base, now);
@@ -173,6 +179,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         site,
         dicom,
         web,
+        hl7,
         tls,
         nodes: nodes.into_iter().map(|entry| entry.node).collect(),
         peers: peers.into_iter().map(|entry| entry.peer).collect(),

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod dimse_scp;
 pub mod http;
+pub mod mllp;
 pub mod qido;
 pub mod stow;
 pub mod wado;

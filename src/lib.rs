@@ -7,7 +7,7 @@
 //! edge         edge::{dimse_scp, http, stow, qido, admin}
 //! engine       intake -> router      courier      priors -> intake      janitor -> judge
 //! state        store      records      ledger      peers -> tls
-//! protocol     dimse      dicomweb
+//! protocol     dimse      dicomweb      hl7
 //! vocabulary   dicom
 //! ```
 
@@ -20,6 +20,7 @@ pub mod dicom;
 pub mod dicomweb;
 pub mod dimse;
 pub mod edge;
+pub mod hl7;
 pub mod intake;
 pub mod janitor;
 pub mod judge;

@@ -17,6 +17,7 @@ mod judging;
 mod kicks;
 mod locations;
 mod order;
+mod placed;
 mod prefetch;
 mod proof;
 mod pulls;
@@ -34,12 +35,13 @@ pub use crate::peers::Chosen;
 pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use asking::Question;
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
-pub use cross_reference::{Learned, MOST_STATEMENTS, Sought, Statement};
+pub use cross_reference::{Learned, MOST_STATEMENTS, Merge, Sought, Statement};
 pub use error::RecordsError;
 pub use housekeeping::{Candidate, FileUse, KeptStudy, PurgeRule, Purged, Purging, ScrubPass, StudyState};
 pub use judging::{Digested, Judged, Resolution, Undigested};
 pub use locations::{Holder, SeenStudy};
 pub use order::{Holding, Order, Ordered, Wanted};
+pub use placed::{Heard, PlacedOrder, ToldMessage};
 pub use prefetch::{Acquired, MOST_OPEN, Prefetch, PrefetchCause, PrefetchRow};
 pub use proof::{EntryLine, Report, hex};
 pub use pulls::{HeldInstance, PullEnded, PullRow};
@@ -142,6 +144,8 @@ struct Inner {
     refusals: refusals::Window,
     questions: refusals::Window,
     withheld: refusals::Window,
+    /// Counts the messages that brought orders.
+    orders: watch::Sender<u64>,
     /// The rules that are followed.
     registry: OnceLock<watch::Receiver<Arc<Registry>>>,
     options: RecordsOptions,
@@ -173,6 +177,7 @@ impl Records {
                     refusals: Default::default(),
                     questions: Default::default(),
                     withheld: Default::default(),
+                    orders: watch::Sender::default(),
                     registry: OnceLock::new(),
                     options,
                 }),
@@ -197,6 +202,7 @@ impl Records {
                 refusals: Default::default(),
                 questions: Default::default(),
                 withheld: Default::default(),
+                orders: watch::Sender::default(),
                 registry: OnceLock::new(),
                 options,
             }),

@@ -103,6 +103,7 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("dicom.tls_listen", old.dicom.tls_listen != new.dicom.tls_listen),
         ("web.listen", old.web.listen != new.web.listen),
         ("viewer", old.viewer != new.viewer),
+        ("hl7", old.hl7 != new.hl7),
         ("tls", old.tls.is_some() != new.tls.is_some()),
         ("limits", old.limits != new.limits),
         ("timers", old.timers != new.timers),

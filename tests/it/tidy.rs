@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &str)] = &[
     // protocol: neither knows the other, nor anything of ours
     ("dimse", "dicom"),
     ("dicomweb", "dicom"),
+    ("hl7", "dicom"),
     // state
     ("tls", ""),
     ("certs", ""),
@@ -27,7 +28,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("judge", "dicom ledger peers records store"),
     ("janitor", "judge ledger records store"),
     // edge
-    ("edge", "courier dicom dicomweb dimse intake janitor ledger peers priors records router store tls"),
+    ("edge", "courier dicom dicomweb dimse hl7 intake janitor ledger peers priors records router store tls"),
     // shell
     ("config", "certs courier dicom dicomweb dimse edge intake ledger peers priors records router store tls"),
     ("cli", "app certs config dicom dicomweb dimse edge judge ledger peers priors records router store tls"),
@@ -46,6 +47,7 @@ const PURE: &[&str] = &[
     "priors/merge",
     "priors/whom",
     "priors/marker",
+    "hl7",
 ];
 const IMPURE: &[&str] =
     &["async ", ".await", "std::fs", "std::net", "tokio", "SystemTime::now", "Instant::now", "rusqlite"];

@@ -103,6 +103,7 @@ impl Records {
             refusals: Default::default(),
             questions: Default::default(),
             withheld: Default::default(),
+            orders: Default::default(),
             registry: OnceLock::new(),
             options,
         };

@@ -22,6 +22,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0009.sql"),
     include_str!("0010.sql"),
     include_str!("0011.sql"),
+    include_str!("0012.sql"),
 ];
 
 /// The newest layout.

@@ -1,5 +1,6 @@
 //! What is withheld from whom: rules of the site against rows of studies and series.
 
+use super::merges;
 use super::rows::{Fault, source};
 use super::study::texts;
 use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
@@ -194,6 +195,10 @@ fn whose(conn: &Connection, study: i64, facts: &mut StudyFacts) -> Result<(), Fa
 fn identify(conn: &Connection, facts: &mut StudyFacts, issuers: &BTreeSet<String>) -> Result<(), Fault> {
     let id = facts.texts.get(&PATIENT_ID).cloned().unwrap_or_default();
     facts.ids = issuers.iter().filter_map(|issuer| LocalId::new(issuer, &id)).collect();
+    // Who objected under one number is withheld under each that was merged with it (IDY-045).
+    for one in facts.ids.clone() {
+        facts.ids.extend(merges::group(conn, &one)?.0);
+    }
     // Ten digits that may be an NHS number are taken for one here, whoever issued them.
     facts.numbers = NhsNumber::parse(&id).ok().into_iter().collect();
     let mut find =

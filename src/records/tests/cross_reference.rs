@@ -6,7 +6,7 @@ use crate::dicom::cross_reference::{Link, LocalId, Said, Unlinked};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::other_ids::OtherId;
 use crate::peers::Origin;
-use crate::records::{Arrival, Learned, Sought};
+use crate::records::{Arrival, Heard, Learned, PlacedOrder, Sought, ToldMessage};
 
 const ANN: &str = "4000000004";
 const BOB: &str = "6000000006";
@@ -113,4 +113,108 @@ async fn nhs_numbers_need_no_link_and_statements_are_bounded() {
     assert_eq!(learned, Learned { new: 32, known: 0, beyond: 18 });
     let too_many = vec![(royal("R1"), said(ANN, "")); 1001];
     assert!(site.records.learn(too_many, "import", "jo", noon()).await.is_err());
+}
+
+fn order(placer: &str, control: &str) -> PlacedOrder {
+    PlacedOrder {
+        row: 0,
+        source: String::new(),
+        placer: placer.into(),
+        filler: String::new(),
+        accession: "A1".into(),
+        study: None,
+        control: control.into(),
+        patient: royal("R1"),
+        birth_date: "19600229".into(),
+        modality: "CT".into(),
+        procedure: "CTCHEST".into(),
+        description: "CT of the chest".into(),
+        scheduled: "20250310".into(),
+        at: noon(),
+    }
+}
+
+fn message(control: &str, orders: Vec<PlacedOrder>) -> ToldMessage {
+    ToldMessage {
+        source: "hl7 RIS".into(),
+        control: control.into(),
+        digest: control.into(),
+        orders,
+        ..Default::default()
+    }
+}
+
+/// Orders are kept with what their message says of numbers, in one commit; a change of an order comes after those told before, and
+/// what was told already changes nothing, neither as the same message nor in another.
+#[tokio::test]
+async fn orders_are_told_in_the_order_in_which_they_came() {
+    let site = Site::new();
+    let mut changed = site.records.orders_changed();
+    let mut first = message("1", vec![order("P1", "NW"), order("P2", "NW")]);
+    first.statements = vec![(royal("R1"), said(ANN, "19600229"))];
+    assert_eq!(site.records.take_message(first.clone(), noon()).await.unwrap(), Heard::New(2));
+    assert!(changed.has_changed().unwrap());
+    changed.mark_unchanged();
+    let kept = site.records.orders(0).await.unwrap();
+    assert_eq!(kept.iter().map(|one| one.placer.as_str()).collect::<Vec<_>>(), ["P1", "P2"]);
+    let cancelled = message("2", vec![order("P1", "CA")]);
+    assert_eq!(site.records.take_message(cancelled, noon()).await.unwrap(), Heard::New(1));
+    changed.mark_unchanged();
+    let (site, _) = site.restart();
+    // What was sent again because its answer was lost does not bring a cancelled order back.
+    assert_eq!(site.records.take_message(first, noon()).await.unwrap(), Heard::Again);
+    let same = message("3", vec![order("P2", "NW")]);
+    assert_eq!(site.records.take_message(same, noon()).await.unwrap(), Heard::New(0));
+    let later = site.records.orders(kept[1].row).await.unwrap();
+    assert!(later.len() == 1 && later[0].placer == "P1" && later[0].is_cancelled());
+    assert_eq!(site.records.orders(0).await.unwrap().len(), 2, "a change stands in place of what it changes");
+    assert_eq!(linked(&site, "R1", Some("19600229")).await, Link::To(number(ANN)));
+    site.verify().await;
+}
+
+/// IDY-045: numbers that were merged are one patient's, by whatever number is asked; who contradicts is nobody's, until the merge is
+/// taken back by name. The ledger tells the merge and names nobody.
+#[tokio::test]
+async fn merged_numbers_are_one_patient_until_the_merge_is_taken_back() {
+    let site = Site::new();
+    let told = |merges: &[(&str, &str)], statements: Vec<(LocalId, Said)>| ToldMessage {
+        source: "hl7 PAS".into(),
+        merges: merges.iter().map(|(former, stays)| (royal(former), royal(stays))).collect(),
+        statements,
+        ..ToldMessage::default()
+    };
+    let take = async |told: ToldMessage| site.records.take_message(told, noon()).await.unwrap();
+    let born = Some("19600229");
+    take(told(&[("R6", "R7"), ("R7", "R8")], vec![(royal("R8"), said(ANN, "19600229"))])).await;
+    for id in ["R6", "R7", "R8"] {
+        assert_eq!(linked(&site, id, born).await, Link::To(number(ANN)), "{id}");
+        assert_eq!(linked(&site, id, Some("19600301")).await, Link::Nobody(Unlinked::BirthDateDiffers), "{id}");
+    }
+    assert_eq!(linked(&site, "R9", born).await, Link::Nobody(Unlinked::NotKnown));
+    take(told(&[("R9", "R7")], vec![(royal("R9"), said(BOB, "19600229"))])).await;
+    for id in ["R6", "R7", "R8", "R9"] {
+        assert_eq!(linked(&site, id, born).await, Link::Nobody(Unlinked::Contradicted), "{id}");
+    }
+    let merges = site.records.merges("R7".into(), None).await.unwrap();
+    assert_eq!(merges.iter().map(|one| one.former.id.as_str()).collect::<Vec<_>>(), ["R6", "R7", "R9"]);
+    let gone = site.records.unlearn(royal("R9"), "hl7 PAS", "jo", "two people", noon()).await.unwrap();
+    assert_eq!((gone, linked(&site, "R6", born).await), (2, Link::To(number(ANN))));
+    site.verify().await;
+}
+
+/// More numbers than any one patient has are nobody's.
+#[tokio::test]
+async fn a_chain_of_merges_without_end_links_nobody() {
+    let site = Site::new();
+    let id = |n: usize| royal(&format!("R{n}"));
+    let chain = |last: usize| ToldMessage {
+        source: "hl7 PAS".into(),
+        merges: (1..=last).map(|n| (id(n), id(n - 1))).collect(),
+        statements: vec![(id(0), said(ANN, "19600229"))],
+        ..ToldMessage::default()
+    };
+    site.records.take_message(chain(31), noon()).await.unwrap();
+    assert_eq!(linked(&site, "R31", Some("19600229")).await, Link::To(number(ANN)));
+    site.records.take_message(chain(32), noon()).await.unwrap();
+    assert_eq!(linked(&site, "R0", Some("19600229")).await, Link::Nobody(Unlinked::Contradicted));
 }

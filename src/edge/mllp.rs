@@ -1,0 +1,150 @@
+//! The face towards order systems: HL7 version 2 messages over MLLP, kept before they are acknowledged (IDY-045, INV-01).
+
+mod meaning;
+
+pub use meaning::Terms;
+
+use crate::hl7::acknowledgement::{Fault, Refusal};
+use crate::hl7::framing::{Framed, Framer, frame};
+use crate::hl7::message::Header;
+use crate::records::{Heard, Records};
+use ipnet::IpNet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Most bytes of a message.
+const MESSAGE_BYTES: usize = 1 << 20;
+/// Bytes read at once.
+const CHUNK: usize = 8 << 10;
+/// Connections at once.
+const CONNECTIONS: usize = 16;
+/// A message that has begun must be whole within this time; so long, too, its answer may take to be fetched.
+const IN_HAND: Duration = Duration::from_secs(30);
+/// So long a connection may be silent between messages.
+const SILENCE: Duration = Duration::from_secs(3600);
+/// The wait after a connection could not be accepted.
+const TROUBLE: Duration = Duration::from_millis(100);
+
+/// What the face works with.
+#[derive(Clone)]
+pub struct MllpFace {
+    /// Where orders and statements are kept.
+    pub records: Records,
+    /// Who may call.
+    pub from: Arc<[IpNet]>,
+    /// How numbers in messages are meant, and which messages.
+    pub terms: Arc<Terms>,
+    /// This site's name, for the acknowledgement.
+    pub site: String,
+}
+
+/// Accepts connections until `stop`.
+pub async fn serve(listener: TcpListener, face: MllpFace, stop: CancellationToken) -> io::Result<()> {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let (stream, address) = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(error = %error, "cannot accept a connection of an order system");
+                    tokio::time::sleep(TROUBLE).await;
+                    continue;
+                }
+            },
+        };
+        if !face.from.iter().any(|network| network.contains(&address.ip().to_canonical())) {
+            tracing::warn!(%address, "not an order system of this site");
+            face.records.refused("hl7", &format!("{}: not in `from_addresses` of [hl7]", address.ip())).await;
+            continue;
+        }
+        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+            tracing::warn!(%address, "too many connections of order systems");
+            face.records.refused("hl7", &format!("{}: more than {CONNECTIONS} connections", address.ip())).await;
+            continue;
+        };
+        let (face, stop) = (face.clone(), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = converse(stream, address, &face) => {}
+                () = stop.cancelled() => {}
+            }
+            drop(seat);
+        });
+    }
+}
+
+/// Messages and acknowledgements, one after the other, until either side has enough.
+async fn converse(mut stream: TcpStream, address: SocketAddr, face: &MllpFace) {
+    let (mut framer, mut chunk) = (Framer::new(MESSAGE_BYTES), vec![0; CHUNK]);
+    let mut begun: Option<Instant> = None;
+    loop {
+        match framer.next() {
+            Framed::Message(message) => {
+                begun = None;
+                let Some(answer) = answered(&message, address, face).await else { return };
+                let sent = timeout(IN_HAND, stream.write_all(&frame(&answer))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            Framed::Broken(why) => return refuse(address, face, why).await,
+            Framed::NeedMore => {
+                let end = match framer.is_idle() {
+                    true => Instant::now() + SILENCE,
+                    false => *begun.get_or_insert_with(Instant::now) + IN_HAND,
+                };
+                match timeout_at(end, stream.read(&mut chunk)).await {
+                    Ok(Ok(read)) if read > 0 => framer.take(&chunk[..read]),
+                    _ if framer.is_idle() => return,
+                    _ => return refuse(address, face, "a message that does not end").await,
+                }
+            }
+        }
+    }
+}
+
+async fn refuse(address: SocketAddr, face: &MllpFace, why: &str) {
+    tracing::warn!(%address, why, "an order system does not speak HL7 over MLLP");
+    face.records.refused("hl7", &format!("{}: {why}", address.ip())).await;
+}
+
+/// The acknowledgement of one message; `None` where nobody could read one.
+async fn answered(bytes: &[u8], address: SocketAddr, face: &MllpFace) -> Option<String> {
+    let header = match Header::read(bytes) {
+        Ok(header) => header,
+        Err(error) => {
+            refuse(address, face, &error.to_string()).await;
+            return None;
+        }
+    };
+    let refusal = take(&header, bytes, face).await.err();
+    if let Some(Refusal { why, .. }) = &refusal {
+        tracing::warn!(%address, sender = header.sender(), why, "an HL7 message was not taken");
+    }
+    let at = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S+0000").to_string();
+    Some(header.answered(refusal.as_ref(), &at, &face.site))
+}
+
+/// Keeps what a message says; it is durable when this returns.
+async fn take(header: &Header, bytes: &[u8], face: &MllpFace) -> Result<(), Refusal> {
+    let told = meaning::told(header, bytes, &face.terms)?;
+    match face.records.take_message(told, SystemTime::now()).await {
+        Ok(Heard::New(_)) => Ok(()),
+        Ok(Heard::Again) => {
+            tracing::info!(sender = header.sender(), "an HL7 message came again and changed nothing");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "an HL7 message could not be kept");
+            Err(Refusal::rejected(Fault::Internal, "", "it cannot be kept just now; send it again later"))
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The orders of a message.
+
+use super::message::{Message, Segment};
+
+/// One order, as it was placed, changed or cancelled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// ORC-1: `NW`, `XO`, `CA`, `DC`, `SC` and so on; `CA` or `DC` too where ORC-5 says so.
+    pub control: String,
+    /// ORC-2 or OBR-2.
+    pub placer: String,
+    /// ORC-3 or OBR-3.
+    pub filler: String,
+    /// IPC-1, else OBR-18.
+    pub accession: String,
+    /// Study Instance UID: IPC-3, else ZDS-1.
+    pub study: String,
+    /// IPC-5, else OBR-24.
+    pub modality: String,
+    /// The code of the procedure, OBR-4.
+    pub procedure: String,
+    /// What it is called, OBR-4.
+    pub description: String,
+    /// When it is to be done, as it is written: OBR-36, else TQ1-7, else ORC-7.
+    pub scheduled: String,
+}
+
+/// The first of two texts that says something.
+fn first(one: &str, other: String) -> String {
+    if one.is_empty() { other } else { one.to_owned() }
+}
+
+impl Placed {
+    fn begun(segment: &Segment<'_>) -> Self {
+        let (control, status) = (segment.part(1, 1), segment.part(5, 1));
+        let ended = control == "SC" && matches!(status.as_str(), "CA" | "DC");
+        Self {
+            control: if ended { status } else { control },
+            placer: segment.part(2, 1),
+            filler: segment.part(3, 1),
+            scheduled: segment.part(7, 4),
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, segment: &Segment<'_>) {
+        match segment.name() {
+            "OBR" => {
+                self.placer = first(&self.placer, segment.part(2, 1));
+                self.filler = first(&self.filler, segment.part(3, 1));
+                (self.procedure, self.description) = (segment.part(4, 1), segment.part(4, 2));
+                self.accession = first(&self.accession, segment.part(18, 1));
+                self.modality = first(&self.modality, segment.part(24, 1));
+                self.scheduled = first(&segment.part(36, 1), self.scheduled.clone());
+            }
+            "TQ1" => self.scheduled = first(&self.scheduled, segment.part(7, 1)),
+            "IPC" => {
+                self.accession = first(&segment.part(1, 1), self.accession.clone());
+                self.study = first(&segment.part(3, 1), self.study.clone());
+                self.modality = first(&segment.part(5, 1), self.modality.clone());
+            }
+            "ZDS" => self.study = first(&self.study, segment.part(1, 1)),
+            _ => {}
+        }
+    }
+}
+
+/// The orders of a message: each ORC with the segments that follow it. A message has no more of them than segments.
+pub fn orders(message: &Message) -> Vec<Placed> {
+    let mut all: Vec<Placed> = Vec::new();
+    for segment in message.segments() {
+        if segment.name() == "ORC" {
+            all.push(Placed::begun(&segment));
+        }
+        if let Some(order) = all.last_mut() {
+            order.add(&segment);
+        }
+    }
+    all
+}

@@ -1,0 +1,140 @@
+//! Orders and changes of patients by HL7 over MLLP: kept before they are acknowledged, bounded, and only from whom they may come.
+
+use crate::support::config::free_port;
+use crate::support::gateway::Gateway;
+use crate::support::two_sites::Stage;
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+fn start(from: &str) -> (Gateway, u16, Stage) {
+    let (stage, port) = (Stage::new(), free_port());
+    let table = format!("[hl7]\nlisten = \"127.0.0.1:{port}\"\nfrom_addresses = [\"{from}\"]\nissuer = \"ZZ001\"");
+    let site = Gateway::start(&stage.path().join("a"), stage.site_b().with(&table));
+    (site, port, stage)
+}
+
+fn connect(port: u16) -> TcpStream {
+    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket
+}
+
+/// What comes until the frame or the connection ends.
+fn hear(socket: &mut TcpStream) -> String {
+    let mut heard = Vec::new();
+    let mut byte = [0];
+    while !heard.ends_with(&[0x1C, 0x0D]) && matches!(socket.read(&mut byte), Ok(1)) {
+        heard.push(byte[0]);
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+/// A message in its frame; each has a number of its own.
+fn framed(kind: &str, control: &str, rest: &str) -> Vec<u8> {
+    format!("\u{b}MSH|^~\\&|RIS|ROYAL|||20250310||{kind}|{control}|P|2.5.1\r{rest}\r\u{1c}\r").into_bytes()
+}
+
+fn say(socket: &mut TcpStream, kind: &str, rest: &str) -> String {
+    socket.write_all(&framed(kind, "C7", rest)).unwrap();
+    hear(socket)
+}
+
+const PID: &str = "PID|||R7^^^^MR~4000000004^^^NHS^NH||SECRET^NAME||19600229|F";
+
+/// IDY-040, INV-01: an order is acknowledged when it is kept: what it says of numbers is known, also after the process was killed.
+/// The ledger names nobody (LED-010).
+#[test]
+fn orders_feed_the_cross_reference_before_they_are_acknowledged() {
+    let (mut site, port, _stage) = start("127.0.0.0/8");
+    let mut socket = connect(port);
+    let order = format!("{PID}\rORC|NW|P1|F1\rOBR|1|P1|F1|CTCHEST||||||||||||||ACC1||||||CT");
+    let answer = say(&mut socket, "ORM^O01", &order);
+    assert!(answer.contains("\rMSA|AA|C7|\r") && !answer.contains("SECRET"), "{answer}");
+    site.kill();
+    site.up();
+    let known = statements(&site);
+    assert_eq!(known, [["ZZ001", "R7", "hl7 RIS at ROYAL"]].map(|one| one.map(|text| json!(text))));
+    let exported = site.cli(&["ledger", "export"]).ok("export");
+    assert!(!exported.contains("4000000004") && !exported.contains("SECRET") && !exported.contains("R7"));
+    site.verify_ledger(true);
+}
+
+/// What is said of the NHS number 4000000004.
+fn statements(site: &Gateway) -> Vec<[serde_json::Value; 3]> {
+    let shown = site.ask(&["patients", "show", "4000000004", "--json"]);
+    let said = shown.iter().filter(|one| one.get("nhs_number").is_some());
+    said.map(|one| ["issuer", "patient_id", "source"].map(|key| one[key].clone())).collect()
+}
+
+/// Several messages on one connection, in pieces, with line feeds, other delimiters and another character set: each is answered in turn.
+#[test]
+fn messages_are_taken_however_systems_write_them() {
+    let (site, port, _stage) = start("127.0.0.0/8");
+    let mut socket = connect(port);
+    let two = [framed("ORM^O01", "1", &format!("{PID}\rORC|NW|P1")), framed("ADT^A08", "2", PID)].concat();
+    for piece in two.chunks(7) {
+        socket.write_all(piece).unwrap();
+    }
+    assert!(hear(&mut socket).contains("\rMSA|AA|1|\r"));
+    assert!(hear(&mut socket).contains("\rMSA|AA|2|\r"));
+    let odd = b"\x0bMSH#$*%!#PAS#ROYAL###20250310##OMI$O23#3#P#2.5.1######8859/1\r\n\
+        PID###R8*4000000004$$$NHS##M\xDCLLER##19600229\r\nORC#NW#P9\r\nOBR##P9##X\xE9\r\n\x1c\n";
+    socket.write_all(odd).unwrap();
+    let answer = hear(&mut socket);
+    assert!(answer.starts_with("\u{b}MSH#$*%!#WEYBRIDGE#") && answer.contains("\rMSA#AA#3#\r"), "{answer}");
+    let utf8 = PID.replace("SECRET", "M\u{dc}LLER");
+    socket.write_all(&framed("ADT^A08", "4", &utf8)).unwrap();
+    assert!(hear(&mut socket).contains("\rMSA|AA|4|\r"));
+    let unread = String::from_utf8(framed("ADT^A08", "5", PID)).unwrap().replace("|2.5.1", "|2.5.1||||||ISO IR87");
+    socket.write_all(unread.as_bytes()).unwrap();
+    let answer = hear(&mut socket);
+    assert!(
+        answer.contains("\rMSA|AE|5|the character set in MSH-18") && answer.contains("\rERR||MSH|102^"),
+        "{answer}"
+    );
+    assert_eq!(statements(&site).len(), 2, "R7 by the RIS, R8 by the PAS");
+    site.verify_ledger(false);
+}
+
+/// What cannot be used is answered AE, what is not taken AR, and what is no message ends its connection and no other.
+#[test]
+fn what_cannot_be_taken_is_answered_and_bounded() {
+    let (site, port, _stage) = start("127.0.0.0/8");
+    let mut socket = connect(port);
+    for (kind, rest, want) in [
+        ("ORU^R01", PID, "AR"),
+        ("ORM^O01", PID, "AE"),
+        ("ORM^O01", "ORC|NW|P1", "AE"),
+        ("ORM^O01", &format!("{PID}\rORC|NW"), "AE"),
+        ("ADT^A08", PID, "AA"),
+    ] {
+        let answer = say(&mut socket, kind, rest);
+        assert!(answer.contains(&format!("\rMSA|{want}|C7|")), "{kind} {rest}: {answer}");
+        assert_eq!(answer.contains("\rERR|"), want != "AA", "{answer}");
+    }
+    for bytes in [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        b"\x0bno header\x1c\r".to_vec(),
+        [framed("ADT^A08", "8", PID)[..60].to_vec(), framed("ADT^A08", "9", PID)].concat(),
+        [&b"\x0b"[..], &vec![b'x'; 2 << 20]].concat(),
+    ] {
+        let mut other = connect(port);
+        // It may be cut off while it still talks.
+        let _ = other.write_all(&bytes);
+        assert_eq!(hear(&mut other), "");
+    }
+    assert!(say(&mut socket, "ADT^A08", PID).contains("MSA|AA|"), "the connection beside them goes on");
+    site.verify_ledger(false);
+}
+
+#[test]
+fn a_stranger_is_not_heard() {
+    let (site, port, _stage) = start("10.9.9.9");
+    let mut socket = connect(port);
+    let _ = socket.write_all(b"\x0bMSH|^~\\&|RIS\r\x1c\r");
+    assert_eq!(hear(&mut socket), "");
+    let exported = site.cli(&["ledger", "export"]).ok("export");
+    assert!(exported.contains("hl7"), "the refusal is entered");
+}
