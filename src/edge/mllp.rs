@@ -86,7 +86,7 @@ async fn converse(mut stream: TcpStream, address: SocketAddr, face: &MllpFace) {
     let (mut framer, mut chunk) = (Framer::new(MESSAGE_BYTES), vec![0; CHUNK]);
     let mut begun: Option<Instant> = None;
     loop {
-        match framer.next() {
+        match framer.next_message() {
             Framed::Message(message) => {
                 begun = None;
                 let Some(answer) = answered(&message, address, face).await else { return };

@@ -41,7 +41,7 @@ impl Framer {
     }
 
     /// Looks for the next message.
-    pub fn next(&mut self) -> Framed {
+    pub fn next_message(&mut self) -> Framed {
         let space = self.bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         if space > 0 {
             self.bytes.drain(..space);

@@ -137,7 +137,7 @@ fn what_is_no_message_is_told_apart() {
 fn framed(limit: usize, bytes: &[u8]) -> Framed {
     let mut framer = Framer::new(limit);
     framer.take(bytes);
-    framer.next()
+    framer.next_message()
 }
 
 /// Frames are found in whatever pieces they come; half of one message is never read with half of another.
@@ -148,12 +148,15 @@ fn frames_are_found_in_whatever_pieces_they_come() {
     let mut framer = Framer::new(5);
     for byte in [b"\r\n", &whole[..7]].concat().iter().take(8) {
         framer.take(&[*byte]);
-        assert_eq!(framer.next(), Framed::NeedMore);
+        assert_eq!(framer.next_message(), Framed::NeedMore);
     }
     // The second follows without the carriage return that should end the first.
     framer.take(b"\x1c\x0bMSH|y\x1c\r\n");
-    assert_eq!([framer.next(), framer.next()], [b"MSH|x", b"MSH|y"].map(|text| Framed::Message(text.to_vec())));
-    assert_eq!((framer.next(), framer.is_idle()), (Framed::NeedMore, true));
+    assert_eq!(
+        [framer.next_message(), framer.next_message()],
+        [b"MSH|x", b"MSH|y"].map(|text| Framed::Message(text.to_vec()))
+    );
+    assert_eq!((framer.next_message(), framer.is_idle()), (Framed::NeedMore, true));
     for (limit, bytes, why) in [
         (4, &whole[..], "a message over the limit"),
         (10, &[b"\x0b", &[b'x'; 50][..]].concat(), "a message over the limit"),

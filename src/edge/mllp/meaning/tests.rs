@@ -1,5 +1,7 @@
 //! Messages, and what they mean for the records: nobody becomes somebody else.
 
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use crate::hl7::acknowledgement::Refused;
 
