@@ -1,6 +1,7 @@
 //! Priors that are pulled before anybody asks: what causes it, and who does the work.
 
 mod course;
+mod orders;
 mod rule;
 
 pub use rule::{Candidate, Rule};
@@ -83,6 +84,8 @@ struct Inner {
     own: AtomicUsize,
     /// The instance up to which all was looked at, as far as this process has.
     looked_at: AtomicI64,
+    /// The order up to which all were looked at.
+    ordered: AtomicI64,
     hurry: Notify,
 }
 
@@ -94,8 +97,9 @@ impl Prefetcher {
         settings: watch::Receiver<Arc<Prefetching>>,
     ) -> Self {
         let seats = Arc::new(Semaphore::new(AT_ONCE));
-        let (busy, own, looked_at, hurry) = (Mutex::default(), AtomicUsize::new(0), AtomicI64::new(-1), Notify::new());
-        Self { inner: Arc::new(Inner { fetcher, registry, settings, seats, busy, own, looked_at, hurry }) }
+        let (busy, own, hurry) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
+        let (looked_at, ordered) = (AtomicI64::new(-1), AtomicI64::new(0));
+        Self { inner: Arc::new(Inner { fetcher, registry, settings, seats, busy, own, looked_at, ordered, hurry }) }
     }
 
     /// Fixes what is news: what arrives from now on, if nothing was fixed before. To be called before anything can arrive.
@@ -149,6 +153,7 @@ impl Prefetcher {
     async fn round(&self, tasks: &mut JoinSet<()>) -> Result<(), RecordsError> {
         if !self.settings().rules.is_empty() {
             self.look().await?;
+            self.look_at_orders().await?;
         }
         for due in self.inner.fetcher.records().prefetches_due(SystemTime::now()).await? {
             if self.inner.is_busy(due.id) {

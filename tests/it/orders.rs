@@ -2,43 +2,16 @@
 
 use crate::support::config::free_port;
 use crate::support::gateway::Gateway;
+use crate::support::mllp::{connect, framed, hear, say};
 use crate::support::two_sites::Stage;
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::Write;
 
 fn start(from: &str) -> (Gateway, u16, Stage) {
     let (stage, port) = (Stage::new(), free_port());
     let table = format!("[hl7]\nlisten = \"127.0.0.1:{port}\"\nfrom_addresses = [\"{from}\"]\nissuer = \"ZZ001\"");
     let site = Gateway::start(&stage.path().join("a"), stage.site_b().with(&table));
     (site, port, stage)
-}
-
-fn connect(port: u16) -> TcpStream {
-    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    socket
-}
-
-/// What comes until the frame or the connection ends.
-fn hear(socket: &mut TcpStream) -> String {
-    let mut heard = Vec::new();
-    let mut byte = [0];
-    while !heard.ends_with(&[0x1C, 0x0D]) && matches!(socket.read(&mut byte), Ok(1)) {
-        heard.push(byte[0]);
-    }
-    String::from_utf8(heard).unwrap()
-}
-
-/// A message in its frame; each has a number of its own.
-fn framed(kind: &str, control: &str, rest: &str) -> Vec<u8> {
-    format!("\u{b}MSH|^~\\&|RIS|ROYAL|||20250310||{kind}|{control}|P|2.5.1\r{rest}\r\u{1c}\r").into_bytes()
-}
-
-fn say(socket: &mut TcpStream, kind: &str, rest: &str) -> String {
-    socket.write_all(&framed(kind, "C7", rest)).unwrap();
-    hear(socket)
 }
 
 const PID: &str = "PID|||R7^^^^MR~4000000004^^^NHS^NH||SECRET^NAME||19600229|F";

@@ -1,8 +1,9 @@
 //! Priors that are pulled before anybody asks: once for each cause, by the administrator's filters, given to a node, and flushed in the end.
 
-use crate::support::config::SiteConfig;
+use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::gateway::Gateway;
+use crate::support::mllp;
 use crate::support::neighbours::*;
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
@@ -16,6 +17,9 @@ fn study(n: u32, modality: &str, part: &str, date: &str) -> Value {
     json!({ "uid": n, "PatientID": NHS, "PatientName": "Prior^Ann", "StudyDate": date, "Modality": modality,
         "BodyPartExamined": part })
 }
+
+/// An NHS number that is none of those for tests.
+const NUMBER: &str = "4000000004";
 
 fn node(title: &str, port: u16) -> String {
     format!("[[node]]\nae_title = \"{title}\"\naddress = \"127.0.0.1:{port}\"\nmay = [\"receive\"]\n")
@@ -165,4 +169,49 @@ fn a_move_that_takes_longer_than_copies_are_kept_loses_none_of_them() {
     until(seconds(60), "the copies are flushed", || {
         all.iter().all(|uid| a.study(uid).iter().all(|row| row["state"] == "purged")).then_some(())
     });
+}
+
+/// An order by HL7 has the patient's priors pulled, once however often it is told, also after a restart; one that is cancelled, or
+/// that no rule concerns, causes nothing.
+#[test]
+fn an_order_has_the_priors_pulled_once() {
+    let (stage, port) = (Stage::new(), free_port());
+    let tables = format!(
+        "[hl7]\nlisten = \"127.0.0.1:{port}\"\nfrom_addresses = [\"127.0.0.0/8\"]\nissuer = \"ZZ001\"\n\
+         [[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\n"
+    );
+    let (a, b) = sites(&stage, &tables);
+    let b = Gateway::start(&stage.path().join("b"), b);
+    let mut theirs = study(1, "CT", "CHEST", "20240102");
+    // Numbers for tests say nothing in a message.
+    theirs["PatientID"] = json!(NUMBER);
+    give(&stage, &b, "PACS", &json!([theirs]));
+    let mut a = Gateway::start(&stage.path().join("a"), a);
+    let told = |control: &str, number: &str, modality: &str, id: &str| {
+        let rest = format!(
+            "PID|||R7^^^^MR~{NUMBER}^^^NHS^NH||SECRET^NAME||19700101|F\rORC|{control}|{number}\rOBR|1|{number}||X^X{}|{modality}",
+            "|".repeat(19)
+        );
+        let mut socket = mllp::connect(port);
+        std::io::Write::write_all(&mut socket, &mllp::framed("ORM^O01", id, &rest)).unwrap();
+        let answer = mllp::hear(&mut socket);
+        assert!(answer.contains(&format!("MSA|AA|{id}|")), "{answer}");
+    };
+    told("CA", "P0", "CT", "m0");
+    told("NW", "P1", "MR", "m1");
+    told("NW", "P2", "CT", "m2");
+    until(seconds(60), "the prior is here", || (a.holds(&uid(1)) == 1).then_some(()));
+    until(seconds(30), "it has ended", || ended(&ahead(&a)[0], "1 studies chosen").then_some(()));
+    told("XO", "P2", "CT", "m3");
+    a.stop();
+    a.up();
+    told("NW", "P3", "CT", "m4");
+    let rows = until(seconds(60), "the next has ended", || {
+        let rows = ahead(&a);
+        rows.last().filter(|row| rows.len() > 1 && ended(row, "1 studies chosen")).is_some().then_some(rows)
+    });
+    let causes: Vec<(&str, &str)> =
+        rows.iter().map(|row| (row["cause"].as_str().unwrap(), row["of"].as_str().unwrap())).collect();
+    assert_eq!(causes, [("order", "hl7 RIS at ROYAL P2"), ("order", "hl7 RIS at ROYAL P3")]);
+    assert!(!a.log().contains(NUMBER), "{}", a.log());
 }

@@ -17,6 +17,7 @@ pub mod key_holder;
 pub mod ledger;
 pub mod load;
 pub mod many_wires;
+pub mod mllp;
 pub mod multipart;
 pub mod neighbours;
 pub mod odd_node;
