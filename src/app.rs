@@ -263,6 +263,7 @@ impl App {
             records: self.records.clone(),
             store: self.store.clone(),
             archives: self.archives.clone(),
+            elsewhere: None,
             retrievals: Arc::default(),
             known: Arc::default(),
             registry: self.in_force.registry.subscribe(),
@@ -281,7 +282,8 @@ impl App {
         let listener = bind(viewer.listen).await?;
         addresses.push(("viewers", listener.local_addr()?));
         let options = ViewerOptions { node: viewer.node, token: viewer.token, origins: viewer.origins };
-        let serving = http::serve_viewers(listener, self.web_face(), options, stop.clone());
+        let face = WebFace { elsewhere: Some(self.fetcher.clone()), ..self.web_face() };
+        let serving = http::serve_viewers(listener, face, options, stop.clone());
         critical.spawn("the listener for viewers", serving);
         Ok(())
     }

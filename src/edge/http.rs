@@ -18,6 +18,7 @@ use crate::dimse::{Lobby, crowded};
 use crate::intake::Intake;
 use crate::peers::{May, Node, Origin, Peer, Registry};
 use crate::priors::archive::Archives;
+use crate::priors::fetch::Fetcher;
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
 use axum::Router;
@@ -80,6 +81,8 @@ pub struct WebFace {
     pub store: Store,
     /// The archives behind us, which hold what we do not.
     pub archives: Archives,
+    /// Who pulls what other sites hold: for viewers of this site alone, since what a peer asks for is passed on to nobody.
+    pub elsewhere: Option<Fetcher>,
     /// Bodies of instances that are going out.
     pub retrievals: Arc<Seats>,
     /// Where frames are that were asked for last.

@@ -5,6 +5,7 @@ mod archived;
 mod body;
 mod bulk;
 mod data_set;
+mod elsewhere;
 mod frames;
 mod instances;
 mod metadata;
@@ -145,14 +146,18 @@ impl Asked {
         Ok(Self { face, base, asker, behalf: caller.behalf, resource, below: target.below, accept, query, headers })
     }
 
-    /// What is kept, and what an archive brings; refused if there is nothing: was there ever (WEB-101)?
+    /// What is kept, what other sites give, and what an archive brings; refused if there is nothing: was there ever (WEB-101)?
     async fn held(&self) -> Result<Awaited, Box<Response>> {
-        let awaited = archived::awaited(&self.face, &self.resource).await?;
+        let elsewhere = self.pulled().await?;
+        let awaited = Awaited { elsewhere, ..archived::awaited(&self.face, &self.resource).await? };
         let extent = &awaited.extent;
         match extent.stored {
             0 if extent.damaged > 0 => {
                 refuse(StatusCode::INTERNAL_SERVER_ERROR, "what this site holds of it is damaged")
             }
+            0 if !awaited.elsewhere.is_whole() => Err(archived::not_given(
+                "another site did not say what it holds, or did not give it; whether there is anything is not known",
+            )),
             0 if extent.purged > 0 => refuse(StatusCode::GONE, "this site held it and has deleted it"),
             0 => refuse(StatusCode::NOT_FOUND, "this site holds no such resource"),
             _ => Ok(awaited),
@@ -202,14 +207,17 @@ fn busy() -> Response {
 /// An answer of several instances; 206 if some are no more or are damaged. What an archive holds is no more missing: the body
 /// ends well only if it came.
 fn partial(kind: &str, body: Body, missing: Missing, service: &str) -> Response {
-    let Missing { missing, silent } = missing;
-    let status = if missing > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let Missing { missing, silent, elsewhere } = missing;
+    let status = if missing > 0 || !elsewhere.is_whole() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut response = span::with(status, body, &[(header::CONTENT_TYPE, kind)]);
     if missing > 0 {
         let text = format!("299 {service}: {missing} instances are not given: deleted or damaged here");
         if let Ok(text) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(header::WARNING, text);
         }
+    }
+    for text in elsewhere.warnings(service).iter().filter_map(|text| HeaderValue::from_str(text).ok()) {
+        response.headers_mut().append(header::WARNING, text);
     }
     archived::warned(response, silent, service)
 }

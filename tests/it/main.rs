@@ -74,6 +74,7 @@ mod tidy;
 mod to_nodes;
 mod verdicts;
 mod viewer;
+mod viewer_elsewhere;
 mod wado;
 mod wado_forms;
 mod web_hostile;

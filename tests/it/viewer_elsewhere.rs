@@ -1,0 +1,172 @@
+//! What a neighbouring site holds, opened by a viewer at this one: pulled once for all who ask, whole or said not to be, and never for a peer.
+
+use crate::support::certs::Identity;
+use crate::support::config::{SiteConfig, free_port};
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, digest, names, read_part10};
+use crate::support::gateway::Gateway;
+use crate::support::ledger;
+use crate::support::multipart::{boundary_of, complete_parts};
+use crate::support::pacs::{Association, Status};
+use crate::support::process::finish;
+use crate::support::proxy::Proxy;
+use crate::support::tools::tool;
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::seconds;
+use crate::support::web;
+use crate::viewer::TOKEN;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// Site A with a viewer; its neighbour B, behind a proxy.
+struct Neighbours {
+    a: Gateway,
+    b: Gateway,
+    proxy: Proxy,
+    port: u16,
+    peer: Identity,
+    _stage: Stage,
+}
+
+impl Neighbours {
+    /// `tables` go into the configuration of A.
+    fn start(tables: &str) -> Self {
+        let stage = Stage::new();
+        let b = Gateway::start(&stage.path().join("b"), stage.site_b().node("SENDER", None));
+        let proxy = Proxy::to(b.config.web_port);
+        let (token, port) = (stage.path().join("viewer.token"), free_port());
+        std::fs::write(&token, TOKEN).unwrap();
+        let viewer = format!(
+            "[[node]]\nae_title = \"VIEWER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nforeign = \"as_is\"\n\
+             [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\n{tables}",
+            token.display()
+        );
+        let url = format!("https://127.0.0.1:{}/dicom-web", proxy.port);
+        let config = SiteConfig::new("a", stage.identity_of_a()).peer("b", &url, B_IDENTITY, "present").with(&viewer);
+        let a = Gateway::start(&stage.path().join("a"), config);
+        let peer = stage.authority.issue(B_IDENTITY);
+        Self { a, b, proxy, port, peer, _stage: stage }
+    }
+
+    /// A PACS of B sends so many instances of a study; gives digests by UID.
+    fn send(&self, story: u64, instances: u64) -> BTreeMap<String, String> {
+        let mut pacs =
+            Association::open(self.b.config.dicom_port, "SENDER", "WB_B", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+        let sent = (1..=instances).map(|n| {
+            let names = names(story, 1, n);
+            let data = data_set(&names, 3000, story + n);
+            assert_eq!(pacs.store(SECONDARY_CAPTURE, &names.instance, &data).unwrap(), Status::SUCCESS);
+            (names.instance, digest(&data))
+        });
+        let sent = sent.collect();
+        pacs.release();
+        sent
+    }
+
+    /// As the viewer asks.
+    fn shown(&self, resource: &str) -> Got {
+        let body = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new(tool("curl"));
+        command.args(["--silent", "--show-error", "--noproxy", "*", "--dump-header", "-", "--output"]).arg(body.path());
+        command.args(["--header", &format!("Authorization: Bearer {TOKEN}"), "--header", "Accept: */*"]);
+        command.arg(format!("http://127.0.0.1:{}/dicom-web/{resource}", self.port));
+        let head = finish(&mut command, seconds(120)).ok(resource);
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Got { status, head, body: std::fs::read(body.path()).unwrap() }
+    }
+
+    /// How often B was asked by A to retrieve from it.
+    fn retrieved(&self) -> usize {
+        let entries = ledger::export(&self.b);
+        entries.iter().filter(|entry| entry["facts"]["what"] == "retrieve").count()
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+struct Got {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    }
+}
+
+fn study(story: u64) -> String {
+    format!("studies/{}", names(story, 1, 1).study)
+}
+
+fn came(reply: &Got) -> BTreeMap<String, String> {
+    let boundary = boundary_of(reply.header("content-type").unwrap()).unwrap();
+    let one = |part: &[u8]| {
+        let file = read_part10(part).expect("a Part 10 file");
+        (file.instance.clone(), digest(&part[file.data_set_at..]))
+    };
+    complete_parts(&reply.body, &boundary).into_iter().map(one).collect()
+}
+
+/// WEB-100, "Below the study", freshness: whoever of the viewers asks first has it pulled, all get it whole, and what came meanwhile too.
+#[test]
+fn a_neighbours_study_is_opened_and_pulled_once() {
+    let sites = Neighbours::start("");
+    let mut sent = sites.send(800, 5);
+    let counts: Vec<(u16, usize)> = std::thread::scope(|scope| {
+        let ask = || {
+            let reply = sites.shown(&format!("{}/metadata", study(800)));
+            (reply.status, serde_json::from_slice::<Vec<Value>>(&reply.body).unwrap().len())
+        };
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(counts, [(200, 5); 4]);
+    assert_eq!(sites.retrieved(), 1, "one fetch however many ask");
+    let reply = sites.shown(&study(800));
+    assert_eq!((reply.status, reply.header("warning"), came(&reply)), (200, None, sent.clone()));
+    let of = names(800, 1, 2);
+    let instance = format!("{}/series/{}/instances/{}", study(800), of.series, of.instance);
+    assert_eq!(sites.shown(&format!("{instance}/frames/1")).status, 200);
+    assert_eq!(sites.retrieved(), 1, "what is here is not fetched again");
+    sent.extend(sites.send(800, 6));
+    let reply = sites.shown(&study(800));
+    assert_eq!((reply.status, came(&reply)), (200, sent));
+    assert_eq!(sites.shown("studies/1.2.3.4/metadata").status, 404, "everybody was asked and nobody has it");
+    sites.a.verify_ledger(true);
+}
+
+/// "A silent site is visible": what a silent site may hold is never "nothing", and a copy of its study is never called complete.
+#[test]
+fn a_silent_site_is_no_empty_site_to_a_viewer() {
+    let sites = Neighbours::start("");
+    let sent = sites.send(810, 3);
+    assert_eq!(sites.shown(&format!("{}/metadata", study(810))).status, 200);
+    sites.send(811, 1);
+    sites.proxy.refuse(true);
+    sites.proxy.cut_now();
+    for form in ["", "/metadata", "/thumbnail"] {
+        let reply = sites.shown(&format!("{}{form}", study(811)));
+        assert_eq!((reply.status, reply.header("retry-after").is_some()), (503, true), "{form}: {reply:?}");
+    }
+    let reply = sites.shown(&study(810));
+    assert_eq!((reply.status, came(&reply)), (206, sent), "the copy is given, and not as the whole");
+    let warning = reply.header("warning").unwrap_or_default();
+    assert!(warning.contains("site b does not say what it holds of this; it did last at 20"), "{warning}");
+}
+
+/// SEC-022, "Whom to ask for priors": what a peer asks for is passed on to nobody; what is withheld from the viewer's node stays so.
+#[test]
+fn nothing_is_pulled_for_a_peer_nor_shown_against_a_rule() {
+    let sites = Neighbours::start("[[withhold]]\nname = \"all of b\"\nfrom = [\"b\"]\nto = [\"VIEWER\"]\n");
+    sites.send(820, 2);
+    let url = format!("{}/{}/metadata", sites.a.config.url(), study(820));
+    assert_eq!(web::request(Some(&sites.peer), &sites.peer.trust, &url, &[]).status, 404);
+    assert_eq!((sites.a.holds(&names(820, 1, 1).study), sites.retrieved()), (0, 0));
+    for form in ["", "/metadata", "/thumbnail"] {
+        assert_eq!(sites.shown(&format!("{}{form}", study(820))).status, 404, "{form}");
+    }
+    sites.a.verify_ledger(true);
+}
