@@ -12,6 +12,7 @@ mod locating;
 mod looping;
 mod model;
 mod parking;
+mod prefetching;
 mod proving;
 mod restarting;
 mod sending;

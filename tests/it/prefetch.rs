@@ -8,6 +8,8 @@ use crate::support::neighbours::*;
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 fn uid(n: u32) -> String {
     format!("2.25.70000000098.{n}")
@@ -144,6 +146,57 @@ fn a_prefetch_is_given_up_and_says_so() {
     let nobody = a.cli(&["priors", "prefetch", "--nhs", "9434765918", "--modality", "CT"]);
     assert!(nobody.code != Some(0) && nobody.stderr.contains("names nobody"), "{nobody:?}");
     assert_eq!(ahead(&a).len(), 1);
+}
+
+/// Posts JSON to the admin socket as another program would: the status, and the body.
+fn post(site: &Gateway, body: &Value) -> (u16, Value) {
+    let mut socket = UnixStream::connect(site.data_dir().join("admin.sock")).unwrap();
+    let body = body.to_string();
+    let head = "POST /prefetch HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
+}
+
+/// SEC-022: another program asks by JSON; the same id again does nothing more, whoever may not be asked for is refused, and so is what no
+/// rule concerns. A site that does not know the number is not asked, and that is told.
+#[test]
+fn another_program_has_priors_pulled_and_asks_twice_in_vain() {
+    let stage = Stage::new();
+    let (a, b) = sites(&stage, "[[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\nnewest = 1\n");
+    let b = Gateway::start(&stage.path().join("b"), b);
+    give(&stage, &b, "PACS", &json!([study(1, "CT", "CHEST", "20240102"), study(2, "CR", "HAND", "20250102")]));
+    let a = Gateway::start(&stage.path().join("a"), a);
+    let asked = json!({ "nhs": NHS, "modality": ["CT"], "who": "ris", "id": "appointment 1" });
+    let (status, said) = post(&a, &asked);
+    assert_eq!((status, &said["rules"]), (202, &json!(["ct"])), "{said}");
+    until(seconds(60), "the newest is here", || (a.holds(&uid(2)) == 1).then_some(()));
+    assert_eq!(a.holds(&uid(1)), 0, "one is the most");
+    assert_eq!(post(&a, &asked).0, 200, "known already");
+    let told = b.cli(&["why", &uid(2)]).ok("why");
+    assert!(told.contains("for user ris of a, purpose prefetch"), "{told}");
+
+    let local = json!({ "patient": "4711", "modality": ["CT"], "who": "ris" });
+    assert_eq!(post(&a, &local).0, 202);
+    until(seconds(60), "nobody was asked", || {
+        let rows = ahead(&a);
+        rows.iter().any(|row| ended(row, "not asked for want of a number: b")).then_some(())
+    });
+    let wrong = [
+        (409, json!({ "nhs": NHS, "modality": ["MR"], "who": "ris" })),
+        (400, json!({ "nhs": "9434765918", "modality": ["CT"], "who": "ris" })),
+        (400, json!({ "nhs": NHS, "patient": "1", "modality": ["CT"], "who": "ris" })),
+        (400, json!({ "patient": "47*", "modality": ["CT"], "who": "ris" })),
+        (400, json!({ "nhs": NHS, "modality": ["CT"], "who": " " })),
+        (400, json!({ "nhs": NHS, "modality": ["not a modality at all"], "who": "ris" })),
+    ];
+    for (want, body) in wrong {
+        assert_eq!(post(&a, &body).0, want, "{body}");
+    }
+    assert_eq!(ahead(&a).len(), 2);
+    assert!(!a.log().contains("4711") && !a.log().contains(NHS), "{}", a.log());
 }
 
 /// IDY-051: copies that a move is giving are not flushed, though that takes longer than copies are kept; afterwards they are.

@@ -28,13 +28,14 @@ pub(in crate::records) fn acquired(conn: &Connection, since: SystemTime) -> Resu
     let Some(after) = known.query_row([], |row| row.get::<_, i64>(0)).optional()? else {
         return Ok((Vec::new(), InstanceId(newest)));
     };
+    // In the order in which it is written: of the many instances only the first of each series is looked at further.
     let to = newest.min(after.saturating_add(INSTANCES));
     let mut find = conn.prepare_cached(
         "SELECT i.id, s.uid, a.origin_kind, a.origin_name, coalesce(s.patient_id, ''), coalesce(s.issuer, ''), \
          coalesce(json_extract(s.attributes, '$.00100030'), ''), coalesce(json_extract(r.attributes, '$.00080060'), '') \
-         FROM instances i JOIN studies s ON s.id = i.study JOIN series r ON r.id = i.series \
-         JOIN instances f ON f.id = (SELECT min(o.id) FROM instances o WHERE o.study = i.study) \
-         JOIN arrivals a ON a.instance = f.id AND a.n = 1 \
+         FROM instances i CROSS JOIN studies s ON s.id = i.study CROSS JOIN series r ON r.id = i.series \
+         CROSS JOIN instances f ON f.id = (SELECT min(o.id) FROM instances o WHERE o.study = i.study) \
+         CROSS JOIN arrivals a ON a.instance = f.id AND a.n = 1 \
          WHERE i.id > ?1 AND i.id <= ?2 AND f.received >= ?3 AND a.origin_kind = 'node' AND i.state = 'stored' \
          AND NOT EXISTS (SELECT 1 FROM instances o WHERE o.study = i.study AND o.series = i.series AND o.id < i.id) \
          ORDER BY i.id LIMIT ?4",
