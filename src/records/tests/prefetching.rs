@@ -2,7 +2,7 @@
 
 use super::support::*;
 use crate::dicom::ae_title::AeTitle;
-use crate::dicom::uid::SeriesUid;
+use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::peers::Origin;
 use crate::records::*;
 
