@@ -70,7 +70,7 @@ impl Asked {
         let behalf = self.face.registry.borrow().behalf_of_node(&node);
         let of = self.resource.clone();
         let (series, instances) = (of.series.into_iter().collect(), of.instance.into_iter().collect());
-        let picked = Picked { studies: vec![of.study], series, instances, ..Picked::default() };
+        let picked = Picked { studies: vec![of.study], series, instances };
         let gathering = fetcher.gather(&picked, None, &behalf).await.map_err(unreadable)?;
         Ok(Elsewhere::of(gathering).await)
     }
