@@ -151,10 +151,8 @@ impl Prefetcher {
     }
 
     async fn round(&self, tasks: &mut JoinSet<()>) -> Result<(), RecordsError> {
-        if !self.settings().rules.is_empty() {
-            self.look().await?;
-            self.look_at_orders().await?;
-        }
+        let looked = self.look_around().await;
+        // Whatever came of the look, what is due is worked on: that is what makes room where there is none.
         for due in self.inner.fetcher.records().prefetches_due(SystemTime::now()).await? {
             if self.inner.is_busy(due.id) {
                 continue;
@@ -167,7 +165,22 @@ impl Prefetcher {
                 drop((busy, seat));
             });
         }
-        Ok(())
+        match looked {
+            Err(RecordsError::Refused(why)) => {
+                tracing::debug!(why, "what is new waits");
+                Ok(())
+            }
+            looked => looked,
+        }
+    }
+
+    /// Looks for what causes a prefetch.
+    async fn look_around(&self) -> Result<(), RecordsError> {
+        if self.settings().rules.is_empty() {
+            return Ok(());
+        }
+        self.look().await?;
+        self.look_at_orders().await
     }
 
     /// Looks for new studies of our own nodes.

@@ -110,8 +110,8 @@ impl Records {
         self.inner.readers.ask(move |conn| catalogue::candidates(conn, &narrow)).await
     }
 
-    /// The row of the last of so many studies from the beginning of a walk that nothing narrows, without a look at what they are;
-    /// `None` if there are fewer, or if something may be withheld from who asks.
+    /// The row of the last of so many studies from the beginning of a walk that nothing narrows, without a look at what they are; one
+    /// behind all rows if there are fewer. `None` if none are skipped, or if something may be withheld from who asks.
     pub async fn skip_studies(&self, count: u64) -> Result<Option<i64>, RecordsError> {
         self.seen(move |conn, look| catalogue::skip(conn, count, look)).await
     }

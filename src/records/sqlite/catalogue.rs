@@ -223,7 +223,7 @@ pub(in crate::records) fn skip(conn: &Connection, count: u64, look: &Look) -> Re
         look.kept()
     ))?;
     let before = i64::try_from(before).unwrap_or(i64::MAX);
-    Ok(find.query_row([before], |row| row.get(0)).optional()?)
+    Ok(Some(find.query_row([before], |row| row.get(0)).optional()?.unwrap_or(i64::MAX)))
 }
 
 /// See [`crate::records::Records::studies_after`].
