@@ -1,4 +1,6 @@
-"""A light C-STORE sender: everything is encoded before the clock starts, then it only writes and reads.
+"""A light C-STORE sender: everything is encoded before the clock starts, then it only connects, writes and reads.
+
+Associations are asked for when the clock runs, for a server that takes fewer at a time than are wanted lets the others wait.
 
 usage: sender.py PORT CALLED_AE ASSOCIATIONS FOLDER
 
@@ -111,21 +113,32 @@ class Association(threading.Thread):
             at += 8 + length
         raise ConnectionError("an answer without a status")
 
-    def prepare(self):
-        files = [path.read_bytes() for path in self.files]
-        metas = [read_meta(data) for data in files]
-        kinds = sorted({(meta[0], meta[2]) for meta in metas})
-        contexts = {2 * at + 1: kind for at, kind in enumerate(kinds)}
+    def connect(self):
+        """The greatest PDU that the server takes."""
         self.socket = socket.create_connection(("127.0.0.1", self.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(associate_request(self.called, contexts))
+        self.socket.sendall(associate_request(self.called, self.contexts))
         kind, body = self.read_pdu()
         if kind != 2:
             raise ConnectionError(f"the association was answered by a PDU of type {kind}")
         ids, maximum = accepted(body)
-        if ids != set(contexts):
+        if ids != set(self.contexts):
             raise ConnectionError("a presentation context was refused")
-        by_kind = {kind: number for number, kind in contexts.items()}
+        return maximum
+
+    def release(self):
+        self.socket.sendall(struct.pack(">BxII", 5, 4, 0))
+        self.read_pdu()
+        self.socket.close()
+
+    def prepare(self):
+        files = [path.read_bytes() for path in self.files]
+        metas = [read_meta(data) for data in files]
+        kinds = sorted({(meta[0], meta[2]) for meta in metas})
+        self.contexts = {2 * at + 1: kind for at, kind in enumerate(kinds)}
+        maximum = self.connect()
+        self.release()
+        by_kind = {kind: number for number, kind in self.contexts.items()}
         return [
             encode(data, meta, by_kind[meta[0], meta[2]], maximum, at % 60000 + 1)
             for at, (data, meta) in enumerate(zip(files, metas))
@@ -139,6 +152,8 @@ class Association(threading.Thread):
             self.trouble = repr(error)
         self.go.wait()
         try:
+            if messages:
+                self.connect()
             for message in messages:
                 self.socket.sendall(message)
                 status = self.read_status()
@@ -146,8 +161,7 @@ class Association(threading.Thread):
                     raise ConnectionError(f"status {status:04x}")
                 self.stored += 1
             if messages:
-                self.socket.sendall(struct.pack(">BxII", 5, 4, 0))
-                self.read_pdu()
+                self.release()
         except Exception as error:  # noqa: BLE001
             self.trouble = repr(error)
 
