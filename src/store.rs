@@ -44,7 +44,7 @@ use compact::Moved;
 use disk::Disk;
 use identity::Identity;
 use receive::Body;
-use segment::{Append, Appender};
+use segment::{Append, Appended, Appender};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -175,6 +175,17 @@ impl Tally {
     }
 }
 
+/// Asked before a data set is written: are the same bytes held already? May block.
+pub type Known = Box<dyn FnOnce() -> bool + Send>;
+
+/// What [`Store::settle_unless`] did.
+pub enum Settled {
+    /// The data set is durable at this place.
+    Placed(Place),
+    /// The same bytes are held already; here is the data set again.
+    Known(Spooled),
+}
+
 /// A job on a blocking thread.
 type Job<T> = JoinHandle<Result<T, StoreError>>;
 
@@ -276,19 +287,42 @@ impl Store {
     ///
     /// If the future is dropped before it is done, the write completes or not, and its room is given back.
     pub async fn settle(&self, spooled: Spooled) -> Result<Place, StoreError> {
+        match self.settle_new(spooled, None).await? {
+            Settled::Placed(place) => Ok(place),
+            Settled::Known(_) => Err(StoreError::Interrupted),
+        }
+    }
+
+    /// As [`Self::settle`], but gives the data set back if `known` says that the same bytes are held. It is asked on the
+    /// thread that would write, which costs no change of threads; it may block.
+    pub async fn settle_unless(&self, spooled: Spooled, known: Known) -> Result<Settled, StoreError> {
+        self.settle_new(spooled, Some(known)).await
+    }
+
+    async fn settle_new(&self, spooled: Spooled, known: Option<Known>) -> Result<Settled, StoreError> {
         self.core.disk.check()?;
-        let (digest, length) = (spooled.digest(), spooled.length());
-        match spooled.body {
+        let Spooled { body, digest, length, transfer_syntax } = spooled;
+        match body {
             Body::Held(buffers) => {
-                let append = Append { buffers, digest, length, transfer_syntax: spooled.transfer_syntax };
-                let claim = self.appender.append(&self.core, append).await?;
-                claim.take().ok_or(StoreError::Interrupted)
+                let append = Append { buffers, digest, length, transfer_syntax };
+                match self.appender.append(&self.core, append, known).await? {
+                    Appended::Placed(claim) => claim.take().map(Settled::Placed).ok_or(StoreError::Interrupted),
+                    Appended::Known(Append { buffers, digest, length, transfer_syntax }) => {
+                        Ok(Settled::Known(Spooled { body: Body::Held(buffers), digest, length, transfer_syntax }))
+                    }
+                }
             }
             Body::Own(file) => {
-                let job = self.core.start(move |_| file.make_durable().map(|()| file)).await;
-                let place = finish_job(job).await?.keep(length);
+                let make_durable = move |_: &Arc<Core>| match known.is_some_and(|known| known()) {
+                    true => Ok((file, true)),
+                    false => file.make_durable().map(|()| (file, false)),
+                };
+                let (file, held) = finish_job(self.core.start(make_durable).await).await?;
+                if held {
+                    return Ok(Settled::Known(Spooled { body: Body::Own(file), digest, length, transfer_syntax }));
+                }
                 self.core.tally.added(length);
-                Ok(place)
+                Ok(Settled::Placed(file.keep(length)))
             }
         }
     }

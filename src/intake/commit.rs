@@ -6,9 +6,9 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Chosen;
 use crate::records::{Arrival, BlobRef, Kept, Recorded, Requested};
 use crate::router::{self, Routes};
-use crate::store::{Digest, Spooled};
+use crate::store::{Digest, Settled, Spooled};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How often a commit that meets a purge of its own blob starts over before it gives up.
@@ -114,12 +114,21 @@ impl Intake {
 
     /// A live blob with these bytes if there is one, else the arrived bytes made durable.
     async fn blob(&self, digest: &Digest, spooled: &mut Option<Spooled>) -> Result<BlobRef, Refusal> {
-        if let Some((id, _)) = self.inner.records.blob_of(digest).await? {
-            return Ok(BlobRef::Known(id));
-        }
-        match spooled.take() {
-            Some(spooled) => Ok(BlobRef::New(self.inner.store.settle(spooled).await?)),
-            None => Err(Refusal::Poisoned("the blob of this instance vanished while it was recorded".into())),
+        let vanished = || Refusal::Poisoned("the blob of this instance vanished while it was recorded".into());
+        // The records are asked by the thread that would write; what they said is told here.
+        let (records, digest, told) = (self.inner.records.clone(), *digest, Arc::new(OnceLock::new()));
+        let tell = Arc::clone(&told);
+        let known = move || !matches!(tell.get_or_init(|| records.blob_of_here(&digest)), Ok(None));
+        match self.inner.store.settle_unless(spooled.take().ok_or_else(vanished)?, Box::new(known)).await? {
+            Settled::Placed(place) => Ok(BlobRef::New(place)),
+            Settled::Known(again) => {
+                *spooled = Some(again);
+                match told.get() {
+                    Some(Ok(Some(id))) => Ok(BlobRef::Known(*id)),
+                    Some(Err(error)) => Err(error.clone().into()),
+                    _ => Err(vanished()),
+                }
+            }
         }
     }
 }

@@ -25,6 +25,11 @@ impl Records {
         self.inner.readers.ask(move |conn| blobs::blob_of(conn, &digest)).await
     }
 
+    /// The same for a thread that may block.
+    pub fn blob_of_here(&self, digest: &Digest) -> Result<Option<BlobId>, RecordsError> {
+        self.inner.readers.ask_here(|conn| blobs::blob_of(conn, digest)).map(|found| found.map(|(id, _)| id))
+    }
+
     /// Every place that holds bytes which must not be touched: live blobs, and damaged ones that were set aside. Everything
     /// else in the blob directory is left over. 32 bytes of memory for each.
     pub async fn all_places(&self) -> Result<Vec<Place>, RecordsError> {

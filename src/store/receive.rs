@@ -228,8 +228,8 @@ fn close(
 /// A complete data set that is not durable yet, in memory or in a file of its own. Dropping it forgets it.
 pub struct Spooled {
     pub(super) body: Body,
-    digest: Digest,
-    length: u64,
+    pub(super) digest: Digest,
+    pub(super) length: u64,
     pub(super) transfer_syntax: TransferSyntaxUid,
 }
 

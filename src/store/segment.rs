@@ -2,7 +2,7 @@
 
 mod append;
 
-pub(super) use append::{Append, Appender};
+pub(super) use append::{Append, Appended, Appender};
 
 use super::buffers::{Buffer, PAGE_BYTES, slices};
 use super::place::file_name;

@@ -119,6 +119,25 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
+async fn what_is_known_is_given_back_and_can_still_be_settled() {
+    let fixture = fixture_with(|_| {});
+    for (seed, length) in SIZES.into_iter().enumerate() {
+        let data = noise(length, seed as u64);
+        let spooled = spool(&fixture.store, &data, 128 * KIB).await.unwrap();
+        let syncs = fixture.store.usage().syncs;
+        let Settled::Known(again) = fixture.store.settle_unless(spooled, Box::new(|| true)).await.unwrap() else {
+            panic!("{length}: written though it is known");
+        };
+        assert_eq!((fixture.store.usage().syncs, fixture.store.usage().blobs), (syncs, seed as u64), "{length}");
+        assert_eq!((again.digest(), again.length()), (Digest::of(&data), length as u64));
+        let Settled::Placed(place) = fixture.store.settle_unless(again, Box::new(|| false)).await.unwrap() else {
+            panic!("{length}: not written though it is not known");
+        };
+        assert!(get(&fixture.store, place, Digest::of(&data)).await.unwrap() == data, "{length}");
+    }
+}
+
+#[tokio::test]
 async fn what_goes_in_comes_out() {
     for direct in [true, false] {
         let fixture = fixture_with(|options| options.direct = direct);

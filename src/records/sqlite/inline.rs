@@ -79,6 +79,14 @@ impl Inline {
         question: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, RecordsError> {
         tokio::task::yield_now().await;
+        self.ask_here(question)
+    }
+
+    /// The same at once.
+    pub(in crate::records) fn ask_here<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, RecordsError> {
         match &*self.writer.lock().unwrap() {
             Some(writer) => in_one_view(&writer.conn, question),
             None => Err(RecordsError::Closed),

@@ -24,6 +24,20 @@ struct Shared {
     inline: Option<super::inline::Inline>,
 }
 
+impl Shared {
+    /// Answers with an idle connection, or with a new one.
+    fn answer<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, RecordsError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => schema::open_reader(&self.dir, self.offline)?,
+        };
+        let answer = in_one_view(&conn, question);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        answer
+    }
+}
+
 impl Readers {
     /// A pool of at most `size` connections. `offline` says that no gateway has the file open.
     pub(in crate::records) fn new(dir: PathBuf, size: usize, offline: bool) -> Self {
@@ -66,18 +80,26 @@ impl Readers {
         let shared = self.shared.clone();
         let answer = move || {
             let _permit = permit;
-            let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let conn = match idle {
-                Some(conn) => conn,
-                None => schema::open_reader(&shared.dir, shared.offline)?,
-            };
-            let answer = in_one_view(&conn, question);
-            shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
-            answer
+            shared.answer(question)
         };
         match tokio::task::spawn_blocking(answer).await {
             Ok(answer) => answer,
             Err(died) => Err(RecordsError::Database(format!("a question could not be answered: {died}"))),
+        }
+    }
+
+    /// Answers a question on the caller's thread, which may block, beside the pool's limit: for the store's own few threads.
+    pub(in crate::records) fn ask_here<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, RecordsError> {
+        #[cfg(test)]
+        if let Some(inline) = self.inline() {
+            return inline.ask_here(question);
+        }
+        match self.shared.free.is_closed() {
+            true => Err(RecordsError::Closed),
+            false => self.shared.answer(question),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The append thread: writes what is queued to the segment, syncs once for all of it, and answers each.
+//! The append thread: writes what is queued and not known yet to the segment, syncs once for all of it, and answers each.
 
 use super::Segment;
 use crate::dicom::uid::TransferSyntaxUid;
@@ -6,7 +6,7 @@ use crate::store::buffers::Buffer;
 use crate::store::free::Claim;
 use crate::store::label::Label;
 use crate::store::place::extent;
-use crate::store::{Core, Digest, Place, StoreError};
+use crate::store::{Core, Digest, Known, Place, StoreError};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -27,7 +27,16 @@ pub(in crate::store) struct Append {
 
 struct Request {
     append: Append,
-    answer: oneshot::Sender<Result<Claim, StoreError>>,
+    known: Option<Known>,
+    answer: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// What became of a request.
+pub(in crate::store) enum Appended {
+    /// It is durable.
+    Placed(Claim),
+    /// It was not wanted: the same bytes are held already.
+    Known(Append),
 }
 
 /// The way to the append thread. Dropping it seals the segment and ends the thread.
@@ -47,13 +56,18 @@ impl Appender {
         Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
     }
 
-    /// Appends a blob and returns when it is durable. Dropped while it waits in line, nothing has happened; dropped
-    /// later, the thread still completes the write, and the claim gives the room back.
-    pub(in crate::store) async fn append(&self, core: &Core, append: Append) -> Result<Claim, StoreError> {
+    /// Appends a blob unless it is `known`, and returns when it is durable. Dropped while it waits in line, nothing has
+    /// happened; dropped later, the thread still completes the write, and the claim gives the room back.
+    pub(in crate::store) async fn append(
+        &self,
+        core: &Core,
+        append: Append,
+        known: Option<Known>,
+    ) -> Result<Appended, StoreError> {
         let (answer, answered) = oneshot::channel();
         let ended = || core.disk.poison("the append thread has ended");
         let queue = self.queue.as_ref().ok_or_else(ended)?;
-        queue.send(Request { append, answer }).await.map_err(|_| ended())?;
+        queue.send(Request { append, known, answer }).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
 
@@ -103,6 +117,11 @@ impl Appending {
 
     /// Gives a blob its place behind the last one, in a new segment if it does not fit, and completes its label.
     fn place(&mut self, mut request: Request) {
+        if request.known.take().is_some_and(|known| known()) {
+            // Who no longer listens drops the bytes.
+            let _ = request.answer.send(Ok(Appended::Known(request.append)));
+            return;
+        }
         let length = request.append.length;
         let offset = match self.room_for(extent(length)) {
             Ok(offset) => offset,
@@ -150,7 +169,7 @@ impl Appending {
         let done = written.and_then(|()| core.disk.sync(&segment.file, &segment.path));
         for (place, answer) in answers {
             let result = match &done {
-                Ok(()) => Ok(Claim::new(Arc::clone(core), place)),
+                Ok(()) => Ok(Appended::Placed(Claim::new(Arc::clone(core), place))),
                 Err(error) => Err(again(error)),
             };
             // Who no longer listens drops the claim, and with it the blob.
@@ -161,7 +180,7 @@ impl Appending {
 
 /// Gives the buffers back, then says no.
 fn refuse(request: Request, error: StoreError) {
-    let Request { append, answer } = request;
+    let Request { append, answer, .. } = request;
     drop(append);
     let _ = answer.send(Err(error));
 }
