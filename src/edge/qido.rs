@@ -7,7 +7,7 @@ mod found;
 use super::http::{Asker, Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
     ACCESSION_NUMBER, Level, MODALITIES_IN_STUDY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
-    SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
+    SOP_CLASSES_IN_STUDY, SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
 use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber, is_issuer};
 use crate::dicom::on_behalf::OnBehalf;
@@ -101,6 +101,8 @@ resource!(instances, search_instances);
 struct Window {
     skip: u64,
     limit: usize,
+    /// Results that were admitted to this page.
+    taken: usize,
     sets: Vec<Dataset>,
     more: u64,
     /// Rows looked through.
@@ -112,7 +114,7 @@ struct Window {
 impl Window {
     fn of(query: &Query) -> Self {
         let limit = query.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE).min(PAGE));
-        Self { skip: query.offset, limit, sets: Vec::new(), more: 0, rows: 0, silent: false }
+        Self { skip: query.offset, limit, taken: 0, sets: Vec::new(), more: 0, rows: 0, silent: false }
     }
 
     /// Whether the next match belongs on this page.
@@ -121,7 +123,8 @@ impl Window {
             self.skip -= 1;
             return false;
         }
-        if self.sets.len() < self.limit {
+        if self.taken < self.limit {
+            self.taken += 1;
             return true;
         }
         self.more += 1;
@@ -246,10 +249,12 @@ impl Asked {
             let Some(last) = rows.last() else { break };
             walk.after = last.row;
             let looked = rows.len();
-            for row in rows.into_iter().filter(|row| self.fits(Level::Study, &row.attributes)) {
+            let fitting = rows.into_iter().filter(|row| self.fits(Level::Study, &row.attributes));
+            let known = fitting.map(|row| {
                 let theirs = archived.remove(&row.study).map(|(_, size)| size);
-                self.tell_study(&mut window, &row, theirs).await?;
-            }
+                (row, theirs)
+            });
+            self.tell_studies(&mut window, known.collect()).await?;
             // The page is full: what is left is counted without a look at it.
             if all
                 && window.more > 0
@@ -262,42 +267,41 @@ impl Asked {
                 break;
             }
         }
-        for (row, size) in archived.into_values() {
-            if self.fits(Level::Study, &row.attributes) {
-                self.tell_study(&mut window, &row, Some(size)).await?;
-            }
-        }
+        let alone = archived.into_values().map(|(row, size)| (row, Some(size)));
+        let alone = alone.filter(|(row, _)| self.fits(Level::Study, &row.attributes)).collect();
+        self.tell_studies(&mut window, alone).await?;
         self.answer(window).await
     }
 
-    /// A study on the page if it belongs there, with what is held of it here and at an archive.
-    async fn tell_study(
+    /// Those of the studies that belong on the page, with what is held of each here and at an archive.
+    async fn tell_studies(
         &self,
         window: &mut Window,
-        row: &StudyRow,
-        theirs: Option<StudySize>,
+        mut studies: Vec<(StudyRow, Option<StudySize>)>,
     ) -> Result<(), Box<Response>> {
         let modalities = self.query.matching(MODALITIES_IN_STUDY);
-        if modalities.is_none() && !window.admits() {
-            return Ok(());
+        if modalities.is_none() {
+            studies.retain(|_| window.admits());
         }
         // What an archive alone holds has no row.
-        let mut size = match row.row {
-            0 => StudySize::default(),
-            known => self.face.records.study_size(known).await.map_err(unreadable)?,
-        };
-        let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
-        if let Some(wanted) = modalities
-            && (!matches(wanted, Some(&size.modalities.join("\\"))) || !window.admits())
-        {
-            return Ok(());
+        let rows = studies.iter().map(|(row, _)| row.row).filter(|row| *row != 0).collect();
+        let classes = found::asked(&self.query.include, SOP_CLASSES_IN_STUDY);
+        let mut sizes = self.face.records.study_sizes(rows, classes).await.map_err(unreadable)?;
+        for (row, theirs) in studies {
+            let mut size = sizes.remove(&row.row).unwrap_or_default();
+            let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
+            if let Some(wanted) = modalities
+                && (!matches(wanted, Some(&size.modalities.join("\\"))) || !window.admits())
+            {
+                continue;
+            }
+            let issuer = self.issuer(&row.origin);
+            let mut set = found::study(&self.base, &self.query.include, &row, &size, issuer.as_deref());
+            if nearline {
+                found::nearline(&mut set);
+            }
+            window.sets.push(set);
         }
-        let issuer = self.issuer(&row.origin);
-        let mut set = found::study(&self.base, &self.query.include, row, &size, issuer.as_deref());
-        if nearline {
-            found::nearline(&mut set);
-        }
-        window.sets.push(set);
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! The catalogue as queries walk it: studies and series that are kept, page by page in the order of their first arrival.
 
 use super::sqlite::catalogue;
+use super::sqlite::lists::MOST;
 use super::{Records, RecordsError, Texts};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::patient::Patient;
 use crate::dicom::query::narrow::Narrow;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Origin;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where a walk begins, and what narrows it before anything is decoded.
@@ -126,8 +128,13 @@ impl Records {
         self.seen(move |conn, look| catalogue::series(conn, walk, look)).await
     }
 
-    /// What a study of [`Records::walk_studies`] holds.
-    pub async fn study_size(&self, row: i64) -> Result<StudySize, RecordsError> {
-        self.seen(move |conn, look| catalogue::size(conn, row, look)).await
+    /// What studies of [`Records::walk_studies`] hold, each by its row, all asked for at once. Their SOP classes are left empty unless
+    /// `classes`. Refused for more than 1,000 rows.
+    pub async fn study_sizes(&self, rows: Vec<i64>, classes: bool) -> Result<BTreeMap<i64, StudySize>, RecordsError> {
+        match rows.len() {
+            0 => Ok(BTreeMap::new()),
+            count if count > MOST => Err(RecordsError::Refused(format!("more than {MOST} studies asked for at once"))),
+            _ => self.seen(move |conn, look| catalogue::sizes(conn, &rows, classes, look)).await,
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Origin, Registry};
 use crate::priors::archive::widen;
 use crate::priors::whom::Patient;
-use crate::records::{FindInstances, RecordsError, SeriesRow, StudySize, Texts, Walk};
+use crate::records::{FindInstances, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -219,26 +219,28 @@ impl Find<'_, '_> {
             let rows = self.face.records.walk_studies(walk.clone()).await?;
             let Some(last) = rows.last() else { break };
             walk.after = last.row;
-            for row in rows {
+            let mut fitting = Vec::with_capacity(rows.len());
+            for mut row in rows {
                 self.goes_on().await?;
-                let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
+                let attributes = std::mem::take(&mut row.attributes);
+                fitting.extend(self.fitting(&row.origin, attributes).map(|values| (row, values)));
+            }
+            let mut sizes = self.sizes_of(&fitting, elsewhere.is_some(), &archived).await?;
+            for (row, values) in fitting {
+                self.goes_on().await?;
                 let theirs = archived.remove(&row.study).map(|(_, size)| size);
                 // Of a list at large nothing is remembered.
                 if named {
                     told.insert(row.study.clone());
                 }
-                let copy = row.origin.site().is_some();
+                let (copy, size) = (row.origin.site().is_some(), sizes.remove(&row.row));
                 if let Some(elsewhere) = elsewhere.as_mut().filter(|_| copy) {
-                    self.copy(row.row, &row.study, values, elsewhere).await?;
+                    self.copy(size.unwrap_or_default(), &row.study, values, elsewhere).await?;
                     continue;
                 }
                 if let Some(elsewhere) = &mut elsewhere {
                     elsewhere.own(&row.study, &values);
                 }
-                let size = match self.wants_size() || theirs.is_some() {
-                    true => Some(self.face.records.study_size(row.row).await?),
-                    false => None,
-                };
                 self.tell_study(row.study, values, size, theirs).await?;
             }
         }
@@ -258,6 +260,20 @@ impl Find<'_, '_> {
             Some(elsewhere) => self.tell_elsewhere(elsewhere).await,
             None => self.named_studies(&told).await,
         }
+    }
+
+    /// What is held here of those of a page's studies of which it is wanted, or compared with what others hold.
+    async fn sizes_of(
+        &self,
+        page: &[(StudyRow, BTreeMap<Tag, String>)],
+        asked_elsewhere: bool,
+        archived: &BTreeMap<StudyUid, (StudyRow, StudySize)>,
+    ) -> Result<BTreeMap<i64, StudySize>, RecordsError> {
+        let all = self.wants_size();
+        let compared =
+            |row: &StudyRow| archived.contains_key(&row.study) || (asked_elsewhere && row.origin.site().is_some());
+        let rows = page.iter().filter(|(row, _)| all || compared(row)).map(|(row, _)| row.row).collect();
+        self.face.records.study_sizes(rows, self.wants_classes()).await
     }
 
     /// One study with what is held of it here, and what an archive holds.
@@ -283,6 +299,10 @@ impl Find<'_, '_> {
     fn wants_size(&self) -> bool {
         let of_size = [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES];
         self.keys.back.iter().any(|tag| of_size.contains(tag))
+    }
+
+    pub(super) fn wants_classes(&self) -> bool {
+        self.keys.back.contains(&SOP_CLASSES_IN_STUDY)
     }
 
     /// Any value that matches gives the study, with all its values (DIM-066).

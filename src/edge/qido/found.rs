@@ -44,7 +44,7 @@ pub(super) fn keyword(matched: &Match) -> String {
 }
 
 /// Whether an attribute was asked for by name, or all were.
-fn asked(include: &Include, tag: Tag) -> bool {
+pub(super) fn asked(include: &Include, tag: Tag) -> bool {
     match include {
         Include::All => true,
         Include::Fields(fields) => fields.iter().any(|path| *path == [tag]),

@@ -1,16 +1,18 @@
 //! Rows of studies and series for queries; what holds no stored instance is not shown.
 
 use super::rows::{Fault, count, damaged, origin, parsed};
-use super::sharing::{self, Look};
+use super::sharing::Look;
 use super::study::texts;
 use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::patient::Patient;
 use crate::dicom::query::narrow::Narrow;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
+use crate::peers::Hidden;
 use crate::records::{KnownPatient, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Rows of a page.
@@ -305,38 +307,65 @@ fn series_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<Series
     Ok(list)
 }
 
-/// See [`crate::records::Records::study_size`].
-pub(in crate::records) fn size(conn: &Connection, study: i64, look: &mut Look) -> Result<StudySize, Fault> {
-    let mut find = conn.prepare_cached("SELECT uid FROM studies WHERE id = ?1")?;
-    let uid: String = find.query_row([study], |row| row.get(0))?;
-    let hidden = look.hidden(conn, &uid)?;
-    if hidden.study.is_some() {
-        return Ok(StudySize::default());
-    }
-    let without = sharing::list(&hidden);
-    let kept = look.kept();
+/// See [`crate::records::Records::study_sizes`].
+pub(in crate::records) fn sizes(
+    conn: &Connection,
+    studies: &[i64],
+    classes: bool,
+    look: &mut Look,
+) -> Result<BTreeMap<i64, StudySize>, Fault> {
+    let (list, hidden, kept) = (list_of_rows(studies), hidden_of(conn, studies, look)?, look.kept());
+    let shown = |study: i64, series: &str| hidden.get(&study).is_none_or(|hidden| hidden.rule(series).is_none());
+    let mut sizes: BTreeMap<i64, StudySize> = studies.iter().map(|study| (*study, StudySize::default())).collect();
     let mut find = conn.prepare_cached(&format!(
-        "SELECT r.attributes, count(*) FROM instances i JOIN series r ON r.id = i.series \
-         WHERE i.study = ?1 AND {kept} AND r.uid NOT IN (SELECT value FROM json_each(?2)) GROUP BY r.id ORDER BY r.id",
+        "SELECT i.study, r.uid, r.attributes, count(*) FROM instances i JOIN series r ON r.id = i.series \
+         WHERE i.study IN (SELECT value FROM json_each(?1)) AND {kept} GROUP BY i.study, i.series ORDER BY i.study, i.series",
     ))?;
-    let mut rows = find.query(params![study, without])?;
-    let mut size = StudySize::default();
+    let mut rows = find.query([&list])?;
     while let Some(row) = rows.next()? {
+        let study = row.get(0)?;
+        if !shown(study, &row.get::<_, String>(1)?) {
+            continue;
+        }
+        let size = sizes.entry(study).or_default();
         size.series += 1;
-        size.instances += count(row.get(1)?);
-        let modality = texts(&row.get::<_, String>(0)?)?.remove(&MODALITY);
-        if let Some(modality) = modality.filter(|modality| !size.modalities.contains(modality)) {
-            size.modalities.push(modality);
+        size.instances += count(row.get(3)?);
+        let modality = texts(&row.get::<_, String>(2)?)?.remove(&MODALITY);
+        size.modalities.extend(modality.filter(|modality| !size.modalities.contains(modality)));
+    }
+    if !classes {
+        return Ok(sizes);
+    }
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT DISTINCT i.study, r.uid, i.sop_class FROM instances i JOIN series r ON r.id = i.series \
+         WHERE i.study IN (SELECT value FROM json_each(?1)) AND {kept}",
+    ))?;
+    let mut rows = find.query([&list])?;
+    while let Some(row) = rows.next()? {
+        let study = row.get(0)?;
+        if shown(study, &row.get::<_, String>(1)?) {
+            let class = parsed(&row.get::<_, String>(2)?, "SOP Class UID", SopClassUid::parse)?;
+            let size = sizes.entry(study).or_default();
+            size.sop_classes.extend(Some(class).filter(|class| !size.sop_classes.contains(class)));
         }
     }
-    let mut classes = conn.prepare_cached(&format!(
-        "SELECT DISTINCT i.sop_class FROM instances i JOIN series r ON r.id = i.series WHERE i.study = ?1 \
-         AND {kept} AND r.uid NOT IN (SELECT value FROM json_each(?2))",
-    ))?;
-    for class in classes.query_map(params![study, without], |row| row.get::<_, String>(0))? {
-        size.sop_classes.push(parsed(&class?, "SOP Class UID", SopClassUid::parse)?);
+    Ok(sizes)
+}
+
+/// What is hidden of these studies, as far as anything is.
+fn hidden_of(conn: &Connection, studies: &[i64], look: &mut Look) -> Result<BTreeMap<i64, Hidden>, Fault> {
+    let mut all = BTreeMap::new();
+    if look.is_clear() {
+        return Ok(all);
     }
-    Ok(size)
+    let mut find = conn.prepare_cached("SELECT uid FROM studies WHERE id = ?1")?;
+    for study in studies {
+        let uid: Option<String> = find.query_row([study], |row| row.get(0)).optional()?;
+        if let Some(uid) = uid {
+            all.insert(*study, look.hidden(conn, &uid)?);
+        }
+    }
+    Ok(all)
 }
 
 /// See [`crate::records::Records::patients_of`].

@@ -1,10 +1,11 @@
 //! Tests of what narrows a walk: nothing that matches is ever left out, and pages are skipped rightly.
 
 use super::support::*;
-use crate::dicom::attributes::{Level, PATIENT_ID, PATIENT_NAME, STUDY_DATE};
+use crate::dicom::attributes::{Level, MODALITY, PATIENT_ID, PATIENT_NAME, STUDY_DATE};
 use crate::dicom::query::narrow::Narrow;
 use crate::dicom::query::{Match, fits};
 use crate::dicom::tag::Tag;
+use crate::dicom::uid::{SeriesUid, SopClassUid};
 use crate::dicom::vr::Vr;
 use crate::records::*;
 use std::collections::BTreeSet;
@@ -149,4 +150,48 @@ async fn pages_begin_behind_what_is_kept() {
     let behind = site.records.skip_studies(20).await.unwrap().unwrap();
     let rest = site.records.walk_studies(Walk { after: behind, ..Walk::default() }).await.unwrap();
     assert!(rest.is_empty(), "there are fewer");
+}
+
+/// DIM-066: what studies hold is told of all of a page at once, each as it is: what has gone does not count.
+#[tokio::test]
+async fn what_studies_hold_is_told_of_many_at_once() {
+    let site = Site::new();
+    let of = |n: u32, of: u32, series: &str, class: &str, modality: &str| {
+        let mut arrival = push(n);
+        arrival.head.study = study(of);
+        arrival.head.series = SeriesUid::parse(series).unwrap();
+        arrival.head.sop_class = SopClassUid::parse(class).unwrap();
+        arrival.head.attributes.values.insert(MODALITY, modality.as_bytes().into());
+        arrival
+    };
+    let (ct, sr) = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11");
+    let arrivals = [
+        of(1, 1, "1.8.1", ct, "CT"),
+        of(2, 1, "1.8.1", ct, "CT"),
+        of(3, 1, "1.8.2", sr, "SR"),
+        of(4, 2, "1.8.3", ct, "CT"),
+        of(5, 2, "1.8.4", ct, "CT"),
+        of(6, 3, "1.8.5", sr, "SR"),
+        of(7, 3, "1.8.6", ct, "CT"),
+    ];
+    for arrival in arrivals {
+        site.stored(arrival).await;
+    }
+    let gone = site.records.instance(&uid(7), noon()).await.unwrap()[0].instance;
+    while site.send("surrey", verified(), noon()).await > 0 {}
+    site.condemn(gone, by_age()).await;
+    let rows: Vec<i64> = all(&site, &Narrow::default()).await.iter().map(|row| row.row).collect();
+    let size = |series, instances, modalities: &[&str], classes: &[&str]| StudySize {
+        series,
+        instances,
+        modalities: modalities.iter().map(|one| (*one).to_owned()).collect(),
+        sop_classes: classes.iter().map(|class| SopClassUid::parse(class).unwrap()).collect(),
+    };
+    let want = [size(2, 3, &["CT", "SR"], &[ct, sr]), size(2, 2, &["CT"], &[ct]), size(1, 1, &["SR"], &[sr])];
+    let told = site.records.study_sizes(rows.clone(), true).await.unwrap();
+    assert_eq!(rows.iter().map(|row| told[row].clone()).collect::<Vec<_>>(), want);
+    let without = site.records.study_sizes(rows[1..].to_vec(), false).await.unwrap();
+    let plain = |size: &StudySize| StudySize { sop_classes: Vec::new(), ..size.clone() };
+    assert_eq!(without.into_values().collect::<Vec<_>>(), want[1..].iter().map(plain).collect::<Vec<_>>());
+    assert!(site.records.study_sizes((0..1001).collect(), false).await.is_err(), "within bounds");
 }

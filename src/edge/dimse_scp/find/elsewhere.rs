@@ -15,7 +15,7 @@ use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
 use crate::priors::whom::{Meant, Patient, Said};
-use crate::records::{Texts, Walk};
+use crate::records::{StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most studies that one query names to other sites.
@@ -161,13 +161,17 @@ impl Find<'_, '_> {
             let rows = self.face.records.walk_studies(walk.clone()).await?;
             let Some(last) = rows.last() else { return Ok(ours) };
             walk.after = last.row;
-            for row in rows {
-                if row.origin.site().is_none() {
-                    ours.insert(row.study);
-                } else if elsewhere.meant {
-                    let Some(values) = self.fitting_as(true, &row.origin, row.attributes) else { continue };
-                    self.copy(row.row, &row.study, values, elsewhere).await?;
-                }
+            let (own, copies): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.origin.site().is_none());
+            ours.extend(own.into_iter().map(|row| row.study));
+            if !elsewhere.meant {
+                continue;
+            }
+            let rows = copies.iter().map(|row| row.row).collect();
+            let mut sizes = self.face.records.study_sizes(rows, self.wants_classes()).await?;
+            for row in copies {
+                let Some(values) = self.fitting_as(true, &row.origin, row.attributes) else { continue };
+                let size = sizes.remove(&row.row).unwrap_or_default();
+                self.copy(size, &row.study, values, elsewhere).await?;
             }
         }
     }
@@ -175,12 +179,11 @@ impl Find<'_, '_> {
     /// A copy held here waits: where it came from there may be more of it by now.
     pub(super) async fn copy(
         &mut self,
-        row: i64,
+        size: StudySize,
         study: &StudyUid,
         mut values: BTreeMap<Tag, String>,
         elsewhere: &mut Elsewhere,
     ) -> Result<(), End> {
-        let size = self.face.records.study_size(row).await?;
         values.insert(STUDY_INSTANCE_UID, study.to_string());
         with_size(&mut values, &size);
         if self.fits_size(&values)
