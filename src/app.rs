@@ -25,6 +25,7 @@ use crate::priors::Priors;
 use crate::priors::archive::Archives;
 use crate::priors::fetch::{FetchOptions, Fetcher};
 use crate::priors::prefetch::Prefetcher;
+use crate::priors::worklist::Worklists;
 use crate::records::Records;
 use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
@@ -103,6 +104,7 @@ impl App {
         let key = records.marker_key().await.context("cannot read the key of the markers")?;
         let priors = Priors::new(records.clone(), in_force.sites.subscribe(), key.as_bytes());
         in_force.archives.send_replace(Arc::new(lanes::archives(&config)?));
+        in_force.worklists.send_replace(Arc::new(lanes::worklists(&config)?));
         let archives = Archives::new(records.clone(), in_force.archives.subscribe());
         let version = Arc::clone(in_force.routes.borrow().version());
         records.routes_in_force(&version, SystemTime::now()).await.context("cannot put the routes in force")?;
@@ -132,6 +134,8 @@ impl App {
         let prefetcher = Prefetcher::new(self.fetcher.clone(), registry, self.in_force.prefetching.subscribe());
         prefetcher.prepare().await.context("cannot look for new studies")?;
         critical.spawn("what is pulled ahead", prefetcher.clone().run(working.clone()));
+        let worklists = Worklists::new(self.records.clone(), self.in_force.worklists.subscribe());
+        critical.spawn("the polling of worklists", worklists.clone().run(working.clone()));
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
         self.serve_viewers(&mut critical, &mut addresses, &accepting).await?;
@@ -158,6 +162,7 @@ impl App {
             intake: self.intake.clone(),
             fetcher: self.fetcher.clone(),
             prefetcher,
+            worklists,
             registry: self.in_force.registry.subscribe(),
             warnings: self.in_force.warnings.subscribe(),
             resend_after: self.config.courier.resend_after,
@@ -351,6 +356,7 @@ impl Running {
         let movers = lanes::movers(&config, &self.store, &self.records)?;
         let sites = lanes::sites(&config, &profiles)?;
         let archives = lanes::archives(&config)?;
+        let worklists = lanes::worklists(&config)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
         self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;
@@ -358,6 +364,7 @@ impl Running {
         self.in_force.movers.send_replace(Arc::new(movers));
         self.in_force.sites.send_replace(Arc::new(sites));
         self.in_force.archives.send_replace(Arc::new(archives));
+        self.in_force.worklists.send_replace(Arc::new(worklists));
         self.courier.replace(lanes);
         self.config = config;
         Ok(())

@@ -20,6 +20,7 @@ mod tests;
 mod values;
 mod viewer;
 mod withhold;
+mod worklist;
 
 pub use hl7::Hl7;
 pub use limits::{Courier, Limits, Retention, StoreSettings, Timers};
@@ -31,6 +32,7 @@ pub use viewer::Viewer;
 
 use crate::peers::{Node, Peer, Registry, Withhold};
 use crate::priors::prefetch::Rule;
+use crate::priors::worklist::Polling;
 use crate::router::Route;
 use mistakes::Mistakes;
 use raw::Table;
@@ -79,6 +81,8 @@ pub struct Config {
     pub priors: Priors,
     /// Which priors are pulled before anybody asks, in the order of the file.
     pub prefetch: Vec<Rule>,
+    /// Which nodes are asked for what is scheduled, in the order of the file.
+    pub worklists: Vec<Polling>,
     /// The face towards viewers on this machine, if there is one.
     pub viewer: Option<Viewer>,
     /// What works but should be looked at: expiring certificates, rights without effect.
@@ -163,17 +167,20 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let withhold: Vec<_> =
         document.tables("withhold").into_iter().filter_map(|t| withhold::withhold(t, base)).collect();
     let prefetch: Vec<_> = document.tables("prefetch").into_iter().filter_map(prefetch::prefetch).collect();
+    let worklists: Vec<_> = document.tables("worklist").into_iter().filter_map(worklist::worklist).collect();
     document.finish();
     check::listeners(&listeners, has_tls, mistakes);
     check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
     check::moves(&nodes, mistakes);
     check::archives(&nodes, &routes, &dicom.ae_title, mistakes);
     check::identities(&peers, mistakes);
+    check::worklists(&worklists, &nodes, mistakes);
     check::route_names(&routes, mistakes);
     let names = check::Names::collect(&nodes, &peers, mistakes);
     let routes = routes.into_iter().map(|entry| names.route(entry, mistakes)).collect();
     let withhold = names.withhold(withhold, mistakes);
     let prefetch = names.prefetch(prefetch, mistakes);
+    check::days_ahead(&worklists, &prefetch, priors.keep, mistakes);
     Some(Config {
         path: path.to_owned(),
         site,
@@ -192,6 +199,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
         retention,
         priors,
         prefetch,
+        worklists: worklists.into_iter().map(|entry| entry.polling).collect(),
         viewer,
         warnings: Vec::new(),
     })

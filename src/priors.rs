@@ -10,6 +10,7 @@ pub mod search;
 pub mod silence;
 pub mod watch;
 pub mod whom;
+pub mod worklist;
 
 use crate::dicom::cross_reference::{Link, LocalId};
 use crate::dicom::uid::StudyUid;

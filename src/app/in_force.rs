@@ -7,6 +7,7 @@ use crate::peers::Registry;
 use crate::priors::Sites;
 use crate::priors::archive::Archive;
 use crate::priors::prefetch::Prefetching;
+use crate::priors::worklist::Worklist;
 use crate::router::Routes;
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
@@ -26,6 +27,8 @@ pub(super) struct InForce {
     pub(super) prefetching: watch::Sender<Arc<Prefetching>>,
     /// The archives that are asked for what they hold.
     pub(super) archives: watch::Sender<Arc<Vec<Arc<Archive>>>>,
+    /// The worklists that are asked for what is scheduled.
+    pub(super) worklists: watch::Sender<Arc<Vec<Arc<Worklist>>>>,
     pub(super) known: watch::Sender<Arc<Known>>,
     /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
@@ -51,6 +54,7 @@ impl InForce {
             sites: watch::Sender::default(),
             prefetching: watch::Sender::new(Arc::new(prefetching(config))),
             archives: watch::Sender::default(),
+            worklists: watch::Sender::default(),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
             tls,

@@ -14,6 +14,7 @@ use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
 use crate::peers::{Node, Origin, PatientIds, Peer, User};
 use crate::priors::archive::Archive;
+use crate::priors::worklist::Worklist;
 use crate::priors::{Site, Sites};
 use crate::records::{LeaseLimits, Records, RecordsOptions};
 use crate::store::Store;
@@ -114,6 +115,23 @@ pub(super) fn archives(config: &Config) -> anyhow::Result<Vec<Arc<Archive>>> {
         archives.push(Arc::new(archive));
     }
     Ok(archives)
+}
+
+/// The worklists that are asked for what is scheduled; they are called as nodes are.
+pub(super) fn worklists(config: &Config) -> anyhow::Result<Vec<Arc<Worklist>>> {
+    let registry = config.registry();
+    let mut worklists = Vec::new();
+    for polling in &config.worklists {
+        let found = config.nodes.iter().find(|node| node.ae_title == polling.node);
+        let Some((node, address)) = found.and_then(|node| Some((node, node.address.as_ref()?))) else { continue };
+        worklists.push(Arc::new(Worklist {
+            settings: polling.clone(),
+            target: node_target(config, node, address)?,
+            issuer: registry.issuer(&Origin::Node(node.ae_title.clone())),
+            charset: node.charset.clone(),
+        }));
+    }
+    Ok(worklists)
 }
 
 /// How other sites' patients reach a node.

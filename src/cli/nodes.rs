@@ -1,13 +1,14 @@
 //! `weybridge nodes`: local DICOM nodes, and whether they answer C-ECHO.
 
 use super::peers::{pause, rights};
-use super::{ConfigPlace, Ended, Failure, client, render};
+use super::{ConfigPlace, Ended, Failure, client, render, status};
 use crate::app;
 use crate::config::Config;
 use crate::dicom::sop_class::VERIFICATION;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dimse::timers::Phase;
 use crate::dimse::{self, Lost, Offer, ScuError, Status, Target};
+use crate::edge::admin::{Poll, WorklistStatus};
 use crate::peers::Node;
 use serde_json::json;
 use std::process::ExitCode;
@@ -25,6 +26,14 @@ pub(super) enum Verb {
         /// Its AE title
         ae_title: String,
         /// One JSON object a step
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a node's worklist now ([[worklist]]), and tell what came
+    Poll {
+        /// Its AE title
+        ae_title: String,
+        /// One JSON object
         #[arg(long)]
         json: bool,
     },
@@ -51,6 +60,7 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     match verb {
         Verb::List { json } => list(&config, json),
         Verb::Test { ae_title, json } => test(&config, known(&config, &ae_title)?, json).await,
+        Verb::Poll { ae_title, json } => poll(&config, known(&config, &ae_title)?, json).await,
         Verb::Pause { ae_title, reason } => {
             pause(&config, known(&config, &ae_title)?.ae_title.as_str(), true, &reason).await
         }
@@ -108,6 +118,33 @@ async fn test(config: &Config, node: &Node, json: bool) -> Ended {
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), |(_, failure)| Err(failure))
+}
+
+/// Has the gateway ask a worklist; exit code 1 where it has entries that cannot be used, 3 where it does not answer in full.
+async fn poll(config: &Config, node: &Node, json: bool) -> Ended {
+    let title = node.ae_title.as_str();
+    if !config.worklists.iter().any(|polling| polling.node == node.ae_title) {
+        return Err(Failure::usage(format!(
+            "{title} is not asked for a worklist; add [[worklist]] with node = \"{title}\""
+        )));
+    }
+    let asked = serde_json::to_value(Poll { node: title.to_owned() }).map_err(Failure::some)?;
+    let answer = client::Gateway::required(config).await?.post("/worklists/poll", &asked).await?;
+    let found: WorklistStatus = serde_json::from_value(answer).map_err(Failure::some)?;
+    let alarms = status::worklist_alarms(&found);
+    let failed = found.trouble.is_some();
+    match json {
+        true => render::json(&found)?,
+        false => {
+            status::worklists(&[found])?;
+            alarms.iter().try_for_each(|line| render::line(format!("! {line}")))?;
+        }
+    }
+    match (failed, alarms.is_empty()) {
+        (true, _) => Err(Failure::unreachable(format!("{title} did not answer in full"))),
+        (false, true) => Ok(ExitCode::SUCCESS),
+        (false, false) => Err(Failure::some(format!("not all that {title} lists was used"))),
+    }
 }
 
 /// The steps on the way to a node, in the order in which they can fail (UIX-06).

@@ -1,7 +1,7 @@
 //! `weybridge status`: destinations, queues, disk and certificates on one screen (UIX-01).
 
 use super::{ConfigPlace, Ended, Failure, client, render};
-use crate::edge::admin::Status;
+use crate::edge::admin::{Status, WorklistStatus};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -61,7 +61,46 @@ fn show(status: &Status) -> Result<(), Failure> {
         row
     });
     render::table(&header, rows.collect())?;
+    if !status.worklists.is_empty() {
+        render::line("")?;
+        worklists(&status.worklists)?;
+    }
     alarms(status)
+}
+
+/// One line for each worklist, and nothing of what is wrong: that stands among the alarms.
+pub(super) fn worklists(all: &[WorklistStatus]) -> Result<(), Failure> {
+    let header = ["WORKLIST", "LAST ASKED", "ENTRIES", "ORDERS", "NEW", "REFUSED", "NEXT"];
+    let rows = all.iter().map(|one| {
+        let next = one.next_poll_seconds.map_or_else(|| "-".into(), |s| render::span(Duration::from_secs(s)));
+        let counts = [one.entries, one.orders, one.new, one.refused.values().sum()];
+        let mut row = vec![one.node.clone(), one.last_poll.clone().unwrap_or_else(|| "-".into())];
+        row.extend(counts.iter().map(u64::to_string));
+        row.push(next);
+        row
+    });
+    render::table(&header, rows.collect())
+}
+
+/// What is wrong with a worklist, for people.
+pub(super) fn worklist_alarms(one: &WorklistStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(trouble) = &one.trouble {
+        let since = one.failing_since.as_deref().unwrap_or("?");
+        let next = one.next_poll_seconds.map(|s| format!("; it is asked again in {s} s")).unwrap_or_default();
+        lines.push(format!(
+            "worklist {}: no full answer since {since}: {trouble}{next}; new orders are not known",
+            one.node
+        ));
+    }
+    if let Some(cut) = &one.cut {
+        lines
+            .push(format!("worklist {}: {cut}; raise `most`, or ask for fewer days, modalities or stations", one.node));
+    }
+    for (why, count) in &one.refused {
+        lines.push(format!("worklist {}: {count} entries cannot be used: {why}; mend them at the worklist", one.node));
+    }
+    lines
 }
 
 fn alarms(status: &Status) -> Result<(), Failure> {
@@ -104,6 +143,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
             ));
         }
     }
+    lines.extend(status.worklists.iter().flat_map(worklist_alarms));
     match status.exceptions {
         0 => {}
         1 => lines.push("1 exception waits for a person; see `weybridge exceptions list`".to_owned()),

@@ -7,11 +7,13 @@ use super::raw::{At, Span};
 use super::routes::RouteEntry;
 use super::site::Listener;
 use super::withhold::WithholdEntry;
+use super::worklist::WorklistEntry;
 use crate::dicom::ae_title::AeTitle;
 use crate::peers::{Destination, Foreign, Node, Peer, Verify, Withhold};
 use crate::priors::prefetch::Rule;
 use crate::router::{Route, Target};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// A node or a peer, by the name that routes use.
 #[derive(Clone, Copy)]
@@ -218,6 +220,40 @@ pub(super) fn archives(nodes: &[NodeEntry], routes: &[RouteEntry], own: &AeTitle
             let message = format!("nodes send to {title} too");
             let hint = "choose a title to which nothing comes but what an archive was asked for";
             mistakes.wrong(Some(span.clone()), message, hint);
+        }
+    }
+}
+
+/// `[[worklist]]` names nodes that listen, each once.
+pub(super) fn worklists(entries: &[WorklistEntry], nodes: &[NodeEntry], mistakes: &Mistakes<'_>) {
+    let titles: Vec<&str> = nodes.iter().map(|entry| entry.node.ae_title.as_str()).collect();
+    for (index, WorklistEntry { polling, node, .. }) in entries.iter().enumerate() {
+        let (title, wrong) =
+            (&polling.node, |message: String, hint: &str| mistakes.wrong(Some(node.clone()), message, hint));
+        match nodes.iter().find(|entry| entry.node.ae_title == *title) {
+            None => wrong(format!("no [[node]] has the AE title `{title}`"), &suggest(title.as_str(), &titles)),
+            Some(entry) if entry.node.address.is_none() => {
+                wrong(format!("node {title} is asked for its worklist but has no `address`"), "say where it listens");
+            }
+            Some(_) => {}
+        }
+        if entries[..index].iter().any(|earlier| earlier.polling.node == *title) {
+            wrong(format!("two [[worklist]] ask node {title}"), "one entry may name several modalities and stations");
+        }
+    }
+}
+
+/// What is pulled ahead of an order must still be here on its day.
+pub(super) fn days_ahead(entries: &[WorklistEntry], rules: &[Rule], keep: Duration, mistakes: &Mistakes<'_>) {
+    if rules.iter().all(|rule| rule.to.is_some()) {
+        return;
+    }
+    for WorklistEntry { polling, days, .. } in entries {
+        if polling.days > 0 && keep < Duration::from_secs(86_400) * (polling.days + 1) {
+            let message = format!("what is pulled ahead because of {} may be gone before it is wanted", polling.node);
+            let hint =
+                format!("`keep` in [priors] should be {}d, or each rule of [[prefetch]] have a `to`", polling.days + 1);
+            mistakes.warn(days.clone(), message, hint);
         }
     }
 }

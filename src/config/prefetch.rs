@@ -64,7 +64,7 @@ fn span_of_empty<T>(list: Option<&List<T>>) -> Option<Span> {
 }
 
 /// A modality as DICOM writes it: CS.
-fn modality(value: &toml::de::DeValue<'_>) -> Result<String, String> {
+pub(super) fn modality(value: &toml::de::DeValue<'_>) -> Result<String, String> {
     let valid = |text: &&str| {
         let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         (1..=16).contains(&text.len()) && text.chars().all(plain)

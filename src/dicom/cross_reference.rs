@@ -124,11 +124,16 @@ pub fn statements(attributes: &Attributes, default_issuer: &str) -> Vec<(LocalId
     let issuer = Some(text(ISSUER_OF_PATIENT_ID)).filter(|issuer| !issuer.is_empty());
     let own = LocalId::new(issuer.as_deref().unwrap_or(default_issuer), &text(PATIENT_ID));
     let others = attributes.other_ids.iter().filter_map(|other| LocalId::new(&other.issuer, &other.id));
-    let (nhs, local): (Vec<LocalId>, Vec<LocalId>) =
-        own.into_iter().chain(others).partition(|id| is_issuer(&id.issuer));
+    let birth_date = birth_date(&text(PATIENT_BIRTH_DATE)).unwrap_or_default();
+    stated(own.into_iter().chain(others), &birth_date)
+}
+
+/// What numbers that stand beside one another as one patient's say: each local one belongs to each NHS number. Numbers for tests say
+/// nothing. `birth_date` is that patient's, as YYYYMMDD or empty.
+pub fn stated(ids: impl Iterator<Item = LocalId>, birth_date: &str) -> Vec<(LocalId, Said)> {
+    let (nhs, local): (Vec<LocalId>, Vec<LocalId>) = ids.partition(|id| is_issuer(&id.issuer));
     let numbers: BTreeSet<NhsNumber> =
         nhs.iter().filter_map(|id| NhsNumber::parse(&id.id).ok()).filter(|number| !number.is_test()).collect();
-    let birth_date = birth_date(&text(PATIENT_BIRTH_DATE)).unwrap_or_default();
-    let said = |number: &NhsNumber| Said { number: *number, birth_date: birth_date.clone() };
+    let said = |number: &NhsNumber| Said { number: *number, birth_date: birth_date.to_owned() };
     local.iter().flat_map(|id| numbers.iter().map(|number| (id.clone(), said(number)))).collect()
 }

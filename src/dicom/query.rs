@@ -3,6 +3,7 @@
 pub mod identifier;
 pub mod matching;
 pub mod narrow;
+pub mod nested;
 
 use super::attributes::{
     ACCESSION_NUMBER, INDEXED, INSTANCE_NUMBER, Level, MODALITY, SERIES_NUMBER, STUDY_DATE, STUDY_ID, STUDY_TIME,

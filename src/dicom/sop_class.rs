@@ -3,6 +3,9 @@
 /// Verification (PS3.4 annex A).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 
+/// Modality Worklist Information Model, FIND (PS3.4 section K.4.1.1.3).
+pub const WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
+
 /// The Storage service class, as common extended negotiation names it (PS3.4 section B.3.1.4).
 pub const STORAGE_SERVICE: &str = "1.2.840.10008.4.2";
 /// The root below which the standard defines storage classes (PS3.4 section B.5).

@@ -11,6 +11,7 @@ mod search;
 mod status;
 mod store;
 mod verbs;
+mod worklists;
 
 pub(crate) use exceptions::Decision;
 pub(crate) use holdings::{Asked, Held, Instruction};
@@ -21,6 +22,8 @@ pub(crate) use search::Search;
 pub use status::{DestinationStatus, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
 pub(crate) use verbs::{Pause, Request};
+pub(crate) use worklists::Poll;
+pub use worklists::WorklistStatus;
 
 use crate::courier::Courier;
 use crate::intake::Intake;
@@ -29,6 +32,7 @@ use crate::peers::Registry;
 use crate::priors::archive::Archives;
 use crate::priors::fetch::Fetcher;
 use crate::priors::prefetch::Prefetcher;
+use crate::priors::worklist::Worklists;
 use crate::records::Records;
 use crate::store::Store;
 use axum::Router;
@@ -79,6 +83,8 @@ pub struct AdminFace {
     pub fetcher: Fetcher,
     /// Who does so before anybody asks.
     pub prefetcher: Prefetcher,
+    /// Who asks worklists.
+    pub worklists: Worklists,
     /// Destinations by name.
     pub registry: watch::Receiver<Arc<Registry>>,
     /// Things to know about certificates and configuration.
@@ -120,6 +126,7 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/instances", post(instances::receive))
         .route("/patients/learn", post(patients::learn))
         .route("/patients/unlearn", post(patients::unlearn))
+        .route("/worklists/poll", post(worklists::poll))
         .route("/prefetch", post(prefetch::prefetch))
         .route("/priors/find", post(search::search))
         .route("/priors/pull", post(priors::pull))

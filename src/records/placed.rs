@@ -33,7 +33,7 @@ pub struct PlacedOrder {
     pub patient: LocalId,
     /// The patient's birth date as YYYYMMDD; empty if it was not said.
     pub birth_date: String,
-    /// Modality; empty if it was not said.
+    /// Modality, several joined by backslashes; empty if it was not said.
     pub modality: String,
     /// The code of the procedure; empty if it was not said.
     pub procedure: String,

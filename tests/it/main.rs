@@ -80,3 +80,4 @@ mod wado_forms;
 mod web_hostile;
 mod wires;
 mod withhold;
+mod worklist;

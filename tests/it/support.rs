@@ -39,3 +39,4 @@ pub mod two_sites;
 pub mod wait;
 pub mod web;
 pub mod wire;
+pub mod worklist;

@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "priors/merge",
     "priors/whom",
     "priors/marker",
+    "priors/worklist/entry",
     "hl7",
 ];
 const IMPURE: &[&str] =

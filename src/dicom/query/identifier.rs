@@ -117,7 +117,8 @@ fn encoded(values: &BTreeMap<Tag, String>, charset: &Charset) -> Option<BTreeMap
     values.iter().map(one).collect()
 }
 
-fn element(out: &mut Vec<u8>, tag: Tag, mut value: Vec<u8>, explicit: bool) {
+/// Writes one element, padded to even length.
+pub(super) fn element(out: &mut Vec<u8>, tag: Tag, mut value: Vec<u8>, explicit: bool) {
     let vr = vr_of(tag);
     if value.len() % 2 == 1 {
         value.push(if vr == Vr::UI { 0 } else { b' ' });

@@ -1,6 +1,6 @@
 //! What `weybridge status` shows, as one object.
 
-use super::AdminFace;
+use super::{AdminFace, WorklistStatus};
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
 use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, hex};
@@ -52,6 +52,9 @@ pub struct Status {
     pub ledger_chain: String,
     /// Every destination, with its queue.
     pub destinations: Vec<DestinationStatus>,
+    /// Every worklist that is asked, while the gateway runs.
+    #[serde(default)]
+    pub worklists: Vec<WorklistStatus>,
     /// Things to know about certificates and configuration.
     pub warnings: Vec<String>,
 }
@@ -135,6 +138,7 @@ impl Status {
         let refusals = face.records.refusals();
         status.refused = refusals.count;
         status.last_refusal = refusals.last.map(|(at, what, detail)| format!("{} {what}: {detail}", utc(at)));
+        status.worklists = face.worklists.standing().into_iter().map(WorklistStatus::of).collect();
         status.warnings = face.warnings.borrow().to_vec();
         for (destination, in_flight) in face.courier.in_flight() {
             match status.destinations.iter_mut().find(|one| one.destination == destination.0) {
@@ -167,6 +171,7 @@ impl Status {
             ledger_entries: summary.head.size,
             ledger_chain: hex(&summary.head.chain),
             destinations: summary.destinations.into_iter().map(DestinationStatus::of).collect(),
+            worklists: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -25,7 +25,8 @@ impl Prefetcher {
 
     /// What an order causes; nothing if it is cancelled or no rule concerns its modality.
     fn ordered(&self, order: &PlacedOrder) -> Option<Prefetch> {
-        let modalities: Vec<String> = Some(order.modality.clone()).filter(|one| !one.is_empty()).into_iter().collect();
+        let modalities: Vec<String> =
+            order.modality.split('\\').filter(|one| !one.is_empty()).map(str::to_owned).collect();
         if order.is_cancelled() || self.concerned(&modalities).is_empty() {
             return None;
         }
