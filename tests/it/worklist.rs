@@ -216,14 +216,16 @@ fn a_silent_worklist_is_told_and_asked_again() {
         "{told}"
     );
 
+    let (by_hand, code) = poll(&site);
+    assert!(by_hand["trouble"].is_string() && code == Some(3), "{by_hand}");
+    let begun: Vec<f64> = odd.seen("association").iter().map(|one| one["at"].as_f64().unwrap()).collect();
+    assert!(begun.len() > 1 && begun.windows(2).all(|two| two[1] - two[0] > 1.9), "one at a time: {begun:?}");
+
     odd.behave(&json!({ "entries": entries }));
     let well =
         until(seconds(60), "it answers again", || Some(status(&site)).filter(|one| one["last_answer"].is_string()));
     assert_eq!((&well["orders"], &well["trouble"], &well["failing_since"]), (&json!(2), &Value::Null, &Value::Null));
     assert!(site.log().contains("a worklist answers again"), "{}", site.log());
-    let open: Vec<u64> = odd.seen("association").iter().map(|one| one["open"].as_u64().unwrap()).collect();
-    assert!(open.len() > 2 && open.iter().all(|count| *count <= 1), "one at a time: {open:?}");
-
     // Nobody there at all, and a worklist that refuses.
     odd.behave(&json!({ "entries": entries, "status": 0xA700 }));
     until(seconds(60), "its refusal is told", || {

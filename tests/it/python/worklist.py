@@ -8,7 +8,7 @@ BEHAVIOUR is an object in a file that is read anew at each request:
   silent      nothing is said after so many answers until this is gone, or the caller
   status      the final status; 0 by default
 With three more arguments it speaks TLS, with whom TRUST vouches for.
-LOG gets one JSON object a line: kind association with what was proposed, find with the keys, end with how many answers were given,
+LOG gets one JSON object a line: kind association with what was proposed and when, find with the keys, end with how many answers were given,
 and whether the caller cancelled.
 """
 
@@ -83,7 +83,7 @@ def found(event):
 
 def requested(event):
     proposed = event.assoc.requestor.primitive.presentation_context_definition_list
-    note(kind="association", contexts=[str(c.abstract_syntax) for c in proposed], open=len(event.assoc.ae.active_associations))
+    note(kind="association", contexts=[str(c.abstract_syntax) for c in proposed], at=time.time())
 
 
 def main():
