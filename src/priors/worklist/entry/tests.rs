@@ -6,6 +6,9 @@ use super::*;
 use crate::dicom::charset::Charset;
 use crate::dicom::query::nested::write;
 
+/// Values that stand in an entry instead of its own.
+type More<'a> = &'a [(Tag, Key)];
+
 fn value(text: &str) -> Key {
     Key::Value(text.into())
 }
@@ -18,7 +21,7 @@ fn step(day: &str, modality: &str, more: &[(Tag, &str)]) -> BTreeMap<Tag, Key> {
 }
 
 /// An entry with one step; `more` replaces or adds values.
-fn entry(step: BTreeMap<Tag, Key>, more: &[(Tag, Key)]) -> BTreeMap<Tag, Key> {
+fn entry(step: BTreeMap<Tag, Key>, more: More<'_>) -> BTreeMap<Tag, Key> {
     let mut entry = BTreeMap::from([
         (ACCESSION_NUMBER, value("A1")),
         (PROCEDURE, value("RP1")),
@@ -40,11 +43,11 @@ fn set(keys: &BTreeMap<Tag, Key>) -> Set {
     Set::read(&write(keys, true), true, &Charset::default()).unwrap()
 }
 
-fn listed(more: &[(Tag, Key)]) -> Result<Option<Listed>, Refused> {
+fn listed(more: More<'_>) -> Result<Option<Listed>, Refused> {
     read(&set(&entry(step("20261128", "CT", &[(START_TIME, "0915")]), more)), "ZZ001", &scope())
 }
 
-fn good(more: &[(Tag, Key)]) -> Listed {
+fn good(more: More<'_>) -> Listed {
     listed(more).unwrap().unwrap()
 }
 
@@ -63,7 +66,7 @@ fn an_entry_is_an_order() {
     let said = [&order.procedure, &order.description, &order.birth_date, &order.patient.issuer, &order.patient.id];
     assert_eq!(said, ["CTCHEST", "Chest", "19600229", "ZZ001", "R7"]);
     assert_eq!(order.study.unwrap().as_str(), "1.2.3");
-    let number = |more: &[(Tag, Key)]| good(more).order.filler;
+    let number = |more: More<'_>| good(more).order.filler;
     let none = || (ACCESSION_NUMBER, value(""));
     assert_eq!(number(&[none(), (FILLER, value("F 1")), (PLACER, value("P1"))]), "F 1 RP1");
     assert_eq!(number(&[none(), (PLACER, value("P1"))]), "P1 RP1");
@@ -77,7 +80,7 @@ fn an_entry_is_an_order() {
 #[test]
 fn what_cannot_be_used_says_why() {
     let long = "9".repeat(65);
-    let rows: [(&[(Tag, Key)], Why); 8] = [
+    let rows: [(More<'_>, Why); 8] = [
         (&[(PATIENT_ID, value(""))], NO_PATIENT),
         (&[(PATIENT_ID, value(&long))], NO_PLAIN_ID),
         (&[(PATIENT_ID, value("R7\\R8"))], NO_PLAIN_ID),
@@ -121,7 +124,7 @@ fn numbers_are_known_by_their_issuer_alone() {
         (OTHER_PATIENT_IDS, Key::Item([(PATIENT_ID, value(id)), (ISSUER_OF_PATIENT_ID, value(issuer))].into()))
     };
     let nhs = || (ISSUER_OF_PATIENT_ID, value("NHS"));
-    let rows: [(&[(Tag, Key)], &str, &[&str]); 7] = [
+    let rows: [(More<'_>, &str, &[&str]); 7] = [
         (&[], "ZZ001:R7", &[]),
         (&[(ISSUER_OF_PATIENT_ID, value("ROYAL"))], "ROYAL:R7", &[]),
         (&[other("4000000004", "NHS")], "ZZ001:R7", &["ZZ001:R7=4000000004"]),
