@@ -196,7 +196,8 @@ mod tests {
             let undeclared = Charset::declared(undeclared.as_bytes());
             Set::read(&bytes, false, &undeclared).unwrap().certain(PATIENT_ID)
         };
-        let rows: [(&str, &[u8], &str, Result<&str, NoText>); 7] = [
+        type Row = (&'static str, &'static [u8], &'static str, Result<&'static str, NoText>);
+        let rows: [Row; 7] = [
             ("", b"R7", "", Ok("R7")),
             ("ISO_IR 999", b"R7", "", Ok("R7")),
             ("ISO_IR 999", b"R\xDC7", "", Err(NoText)),
