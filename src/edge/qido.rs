@@ -2,35 +2,36 @@
 //! (PS3.18 section 10.6).
 
 pub(in crate::edge) mod archived;
+pub(in crate::edge) mod elsewhere;
 mod found;
+mod window;
 
 use super::http::{Asker, Base, Caller, Target, WebFace, problem};
 use crate::dicom::attributes::{
-    ACCESSION_NUMBER, Level, MODALITIES_IN_STUDY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, SERIES_INSTANCE_UID,
-    SOP_CLASSES_IN_STUDY, SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
+    ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, Level, MODALITIES_IN_STUDY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME,
+    SERIES_INSTANCE_UID, SOP_CLASSES_IN_STUDY, SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
 use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber, is_issuer};
 use crate::dicom::on_behalf::OnBehalf;
-use crate::dicom::query::{self, matching::check, matching::matches, narrow::Narrow};
+use crate::dicom::query::{self, Match, matching::check, matching::matches, narrow::Narrow};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
-use crate::peers::Origin;
+use crate::peers::{Node, Origin};
 use crate::priors::archive::widen;
+use crate::priors::marker;
+use crate::priors::search::Wanted;
+use crate::priors::whom::Patient;
 use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;
-
-/// Most results in one answer; who wants more pages on with `offset` (WEB-094).
-const PAGE: usize = 1000;
-
-/// Most rows that one query looks through; what would need more is too broad (PS3.18 section 10.6.3.1).
-const MOST_ROWS: usize = 100_000;
+use std::sync::Arc;
+use window::{PAGE, Shelf, Window};
 
 /// The keys of which one must be named in a search of studies or series.
 const NARROWING: [Tag; 8] = [
@@ -49,11 +50,15 @@ pub(super) struct Asked {
     face: WebFace,
     base: Base,
     asker: Asker,
+    /// The node of the viewer that asks, if one does.
+    viewer: Option<Arc<Node>>,
     behalf: OnBehalf,
     target: Target,
     query: Query,
     /// The number that is asked for, if it can be an NHS number.
     nhs: Option<NhsNumber>,
+    /// Whom a viewer's search for studies names.
+    patient: Option<Patient>,
 }
 
 type Answered = Result<Response, Box<Response>>;
@@ -97,51 +102,6 @@ resource!(studies, search_studies);
 resource!(series, search_series);
 resource!(instances, search_instances);
 
-/// The results of one page, and how many more there are.
-struct Window {
-    skip: u64,
-    limit: usize,
-    /// Results that were admitted to this page.
-    taken: usize,
-    sets: Vec<Dataset>,
-    more: u64,
-    /// Rows looked through.
-    rows: usize,
-    /// An archive did not answer: there may be more than is known.
-    silent: bool,
-}
-
-impl Window {
-    fn of(query: &Query) -> Self {
-        let limit = query.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE).min(PAGE));
-        Self { skip: query.offset, limit, taken: 0, sets: Vec::new(), more: 0, rows: 0, silent: false }
-    }
-
-    /// Whether the next match belongs on this page.
-    fn admits(&mut self) -> bool {
-        if self.skip > 0 {
-            self.skip -= 1;
-            return false;
-        }
-        if self.taken < self.limit {
-            self.taken += 1;
-            return true;
-        }
-        self.more += 1;
-        false
-    }
-
-    /// Counts rows; `Ok(true)` when no more need be looked at, since the page is full and there are known to be more.
-    fn looked(&mut self, rows: usize) -> Result<bool, Box<Response>> {
-        self.rows += rows;
-        match self.rows > MOST_ROWS {
-            false => Ok(false),
-            true if self.more > 0 => Ok(true),
-            true => refuse(StatusCode::PAYLOAD_TOO_LARGE, "the query is too broad; name a study, a patient or a date"),
-        }
-    }
-}
-
 impl Asked {
     fn read(face: WebFace, caller: Caller, base: Base, target: Target, query: &str) -> Result<Self, Box<Response>> {
         let Some(asker) = caller.asker() else {
@@ -158,7 +118,8 @@ impl Asked {
             .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, &error.to_string())))?;
         let id = query.matching(PATIENT_ID).and_then(|matched| matched.values.first());
         let nhs = id.and_then(|id| NhsNumber::parse(id).ok());
-        Ok(Self { face, base, asker, behalf: caller.behalf, target, query, nhs })
+        let Caller { viewer, behalf, .. } = caller;
+        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient: None })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
@@ -186,14 +147,52 @@ impl Asked {
 
     /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored. A
     /// number that can be an NHS number matches in whatever form it is held; whose it is, the answer says.
-    fn fits(&self, level: Level, texts: &Texts) -> bool {
+    fn fits(&self, level: Level, origin: &Origin, texts: &Texts) -> bool {
+        self.fits_as(self.is_meant(origin, texts), level, texts)
+    }
+
+    /// The same where it is known whether the patient is meant whom a viewer asks for: then the number need not be the one asked for.
+    fn fits_as(&self, meant: bool, level: Level, texts: &Texts) -> bool {
         let held = |tag: Tag| texts.0.get(&tag).map(String::as_str);
         let same = |id: &str| self.nhs.is_some_and(|nhs| NhsNumber::parse(id).ok() == Some(nhs));
         let asked = |tag| match held(tag) {
             Some(id) if tag == PATIENT_ID && same(id) => self.query.matching(tag)?.values.first().map(String::as_str),
             held => held,
         };
-        query::fits(&self.query.matches, level, true, asked)
+        let whose = |key: &&Match| [[PATIENT_ID], [ISSUER_OF_PATIENT_ID]].iter().any(|path| key.path == *path);
+        let keys = &self.query.matches;
+        match meant {
+            false => query::fits(keys, level, true, asked),
+            true => {
+                query::fits(&keys.iter().filter(|key| !whose(key)).cloned().collect::<Vec<_>>(), level, true, asked)
+            }
+        }
+    }
+
+    /// Whether what came from a site, or is held of it, means the patient whom a viewer asks for.
+    fn is_meant(&self, origin: &Origin, held: &Texts) -> bool {
+        let Some(patient) = &self.patient else { return false };
+        patient.is_told_by(&self.face.registry.borrow(), origin, &held.0)
+    }
+
+    /// Any modality that matches gives the study.
+    fn fits_size(&self, size: &StudySize) -> bool {
+        let modalities = self.query.matching(MODALITIES_IN_STUDY);
+        modalities.is_none_or(|wanted| matches(wanted, Some(&size.modalities.join("\\"))))
+    }
+
+    fn wants_classes(&self) -> bool {
+        found::asked(&self.query.include, SOP_CLASSES_IN_STUDY)
+    }
+
+    /// A study as it is shown; `nearline` says that it can be had and is not all here.
+    fn described(&self, row: &StudyRow, size: &StudySize, nearline: bool) -> Dataset {
+        let issuer = self.issuer(&row.origin);
+        let mut set = found::study(&self.base, &self.query.include, row, size, issuer.as_deref());
+        if nearline {
+            found::nearline(&mut set);
+        }
+        set
     }
 
     /// Who issued the Patient ID of what came from here, where the object does not say; `None` if nobody here knows (IDY-040).
@@ -213,13 +212,16 @@ impl Asked {
             let value = self.query.matching(tag)?.values.first()?;
             (!value.is_empty() && !value.contains(['*', '?', '\\'])).then(|| value.clone())
         };
+        let mut patient_ids = exact(PATIENT_ID).map(|id| forms(&id)).unwrap_or_default();
+        // Another site may know the patient by the other number.
+        patient_ids.extend(self.patient.iter().filter_map(|patient| patient.nhs).flat_map(|nhs| nhs.forms()));
         let study = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
         let series = self.one(SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
         Walk {
             after: 0,
             studies: self.target.study.clone().or(study).into_iter().collect(),
             series: self.target.series.clone().or(series),
-            patient_ids: exact(PATIENT_ID).map(|id| forms(&id)).unwrap_or_default(),
+            patient_ids,
             accession_number: exact(ACCESSION_NUMBER),
             narrow: Narrow::of(&self.query.matches, false),
             candidates: None,
@@ -234,27 +236,37 @@ impl Asked {
         }
     }
 
-    async fn search_studies(self) -> Answered {
+    async fn search_studies(mut self) -> Answered {
         self.may_list().await?;
         self.names_something()?;
+        self.patient = self.named_patient().await;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
         walk.candidates = self.face.records.candidates(walk.narrow.clone()).await.map_err(unreadable)?;
+        let (mut elsewhere, mut told) = (self.ask_for_patient(&mut window), BTreeSet::new());
         let mut archived = self.archived_studies(&mut window).await;
         let all = self.query.matches.is_empty() && self.target.study.is_none() && archived.is_empty();
-        if all && let Some(row) = self.face.records.skip_studies(window.skip).await.map_err(unreadable)? {
-            (walk.after, window.skip) = (row, 0);
+        if all && let Some(row) = self.face.records.skip_studies(*window.skip()).await.map_err(unreadable)? {
+            (walk.after, *window.skip()) = (row, 0);
         }
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await.map_err(unreadable)?;
             let Some(last) = rows.last() else { break };
             walk.after = last.row;
             let looked = rows.len();
-            let fitting = rows.into_iter().filter(|row| self.fits(Level::Study, &row.attributes));
-            let known = fitting.map(|row| {
+            let fitting = rows.into_iter().filter(|row| self.fits(Level::Study, &row.origin, &row.attributes));
+            let page = fitting.map(|row| {
                 let theirs = archived.remove(&row.study).map(|(_, size)| size);
                 (row, theirs)
             });
-            self.tell_studies(&mut window, known.collect()).await?;
+            let mut page: Vec<_> = page.collect();
+            // Of a list at large nothing is remembered.
+            if self.query.matching(STUDY_INSTANCE_UID).is_some() {
+                told.extend(page.iter().map(|(row, _)| row.study.clone()));
+            }
+            if let Some(elsewhere) = &mut elsewhere {
+                page = self.without_copies(elsewhere, page).await?;
+            }
+            self.tell_studies(&mut window, page).await?;
             // The page is full: what is left is counted without a look at it.
             if all
                 && window.more > 0
@@ -268,8 +280,18 @@ impl Asked {
             }
         }
         let alone = archived.into_values().map(|(row, size)| (row, Some(size)));
-        let alone = alone.filter(|(row, _)| self.fits(Level::Study, &row.attributes)).collect();
+        let alone: Vec<_> = alone.filter(|(row, _)| self.fits(Level::Study, &row.origin, &row.attributes)).collect();
+        if let Some(elsewhere) = &mut elsewhere {
+            alone.iter().for_each(|(row, _)| elsewhere.own(row));
+        }
+        told.extend(alone.iter().map(|(row, _)| row.study.clone()));
         self.tell_studies(&mut window, alone).await?;
+        if self.patient.is_none() {
+            elsewhere = self.ask_for_named(&told, &mut window).await;
+        }
+        if let Some(elsewhere) = elsewhere {
+            self.tell_elsewhere(elsewhere, &mut window).await?;
+        }
         self.answer(window).await
     }
 
@@ -279,28 +301,19 @@ impl Asked {
         window: &mut Window,
         mut studies: Vec<(StudyRow, Option<StudySize>)>,
     ) -> Result<(), Box<Response>> {
-        let modalities = self.query.matching(MODALITIES_IN_STUDY);
-        if modalities.is_none() {
+        let by_size = self.query.matching(MODALITIES_IN_STUDY).is_some();
+        if !by_size {
             studies.retain(|_| window.admits());
         }
         // What an archive alone holds has no row.
         let rows = studies.iter().map(|(row, _)| row.row).filter(|row| *row != 0).collect();
-        let classes = found::asked(&self.query.include, SOP_CLASSES_IN_STUDY);
-        let mut sizes = self.face.records.study_sizes(rows, classes).await.map_err(unreadable)?;
+        let mut sizes = self.face.records.study_sizes(rows, self.wants_classes()).await.map_err(unreadable)?;
         for (row, theirs) in studies {
             let mut size = sizes.remove(&row.row).unwrap_or_default();
             let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
-            if let Some(wanted) = modalities
-                && (!matches(wanted, Some(&size.modalities.join("\\"))) || !window.admits())
-            {
-                continue;
+            if !by_size || (self.fits_size(&size) && window.admits()) {
+                window.sets.push(self.described(&row, &size, nearline));
             }
-            let issuer = self.issuer(&row.origin);
-            let mut set = found::study(&self.base, &self.query.include, &row, &size, issuer.as_deref());
-            if nearline {
-                found::nearline(&mut set);
-            }
-            window.sets.push(set);
         }
         Ok(())
     }
@@ -309,6 +322,8 @@ impl Asked {
         self.may_list().await?;
         self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
+        let study = walk.studies.first().cloned();
+        let mut below = self.ask_below(study.as_ref(), Wanted::Series, &mut window).await;
         let mut archived = self.archived_series(&walk, &mut window).await;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await.map_err(unreadable)?;
@@ -317,7 +332,9 @@ impl Asked {
             let looked = rows.len();
             for row in rows {
                 let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
-                self.tell_series(&mut window, row, theirs);
+                if let Some(row) = set_aside(&mut below, row) {
+                    self.tell_series(&mut window, row, theirs);
+                }
             }
             if window.looked(looked)? {
                 break;
@@ -325,23 +342,33 @@ impl Asked {
         }
         for mut row in archived.into_values() {
             let theirs = std::mem::take(&mut row.instances);
-            self.tell_series(&mut window, row, theirs);
+            if let Some(row) = set_aside(&mut below, row) {
+                self.tell_series(&mut window, row, theirs);
+            }
+        }
+        if let Some(below) = below {
+            self.tell_below(below, &mut window).await?;
         }
         self.answer(window).await
     }
 
     /// A series on the page if it belongs there; an archive holds so many instances of it.
     fn tell_series(&self, window: &mut Window, mut row: SeriesRow, theirs: u64) {
-        if !self.fits(Level::Series, &row.attributes) || !window.admits() {
+        if !self.fits(Level::Series, &row.origin, &row.attributes) || !window.admits() {
             return;
         }
         let nearline = theirs > row.instances || row.row == 0;
         row.instances = row.instances.max(theirs);
-        let mut set = found::series(&self.base, &self.query.include, &row, self.target.study.is_some());
+        window.sets.push(self.series_set(&row, nearline));
+    }
+
+    /// A series as it is shown.
+    fn series_set(&self, row: &SeriesRow, nearline: bool) -> Dataset {
+        let mut set = found::series(&self.base, &self.query.include, row, self.target.study.is_some());
         if nearline {
             found::nearline(&mut set);
         }
-        window.sets.push(set);
+        set
     }
 
     async fn search_instances(self) -> Answered {
@@ -360,6 +387,8 @@ impl Asked {
             return refuse(StatusCode::BAD_REQUEST, "name a study or at least one SOPInstanceUID");
         }
         let mut window = Window::of(&self.query);
+        let wanted = |study| Wanted::Instances(study, find.series.clone());
+        let mut below = self.ask_below(find.study.as_ref(), wanted, &mut window).await;
         let mut archived = self.archived_instances(&find, &mut window).await;
         // By name it sees what verification needs, and nothing of the patient, not even by asking whether a value matches.
         let plain = !self.asker.may.query;
@@ -369,21 +398,30 @@ impl Asked {
             find.offset += looked as u64;
             for row in &rows {
                 archived.remove(&row.instance);
-                if (plain || self.fits(Level::Instance, &row.attributes)) && window.admits() {
-                    window.sets.push(match plain {
-                        true => found::verified(row),
-                        false => found::instance(&self.base, &self.query.include, row, &self.target),
-                    });
+                let fits = plain || self.fits(Level::Instance, &row.origin, &row.attributes);
+                let set = || match plain {
+                    true => found::verified(row),
+                    false => found::instance(&self.base, &self.query.include, row, &self.target),
+                };
+                let own =
+                    below.as_mut().is_none_or(|below| below.instance(&row.instance, &row.origin, || fits.then(set)));
+                if own && fits && window.admits() {
+                    window.sets.push(set());
                 }
             }
             if looked < PAGE || window.looked(looked)? {
                 break;
             }
         }
-        for row in archived.values().filter(|row| self.fits(Level::Instance, &row.attributes)) {
-            if window.admits() {
+        for row in archived.values() {
+            let fits = self.fits(Level::Instance, &row.origin, &row.attributes);
+            let own = below.as_mut().is_none_or(|below| below.instance(&row.instance, &row.origin, || None));
+            if own && fits && window.admits() {
                 window.sets.push(found::archived(&self.base, &self.query.include, row, &self.target));
             }
+        }
+        if let Some(below) = below {
+            self.tell_below(below, &mut window).await?;
         }
         self.answer(window).await
     }
@@ -396,7 +434,8 @@ impl Asked {
             let one = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
             let (study, given) = (self.target.study.clone().or(one), window.sets.len() as u64);
             let uid = |set: &Dataset| set.first_text(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
-            let told: BTreeSet<StudyUid> = window.sets.iter().filter_map(uid).collect();
+            let told: BTreeSet<StudyUid> =
+                window.sets.iter().filter_map(uid).filter(|uid| !marker::is_marker(uid)).collect();
             let told = if study.is_some() { Vec::new() } else { told.into_iter().collect() };
             let (peer, behalf) = (self.asker.name.clone(), self.behalf.clone());
             self.face.records.asked(Question { peer, behalf, what: "query", study, told, given }).await;
@@ -405,6 +444,7 @@ impl Asked {
             // No answer is not the answer that there is nothing.
             return Err(Box::new(archived::not_answering()));
         }
+        self.or_failure(&window)?;
         let service = self.base.as_str();
         let mut warnings = self.query.unsupported(service);
         if window.more > 0 {
@@ -413,6 +453,7 @@ impl Asked {
         if window.silent {
             warnings.push(archived::warning(service));
         }
+        warnings.extend(elsewhere::warnings(service, &window));
         let mut response = match window.sets.is_empty() {
             true => StatusCode::NO_CONTENT.into_response(),
             false => {
@@ -425,5 +466,13 @@ impl Asked {
             }
         }
         Ok(response)
+    }
+}
+
+/// A series of our catalogue or of an archive that is told by itself: one that waits for what other sites say of it is not.
+fn set_aside(below: &mut Option<elsewhere::Below>, row: SeriesRow) -> Option<SeriesRow> {
+    match below {
+        Some(below) => below.series(row),
+        None => Some(row),
     }
 }

@@ -1,8 +1,11 @@
 //! Whom to ask for whom: which identifiers of a patient mean something at another site, and whether an answer means that patient.
 //! Pure ("Whom to ask for priors" in docs/ARCHITECTURE.md).
 
+use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID};
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
-use crate::peers::{Foreign, Node, PatientIds};
+use crate::dicom::tag::Tag;
+use crate::peers::{Foreign, Node, Origin, PatientIds, Registry};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A patient as a query names one. `Debug` prints nothing of it.
@@ -135,6 +138,21 @@ impl Patient {
             () if all.contains(&Meant::Namesake) => Meant::Namesake,
             () => Meant::No,
         }
+    }
+
+    /// Whether what came from a site, or is held of it, means this patient, as far as its attributes tell. Of what came from nobody else
+    /// its own number tells.
+    pub fn is_told_by(&self, registry: &Registry, origin: &Origin, held: &BTreeMap<Tag, String>) -> bool {
+        let Some(site) = origin.site() else { return false };
+        let text = |tag| held.get(&tag).cloned().unwrap_or_default();
+        let said = Said {
+            id: text(PATIENT_ID),
+            issuer: text(ISSUER_OF_PATIENT_ID),
+            birth_date: text(PATIENT_BIRTH_DATE),
+            ..Said::default()
+        };
+        let issuer = registry.peer(site).and_then(|peer| peer.issuer.as_deref());
+        self.is_meant(&said, site, issuer) == Meant::Yes
     }
 
     /// Whether one number and its issuer are this patient's; `by_name`: the number is meant by the name of the site that gave it.

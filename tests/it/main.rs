@@ -75,6 +75,7 @@ mod to_nodes;
 mod verdicts;
 mod viewer;
 mod viewer_elsewhere;
+mod viewer_search;
 mod wado;
 mod wado_forms;
 mod web_hostile;

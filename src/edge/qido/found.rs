@@ -133,6 +133,12 @@ pub(super) fn nearline(set: &mut Dataset) {
     set.insert(INSTANCE_AVAILABILITY, Element::text(VR::CS, "NEARLINE"));
 }
 
+/// It is no study, and says why: nothing of it can be had.
+pub(super) fn marker(set: &mut Dataset, description: &str) {
+    set.insert(STUDY_DESCRIPTION, Element::text(VR::LO, description));
+    set.insert(INSTANCE_AVAILABILITY, Element::text(VR::CS, "UNAVAILABLE"));
+}
+
 /// What a peer needs to verify what it sent.
 pub(super) fn verified(row: &FoundInstance) -> Dataset {
     let mut set = Dataset::default();

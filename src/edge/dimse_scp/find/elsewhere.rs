@@ -9,12 +9,13 @@ use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dimse::{QueryAnswer, Status};
 use crate::edge::dimse_scp::asked::*;
 use crate::edge::dimse_scp::shown::shown;
+use crate::edge::qido::elsewhere::found_elsewhere;
 use crate::peers::{Origin, Silent};
 use crate::priors::Clock;
 use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
-use crate::priors::whom::{Meant, Patient, Said};
+use crate::priors::whom::Patient;
 use crate::records::{StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,16 +80,7 @@ impl Find<'_, '_> {
     /// Whether what came from a site, or is held of it, means the patient whom the query names: then its number need not be the
     /// one that was asked for, since the node is shown it with its issuer.
     pub(super) fn is_meant(&self, origin: &Origin, held: &Texts) -> bool {
-        let (Some(patient), Some(site)) = (&self.patient, origin.site()) else { return false };
-        let text = |tag| held.0.get(&tag).cloned().unwrap_or_default();
-        let said = Said {
-            id: text(PATIENT_ID),
-            issuer: text(ISSUER_OF_PATIENT_ID),
-            birth_date: text(PATIENT_BIRTH_DATE),
-            ..Said::default()
-        };
-        let issuer = self.registry.peer(site).and_then(|peer| peer.issuer.as_deref());
-        patient.is_meant(&said, site, issuer) == Meant::Yes
+        self.patient.as_ref().is_some_and(|patient| patient.is_told_by(&self.registry, origin, &held.0))
     }
 
     /// Asks the other sites for the patient's studies; `None` if the query names no patient, or there are no other sites.
@@ -139,6 +131,7 @@ impl Find<'_, '_> {
                 What::Ended(outcome) if outcome.is_whole() => {}
                 What::Ended(outcome) => elsewhere.silent.push((site, outcome)),
                 What::Found(found) => {
+                    let found = self.face.records.shown_elsewhere(found, found_elsewhere).await?;
                     let ours = self.held_here(&found, elsewhere).await?;
                     for found in found.into_iter().filter(|found| !ours.contains(&found.study)) {
                         self.tell_found(found, elsewhere).await?;
@@ -323,6 +316,7 @@ impl Find<'_, '_> {
                 What::Ended(Outcome::Answered { .. }) => {}
                 What::Ended(outcome) => silent.push((site, outcome)),
                 What::Found(list) => {
+                    let list = self.face.records.shown_elsewhere(list, found_elsewhere).await?;
                     for Found { site, values, size, .. } in list {
                         self.goes_on().await?;
                         let uid = values.0.get(&unique).cloned().unwrap_or_default();
