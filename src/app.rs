@@ -17,7 +17,7 @@ use crate::dimse::{self, ScpOptions};
 use crate::edge::admin::{self, AdminFace};
 use crate::edge::dimse_scp::{self, DimseFace};
 use crate::edge::http::{self, ViewerOptions, WebFace, WebOptions};
-use crate::edge::mllp::{self, MllpFace};
+use crate::edge::mllp::{self, Hearing, MllpFace};
 use crate::intake::{Intake, IntakeOptions};
 use crate::janitor::{Janitor, JanitorOptions};
 use crate::judge::Judge;
@@ -139,7 +139,7 @@ impl App {
         self.serve_dicom(&mut critical, &mut addresses, &accepting).await?;
         self.serve_web(&mut critical, &mut addresses, &accepting).await?;
         self.serve_viewers(&mut critical, &mut addresses, &accepting).await?;
-        self.serve_hl7(&mut critical, &mut addresses, &accepting).await?;
+        let hearing = self.serve_hl7(&mut critical, &mut addresses, &accepting).await?;
         let profiles = lanes::profiles(&self.config, &self.records).await?;
         let lanes = lanes::lanes(&self.config, &self.store, &self.records, &profiles)?;
         let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
@@ -163,6 +163,7 @@ impl App {
             fetcher: self.fetcher.clone(),
             prefetcher,
             worklists,
+            hearing,
             registry: self.in_force.registry.subscribe(),
             warnings: self.in_force.warnings.subscribe(),
             resend_after: self.config.courier.resend_after,
@@ -224,16 +225,18 @@ impl App {
         Ok(())
     }
 
-    /// The face towards order systems.
+    /// The face towards order systems, if there is one: where it listens, and what it hears.
     async fn serve_hl7(
         &self,
         critical: &mut Critical,
         addresses: &mut Vec<(&'static str, SocketAddr)>,
         stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let Some(address) = self.config.hl7.listen else { return Ok(()) };
+    ) -> anyhow::Result<Option<(SocketAddr, Hearing)>> {
+        let Some(address) = self.config.hl7.listen else { return Ok(None) };
         let listener = bind(address).await?;
-        addresses.push(("hl7", listener.local_addr()?));
+        let address = listener.local_addr()?;
+        addresses.push(("hl7", address));
+        let hearing = Hearing::default();
         let hl7 = &self.config.hl7;
         let own = || self.config.site.ods_code.clone().unwrap_or_else(|| self.config.site.name.clone());
         let face = MllpFace {
@@ -245,9 +248,10 @@ impl App {
                 processing: hl7.processing.clone(),
             }),
             site: self.config.site.name.clone(),
+            hearing: hearing.clone(),
         };
         critical.spawn("the HL7 listener", mllp::serve(listener, face, stop.clone()));
-        Ok(())
+        Ok(Some((address, hearing)))
     }
 
     /// What the faces of DICOMweb work with.

@@ -39,6 +39,12 @@ def rows() -> list[dict[str, str]]:
 def faults_of(table: list[dict[str, str]]) -> list[str]:
     counts = {row["name"]: (ROOT / row["file"]).read_text().count(row["text"]) for row in table}
     faults = [f"{name}: its text stands {count} times in its file" for name, count in counts.items() if count != 1]
+    changed: dict[str, str] = {}
+    for row in table:
+        source = changed.get(row["file"]) or (ROOT / row["file"]).read_text()
+        if counts[row["name"]] == 1 and row["text"] not in source:
+            faults.append(f"{row['name']}: a row above changes its text, so that its own change would not be made")
+        changed[row["file"]] = source.replace(row["text"], row["replacement"])
     return faults + [f"{row['name']}: it has no switch" for row in table if "$ON" not in row["replacement"]]
 
 

@@ -65,6 +65,12 @@ fn show(status: &Status) -> Result<(), Failure> {
         render::line("")?;
         worklists(&status.worklists)?;
     }
+    if let Some(hl7) = &status.hl7 {
+        let last = hl7.last_message.as_ref().map(|at| format!(", the last {at}")).unwrap_or_default();
+        let (listen, messages, refused) = (&hl7.listen, hl7.messages, hl7.refused);
+        render::line("")?;
+        render::line(format!("HL7 at {listen}: {messages} messages taken since the start{last}; {refused} refused"))?;
+    }
     alarms(status)
 }
 
@@ -144,6 +150,9 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         }
     }
     lines.extend(status.worklists.iter().flat_map(worklist_alarms));
+    if let Some((refused, last)) = status.hl7.as_ref().and_then(|hl7| Some((hl7.refused, hl7.last_refusal.as_ref()?))) {
+        lines.push(format!("HL7: {refused} messages or callers were refused since the start; the last at {last}"));
+    }
     match status.exceptions {
         0 => {}
         1 => lines.push("1 exception waits for a person; see `weybridge exceptions list`".to_owned()),

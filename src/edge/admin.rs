@@ -19,12 +19,13 @@ pub(crate) use patients::{Learn, Line, Unlearn};
 pub(crate) use prefetch::PrefetchAsked;
 pub(crate) use priors::{CopiesDrop, PullOrder};
 pub(crate) use search::Search;
-pub use status::{DestinationStatus, ScrubStatus, Status};
+pub use status::{DestinationStatus, Hl7Status, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
 pub(crate) use verbs::{Pause, Request};
 pub(crate) use worklists::Poll;
 pub use worklists::WorklistStatus;
 
+use super::mllp::Hearing;
 use crate::courier::Courier;
 use crate::intake::Intake;
 use crate::janitor::Janitor;
@@ -44,6 +45,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -85,6 +87,8 @@ pub struct AdminFace {
     pub prefetcher: Prefetcher,
     /// Who asks worklists.
     pub worklists: Worklists,
+    /// Where order systems are heard, and what was heard of them.
+    pub hearing: Option<(SocketAddr, Hearing)>,
     /// Destinations by name.
     pub registry: watch::Receiver<Arc<Registry>>,
     /// Things to know about certificates and configuration.

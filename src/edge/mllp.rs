@@ -1,7 +1,9 @@
 //! The face towards order systems: HL7 version 2 messages over MLLP, kept before they are acknowledged (IDY-045, INV-01).
 
+mod hearing;
 mod meaning;
 
+pub use hearing::{Counts, Hearing};
 pub use meaning::Terms;
 
 use crate::hl7::acknowledgement::{Fault, Refusal};
@@ -43,6 +45,8 @@ pub struct MllpFace {
     pub terms: Arc<Terms>,
     /// This site's name, for the acknowledgement.
     pub site: String,
+    /// What is counted.
+    pub hearing: Hearing,
 }
 
 /// Accepts connections until `stop`.
@@ -62,12 +66,12 @@ pub async fn serve(listener: TcpListener, face: MllpFace, stop: CancellationToke
         };
         if !face.from.iter().any(|network| network.contains(&address.ip().to_canonical())) {
             tracing::warn!(%address, "not an order system of this site");
-            face.records.refused("hl7", &format!("{}: not in `from_addresses` of [hl7]", address.ip())).await;
+            turn_away(address, &face, "not in `from_addresses` of [hl7]").await;
             continue;
         }
         let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
             tracing::warn!(%address, "too many connections of order systems");
-            face.records.refused("hl7", &format!("{}: more than {CONNECTIONS} connections", address.ip())).await;
+            turn_away(address, &face, &format!("more than {CONNECTIONS} connections")).await;
             continue;
         };
         let (face, stop) = (face.clone(), stop.clone());
@@ -113,7 +117,14 @@ async fn converse(mut stream: TcpStream, address: SocketAddr, face: &MllpFace) {
 
 async fn refuse(address: SocketAddr, face: &MllpFace, why: &str) {
     tracing::warn!(%address, why, "an order system does not speak HL7 over MLLP");
-    face.records.refused("hl7", &format!("{}: {why}", address.ip())).await;
+    turn_away(address, face, why).await;
+}
+
+/// Counts and enters that somebody was not heard.
+async fn turn_away(address: SocketAddr, face: &MllpFace, why: &str) {
+    let what = format!("{}: {why}", address.ip());
+    face.hearing.refused(SystemTime::now(), what.clone());
+    face.records.refused("hl7", &what).await;
 }
 
 /// The acknowledgement of one message; `None` where nobody could read one.
@@ -126,8 +137,12 @@ async fn answered(bytes: &[u8], address: SocketAddr, face: &MllpFace) -> Option<
         }
     };
     let refusal = take(&header, bytes, face).await.err();
-    if let Some(Refusal { why, .. }) = &refusal {
-        tracing::warn!(%address, sender = header.sender(), why, "an HL7 message was not taken");
+    match &refusal {
+        Some(Refusal { why, .. }) => {
+            tracing::warn!(%address, sender = header.sender(), why, "an HL7 message was not taken");
+            face.hearing.refused(SystemTime::now(), format!("{}: {why}", address.ip()));
+        }
+        None => face.hearing.taken(SystemTime::now()),
     }
     let at = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S+0000").to_string();
     Some(header.answered(refusal.as_ref(), &at, &face.site))

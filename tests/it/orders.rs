@@ -111,3 +111,56 @@ fn a_stranger_is_not_heard() {
     let exported = site.cli(&["ledger", "export"]).ok("export");
     assert!(exported.contains("hl7"), "the refusal is entered");
 }
+
+/// IDY-045: `patients show` names what was merged into what, and who said so, whichever number it is asked for, also where nothing else is
+/// known of it; taken back by its source, it is gone.
+#[test]
+fn merges_are_shown_with_their_origin() {
+    let (site, port, _stage) = start("127.0.0.0/8");
+    let mut socket = connect(port);
+    assert!(say(&mut socket, "ADT^A08", PID).contains("MSA|AA|"));
+    let merge = "PID|||R8^^^^MR\rMRG|R7^^^^MR";
+    assert!(say(&mut socket, "ADT^A40", merge).contains("MSA|AA|"));
+    let number = |id: &str| json!({ "issuer": "ZZ001", "patient_id": id });
+    for asked in ["R7", "R8", "4000000004"] {
+        let shown = site.ask(&["patients", "show", asked, "--json"]);
+        let merges: Vec<_> = shown.iter().filter(|one| one.get("merged").is_some()).collect();
+        let [one] = merges[..] else { panic!("{asked}: {shown:?}") };
+        let said = (&one["merged"], &one["into"], &one["source"]);
+        assert_eq!(said, (&number("R7"), &number("R8"), &json!("hl7 RIS at ROYAL")), "{asked}");
+        assert!(one["at"].is_string());
+    }
+    let told = site.cli(&["patients", "show", "R8"]).ok("show");
+    assert!(told.contains("R7 of ZZ001 was merged into R8 of ZZ001, said by hl7 RIS at ROYAL"), "{told}");
+    let confirms = "R8 of ZZ001: linked to nobody: no birth date confirms the NHS number";
+    assert!(told.contains(confirms), "what was said of the former counts for it: {told}");
+    let back = ["R7", "--issuer", "ZZ001", "--source", "hl7 RIS at ROYAL", "--by", "jo", "--reason", "a slip"];
+    site.cli(&[&["patients", "unlearn"][..], &back].concat()).ok("unlearn");
+    assert_eq!(site.cli(&["patients", "show", "R8"]).code, Some(1));
+    site.verify_ledger(false);
+}
+
+/// UIX-01: `status` tells where order systems are heard, how many messages were taken and when the last was, and what was refused and why.
+#[test]
+fn status_tells_what_was_heard() {
+    let (site, port, _stage) = start("127.0.0.0/8");
+    let hl7 = || site.ask(&["status", "--json"])[0]["hl7"].clone();
+    let before = hl7();
+    assert_eq!((&before["listen"], &before["messages"]), (&json!(format!("127.0.0.1:{port}")), &json!(0)));
+    assert!(before["last_message"].is_null() && before["last_refusal"].is_null(), "{before}");
+    let mut socket = connect(port);
+    for want in ["AA", "AA", "AE"] {
+        let rest = if want == "AE" { "PID|||" } else { PID };
+        assert!(say(&mut socket, "ADT^A08", rest).contains(&format!("MSA|{want}|")));
+    }
+    let after = hl7();
+    assert_eq!((&after["messages"], &after["refused"]), (&json!(2), &json!(1)), "{after}");
+    assert!(after["last_message"].is_string(), "{after}");
+    assert!(
+        after["last_refusal"].as_str().unwrap().contains("127.0.0.1: the message names no patient in PID-3"),
+        "{after}"
+    );
+    let told = site.cli(&["status"]).ok("status");
+    assert!(told.contains(": 2 messages taken since the start, the last ") && told.contains("; 1 refused"), "{told}");
+    assert!(told.contains("! HL7: 1 messages or callers were refused since the start; the last at "), "{told}");
+}

@@ -3,7 +3,7 @@
 use crate::requirements::{has_test, places};
 use crate::support::tools::root;
 use crate::tidy::report;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 const TABLE: &str = "tests/sabotages.tsv";
@@ -15,6 +15,7 @@ fn each_sabotage_fits_the_tree() {
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some(HEAD));
     let (mut names, mut faults) = (BTreeSet::new(), Vec::new());
+    let mut changed: BTreeMap<&str, String> = BTreeMap::new();
     for (at, line) in lines.enumerate().map(|(at, line)| (at + 2, line)) {
         let cells: Vec<&str> = line.split('\t').collect();
         let &[name, _, file, text, replacement, test] = &cells[..] else {
@@ -28,6 +29,12 @@ fn each_sabotage_fits_the_tree() {
         if count != 1 {
             faults.push(format!("{TABLE}:{at}: {name}: its text stands {count} times in {file}"));
         }
+        // As `sabotage.py` does, one after the other: what an earlier row has changed is not found any more.
+        let source = changed.entry(file).or_insert_with(|| fs::read_to_string(root().join(file)).unwrap_or_default());
+        if count == 1 && !source.contains(text) {
+            faults.push(format!("{TABLE}:{at}: {name}: a row above changes its text in {file}"));
+        }
+        *source = source.replace(text, replacement);
         let (places, test) = places(test).unwrap_or_default();
         let mut sources = places.iter().filter_map(|place| fs::read_to_string(root().join(place)).ok());
         if !sources.any(|source| has_test(&source, test)) {

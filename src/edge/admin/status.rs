@@ -1,11 +1,13 @@
 //! What `weybridge status` shows, as one object.
 
 use super::{AdminFace, WorklistStatus};
+use crate::edge::mllp::Counts;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
 use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 /// The state of a site.
@@ -55,8 +57,38 @@ pub struct Status {
     /// Every worklist that is asked, while the gateway runs.
     #[serde(default)]
     pub worklists: Vec<WorklistStatus>,
+    /// The listener of order systems, if there is one and the gateway runs.
+    #[serde(default)]
+    pub hl7: Option<Hl7Status>,
     /// Things to know about certificates and configuration.
     pub warnings: Vec<String>,
+}
+
+/// What was heard by HL7 since the start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hl7Status {
+    /// Where messages are taken.
+    pub listen: String,
+    /// Messages that were taken.
+    pub messages: u64,
+    /// When the last of them was, UTC.
+    pub last_message: Option<String>,
+    /// Messages that were not taken, and callers who were turned away.
+    pub refused: u64,
+    /// The last of them: when (UTC), who, and why.
+    pub last_refusal: Option<String>,
+}
+
+impl Hl7Status {
+    fn of(listen: SocketAddr, counts: Counts) -> Self {
+        Self {
+            listen: listen.to_string(),
+            messages: counts.taken,
+            last_message: counts.last.map(utc),
+            refused: counts.refused,
+            last_refusal: counts.last_refusal.map(|(at, why)| format!("{} {why}", utc(at))),
+        }
+    }
 }
 
 /// One reading of all blobs.
@@ -139,6 +171,7 @@ impl Status {
         status.refused = refusals.count;
         status.last_refusal = refusals.last.map(|(at, what, detail)| format!("{} {what}: {detail}", utc(at)));
         status.worklists = face.worklists.standing().into_iter().map(WorklistStatus::of).collect();
+        status.hl7 = face.hearing.as_ref().map(|(listen, hearing)| Hl7Status::of(*listen, hearing.so_far()));
         status.warnings = face.warnings.borrow().to_vec();
         for (destination, in_flight) in face.courier.in_flight() {
             match status.destinations.iter_mut().find(|one| one.destination == destination.0) {
@@ -172,6 +205,7 @@ impl Status {
             ledger_chain: hex(&summary.head.chain),
             destinations: summary.destinations.into_iter().map(DestinationStatus::of).collect(),
             worklists: Vec::new(),
+            hl7: None,
             warnings: Vec::new(),
         }
     }

@@ -271,6 +271,25 @@ async fn a_parked_destination_resumes_by_itself() {
     site.verify().await;
 }
 
+/// REL-20: one success lets go all that was parked while the destination could not be used, at once and not one probe after the other.
+#[tokio::test]
+async fn all_that_was_parked_goes_on_with_the_first_success() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    assert_eq!(site.send("surrey", parked(), noon()).await, 3);
+    let now = noon() + 5 * MINUTE;
+    let one = LeaseLimits { instances: 1, ..LIMITS };
+    let probe = site.records.lease(&destination("surrey"), one, now).await.unwrap().unwrap();
+    site.settle(&probe, verified(), now).await;
+    let mut states = [site.states(1).await, site.states(2).await, site.states(3).await].concat();
+    states.sort_by_key(|state| state.word());
+    assert_eq!(states, [State::Pending, State::Pending, State::Verified]);
+    assert_eq!(site.send("surrey", verified(), now).await, 2);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn commits_that_make_work_due_give_a_hint() {
     let site = Site::new();
