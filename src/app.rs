@@ -27,6 +27,7 @@ use crate::priors::fetch::{FetchOptions, Fetcher};
 use crate::priors::prefetch::Prefetcher;
 use crate::priors::worklist::Worklists;
 use crate::records::Records;
+use crate::rejections::NoteReader;
 use crate::store::{Place, Store, StoreOptions};
 use anyhow::Context;
 use in_force::InForce;
@@ -149,6 +150,8 @@ impl App {
         let janitor = Janitor::new(records, store, judge.clone(), janitor_options(&self.config));
         critical.spawn("the janitor", janitor.clone().run(self.lost, working.clone()));
         critical.spawn("the judge", judge.run(working.clone()));
+        let notes = NoteReader::new(self.records.clone(), self.store.clone());
+        critical.spawn("the reader of rejection notes", notes.run(working.clone()));
         let every = self.config.courier.reconcile_every;
         let nightly = reconcile::nightly(self.config.path.clone(), self.records.clone(), every, working.clone());
         critical.spawn("the comparison with the peers", nightly);

@@ -12,6 +12,7 @@ mod patients;
 mod peers;
 mod priors;
 mod reconcile;
+mod rejections;
 mod render;
 mod routes;
 mod send;
@@ -69,6 +70,9 @@ enum Command {
     /// What waits for a person
     #[command(subcommand)]
     Exceptions(exceptions::Verb),
+    /// What rejection notes hide, and undoing one
+    #[command(subcommand)]
+    Rejections(rejections::Verb),
     /// Other sites: who they are, and whether they can be reached
     #[command(subcommand)]
     Peers(peers::Verb),
@@ -194,6 +198,7 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Study(options) => study::run(&place, &options).await,
         Command::Why(options) => why::run(&place, &options).await,
         Command::Exceptions(verb) => exceptions::run(&place, verb).await,
+        Command::Rejections(verb) => rejections::run(&place, verb).await,
         Command::Peers(verb) => peers::run(&place, verb).await,
         Command::Nodes(verb) => nodes::run(&place, verb).await,
         Command::Patients(verb) => patients::run(&place, verb).await,

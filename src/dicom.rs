@@ -19,6 +19,7 @@ pub mod patient;
 pub mod pattern;
 pub mod pixels;
 pub mod query;
+pub mod rejection;
 pub mod render;
 pub mod rewrite;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! ```text
 //! shell        main -> cli -> app, config, certs
 //! edge         edge::{dimse_scp, http, stow, qido, admin}
-//! engine       intake -> router      courier      priors -> intake      janitor -> judge
+//! engine       intake -> router      courier      priors -> intake      janitor -> judge      rejections
 //! state        store      records      ledger      peers -> tls
 //! protocol     dimse      dicomweb      hl7
 //! vocabulary   dicom
@@ -28,6 +28,7 @@ pub mod ledger;
 pub mod peers;
 pub mod priors;
 pub mod records;
+pub mod rejections;
 pub mod router;
 pub mod store;
 pub mod tls;

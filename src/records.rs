@@ -23,6 +23,7 @@ mod proof;
 mod pulls;
 mod questions;
 mod refusals;
+mod rejections;
 mod retrieval;
 mod routing;
 mod sharing;
@@ -46,9 +47,10 @@ pub use prefetch::{Acquired, MOST_OPEN, Prefetch, PrefetchCause, PrefetchRow};
 pub use proof::{EntryLine, Report, hex};
 pub use pulls::{HeldInstance, PullEnded, PullRow};
 pub use refusals::Refusals;
+pub use rejections::{NamedInstance, NoteRead, RejectionView, Standing, Unread};
 pub use retrieval::{Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded};
 pub use sharing::Elsewhere;
-pub use story::{Accessed, Event, Taken, What};
+pub use story::{Accessed, Event, Rejected, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
     Summary, Texts, TransferFilter, TransferSums, TransferView, Unsupported,

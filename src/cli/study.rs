@@ -2,7 +2,7 @@
 
 use super::transfers::{PAGE, transfer_json, transfer_text};
 use super::{ConfigPlace, Ended, Failure, client, render};
-use crate::dicom::uid::StudyUid;
+use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::records::{InstanceId, InstanceView, Records};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -56,6 +56,7 @@ fn as_json(instance: &InstanceView) -> Value {
         "sha256": instance.sha256.to_string(),
         "bytes": instance.bytes,
         "state": instance.state,
+        "rejected_by": instance.rejected_by.as_ref().map(InstanceUid::as_str),
         "source": instance.source.name(),
         "asserted_issuer": instance.source_facts.issuer,
         "received": render::utc(instance.received),
@@ -67,9 +68,10 @@ fn as_json(instance: &InstanceView) -> Value {
 
 fn show(instance: &InstanceView) -> Result<(), Failure> {
     render::line(format!(
-        "{}  {}, {}, from {}",
+        "{}  {}{}, {}, from {}",
         instance.sop_instance_uid,
         instance.state,
+        if instance.rejected_by.is_some() { ", rejected and hidden" } else { "" },
         render::bytes(instance.bytes),
         instance.source.name()
     ))?;

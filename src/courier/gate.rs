@@ -8,11 +8,14 @@ use super::carrier::Report;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{Cause, TransferId};
 use crate::peers::{Destination, Hidden};
-use crate::records::{Batch, Leased, Records, Routable};
+use crate::records::{Batch, Leased, Records, Routable, Standing};
 use crate::router::{self, Route, Routes};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// Before a Key Object Selection that was not read yet is looked at again.
+const UNREAD: Duration = Duration::from_secs(1);
 
 /// What stands between the lanes and the carriers. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +54,9 @@ impl Gate {
             }
         };
         let Passed { batch: shown, mut stays } = withheld(&hidden, batch);
+        let Some(batch) = &shown else { return Passed { batch: None, stays } };
+        let Passed { batch: shown, stays: unread } = notes(batch);
+        stays.extend(unread);
         let Some(batch) = &shown else { return Passed { batch: None, stays } };
         let doubtful = batch.items.iter().filter(|item| item.cause == Cause::Route && item.before_routes);
         let instances: Vec<_> = doubtful.map(|item| item.instance).collect();
@@ -92,6 +98,34 @@ fn withheld(hidden: &Hidden, batch: &Batch) -> Passed {
                 );
                 stays.push((item.transfer, Outcome::Held { why }));
             }
+        }
+    }
+    let batch = (!goes.is_empty()).then(|| Batch { items: goes, ..batch.clone() });
+    Passed { batch, stays }
+}
+
+/// A Key Object Selection goes once it was read; a rejection note that does not count here waits for a person, since where it would go
+/// its word might be taken for ours (WEB-105).
+fn notes(batch: &Batch) -> Passed {
+    let (mut goes, mut stays) = (Vec::new(), Vec::new());
+    for item in &batch.items {
+        let objection = match item.note {
+            Some(Standing::Unread) => {
+                let why = "whether it is a rejection note that counts is being read".to_owned();
+                Some(Outcome::Deferred { why, charge: Charge::Us, after: Some(UNREAD) })
+            }
+            Some(Standing::NotHonoured) => {
+                let why = item.not_honoured.as_deref().unwrap_or("it could not be read");
+                let why = format!(
+                    "a rejection note that is not honoured here: {why}; release it to send it all the same, or cancel it"
+                );
+                (!item.released.contains(&why)).then_some(Outcome::Held { why })
+            }
+            _ => None,
+        };
+        match objection {
+            None => goes.push(item.clone()),
+            Some(outcome) => stays.push((item.transfer, outcome)),
         }
     }
     let batch = (!goes.is_empty()).then(|| Batch { items: goes, ..batch.clone() });

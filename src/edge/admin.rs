@@ -7,6 +7,7 @@ mod instances;
 mod patients;
 mod prefetch;
 mod priors;
+mod rejections;
 mod search;
 mod status;
 mod store;
@@ -18,6 +19,7 @@ pub(crate) use holdings::{Asked, Held, Instruction};
 pub(crate) use patients::{Learn, Line, Unlearn};
 pub(crate) use prefetch::PrefetchAsked;
 pub(crate) use priors::{CopiesDrop, PullOrder};
+pub(crate) use rejections::Undo;
 pub(crate) use search::Search;
 pub use status::{DestinationStatus, Hl7Status, ScrubStatus, Status};
 pub(crate) use store::{Drop, Examine};
@@ -119,6 +121,7 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/status", get(status))
         .route("/transfers/{verb}", post(verbs::decide))
         .route("/exceptions/resolve", post(exceptions::resolve))
+        .route("/rejections/undo", post(rejections::undo))
         .route("/store/purge", post(store::purge))
         .route("/store/pause", post(store::pause))
         .route("/store/drop", post(store::drop_bytes))

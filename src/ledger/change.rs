@@ -65,6 +65,8 @@ pub struct Changes {
     pub opened: Vec<Opened>,
     /// Exceptions closed.
     pub closed: Vec<i64>,
+    /// Versions that a rejection note hides from now on (`true`), or that are shown again.
+    pub hidden: Vec<(i64, bool)>,
 }
 
 /// The fact of a step: these transfers came to stand at `to`; `more` says why.
@@ -129,11 +131,19 @@ pub fn read(entry: &Entry) -> Result<Changes, &'static str> {
         })?,
         paused: paused(entry)?,
         opened: each(facts, "opened", read_opened)?,
-        closed: match facts.get("closed") {
-            None => Vec::new(),
-            Some(list) => list.list().and_then(|l| l.iter().map(Fact::number).collect()).ok_or("closed")?,
+        closed: numbers(facts, "closed")?,
+        hidden: {
+            let of = |name, is: bool| numbers(facts, name).map(|ids| ids.into_iter().map(move |id| (id, is)));
+            of("hidden", true)?.chain(of("shown", false)?).collect()
         },
     })
+}
+
+fn numbers(facts: &Facts, name: &'static str) -> Result<Vec<i64>, &'static str> {
+    match facts.get(name) {
+        None => Ok(Vec::new()),
+        Some(list) => list.list().and_then(|list| list.iter().map(Fact::number).collect()).ok_or(name),
+    }
 }
 
 /// Whether a person paused or resumed a destination.
@@ -252,6 +262,8 @@ mod tests {
             (facts([("steps", "x".into())]), "steps"),
             (facts([("steps", [Fact::from(1)].into_iter().collect())]), "steps"),
             (facts([("closed", 4.into())]), "closed"),
+            (facts([("hidden", ["x".into()].into_iter().collect())]), "hidden"),
+            (facts([("shown", 4.into())]), "shown"),
             (facts([("made", [Facts::new().into()].into_iter().collect())]), "made"),
             (facts([("versions", [facts([("id", 1.into())]).into()].into_iter().collect())]), "versions"),
         ];

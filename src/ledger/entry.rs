@@ -75,10 +75,12 @@ pub enum Kind {
     Withheld,
     /// What was pulled of a study from a peer.
     Pulled,
+    /// A rejection note was read, and what it hides or shows (WEB-105).
+    Rejected,
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -97,6 +99,7 @@ impl Kind {
         Self::Identified,
         Self::Withheld,
         Self::Pulled,
+        Self::Rejected,
     ];
 
     /// The word that entries use.
@@ -120,6 +123,7 @@ impl Kind {
             Self::Identified => "identified",
             Self::Withheld => "withheld",
             Self::Pulled => "pulled",
+            Self::Rejected => "rejected",
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) mod readers;
 pub(super) mod rebuild;
 pub(super) mod record;
 pub(super) mod recover;
+pub(super) mod rejections;
 pub(super) mod resolve;
 pub(super) mod retrieve;
 pub(super) mod routing;

@@ -2,8 +2,10 @@
 
 use super::arrival::{ExceptionId, SourceFacts};
 use super::housekeeping::PurgeRule;
+use super::rejections::Standing;
 use super::work::{AttemptId, BatchKind};
 use crate::dicom::on_behalf::OnBehalf;
+use crate::dicom::rejection::Reason;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Destination, Origin, Priority, Verify};
 use std::time::SystemTime;
@@ -45,6 +47,27 @@ pub struct Accessed {
     pub detail: Option<String>,
     /// How many results or instances the answer had.
     pub given: u64,
+}
+
+/// What a rejection note does (WEB-105).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The note's SOP Instance UID.
+    pub note: String,
+    /// Whether the story is the note's own; else that of what it names.
+    pub is_own: bool,
+    /// Where the note stands.
+    pub standing: Standing,
+    /// Whether a later note rejects the note.
+    pub is_rejected: bool,
+    /// Why instances are rejected; none if it could not be read.
+    pub reason: Option<Reason>,
+    /// Whether what is told of is hidden now.
+    pub hides: bool,
+    /// Who undid the note, if that is what is told.
+    pub undone_by: Option<String>,
+    /// Why it is not honoured, or was undone, in plain words.
+    pub words: Option<String>,
 }
 
 /// What happened.
@@ -110,7 +133,7 @@ pub enum What {
     Moved {
         /// Where to.
         destination: Destination,
-        /// `retry`, `hold`, `release`, `cancel`, `expedite`, `send`, `arrived again`, `resumed`, `corrupt` or `restored`.
+        /// `retry`, `hold`, `release`, `cancel`, `expedite`, `send`, `arrived again`, `owed again`, `rejected`, `resumed`, `corrupt` or `restored`.
         what: String,
         /// By whom, if by a person.
         who: Option<String>,
@@ -141,6 +164,8 @@ pub enum What {
         /// How it stands, or how it ended.
         how: String,
     },
+    /// A rejection note was read that names it, or that it is; or a person undid it.
+    Rejected(Rejected),
     /// The bytes were removed here.
     Purged {
         /// By which rule.

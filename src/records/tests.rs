@@ -14,6 +14,7 @@ mod model;
 mod parking;
 mod prefetching;
 mod proving;
+mod rejecting;
 mod restarting;
 mod sending;
 mod speed;

@@ -132,6 +132,8 @@ pub struct InstanceView {
     pub bytes: u64,
     /// `stored`, `held`, `purged` or `corrupt`.
     pub state: String,
+    /// The rejection note that hides it, if one does.
+    pub rejected_by: Option<InstanceUid>,
     /// Whether no route chose it.
     pub unrouted: bool,
     /// Who sent it first.

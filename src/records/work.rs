@@ -1,7 +1,7 @@
 //! The words of the way out: leases of work, what came of them, and what people do to transfers.
 
-use super::Retrievable;
 use super::arrival::InstanceId;
+use super::{Retrievable, Standing};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::head::Head;
 use crate::dicom::uid::StudyUid;
@@ -84,6 +84,10 @@ pub struct Leased {
     pub before_routes: bool,
     /// Why it was held for a person who has released it since, in the words of each hold.
     pub released: Vec<String>,
+    /// Where it stands as a rejection note; none if it is no Key Object Selection.
+    pub note: Option<Standing>,
+    /// Why it is not honoured as one, in plain words.
+    pub not_honoured: Option<String>,
 }
 
 impl std::ops::Deref for Leased {

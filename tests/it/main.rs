@@ -57,6 +57,7 @@ mod pull_scripted;
 mod qido;
 mod query;
 mod reach;
+mod rejections;
 mod reload;
 mod requirements;
 mod retrieve;

@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("courier", "dicom dicomweb dimse ledger peers records router store"),
     ("priors", "dicom dicomweb dimse intake ledger peers records store"),
     ("judge", "dicom ledger peers records store"),
+    ("rejections", "dicom records store"),
     ("janitor", "judge ledger records store"),
     // edge
     ("edge", "courier dicom dicomweb dimse hl7 intake janitor ledger peers priors records router store tls"),

@@ -3,7 +3,7 @@
 use super::render;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Origin, Priority, Verify};
-use crate::records::{Accessed, BatchKind, Event, PurgeRule, SourceFacts, Taken, What};
+use crate::records::{Accessed, BatchKind, Event, PurgeRule, Rejected, SourceFacts, Standing, Taken, What};
 
 /// The kind of an event, as programs get it.
 pub(in crate::cli) fn kind(event: &Event) -> &'static str {
@@ -17,6 +17,7 @@ pub(in crate::cli) fn kind(event: &Event) -> &'static str {
         What::Exception { .. } => "exception",
         What::Accessed(_) => "accessed",
         What::Prefetch { .. } => "prefetch",
+        What::Rejected(_) => "rejected",
         What::Purged { .. } => "purged",
         What::Now { .. } => "now",
     }
@@ -71,6 +72,7 @@ fn sentence(event: &Event) -> String {
             format!("rule \"{rule}\" chose it to be pulled ahead from {peer}: {how}")
         }
         What::Prefetch { how, .. } => format!("priors are pulled ahead because of it: {how}"),
+        What::Rejected(rejected) => self::rejected(rejected),
         What::Purged { rule, who, words } => purged(*rule, who.as_deref(), words.as_deref()),
         What::Now { destination, state, verify, next, waiting_for } => {
             let waiting = waiting_for.as_ref().map(|what| format!(", {what}")).unwrap_or_default();
@@ -96,6 +98,28 @@ fn accessed(access: &Accessed) -> String {
         "retrieve" => format!("peer {party} retrieved it ({given} instances){for_whom}"),
         "withheld" => format!("withheld from {party} by rule \"{to}\"{for_whom}"),
         _ => format!("node {party} asked by {what} for it to be given to {to} ({given} instances)"),
+    }
+}
+
+/// What a rejection note does, in plain words.
+fn rejected(told: &Rejected) -> String {
+    let Rejected { note, is_own, standing, is_rejected, reason, hides, undone_by, words } = told;
+    let why = reason.map_or("unreadable".to_owned(), |reason| format!("{}, {}", reason.code(), reason.meaning()));
+    let words = words.as_deref().unwrap_or("no reason");
+    let note = if *is_own { format!("this rejection note ({why})") } else { format!("rejection note {note} ({why})") };
+    if let Some(who) = undone_by {
+        return format!("{note} was undone by {who} ({words})");
+    }
+    match (standing, is_own) {
+        (Standing::NotHonoured, _) => {
+            format!("{note} is not honoured and hides nothing: {words}; it goes nowhere without a person")
+        }
+        (Standing::Lifted, _) => format!("{note} was in force; it hides nothing any more"),
+        _ if *is_rejected => format!("{note} is itself rejected by a later note, and hides nothing"),
+        (_, true) if *hides => format!("{note} is in force: what it names is shown and sent to nobody"),
+        (_, true) => format!("{note} is in force; nothing that it may hide is here"),
+        (_, false) if *hides => format!("{note} names it: it is kept, hidden, shown and sent to nobody"),
+        (_, false) => format!("{note} names it, but was not sent by who brought it: it is not hidden"),
     }
 }
 

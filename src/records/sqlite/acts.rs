@@ -2,6 +2,7 @@
 
 use super::blobs;
 use super::owe::{afresh, close_exceptions};
+use super::rejections::apply::is_hidden;
 use super::rows::{Fault, damaged, micros, refuse};
 use super::tx::{Noted, Transfer, Tx};
 use super::unsupported;
@@ -207,6 +208,7 @@ fn target(tx: &Tx<'_>, verb: Verb, transfer: &Transfer) -> Result<Result<State, 
         Verb::Expedite => Ok(state),
         Verb::Cancel => Ok(State::Cancelled),
         Verb::Reopen if !blobs::is_stored(tx.conn, transfer.instance)? => Err(GONE.into()),
+        Verb::Reopen if is_hidden(tx, transfer.instance)? => Err("a rejection note names its instance".into()),
         Verb::Reopen | Verb::Doubt => Ok(State::Unknown),
         Verb::Release => {
             let mut find = tx.conn.prepare_cached("SELECT state FROM instances WHERE id = ?1")?;

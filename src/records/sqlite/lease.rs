@@ -11,7 +11,7 @@ use crate::ledger::change;
 use crate::ledger::entry::{EntryId, Fact, Kind, facts};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
-use crate::records::{AttemptId, Batch, BatchKind, InstanceId, LeaseLimits, Leased, Retrievable};
+use crate::records::{AttemptId, Batch, BatchKind, InstanceId, LeaseLimits, Leased, Retrievable, Standing};
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -245,10 +245,11 @@ fn begin(
 fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fault> {
     let mut find = tx.conn.prepare_cached(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
-         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route FROM transfers t \
+         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text FROM transfers t \
          JOIN instances i ON i.id = t.instance JOIN blobs b ON b.id = i.blob \
          JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study \
-         JOIN arrivals a ON a.instance = i.id AND a.n = 1 WHERE t.id = ?1",
+         JOIN arrivals a ON a.instance = i.id AND a.n = 1 LEFT JOIN rejections n ON n.instance = i.id \
+         LEFT JOIN words w ON w.id = n.words WHERE t.id = ?1",
     )?;
     let mut rows = find.query([transfer.id.0])?;
     let row = rows.next()?.ok_or_else(|| damaged("instance"))?;
@@ -276,5 +277,10 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
         route: row.get(15)?,
         before_routes: transfer.id.0 <= last_before,
         released: routing::released(tx.conn, transfer)?,
+        note: match row.get::<_, Option<String>>(16)? {
+            Some(word) => Some(Standing::parse(&word).ok_or_else(|| damaged("standing of a note"))?),
+            None => None,
+        },
+        not_honoured: row.get(17)?,
     })
 }

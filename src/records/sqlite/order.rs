@@ -29,7 +29,7 @@ pub(in crate::records) fn holdings(
     let mut find = conn.prepare_cached(&format!(
         "SELECT s.id, s.uid, s.patient_id, s.issuer, s.study_date, coalesce(sum(i.state = 'stored'), 0), \
          coalesce(sum(i.length) FILTER (WHERE i.state = 'stored'), 0), coalesce(sum(i.state <> 'stored'), 0) \
-         FROM studies s JOIN instances i ON i.study = s.id WHERE {condition} AND i.behind IS NULL AND {FROM} \
+         FROM studies s JOIN instances i ON i.study = s.id WHERE {condition} AND i.behind IS NULL AND i.hidden IS NULL AND {FROM} \
          GROUP BY s.id ORDER BY s.study_date, s.id LIMIT {STUDIES}"
     ))?;
     let mut rows = find.query(params![value, from])?;
@@ -103,7 +103,7 @@ pub(in crate::records) fn order(
 fn page(tx: &Tx<'_>, order: &Order, after: i64) -> Result<Vec<(i64, i64, String)>, Fault> {
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT i.id, i.study, i.state FROM instances i WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND {FROM} \
-         AND i.behind IS NULL AND i.id > ?3 ORDER BY i.id LIMIT {PAGE}"
+         AND i.behind IS NULL AND i.hidden IS NULL AND i.id > ?3 ORDER BY i.id LIMIT {PAGE}"
     ))?;
     let rows = find.query_map(params![order.study.as_str(), order.from, after], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))

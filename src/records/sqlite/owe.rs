@@ -1,6 +1,7 @@
 //! What an arrival makes us owe: new transfers, and old ones that come due again; the loop rules ("Origins and loops", "The same instance again").
 
 use super::record::{Case, Version};
+use super::rejections;
 use super::rows::{Fault, cause_text, span, verify_word};
 use super::tx::{Noted, Transfer, Tx, lane_of};
 use crate::ledger::change::{self, Made};
@@ -163,6 +164,10 @@ pub(in crate::records) fn want(
     wanted: &Wanted<'_>,
     owed: &mut Owed,
 ) -> Result<(), Fault> {
+    if rejections::apply::is_hidden(tx, subject.instance)? {
+        owed.withheld.push((wanted.destination.clone(), "a rejection note names it"));
+        return Ok(());
+    }
     let destination = tx.destination(wanted.destination)?;
     let cause = cause_text(&wanted.cause);
     let mut of_the_cause = None;

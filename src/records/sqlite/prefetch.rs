@@ -36,7 +36,7 @@ pub(in crate::records) fn acquired(conn: &Connection, since: SystemTime) -> Resu
          FROM instances i CROSS JOIN studies s ON s.id = i.study CROSS JOIN series r ON r.id = i.series \
          CROSS JOIN instances f ON f.id = (SELECT min(o.id) FROM instances o WHERE o.study = i.study) \
          CROSS JOIN arrivals a ON a.instance = f.id AND a.n = 1 \
-         WHERE i.id > ?1 AND i.id <= ?2 AND f.received >= ?3 AND a.origin_kind = 'node' AND i.state = 'stored' \
+         WHERE i.id > ?1 AND i.id <= ?2 AND f.received >= ?3 AND a.origin_kind = 'node' AND i.state = 'stored' AND i.hidden IS NULL \
          AND NOT EXISTS (SELECT 1 FROM instances o WHERE o.study = i.study AND o.series = i.series AND o.id < i.id) \
          ORDER BY i.id LIMIT ?4",
     )?;

@@ -8,7 +8,7 @@ use crate::ledger::transfer::{State, TransferId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 const TABLES: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192; \
-    CREATE TABLE versions (id INTEGER PRIMARY KEY, uid TEXT, version INTEGER, sha256 TEXT, state TEXT); \
+    CREATE TABLE versions (id INTEGER PRIMARY KEY, uid TEXT, version INTEGER, sha256 TEXT, state TEXT, hidden INTEGER NOT NULL DEFAULT 0); \
     CREATE TABLE transfers (id INTEGER PRIMARY KEY, instance INTEGER, destination TEXT, cause TEXT, state TEXT, attempts INTEGER, priority INTEGER); \
     CREATE TABLE exceptions (id INTEGER PRIMARY KEY, kind TEXT, instance INTEGER, transfer INTEGER, open INTEGER); \
     CREATE TABLE attempts (id INTEGER PRIMARY KEY, ends INTEGER); \
@@ -19,9 +19,10 @@ const TABLES: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGM
 const COMPARED: [(&str, &str, &str); 5] = [
     (
         "instance",
-        "SELECT id, sop_uid || ' version ' || version || ', ' || state || ', SHA-256 ' || lower(hex(sha256)) \
+        "SELECT id, sop_uid || ' version ' || version || ', ' || state || iif(hidden IS NULL, '', ', hidden') || ', SHA-256 ' || lower(hex(sha256)) \
          FROM instances ORDER BY id",
-        "SELECT id, uid || ' version ' || version || ', ' || state || ', SHA-256 ' || sha256 FROM versions ORDER BY id",
+        "SELECT id, uid || ' version ' || version || ', ' || state || iif(hidden, ', hidden', '') || ', SHA-256 ' || sha256 \
+         FROM versions ORDER BY id",
     ),
     (
         "transfer",
@@ -100,6 +101,13 @@ impl Rebuilt {
             Some((name, false)) => self.run("DELETE FROM paused WHERE name = ?1", [name])?,
             None => 0,
         };
+        for (instance, hidden) in &changes.hidden {
+            if self.run("UPDATE versions SET hidden = ?2 WHERE id = ?1 AND hidden <> ?2", params![instance, hidden])?
+                == 0
+            {
+                wrong.push(format!("it hides or shows instance {instance}, which does not fit what went before"));
+            }
+        }
         for exception in &changes.closed {
             if self.run("UPDATE exceptions SET open = 0 WHERE id = ?1 AND open = 1", [*exception])? == 0 {
                 wrong.push(format!("it closes exception {exception}, which is not open"));

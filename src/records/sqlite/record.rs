@@ -2,6 +2,7 @@
 
 use super::cross_reference;
 use super::owe::{self, Owed};
+use super::rejections::{self, Subject};
 use super::routing;
 use super::rows::{Fault, borrowed, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
 use super::tx::Tx;
@@ -144,6 +145,8 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
         borrowed(&arrival.origin),
     ])?;
     drop(insert);
+    rejections::arrived(tx, head.sop_class.as_str(), id, &arrival.origin)?;
+    let hidden = hide(tx, arrival, id)?;
     let version = Version {
         id,
         study,
@@ -165,8 +168,23 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
     if unrouted {
         more.insert("unrouted".into(), 1.into());
     }
+    if hidden {
+        more.insert("hidden".into(), [Fact::from(id)].into_iter().collect());
+    }
     arrived(tx, case, &version, if differs { "differs" } else { "stored" }, owed, more)?;
     Ok(kept)
+}
+
+/// Hides a new version if a note that came before names it (WEB-105).
+fn hide(tx: &Tx<'_>, arrival: &Arrival, id: i64) -> Result<bool, Fault> {
+    let (head, origin) = (&arrival.head, &arrival.origin);
+    let brought_by = (origin_kind(origin), origin.name());
+    let subject = Subject { id, uid: head.sop_instance.as_str(), study: head.study.as_str(), brought_by };
+    let note = rejections::hidden_by(tx.conn, subject)?;
+    if note.is_some() {
+        tx.conn.prepare_cached("UPDATE instances SET hidden = ?2 WHERE id = ?1")?.execute(params![id, note])?;
+    }
+    Ok(note.is_some())
 }
 
 fn open_conflict(tx: &Tx<'_>, case: &Case<'_>, version: &Version, more: &mut Facts) -> Result<ExceptionId, Fault> {
@@ -215,6 +233,7 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
         }
     };
     becomes_ours(tx, case, version)?;
+    rejections::arrived(tx, case.arrival.head.sop_class.as_str(), version.id, &case.arrival.origin)?;
     if restored.is_some() {
         owe::release_corrupt(tx, case, version, &mut owed)?;
     }

@@ -1,5 +1,6 @@
 //! Opening: a new epoch, and an end for every attempt that an earlier process left without one (INV-08, INV-14, FLT-008 to FLT-011).
 
+use super::rejections;
 use super::rows::{Fault, count, micros};
 use super::settle::open_exception;
 use super::tx::{Fixed, Group, Noted, Transfer, Tx, lane};
@@ -124,6 +125,7 @@ fn interrupt(tx: &mut Tx<'_>, attempt: &Unfinished, at: i64, recovered: &mut Rec
     let transfers = rows.collect::<Result<Vec<_>, _>>()?;
     drop(find);
     let (mut unknown, mut held, mut opened): (Vec<TransferId>, Vec<TransferId>, Vec<Fact>) = Default::default();
+    let mut asked: Vec<TransferId> = Vec::new();
     for transfer in transfers {
         let mut transfer = transfer?;
         transfer.attempt = None;
@@ -144,11 +146,15 @@ fn interrupt(tx: &mut Tx<'_>, attempt: &Unfinished, at: i64, recovered: &mut Rec
                 unknown.push(transfer.id);
             }
         }
+        if !attempt.is_send {
+            asked.push(transfer.id);
+        }
         let noted = Noted { at, what: "interrupted", attempt: Some(attempt.id), act: None, words: None };
         transfer.save_step(tx.conn, &noted)?;
     }
     tx.conn.prepare_cached("UPDATE attempts SET ended = ?2, remaining = 0 WHERE id = ?1")?.execute([attempt.id, at])?;
     recovered.interrupted += 1;
+    let ended: Vec<TransferId> = asked.into_iter().chain(unknown.iter().chain(&held).copied()).collect();
     recovered.unknown += unknown.len();
     recovered.held += held.len();
     let mut told = facts([("attempt", attempt.id.into()), ("end", 1.into())]);
@@ -160,5 +166,5 @@ fn interrupt(tx: &mut Tx<'_>, attempt: &Unfinished, at: i64, recovered: &mut Rec
         }
     }
     tx.append(entry, Kind::Interrupted, at, told, vec![attempt.entry]);
-    Ok(())
+    rejections::apply::stop(tx, &ended, at)
 }

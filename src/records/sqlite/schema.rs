@@ -23,6 +23,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0010.sql"),
     include_str!("0011.sql"),
     include_str!("0012.sql"),
+    include_str!("0013.sql"),
 ];
 
 /// The newest layout.

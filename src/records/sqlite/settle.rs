@@ -1,6 +1,7 @@
 //! Settling: what each outcome of an attempt makes of its transfer, and of the destination (REL-09, REL-20, REL-21).
 
 use super::blobs;
+use super::rejections;
 use super::rows::{Fault, micros, refuse, span, time};
 use super::tx::{Noted, Transfer, Tx, lane};
 use super::unsupported;
@@ -83,6 +84,8 @@ pub(in crate::records) fn settle(
         facts.insert("words".into(), tx.words(&summary.detail)?.1);
     }
     tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
+    let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
+    rejections::apply::stop(tx, &ended, at)?;
     tx.kick(name);
     Ok(settled)
 }

@@ -38,19 +38,20 @@ impl Look {
     }
 
     /// What counts as kept of instances `i`. What was pulled from a site goes to who asked for it here, and to no other site: its own
-    /// site may have withdrawn it meanwhile, or withhold it from that one ("Origins and loops").
+    /// site may have withdrawn it meanwhile, or withhold it from that one ("Origins and loops"). What a rejection note hides is kept
+    /// for nobody (WEB-105).
     pub(in crate::records) fn kept(&self) -> &'static str {
         match self.eyes.another_site {
-            true => "i.state = 'stored' AND i.behind IS NULL AND i.borrowed <> 1",
-            false => "i.state = 'stored' AND i.behind IS NULL",
+            true => "i.state = 'stored' AND i.behind IS NULL AND i.hidden IS NULL AND i.borrowed <> 1",
+            false => "i.state = 'stored' AND i.behind IS NULL AND i.hidden IS NULL",
         }
     }
 
     /// The same without regard to the state.
     pub(in crate::records) fn ever_kept(&self) -> &'static str {
         match self.eyes.another_site {
-            true => "i.behind IS NULL AND i.borrowed <> 1",
-            false => "i.behind IS NULL",
+            true => "i.behind IS NULL AND i.hidden IS NULL AND i.borrowed <> 1",
+            false => "i.behind IS NULL AND i.hidden IS NULL",
         }
     }
 

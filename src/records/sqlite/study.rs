@@ -15,8 +15,8 @@ use std::time::SystemTime;
 const VIEW: &str = "SELECT i.id, i.sop_uid, i.version, i.sop_class, s.uid, r.uid, i.transfer_syntax, i.sha256, i.length, i.state, \
     i.unrouted, a.origin_kind, a.origin_name, a.source, i.received, \
     (SELECT count(*) FROM arrivals n WHERE n.instance = i.id), i.study, i.behind, \
-    EXISTS (SELECT 1 FROM exceptions x WHERE x.instance = i.id AND x.kind = 'conflict' AND (x.closed IS NULL OR x.decision = 'rejected')) \
-    FROM instances i JOIN studies s ON s.id = i.study \
+    EXISTS (SELECT 1 FROM exceptions x WHERE x.instance = i.id AND x.kind = 'conflict' AND (x.closed IS NULL OR x.decision = 'rejected')), \
+    (SELECT k.sop_uid FROM instances k WHERE k.id = i.hidden) FROM instances i JOIN studies s ON s.id = i.study \
     JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1";
 
 fn view(conn: &Connection, row: &Row<'_>, now: SystemTime) -> Result<InstanceView, Fault> {
@@ -41,6 +41,10 @@ fn view(conn: &Connection, row: &Row<'_>, now: SystemTime) -> Result<InstanceVie
         arrivals: count(row.get(15)?),
         behind: row.get::<_, Option<i64>>(17)?.map(InstanceId),
         in_conflict: row.get(18)?,
+        rejected_by: match row.get::<_, Option<String>>(19)? {
+            Some(note) => Some(parsed(&note, "SOP Instance UID", InstanceUid::parse)?),
+            None => None,
+        },
         transfers: of_instance(conn, row.get(16)?, instance, now)?,
     })
 }

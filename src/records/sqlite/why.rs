@@ -2,9 +2,10 @@
 
 use super::lists::next;
 use super::rows::{Fault, cause, count, damaged, micros, origin, priority, source, state, time, verify};
+use crate::dicom::rejection::Reason;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::peers::Destination;
-use crate::records::{AttemptId, BatchKind, Event, ExceptionId, Taken, What};
+use crate::records::{AttemptId, BatchKind, Event, ExceptionId, Rejected, Standing, Taken, What};
 use rusqlite::{Connection, Row};
 use std::time::SystemTime;
 
@@ -38,6 +39,7 @@ pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemT
     events.extend(ask.moved()?);
     events.extend(ask.trying()?);
     events.extend(ask.purged()?);
+    events.extend(ask.rejected()?);
     events.extend(ask.accessed()?);
     if let Subject::Study(study) = subject {
         events.extend(super::prefetch::story(conn, study.as_str())?);
@@ -191,6 +193,51 @@ impl Ask<'_> {
             let rule = super::purge::rule(&row.get::<_, String>(3)?)?;
             Ok(What::Purged { rule, who: row.get(4)?, words: row.get(5)? })
         })
+    }
+
+    /// Notes that name any of it, notes among it, and what people undid.
+    fn rejected(&self) -> Result<Vec<Event>, Fault> {
+        let columns = "k.sop_uid, n.standing, k.hidden IS NOT NULL, n.reason";
+        let notes = "JOIN instances k ON k.id = n.instance LEFT JOIN words w ON w.id = n.words \
+                     LEFT JOIN words l ON l.id = n.lifted_words";
+        let named = "scope i JOIN instances x ON x.id = i.id JOIN rejected r ON r.uid = x.sop_uid JOIN rejections n ON n.instance = r.note";
+        let own = "scope i JOIN rejections n ON n.instance = i.id";
+        let standing = "n.standing <> 'ordinary'";
+        let rows = [
+            format!(
+                "SELECT n.decided, n.decided, count(*), 0, {columns}, x.hidden IS NOT NULL, NULL, w.text FROM {named} {notes} \
+                     WHERE n.decided IS NOT NULL AND {standing} GROUP BY n.instance, x.hidden IS NOT NULL"
+            ),
+            format!(
+                "SELECT n.decided, n.decided, 1, 1, {columns}, \
+                     EXISTS (SELECT 1 FROM instances h WHERE h.hidden = n.instance), NULL, w.text FROM {own} {notes} \
+                     WHERE n.decided IS NOT NULL AND {standing}"
+            ),
+            format!(
+                "SELECT n.lifted, n.lifted, count(*), 0, {columns}, x.hidden IS NOT NULL, n.lifted_by, l.text FROM {named} {notes} \
+                     WHERE n.lifted IS NOT NULL GROUP BY n.instance, x.hidden IS NOT NULL"
+            ),
+            format!(
+                "SELECT n.lifted, n.lifted, 1, 1, {columns}, 0, n.lifted_by, l.text FROM {own} {notes} WHERE n.lifted IS NOT NULL"
+            ),
+        ];
+        let mut events = Vec::new();
+        for sql in rows {
+            events.extend(self.events(&sql, |row| {
+                let standing: String = row.get(5)?;
+                Ok(What::Rejected(Rejected {
+                    is_own: row.get(3)?,
+                    note: row.get(4)?,
+                    standing: Standing::parse(&standing).ok_or_else(|| damaged("standing of a note"))?,
+                    is_rejected: row.get(6)?,
+                    reason: row.get::<_, Option<String>>(7)?.as_deref().and_then(Reason::parse),
+                    hides: row.get(8)?,
+                    undone_by: row.get(9)?,
+                    words: row.get(10)?,
+                }))
+            })?);
+        }
+        Ok(events)
     }
 
     /// Accesses are kept by study; of an instance that of its study is told.
