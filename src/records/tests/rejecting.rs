@@ -137,11 +137,14 @@ async fn what_was_under_way_at_a_stop_goes_no_further() {
     site.verify().await;
 }
 
+/// In words; who brought the instance, who sent the note, where that stands each time, whether the instance is hidden in the end.
+type Case = (&'static str, Origin, Vec<Origin>, Vec<Standing>, bool);
+
 /// WEB-105: only who brought an instance first may reject it, whoever else brought it later, and whichever of the two comes first.
 #[tokio::test]
 async fn only_who_brought_it_may_reject_it() {
     let peer = |name: &str| Origin::Peer(name.into());
-    let rows: Vec<(&str, Origin, Vec<Origin>, Vec<Standing>, bool)> = vec![
+    let rows: Vec<Case> = vec![
         ("the node that brought it", node("PACS"), vec![node("PACS")], vec![Standing::InForce], true),
         ("another node", node("PACS"), vec![node("CT1")], vec![Standing::NotHonoured], false),
         ("a peer", node("PACS"), vec![peer("kent")], vec![Standing::NotHonoured], false),
