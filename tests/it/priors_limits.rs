@@ -111,6 +111,11 @@ fn answers_of_other_sites_are_matched_again() {
         assert_eq!((identifiers(said).len(), last(said)["status"].as_u64()), (0, Some(0)));
         assert_eq!(last(said)["comment"], "other sites are asked by Patient ID or Study UID only");
     }
+    // So does one for patients: what other sites hold is told study by study.
+    let patient = json!({ "model": "patient", "keys": { "QueryRetrieveLevel": "PATIENT", "PatientID": NHS } });
+    let said = &ask(stage.path(), &a, &[patient])[0];
+    assert_eq!((identifiers(said).len(), last(said)["status"].as_u64()), (0, Some(0)));
+    assert_eq!(last(said)["comment"], "patients of this site only; other sites are asked for studies");
     assert_eq!(b.asked().len(), before);
 }
 

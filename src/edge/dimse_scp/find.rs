@@ -91,7 +91,10 @@ pub(super) async fn find(
     };
     find.patient = find.named_patient().await;
     let ended = match asked.level {
-        Level::Patient => find.patients().await,
+        Level::Patient => {
+            find.remark_on_patients();
+            find.patients().await
+        }
         Level::Study => find.studies().await,
         Level::Series => find.series().await,
         Level::Instance => find.instances().await,

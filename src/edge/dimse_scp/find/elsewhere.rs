@@ -83,6 +83,13 @@ impl Find<'_, '_> {
         self.patient.as_ref().is_some_and(|patient| patient.is_told_by(&self.registry, origin, &held.0))
     }
 
+    /// Other sites tell of studies: who asks for patients is told that these are this site's alone (DIM-070).
+    pub(super) fn remark_on_patients(&mut self) {
+        if !self.face.priors.sites().sites.is_empty() {
+            self.remark = Some("patients of this site only; other sites are asked for studies");
+        }
+    }
+
     /// Asks the other sites for the patient's studies; `None` if the query names no patient, or there are no other sites.
     pub(super) fn ask_for_patient(&mut self) -> Option<Elsewhere> {
         let sites = self.face.priors.sites().sites.clone();
