@@ -26,6 +26,7 @@ use crate::dicom::pixels::{DecodeError, FragmentError, ImageError};
 use crate::dicom::render::{EncodeError, RenderError};
 use crate::dicom::transcode::TranscodeError;
 use crate::dicomweb::multipart::Writer;
+use crate::priors::fetch::Held;
 use crate::records::{Question, RecordsError, Resource, Retrievable};
 use archived::{Awaited, Missing};
 use axum::body::Body;
@@ -88,6 +89,8 @@ pub(super) struct Asked {
     accept: Option<String>,
     query: String,
     headers: HeaderMap,
+    /// Copies that are not flushed before the answer has gone out.
+    copies: Option<Held>,
 }
 
 impl FromRequestParts<WebFace> for Asked {
@@ -143,11 +146,13 @@ impl Asked {
         let Some(study) = target.study else { return refuse(StatusCode::NOT_FOUND, "there is no such resource here") };
         let resource = Resource { study, series: target.series, instance: target.instance };
         let accept = accept(&headers, &query)?;
-        Ok(Self { face, base, asker, behalf: caller.behalf, resource, below: target.below, accept, query, headers })
+        let (behalf, below, copies) = (caller.behalf, target.below, None);
+        Ok(Self { face, base, asker, behalf, resource, below, accept, query, headers, copies })
     }
 
     /// What is kept, what other sites give, and what an archive brings; refused if there is nothing: was there ever (WEB-101)?
-    async fn held(&self) -> Result<Awaited, Box<Response>> {
+    async fn held(&mut self) -> Result<Awaited, Box<Response>> {
+        self.copies = self.hold().await?;
         let elsewhere = self.pulled().await?;
         let awaited = Awaited { elsewhere, ..archived::awaited(&self.face, &self.resource).await? };
         let extent = &awaited.extent;
@@ -164,9 +169,10 @@ impl Asked {
         }
     }
 
-    /// A seat, held until the body has gone out or its reader is given up.
-    fn seat(&self) -> Result<Seat, Box<Response>> {
-        self.face.retrievals.take(&self.asker.name).ok_or_else(|| Box::new(busy()))
+    /// A seat, held until the body has gone out or its reader is given up; with it the copies that are read.
+    fn seat(&mut self) -> Result<Seat, Box<Response>> {
+        let seat = self.face.retrievals.take(&self.asker.name).ok_or_else(|| Box::new(busy()))?;
+        Ok(seat.keeping(self.copies.take()))
     }
 
     /// Records that so many instances are about to be given, whole or in part (SEC-023).

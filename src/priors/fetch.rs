@@ -14,7 +14,7 @@ use crate::peers::{Origin, Registry};
 use crate::records::{Records, RecordsError, SourceFacts};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -43,7 +43,11 @@ impl Default for FetchOptions {
 /// So often at least it is noted that copies are in use.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
+/// Studies of which it is remembered that use was noted just now; of what is beyond it is noted each time.
+const MOST_NOTED: usize = 1_000;
+
 /// Copies that are in use while this lives.
+#[derive(Debug)]
 pub struct Held {
     _task: JoinSet<()>,
 }
@@ -62,6 +66,8 @@ struct Inner {
     options: FetchOptions,
     seats: Semaphore,
     under_way: Mutex<HashMap<(String, StudyUid), Arc<Pull>>>,
+    /// When it was last noted that copies are in use.
+    noted: Mutex<HashMap<StudyUid, Instant>>,
 }
 
 impl Fetcher {
@@ -74,7 +80,8 @@ impl Fetcher {
         options: FetchOptions,
     ) -> Self {
         let seats = Semaphore::new(options.at_once);
-        let inner = Inner { priors, records, intake, registry, options, seats, under_way: Mutex::default() };
+        let (under_way, noted) = Default::default();
+        let inner = Inner { priors, records, intake, registry, options, seats, under_way, noted };
         Self { inner: Arc::new(inner) }
     }
 
@@ -91,7 +98,7 @@ impl Fetcher {
     /// Keeps the copies of studies from being flushed until what it gives is dropped, however long that takes (IDY-051).
     pub async fn hold(&self, studies: Vec<StudyUid>) -> Result<Held, RecordsError> {
         let every = (self.inner.options.keep / 4).clamp(Duration::from_millis(100), LONGEST_HOLD);
-        self.records().pulls_used(studies.clone(), SystemTime::now()).await?;
+        self.note_use(&studies, every).await?;
         let (records, mut task) = (self.records().clone(), JoinSet::new());
         task.spawn(async move {
             loop {
@@ -102,6 +109,25 @@ impl Fetcher {
             }
         });
         Ok(Held { _task: task })
+    }
+
+    /// Notes that copies are in use, unless that was done within `every`: a viewer asks for each frame by itself.
+    async fn note_use(&self, studies: &[StudyUid], every: Duration) -> Result<(), RecordsError> {
+        let (now, mut due) = (Instant::now(), studies.to_vec());
+        let noted = || self.inner.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut noted = noted();
+            noted.retain(|_, at| now.saturating_duration_since(*at) < every);
+            due.retain(|study| !noted.contains_key(study));
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.records().pulls_used(due.clone(), SystemTime::now()).await?;
+        let mut noted = noted();
+        let room = MOST_NOTED.saturating_sub(noted.len());
+        noted.extend(due.into_iter().take(room).map(|study| (study, now)));
+        Ok(())
     }
 
     /// Pulls that are under way, whoever follows them.

@@ -11,11 +11,13 @@ use crate::support::process::finish;
 use crate::support::proxy::Proxy;
 use crate::support::tools::tool;
 use crate::support::two_sites::{B_IDENTITY, Stage};
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, until};
 use crate::support::web;
 use crate::viewer::TOKEN;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 /// Site A with a viewer; its neighbour B, behind a proxy.
@@ -50,11 +52,16 @@ impl Neighbours {
 
     /// A PACS of B sends so many instances of a study; gives digests by UID.
     fn send(&self, story: u64, instances: u64) -> BTreeMap<String, String> {
+        self.send_of(story, instances, 3000)
+    }
+
+    /// The same, each of so many bytes of pixels.
+    fn send_of(&self, story: u64, instances: u64, bytes: u32) -> BTreeMap<String, String> {
         let mut pacs =
             Association::open(self.b.config.dicom_port, "SENDER", "WB_B", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
         let sent = (1..=instances).map(|n| {
             let names = names(story, 1, n);
-            let data = data_set(&names, 3000, story + n);
+            let data = data_set(&names, bytes, story + n);
             assert_eq!(pacs.store(SECONDARY_CAPTURE, &names.instance, &data).unwrap(), Status::SUCCESS);
             (names.instance, digest(&data))
         });
@@ -169,4 +176,34 @@ fn nothing_is_pulled_for_a_peer_nor_shown_against_a_rule() {
         assert_eq!(sites.shown(&format!("{}{form}", study(820))).status, 404, "{form}");
     }
     sites.a.verify_ledger(true);
+}
+
+/// IDY-051: copies that a viewer reads are not flushed, though it reads for longer than copies are kept; afterwards they are.
+#[test]
+fn copies_that_a_viewer_reads_slowly_stay_until_it_has_them() {
+    let sites = Neighbours::start("[priors]\nkeep = \"4s\"\n[retention]\nevery = \"1s\"\n");
+    sites.send_of(830, 24, 1 << 20);
+    sites.send(831, 1);
+    let mut slow = TcpStream::connect(("127.0.0.1", sites.port)).unwrap();
+    slow.set_read_timeout(Some(seconds(60))).unwrap();
+    let head = format!("Host: 127.0.0.1:{}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close", sites.port);
+    write!(slow, "GET /dicom-web/{} HTTP/1.1\r\n{head}\r\nAccept: */*\r\n\r\n", study(830)).unwrap();
+    let mut first = [0; 4096];
+    slow.read_exact(&mut first).unwrap();
+    assert!(first.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&first));
+    assert_eq!(sites.shown(&format!("{}/metadata", study(831))).status, 200);
+    let states = |story: u64| -> Vec<String> {
+        let held = sites.a.study(&names(story, 1, 1).study);
+        held.iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect()
+    };
+    until(seconds(60), "what nobody reads is flushed", || (states(831) == ["purged"]).then_some(()));
+    assert_eq!(states(830), ["stored"; 24], "what is read stays");
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    let body = [&first[..], &rest].concat();
+    let head = String::from_utf8_lossy(&body[..2048]).into_owned();
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap();
+    let closed = memchr::memmem::rfind(&body, format!("--{}--", boundary_of(kind).unwrap()).as_bytes());
+    assert!(closed.is_some() && body.len() > 24 << 20, "it came whole: {}", body.len());
+    until(seconds(60), "the copies are flushed", || (states(830) == ["purged"; 24]).then_some(()));
 }

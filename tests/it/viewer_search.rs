@@ -23,15 +23,15 @@ fn patient(n: u32, id: &str) -> Value {
 }
 
 /// Site A with a viewer whose numbers are NHS numbers.
-struct Viewed {
-    a: Gateway,
-    port: u16,
-    stage: Stage,
+pub struct Viewed {
+    pub a: Gateway,
+    pub port: u16,
+    pub stage: Stage,
 }
 
 impl Viewed {
     /// `lines` go into the node's entry, `tables` behind all.
-    fn start(stage: Stage, neighbours: &[Neighbour], lines: &str, tables: &str) -> Self {
+    pub fn start(stage: Stage, neighbours: &[Neighbour], lines: &str, tables: &str) -> Self {
         let (token, port) = (stage.path().join("viewer.token"), free_port());
         std::fs::write(&token, TOKEN).unwrap();
         let viewer = format!(
@@ -48,7 +48,7 @@ impl Viewed {
     }
 
     /// As the viewer asks.
-    fn shown(&self, resource: &str) -> Got {
+    pub fn shown(&self, resource: &str) -> Got {
         let mut command = Command::new(tool("curl"));
         command.args(["--silent", "--show-error", "--noproxy", "*", "--globoff", "--include"]);
         command.args(["--header", &format!("Authorization: Bearer {TOKEN}"), "--header", "Accept: */*"]);
@@ -72,11 +72,11 @@ impl Viewed {
 
 /// One answer.
 #[derive(Debug)]
-struct Got {
+pub struct Got {
     status: u16,
     warnings: Vec<String>,
     retry: bool,
-    sets: Vec<Value>,
+    pub sets: Vec<Value>,
     body: String,
 }
 

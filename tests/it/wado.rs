@@ -297,8 +297,12 @@ fn a_damaged_instance_never_comes_whole() {
     }
     let study = format!("studies/{}", good.study);
     assert!(site.try_get(&study, &[ALL]).is_none(), "the body breaks off");
-    let middle = site.get(&of_instance(&worse), &[ONE, "Range: bytes=0-99"]);
-    assert_eq!((middle.status, middle.json()["side"].as_str()), (500, Some("this site")), "not even an undamaged part");
+    // It broke off at the one that was committed first; the other is looked at now.
+    for damaged in [&bad, &worse] {
+        let middle = site.get(&of_instance(damaged), &[ONE, "Range: bytes=0-99"]);
+        let side = middle.json()["side"].as_str().map(str::to_owned);
+        assert_eq!((middle.status, side.as_deref()), (500, Some("this site")), "not even an undamaged part");
+    }
     // Both are known now.
     let rest = site.get(&study, &[ALL]);
     assert_eq!((rest.status, digests(&rest)), (206, BTreeSet::from([digest(&bytes(&good, 1))])));

@@ -19,7 +19,7 @@ use std::io;
 const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
 
 /// Answers with one value.
-pub(super) async fn answer(asked: Asked) -> Answered {
+pub(super) async fn answer(mut asked: Asked) -> Answered {
     let Some(path) = asked.below.as_deref().and_then(Path::parse) else {
         return refuse(StatusCode::NOT_FOUND, "there is no such resource here");
     };

@@ -2,6 +2,7 @@
 
 use super::{Asked, unreadable};
 use crate::dicom::ae_title::AeTitle;
+use crate::priors::fetch::Held;
 use crate::priors::gather::Gathering;
 use crate::priors::watch::Came;
 use crate::records::Picked;
@@ -57,6 +58,13 @@ impl Elsewhere {
 }
 
 impl Asked {
+    /// Keeps the copies that are about to be read from being flushed until what it gives is dropped (IDY-051). To peers no copy is
+    /// shown, so that nothing is held for them.
+    pub(super) async fn hold(&self) -> Result<Option<Held>, Box<Response>> {
+        let Some(fetcher) = &self.face.elsewhere else { return Ok(None) };
+        fetcher.hold(vec![self.resource.study.clone()]).await.map(Some).map_err(unreadable)
+    }
+
     /// Pulls what other sites hold of it and is not here ("Below the study", freshness), and waits for all of it. One instance that
     /// is here is given as it is: who holds it was asked when its series or study was.
     pub(super) async fn pulled(&self) -> Result<Elsewhere, Box<Response>> {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use std::io;
 
 /// Answers with frames.
-pub(super) async fn answer(asked: Asked) -> Answered {
+pub(super) async fn answer(mut asked: Asked) -> Answered {
     let numbers = numbers(asked.below.as_deref().unwrap_or_default())?;
     let wanted = wado::octets(asked.accept.as_deref());
     if wanted.is_empty() {

@@ -16,7 +16,7 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 
 /// Answers with instances.
-pub(super) async fn answer(asked: Asked) -> Answered {
+pub(super) async fn answer(mut asked: Asked) -> Answered {
     let wanted = match wado::accepted(asked.accept.as_deref()) {
         Ok(wanted) => wanted,
         Err(error @ AcceptError::Mixed) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::io;
 
 /// Answers with metadata: one JSON array, or a part of XML for each instance.
-pub(super) async fn answer(asked: Asked) -> Answered {
+pub(super) async fn answer(mut asked: Asked) -> Answered {
     let Some(kind) = media_type::preferred(asked.accept.as_deref(), &[DICOM_JSON, JSON, DICOM_XML]) else {
         let detail =
             "metadata can be had as application/dicom+json or as multipart/related; type=\"application/dicom+xml\"";

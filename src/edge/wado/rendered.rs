@@ -66,7 +66,7 @@ impl Chosen {
 }
 
 /// Answers with pictures.
-pub(super) async fn answer(asked: Asked) -> Answered {
+pub(super) async fn answer(mut asked: Asked) -> Answered {
     let chosen = Chosen::of(&asked)?;
     let list = asked.below.as_deref().map(numbers).transpose()?;
     let awaited = asked.held().await?;
@@ -106,7 +106,7 @@ async fn of_instance(asked: Asked, chosen: Chosen, list: Vec<u32>, seat: Seat) -
 }
 
 /// Answers with one small picture that stands for the resource: of a series or study, of an instance in its middle.
-pub(super) async fn thumbnail(asked: Asked) -> Answered {
+pub(super) async fn thumbnail(mut asked: Asked) -> Answered {
     let mut chosen = Chosen::of(&asked)?;
     chosen.rendering.wish.viewport.get_or_insert(THUMBNAIL);
     let list = asked.below.as_deref().map(numbers).transpose()?;

@@ -1,5 +1,6 @@
 //! How many bodies are given out at once: each holds memory for as long as its reader takes, and slow readers must not hold all.
 
+use crate::priors::fetch::Held;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +19,16 @@ pub struct Seats {
 pub(in crate::edge) struct Seat {
     seats: Arc<Seats>,
     peer: String,
+    /// Copies of other sites' instances, which stay while they are read.
+    _copies: Option<Held>,
+}
+
+impl Seat {
+    /// The same, which keeps these copies from being flushed for as long (IDY-051).
+    pub(in crate::edge) fn keeping(mut self, copies: Option<Held>) -> Self {
+        self._copies = copies;
+        self
+    }
 }
 
 impl Seats {
@@ -29,7 +40,7 @@ impl Seats {
             return None;
         }
         taken.insert(peer.to_owned(), own + 1);
-        Some(Seat { seats: Arc::clone(self), peer: peer.to_owned() })
+        Some(Seat { seats: Arc::clone(self), peer: peer.to_owned(), _copies: None })
     }
 }
 

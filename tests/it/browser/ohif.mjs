@@ -1,7 +1,8 @@
 // Opens studies in the OHIF viewer, in a real browser, and writes down what it asked and what it drew.
 //
-// usage: node ohif.mjs TOOLS GATEWAY_PORT TOKEN FOLDER STUDY...
+// usage: node ohif.mjs TOOLS GATEWAY_PORT TOKEN FOLDER PATIENT STUDY...
 //
+// PATIENT is the Patient ID for which the list is searched, without wildcards; empty for the list of all.
 // TOOLS holds `ohif/dist` and `node_modules/playwright-core`. A small server gives the viewer to the browser and passes what lies
 // below /dicom-web on to the gateway, with the token, which the browser never sees. FOLDER gets a screenshot of each study.
 // Prints one JSON object a line: {"asked", "accept", "status"} for each request to the gateway, {"study", "instance", "range",
@@ -13,7 +14,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { createRequire } from "node:module";
 
-const [tools, gatewayPort, token, folder, ...studies] = process.argv.slice(2);
+const [tools, gatewayPort, token, folder, patient, ...studies] = process.argv.slice(2);
 const dist = path.join(path.resolve(tools), "ohif", "dist");
 const { chromium } = createRequire(path.join(path.resolve(tools), "x.js"))("playwright-core");
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
@@ -29,7 +30,7 @@ const CONFIG = `window.config = { routerBasename: "/", extensions: [], modes: []
   defaultDataSourceName: "dicomweb", dataSources: [{ namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
   sourceName: "dicomweb", configuration: { friendlyName: "gateway", name: "gateway", qidoRoot: "/dicom-web", wadoRoot: "/dicom-web",
   wadoUriRoot: "/dicom-web", qidoSupportsIncludeField: true, imageRendering: "wadors", thumbnailRendering: "wadors",
-  enableStudyLazyLoad: true, supportsFuzzyMatching: false, supportsWildcard: true, bulkDataURI: { enabled: true } } }] };`;
+  enableStudyLazyLoad: true, supportsFuzzyMatching: false, supportsWildcard: ${patient === ""}, bulkDataURI: { enabled: true } } }] };`;
 
 function pass(request, response) {
   const headers = { ...request.headers, authorization: `Bearer ${token}` };
@@ -102,7 +103,7 @@ try {
       if (message.type() === "error") say({ console: message.text().slice(0, 300) });
     });
     if (study === "") {
-      await page.goto(`${root}/`);
+      await page.goto(patient === "" ? `${root}/` : `${root}/?mrn=${patient}`);
       const many = (count) => document.body.innerText.includes(`1-${count} of ${count}`);
       await page.waitForFunction(many, studies.length, { timeout: 90000 });
       say({ list: await page.evaluate(() => document.body.innerText) });
