@@ -9,7 +9,7 @@ use super::sqlite::sharing::{Connection, Look};
 use super::sqlite::tx::Tx;
 use super::{Records, RecordsError, Resource, Texts};
 use crate::dicom::on_behalf::OnBehalf;
-use crate::dicom::uid::{SeriesUid, StudyUid};
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::ledger::entry::{Kind, facts};
 use crate::peers::{Hidden, Origin, Registry, Withhold};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Elsewhere {
     pub study: StudyUid,
     /// The series, if it is one or a part of one.
     pub series: Option<SeriesUid>,
+    /// The instance, if it is one.
+    pub instance: Option<InstanceUid>,
     /// Attributes of patient and study, and of the series if it is one.
     pub attributes: Texts,
     /// The modalities of the study; none if they are not known.
@@ -87,14 +89,16 @@ impl Records {
         self.look(eyes, move |conn, look| look.hidden(conn, study.as_str())).await
     }
 
-    /// Those of the rows from elsewhere, from an archive say, that may be shown to who looks.
+    /// Those of the rows from elsewhere, from an archive say, that may be shown to who looks. An instance that a rejection note hides
+    /// here is shown to nobody, whoever still lists it (WEB-105). Either all of the rows are instances, or none.
     pub async fn shown_elsewhere<T: Send + 'static>(
         &self,
         rows: Vec<T>,
         described: fn(&T) -> Elsewhere,
     ) -> Result<Vec<T>, RecordsError> {
         let eyes = self.eyes(&self.viewers);
-        if eyes.viewers.is_empty() {
+        let instances = rows.first().is_some_and(|row| described(row).instance.is_some());
+        if eyes.viewers.is_empty() && !instances {
             return Ok(rows);
         }
         let registry = self.inner.registry.get().map(|registry| Arc::clone(&registry.borrow()));

@@ -17,7 +17,7 @@ const KEY_OBJECT_SELECTION: &str = "1.2.840.10008.5.1.4.1.1.88.59";
 const SAFETY: &str = "113037";
 
 /// A note of a study, as a file: see `python/note.py`.
-fn note(folder: &Path, said: &Value) -> PathBuf {
+pub fn note(folder: &Path, said: &Value) -> PathBuf {
     let file = folder.join(format!("note-{}.dcm", said["uid"].as_str().unwrap()));
     let arguments = [file.to_str().unwrap().to_owned(), said.to_string()];
     python::run("note", &arguments, seconds(60)).ok("python/note.py");
@@ -63,7 +63,7 @@ fn shown(identity: &Identity, site: &Gateway, study: &str) -> Vec<String> {
 }
 
 /// Waits until a note was read, and what it does is done; gives its row.
-fn read(site: &Gateway, uid: &str, standing: &str, hides: u64) -> Value {
+pub fn read(site: &Gateway, uid: &str, standing: &str, hides: u64) -> Value {
     until(seconds(60), &format!("{uid} is {standing} and hides {hides}"), || {
         let list = site.ask(&["rejections", "list", "--json"]);
         list.into_iter().find(|one| {

@@ -1,6 +1,8 @@
 //! What neighbouring sites hold, found by a viewer at this one by QIDO-RS: merged with what is here, and nobody's silence taken for nothing.
 
+use crate::rejections;
 use crate::support::config::free_port;
+use crate::support::dcmtk::storescu;
 use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
 use crate::support::process::finish;
@@ -13,6 +15,8 @@ use crate::viewer::TOKEN;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
+
+const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
 
 fn uid(n: u32) -> String {
     format!("2.25.70000000098.{n}")
@@ -286,4 +290,31 @@ fn what_is_withheld_is_not_found_at_other_sites_either() {
     let said = ask(site.stage.path(), &site.a, &[priors_of(NHS), series]);
     assert_eq!((studies(&said[0]).len(), markers(&said[0])), (1, Vec::new()), "{}", said[0]);
     assert_eq!(said[1]["answers"], json!([{ "status": 0 }]));
+}
+
+/// WEB-105: an instance that a rejection note hides here is not shown because another site lists it still.
+#[test]
+fn what_is_rejected_here_is_not_found_at_other_sites() {
+    let stage = Stage::new();
+    let (of, series) = (uid(4), format!("{}.1", uid(4)));
+    let one = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
+    let listed = |n: u32| {
+        json!({ "0020000D": one("UI", &of), "0020000E": one("UI", &series), "00080018": one("UI", &format!("{series}.{n}")),
+            "00080016": one("UI", MR) })
+    };
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[listed(1), listed(2)]));
+    let site = Viewed::start(stage, &[Neighbour::new("b", &b.url())], "", "");
+    give(&site.stage, &site.a, "PACS", &json!([patient(4, NHS)]));
+    let named = json!([{ "study": of, "series": series, "sop_class": MR, "sop_instance": format!("{series}.1") }]);
+    let said = json!({ "uid": "2.25.77.1", "study": of, "code": "113037", "named": named });
+    let file = rejections::note(site.stage.path(), &said);
+    storescu(site.a.config.dicom_port, &site.a.config.ae_title, &["-xe", "-aet", "PACS"], &[file]).ok("storescu");
+    rejections::read(&site.a, "2.25.77.1", "in force", 1);
+    let instances = format!("studies/{of}/series/{series}/instances");
+    assert_eq!(site.found(&instances), [row(&format!("{series}.2"), "NEARLINE", 0)]);
+    let images = json!({ "keys": { "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": of, "SeriesInstanceUID": series,
+        "SOPInstanceUID": "" } });
+    let found = identifiers(&ask(site.stage.path(), &site.a, &[images])[0]);
+    let found: Vec<&Value> = found.iter().map(|set| &set["SOPInstanceUID"]).collect();
+    assert_eq!(found, [&json!(format!("{series}.2"))]);
 }

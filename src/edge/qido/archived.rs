@@ -33,19 +33,20 @@ fn rows<T>(found: Found<T>, window: &mut Window) -> Vec<T> {
 /// Where a study of an archive stands.
 pub(in crate::edge) fn study_elsewhere((row, size): &(StudyRow, StudySize)) -> Elsewhere {
     let StudyRow { study, attributes, origin, .. } = row.clone();
-    Elsewhere { study, series: None, attributes, modalities: size.modalities.clone(), origin }
+    Elsewhere { study, series: None, instance: None, attributes, modalities: size.modalities.clone(), origin }
 }
 
 /// Where a series of an archive stands.
 pub(in crate::edge) fn series_elsewhere(row: &SeriesRow) -> Elsewhere {
     let SeriesRow { study, series, attributes, origin, .. } = row.clone();
-    Elsewhere { study, series: Some(series), attributes, modalities: Vec::new(), origin }
+    Elsewhere { study, series: Some(series), instance: None, attributes, modalities: Vec::new(), origin }
 }
 
 /// Where an instance of an archive stands.
 pub(in crate::edge) fn instance_elsewhere(row: &ArchivedInstance) -> Elsewhere {
     let (study, series, attributes) = (row.study.clone(), Some(row.series.clone()), row.attributes.clone());
-    Elsewhere { study, series, attributes, modalities: Vec::new(), origin: row.origin.clone() }
+    let (instance, origin) = (Some(row.instance.clone()), row.origin.clone());
+    Elsewhere { study, series, instance, attributes, modalities: Vec::new(), origin }
 }
 
 impl Asked {

@@ -7,9 +7,11 @@ mod studies;
 pub(super) use below::Below;
 
 use super::{Asked, Shelf, Window};
-use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, SERIES_INSTANCE_UID};
+use crate::dicom::attributes::{
+    ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
+};
 use crate::dicom::tag::Tag;
-use crate::dicom::uid::SeriesUid;
+use crate::dicom::uid::{InstanceUid, SeriesUid};
 use crate::edge::http::problem;
 use crate::peers::Origin;
 use crate::peers::{Node, Silent};
@@ -38,9 +40,11 @@ const NOT_THIS_PAGE: &str = "on this page nothing is shown that came from other 
 /// Where what a site has shown stands.
 pub(in crate::edge) fn found_elsewhere(found: &Found) -> records::Elsewhere {
     let series = found.values.0.get(&SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
+    let instance = found.values.0.get(&SOP_INSTANCE_UID).and_then(|uid| InstanceUid::parse(uid).ok());
     records::Elsewhere {
         study: found.study.clone(),
         series,
+        instance,
         attributes: found.values.clone(),
         modalities: found.size.modalities.clone(),
         origin: Origin::Peer(found.site.clone()),

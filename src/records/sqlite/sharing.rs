@@ -6,6 +6,7 @@ use super::study::texts;
 use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::cross_reference::LocalId;
 use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::uid::InstanceUid;
 use crate::peers::{Hidden, StudyFacts, Withhold};
 use crate::records::Elsewhere;
 use crate::records::sharing::{Eyes, Note};
@@ -107,6 +108,14 @@ impl Look {
         row: Elsewhere,
         issuer: &str,
     ) -> Result<bool, Fault> {
+        if let Some(instance) = &row.instance
+            && is_rejected(conn, instance)?
+        {
+            return Ok(false);
+        }
+        if self.is_clear() {
+            return Ok(true);
+        }
         let hidden = self.hidden(conn, row.study.as_str())?;
         if hidden.certain(row.series.as_ref().map(|series| series.as_str())).is_some() {
             return Ok(false);
@@ -132,6 +141,12 @@ impl Look {
         }
         Ok(true)
     }
+}
+
+/// Whether a rejection note hides an instance here.
+fn is_rejected(conn: &Connection, instance: &InstanceUid) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached("SELECT 1 FROM instances WHERE sop_uid = ?1 AND hidden IS NOT NULL")?;
+    Ok(find.exists([instance.as_str()])?)
 }
 
 /// The UIDs of hidden series as a list for a query.
