@@ -14,6 +14,7 @@ mod data_set;
 pub mod decoding;
 pub mod foreign;
 mod gate;
+mod gathering;
 mod general;
 mod lane;
 mod linger;

@@ -7,6 +7,7 @@ use super::LaneSpec;
 use super::carrier::{Carrier, Report};
 use super::clock::Clock;
 use super::gate::{self, Gate, Passed};
+use super::gathering::Gathering;
 use super::window::Window;
 use crate::ledger::breaker::{self, Showing};
 use crate::ledger::outcome::Outcome;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A lane that finds the records unreadable waits so long before it looks again.
@@ -44,6 +46,12 @@ pub struct LaneOptions {
 /// What came of a batch: what it showed of the destination, if anything.
 type Ended = Result<(Id, Option<Showing>), JoinError>;
 
+/// What a lane keeps of a batch on its way.
+struct OnTheWay {
+    attempt: AttemptId,
+    kind: BatchKind,
+}
+
 pub(super) struct Lane<C> {
     records: Records,
     clock: Clock,
@@ -56,7 +64,11 @@ pub(super) struct Lane<C> {
     window: Window,
     /// The batches on their way, each in a task of its own, and the attempts that they are.
     batches: JoinSet<Option<Showing>>,
-    attempts: HashMap<Id, AttemptId>,
+    attempts: HashMap<Id, OnTheWay>,
+    sends: Gathering,
+    checks: Gathering,
+    /// No batch has ended since nothing more was found to be leased.
+    looked: bool,
 }
 
 impl<C: Carrier> Lane<C> {
@@ -69,7 +81,23 @@ impl<C: Carrier> Lane<C> {
     ) -> Self {
         let window = Window::new(options.parallel);
         let (batches, attempts) = (JoinSet::new(), HashMap::new());
-        Self { records, clock, gate, destination, carrier, options, in_flight, window, batches, attempts }
+        let (sends, checks) = Default::default();
+        let looked = false;
+        Self {
+            records,
+            clock,
+            gate,
+            destination,
+            carrier,
+            options,
+            in_flight,
+            window,
+            batches,
+            attempts,
+            sends,
+            checks,
+            looked,
+        }
     }
 
     /// Works until `stop`; the batches in hand are finished first.
@@ -100,12 +128,23 @@ impl<C: Carrier> Lane<C> {
 
     /// Starts batches while there is room and something is due; says how long until something may be.
     async fn fill(&mut self, stop: &CancellationToken) -> Duration {
+        if let Some(left) = self.sends.waits(Instant::now()).filter(|_| self.looked) {
+            return left;
+        }
         while self.has_room() && !stop.is_cancelled() {
             match self.lease().await {
                 Ok(Some(batch)) => self.begin(batch),
-                Ok(None) => break,
+                Ok(None) => {
+                    self.looked = true;
+                    break;
+                }
                 Err(error) => return self.trouble(&error),
             }
+        }
+        let now = Instant::now();
+        if let Some(left) = self.sends.waits(now).into_iter().chain(self.checks.waits(now)).min() {
+            // A batch that ends makes us look sooner, and then for both kinds.
+            return left;
         }
         let together = self.carrier.together();
         let due = self.records.next_due(&self.destination, together, self.clock.now()).await;
@@ -122,18 +161,35 @@ impl<C: Carrier> Lane<C> {
     }
 
     /// The next batch: what is to be asked about comes before what is to be sent.
-    async fn lease(&self) -> Result<Option<Batch>, RecordsError> {
+    async fn lease(&mut self) -> Result<Option<Batch>, RecordsError> {
         let now = self.clock.now();
-        let checks = self.records.lease_checks(&self.destination, self.options.check_instances, now).await?;
-        if checks.is_some() {
-            return Ok(checks);
+        if self.checks.waits(Instant::now()).is_none() {
+            match self.records.lease_checks(&self.destination, self.options.check_instances, now).await? {
+                None => self.checks.is_drained(),
+                found => return Ok(found),
+            }
+        }
+        if self.sends.waits(Instant::now()).is_some() {
+            return Ok(None);
         }
         let limits = LeaseLimits { together: self.carrier.together(), ..self.options.batch };
-        self.records.lease(&self.destination, limits, now).await
+        let found = self.records.lease(&self.destination, limits, now).await?;
+        if found.is_none() {
+            self.sends.is_drained();
+        }
+        Ok(found)
+    }
+
+    fn gathering(&mut self, kind: BatchKind) -> &mut Gathering {
+        match kind {
+            BatchKind::Send => &mut self.sends,
+            BatchKind::Check => &mut self.checks,
+        }
     }
 
     fn begin(&mut self, batch: Batch) {
-        let attempt = batch.attempt;
+        let on_the_way = OnTheWay { attempt: batch.attempt, kind: batch.kind };
+        self.gathering(batch.kind).begins(Instant::now());
         let hand = Hand::new(&self.in_flight, batch.items.len());
         let (records, clock) = (self.records.clone(), self.clock.clone());
         let (gate, carrier) = (self.gate.clone(), Arc::clone(&self.carrier));
@@ -149,7 +205,7 @@ impl<C: Carrier> Lane<C> {
             }
             showing
         });
-        self.attempts.insert(task.id(), attempt);
+        self.attempts.insert(task.id(), on_the_way);
     }
 
     /// Notes what a batch showed. One that died is ended as a restart would end it: asked about before it is sent again, and
@@ -159,9 +215,11 @@ impl<C: Carrier> Lane<C> {
             Ok((id, showing)) => (*id, *showing),
             Err(died) => (died.id(), None),
         };
-        let attempt = self.attempts.remove(&id);
         self.window = self.window.after(showing);
-        let (Err(died), Some(attempt)) = (ended, attempt) else { return };
+        self.looked = false;
+        let Some(OnTheWay { attempt, kind }) = self.attempts.remove(&id) else { return };
+        self.gathering(kind).ends();
+        let Err(died) = ended else { return };
         if died.is_panic() {
             tracing::error!(destination = %self.destination, attempt = attempt.0, "a batch broke off by a fault of this program; please report it");
             if let Err(error) = self.records.interrupted(attempt, self.clock.now()).await {

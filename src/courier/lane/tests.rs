@@ -250,3 +250,33 @@ async fn a_dead_and_a_slow_destination_delay_no_healthy_one() {
     // Three transfers an instance instead of one are three times the commits; no wait of a lane for another is in it.
     assert!(crowded < alone * 4 + Duration::from_millis(250), "{crowded:?} against {alone:?}");
 }
+
+#[tokio::test]
+async fn what_comes_while_a_batch_is_on_its_way_is_gathered_for_a_moment() {
+    let site = Site::new();
+    let script = Arc::new(Script::new(true, 3));
+    let stop = CancellationToken::new();
+    let courier = Courier::start(&site.records, no_routes(), vec![lane("kent", &script, options(4, 100))], &stop);
+    let begun = async |count: usize| script.seen.lock().unwrap().batches.len() == count;
+    // Three batches that were answered let four go at once.
+    for n in 1..=3 {
+        arrive(&site, n, 1, &["kent"]).await;
+        until(async || verified(&site, 1..=n).await == n as usize).await;
+    }
+    arrive(&site, 4, 1, &["kent"]).await;
+    until(async || begun(4).await).await;
+    // The fourth has begun before now, by no more than the test needs to see it; it never ends.
+    let before = Instant::now();
+    for n in 5..=8 {
+        arrive(&site, n, 1, &["kent"]).await;
+    }
+    let arrived = before.elapsed();
+    until(async || begun(5).await).await;
+    let gathered = script.seen.lock().unwrap().batches[4].len();
+    assert!(gathered == 4 || arrived > Duration::from_millis(35), "{gathered} of 4 that came within {arrived:?}");
+    script.gate.add_permits(1000);
+    until(async || verified(&site, 1..=8).await == 8).await;
+    stop.cancel();
+    courier.ended().await;
+    site.verify().await;
+}
