@@ -88,6 +88,8 @@ pub fn transcoder(input: &[u8]) {
             assert!(before.keys().eq(after.keys()), "the head has other attributes");
             assert!(old.iter().zip(&new).all(|(a, b)| same((a, b))), "the head changed");
         }
+        // A UID that is declared to be numbers is none any more once these are swapped.
+        (Ok(_), Err(ScanError::Missing { .. })) if ts.as_str() == syntax::EXPLICIT_VR_BE => {}
         (before, after) => assert_eq!(kind(&before), kind(&after), "the output is no better and no worse"),
     }
 }
