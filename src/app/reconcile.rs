@@ -34,7 +34,8 @@ pub async fn done(
             let page = records.transfers(filter, Some(state), after, SystemTime::now()).await?;
             let Some(last) = page.last() else { break };
             after = last.transfer;
-            for view in page.into_iter().filter(|view| view.created >= since) {
+            // Who has the note that rejects an instance shows it as little as we do (WEB-105).
+            for view in page.into_iter().filter(|view| view.created >= since && !view.is_rejected) {
                 studies.entry(view.study_instance_uid.clone()).or_default().push(view);
             }
         }

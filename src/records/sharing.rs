@@ -4,6 +4,7 @@
 //! catalogue and from every retrieval. So each way out is covered where it asks, and no face decides anything.
 
 use super::sqlite::access::{self, Access};
+use super::sqlite::rejections;
 use super::sqlite::rows::{Fault, micros};
 use super::sqlite::sharing::{Connection, Look};
 use super::sqlite::tx::Tx;
@@ -118,8 +119,16 @@ impl Records {
         .await
     }
 
-    /// Whether all of a resource is withheld from who looks, whatever else of it others hold.
+    /// Whether all of a resource is withheld from who looks, whatever else of it others hold; or is an instance that a rejection note
+    /// hides, which nobody is asked for (WEB-105).
     pub async fn hides(&self, resource: &Resource) -> Result<bool, RecordsError> {
+        if let Some(instance) = resource.instance.clone() {
+            let study = resource.study.clone();
+            let asked = move |conn: &Connection| rejections::is_hidden_here(conn, study.as_str(), instance.as_str());
+            if self.inner.readers.ask(asked).await? {
+                return Ok(true);
+            }
+        }
         self.hidden_in(resource, |hidden, series| hidden.certain(series).is_some()).await
     }
 

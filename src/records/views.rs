@@ -77,6 +77,8 @@ pub struct TransferView {
     pub sop_instance_uid: InstanceUid,
     /// Which version of it.
     pub version: u32,
+    /// Whether a rejection note hides it, here and so at who has the note.
+    pub is_rejected: bool,
     /// Of which study.
     pub study_instance_uid: StudyUid,
     /// Where to.

@@ -1,5 +1,6 @@
 //! Rejection notes (IHE IOCM) through the front door: what they hide on every face, what they stop, whose count, and undoing them.
 
+use crate::support::archive::{Dcmqrscp, Prepared};
 use crate::support::certs::Identity;
 use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
@@ -234,6 +235,8 @@ fn a_note_follows_what_it_rejects_and_no_peer_hides_what_is_not_its_own() {
     read(&b, &uids[0], "in force", 1);
     assert_eq!(shown(&as_a, &b, &one.study), [two.instance.clone(), uids[0].clone()]);
     a.all_become("b", "verified", 3, seconds(120));
+    let compared = a.cli(&["reconcile", "b"]).ok("reconcile");
+    assert!(compared.contains("2 asked for, 0 missing at b"), "what is rejected is not missed there: {compared}");
 
     let of_the_note = Names { study: one.study.clone(), series: format!("{}.9", uids[0]), instance: uids[0].clone() };
     store(&a, "WB_A", &[note(stage.path(), &naming(&uids[1], &one.study, "113038", &[&of_the_note]))]);
@@ -283,4 +286,38 @@ fn what_is_not_sent_yet_is_stopped_also_over_a_kill() {
     for site in [a, b] {
         site.verify_ledger(true);
     }
+}
+
+/// WEB-105: what an archive behind the site still shows is hidden too, by a note that came before anything of it was here, and is not given
+/// when the rest of its study is brought.
+#[test]
+fn what_an_archive_still_shows_is_hidden_too() {
+    let prepared = Prepared::new(1);
+    let archive = Dcmqrscp::start(&prepared.stage.path().join("archive"), prepared.config.dicom_port);
+    storescu(archive.port, "ARCHIVE", &["-xe"], &prepared.paths()).ok("the archive is filled");
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    let (study, uid) = (format!("{ROOT}.1"), format!("{ROOT}.1.9.1"));
+    let rejected = site.files.iter().find(|file| file["sop_instance"] == format!("{study}.1.1")).unwrap();
+    let said = json!({ "uid": uid, "study": study, "code": SAFETY, "named": [rejected] });
+    let file = note(site.stage.path(), &said);
+    let options = ["-xe", "-aet", "ARCHIVE"];
+    storescu(site.site.config.dicom_port, "WB_B", &options, &[file]).ok("the archive's note");
+    read(&site.site, &uid, "in force", 0);
+    let seen = || -> Vec<String> {
+        let found = site.found(&format!("studies/{study}/instances"));
+        let mut all: Vec<_> =
+            found.iter().map(|one| one["00080018"]["Value"][0].as_str().unwrap().to_owned()).collect();
+        all.sort();
+        all
+    };
+    let rest = [format!("{study}.1.2"), format!("{study}.2.1"), uid.clone()];
+    assert_eq!(seen(), rest);
+    let instance = format!("studies/{study}/series/{study}.1/instances/{study}.1.1");
+    let status =
+        |resource: &str| site.retrieve(resource).map(|(status, given)| (status, given.into_keys().collect::<Vec<_>>()));
+    assert_eq!(status(&instance).map(|(status, _)| status), Some(404));
+    assert_eq!(status(&format!("studies/{study}")), Some((200, rest.to_vec())));
+    read(&site.site, &uid, "in force", 1);
+    assert_eq!((seen(), status(&instance).map(|(status, _)| status)), (rest.to_vec(), Some(404)));
+    site.site.verify_ledger(true);
 }

@@ -86,7 +86,7 @@ pub(in crate::records) fn next(due: Option<i64>, not_before: Option<i64>, now: i
 
 const VIEW: &str = "SELECT t.id, i.sop_uid, i.version, s.uid, d.name, t.cause, t.route, t.mandatory, t.verify, t.state, \
     t.attempts, t.outcome, w.text, e.text, t.created, CASE WHEN t.lane IN (0, 1, 2) THEN t.due END, d.not_before, \
-    t.priority, d.paused IS NOT NULL FROM transfers t JOIN instances i ON i.id = t.instance JOIN studies s ON s.id = t.study \
+    t.priority, d.paused IS NOT NULL, i.hidden IS NOT NULL FROM transfers t JOIN instances i ON i.id = t.instance JOIN studies s ON s.id = t.study \
     JOIN destinations d ON d.id = t.destination LEFT JOIN words w ON w.id = t.words LEFT JOIN words e ON e.id = t.evidence";
 
 fn view(row: &Row<'_>, now: i64) -> Result<TransferView, Fault> {
@@ -111,6 +111,7 @@ fn view(row: &Row<'_>, now: i64) -> Result<TransferView, Fault> {
         next_attempt: next(row.get(15)?, row.get(16)?, now).filter(|_| !paused).map(time),
         priority: priority(row.get(17)?)?,
         paused,
+        is_rejected: row.get(19)?,
     })
 }
 

@@ -3,14 +3,14 @@
 pub(in crate::records) mod apply;
 
 use super::lists::at_most;
-use super::rows::{Fault, count, damaged, digest, micros, origin, parsed, place, refuse, time};
+use super::rows::{Fault, count, damaged, digest, micros, origin, origin_kind, parsed, place, refuse, time};
 use super::tx::Tx;
 use crate::dicom::rejection::{KEY_OBJECT_SELECTION, Named, Reason};
 use crate::dicom::uid::{InstanceUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::entry::{Facts, Kind, facts};
 use crate::peers::Origin;
 use crate::records::rejections::Unread;
-use crate::records::{InstanceId, NamedInstance, NoteRead, RejectionView, Standing};
+use crate::records::{Elsewhere, InstanceId, NamedInstance, NoteRead, RejectionView, Standing};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::time::SystemTime;
 
@@ -88,6 +88,33 @@ pub(in crate::records) fn hidden_by(conn: &Connection, subject: Subject<'_>) -> 
     ))?;
     let Subject { id, uid, study, brought_by: (kind, name) } = subject;
     Ok(find.query_row(params![uid, study, id, kind, name], |row| row.get(0))?)
+}
+
+/// Whether an instance that is known here is hidden in every version.
+pub(in crate::records) fn is_hidden_here(conn: &Connection, study: &str, uid: &str) -> Result<bool, Fault> {
+    Ok(hidden_versions(conn, study, uid)? == Some((true, true)))
+}
+
+/// Whether any version, and whether all versions of an instance are hidden; none if it is not known here.
+fn hidden_versions(conn: &Connection, study: &str, uid: &str) -> Result<Option<(bool, bool)>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT max(i.hidden IS NOT NULL), min(i.hidden IS NOT NULL) FROM instances i JOIN studies s ON s.id = i.study \
+         WHERE i.sop_uid = ?1 AND s.uid = ?2",
+    )?;
+    let (any, all): (Option<bool>, Option<bool>) =
+        find.query_row([uid, study], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(any.zip(all))
+}
+
+/// Whether an instance that is held elsewhere is hidden: if any version is that is known here, else as it would be if it came from there.
+pub(in crate::records) fn hides_elsewhere(conn: &Connection, row: &Elsewhere) -> Result<bool, Fault> {
+    let Some(uid) = &row.instance else { return Ok(false) };
+    if let Some((any, _)) = hidden_versions(conn, row.study.as_str(), uid.as_str())? {
+        return Ok(any);
+    }
+    let brought_by = (origin_kind(&row.origin), row.origin.name());
+    let subject = Subject { id: 0, uid: uid.as_str(), study: row.study.as_str(), brought_by };
+    Ok(hidden_by(conn, subject)?.is_some())
 }
 
 /// Keeps what a note names.

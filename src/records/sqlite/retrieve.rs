@@ -130,7 +130,7 @@ fn copy(row: &Row<'_>) -> Result<(Retrievable, bool), Fault> {
 pub(in crate::records) fn copies(conn: &Connection, ids: &[InstanceId]) -> Result<Vec<(Retrievable, bool)>, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
-         a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
+         a.origin_kind, a.origin_name, i.received, s.uid, iif(i.hidden IS NULL, i.state, 'hidden') {COPY} \
          WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id LIMIT ?2"
     ))?;
     let ids = Value::from_iter(ids.iter().map(|id| id.0)).to_string();

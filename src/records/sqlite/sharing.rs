@@ -1,12 +1,12 @@
 //! What is withheld from whom: rules of the site against rows of studies and series.
 
 use super::merges;
+use super::rejections;
 use super::rows::{Fault, source};
 use super::study::texts;
 use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::cross_reference::LocalId;
 use crate::dicom::nhs_number::NhsNumber;
-use crate::dicom::uid::InstanceUid;
 use crate::peers::{Hidden, StudyFacts, Withhold};
 use crate::records::Elsewhere;
 use crate::records::sharing::{Eyes, Note};
@@ -108,9 +108,7 @@ impl Look {
         row: Elsewhere,
         issuer: &str,
     ) -> Result<bool, Fault> {
-        if let Some(instance) = &row.instance
-            && is_rejected(conn, instance)?
-        {
+        if rejections::hides_elsewhere(conn, &row)? {
             return Ok(false);
         }
         if self.is_clear() {
@@ -141,12 +139,6 @@ impl Look {
         }
         Ok(true)
     }
-}
-
-/// Whether a rejection note hides an instance here.
-fn is_rejected(conn: &Connection, instance: &InstanceUid) -> Result<bool, Fault> {
-    let mut find = conn.prepare_cached("SELECT 1 FROM instances WHERE sop_uid = ?1 AND hidden IS NOT NULL")?;
-    Ok(find.exists([instance.as_str()])?)
 }
 
 /// The UIDs of hidden series as a list for a query.

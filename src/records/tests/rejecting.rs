@@ -85,6 +85,12 @@ async fn what_is_rejected_is_hidden_and_stops() {
     assert_eq!(site.states(1).await, [State::Accepted, State::Cancelled]);
     assert_eq!(site.states(2).await, [State::Accepted, State::Pending]);
     assert_eq!(site.states(3).await, [State::Leased, State::Cancelled], "what is under way is left alone");
+    let copies = site.records.copies(vec![InstanceId(1), InstanceId(2)]).await.unwrap();
+    assert_eq!(
+        copies.iter().map(|(_, kept)| *kept).collect::<Vec<_>>(),
+        [false, true],
+        "nor given by what began before"
+    );
     let of_note = site.transfers(9).await;
     assert_eq!(
         of_note.iter().map(|t| t.destination.0.as_str()).collect::<Vec<_>>(),
