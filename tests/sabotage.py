@@ -18,8 +18,8 @@ HOME = ROOT / "target/sabotaged"
 TREE = HOME / "tree"
 FOLDERS = ["src", "tests", "fuzz/targets", "benches", "config", "test-data", "docs"]
 FILES = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"]
-# The build folder of the tree itself: only the crate is built once more, not what it depends on.
-BUILD = {"CARGO_TARGET_DIR": str(ROOT / "target"), "CARGO_TERM_COLOR": "never"}
+# A build folder of its own: in that of the tree itself, cargo would take what is built here for the tree's own build afterwards.
+BUILD = {"CARGO_TARGET_DIR": str(HOME / "build"), "CARGO_TERM_COLOR": "never"}
 VARIABLE = "WEYBRIDGE_SABOTAGE"
 SWITCH = f"""
 /// Whether the sabotage of this name is on; only in the copy that tests/sabotage.py makes.
