@@ -366,7 +366,11 @@ impl Running {
         let worklists = lanes::worklists(&config)?;
         let prepared = self.in_force.prepare(&config)?;
         // First the records, then the rest, in which nothing can fail: an arrival that meets the moment is routed again.
-        self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await?;
+        self.courier.pause();
+        if let Err(error) = self.records.routes_in_force(prepared.routes.version(), SystemTime::now()).await {
+            self.courier.go_on();
+            return Err(error.into());
+        }
         self.in_force.replace(&config, prepared);
         self.in_force.movers.send_replace(Arc::new(movers));
         self.in_force.sites.send_replace(Arc::new(sites));

@@ -105,6 +105,18 @@ impl Courier {
         self.tasks.spawn(closed::park(self.records.clone(), self.clock.clone(), open, next.stop.clone()));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, next).stop.cancel();
+        self.gate.shut(false);
+    }
+
+    /// From now until [`Courier::replace`] or [`Courier::go_on`] nothing more is leased, so that no old lane meets new routes: what it would
+    /// have sent is held then, although its destination is only no longer configured.
+    pub fn pause(&self) {
+        self.gate.shut(true);
+    }
+
+    /// The present lanes stay after all.
+    pub fn go_on(&self) {
+        self.gate.shut(false);
     }
 
     /// How many transfers each lane is carrying or checking now.

@@ -11,6 +11,7 @@ use crate::peers::{Destination, Hidden};
 use crate::records::{Batch, Leased, Records, Routable, Standing};
 use crate::router::{self, Route, Routes};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -22,6 +23,7 @@ const UNREAD: Duration = Duration::from_secs(1);
 pub(super) struct Gate {
     records: Records,
     routes: watch::Receiver<Arc<Routes>>,
+    shut: Arc<AtomicBool>,
 }
 
 /// What became of a batch at the gate.
@@ -34,7 +36,17 @@ pub(super) struct Passed {
 
 impl Gate {
     pub(super) fn new(records: Records, routes: watch::Receiver<Arc<Routes>>) -> Self {
-        Self { records, routes }
+        Self { records, routes, shut: Arc::default() }
+    }
+
+    /// Shut, no lane leases anything: other routes are being put in force, and the lanes that go with them are not there yet.
+    pub(super) fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Release);
+    }
+
+    /// Whether nothing is to be leased now.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Acquire)
     }
 
     /// Judges a batch that is to be sent. Nothing of it has been sent yet.

@@ -131,7 +131,7 @@ impl<C: Carrier> Lane<C> {
         if let Some(left) = self.sends.waits(Instant::now()).filter(|_| self.looked) {
             return left;
         }
-        while self.has_room() && !stop.is_cancelled() {
+        while self.has_room() && !stop.is_cancelled() && !self.gate.as_ref().is_some_and(Gate::is_shut) {
             match self.lease().await {
                 Ok(Some(batch)) => self.begin(batch),
                 Ok(None) => {

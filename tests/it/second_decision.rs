@@ -121,10 +121,7 @@ fn a_node_that_may_no_longer_receive_gets_nothing_until_it_may_again() {
     node.stop();
     let entry = format!("[[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"", node.port);
     let route = "[[route]]\nname = \"to the node\"\nto = [\"OUT\"]";
-    // What is tried again just as the routes are replaced, but not yet the lanes, is held for a person, which is no worse and another
-    // matter: the next try is put off beyond that moment.
-    let later = "[courier]\nretry_first = \"20s\"\nretry_longest = \"20s\"\noutage_probe = \"1s\"";
-    let config = stage.site_a("https://127.0.0.1:9/dicom-web").with(later);
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web").with(COURIER);
     let config = config.with(&format!("{entry}\nmay = [\"receive\"]\n{route}"));
     let mut a = Gateway::start(&stage.path().join("a"), config);
     let names = names(734, 1, 1);

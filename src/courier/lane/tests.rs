@@ -280,3 +280,25 @@ async fn what_comes_while_a_batch_is_on_its_way_is_gathered_for_a_moment() {
     courier.ended().await;
     site.verify().await;
 }
+
+#[tokio::test]
+async fn while_routes_are_replaced_nothing_is_leased() {
+    let site = Site::new();
+    let (old, new) = (Arc::new(Script::open()), Arc::new(Script::open()));
+    let stop = CancellationToken::new();
+    let courier = Courier::start(&site.records, no_routes(), vec![lane("kent", &old, options(4, 100))], &stop);
+    courier.pause();
+    // Each of so many commits kicks the lane, which would have leased the first long before the last.
+    for n in 1..=30 {
+        arrive(&site, n, 1, &["kent"]).await;
+    }
+    courier.replace(vec![lane("kent", &new, options(4, 100))]);
+    until(async || verified(&site, 1..=30).await == 30).await;
+    assert_eq!(old.seen.lock().unwrap().batches.len(), 0, "leased while the routes were replaced");
+    courier.pause();
+    arrive(&site, 31, 1, &["kent"]).await;
+    courier.go_on();
+    until(async || verified(&site, 31..=31).await == 1).await;
+    stop.cancel();
+    courier.ended().await;
+}
