@@ -33,7 +33,7 @@ pub use scp::{
 };
 pub use scu::{
     Inquiry, Offer, Reply, Scu, ScuError, Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores,
-    Target, connect,
+    Target, connect, connect_for_queries,
 };
 pub use status::Status;
 pub use timers::Timers;

@@ -4,9 +4,9 @@ mod connect;
 mod query;
 mod store;
 
-pub use connect::connect;
 #[cfg(test)]
 pub(super) use connect::connect_over;
+pub use connect::{connect, connect_for_queries};
 pub use query::{Inquiry, Reply};
 pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 pub(super) use store::{answered, request, send as send_store};

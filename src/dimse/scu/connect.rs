@@ -1,6 +1,7 @@
 //! From a name to an association: resolve, connect, shake hands, negotiate; each under its timer (DIM-021).
 
 use super::{Scu, ScuError, Target};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dimse::association::{Association, Lost};
 use crate::dimse::channel::{Channel, Patience, Signal};
 use crate::dimse::pdata::{Violation, longest_fragment};
@@ -41,6 +42,22 @@ pub async fn connect(target: &Target, offers: &[Offer]) -> Result<Scu, ScuError>
         }
     };
     over(wire, target, request).await
+}
+
+/// An association for queries of one class, the ID of its context, and whether it goes in Explicit VR Little Endian; else it goes in
+/// Implicit. Errors: [`ScuError::ContextNotAccepted`], after the association was released, and those of [`connect`].
+pub async fn connect_for_queries(target: &Target, class: &str) -> Result<(Scu, u8, bool), ScuError> {
+    let transfer_syntaxes = vec![EXPLICIT_VR_LE.to_owned(), IMPLICIT_VR_LE.to_owned()];
+    let scu = connect(target, &[Offer { abstract_syntax: class.to_owned(), transfer_syntaxes }]).await?;
+    let accepted = scu.accepted().next().map(|context| (context.id, context.transfer_syntax == EXPLICIT_VR_LE));
+    match accepted {
+        Some((context, explicit)) => Ok((scu, context, explicit)),
+        None => {
+            // It is of no use, however it ends.
+            let _ = scu.release().await;
+            Err(ScuError::ContextNotAccepted)
+        }
+    }
 }
 
 /// As [`connect`], over a wire that stands already.

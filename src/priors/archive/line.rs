@@ -4,8 +4,7 @@ use super::{Archive, keys};
 use crate::dicom::charset::Charset;
 use crate::dicom::query::identifier::{self, Identifier};
 use crate::dicom::tag::Tag;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use crate::dimse::{self, Inquiry, Offer, Operation, Reply, Scu, ScuError, Status, status::Class};
+use crate::dimse::{self, Inquiry, Operation, Reply, Scu, ScuError, Status, status::Class};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,14 +41,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) async fn open(archive: &Archive, operation: Operation) -> Result<Self, Failure> {
         let class = if operation == Operation::Find { FIND } else { MOVE };
-        let transfer_syntaxes = vec![EXPLICIT_VR_LE.to_owned(), IMPLICIT_VR_LE.to_owned()];
-        let offer = Offer { abstract_syntax: class.to_owned(), transfer_syntaxes };
-        let scu = dimse::connect(&archive.target, &[offer]).await?;
-        let accepted = scu.accepted().next().map(|context| (context.id, context.transfer_syntax == EXPLICIT_VR_LE));
-        let Some((context, explicit)) = accepted else {
-            let _ = scu.release().await;
-            return Err(ScuError::ContextNotAccepted.into());
-        };
+        let (scu, context, explicit) = dimse::connect_for_queries(&archive.target, class).await?;
         Ok(Self { scu, context, explicit })
     }
 

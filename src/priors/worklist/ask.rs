@@ -5,8 +5,7 @@ use super::entry::{self, Listed, Refused, Scope, UNREADABLE};
 use crate::dicom::charset::Charset;
 use crate::dicom::query::nested::{self, Set};
 use crate::dicom::sop_class::WORKLIST_FIND;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use crate::dimse::{self, Inquiry, Offer, Operation, Reply, Scu, ScuError, Status, status::Class};
+use crate::dimse::{self, Inquiry, Operation, Reply, Scu, ScuError, Status, status::Class};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,9 +78,9 @@ pub(super) async fn ask(worklist: &Worklist, scope: Scope) -> (Answers, Option<F
     let undeclared = Charset::declared(worklist.charset.as_bytes());
     let asked = Asked { worklist, scope, undeclared };
     let answers = Arc::new(Mutex::new(Answers::default()));
-    let failure = match timeout_at(until, connect(worklist)).await {
+    let failure = match timeout_at(until, dimse::connect_for_queries(&worklist.target, WORKLIST_FIND)).await {
         Err(_) => Some(Failure::Late(worklist.settings.timeout)),
-        Ok(Err(failure)) => Some(failure),
+        Ok(Err(failure)) => Some(failure.into()),
         Ok(Ok((mut scu, context, explicit))) => {
             let found = timeout_at(until, find_all(&mut scu, context, explicit, &asked, &answers)).await;
             match found {
@@ -102,21 +101,6 @@ pub(super) async fn ask(worklist: &Worklist, scope: Scope) -> (Answers, Option<F
     };
     let answers = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
     (answers, failure)
-}
-
-/// An association for the worklist alone, and the context that was accepted.
-async fn connect(worklist: &Worklist) -> Result<(Scu, u8, bool), Failure> {
-    let transfer_syntaxes = vec![EXPLICIT_VR_LE.to_owned(), IMPLICIT_VR_LE.to_owned()];
-    let offer = Offer { abstract_syntax: WORKLIST_FIND.to_owned(), transfer_syntaxes };
-    let scu = dimse::connect(&worklist.target, &[offer]).await?;
-    let accepted = scu.accepted().next().map(|context| (context.id, context.transfer_syntax == EXPLICIT_VR_LE));
-    match accepted {
-        Some((context, explicit)) => Ok((scu, context, explicit)),
-        None => {
-            let _ = scu.release().await;
-            Err(ScuError::ContextNotAccepted.into())
-        }
-    }
 }
 
 /// One request for each modality and station that is configured: a key holds one of them.

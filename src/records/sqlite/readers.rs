@@ -17,6 +17,8 @@ pub(in crate::records) struct Readers {
 struct Shared {
     dir: PathBuf,
     offline: bool,
+    /// The most connections that are kept.
+    size: usize,
     idle: Mutex<Vec<Connection>>,
     free: Arc<Semaphore>,
     /// Questions are answered where they are asked, in a simulation.
@@ -33,7 +35,11 @@ impl Shared {
             None => schema::open_reader(&self.dir, self.offline)?,
         };
         let answer = in_one_view(&conn, question);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was opened beside the pool's limit is not kept.
+        if idle.len() < self.size {
+            idle.push(conn);
+        }
         answer
     }
 }
@@ -41,11 +47,13 @@ impl Shared {
 impl Readers {
     /// A pool of at most `size` connections. `offline` says that no gateway has the file open.
     pub(in crate::records) fn new(dir: PathBuf, size: usize, offline: bool) -> Self {
-        let free = Arc::new(Semaphore::new(size.max(1)));
+        let size = size.max(1);
+        let free = Arc::new(Semaphore::new(size));
         Self {
             shared: Arc::new(Shared {
                 dir,
                 offline,
+                size,
                 idle: Mutex::new(Vec::new()),
                 free,
                 #[cfg(test)]
@@ -58,7 +66,16 @@ impl Readers {
     #[cfg(test)]
     pub(in crate::records) fn of_inline(inline: super::inline::Inline) -> Self {
         let (dir, free) = (PathBuf::new(), Arc::new(Semaphore::new(1)));
-        Self { shared: Arc::new(Shared { dir, offline: false, idle: Mutex::default(), free, inline: Some(inline) }) }
+        Self {
+            shared: Arc::new(Shared {
+                dir,
+                offline: false,
+                size: 1,
+                idle: Mutex::default(),
+                free,
+                inline: Some(inline),
+            }),
+        }
     }
 
     /// The records, if they are kept inline.

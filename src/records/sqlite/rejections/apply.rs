@@ -268,7 +268,7 @@ pub(in crate::records) fn stop(tx: &mut Tx<'_>, transfers: &[TransferId], at: i6
     Ok(())
 }
 
-/// The note that hides an instance, if one does.
+/// Whether a rejection note hides an instance.
 pub(in crate::records) fn is_hidden(tx: &Tx<'_>, instance: i64) -> Result<bool, Fault> {
     let mut find = tx.conn.prepare_cached("SELECT hidden IS NOT NULL FROM instances WHERE id = ?1")?;
     Ok(find.query_row([instance], |row| row.get(0)).optional()?.unwrap_or(false))
