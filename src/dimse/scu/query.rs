@@ -10,6 +10,7 @@ use crate::dimse::status::{Class, Status};
 use crate::dimse::timers::Phase;
 use std::ops::ControlFlow;
 use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// What to ask.
@@ -46,9 +47,13 @@ impl std::fmt::Debug for Reply {
     }
 }
 
+/// How long a peer may go on with answers that nobody wants, once told.
+const DEAF: Duration = Duration::from_secs(5);
+
 impl Scu {
     /// Asks and waits for the final answer. Each pending answer is given to `each`; when that breaks off, or `cancel` is
-    /// cancelled, the peer is sent a C-CANCEL, and has the response timer's time to end.
+    /// cancelled, the peer is sent a C-CANCEL. After `cancel` it has the response timer's time to end, as a sub-operation may be under
+    /// way. After a break it has five seconds at most: many go on until all is said, and some read nothing while they have something to say.
     ///
     /// On error the association is over. Dropping the future leaves it unusable; drop it too.
     pub async fn ask(
@@ -100,30 +105,32 @@ impl Scu {
         mut each: impl FnMut(Reply) -> ControlFlow<()> + Send,
     ) -> Result<Reply, Lost> {
         let context = inquiry.context_id;
-        let mut cancelled = false;
-        // Once cancelled, so much time is left for the end, whatever still comes.
-        let mut last = Patience::until(self.association.timers().response, Phase::Response);
+        let response = self.association.timers().response;
+        // By the clock, as one who never stops talking is never waited for.
+        let mut end: Option<Instant> = None;
         loop {
             let mut quiet = Patience::until(inquiry.quiet, Phase::Response);
-            let patience = if cancelled { &mut last } else { &mut quiet };
             let incoming = tokio::select! {
                 biased;
-                () = cancel.cancelled(), if !cancelled => None,
+                () = cancel.cancelled(), if end.is_none() => None,
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                    return Err(Lost::Timeout(Phase::Response));
+                }
                 // A half-read message waits in the association, so that this may be dropped at any time.
-                incoming = self.association.next_message(patience) => Some(incoming?),
+                incoming = self.association.next_message(&mut quiet) => Some(incoming?),
             };
             let Some(incoming) = incoming else {
-                cancelled = true;
                 self.cancel(context, class, id).await?;
+                end = Some(Instant::now() + response);
                 continue;
             };
             let answer = self.answer(incoming, inquiry, id).await?;
             if answer.status.class() != Class::Pending {
                 return Ok(answer);
             }
-            if each(answer).is_break() && !cancelled {
-                cancelled = true;
+            if each(answer).is_break() && end.is_none() {
                 self.cancel(context, class, id).await?;
+                end = Some(Instant::now() + response.min(DEAF));
             }
         }
     }

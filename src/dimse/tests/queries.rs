@@ -147,6 +147,41 @@ async fn a_requestor_takes_as_many_answers_as_it_wants() {
     scu.release().await.unwrap();
 }
 
+/// A peer that goes on whatever it is told is left, by the clock: its answers are always there, so that no wait for it ever runs out.
+#[tokio::test]
+async fn a_requestor_leaves_who_goes_on_after_a_cancel() {
+    let (mut scu, mut theirs) = accepted(16_384).await;
+    let pending = CommandSet::new(field::C_FIND_RSP, true)
+        .with_u16(element::MESSAGE_ID_RESPONDED_TO, 1)
+        .with_u16(element::STATUS, 0xFF00);
+    let answer = [fragment(3, true, true, &pending.encode()), fragment(3, false, true, b"answer")].concat();
+    // It ends when nobody reads it.
+    let deaf = tokio::spawn(async move {
+        let answers = answer.repeat(100);
+        while theirs.write_all(&answers).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    let asked = Inquiry {
+        context_id: 3,
+        operation: Operation::Find,
+        identifier: b"key!",
+        destination: None,
+        quiet: Duration::from_secs(600),
+    };
+    let mut taken = 0;
+    let each = |_| {
+        taken += 1;
+        if taken < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let cancel = CancellationToken::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), scu.ask(&asked, &cancel, each)).await;
+    let lost = ended.expect("it is left").unwrap_err();
+    assert!(matches!(lost, ScuError::Lost(Lost::Timeout(_))) && !scu.is_alive(), "{lost:?}");
+    drop(scu);
+    deaf.await.unwrap();
+}
+
 /// What is no answer to what was asked ends the association, and an answer that does not come is not waited for without end.
 #[tokio::test]
 async fn a_requestor_bears_no_other_answers_and_no_silence() {

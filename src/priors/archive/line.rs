@@ -68,10 +68,13 @@ impl Line {
             destination: None,
             quiet,
         };
-        let last = self.scu.ask(&asked, &CancellationToken::new(), each).await?;
+        let last = self.scu.ask(&asked, &CancellationToken::new(), each).await;
         let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        if found.len() > most {
+            return Err(Failure::TooMuch(most));
+        }
+        let last = last?;
         match last.status.class() {
-            _ if found.len() > most => Err(Failure::TooMuch(most)),
             Class::Success => Ok(found),
             _ => Err(Failure::Answered(last.status)),
         }

@@ -78,6 +78,7 @@ pub(super) async fn ask(worklist: &Worklist, scope: Scope) -> (Answers, Option<F
     let undeclared = Charset::declared(worklist.charset.as_bytes());
     let asked = Asked { worklist, scope, undeclared };
     let answers = Arc::new(Mutex::new(Answers::default()));
+    let is_cut = || answers.lock().unwrap_or_else(PoisonError::into_inner).cut.is_some();
     let failure = match timeout_at(until, dimse::connect_for_queries(&worklist.target, WORKLIST_FIND)).await {
         Err(_) => Some(Failure::Late(worklist.settings.timeout)),
         Ok(Err(failure)) => Some(failure.into()),
@@ -92,9 +93,10 @@ pub(super) async fn ask(worklist: &Worklist, scope: Scope) -> (Answers, Option<F
                     scu.abort().await;
                     Some(failure)
                 }
+                // It was told to stop, and did not: there is nothing more to wait for.
                 Err(_) => {
                     scu.abort().await;
-                    Some(Failure::Late(worklist.settings.timeout))
+                    (!is_cut()).then_some(Failure::Late(worklist.settings.timeout))
                 }
             }
         }
@@ -128,10 +130,12 @@ async fn find_all(
                 destination: None,
                 quiet: asked.worklist.settings.timeout,
             };
-            let last = scu.ask(&inquiry, &CancellationToken::new(), take).await?;
+            let last = scu.ask(&inquiry, &CancellationToken::new(), take).await;
+            // However it took being told to stop: what is wanted is here.
             if answers.lock().unwrap_or_else(PoisonError::into_inner).cut.is_some() {
                 return Ok(());
             }
+            let last = last?;
             if last.status.class() != Class::Success {
                 return Err(Failure::Answered(last.status));
             }

@@ -4,7 +4,8 @@ usage: worklist.py PORT BEHAVIOUR LOG [CERTIFICATE KEY TRUST]
 
 BEHAVIOUR is an object in a file that is read anew at each request:
   entries     a list of data sets by keyword, a sequence as a list of such; given in this order
-  endless     the entries are given again and again until the caller cancels
+  endless     the entries are given again and again until the caller cancels, or is gone
+  deaf        no cancel is heeded
   silent      nothing is said after so many answers until this is gone, or the caller
   status      the final status; 0 by default
 With three more arguments it speaks TLS, with whom TRUST vouches for.
@@ -66,8 +67,14 @@ def found(event):
     def rest():
         return "silent" in now and count >= now["silent"]
 
-    for entry in given(entries, now.get("endless", False)):
-        if event.is_cancelled:
+    endless, deaf = now.get("endless", False), now.get("deaf", False)
+    for entry in given(entries, endless):
+        if not event.assoc.is_established:
+            break
+        # pynetdicom reads nothing while it has something to send.
+        if endless and not deaf:
+            time.sleep(0.002)
+        if event.is_cancelled and not deaf:
             note(kind="end", answers=count, cancelled=True)
             yield 0xFE00, None
             return
