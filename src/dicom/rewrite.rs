@@ -462,6 +462,6 @@ fn changeable(tag: Tag) -> Option<Vr> {
 fn check_text(element: Element) -> Result<usize, RewriteError> {
     let tag = element.tag;
     let why = "a sequence where a text should be";
-    let length = element.length.ok_or(StructureError::Malformed { tag: Some(tag), why })?;
+    let length = element.value_length().ok_or(StructureError::Malformed { tag: Some(tag), why })?;
     usize::try_from(length).ok().filter(|&length| length <= LONGEST_VALUE).ok_or(RewriteError::TooLong { tag })
 }

@@ -212,11 +212,12 @@ impl Gathering {
         Ok(())
     }
 
-    fn begin(&mut self, Element { tag, length, .. }: Element) -> Result<(), ScanError> {
+    fn begin(&mut self, element: Element) -> Result<(), ScanError> {
+        let tag = element.tag;
         if INDEXED.binary_search_by_key(&tag, |indexed| indexed.tag).is_err() {
             return Ok(());
         }
-        let Some(length) = length else {
+        let Some(length) = element.value_length() else {
             return Err(ScanError::Malformed { tag: Some(tag), why: "a sequence where a text should be" });
         };
         if length as usize > self.limit {

@@ -108,6 +108,13 @@ pub(super) struct Element {
     pub(super) top: bool,
 }
 
+impl Element {
+    /// The length of a value that is no sequence; none of a sequence in either form (PS3.5 section 7.5), as readers see no value there.
+    pub(super) fn value_length(&self) -> Option<u32> {
+        self.length.filter(|_| self.vr != Some(Vr::SQ))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
     /// The elements of the data set or of an item.

@@ -312,7 +312,7 @@ fn what_readers_would_read_differently_is_refused() {
     let accession = value(0x0008_0050, Vr::SH, b"A1");
     let issuer = value(0x0010_0021, Vr::LO, b"RTX ");
     let text = "a sequence where a text should be";
-    let as_sequence = sequence(0x0010_0020, Vr::SQ, false, vec![]);
+    let as_sequence = |defined| sequence(0x0010_0020, Vr::SQ, defined, vec![]);
     let wrong = value(0x0400_0561, Vr::LO, b"ab");
     let cases: Vec<(Vec<Node>, RewriteError)> = vec![
         (twice(accession.clone()), disordered(ACCESSION_NUMBER)),
@@ -321,7 +321,8 @@ fn what_readers_would_read_differently_is_refused() {
         (late(accession), disordered(ACCESSION_NUMBER)),
         (late(issuer), disordered(ISSUER_OF_PATIENT_ID)),
         (late(originals(vec![])), disordered(ORIGINAL_ATTRIBUTES)),
-        (with(&instance(), vec![as_sequence]), malformed(PATIENT_ID, text)),
+        (with(&instance(), vec![as_sequence(false)]), malformed(PATIENT_ID, text)),
+        (with(&instance(), vec![as_sequence(true)]), malformed(PATIENT_ID, text)),
         (with(&instance(), vec![wrong]), malformed(ORIGINAL_ATTRIBUTES, "something else than a sequence")),
         (
             with(&instance(), vec![value(0x0010_0020, Vr::LO, &[b'x'; LONGEST_VALUE + 2])]),

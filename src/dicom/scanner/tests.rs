@@ -207,6 +207,10 @@ fn what_cannot_be_a_data_set_is_refused_and_located() {
             malformed(at(0x0010_0030), "a sequence where a text should be"),
         ),
         (
+            with(&[sequence(0x0010_0040, Vr::SQ, true, vec![])], EXPLICIT),
+            malformed(at(0x0010_0040), "a sequence where a text should be"),
+        ),
+        (
             with(&[value(0x0008_0020, Vr::DA, &[b'1'; 16_386])], EXPLICIT),
             ScanError::TooLarge { tag: at(0x0008_0020), what: "bytes of a value" },
         ),
