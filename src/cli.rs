@@ -34,7 +34,7 @@ use std::process::ExitCode;
 #[command(name = "weybridge", version, max_term_width = 120, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// The configuration file [default: weybridge.toml here, then /etc/weybridge/weybridge.toml]
-    #[arg(long, value_name = "FILE", env = "WEYBRIDGE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "WEYBRIDGE_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// More on standard error: once for progress, twice for detail. `RUST_LOG` overrides it.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

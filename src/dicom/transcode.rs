@@ -150,6 +150,7 @@ pub struct Transcoder {
     /// Open sequences and items inside UN of undefined length, whose bytes are copied; 0 outside.
     verbatim: u32,
     decoding: Option<Decoding>,
+    leaves_fragments: bool,
     /// A frame has just been written.
     paused: bool,
     report: Report,
@@ -191,9 +192,16 @@ impl Transcoder {
             value: Value::Dropped,
             verbatim: 0,
             decoding,
+            leaves_fragments: false,
             paused: false,
             report: Report::default(),
         })
+    }
+
+    /// The same for a reader of the attributes alone: of what is in fragments where the transfer syntax does not allow it, the element is
+    /// written without them. Such a data set is no error then.
+    pub fn leaving_fragments(self) -> Self {
+        Self { leaves_fragments: true, ..self }
     }
 
     /// Whether it decodes pixels, which takes the processor's time and a frame's memory.
@@ -280,7 +288,7 @@ impl Transcoder {
                 }
             }
             Event::SequenceEnd { .. } => write_item(out, SEQUENCE_END, 0),
-            // Never seen: the element before them was refused.
+            // The element before them was refused, or they are left out.
             Event::Fragment(_) | Event::Stray => {}
         }
         Ok(())
@@ -379,7 +387,12 @@ impl Transcoder {
     fn container(&mut self, element: Element, vr: Vr, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
         let tag = element.tag;
         if element.fragments {
-            return Err(TranscodeError::Encapsulated { tag });
+            if !self.leaves_fragments {
+                return Err(TranscodeError::Encapsulated { tag });
+            }
+            self.value = Value::Dropped;
+            self.write_element(out, tag, vr, UNDEFINED);
+            return Ok(());
         }
         let written = element.vr.is_some_and(|vr| vr != Vr::UN);
         // Without representations there is no UN: what is inside it is written as the rest is. From big endian its bytes

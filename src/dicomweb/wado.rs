@@ -108,7 +108,9 @@ pub enum Range {
 /// Reads a Range header (RFC 9110 section 14.1.2).
 pub fn range(header: Option<&str>, length: u64) -> Range {
     let read = || {
-        let spec = header?.strip_prefix("bytes=")?.trim();
+        // The name of a unit is case-insensitive (RFC 9110 section 14.1).
+        let (unit, spec) = header?.split_once('=')?;
+        let spec = Some(spec.trim()).filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
         let (first, last) = spec.split_once('-')?;
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         if !digits(first) || !digits(last) {
@@ -134,9 +136,11 @@ pub fn range(header: Option<&str>, length: u64) -> Range {
     }
 }
 
-/// Whether a list of entity tags (If-None-Match, If-Range) names `tag`; a weak one never does, for we give strong ones only.
+/// Whether the list of entity tags in If-None-Match names `tag`, by the weak comparison (RFC 9110 section 13.1.2): a proxy that compresses
+/// has made a strong tag of ours weak.
 pub fn names(list: Option<&str>, tag: &str) -> bool {
-    list.is_some_and(|list| list.split(',').map(str::trim).any(|given| given == tag || given == "*"))
+    let strong = |given: &str| given.strip_prefix("W/").unwrap_or(given) == tag;
+    list.is_some_and(|list| list.split(',').map(str::trim).any(|given| given == "*" || strong(given)))
 }
 
 #[cfg(test)]
@@ -198,6 +202,7 @@ mod tests {
             (Some("bytes=0-1,5-6"), Range::Whole),
             (Some("bytes=-"), Range::Whole),
             (Some("bytes=a-b"), Range::Whole),
+            (Some("Bytes= 60-70"), Range::Part(60, 71)),
             (Some("pages=1-2"), Range::Whole),
         ];
         for (header, want) in rows {
@@ -206,8 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn entity_tags_are_compared_strongly() {
+    fn entity_tags_are_compared_as_rfc_9110_says() {
         assert!(names(Some("\"a\", \"b\""), "\"b\"") && names(Some("*"), "\"b\""));
-        assert!(!names(Some("W/\"b\""), "\"b\"") && !names(None, "\"b\"") && !names(Some("b"), "\"b\""));
+        assert!(names(Some("W/\"b\""), "\"b\"") && names(Some("\"x\", W/\"b\""), "\"b\""));
+        assert!(!names(None, "\"b\"") && !names(Some("b"), "\"b\"") && !names(Some("w/\"b\""), "\"b\""));
     }
 }

@@ -84,6 +84,14 @@ impl Contexts {
         self.list.iter().find(|c| c.id == id)
     }
 
+    /// Whether a response on context `on` may answer a request on context `asked`: they are of one abstract syntax. What it answers is told
+    /// by its Message ID Being Responded To alone (PS3.7 section 9.3), and some peers, odil among them, answer on whichever of their contexts
+    /// has the SOP class.
+    pub fn may_answer(&self, on: u8, asked: u8) -> bool {
+        let class = |id| self.get(id).map(|context| &context.abstract_syntax);
+        on == asked || class(on).is_some_and(|class_on| class(asked) == Some(class_on))
+    }
+
     /// All of them, in order of proposal.
     pub fn iter(&self) -> impl Iterator<Item = &AcceptedContext> {
         self.list.iter()

@@ -188,7 +188,10 @@ impl Scu {
     async fn response(&mut self, context: u8, expected: u16, message_id: u16) -> Result<(CommandSet, Status), Lost> {
         let mut patience = Patience::until(self.association.timers().response, Phase::Response);
         let answered = match self.association.next_message(&mut patience).await {
-            Ok(Incoming::Message(on, response)) => self.check(on == context, response, expected, message_id),
+            Ok(Incoming::Message(on, response)) => {
+                let fitting = self.association.contexts().may_answer(on, context);
+                self.check(fitting, response, expected, message_id)
+            }
             Ok(Incoming::Release) => {
                 // It does not mean to answer any more (AR-4).
                 let _ = self.association.answer_release().await;
@@ -204,13 +207,13 @@ impl Scu {
 
     fn check(
         &mut self,
-        same_context: bool,
+        fitting_context: bool,
         response: CommandSet,
         expected: u16,
         message_id: u16,
     ) -> Result<(CommandSet, Status), Lost> {
         let why = match response.u16(element::STATUS) {
-            _ if !same_context => "a response on another presentation context",
+            _ if !fitting_context => "a response on a presentation context of another class",
             _ if response.field() != expected => "a message that is not the response that was due",
             _ if response.u16(element::MESSAGE_ID_RESPONDED_TO) != Some(message_id) => {
                 "a response to another message than the one that was sent"

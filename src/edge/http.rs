@@ -9,6 +9,7 @@ mod viewer;
 
 pub(super) use pace::Pace;
 pub(super) use problem::{last_problem, problem};
+use target::straight;
 pub(super) use target::{Base, Target};
 pub use viewer::{Token, ViewerOptions, serve as serve_viewers};
 
@@ -26,7 +27,10 @@ use axum::extract::Extension;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pace::Paced;
@@ -217,7 +221,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     router: Router,
     stop: CancellationToken,
 ) {
-    let service = TowerToHyperService::new(router.layer(map_response(named)));
+    let routed = TowerToHyperService::new(router.layer(map_response(named)));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        *request.uri_mut() = straight(std::mem::take(request.uri_mut()));
+        routed.call(request)
+    });
     let stream = Paced::new(stream, options.body_idle);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(options.head);

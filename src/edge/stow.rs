@@ -97,6 +97,10 @@ async fn forget(body: &mut BodyDataStream) {
 }
 
 async fn source(face: &WebFace, caller: Caller) -> Result<Source, Box<Response>> {
+    if caller.viewer.is_some() {
+        let detail = "this address is for search and retrieval only; a node of this site sends by C-STORE";
+        return Err(Box::new(problem(StatusCode::FORBIDDEN, detail)));
+    }
     let Some(peer) = caller.peer else {
         return Err(Box::new(problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site")));
     };
@@ -150,12 +154,13 @@ impl Framing {
         if media.essence() == DICOM {
             return Ok(Self::Single);
         }
-        if media.essence() != MULTIPART_RELATED {
-            return Err(refuse("send multipart/related; type=\"application/dicom\""));
-        }
-        if media.parameter("type").is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM)) {
+        let other_parts = media.parameter("type").is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM));
+        if other_parts || media.is_json() || media.is_xml() {
             let detail = "this service takes application/dicom parts; metadata with bulk data is not supported";
             return Err(refuse(detail));
+        }
+        if media.essence() != MULTIPART_RELATED {
+            return Err(refuse("send multipart/related; type=\"application/dicom\""));
         }
         let boundary = media.parameter("boundary").unwrap_or("");
         let limits =

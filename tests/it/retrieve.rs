@@ -186,6 +186,7 @@ fn a_destination_that_dies_leaves_right_counts() {
     let nobody = Radiology::start(6, &nodes(free_port()));
     let answer = last(&nobody.ask(&[move_study(2)])[0]).clone();
     assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0xA702), [Some(0), Some(6), Some(0)]), "{answer}");
+    assert!(answer["comment"].as_str().is_some_and(|said| said.starts_with("cannot connect to 127.0.0.1")), "{answer}");
     let list = answer["identifier"]["FailedSOPInstanceUIDList"].as_str().unwrap();
     assert_eq!(list.split('\\').count(), 6);
 }

@@ -145,7 +145,7 @@ fn what_we_do_not_take_is_415_and_says_what_we_take() {
         (related("application/dicom+json"), "metadata with bulk data is not supported"),
         (related("application/dicom+xml"), "metadata with bulk data is not supported"),
         (related("application/octet-stream"), "metadata with bulk data is not supported"),
-        ("Content-Type: application/dicom+json".to_owned(), "send multipart/related"),
+        ("Content-Type: application/dicom+json".to_owned(), "metadata with bulk data is not supported"),
         ("Content-Type: image/jpeg".to_owned(), "send multipart/related"),
         ("Content-Type: nonsense".to_owned(), "cannot be read"),
         ("X: no type at all".to_owned(), "cannot be read"),

@@ -88,6 +88,12 @@ fn who_shows_the_token_is_shown_what_its_node_may_see() {
         &[&format!("Authorization: Bearer {TOKEN}"), "Content-Type: application/dicom", "Content-Length: 0"],
     );
     assert_eq!(status(&stored), 403, "nothing is stored by this way: {stored}");
+    assert!(stored.contains("for search and retrieval only"), "{stored}");
+    // dicomweb-client writes two slashes where it was given one at the end of the service's address.
+    for path in ["/studies?limit=10", "studies/?limit=10"] {
+        let same = site.shown(path);
+        assert!(status(&same) == 200 && same.contains(&link), "{path}: {same}");
+    }
     let ledger = site.gateway.cli(&["ledger", "export"]).stdout;
     assert!(
         ledger.contains("\\\"peer\\\":\\\"VIEWER\\\"") && ledger.contains("\\\"what\\\":\\\"viewer\\\""),

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Key {
 pub struct Identifier {
     /// The keys by tag; of one that stands twice the last.
     pub keys: BTreeMap<Tag, Key>,
-    /// What (0008,0005) declares.
+    /// What (0008,0005) declares; else what the values are found to be in.
     pub charset: Charset,
 }
 
@@ -63,7 +63,8 @@ impl Identifier {
             }
         }
         walker.finish()?;
-        let charset = keys.get(&SPECIFIC_CHARACTER_SET).map(|key| Charset::declared(&key.value)).unwrap_or_default();
+        let declared = keys.get(&SPECIFIC_CHARACTER_SET).map(|key| Charset::declared(&key.value)).unwrap_or_default();
+        let charset = if declared.terms.is_empty() { undeclared(&keys) } else { declared };
         Ok(Self { keys, charset })
     }
 
@@ -77,6 +78,14 @@ impl Identifier {
         };
         Some(text.trim_matches([' ', '\0']).to_owned())
     }
+}
+
+/// What values are in where nothing is declared: UTF-8, if they are beyond ASCII and all of them are whole in it, for so the command-line
+/// tools of DCMTK and odil send what is typed on a terminal; else what [`Charset`] makes of it.
+fn undeclared(keys: &BTreeMap<Tag, Key>) -> Charset {
+    let beyond = keys.values().any(|key| !key.value.is_ascii());
+    let whole = keys.values().all(|key| std::str::from_utf8(&key.value).is_ok());
+    if beyond && whole { Charset { terms: vec![UNICODE.into()] } } else { Charset::default() }
 }
 
 /// The value representation of an attribute in the dictionary; UN if it has none of its own.
@@ -175,6 +184,33 @@ mod tests {
                 assert_eq!(read.text(STUDY_INSTANCE_UID).as_deref(), Some("1.2.3"));
             }
         }
+    }
+
+    /// DIM-068: what a terminal in UTF-8 sends undeclared is found; what is not UTF-8 is ISO_IR 100 as ever.
+    #[test]
+    fn undeclared_text_is_utf_8_if_all_of_it_is() {
+        let rows: [(&[u8], &[u8], &str); 5] = [
+            ("Müller^Jörg".as_bytes(), b"CT", "Müller^Jörg"),
+            (b"M\xfcller", b"CT", "Müller"),
+            ("Müller".as_bytes(), b"M\xfcller", "MÃ¼ller"),
+            ("山田".as_bytes(), b"", "山田"),
+            (b"Smith", b"", "Smith"),
+        ];
+        for (name, id, want) in rows {
+            for declared in [None, Some(b"".to_vec())] {
+                let mut bytes = Vec::new();
+                if let Some(declared) = declared {
+                    element(&mut bytes, SPECIFIC_CHARACTER_SET, declared, false);
+                }
+                element(&mut bytes, PATIENT_NAME, name.to_vec(), false);
+                element(&mut bytes, PATIENT_ID, id.to_vec(), false);
+                assert_eq!(Identifier::read(&bytes, false).unwrap().text(PATIENT_NAME).as_deref(), Some(want));
+            }
+        }
+        let mut bytes = Vec::new();
+        element(&mut bytes, SPECIFIC_CHARACTER_SET, b"ISO_IR 144".to_vec(), false);
+        element(&mut bytes, PATIENT_NAME, "Ї".as_bytes().to_vec(), false);
+        assert_ne!(Identifier::read(&bytes, false).unwrap().text(PATIENT_NAME).as_deref(), Some("Ї"));
     }
 
     #[test]

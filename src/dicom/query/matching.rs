@@ -85,9 +85,17 @@ pub fn moment_matches(date: &Match, time: &Match, held_date: Option<&str>, held_
     after && before
 }
 
-/// Names match in any case, as a whole or by one of their groups, and empty components at the end do not count.
+/// Names match in any case, as a whole or by one of their groups, and empty components at the end do not count. Of several groups each
+/// matches its own (PS3.5 section 6.2.1.1), and one that is empty or left out matches any.
 fn name(wanted: &str, held: &str) -> bool {
     let wanted = name_alone(wanted);
+    if wanted.contains('=') {
+        let mut groups = wanted.split('=').zip(held.split('=').chain(std::iter::repeat("")));
+        return groups.all(|(wanted, held)| {
+            let wanted = name_alone(wanted);
+            wanted.is_empty() || wild(wanted.as_bytes(), name_alone(held).as_bytes())
+        });
+    }
     std::iter::once(held).chain(held.split('=')).any(|held| wild(wanted.as_bytes(), name_alone(held).as_bytes()))
 }
 
@@ -165,6 +173,14 @@ mod tests {
             (Vr::PN, "SMITH^JOHN", Some("Smith^John^^"), true),
             (Vr::PN, "山田*", Some("Yamada^Tarou=山田^太郎"), true),
             (Vr::PN, "smith", Some("Smith^John"), false),
+            (Vr::PN, "Yamada^Tarou=山田^太郎", Some("Yamada^Tarou=山田^太郎=やまだ^たろう"), true),
+            (Vr::PN, "yamada*=山田*", Some("Yamada^Tarou=山田^太郎"), true),
+            (Vr::PN, "=山田^太郎^=", Some("Yamada^Tarou=山田^太郎=やまだ^たろう"), true),
+            (Vr::PN, "Yamada*==やまだ*", Some("Yamada^Tarou=山田^太郎=やまだ^たろう"), true),
+            (Vr::PN, "Yamada*=*", Some("Yamada^Tarou"), true),
+            (Vr::PN, "Yamada*=山口*", Some("Yamada^Tarou=山田^太郎"), false),
+            (Vr::PN, "Yamada^Tarou=山田^太郎", Some("Yamada^Tarou"), false),
+            (Vr::PN, "=Yamada*", Some("Yamada^Tarou"), false),
             (Vr::DA, "20250310", Some("20250310"), true),
             (Vr::DA, "20250310-", Some("20250311"), true),
             (Vr::DA, "-20250310", Some("20250310"), true),

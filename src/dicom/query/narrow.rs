@@ -48,7 +48,8 @@ fn days(wanted: &str) -> Option<(String, String)> {
 }
 
 fn name(wanted: &str) -> Option<Name> {
-    let plain = name_alone(wanted);
+    // Of several groups each matches its own: one of them is enough here.
+    let plain = wanted.split('=').map(name_alone).find(|group| !group.is_empty()).unwrap_or_default();
     if wanted.contains('\\') || plain.chars().all(|c| c == '*') {
         return None;
     }
@@ -88,6 +89,9 @@ mod tests {
             ("Smith^John^^", Some("smith^john")),
             ("Sm?th", Some("sm")),
             ("Müller*", Some("m")),
+            ("Yamada^T*=山田*", Some("yamada^t")),
+            ("=山田*", Some("")),
+            ("=", None),
             ("Van der *", Some("van der ")),
             ("*smith", Some("")),
             ("", None),

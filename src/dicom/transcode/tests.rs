@@ -164,6 +164,28 @@ fn pixel_cells_keep_their_numbers() {
     assert_eq!(ge(32), Err(TranscodeError::UnknownCells { tag: PIXEL_DATA }));
 }
 
+/// As odil writes what is compressed in big endian: the rest of it can be read (WEB-102).
+#[test]
+fn fragments_are_left_out_for_who_reads_attributes_alone() {
+    let nodes = |fragments| [value(0x0028_0010, Vr::US, &[1, 0]), Node::Fragments { fragments }];
+    for (from, form) in [(IMPLICIT_VR_LE, IMPLICIT), (EXPLICIT_VR_BE, BIG)] {
+        let mut input = encode(&nodes(vec![vec![], vec![1, 2]]), form);
+        input.extend(encode(&[value(0xFFFC_FFFC, Vr::OB, b"12")], form));
+        let mut transcoder = Transcoder::new(&TransferSyntaxUid::parse(from).unwrap()).unwrap().leaving_fragments();
+        let mut out = Vec::new();
+        transcoder.push(&input, &mut out).unwrap();
+        transcoder.finish(&mut out).unwrap();
+        let mut want = encode(&nodes(vec![]), DELIMITED);
+        want.extend(encode(&[value(0xFFFC_FFFC, Vr::OB, b"12")], DELIMITED));
+        // From implicit encoding, pixels are OW.
+        if form == IMPLICIT {
+            let vr = want.windows(2).position(|two| two == b"OB").unwrap();
+            want[vr + 1] = b'W';
+        }
+        assert_eq!(out, want, "{from}");
+    }
+}
+
 #[test]
 fn what_is_no_native_data_set_is_refused() {
     let fragments = [Node::Fragments { fragments: vec![vec![], vec![1, 2]] }];

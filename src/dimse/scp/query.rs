@@ -218,7 +218,8 @@ impl<'a> Dialogue<'a> {
                 self.take(&response)?;
                 continue;
             }
-            let due = on == context && response.u16(element::MESSAGE_ID_RESPONDED_TO) == Some(id);
+            let fitting = self.association.contexts().may_answer(on, context);
+            let due = fitting && response.u16(element::MESSAGE_ID_RESPONDED_TO) == Some(id);
             match response.u16(element::STATUS) {
                 Some(status) if due && !response.has_data_set() => return Ok(answered(&response, Status(status))),
                 _ => return Err(self.association.violate("a response that is not the one that was due")),

@@ -5,6 +5,11 @@ use super::*;
 
 /// A peer by hand that has accepted every context of [`offers`].
 pub(super) async fn accepted(maximum: u32) -> (Scu, DuplexStream) {
+    accepted_all(maximum, &offers()).await
+}
+
+/// The same of these contexts.
+async fn accepted_all(maximum: u32, offers: &[Offer]) -> (Scu, DuplexStream) {
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
     let by_hand = async {
         let (kind, body) = pdu(&mut theirs).await;
@@ -21,7 +26,7 @@ pub(super) async fn accepted(maximum: u32) -> (Scu, DuplexStream) {
         theirs
     };
     let target = target();
-    let (scu, theirs) = tokio::join!(call(ours, &target), by_hand);
+    let (scu, theirs) = tokio::join!(super::super::scu::connect_over(Wire::Memory(ours), &target, offers), by_hand);
     (scu.unwrap(), theirs)
 }
 
@@ -153,7 +158,7 @@ async fn answers_that_are_none_abort_and_leave_the_outcome_open() {
         ("no status", 3, no_status),
         ("a data set", 3, with_data),
         ("a request", 3, request),
-        ("another context", 1, response(1)),
+        ("a context of another class", 1, response(1)),
     ];
     for (name, context, answer) in rows {
         let (mut scu, mut wire) = accepted(16_384).await;
@@ -169,6 +174,23 @@ async fn answers_that_are_none_abort_and_leave_the_outcome_open() {
         assert!(matches!(failure, StoreFailure::Unanswered(ScuError::Lost(Lost::Violation(_)))), "{name}: {failure}");
         assert_eq!(end, (7, vec![0, 0, 0, 0]), "{name}");
     }
+}
+
+/// As odil's server does (DIM-050): it finds a context for its answer by the SOP class.
+#[tokio::test]
+async fn an_answer_on_another_context_of_the_class_is_an_answer() {
+    let mut offers = offers();
+    offers.push(Offer { abstract_syntax: CT.to_owned(), transfer_syntaxes: vec![IMPLICIT_VR_LE.to_owned()] });
+    let (mut scu, mut wire) = accepted_all(16_384, &offers).await;
+    let data = pattern(10_000);
+    let by_hand = async {
+        assert_eq!(until_last(&mut wire).await, None);
+        wire.write_all(&fragment(7, true, true, &response(1).encode())).await.unwrap();
+    };
+    let mut source = parts(&data, 10_000);
+    let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+    assert_eq!(stored.unwrap().status, Status::SUCCESS);
+    assert!(scu.is_alive());
 }
 
 #[tokio::test(start_paused = true)]

@@ -44,6 +44,8 @@ pub(super) struct Given<'a, 'd> {
     /// UIDs of those that failed, as many as the list can hold.
     failed: Vec<String>,
     failed_bytes: usize,
+    /// Why the first that failed did.
+    why: Option<String>,
 }
 
 impl<'a, 'd> Given<'a, 'd> {
@@ -68,6 +70,7 @@ impl<'a, 'd> Given<'a, 'd> {
             counts,
             failed: Vec::new(),
             failed_bytes: 0,
+            why: None,
         }
     }
 
@@ -231,6 +234,7 @@ impl<'a, 'd> Given<'a, 'd> {
     /// One sub-operation has failed.
     pub(super) fn fail(&mut self, instance: &str, why: &str) {
         tracing::warn!(instance, why, "sub-operation failed");
+        self.why.get_or_insert_with(|| why.to_owned());
         self.one_less();
         self.counts.failed += 1;
         if self.failed_bytes + instance.len() < LIST_BYTES {
@@ -273,7 +277,9 @@ impl<'a, 'd> Given<'a, 'd> {
         let explicit = request.transfer_syntax == EXPLICIT_VR_LE;
         let list = (!self.failed.is_empty()).then(|| BTreeMap::from([(FAILED_LIST, self.failed.join("\\"))]));
         let identifier = list.map(|list| identifier::write(&list, &Default::default(), explicit));
-        QueryAnswer { counts: Some(counts), identifier, ..status.into() }
+        // The first thing that went wrong is most often the cause of the rest, and the requester's person sees no log of ours.
+        let comment = self.why.clone().filter(|_| failed > 0);
+        QueryAnswer { counts: Some(counts), identifier, comment, ..status.into() }
     }
 }
 

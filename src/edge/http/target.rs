@@ -16,6 +16,25 @@ pub(super) const SERVICE: &str = "/dicom-web";
 #[derive(Debug, Clone)]
 pub(in crate::edge) struct Base(Arc<str>);
 
+/// The same address without the slashes that say nothing: one at the end, and more than one in a row, below the service. Some clients put
+/// them there when the address of the service was given to them with a slash at its end; PS3.18 has no resource that needs one.
+pub(super) fn straight(uri: Uri) -> Uri {
+    let below = uri.path().strip_prefix(SERVICE).filter(|below| below.starts_with('/'));
+    let Some(below) = below.filter(|below| below.contains("//") || below.ends_with('/')) else { return uri };
+    let mut path = SERVICE.to_owned();
+    for segment in below.split('/').filter(|segment| !segment.is_empty()) {
+        path.push('/');
+        path.push_str(segment);
+    }
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = path.parse().ok();
+    Uri::from_parts(parts).unwrap_or(uri)
+}
+
 impl Base {
     /// From the one Host header, or the request line, which counts more (RFC 9112 section 3.2). `None`: there is none that is usable.
     /// In plain HTTP unless `secure`.
@@ -109,6 +128,27 @@ mod tests {
         assert_eq!(base("/x", &["[::1]:8443"]), Some("https://[::1]:8443/dicom-web".to_owned()));
         for wrong in [&[][..], &["a", "b"], &["a", "a"], &[""], &["a/b"], &["user@a"], &["a b"], &["a\"b"]] {
             assert_eq!(base("/x", wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn slashes_that_say_nothing_are_passed_over_below_the_service() {
+        let rows = [
+            ("/dicom-web//studies?PatientID=1//2/", "/dicom-web/studies?PatientID=1//2/"),
+            ("/dicom-web/studies/", "/dicom-web/studies"),
+            ("/dicom-web///studies//1.2///series/?limit=1", "/dicom-web/studies/1.2/series?limit=1"),
+            ("https://a.example:1/dicom-web/studies/", "https://a.example:1/dicom-web/studies"),
+            ("/dicom-web/", "/dicom-web"),
+            // Nothing else is touched.
+            ("/dicom-web/studies/%2F", "/dicom-web/studies/%2F"),
+            ("/dicom-web/studies/..", "/dicom-web/studies/.."),
+            ("//dicom-web/studies/", "//dicom-web/studies/"),
+            ("/dicom-webb//studies", "/dicom-webb//studies"),
+            ("/other//", "/other//"),
+            ("*", "*"),
+        ];
+        for (given, want) in rows {
+            assert_eq!(straight(given.parse().unwrap()).to_string(), want, "{given}");
         }
     }
 

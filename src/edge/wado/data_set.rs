@@ -17,7 +17,7 @@ use std::time::SystemTime;
 pub(super) enum As {
     /// Byte for byte as it is stored.
     Stored,
-    /// As Explicit VR Little Endian; pixels in fragments stay so.
+    /// As Explicit VR Little Endian; pixels in fragments stay so, or are left out where the stored syntax does not allow them.
     Readable,
     /// As Explicit VR Little Endian, its pixels decoded.
     Native,
@@ -31,7 +31,8 @@ pub(super) fn transcoder(stored: &TransferSyntaxUid, form: As) -> Option<Option<
         As::Stored => Some(None),
         As::Readable if native || fragments => Some(None),
         As::Native if native => Some(None),
-        As::Readable | As::Native => Transcoder::between(stored, EXPLICIT_VR_LE).map(Some),
+        As::Readable => Transcoder::between(stored, EXPLICIT_VR_LE).map(Transcoder::leaving_fragments).map(Some),
+        As::Native => Transcoder::between(stored, EXPLICIT_VR_LE).map(Some),
     }
 }
 

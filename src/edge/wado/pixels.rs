@@ -7,6 +7,8 @@ use crate::dicom::layout::index::{Index, IndexError, Indexer, Next, Unwrapper};
 use crate::dicom::layout::{Layout, Pixels, Surveyor};
 use crate::dicom::pixels::{self, Image};
 use crate::dicom::render::{Look, LookSurveyor};
+use crate::dicom::tag::Tag;
+use crate::dicom::transcode::TranscodeError;
 use crate::dicom::transfer_syntax::{Encoding, encoding};
 use crate::edge::http::WebFace;
 use crate::records::Retrievable;
@@ -17,6 +19,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
 /// RLE, in which each frame is one fragment.
 const RLE: &str = "1.2.840.10008.1.2.5";
 /// Instances whose frames are remembered, and the most frames of one of them.
@@ -83,6 +86,10 @@ impl Frames {
         let Some(layout) = survey(&face, &item).await? else { return Ok(None) };
         let index = match &layout.pixels {
             Pixels::Native { .. } => None,
+            // Of what coding they are, nobody says: they must not be given for cells (PS3.5 section 8.2).
+            Pixels::Fragments { .. } if encoding(&item.transfer_syntax) != Encoding::EncapsulatedExplicitLittle => {
+                return Err(io::Error::other(TranscodeError::Encapsulated { tag: PIXEL_DATA }));
+            }
             Pixels::Fragments { at, table } => Some(index(&face, &item, &layout.image, *at, table.clone()).await?),
         };
         let place = Arc::new(Place { layout, index });
