@@ -15,6 +15,7 @@
 //! - What cannot be decided without guessing is UN, or an error for pixels; never a guess.
 
 mod decoding;
+mod headers;
 mod level;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, PIXEL_DATA, Syntax, UNDEFINED, Walker};
 use decoding::{Decoding, Treatment, Written};
+use headers::{ITEM, ITEM_END, SEQUENCE_END, write_header, write_implicit_header, write_item};
 use level::Levels;
 use words::Words;
 
@@ -120,10 +122,6 @@ pub struct Report {
     /// Frames decoded.
     pub frames: u64,
 }
-
-const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
-const ITEM_END: [u8; 4] = [0xFE, 0xFF, 0x0D, 0xE0];
-const SEQUENCE_END: [u8; 4] = [0xFE, 0xFF, 0xDD, 0xE0];
 
 /// What the value in hand becomes.
 #[derive(Debug)]
@@ -478,29 +476,4 @@ impl Transcoder {
 
 fn malformed(tag: Tag, why: &'static str) -> TranscodeError {
     StructureError::Malformed { tag: Some(tag), why }.into()
-}
-
-/// Writes an element's header in Explicit VR Little Endian (PS3.5 section 7.1.2).
-fn write_header(out: &mut Vec<u8>, tag: Tag, vr: Vr, length: u32) {
-    out.extend_from_slice(&tag.group().to_le_bytes());
-    out.extend_from_slice(&tag.element().to_le_bytes());
-    out.extend_from_slice(&vr.0);
-    if vr.has_long_length() {
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&length.to_le_bytes());
-    } else {
-        out.extend_from_slice(&(length as u16).to_le_bytes());
-    }
-}
-
-/// Writes an element's header in Implicit VR Little Endian (PS3.5 section 7.1.3).
-fn write_implicit_header(out: &mut Vec<u8>, tag: Tag, length: u32) {
-    out.extend_from_slice(&tag.group().to_le_bytes());
-    out.extend_from_slice(&tag.element().to_le_bytes());
-    out.extend_from_slice(&length.to_le_bytes());
-}
-
-fn write_item(out: &mut Vec<u8>, tag: [u8; 4], length: u32) {
-    out.extend_from_slice(&tag);
-    out.extend_from_slice(&length.to_le_bytes());
 }

@@ -43,6 +43,7 @@ mod judge;
 mod lanes;
 mod memory;
 mod mixed;
+mod odil;
 mod orders;
 mod orthanc;
 mod outage;

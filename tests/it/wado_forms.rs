@@ -2,7 +2,7 @@
 
 use crate::support::corpus::{self, Fate};
 use crate::support::dcmtk::storescu;
-use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, head, names, part10};
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, head, names, part10};
 use crate::support::python;
 use crate::support::tools::demo_study;
 use crate::wado::Site;
@@ -225,13 +225,9 @@ fn nonsense_about_frames_and_pictures_is_refused() {
     }
 }
 
-/// A codestream in fragments under a transfer syntax that has none, as odil's `store` sends what is compressed: it is kept as it came, and its
-/// frames are not given for cells, which a viewer would show as noise (WEB-101; PS3.5 section 8.2).
-#[test]
-fn fragments_without_a_coding_are_kept_but_given_as_no_cells() {
-    let site = Site::start("");
-    let names = names(438, 2, 1);
-    let mut bytes = head(&names, 2048);
+/// A data set with pixels in fragments that are no codestream of any kind.
+fn in_fragments(names: &Names) -> Vec<u8> {
+    let mut bytes = head(names, 2048);
     let at = bytes.len() - 8;
     bytes.splice(at.., *b"OB\0\0\xff\xff\xff\xff");
     for item in [&[][..], &[0xff, 0xd8, 0xff, 0xd9]] {
@@ -239,10 +235,36 @@ fn fragments_without_a_coding_are_kept_but_given_as_no_cells() {
         bytes.extend_from_slice(item);
     }
     bytes.extend_from_slice(&[0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
+    bytes
+}
+
+/// WEB-101: one instance whose pixels cannot be decoded is 406 in either wrapper, and no body that breaks off.
+#[test]
+fn what_cannot_be_decoded_is_said_before_anything_is_sent() {
+    let site = Site::start("");
+    let names = names(438, 3, 1);
+    let bytes = in_fragments(&names);
+    site.store(&[part10(SECONDARY_CAPTURE, &names.instance, "1.2.840.10008.1.2.5", &bytes)]);
+    let instance = format!("studies/{}/series/{}/instances/{}", names.study, names.series, names.instance);
+    for accept in ["application/dicom", "multipart/related; type=\"application/dicom\"", "*/*"] {
+        let reply = site.get(&instance, &[&format!("Accept: {accept}")]);
+        assert_eq!(reply.status, 406, "{accept}: {reply:?}");
+    }
+    let whole = site.get(&instance, &["Accept: application/dicom; transfer-syntax=*"]);
+    assert!(whole.status == 200 && whole.body.ends_with(&bytes), "{whole:?}");
+}
+
+/// A codestream in fragments under a transfer syntax that has none, as odil's `store` sends what is compressed: it is kept as it came, and its
+/// frames are not given for cells, which a viewer would show as noise (WEB-101; PS3.5 section 8.2).
+#[test]
+fn fragments_without_a_coding_are_kept_but_given_as_no_cells() {
+    let site = Site::start("");
+    let names = names(438, 2, 1);
+    let bytes = in_fragments(&names);
     let file = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &bytes);
     site.store(&[file]);
     let instance = format!("studies/{}/series/{}/instances/{}", names.study, names.series, names.instance);
-    for below in ["frames/1", "rendered", "thumbnail"] {
+    for below in ["frames/1", "rendered", "thumbnail", "bulkdata/7FE00010"] {
         for accept in ["Accept: */*", "Accept: multipart/related; type=\"application/octet-stream\"; transfer-syntax=*"]
         {
             if below != "frames/1" && accept.contains("octet") {
@@ -250,7 +272,7 @@ fn fragments_without_a_coding_are_kept_but_given_as_no_cells() {
             }
             let reply = site.get(&format!("{instance}/{below}"), &[accept]);
             let said = String::from_utf8_lossy(&reply.body);
-            assert!(reply.status == 406 && said.contains("is in fragments"), "{below} with {accept}: {reply:?}");
+            assert!(reply.status == 406 && said.contains("in fragments"), "{below} with {accept}: {reply:?}");
         }
     }
     let whole = site.get(&instance, &["Accept: application/dicom; transfer-syntax=*"]);

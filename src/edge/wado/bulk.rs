@@ -80,6 +80,11 @@ impl Value {
         }
         match value.picker.found() {
             Some(Picked::Value(_, length)) => Ok((value, length.into())),
+            _ if path.tag == PIXEL_DATA => {
+                let detail =
+                    "its pixels are in fragments, which its transfer syntax does not allow; ask for the instance";
+                refuse(StatusCode::NOT_ACCEPTABLE, detail)
+            }
             _ => refuse(StatusCode::NOT_FOUND, "what is there is a sequence, which has no value of its own"),
         }
     }

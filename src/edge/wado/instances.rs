@@ -30,7 +30,12 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     let seat = asked.seat()?;
     asked.gives(awaited.extent.stored).await;
     match chosen.wrapper {
-        Wrapper::Multipart => related(asked, chosen.syntax, awaited, seat),
+        Wrapper::Multipart => {
+            if asked.resource.instance.is_some() {
+                tried(&asked, &chosen.syntax).await?;
+            }
+            related(asked, chosen.syntax, awaited, seat)
+        }
         Wrapper::Single => single(asked, &chosen.syntax, seat).await,
     }
 }
@@ -88,6 +93,15 @@ async fn single(asked: Asked, syntax: &Syntax, seat: Seat) -> Answered {
     let location = asked.base.instance(&item.study, &item.series, &item.sop_instance);
     let pieces = Trimmed::new(Instance::new(asked.face, item, native), span.first, span.bytes);
     Ok(span.respond(&[(header::CONTENT_TYPE, &kind), (header::CONTENT_LOCATION, &location)], body(pieces, seat)))
+}
+
+/// Makes one instance that must be made for the answer, if it is here already, so that what cannot be made is known before anything is sent.
+async fn tried(asked: &Asked, syntax: &Syntax) -> Result<(), Box<Response>> {
+    let found = asked.face.records.retrievable(&asked.resource, InstanceId(0)).await.map_err(unreadable)?;
+    match found.first().filter(|item| leaves(&item.transfer_syntax, syntax) == Some(true)) {
+        Some(item) => measured(asked, item).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 /// The length of a file that is made for the answer, by a dry pass: what cannot be made is known before anything is sent.
