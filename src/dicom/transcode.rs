@@ -12,6 +12,7 @@
 //! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and
 //!   padding at the end, which are not the data set's.
 //! - Bytes are turned round by the words of the representation (PS3.5 section 7.3).
+//! - Native pixels under an encapsulated syntax pass, where their length and description leave no doubt.
 //! - What cannot be decided without guessing is UN, or an error for pixels; never a guess.
 
 mod decoding;
@@ -61,7 +62,7 @@ pub enum TranscodeError {
         /// The element.
         tag: Tag,
     },
-    /// The transfer syntax is an encapsulated one, and its pixel data has a length.
+    /// The transfer syntax is an encapsulated one, and its pixel data has a length that is not that of native cells.
     #[error("the pixel data is not in fragments, though the transfer syntax is an encapsulated one")]
     NotEncapsulated,
     /// The fragments are not the frames that the attributes promise.
@@ -372,10 +373,14 @@ impl Transcoder {
 
     /// The image of an encapsulated syntax.
     fn pixel_data(&mut self, element: Element, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
-        let Some(decoding) = self.decoding.as_mut().filter(|_| element.length.is_none()) else {
-            return Err(TranscodeError::NotEncapsulated);
+        let vr = self.representation(element);
+        let Some(decoding) = &mut self.decoding else { return Ok(()) };
+        let (vr, length) = match element.length {
+            None => decoding.begin()?,
+            Some(length) if decoding.is_native(length) => (vr, length),
+            Some(_) => return Err(TranscodeError::NotEncapsulated),
         };
-        let (vr, length) = decoding.begin()?;
+        self.value = Value::Written(Words::of(1));
         self.report.elements += 1;
         self.write_element(out, element.tag, vr, length);
         Ok(())

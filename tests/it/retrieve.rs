@@ -214,7 +214,7 @@ fn a_cancel_or_a_lost_originator_starts_nothing_more() {
     assert_eq!(node.seen("store").len() as u64, 6 - remaining + number("completed") + number("failed"));
 }
 
-/// DIM-090, DIM-084: C-GET gives what the requester is SCP of, and names the rest.
+/// DIM-090, DIM-084: C-GET gives what the requester is SCP of, and names the rest; it takes answers on any context of the class.
 #[test]
 fn a_get_brings_what_the_requester_takes_and_names_the_rest() {
     let site = Radiology::start(6, &nodes(free_port()));
@@ -232,6 +232,7 @@ fn a_get_brings_what_the_requester_takes_and_names_the_rest() {
         get(2, json!({ "cancel": 2 })),
         get(2, json!({ "classes": [] })),
         get(2, json!({ "calling": "STRANGER" })),
+        get(2, json!({ "astray": true })),
     ]);
     assert_eq!(
         (statuses(&said[0]).last(), counts(last(&said[0]))),
@@ -239,13 +240,14 @@ fn a_get_brings_what_the_requester_takes_and_names_the_rest() {
         "{}",
         said[0]
     );
-    let got: BTreeMap<String, String> = said[0]["got"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|pair| (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned()))
-        .collect();
-    assert_eq!(got, sent(&site, 2), "bit for bit");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    // The last answers each instance on another context of its class.
+    for got in [&said[0], &said[6]] {
+        let pairs = got["got"].as_array().unwrap().iter();
+        let got: BTreeMap<String, String> = pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
+        assert_eq!(got, sent(&site, 2), "bit for bit");
+    }
+    assert_eq!((last(&said[6])["status"].as_u64(), counts(last(&said[6]))), (Some(0), [Some(6), Some(0), Some(0)]));
     for (at, want, list) in
         [(1, [Some(5), Some(1), Some(0)], refused), (2, [Some(2), Some(1), Some(0)], format!("{}.2.1", study(1)))]
     {

@@ -29,6 +29,8 @@ pub(super) struct Decoding {
     lossy_seen: bool,
     /// What was written as Photometric Interpretation.
     announced: Option<Photometric>,
+    /// Something was written otherwise than it was, as it is of native pixels only once they are decoded.
+    changed: bool,
     table: Vec<u8>,
     /// The element in hand and its value, as far as it has come.
     held: Option<(Tag, Vec<u8>)>,
@@ -60,6 +62,7 @@ impl Decoding {
             planar_seen: false,
             lossy_seen: false,
             announced: None,
+            changed: false,
             table: Vec::new(),
             held: None,
             frames: None,
@@ -76,6 +79,7 @@ impl Decoding {
         if tag > LOSSY_IMAGE_COMPRESSION && !std::mem::replace(&mut self.lossy_seen, true) && self.always_lossy() {
             missing.push((LOSSY_IMAGE_COMPRESSION, Vr::CS, b"01".to_vec()));
         }
+        self.changed |= !missing.is_empty();
         missing
     }
 
@@ -110,25 +114,37 @@ impl Decoding {
         let (tag, value) = self.held.take()?;
         let image = &mut self.image;
         image.read(tag, &value);
-        match tag {
-            EXTENDED_OFFSET_TABLE => self.table = value,
+        let (vr, written) = match tag {
+            EXTENDED_OFFSET_TABLE => {
+                self.table = value;
+                return None;
+            }
             PHOTOMETRIC_INTERPRETATION => {
                 let decoded = pixels::decoded_photometric(&self.syntax, image);
                 self.announced = Some(decoded);
                 let changed = decoded != image.photometric;
-                return Some((tag, Vr::CS, if changed { padded(decoded.as_str()) } else { value }));
+                (Vr::CS, if changed { padded(decoded.as_str()) } else { value.clone() })
             }
             PLANAR_CONFIGURATION => {
                 self.planar_seen = true;
-                return Some((tag, Vr::US, vec![0, 0]));
+                (Vr::US, vec![0, 0])
             }
             LOSSY_IMAGE_COMPRESSION => {
                 self.lossy_seen = true;
-                return Some((tag, Vr::CS, if self.always_lossy() { b"01".to_vec() } else { value }));
+                (Vr::CS, if self.always_lossy() { b"01".to_vec() } else { value.clone() })
             }
-            _ => {}
-        }
-        None
+            _ => return None,
+        };
+        self.changed |= written != value;
+        Some((tag, vr, written))
+    }
+
+    /// Whether Pixel Data of this length is native, against PS3.5 section A.4: its length is that of the cells, and
+    /// what was written before it describes them, since nothing of that changed. Some senders put native images under
+    /// whatever context they have.
+    pub(super) fn is_native(&self, length: u32) -> bool {
+        let cells = self.image.native_bytes().ok();
+        !self.changed && cells.is_some_and(|bytes| bytes > 0 && bytes + bytes % 2 == u64::from(length))
     }
 
     /// Pixel Data begins. Gives its representation and its length, the padding to even length counted (PS3.5 section

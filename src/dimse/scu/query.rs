@@ -67,7 +67,7 @@ impl Scu {
         let class = context.abstract_syntax.clone();
         let id = self.next_message_id();
         let asked = match self.put(inquiry, &class, id).await {
-            Ok(()) => self.hear(inquiry, &class, id, cancel, each).await,
+            Ok(()) => self.hear(inquiry, id, cancel, each).await,
             Err(lost) => Err(lost),
         };
         if asked.is_err() {
@@ -99,7 +99,6 @@ impl Scu {
     async fn hear(
         &mut self,
         inquiry: &Inquiry<'_>,
-        class: &str,
         id: u16,
         cancel: &CancellationToken,
         mut each: impl FnMut(Reply) -> ControlFlow<()> + Send,
@@ -120,7 +119,7 @@ impl Scu {
                 incoming = self.association.next_message(&mut quiet) => Some(incoming?),
             };
             let Some(incoming) = incoming else {
-                self.cancel(context, class, id).await?;
+                self.cancel(context, id).await?;
                 end = Some(Instant::now() + response);
                 continue;
             };
@@ -129,16 +128,15 @@ impl Scu {
                 return Ok(answer);
             }
             if each(answer).is_break() && end.is_none() {
-                self.cancel(context, class, id).await?;
+                self.cancel(context, id).await?;
                 end = Some(Instant::now() + response.min(DEAF));
             }
         }
     }
 
-    async fn cancel(&mut self, context: u8, class: &str, id: u16) -> Result<(), Lost> {
-        let command = CommandSet::new(field::C_CANCEL_RQ, false)
-            .with_uid(element::AFFECTED_SOP_CLASS_UID, class)
-            .with_u16(element::MESSAGE_ID_RESPONDED_TO, id);
+    /// Names the message and nothing else (PS3.7 section 9.3.2.3).
+    async fn cancel(&mut self, context: u8, id: u16) -> Result<(), Lost> {
+        let command = CommandSet::new(field::C_CANCEL_RQ, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, id);
         self.association.send_command(context, &command).await
     }
 

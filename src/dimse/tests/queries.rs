@@ -182,6 +182,41 @@ async fn a_requestor_leaves_who_goes_on_after_a_cancel() {
     deaf.await.unwrap();
 }
 
+/// PS3.7 section 9.3.2.3: a C-CANCEL names the message that it ends, and has no SOP class (DIM-071).
+#[tokio::test]
+async fn a_cancel_names_the_message_alone() {
+    let (mut scu, mut theirs) = accepted(16_384).await;
+    let asked = Inquiry {
+        context_id: 3,
+        operation: Operation::Find,
+        identifier: b"key!",
+        destination: None,
+        quiet: Duration::from_secs(10),
+    };
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let by_hand = async {
+        let mut commands = Vec::new();
+        while commands.len() < 2 {
+            let (_, body) = pdu(&mut theirs).await;
+            // The first fragment of a PDU; a command with its data set may share one.
+            let length = u32::from_be_bytes([body[0], body[1], body[2], body[3]]) as usize;
+            if body[5] == 3 {
+                commands.push(CommandSet::decode(&body[6..4 + length]).unwrap());
+            }
+        }
+        let end = CommandSet::new(field::C_FIND_RSP, false)
+            .with_u16(element::MESSAGE_ID_RESPONDED_TO, 1)
+            .with_u16(element::STATUS, 0xFE00);
+        theirs.write_all(&fragment(3, true, true, &end.encode())).await.unwrap();
+        commands
+    };
+    let (answered, commands) = tokio::join!(scu.ask(&asked, &cancel, |_| ControlFlow::Continue(())), by_hand);
+    assert_eq!(answered.unwrap().status, Status::CANCEL);
+    let want = CommandSet::new(field::C_CANCEL_RQ, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, 1);
+    assert_eq!(commands[1].encode(), want.encode());
+}
+
 /// What is no answer to what was asked ends the association, and an answer that does not come is not waited for without end.
 #[tokio::test]
 async fn a_requestor_bears_no_other_answers_and_no_silence() {

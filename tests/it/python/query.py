@@ -13,6 +13,7 @@ REQUESTS holds one JSON object a line: keys (by keyword), and if wanted
   drop        close the connection after so many pending answers
   classes     storage classes to get
   refuse      SOP instances that are answered A700 when got
+  astray      answers what is got on another context of the class, as PixelMed does
 
 Prints one JSON object a line for each: answers (of each response the status, its counts and its identifier by keyword),
 extended (what was answered), got (SOP instances with a digest of their data sets).
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, build_role, evt
+from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 ROOT = "1.2.840.10008.5.1.4.1.2."
@@ -57,6 +58,20 @@ def told(status, identifier):
     return answer
 
 
+def astray(event):
+    """Has the answer leave on the last context of the class."""
+    send = event.assoc.dimse.send_msg
+    contexts = event.assoc.accepted_contexts
+    other = max(c.context_id for c in contexts if c.abstract_syntax == event.context.abstract_syntax)
+    assert other != event.context.context_id
+
+    def elsewhere(message, _):
+        event.assoc.dimse.send_msg = send
+        send(message, other)
+
+    event.assoc.dimse.send_msg = elsewhere
+
+
 def ask(port, called, request):
     """One association for one request."""
     operation = request.get("op", "find")
@@ -66,10 +81,11 @@ def ask(port, called, request):
         setattr(keys, keyword, value)
     ae = AE(ae_title=request.get("calling", "RADIOLOGY"))
     ae.dimse_timeout = ae.acse_timeout = 60
-    ae.add_requested_context(model, request.get("syntax", ExplicitVRLittleEndian))
     items, got, said = [], [], []
+    contexts = [build_context(model, request.get("syntax", ExplicitVRLittleEndian))]
     for sop_class in request.get("classes", []):
-        ae.add_requested_context(sop_class, ExplicitVRLittleEndian)
+        for _ in range(2 if "astray" in request else 1):
+            contexts.append(build_context(sop_class, ExplicitVRLittleEndian))
         items.append(build_role(sop_class, scp_role=True))
     if "extended" in request:
         item = SOPClassExtendedNegotiation()
@@ -80,10 +96,13 @@ def ask(port, called, request):
         uid = str(event.request.AffectedSOPInstanceUID)
         if uid in request.get("refuse", []):
             return 0xA700
+        if "astray" in request:
+            astray(event)
         got.append([uid, sha256(event.request.DataSet.getvalue()).hexdigest()])
         return 0x0000
 
-    association = ae.associate("127.0.0.1", port, ae_title=called, ext_neg=items, evt_handlers=[(evt.EVT_C_STORE, store)])
+    handlers = [(evt.EVT_C_STORE, store)]
+    association = ae.associate("127.0.0.1", port, contexts, called, ext_neg=items, evt_handlers=handlers)
     if not association.is_established:
         return {"refused": True}
     extended = [list(value) for value in association.acceptor.sop_class_extended.values()]

@@ -130,13 +130,13 @@ fn what_was_lossy_still_says_so() {
 fn what_cannot_be_decoded_rightly_is_an_error() {
     let one = |frames: &[u8]| described(frames, 1, b"MONOCHROME2 ", None);
     let frame = || rle(&[[1, 2]]);
-    let native = value(0x7FE0_0010, Vr::OB, &[1, 2]);
+    let short = value(0x7FE0_0010, Vr::OB, &[1, 2]);
     let icon = sequence(0x0088_0200, Vr::SQ, false, vec![vec![fragments(&[frame()])]]);
     let count = |found, promised| TranscodeError::Fragments(FragmentError::Count { found, promised });
     let rows = [
         ([one(b"2 "), vec![fragments(&[frame()])]].concat(), count(1, 2)),
         ([one(b"2 "), vec![fragments(&[frame(), frame(), frame()])]].concat(), count(3, 2)),
-        ([one(b"1 "), vec![native]].concat(), TranscodeError::NotEncapsulated),
+        ([one(b"2 "), vec![short]].concat(), TranscodeError::NotEncapsulated),
         (
             [one(b"1 "), vec![fragments(&[vec![0; 64]])]].concat(),
             TranscodeError::Frame { frame: 1, why: DecodeError::Disagree("number of RLE segments") },
@@ -156,6 +156,47 @@ fn what_cannot_be_decoded_rightly_is_an_error() {
     image.push(fragments(&[frame()]));
     let bytes = 70_000 * 256 * 256;
     assert_eq!(between(RLE, EXPLICIT_VR_LE, &[&encode(&image, EXPLICIT)]), Err(TranscodeError::TooLong { bytes }));
+}
+
+/// PS3.5 section A.4 has them in fragments; PixelMed sends native images so, on the context of another file's syntax (DIM-007).
+#[test]
+fn native_pixels_under_an_encapsulated_syntax_pass_if_nothing_about_them_is_in_doubt() {
+    let cells = |n: u8| value(0x7FE0_0010, Vr::OB, &(0..n).collect::<Vec<u8>>());
+    let grey = described(b"2 ", 1, b"MONOCHROME2 ", None);
+    let colour = |planar| described(b"1 ", 3, b"RGB ", planar);
+    let with = |mut nodes: Vec<Node>, more: Vec<Node>| {
+        nodes.extend(more);
+        nodes
+    };
+    let lossy = |text: &[u8]| value(0x0028_2110, Vr::CS, text);
+    let offsets = value(0x7FE0_0001, Vr::OV, &[0; 8]);
+    let rows = [
+        ("grey", RLE, with(grey.clone(), vec![cells(4)]), true),
+        ("colour by pixel", RLE, with(colour(Some(0)), vec![cells(6)]), true),
+        ("lossy, as it says", JPEG_BASELINE, with(grey.clone(), vec![lossy(b"01"), cells(4)]), true),
+        ("too long", RLE, with(grey.clone(), vec![cells(6)]), false),
+        ("too short", RLE, with(grey.clone(), vec![cells(2)]), false),
+        ("empty", RLE, with(grey.clone(), vec![cells(0)]), false),
+        ("by plane, which was corrected", RLE, with(colour(Some(1)), vec![cells(6)]), false),
+        ("in an order that nobody says", RLE, with(colour(None), vec![cells(6)]), false),
+        ("now called lossy", JPEG_BASELINE, with(grey.clone(), vec![lossy(b"00"), cells(4)]), false),
+        (
+            "no longer YBR",
+            JPEG_BASELINE,
+            with(described(b"1 ", 3, b"YBR_FULL", Some(0)), vec![lossy(b"01"), cells(6)]),
+            false,
+        ),
+        ("with an offset table", RLE, with(grey, vec![offsets, cells(4)]), true),
+    ];
+    for (name, from, stored, passes) in rows {
+        let want: Vec<Node> =
+            stored.iter().filter(|node| !matches!(node, Node::Value { tag: Tag(0x7FE0_0001), .. })).cloned().collect();
+        for (to, form) in [(EXPLICIT_VR_LE, DELIMITED), (IMPLICIT_VR_LE, PLAIN)] {
+            let got = between(from, to, &[&encode(&stored, EXPLICIT)]).map(|(out, _)| out);
+            let want = if passes { Ok(encode(&want, form)) } else { Err(TranscodeError::NotEncapsulated) };
+            assert_eq!(got, want, "{name} {to}");
+        }
+    }
 }
 
 #[test]
