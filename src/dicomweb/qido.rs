@@ -86,9 +86,13 @@ pub struct Query {
     pub empty_values: bool,
     /// Multiple value matching is asked for.
     pub multiple_values: bool,
-    /// Parameters that are neither known nor in the dictionary: ignored, as section 8.3.4.1 asks, and named here for the log.
+    /// Parameters that are neither known nor in the dictionary: ignored, as section 8.3.4.1 asks, and named in a Warning header:
+    /// a misspelt key finds more than was meant.
     pub ignored: Vec<String>,
 }
+
+/// Names of parameters that one Warning header holds.
+const MOST_NAMED: usize = 8;
 
 impl Query {
     /// The match on a top-level attribute.
@@ -98,7 +102,7 @@ impl Query {
 
     /// The texts of the Warning headers for what was asked and is not done; `service` is the base URI of the service.
     ///
-    /// The wording is that of PS3.18 sections 8.3.4.2, 8.3.4.5 and 8.3.4.6 (WEB-093).
+    /// The wording is that of PS3.18 sections 8.3.4.2, 8.3.4.5 and 8.3.4.6 (WEB-093); that of parameters which nobody knows is ours.
     pub fn unsupported(&self, service: &str) -> Vec<String> {
         let asked = [
             (self.fuzzy, "fuzzymatching", "Only literal matching has been performed."),
@@ -106,7 +110,22 @@ impl Query {
             (self.multiple_values, "multiplevaluematching", "Multiple Value Matching has not been performed."),
         ];
         let warned = asked.into_iter().filter(|(asked, ..)| *asked);
-        warned.map(|(_, name, what)| format!("299 {service}: The {name} parameter is not supported. {what}")).collect()
+        let told =
+            warned.map(|(_, name, what)| format!("299 {service}: The {name} parameter is not supported. {what}"));
+        told.chain(self.unknown(service)).collect()
+    }
+
+    fn unknown(&self, service: &str) -> Option<String> {
+        // What stands in a header is ASCII.
+        let plain = |c: char| if c.is_ascii_graphic() && !['"', '\\'].contains(&c) { c } else { '?' };
+        let shown = |name: &String| name.chars().map(plain).collect();
+        let names: Vec<String> = self.ignored.iter().take(MOST_NAMED).map(shown).collect();
+        let more = if self.ignored.len() > MOST_NAMED { " and others" } else { "" };
+        let told = format!(
+            "299 {service}: These parameters are not known and have not been used: {}{more}.",
+            names.join(", ")
+        );
+        (!names.is_empty()).then_some(told)
     }
 }
 

@@ -94,6 +94,21 @@ fn sloppy_answers_are_read() {
     assert_eq!((sets[0].first_number(Tag(0x0008_1197)), sets[0].first_text(Tag(0x0008_103E))), (Some(272), Some("x")));
 }
 
+/// A number of a peer's answer that is passed on is the one that came, to its last digit.
+#[test]
+fn numbers_come_back_as_they_were() {
+    let mut bits = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..1000 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = f64::from_bits(bits);
+        if number.is_finite() {
+            let text = format!(r#"[{{"00189073":{{"vr":"FD","Value":[{number:?}]}}}}]"#);
+            let read = read(text.as_bytes(), Limits::default()).unwrap();
+            assert_eq!(String::from_utf8(write_list(&read)).unwrap(), text);
+        }
+    }
+}
+
 #[test]
 fn wrong_texts_are_refused_with_a_reason_that_quotes_nothing() {
     let deep = |n: usize| format!("{}{}", r#"{"00081199":{"vr":"SQ","Value":["#.repeat(n), "]}}".repeat(n));

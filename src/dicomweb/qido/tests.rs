@@ -38,6 +38,15 @@ fn attributes_are_named_by_keyword_or_tag() {
     let query = parsed("StudyInstanceUID=1.2&unheard=x&&includefield=alsoUnheard");
     assert!(query.matching(STUDY_INSTANCE_UID).is_some() && query.matching(SOP_INSTANCE_UID).is_none());
     assert_eq!(query.ignored, ["unheard", "alsoUnheard"]);
+    assert_eq!(
+        query.unsupported("u"),
+        ["299 u: These parameters are not known and have not been used: unheard, alsoUnheard."]
+    );
+    let strange = parsed("M%C3%BCller=1&a%22b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1").unsupported("u").remove(0);
+    assert!(
+        strange.is_ascii() && strange.contains(": M?ller, a??b, c, ") && strange.ends_with("h and others."),
+        "{strange}"
+    );
     assert_eq!(parsed("a%0Ab=1").ignored, ["a\\nb"]);
     assert_eq!(parsed(&"x".repeat(5000)).ignored, ["x".repeat(64)]);
 }
