@@ -230,6 +230,17 @@ impl CommandSet {
         self.with(element, &padded(&bytes, b' '))
     }
 
+    /// Sets Error Comment, an LO (PS3.7 section C.5), so that what does not fit ends with a word and says that it goes on.
+    pub fn with_comment(self, comment: &str) -> Self {
+        const MOST: usize = 64;
+        if comment.chars().nth(MOST).is_none() {
+            return self.with_text(element::ERROR_COMMENT, comment, MOST);
+        }
+        let start: String = comment.chars().take(MOST - 3).collect();
+        let words = start.rfind(' ').and_then(|end| start.get(..end)).unwrap_or(&start);
+        self.with_text(element::ERROR_COMMENT, &format!("{words}..."), MOST)
+    }
+
     /// The answer to this request: its field with the response bit, its message ID, and the SOP class and instance
     /// that it named.
     pub fn response(&self, status: super::Status, data_set: bool) -> Self {

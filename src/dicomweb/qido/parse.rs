@@ -113,7 +113,12 @@ fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Re
         return Err(QidoError::Repeated(shown(&name)));
     }
     let vr = Vr::from_letters(vr.to_string()).unwrap_or(Vr::UN);
-    let values = if vr == Vr::UI { uids(name, value, limits)? } else { vec![decoded(value)?] };
+    let values = match vr {
+        Vr::UI => uids(name, value, limits)?,
+        // No code has a comma (PS3.5 section 6.2): who writes one means several, as of UIDs.
+        Vr::CS => vec![decoded(value)?.replace(',', "\\")],
+        _ => vec![decoded(value)?],
+    };
     query.matches.push(Match { path, vr, values });
     Ok(())
 }

@@ -22,6 +22,8 @@ fn attributes_are_named_by_keyword_or_tag() {
         ("PatientName=D%C3%B6e%5e*", &[0x0010_0010], Vr::PN, &["Döe^*"]),
         ("00101002.00100020=11235813", &[0x0010_1002, 0x0010_0020], Vr::LO, &["11235813"]),
         ("RequestAttributesSequence.ScheduledProcedureStepID=a+b", &[0x0040_0275, 0x0040_0009], Vr::SH, &["a+b"]),
+        ("ModalitiesInStudy=CT,MR", &[0x0008_0061], Vr::CS, &["CT\\MR"]),
+        ("Modality=CT%5CMR%2CPT", &[0x0008_0060], Vr::CS, &["CT\\MR\\PT"]),
         ("00291010=x", &[0x0029_1010], Vr::UN, &["x"]),
     ];
     for (text, path, vr, values) in rows {

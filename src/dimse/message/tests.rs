@@ -90,6 +90,22 @@ fn comments_are_cut_and_cleaned() {
     assert_eq!(set.text(element::ERROR_COMMENT), Some(format!("???{}", "x".repeat(61))));
 }
 
+#[test]
+fn a_comment_that_is_too_long_ends_with_a_word() {
+    let rows = [
+        ("the gateway is stopping".to_owned(), "the gateway is stopping".to_owned()),
+        ("x".repeat(64), "x".repeat(64)),
+        (format!("{} yyy", "x".repeat(61)), format!("{}...", "x".repeat(61))),
+        (format!("{} yyy zzz", "x".repeat(57)), format!("{}...", "x".repeat(57))),
+        ("x".repeat(65), format!("{}...", "x".repeat(61))),
+        ("é".repeat(65), format!("{}...", "?".repeat(61))),
+    ];
+    for (comment, want) in rows {
+        let set = CommandSet::default().with_comment(&comment);
+        assert_eq!(set.text(element::ERROR_COMMENT), Some(want), "{comment}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(elements in prop::collection::btree_map(1u16..0x2000, prop::collection::vec(any::<u8>(), 0..20), 0..20)) {

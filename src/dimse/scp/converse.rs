@@ -149,7 +149,7 @@ fn response(command: &CommandSet, answer: StoreAnswer) -> CommandSet {
         response = response.with(element::OFFENDING_ELEMENT, &value);
     }
     if let Some(comment) = answer.comment {
-        response = response.with_text(element::ERROR_COMMENT, &comment, 64);
+        response = response.with_comment(&comment);
     }
     response
 }

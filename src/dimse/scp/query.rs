@@ -315,7 +315,7 @@ fn response(command: &CommandSet, answer: &QueryAnswer, data_set: bool) -> Comma
         response = response.with(element::OFFENDING_ELEMENT, &value);
     }
     if let Some(comment) = &answer.comment {
-        response = response.with_text(element::ERROR_COMMENT, comment, 64);
+        response = response.with_comment(comment);
     }
     if let Some(counts) = answer.counts {
         let clamped = |count: u64| u16::try_from(count).unwrap_or(u16::MAX);

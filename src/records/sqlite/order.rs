@@ -151,7 +151,13 @@ fn one(
     let before = owed.count();
     let (destination, verify, priority) = (&order.destination, order.verify, order.priority);
     let wanted = owe::Wanted { destination, cause, route: None, mandatory: false, verify, priority };
-    owe::want(tx, moment, subject, &wanted, owed)?;
+    let (dead, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|(t, _)| t.state == State::Dead);
+    let under_way = others.iter().any(|(t, _)| !t.state.is_done(t.verify));
+    match dead.is_empty() || under_way {
+        true => owe::want(tx, moment, subject, &wanted, owed)?,
+        // What was given up goes on, whatever it was owed for: beside a second transfer it would wait for a person for ever.
+        false => dead.into_iter().try_for_each(|(t, _)| owe::again(tx, moment, subject, t, &wanted, owed))?,
+    }
     match owed.count() > before {
         true => ordered.owed += 1,
         false => ordered.under_way += 1,

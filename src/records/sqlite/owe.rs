@@ -256,7 +256,8 @@ pub(in crate::records) fn transfers(
 }
 
 /// The same is owed already: what was given up is tried again, what was done long ago is asked about.
-fn again(
+/// What was given up, or was done long ago, goes on; what is under way becomes as urgent as is wanted.
+pub(in crate::records) fn again(
     tx: &mut Tx<'_>,
     moment: Moment,
     subject: Subject<'_>,

@@ -300,6 +300,23 @@ async fn an_order_owes_what_is_held_and_nothing_twice() {
     site.verify().await;
 }
 
+/// What was given up for one cause and is sent by hand goes on, and nothing of it waits for a person any more.
+#[tokio::test]
+async fn an_order_takes_up_what_was_given_up() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let lease = site.lease("surrey", noon()).await.unwrap();
+    site.settle(&lease, dead(), noon()).await;
+    assert_eq!(site.states(1).await, [State::Dead]);
+    assert_eq!(ordered(&site, order(1, "surrey")).await, (1, 0, 0, 0, 0));
+    assert_eq!(site.states(1).await, [State::Pending], "the same transfer, not a second one");
+    assert_eq!(ordered(&site, order(1, "surrey")).await, (0, 1, 0, 0, 0));
+    while site.send("surrey", verified(), noon() + MINUTE).await > 0 {}
+    assert_eq!(site.states(1).await, [State::Verified]);
+    assert_eq!(ordered(&site, order(1, "surrey")).await, (0, 0, 1, 0, 0));
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn what_is_owed_for_two_causes_is_sent_once() {
     let site = Site::new();
