@@ -9,14 +9,13 @@ mod tests;
 
 use super::contents::{Contents, Part, StructureError};
 use super::pixels::{Image, MAX_FRAME_BYTES, Photometric};
-use super::tag::Tag;
+use super::tag::{PIXEL_DATA, Tag};
 use super::transfer_syntax::{Encoding, GE_PRIVATE_IMPLICIT_VR, encoding};
 use super::uid::TransferSyntaxUid;
 use super::vr::Vr;
 
 const FLOAT_PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0008);
 const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0009);
-const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
 const EXTENDED_OFFSET_TABLE: Tag = Tag::new(0x7FE0, 0x0001);
 const PHOTOMETRIC_INTERPRETATION: Tag = Tag::new(0x0028, 0x0004);
 const NUMBER_OF_FRAMES: Tag = Tag::new(0x0028, 0x0008);

@@ -28,6 +28,9 @@ impl Tag {
     }
 }
 
+/// Pixel Data, the one element that the standard lets be fragmented (PS3.5 section A.4).
+pub const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
+
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({:04X},{:04X})", self.group(), self.element())

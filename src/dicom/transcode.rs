@@ -305,7 +305,7 @@ impl Transcoder {
 
     /// Within the fragments of Pixel Data.
     fn decode(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
-        let Some(decoding) = &mut self.decoding else { return Ok(()) };
+        let Some(decoding) = &mut self.decoding else { return Err(TranscodeError::NotEncapsulated) };
         match event {
             Event::Fragment(length) => decoding.fragment(length),
             Event::Value(slice) => decoding.fragment_bytes(slice)?,

@@ -10,6 +10,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
+pub(super) use super::tag::PIXEL_DATA;
 use super::tag::Tag;
 use super::vr::Vr;
 pub(super) use header::{Header, SHORT, Syntax};
@@ -17,8 +18,6 @@ pub(super) use header::{Header, SHORT, Syntax};
 const ITEM: Tag = Tag::new(0xFFFE, 0xE000);
 const ITEM_END: Tag = Tag::new(0xFFFE, 0xE00D);
 const SEQUENCE_END: Tag = Tag::new(0xFFFE, 0xE0DD);
-/// Pixel Data, the one element that the standard lets be fragmented (PS3.5 section A.4).
-pub(super) const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
 /// The length that means "until the delimiter" (PS3.5 section 7.1).
 pub(super) const UNDEFINED: u32 = u32::MAX;
 /// Zero bytes that may follow the last element.

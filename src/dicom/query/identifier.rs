@@ -80,8 +80,8 @@ impl Identifier {
     }
 }
 
-/// What values are in where nothing is declared: UTF-8, if they are beyond ASCII and all of them are whole in it, for so the command-line
-/// tools of DCMTK and odil send what is typed on a terminal; else what [`Charset`] makes of it.
+/// What values are in where nothing is declared: UTF-8, if they are beyond ASCII and all of them are whole in it, for so
+/// `odil find` sends what is typed on a terminal; else what [`Charset`] makes of it.
 fn undeclared(keys: &BTreeMap<Tag, Key>) -> Charset {
     let beyond = keys.values().any(|key| !key.value.is_ascii());
     let whole = keys.values().all(|key| std::str::from_utf8(&key.value).is_ok());

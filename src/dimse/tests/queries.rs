@@ -49,6 +49,11 @@ fn find() -> Vec<u8> {
     [fragment(3, true, true, &command.encode()), fragment(3, false, true, b"key!")].concat()
 }
 
+/// What a requestor asks, if its peer may be silent for so long.
+fn inquiry(quiet: Duration) -> Inquiry<'static> {
+    Inquiry { context_id: 3, operation: Operation::Find, identifier: b"key!", destination: None, quiet }
+}
+
 fn cancel(message: u16) -> Vec<u8> {
     let command = CommandSet::new(field::C_CANCEL_RQ, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, message);
     fragment(3, true, true, &command.encode())
@@ -122,13 +127,7 @@ async fn a_requestor_takes_as_many_answers_as_it_wants() {
     let mut offers = offers();
     offers[1].abstract_syntax = FIND.to_owned();
     let mut scu = connect_over(Wire::Memory(ours), &target(), &offers).await.unwrap();
-    let asked = Inquiry {
-        context_id: 3,
-        operation: Operation::Find,
-        identifier: b"key!",
-        destination: None,
-        quiet: Duration::from_secs(10),
-    };
+    let asked = inquiry(Duration::from_secs(10));
     for by_token in [false, true] {
         let (mut taken, cancel) = (0, CancellationToken::new());
         let each = |reply: Reply| {
@@ -162,13 +161,7 @@ async fn a_requestor_leaves_who_goes_on_after_a_cancel() {
             tokio::task::yield_now().await;
         }
     });
-    let asked = Inquiry {
-        context_id: 3,
-        operation: Operation::Find,
-        identifier: b"key!",
-        destination: None,
-        quiet: Duration::from_secs(600),
-    };
+    let asked = inquiry(Duration::from_secs(600));
     let mut taken = 0;
     let each = |_| {
         taken += 1;
@@ -186,13 +179,7 @@ async fn a_requestor_leaves_who_goes_on_after_a_cancel() {
 #[tokio::test]
 async fn a_cancel_names_the_message_alone() {
     let (mut scu, mut theirs) = accepted(16_384).await;
-    let asked = Inquiry {
-        context_id: 3,
-        operation: Operation::Find,
-        identifier: b"key!",
-        destination: None,
-        quiet: Duration::from_secs(10),
-    };
+    let asked = inquiry(Duration::from_secs(10));
     let cancel = CancellationToken::new();
     cancel.cancel();
     let by_hand = async {
@@ -237,13 +224,7 @@ async fn a_requestor_bears_no_other_answers_and_no_silence() {
                 theirs.write_all(&fragment(3, true, true, &reply.encode())).await.unwrap();
             }
         };
-        let asked = Inquiry {
-            context_id: 3,
-            operation: Operation::Find,
-            identifier: b"key!",
-            destination: None,
-            quiet: Duration::from_millis(50),
-        };
+        let asked = inquiry(Duration::from_millis(50));
         let cancel = CancellationToken::new();
         let (answered, ()) = tokio::join!(scu.ask(&asked, &cancel, |_| ControlFlow::Continue(())), by_hand);
         let (lost, alive) = (answered.unwrap_err(), scu.is_alive());

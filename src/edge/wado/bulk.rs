@@ -6,7 +6,7 @@ use super::span::{Span, with};
 use super::{Answered, Asked, refuse, unread, unreadable, whole};
 use crate::dicom::contents::{Path, Picked, Picker};
 use crate::dicom::part10::IMPLEMENTATION_VERSION_NAME;
-use crate::dicom::tag::Tag;
+use crate::dicom::tag::PIXEL_DATA;
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use crate::dicomweb::media_type::OCTET_STREAM;
 use crate::dicomweb::wado::{self, Wrapper};
@@ -15,8 +15,6 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use std::io;
-
-const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
 
 /// Answers with one value.
 pub(super) async fn answer(mut asked: Asked) -> Answered {

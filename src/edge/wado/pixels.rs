@@ -7,7 +7,7 @@ use crate::dicom::layout::index::{Index, IndexError, Indexer, Next, Unwrapper};
 use crate::dicom::layout::{Layout, Pixels, Surveyor};
 use crate::dicom::pixels::{self, Image};
 use crate::dicom::render::{Look, LookSurveyor};
-use crate::dicom::tag::Tag;
+use crate::dicom::tag::PIXEL_DATA;
 use crate::dicom::transcode::TranscodeError;
 use crate::dicom::transfer_syntax::{Encoding, encoding};
 use crate::edge::http::WebFace;
@@ -19,7 +19,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-const PIXEL_DATA: Tag = Tag::new(0x7FE0, 0x0010);
 /// RLE, in which each frame is one fragment.
 const RLE: &str = "1.2.840.10008.1.2.5";
 /// Instances whose frames are remembered, and the most frames of one of them.

@@ -255,8 +255,8 @@ pub(in crate::records) fn transfers(
     Ok(found)
 }
 
-/// The same is owed already: what was given up is tried again, what was done long ago is asked about.
-/// What was given up, or was done long ago, goes on; what is under way becomes as urgent as is wanted.
+/// The same is owed already: what was given up is tried again, what was done long ago is asked about, and what is under way becomes as
+/// urgent as is wanted.
 pub(in crate::records) fn again(
     tx: &mut Tx<'_>,
     moment: Moment,
