@@ -227,11 +227,19 @@ fn nonsense_about_frames_and_pictures_is_refused() {
 
 /// A data set with pixels in fragments that are no codestream of any kind.
 fn in_fragments(names: &Names) -> Vec<u8> {
-    let mut bytes = head(names, 2048);
+    with_fragment(names, 2048, &[0xff, 0xd8, 0xff, 0xd9])
+}
+
+/// A data set whose pixels, so many bytes of them when they are decoded, are in one fragment.
+fn with_fragment(names: &Names, pixel_bytes: u32, fragment: &[u8]) -> Vec<u8> {
+    let mut bytes = head(names, pixel_bytes);
+    let rows = bytes.windows(6).position(|at| at == b"\x28\0\x10\0US").unwrap();
+    bytes.splice(rows..rows, *b"\x28\0\x04\0CS\x0c\0MONOCHROME2 ");
     let at = bytes.len() - 8;
     bytes.splice(at.., *b"OB\0\0\xff\xff\xff\xff");
-    for item in [&[][..], &[0xff, 0xd8, 0xff, 0xd9]] {
-        bytes.extend_from_slice(&[0xfe, 0xff, 0x00, 0xe0, item.len() as u8, 0, 0, 0]);
+    for item in [&[][..], fragment] {
+        bytes.extend_from_slice(&[0xfe, 0xff, 0x00, 0xe0]);
+        bytes.extend_from_slice(&u32::try_from(item.len()).unwrap().to_le_bytes());
         bytes.extend_from_slice(item);
     }
     bytes.extend_from_slice(&[0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]);
@@ -252,6 +260,55 @@ fn what_cannot_be_decoded_is_said_before_anything_is_sent() {
     }
     let whole = site.get(&instance, &["Accept: application/dicom; transfer-syntax=*"]);
     assert!(whole.status == 200 && whole.body.ends_with(&bytes), "{whole:?}");
+}
+
+/// Zeros of 16 bits by RLE, in two segments (PS3.5 annex G).
+fn rle_zeros(pixel_bytes: u32) -> Vec<u8> {
+    let runs = pixel_bytes / 2 / 128;
+    let mut out: Vec<u8> = [2, 64, 64 + 2 * runs].into_iter().flat_map(u32::to_le_bytes).collect();
+    out.resize(64, 0);
+    out.extend([0x81, 0].repeat(2 * runs as usize));
+    out
+}
+
+/// WEB-003: one of a series that cannot be decoded is given as it is stored, and its part says so; the others are not held back
+/// for it, short ones or long.
+#[test]
+fn one_that_cannot_be_decoded_does_not_hold_back_its_series() {
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    let site = Site::start("");
+    let all = [names(439, 1, 1), names(439, 1, 2), names(439, 1, 3)];
+    let (short, long) = (32 << 10, 4 << 20);
+    let stored = [with_fragment(&all[0], short, &rle_zeros(short)), in_fragments(&all[1])];
+    let third = with_fragment(&all[2], long, &rle_zeros(long));
+    let files: Vec<Vec<u8>> = all
+        .iter()
+        .zip(stored.iter().chain([&third]))
+        .map(|(n, bytes)| part10(SECONDARY_CAPTURE, &n.instance, RLE, bytes))
+        .collect();
+    site.store(&files);
+    let series = format!("studies/{}/series/{}", all[0].study, all[0].series);
+    let reply = site.get(&series, &["Accept: multipart/related; type=\"application/dicom\""]);
+    assert_eq!(reply.status, 200);
+    let parts: Vec<&[u8]> = split(&reply.body, b"Content-Type: application/dicom; transfer-syntax=");
+    let begins: Vec<_> = parts[1..].iter().map(|part| part.starts_with(RLE.as_bytes())).collect();
+    assert_eq!(begins, [false, true, false]);
+    for (part, pixels) in [(parts[1], short), (parts[3], long)] {
+        let zeros = vec![0; pixels as usize];
+        assert!(part.windows(4 + zeros.len()).any(|at| at[..4] == pixels.to_le_bytes() && at[4..] == zeros[..]));
+    }
+    assert!(parts[2].windows(stored[1].len()).any(|at| at == stored[1]), "as it is stored");
+}
+
+fn split<'a>(text: &'a [u8], at: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(found) = rest.windows(at.len()).position(|window| window == at) {
+        parts.push(&rest[..found]);
+        rest = &rest[found + at.len()..];
+    }
+    parts.push(rest);
+    parts
 }
 
 /// A codestream in fragments under a transfer syntax that has none, as odil's `store` sends what is compressed: it is kept as it came, and its

@@ -10,7 +10,8 @@ use ::dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
 use ::dicom::dictionary_std::StandardDataDictionary;
 use percent_encoding::percent_decode_str;
 
-/// Parses the query component of a URI, without the question mark. A plus sign is itself, as RFC 3986 says.
+/// Parses the query component of a URI, without the question mark. A plus sign in a value is a space, as forms encode it and
+/// most clients do; in a Date Time it is the sign of an offset. A plus that is meant is written `%2B`.
 ///
 /// Errors: [`QidoError`], each a 400.
 pub fn parse(query: &str, limits: Limits) -> Result<Query, QidoError> {
@@ -113,6 +114,8 @@ fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Re
         return Err(QidoError::Repeated(shown(&name)));
     }
     let vr = Vr::from_letters(vr.to_string()).unwrap_or(Vr::UN);
+    let spaced = if vr == Vr::DT { value.to_owned() } else { value.replace('+', " ") };
+    let value = spaced.as_str();
     let values = match vr {
         Vr::UI => uids(name, value, limits)?,
         // No code has a comma (PS3.5 section 6.2): who writes one means several, as of UIDs.

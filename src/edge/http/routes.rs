@@ -65,7 +65,8 @@ async fn other_method(method: Method) -> Response {
 /// What is asked of every request before anything looks at what it wants.
 async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> Response {
     if request.version() != Version::HTTP_11 {
-        let detail = "this service speaks HTTP/1.1 (PS3.18 section 5)";
+        let detail = "this service speaks HTTP/1.1 (PS3.18 section 5); a proxy in front of it has to be told so \
+                      (nginx: proxy_http_version 1.1)";
         return last_problem(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail);
     }
     let Some(base) = Base::of(request.uri(), request.headers(), caller.viewer.is_none()) else {

@@ -4,7 +4,7 @@ use super::data_set::{As, DataSet};
 use super::refill::Refill;
 use super::seats::Seat;
 use crate::dicom::part10::{self, FileMeta};
-use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, allowed_on_the_web};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::wado::Syntax;
@@ -57,23 +57,44 @@ pub(super) fn prefix(item: &Retrievable, native: bool) -> Bytes {
     part10::prefix(&meta).into()
 }
 
+/// Bytes of one instance that are made ahead of its reader; a slice of CT or MR is shorter.
+const MADE_AHEAD: usize = 2 << 20;
+
 /// One instance as a Part 10 file.
 pub(super) struct Instance {
     face: WebFace,
     item: Retrievable,
     native: bool,
     data_set: Option<DataSet>,
+    /// Made already, and not yet given.
+    ahead: VecDeque<Bytes>,
 }
 
 impl Instance {
     /// With `native` as Explicit VR Little Endian.
     pub(super) fn new(face: WebFace, item: Retrievable, native: bool) -> Self {
-        Self { face, item, native, data_set: None }
+        Self { face, item, native, data_set: None, ahead: VecDeque::new() }
     }
-}
 
-impl Pieces for Instance {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+    /// Makes it to its end, so that what cannot be made is known before anything of it is given. What is longer than
+    /// [`MADE_AHEAD`] is made a second time for its reader.
+    async fn make(&mut self) -> io::Result<()> {
+        let mut bytes = 0;
+        while let Some(piece) = self.made().await? {
+            bytes += piece.len();
+            if bytes <= MADE_AHEAD {
+                self.ahead.push_back(piece);
+            } else {
+                self.ahead.clear();
+            }
+        }
+        if bytes > MADE_AHEAD {
+            self.data_set = None;
+        }
+        Ok(())
+    }
+
+    async fn made(&mut self) -> io::Result<Option<Bytes>> {
         match &mut self.data_set {
             Some(data_set) => data_set.next().await,
             // Opened before anything of it is given.
@@ -81,6 +102,15 @@ impl Pieces for Instance {
                 self.data_set = Some(DataSet::open(&self.face, &self.item, form(self.native)).await?);
                 Ok(Some(prefix(&self.item, self.native)))
             }
+        }
+    }
+}
+
+impl Pieces for Instance {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        match self.ahead.pop_front() {
+            Some(piece) => Ok(Some(piece)),
+            None => self.made().await,
         }
     }
 }
@@ -184,10 +214,11 @@ impl Related {
     }
 
     /// The head of the part of one instance, whose bytes follow.
-    fn open(&mut self, item: Retrievable) -> io::Result<Bytes> {
+    async fn open(&mut self, item: Retrievable) -> io::Result<Bytes> {
         // One that came meanwhile in a syntax that was not asked for: what is given is not all, and must not look so.
         let native = super::instances::leaves(&item.transfer_syntax, &self.syntax);
         let native = native.ok_or_else(|| io::Error::other("an instance came that cannot be given as wanted"))?;
+        let (instance, native) = self.form(&item, native).await?;
         let location = self.base.instance(&item.study, &item.series, &item.sop_instance);
         let (syntax, first) = (syntax(&item, native), self.first);
         let head = match native {
@@ -199,8 +230,26 @@ impl Related {
             }
         };
         self.first = false;
-        self.current = Some(Instance::new(self.listed.face().clone(), item, native));
+        self.current = Some(instance);
         Ok(head)
+    }
+
+    /// The instance in the form in which it leaves, and whether that was made for the answer. One that turns out not to be
+    /// decodable leaves as it is stored, and its part says so: the others of its study are not held back for it.
+    async fn form(&self, item: &Retrievable, native: bool) -> io::Result<(Instance, bool)> {
+        let instance = |native| Instance::new(self.listed.face().clone(), item.clone(), native);
+        if !native {
+            return Ok((instance(false), false));
+        }
+        let mut made = instance(true);
+        match made.make().await {
+            Ok(()) => Ok((made, true)),
+            Err(error) if super::formless(&error) && allowed_on_the_web(&item.transfer_syntax) => {
+                tracing::warn!(instance = %item.sop_instance, error = %error, "it is given as it is stored");
+                Ok((instance(false), false))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -216,7 +265,7 @@ impl Pieces for Related {
             return Ok(None);
         }
         match self.listed.next().await? {
-            Some(item) => self.open(item).map(Some),
+            Some(item) => self.open(item).await.map(Some),
             None => {
                 self.ended = true;
                 Ok(Some(self.writer.end()))

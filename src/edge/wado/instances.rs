@@ -61,8 +61,7 @@ pub(super) fn leaves(stored: &TransferSyntaxUid, wanted: &Syntax) -> Option<bool
     }
 }
 
-/// Several instances, each its own part; 206 if some are no more or are damaged. One that turns out not to be decodable breaks
-/// the body off.
+/// Several instances, each its own part; 206 if some are no more or are damaged.
 fn related(asked: Asked, syntax: Syntax, awaited: Awaited, seat: Seat) -> Answered {
     let writer = asked.writer(DICOM)?;
     let kind = writer.content_type();

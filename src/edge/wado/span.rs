@@ -2,6 +2,7 @@
 //! and 14; WEB-103).
 
 use crate::dicomweb::wado::{self, Range};
+use crate::edge::http::problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -36,8 +37,10 @@ impl Span {
             }
             Range::Beyond => {
                 let span = format!("bytes */{total}");
-                let fields = [(header::CONTENT_RANGE, span.as_str())];
-                Err(Box::new(with(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty(), &fields)))
+                let detail = format!("the range begins beyond its {total} bytes");
+                let mut refused = problem(StatusCode::RANGE_NOT_SATISFIABLE, &detail);
+                put(&mut refused, header::CONTENT_RANGE, &span);
+                Err(Box::new(refused))
             }
         }
     }
