@@ -8,6 +8,7 @@ mod encode;
 mod gray;
 mod look;
 mod scale;
+mod segments;
 #[cfg(test)]
 mod tests;
 

@@ -33,7 +33,7 @@ pub(super) fn shared_chroma(image: &Image, cells: &[u8]) -> Result<Picture, Rend
 /// Renders PALETTE COLOR.
 pub(super) fn palette(image: &Image, look: &Look, cells: &[u8]) -> Result<Picture, RenderError> {
     let [Some(red), Some(green), Some(blue)] = &look.palette else {
-        return Err(RenderError::Unknown("a palette that is not there, or is in segments"));
+        return Err(RenderError::Unknown("a palette that is not there, or is not one"));
     };
     let mut bytes = Vec::with_capacity(image.pixels() * 3);
     for value in values(image, cells, image.pixels())? {

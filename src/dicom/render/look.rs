@@ -1,5 +1,6 @@
 //! What a data set says about how a frame shall look: rescaling, windows, lookup tables, palettes.
 
+use super::segments::expanded;
 use crate::dicom::contents::{Contents, Part, StructureError};
 use crate::dicom::tag::Tag;
 
@@ -11,6 +12,7 @@ const RESCALE_SLOPE: Tag = Tag::new(0x0028, 0x1053);
 const PIXEL_REPRESENTATION: Tag = Tag::new(0x0028, 0x0103);
 const PALETTE_DESCRIPTORS: std::ops::RangeInclusive<u32> = 0x0028_1101..=0x0028_1103;
 const PALETTES: std::ops::RangeInclusive<u32> = 0x0028_1201..=0x0028_1203;
+const SEGMENTED_PALETTES: std::ops::RangeInclusive<u32> = 0x0028_1221..=0x0028_1223;
 const LUT_DESCRIPTOR: Tag = Tag::new(0x0028, 0x3002);
 const LUT_DATA: Tag = Tag::new(0x0028, 0x3006);
 const MODALITY_LUT: Tag = Tag::new(0x0028, 0x3000);
@@ -66,17 +68,25 @@ pub(super) struct Lut {
 
 impl Lut {
     fn of(descriptor: [u16; 3], signed: bool, data: &[u8]) -> Option<Self> {
-        let [count, first, bits] = descriptor;
-        let count = if count == 0 { 65_536 } else { usize::from(count) };
-        let first = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
+        let count = Self::count(descriptor);
         // Entries of 8 bits may lie in bytes or in words; how many bytes there are tells.
         let entries: Vec<u16> = match data.len() >= count * 2 {
             true => data.chunks_exact(2).take(count).map(|word| u16::from_le_bytes([word[0], word[1]])).collect(),
             false => data.iter().take(count).map(|byte| u16::from(*byte)).collect(),
         };
+        Self::with(descriptor, signed, entries)
+    }
+
+    fn with(descriptor: [u16; 3], signed: bool, entries: Vec<u16>) -> Option<Self> {
+        let [_, first, bits] = descriptor;
+        let first = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
         let highest = entries.iter().copied().max()?;
         let most = f64::from(((1u32 << bits.clamp(1, 16)) - 1).max(u32::from(highest)));
-        (entries.len() == count).then_some(Self { first, most, entries })
+        (entries.len() == Self::count(descriptor)).then_some(Self { first, most, entries })
+    }
+
+    fn count([count, ..]: [u16; 3]) -> usize {
+        if count == 0 { 65_536 } else { usize::from(count) }
     }
 
     /// The entry for a value; those below and above the table have its first and its last.
@@ -133,11 +143,18 @@ impl Look {
 struct Read {
     descriptor: Option<[u16; 3]>,
     data: Vec<u8>,
+    /// In place of the data, of palettes alone.
+    segments: Vec<u8>,
 }
 
 impl Read {
     fn table(&self, signed: bool) -> Option<Lut> {
-        Lut::of(self.descriptor?, signed, &self.data)
+        let descriptor = self.descriptor?;
+        if self.data.is_empty() && !self.segments.is_empty() {
+            let entries = expanded(&self.segments, descriptor[2], Lut::count(descriptor))?;
+            return Lut::with(descriptor, signed, entries);
+        }
+        Lut::of(descriptor, signed, &self.data)
     }
 }
 
@@ -228,6 +245,9 @@ impl LookSurveyor {
             }
             Tag(palette) if rank == 0 && PALETTES.contains(&palette) => {
                 self.palette[(palette & 3) as usize - 1].data = value
+            }
+            Tag(palette) if rank == 0 && SEGMENTED_PALETTES.contains(&palette) => {
+                self.palette[(palette & 3) as usize - 1].segments = value;
             }
             _ => {}
         }

@@ -80,8 +80,6 @@ def shades(dataset, frame, compressed):
     if photometric == "PALETTE COLOR" and dataset.file_meta.get("TransferSyntaxUID") == BIG:
         return "a big-endian palette, of which pydicom makes other colours than of the same in little endian"
     if photometric == "PALETTE COLOR":
-        if "SegmentedRedPaletteColorLookupTableData" in dataset:
-            return "a palette in segments"
         coloured = apply_color_lut(array, dataset)
         top = 255 if coloured.dtype == numpy.uint8 else 65535
         return numpy.rint(coloured / top * 255)
@@ -105,8 +103,6 @@ def shades(dataset, frame, compressed):
 
 def pictures(session, location, dataset, frame, compressed):
     answer = session.get(f"{location}/rendered", headers={"Accept": "image/png"})
-    if answer.status_code == 406 and "SegmentedRedPaletteColorLookupTableData" in dataset:
-        return {"picture": None, "why": "a palette in segments"}
     if answer.status_code != 200:
         return {"picture": None, "why": f"status {answer.status_code}"}
     image = Image.open(io.BytesIO(answer.content))
