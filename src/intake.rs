@@ -80,6 +80,12 @@ pub enum Refusal {
         /// The element where it was noticed.
         tag: Option<Tag>,
     },
+    /// The records do not take it, whatever room there is; what was written of it is freed.
+    #[error("it is not kept: {why}")]
+    Unkept {
+        /// Why, without patient data.
+        why: String,
+    },
     /// A UID without which an instance cannot be kept is missing.
     #[error("the data set has no valid {tag}")]
     MissingIdentity {
@@ -119,6 +125,7 @@ impl From<RecordsError> for Refusal {
     fn from(error: RecordsError) -> Self {
         match error {
             RecordsError::Full => Self::NoRoom,
+            RecordsError::Refused(why) => Self::Unkept { why },
             other => Self::Poisoned(other.to_string()),
         }
     }

@@ -376,14 +376,14 @@ fn refused(refusal: &Refusal) -> StoreAnswer {
     let status = match refusal {
         Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::TooLarge { .. } => Status::OUT_OF_RESOURCES,
         Refusal::Poisoned(_) => Status::RECORDS_UNAVAILABLE,
-        Refusal::Malformed { .. } => Status::CANNOT_UNDERSTAND,
+        Refusal::Malformed { .. } | Refusal::Unkept { .. } => Status::CANNOT_UNDERSTAND,
         Refusal::OtherClass | Refusal::MissingIdentity { tag: SOP_CLASS_UID } => Status::CLASS_MISMATCH,
         Refusal::OtherInstance | Refusal::MissingIdentity { tag: SOP_INSTANCE_UID } => Status::INSTANCE_MISMATCH,
         Refusal::MissingIdentity { .. } | Refusal::OtherStudy => Status::NOT_INDEXABLE,
     };
     let comment = match refusal {
         // What comes after is cut: 64 characters have to say it.
-        Refusal::Malformed { why, .. } => why.clone(),
+        Refusal::Malformed { why, .. } | Refusal::Unkept { why } => why.clone(),
         Refusal::Poisoned(_) => "the gateway's storage has failed and needs its administrator".to_owned(),
         other => other.to_string(),
     };
@@ -415,6 +415,7 @@ mod tests {
             (Refusal::Poisoned("/var/lib/weybridge/blobs: Input/output error ".repeat(9)), 0xA710, None),
             (Refusal::Malformed { why: "w".repeat(200), tag: Some(tag) }, 0xC000, Some(tag.0)),
             (Refusal::Malformed { why: "why".into(), tag: None }, 0xC000, None),
+            (Refusal::Unkept { why: "too many versions".into() }, 0xC000, None),
             (Refusal::OtherClass, 0xA900, Some(0x0008_0016)),
             (Refusal::MissingIdentity { tag: SOP_CLASS_UID }, 0xA900, Some(0x0008_0016)),
             (Refusal::OtherInstance, 0xA901, Some(0x0008_0018)),

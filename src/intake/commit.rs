@@ -54,7 +54,11 @@ impl Intake {
         let mut recorded = None;
         for _ in 0..ROUNDS {
             let blob = self.blob(&digest, &mut spooled).await?;
-            match self.record(source, &head, (digest, length), blob).await? {
+            let done = match self.record(source, &head, (digest, length), blob).await {
+                Ok(done) => done,
+                Err(refusal) => return Err(self.unkept(refusal, blob).await),
+            };
+            match done {
                 recorded if recorded.kept == Kept::BlobGone => continue,
                 done => {
                     recorded = Some(done);
@@ -77,6 +81,16 @@ impl Intake {
             series: head.series,
             kept: recorded.kept,
         })
+    }
+
+    /// Frees what was written for an instance that the records did not take; after any other failure they may name it.
+    async fn unkept(&self, refusal: Refusal, blob: BlobRef) -> Refusal {
+        if let (Refusal::NoRoom | Refusal::Unkept { .. }, BlobRef::New(place)) = (&refusal, blob)
+            && let Err(error) = self.inner.store.free(place).await
+        {
+            tracing::warn!(error = %error, "bytes that no record names could not be freed; they are at the next start");
+        }
+        refusal
     }
 
     /// One transaction of the records, with the destinations that the routes in force choose. A reload may put others in force

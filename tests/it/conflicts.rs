@@ -1,6 +1,7 @@
 //! The same UID with other content, through the front door: judged, shown side by side, decided by a person (IDY-020, UIX-09).
 
 use crate::canon::written;
+use crate::support::caller::{Caller, Request};
 use crate::support::dcmtk::{StoreScp, dcmsend, storescu};
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names};
 use crate::support::gateway::Gateway;
@@ -11,6 +12,7 @@ use crate::support::tools::{demo_study, tool};
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
 use serde_json::Value;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -234,4 +236,28 @@ fn a_node_that_wants_to_know_is_told_of_the_conflict_every_time() {
     assert_eq!(judged(&site, 1)[0]["verdict"], "other pixels");
     assert_eq!(store("STRICT", &names, 2).0, 0xC010, "also after the verdict");
     assert_eq!(store("STRICT", &names, 1), Status::SUCCESS, "the first is no conflict");
+}
+
+/// FLT-022: what the records do not take leaves nothing on the disk, is no failure of the store, and holds up nobody else.
+#[test]
+fn content_that_is_not_kept_leaves_no_bytes() {
+    const MOST: u64 = 1000;
+    let stage = Stage::new();
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let named = names(81, 1, 1);
+    let request = Request::new("DCMTK", &site.config.ae_title).context(1, SECONDARY_CAPTURE, &[EXPLICIT_LE]);
+    let (mut caller, _) = Caller::accepted(site.config.dicom_port, &request);
+    let mut store = |seed, named: &Names, bytes| {
+        caller.store(1, SECONDARY_CAPTURE, &named.instance, &data_set(named, bytes, seed)).unwrap().status
+    };
+    assert!((0..MOST).all(|seed| store(seed, &named, 2048) == 0));
+    let on_disk = || {
+        let files = std::fs::read_dir(site.data_dir().join("blobs")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum::<u64>()
+    };
+    let before = on_disk();
+    assert!((MOST..MOST + 8).all(|seed| store(seed, &named, 4 << 20) == 0xC000));
+    assert_eq!(store(7, &names(81, 1, 2), 2048), 0, "another instance");
+    let left = on_disk().saturating_sub(before);
+    assert!(left < 4 << 20, "what was refused is freed, but {left} bytes");
 }

@@ -62,7 +62,7 @@ impl Fault {
                     reason::OUT_OF_RESOURCES
                 }
                 Refusal::Poisoned(_) => reason::PROCESSING_FAILURE,
-                Refusal::Malformed { .. } => reason::CANNOT_UNDERSTAND,
+                Refusal::Malformed { .. } | Refusal::Unkept { .. } => reason::CANNOT_UNDERSTAND,
                 Refusal::OtherClass => reason::DATA_SET_MISMATCH,
                 Refusal::OtherInstance | Refusal::OtherStudy => reason::OTHER_THAN_ANNOUNCED,
                 Refusal::MissingIdentity { .. } => reason::NO_IDENTITY,

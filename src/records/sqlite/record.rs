@@ -115,7 +115,7 @@ fn blob(tx: &Tx<'_>, arrival: &Arrival) -> Result<Option<(i64, Option<Place>)>, 
 fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
     let Case { arrival, at, versions, .. } = case;
     if versions.len() >= MOST_VERSIONS {
-        return refuse(format!("instance {} has {MOST_VERSIONS} versions already", arrival.head.sop_instance));
+        return refuse(format!("{MOST_VERSIONS} other contents of this instance are kept already"));
     }
     let differs = !versions.is_empty();
     let study = study(tx, arrival)?;
