@@ -131,9 +131,11 @@ impl Breaker {
     /// A destination that has not been tried yet.
     pub const NEW: Self = Self { reach: Reach::Up, since: None, failures: 0, not_before: None };
 
-    /// The breaker after a batch showed something.
+    /// The breaker after a batch showed something. Nothing is begun while a wait runs, so that whatever ends meanwhile was begun
+    /// before: it neither ends the wait nor shortens it (WEB-061).
     pub fn after(self, showing: Showing, now: SystemTime, probing: &Probing, seed: u64) -> Self {
         match showing {
+            Showing::Answered if self.running(now).is_some() => self,
             Showing::Answered => self.stand(Reach::Up, now, 0, None),
             Showing::Refused => self.stand(Reach::Parked, now, self.failures.saturating_add(1), Some(probing.steady)),
             Showing::Silent { after, progress } => {
@@ -162,9 +164,15 @@ impl Breaker {
         if out_for >= probing.steady_after { probing.steady } else { probing.backoff.delay(failures - 1, seed) }
     }
 
+    /// The end of the wait that runs, if one does.
+    fn running(&self, now: SystemTime) -> Option<SystemTime> {
+        self.not_before.filter(|not_before| *not_before > now)
+    }
+
     fn stand(self, reach: Reach, now: SystemTime, failures: u32, wait: Option<Duration>) -> Self {
         let since = if self.reach == reach && self.since.is_some() { self.since } else { Some(now) };
-        Self { reach, since, failures, not_before: wait.and_then(|wait| now.checked_add(wait)) }
+        let asked = wait.and_then(|wait| now.checked_add(wait));
+        Self { reach, since, failures, not_before: asked.max(self.running(now)) }
     }
 }
 

@@ -77,6 +77,36 @@ fn a_destination_may_ask_for_an_hour_at_most() {
     assert_eq!(Breaker::NEW.after(ask(1_000_000_000), at(0), &probing, 0).not_before, Some(at(3600)));
 }
 
+/// WEB-061: what was begun before a wait was asked for, and ends while it runs, neither ends nor shortens it.
+#[test]
+fn a_wait_that_was_asked_for_outlasts_what_was_begun_before_it() {
+    let probing = Probing::default();
+    let asked = Breaker::NEW.after(
+        Showing::Silent { after: Some(Duration::from_secs(600)), progress: false },
+        at(1000),
+        &probing,
+        0,
+    );
+    let silent = |after: Option<u64>| Showing::Silent { after: after.map(Duration::from_secs), progress: true };
+    // What ended, when, and whether the destination is left alone until 1600 s or a later time.
+    let rows = [
+        (Showing::Answered, 1001, Some(1600)),
+        (Showing::Answered, 1599, Some(1600)),
+        (Showing::Answered, 1600, None),
+        (silent(None), 1001, Some(1600)),
+        (silent(Some(5)), 1001, Some(1600)),
+        (silent(Some(900)), 1001, Some(1901)),
+        (Showing::Doubtful, 1001, Some(1600)),
+        (Showing::Refused, 1001, Some(1600)),
+        (Showing::Refused, 1599, Some(1899)),
+    ];
+    for (showing, now, until) in rows {
+        let breaker = asked.after(showing, at(now), &probing, 0);
+        assert_eq!(breaker.not_before, until.map(at), "{showing:?} at {now}");
+        assert_eq!(breaker.reach == Reach::Up, until.is_none(), "{showing:?} at {now}");
+    }
+}
+
 #[test]
 fn doubt_alone_is_an_outage_only_when_it_repeats() {
     let probing = Probing::default();

@@ -228,6 +228,9 @@ fn destination<'a, I: Iterator<Item = &'a Outcome>>(
     let Some(showing) = breaker::showing(outcomes()) else { return Ok(None) };
     let before = breaker(tx, attempt.destination)?;
     let after = before.after(showing, now, &tx.fixed.options.probing, seed);
+    if after == before {
+        return Ok(None);
+    }
     let telling = |outcome: &&Outcome| {
         matches!(
             outcome,

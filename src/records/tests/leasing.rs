@@ -245,6 +245,30 @@ async fn what_a_destination_asks_to_wait_is_waited() {
     assert!(site.lease("surrey", noon() + 20 * MINUTE).await.is_some());
 }
 
+/// WEB-061: of two batches on their way, one is told to wait, and the other, which was leased before, ends well.
+#[tokio::test]
+async fn a_success_that_was_begun_before_does_not_end_a_wait() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    let one = LeaseLimits { instances: 1, bytes: 1, together: true };
+    let surrey = destination("surrey");
+    let lease = |now| site.records.lease(&surrey, one, now);
+    let first = lease(noon()).await.unwrap().unwrap();
+    let second = lease(noon()).await.unwrap().unwrap();
+    site.settle(&first, deferred(Charge::Destination, Some(10 * MINUTE)), noon()).await;
+    site.settle(&second, verified(), noon() + MINUTE).await;
+    assert!(lease(noon() + 9 * MINUTE).await.unwrap().is_none());
+    let view = &site.records.destinations().await.unwrap()[0];
+    assert_eq!((view.reach, view.not_before), (Reach::Down, Some(noon() + 10 * MINUTE)));
+    assert_eq!(view.words.as_deref(), Some("503: busy"), "it still says why");
+    let probe = lease(noon() + 10 * MINUTE).await.unwrap().unwrap();
+    site.settle(&probe, verified(), noon() + 10 * MINUTE).await;
+    assert_eq!(site.records.destinations().await.unwrap()[0].reach, Reach::Up);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn a_parked_destination_resumes_by_itself() {
     let site = Site::new();

@@ -153,7 +153,10 @@ impl Model {
         let far = self.far(to);
         let out = far.since.filter(|_| far.reach != Reach::Up).map_or(0, |since| at - since);
         let wait = if out >= micros(probing.steady_after) { micros(probing.steady) } else { 0 };
+        // What ends while a wait runs was begun before it, and neither ends nor shortens it.
+        let running = far.not_before.filter(|time| *time > at);
         let (reach, failures, not_before) = match showing {
+            Showing::Answered if running.is_some() => return,
             Showing::Answered => (Reach::Up, 0, None),
             Showing::Refused => (Reach::Parked, far.failures + 1, Some(at + micros(probing.steady))),
             Showing::Silent { after, progress } => {
@@ -168,7 +171,7 @@ impl Model {
         };
         let changed = far.reach != reach;
         let since = if changed || far.since.is_none() { Some(at) } else { far.since };
-        *far = Far { reach, failures, not_before, since, ..far.clone() };
+        *far = Far { reach, failures, not_before: not_before.max(running), since, ..far.clone() };
         if changed && reach == Reach::Up {
             let parked = self.transfers.iter_mut().filter(|t| t.to == to && t.state == Parked && !t.class);
             parked.for_each(|t| (t.state, t.due) = (Pending, 0));
