@@ -89,16 +89,46 @@ impl Header {
         };
         let why = refusal.map(|refusal| words(&refusal.why)).unwrap_or_default();
         let own = words(from);
+        // What the version of the message does not know yet, or no more, is left out.
+        let minor = self.minor();
+        let kind = match minor {
+            (..=3, 0) | (..=2, _) if event.is_empty() || minor.0 == 1 => "ACK".to_owned(),
+            (..=3, 0) | (..=2, _) => format!("ACK{c}{event}"),
+            _ => format!("ACK{c}{event}{c}ACK"),
+        };
+        let comment = if minor.0 >= 7 { "" } else { &why };
         let mut answer = format!(
-            "MSH{f}{marks}{f}WEYBRIDGE{f}{own}{f}{application}{f}{facility}{f}{at}{f}{f}ACK{c}{event}{c}ACK{f}{control}{f}P{f}{version}\r\
-             MSA{f}{code}{f}{control}{f}{why}\r"
+            "MSH{f}{marks}{f}WEYBRIDGE{f}{own}{f}{application}{f}{facility}{f}{at}{f}{f}{kind}{f}{control}{f}P{f}{version}\r\
+             MSA{f}{code}{f}{control}{f}{comment}\r"
         );
         if let Some(Refusal { fault, place, .. }) = refusal {
             let (number, name) = fault.code();
-            let place = place.replace('^', c.encode_utf8(&mut [0; 4]));
-            answer += &format!("ERR{f}{f}{place}{f}{number}{c}{name}{c}HL70357{f}E{f}{f}{f}{f}{why}\r");
+            let mut parts: Vec<&str> = place.split('^').collect();
+            answer += &if minor.0 >= 5 {
+                let place = parts.join(c.encode_utf8(&mut [0; 4]));
+                format!("ERR{f}{f}{place}{f}{number}{c}{name}{c}HL70357{f}E{f}{f}{f}{f}{why}\r")
+            } else {
+                // Segment, number, field, and code in one.
+                parts.resize(3, "");
+                let place = parts.join(c.encode_utf8(&mut [0; 4]));
+                let meant = match subcomponent {
+                    '\0' => String::new(),
+                    s => format!("{s}{name}{s}HL70357"),
+                };
+                format!("ERR{f}{place}{c}{number}{meant}\r")
+            };
         }
         answer
+    }
+
+    /// The second and third number of the version, `(3, 1)` of 2.3.1; where it says none, those of 2.5.1.
+    fn minor(&self) -> (u32, u32) {
+        let version = self.version();
+        let mut numbers = version.split('.').skip(1).map(|number| number.parse().ok());
+        match numbers.next().flatten() {
+            Some(minor) if version.starts_with("2.") => (minor, numbers.next().flatten().unwrap_or(0)),
+            _ => (5, 1),
+        }
     }
 
     /// Text of our own without what delimits.

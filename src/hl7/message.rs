@@ -13,7 +13,7 @@ pub enum MessageError {
     #[error("the message does not begin with a usable MSH segment")]
     Header,
     /// The character set is none that we read.
-    #[error("the character set in MSH-18 is not supported; use ASCII, UNICODE UTF-8 or 8859/1 to 8859/9")]
+    #[error("the character set in MSH-18 is not supported; use ASCII, UNICODE UTF-8, 8859/1 to 8859/9 or 8859/15")]
     Charset,
     /// MSH-18 says UTF-8, and the text is something else.
     #[error("the text is not in the character set that MSH-18 names")]
@@ -60,7 +60,7 @@ pub struct Header {
 impl Header {
     /// Reads the header of a message without its frame.
     pub fn read(bytes: &[u8]) -> Result<Self, MessageError> {
-        let first = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let first = begun(bytes).split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
         let text = String::from_utf8_lossy(first).into_owned();
         let delimiters = Delimiters::read(&text).ok_or(MessageError::Header)?;
         Ok(Self { delimiters, text })
@@ -99,7 +99,7 @@ impl Header {
     /// Reads all of the message that begins with this header, in the character set that MSH-18 names. Where it names none, or ASCII,
     /// text that is not UTF-8 is taken for ISO 8859-1.
     pub fn message(&self, bytes: &[u8]) -> Result<Message, MessageError> {
-        let text = decoded(self.segment().repetitions(18).next().unwrap_or_default().trim(), bytes)?;
+        let text = decoded(self.segment().repetitions(18).next().unwrap_or_default(), begun(bytes))?;
         let segments = text.split(['\r', '\n']).map(str::trim_end).filter(|segment| segment.len() > 3);
         let segments: Vec<String> = segments.take(MOST_SEGMENTS + 1).map(str::to_owned).collect();
         if segments.len() > MOST_SEGMENTS {
@@ -109,25 +109,36 @@ impl Header {
     }
 }
 
-/// Text in a character set of HL7 table 0211.
+/// A message without what some systems write before it: white space, the mark of UTF-8.
+fn begun(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    bytes.trim_ascii_start()
+}
+
+/// Text in a character set of HL7 table 0211, or in one that goes by another of its names: `UTF8`, `ISO-8859-1`.
 fn decoded(set: &str, bytes: &[u8]) -> Result<String, MessageError> {
-    let term = match set {
-        "" | "ASCII" => {
+    let name: String = set.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    let term = match name.strip_prefix("ISO").filter(|name| name.starts_with("8859")).unwrap_or(&name) {
+        "" | "ASCII" | "USASCII" | "ISOIR6" => {
             let utf8 = String::from_utf8(bytes.to_vec()).ok();
             return Ok(utf8.unwrap_or_else(|| Charset::declared(b"ISO_IR 100").decode(bytes)));
         }
-        "UNICODE UTF-8" | "UTF-8" | "UNICODE" => {
+        "UNICODEUTF8" | "UTF8" | "UNICODE" => {
             return String::from_utf8(bytes.to_vec()).map_err(|_| MessageError::Text);
         }
-        "8859/1" => "ISO_IR 100",
-        "8859/2" => "ISO_IR 101",
-        "8859/3" => "ISO_IR 109",
-        "8859/4" => "ISO_IR 110",
-        "8859/5" => "ISO_IR 144",
-        "8859/6" => "ISO_IR 127",
-        "8859/7" => "ISO_IR 126",
-        "8859/8" => "ISO_IR 138",
-        "8859/9" => "ISO_IR 148",
+        "WINDOWS1252" | "CP1252" => {
+            return Ok(encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned());
+        }
+        "88591" | "ISOIR100" => "ISO_IR 100",
+        "88592" => "ISO_IR 101",
+        "88593" => "ISO_IR 109",
+        "88594" => "ISO_IR 110",
+        "88595" => "ISO_IR 144",
+        "88596" => "ISO_IR 127",
+        "88597" => "ISO_IR 126",
+        "88598" => "ISO_IR 138",
+        "88599" => "ISO_IR 148",
+        "885915" => "ISO_IR 203",
         _ => return Err(MessageError::Charset),
     };
     Ok(Charset::declared(term.as_bytes()).decode(bytes))

@@ -93,8 +93,7 @@ fn the_answer_names_the_message_and_nothing_of_the_patient() {
     let msa = ack.segments().find(|segment| segment.name() == "MSA").unwrap();
     assert_eq!((msa.part(1, 1), msa.raw(2), msa.part(3, 1)), ("AE".into(), "C\\T\\1", "no   such   thing".into()));
     let err = ack.segments().find(|segment| segment.name() == "ERR").unwrap();
-    assert_eq!((err.raw(2), err.part(3, 1), err.part(4, 1)), ("PID^1^3", "101".into(), "E".into()));
-    assert_eq!(err.part(8, 1), "no   such   thing");
+    assert_eq!(err.raw(1), "PID^1^3^101&Required field missing&HL70357");
     assert!(!answer.contains("SECRET") && !answer.contains("4000000004") && answer.ends_with('\r'), "{answer}");
     assert!(
         answer.starts_with("MSH|^~\\&|WEYBRIDGE|Hampshire|RIS|ROYAL|20250310120001||ACK^O01^ACK|C\\T\\1|P|2.3.1\r"),
@@ -102,6 +101,43 @@ fn the_answer_names_the_message_and_nothing_of_the_patient() {
     );
     let answer = head(OMI).answered(None, "20250310120001", "Hampshire");
     assert!(answer.contains("\rMSA#AA#77#\r") && !answer.contains("ERR"), "{answer}");
+}
+
+/// What a version does not know yet, or no more, is not in the answer to it.
+#[test]
+fn the_answer_is_of_the_version_of_its_message() {
+    let refusal = Refusal::error(Fault::Sequence, "PID^2", "two patients");
+    for (version, kind, refused) in [
+        ("2.1", "ACK", "|two patients\rERR|PID^2^^100&Segment sequence error&HL70357\r"),
+        ("2.2", "ACK^O01", "|two patients\rERR|PID^2^^100&Segment sequence error&HL70357\r"),
+        ("2.3", "ACK^O01", "|two patients\rERR|PID^2^^100&Segment sequence error&HL70357\r"),
+        ("2.3.1", "ACK^O01^ACK", "|two patients\rERR|PID^2^^100&Segment sequence error&HL70357\r"),
+        ("2.4", "ACK^O01^ACK", "|two patients\rERR|PID^2^^100&Segment sequence error&HL70357\r"),
+        ("2.5^GBR", "ACK^O01^ACK", "|two patients\rERR||PID^2|100^Segment sequence error^HL70357|E||||two patients\r"),
+        ("2.7.1", "ACK^O01^ACK", "|\rERR||PID^2|100^Segment sequence error^HL70357|E||||two patients\r"),
+        ("", "ACK^O01^ACK", "|two patients\rERR||PID^2|100^Segment sequence error^HL70357|E||||two patients\r"),
+        ("3.1", "ACK^O01^ACK", "|two patients\rERR||PID^2|100^Segment sequence error^HL70357|E||||two patients\r"),
+    ] {
+        let message = ORM.replace("|P|2.3.1", &format!("|P|{version}"));
+        let answer = head(&message).answered(Some(&refusal), "2025", "Hampshire");
+        let want = format!(
+            "MSH|^~\\&|WEYBRIDGE|Hampshire|RIS|ROYAL|2025||{kind}|C\\T\\1|P|{version}\rMSA|AE|C\\T\\1{refused}"
+        );
+        assert_eq!(answer, want);
+    }
+    let bare = Header::read(b"MSH|^~|RIS||||||ORM|7|P|2.1").unwrap();
+    let answer = bare.answered(Some(&refusal), "2025", "Hampshire");
+    assert!(answer.contains("||ACK|7|P|2.1\r") && answer.ends_with("\rERR|PID^2^^100\r"), "{answer}");
+}
+
+/// A line end or the mark of UTF-8 before the header is passed over.
+#[test]
+fn what_stands_before_a_message_is_passed_over() {
+    for before in ["\r\n", " ", "\u{feff}", "\u{feff}\r"] {
+        let text = format!("{before}{ORM}");
+        assert_eq!((head(&text).control(), orders(&read(&text)).len()), ("C\\T\\1", 1), "{before:?}");
+        assert!(read(&text).segments().next().is_some_and(|segment| segment.name() == "MSH"));
+    }
 }
 
 #[test]
@@ -125,6 +161,18 @@ fn what_is_no_message_is_told_apart() {
         ("8859/1", b"\xC3\xA9", Ok("\u{c3}\u{a9}")),
         ("8859/5~8859/1", b"\xC0", Ok("\u{420}")),
         ("8859/9", b"\xFE", Ok("\u{15f}")),
+        ("8859/15", b"\xA4", Ok("\u{20ac}")),
+        // Other names of the same, as engines write them.
+        ("ISO-8859-1", b"\xE9", Ok("\u{e9}")),
+        ("iso8859-2", b"\xB1", Ok("\u{105}")),
+        ("8859-1", b"\xE9", Ok("\u{e9}")),
+        ("utf8", b"\xC3\xA9", Ok("\u{e9}")),
+        ("UTF-8", b"\xE9", Err(MessageError::Text)),
+        ("US-ASCII", b"\xE9", Ok("\u{e9}")),
+        ("ISO IR6", b"X", Ok("X")),
+        ("windows-1252", b"\x80", Ok("\u{20ac}")),
+        ("UNICODE UTF-16", b"X", Err(MessageError::Charset)),
+        ("8859/16", b"X", Err(MessageError::Charset)),
     ] {
         let text = with(set);
         let (before, after) = text.split_once("CTCHEST").unwrap();

@@ -67,7 +67,13 @@ fn messages_are_taken_however_systems_write_them() {
         answer.contains("\rMSA|AE|5|the character set in MSH-18") && answer.contains("\rERR||MSH|102^"),
         "{answer}"
     );
-    assert_eq!(statements(&site).len(), 2, "R7 by the RIS, R8 by the PAS");
+    // An old system: no event, a name of its character set that is not HL7's, a line end before the header.
+    let old = b"\x0b\r\nMSH|^~\\&|OLD|ROYAL|||20250310||ORM|6|P|2.2||||||iso-8859-1\r\
+        PID|||R9~4000000004^^^NHS||M\xDCLLER||19600229\rORC|NW|P6\r\x1c\r";
+    socket.write_all(old).unwrap();
+    let answer = hear(&mut socket);
+    assert!(answer.contains("||ACK|6|P|2.2\rMSA|AA|6|\r"), "{answer}");
+    assert_eq!(statements(&site).len(), 3, "R7 by the RIS, R8 by the PAS, R9 by the old one");
     site.verify_ledger(false);
 }
 

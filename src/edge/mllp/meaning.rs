@@ -55,7 +55,8 @@ const NO_PATIENT: &str = "the message names no patient in PID-3";
 pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<ToldMessage, Refusal> {
     let (kind, event) = header.kind();
     let kind = match (kind.as_str(), event.as_str()) {
-        ("ORM", "O01") | ("OMI", "O23") => Kind::Order,
+        // Version 2.1 knows no event of an order.
+        ("ORM", "O01" | "") | ("OMI", "O23") => Kind::Order,
         ("ADT", "A08") => Kind::Update,
         ("ADT", "A18" | "A34" | "A40" | "A47") => Kind::Merge,
         _ => return Err(Refusal::rejected(Fault::Kind, "MSH^1^9", "messages of this kind are not taken here")),
