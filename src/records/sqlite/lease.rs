@@ -116,15 +116,21 @@ struct Due {
     id: TransferId,
     interruptions: u32,
     length: u64,
+    /// Its SOP Instance UID, if other versions may be owed there as well.
+    uid: Option<String>,
 }
 
-/// What may be taken of these within the limits. One that was interrupted again and again goes alone (REL-24).
+/// What may be taken of these within the limits. One that was interrupted again and again goes alone (REL-24). Of one UID one
+/// version at a time: an answer names no other.
 fn choose(tx: &Tx<'_>, due: Vec<Due>, limits: LeaseLimits) -> Vec<TransferId> {
     let isolate = tx.fixed.options.isolate_after;
     let most = most(limits);
     let mut bytes = 0u64;
-    let mut chosen = Vec::new();
+    let (mut chosen, mut versions) = (Vec::new(), BTreeSet::new());
     for candidate in due {
+        if candidate.uid.as_ref().is_some_and(|uid| versions.contains(uid)) {
+            continue;
+        }
         if candidate.interruptions >= isolate {
             if chosen.is_empty() {
                 return vec![candidate.id];
@@ -136,6 +142,7 @@ fn choose(tx: &Tx<'_>, due: Vec<Due>, limits: LeaseLimits) -> Vec<TransferId> {
             break;
         }
         chosen.push(candidate.id);
+        versions.extend(candidate.uid);
     }
     chosen
 }
@@ -147,10 +154,10 @@ fn most(limits: LeaseLimits) -> usize {
 /// What is due of a study in one priority: the new first, then what was deferred.
 fn to_send(tx: &Tx<'_>, to: i64, waiting: Waiting, limits: LeaseLimits, at: i64) -> Result<Vec<Due>, Fault> {
     let queries = [
-        "SELECT t.id, t.interruptions, i.length FROM transfers t JOIN instances i ON i.id = t.instance \
+        "SELECT t.id, t.interruptions, i.length, iif(i.version > 1 OR i.behind IS NOT NULL, i.sop_uid, NULL) FROM transfers t JOIN instances i ON i.id = t.instance \
          WHERE t.destination = ?1 AND t.study = ?2 AND t.priority = ?3 AND t.lane = 0 AND t.lane IN (0, 1) AND ?4 IS NOT NULL \
          ORDER BY t.due, t.id LIMIT ?5",
-        "SELECT t.id, t.interruptions, i.length FROM transfers t JOIN instances i ON i.id = t.instance \
+        "SELECT t.id, t.interruptions, i.length, iif(i.version > 1 OR i.behind IS NOT NULL, i.sop_uid, NULL) FROM transfers t JOIN instances i ON i.id = t.instance \
          WHERE t.destination = ?1 AND t.study = ?2 AND t.priority = ?3 AND t.lane = 1 AND t.lane IN (0, 1) AND t.due <= ?4 \
          ORDER BY t.due, t.id LIMIT ?5",
     ];
@@ -166,7 +173,12 @@ fn to_send(tx: &Tx<'_>, to: i64, waiting: Waiting, limits: LeaseLimits, at: i64)
 
 fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Due> {
     let (interruptions, length): (i64, i64) = (row.get(1)?, row.get(2)?);
-    Ok(Due { id: TransferId(row.get(0)?), interruptions: small(interruptions), length: count(length) })
+    Ok(Due {
+        id: TransferId(row.get(0)?),
+        interruptions: small(interruptions),
+        length: count(length),
+        uid: row.get(3)?,
+    })
 }
 
 /// The study that has waited longest to be asked about, and what of it is due.
@@ -177,7 +189,7 @@ fn to_check(tx: &Tx<'_>, to: i64, limits: LeaseLimits, at: i64) -> Result<Option
     let study = first.query_row(params![to, lane::CHECK, at], |row| row.get::<_, i64>(0)).optional()?;
     let Some(study) = study else { return Ok(None) };
     let mut find = tx.conn.prepare_cached(
-        "SELECT t.id, t.interruptions, i.length FROM (SELECT id, study AS of_study FROM transfers WHERE destination = ?1 \
+        "SELECT t.id, t.interruptions, i.length, iif(i.version > 1 OR i.behind IS NOT NULL, i.sop_uid, NULL) FROM (SELECT id, study AS of_study FROM transfers WHERE destination = ?1 \
          AND lane = ?2 AND due <= ?3 ORDER BY due, study, id LIMIT ?5) w JOIN transfers t ON t.id = w.id \
          JOIN instances i ON i.id = t.instance WHERE w.of_study = ?4 LIMIT ?6",
     )?;

@@ -12,6 +12,9 @@ use rusqlite::params;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+/// The word of transfers that a revision stopped.
+pub(super) const SUPERSEDED: &str = "superseded";
+
 /// When, by which entry, and by which row of an act.
 #[derive(Clone, Copy)]
 struct Act {
@@ -104,11 +107,36 @@ fn accept(tx: &mut Tx<'_>, act: Act, held: &Version, moved: &mut Moved) -> Resul
         let unsent = "attempt IS NULL AND state IN ('pending', 'deferred', 'parked', 'held', 'dead')";
         for transfer in transfers(tx, &older, unsent)? {
             if destinations.contains(&transfer.destination) {
-                step(tx, act, transfer, State::Cancelled, "superseded", moved)?;
+                step(tx, act, transfer, State::Cancelled, SUPERSEDED, moved)?;
             }
         }
     }
     Ok(behind)
+}
+
+/// Cancels a transfer that ended otherwise than done while a person accepted the revision of what it carries, if that is owed to
+/// the same destination: it would arrive after its own revision. If so, the exceptions that this closes.
+pub(super) fn superseded(
+    tx: &mut Tx<'_>,
+    transfer: TransferId,
+    (entry, at): (EntryId, i64),
+) -> Result<Option<Vec<Fact>>, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT 1 FROM transfers t JOIN instances i ON i.id = t.instance JOIN transfers f ON f.study = i.study \
+         AND f.destination = t.destination AND f.instance = i.behind AND f.state <> 'cancelled' WHERE t.id = ?1 \
+         AND t.attempt IS NULL \
+         AND EXISTS (SELECT 1 FROM exceptions x WHERE x.instance = i.behind AND x.kind = 'conflict' AND x.decision = 'accepted')",
+    )?;
+    let stale = find.exists([transfer.0])?;
+    drop(find);
+    let Some(mut transfer) = Transfer::load(tx.conn, transfer)?.filter(|_| stale) else { return Ok(None) };
+    let closed = close_exceptions(tx, &transfer, None, at)?;
+    transfer.go(State::Cancelled, at)?;
+    transfer.refresh();
+    (transfer.resume, transfer.entry) = (None, entry);
+    let noted = Noted { at, what: SUPERSEDED, attempt: None, act: None, words: None };
+    transfer.save_step(tx.conn, &noted)?;
+    Ok(Some(closed.into_iter().map(Fact::from).collect()))
 }
 
 fn transfers(tx: &Tx<'_>, version: &Version, which: &str) -> Result<Vec<Transfer>, Fault> {

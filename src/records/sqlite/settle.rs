@@ -2,6 +2,7 @@
 
 use super::blobs;
 use super::rejections;
+use super::resolve;
 use super::rows::{Fault, micros, refuse, span, time};
 use super::tx::{Noted, Transfer, Tx, lane};
 use super::unsupported;
@@ -35,6 +36,8 @@ type Alike = (State, &'static str, Option<&'static str>, i64, bool);
 struct Told {
     alike: BTreeMap<Alike, (Fact, Vec<TransferId>)>,
     late: BTreeMap<&'static str, Vec<TransferId>>,
+    superseded: Vec<TransferId>,
+    closed: Vec<Fact>,
     opened: Vec<Fact>,
     resumed: Vec<TransferId>,
 }
@@ -61,6 +64,17 @@ pub(in crate::records) fn settle(
             continue;
         };
         let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
+        let stopped = match state {
+            State::Pending | State::Deferred | State::Parked | State::Held | State::Dead => {
+                resolve::superseded(tx, *id, (entry, at))?
+            }
+            _ => None,
+        };
+        let state = stopped.as_ref().map_or(state, |_| State::Cancelled);
+        if let Some(closed) = stopped {
+            told.superseded.push(*id);
+            told.closed.extend(closed);
+        }
         settled.applied.push((*id, state));
     }
     settled.ended = end(tx, &attempt, settled.applied.len(), summary, at)?;
@@ -308,6 +322,10 @@ impl Told {
             }
             steps.push(change::step(*to, transfers, more));
         }
+        if !self.superseded.is_empty() {
+            let how = facts([("outcome", resolve::SUPERSEDED.into())]);
+            steps.push(change::step(State::Cancelled, &self.superseded, how));
+        }
         if !self.resumed.is_empty() {
             steps.push(change::step(State::Pending, &self.resumed, facts([("outcome", "resumed".into())])));
         }
@@ -316,7 +334,9 @@ impl Told {
         };
         let late: Vec<Fact> = self.late.iter().map(late).collect();
         let mut told = Facts::new();
-        for (name, list) in [("steps", steps), ("late", late), ("opened", self.opened.clone())] {
+        for (name, list) in
+            [("steps", steps), ("late", late), ("opened", self.opened.clone()), ("closed", self.closed.clone())]
+        {
             if !list.is_empty() {
                 told.insert(name.to_owned(), Fact::List(list));
             }

@@ -4,8 +4,10 @@ use super::support::*;
 use crate::dicom::canon::{Content, Pixels};
 use crate::ledger::entry::{Entry, Fact, Kind};
 use crate::ledger::judgement::Verdict;
+use crate::ledger::outcome::Charge;
 use crate::ledger::transfer::State;
 use crate::records::*;
+use std::time::Duration;
 
 const FIRST: InstanceId = InstanceId(1);
 const SECOND: InstanceId = InstanceId(2);
@@ -232,6 +234,36 @@ async fn a_revision_that_a_person_accepts_goes_out_and_stands_in_front() {
     site.verify().await;
     let twice = site.records.resolve(CONFLICT, Resolution::Reject, "jo", "no", noon()).await;
     assert!(matches!(twice, Err(RecordsError::Refused(_))));
+}
+
+/// INV-12: what was under way or in doubt when its revision was accepted is not sent after it, and never together with it.
+#[tokio::test]
+async fn a_version_in_doubt_does_not_go_out_after_its_revision() {
+    use State::{Cancelled, Pending, Unknown};
+    let unsure = || Outcome::Unknown { why: "it went away".into() };
+    let busy = || Outcome::Deferred { why: "later".into(), charge: Charge::Instance, after: None };
+    let no = || Outcome::Dead { why: "no".into() };
+    for after in [busy(), no(), unsure()] {
+        let site = Site::new();
+        site.stored(push(1)).await;
+        let in_hand = site.lease("surrey", noon()).await.unwrap();
+        site.record(push_other(1, 10)).await;
+        site.judged(Verdict::Revision).await;
+        site.resolve(Resolution::Accept).await;
+        let doubt = matches!(after, Outcome::Unknown { .. });
+        site.settle(&in_hand, after, noon()).await;
+        assert_eq!(site.states(1).await, [if doubt { Unknown } else { Cancelled }, Pending]);
+        if doubt {
+            let soon = noon() + Duration::from_secs(600);
+            let asked = site.check("surrey", soon).await.unwrap();
+            site.settle(&asked, Outcome::Absent { why: "it does not show it".into() }, soon).await;
+            assert_eq!(site.states(1).await, [Cancelled, Pending]);
+        }
+        let batch = site.lease("surrey", noon()).await.unwrap();
+        assert_eq!(batch.items.iter().map(|item| item.instance).collect::<Vec<_>>(), [SECOND]);
+        assert!(site.open().await.iter().all(|open| open.kind == "conflict"), "nobody is asked about it");
+        site.verify().await;
+    }
 }
 
 impl Site {
