@@ -230,11 +230,19 @@ fn in_fragments(names: &Names) -> Vec<u8> {
     with_fragment(names, 2048, &[0xff, 0xd8, 0xff, 0xd9])
 }
 
+/// Photometric Interpretation, which the made-up data sets lack.
+const MONOCHROME: &[u8] = b"\x28\0\x04\0CS\x0c\0MONOCHROME2 ";
+
+/// A data set with an element that it lacked, just before Rows.
+fn before_rows(mut bytes: Vec<u8>, element: &[u8]) -> Vec<u8> {
+    let rows = bytes.windows(6).position(|at| at == b"\x28\0\x10\0US").unwrap();
+    bytes.splice(rows..rows, element.iter().copied());
+    bytes
+}
+
 /// A data set whose pixels, so many bytes of them when they are decoded, are in one fragment.
 fn with_fragment(names: &Names, pixel_bytes: u32, fragment: &[u8]) -> Vec<u8> {
-    let mut bytes = head(names, pixel_bytes);
-    let rows = bytes.windows(6).position(|at| at == b"\x28\0\x10\0US").unwrap();
-    bytes.splice(rows..rows, *b"\x28\0\x04\0CS\x0c\0MONOCHROME2 ");
+    let mut bytes = before_rows(head(names, pixel_bytes), MONOCHROME);
     let at = bytes.len() - 8;
     bytes.splice(at.., *b"OB\0\0\xff\xff\xff\xff");
     for item in [&[][..], fragment] {
@@ -309,6 +317,41 @@ fn split<'a>(text: &'a [u8], at: &[u8]) -> Vec<&'a [u8]> {
     }
     parts.push(rest);
     parts
+}
+
+/// An image that promises two frames, and has the fragments of one.
+fn of_two_frames(names: &Names) -> Vec<u8> {
+    before_rows(in_fragments(names), b"\x28\0\x08\0IS\x02\x002 ")
+}
+
+/// WEB-101: instances of which no picture can be made do not end the pictures of their study; a study of nothing else has none.
+#[test]
+fn odd_instances_do_not_hold_back_the_pictures_of_their_study() {
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    let site = Site::start("");
+    let of = |names: &Names, syntax, bytes: &[u8]| part10(SECONDARY_CAPTURE, &names.instance, syntax, bytes);
+    for (story, pictures) in [(440, 1), (441, 0)] {
+        let all = [1, 2, 3, 4].map(|number| names(story, 1, number));
+        let mut files = vec![
+            of(&all[0], RLE, &of_two_frames(&all[0])),
+            of(&all[1], EXPLICIT_LE, &in_fragments(&all[1])),
+            of(&all[2], RLE, &in_fragments(&all[2])),
+        ];
+        if pictures > 0 {
+            let plain = before_rows(data_set(&all[3], 4096, 1), MONOCHROME);
+            files.push(of(&all[3], EXPLICIT_LE, &plain));
+        }
+        site.store(&files);
+        let study = format!("studies/{}", all[0].study);
+        for resource in [study.clone(), format!("{study}/series/{}", all[0].series)] {
+            let reply = site.get(&format!("{resource}/rendered"), &["Accept: image/png"]);
+            let parts = split(&reply.body, b"\x89PNG").len() - 1;
+            let status = if pictures > 0 { 200 } else { 406 };
+            assert_eq!((reply.status, parts), (status, pictures), "{resource}: {reply:?}");
+            let small = site.get(&format!("{resource}/thumbnail"), &["Accept: image/png"]);
+            assert_eq!(small.status, status, "{resource}: {small:?}");
+        }
+    }
 }
 
 /// A codestream in fragments under a transfer syntax that has none, as odil's `store` sends what is compressed: it is kept as it came, and its

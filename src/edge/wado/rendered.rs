@@ -3,6 +3,7 @@
 //! Of an instance of several frames the first stands for it. Nothing that identifies the patient is drawn; what a modality has
 //! burnt into the cells stays.
 
+use super::archived::Awaited;
 use super::body::{Listed, Pieces, body};
 use super::frames::{numbers, open};
 use super::pixels::{Frames, gathered};
@@ -15,8 +16,8 @@ use crate::dicomweb::media_type::{self, IMAGE_JPEG, IMAGE_PNG, MULTIPART_RELATED
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::rendered::{Rendering, rendering};
 use crate::dicomweb::wado::{self, AcceptError};
-use crate::edge::http::Base;
-use crate::records::InstanceId;
+use crate::edge::http::{Base, WebFace};
+use crate::records::{InstanceId, Retrievable};
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -28,6 +29,9 @@ use tokio::sync::Semaphore;
 const THUMBNAIL: Viewport = Viewport { width: 128, height: 128, region: None };
 /// Instances that are tried for a thumbnail of a series or study.
 const TRIED: usize = 16;
+
+/// Why there is nothing to answer with.
+const NO_PICTURE: &str = "no picture can be made of anything in it";
 
 /// Frames are rendered, their cells held in memory, so many at once.
 static RENDERING: Semaphore = Semaphore::const_new(2);
@@ -74,18 +78,27 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     let service = asked.base.as_str().to_owned();
     let unheeded = chosen.rendering.unsupported.clone();
     let mut response = match (&asked.resource.instance, list) {
-        (None, _) => {
-            asked.gives(awaited.extent.stored).await;
-            let (writer, missing) = (asked.writer(chosen.media)?, awaited.missing());
-            let kind = writer.content_type();
-            let listed = Listed::new(asked.face, asked.resource, awaited.fetching);
-            let pieces = Album { source: Source::Listed(listed, asked.base), chosen, writer, given: 0, ended: false };
-            partial(&kind, body(pieces, seat), missing, &service)
-        }
+        (None, _) => of_several(asked, chosen, awaited, seat).await?,
         (Some(_), list) => of_instance(asked, chosen, list.unwrap_or_else(|| vec![1]), seat).await?,
     };
     warn(&mut response, &service, &unheeded);
     Ok(response)
+}
+
+/// The first frames of a series or study, as parts.
+async fn of_several(asked: Asked, chosen: Chosen, awaited: Awaited, seat: Seat) -> Answered {
+    let (writer, missing, stored) = (asked.writer(chosen.media)?, awaited.missing(), awaited.extent.stored);
+    let (kind, service) = (writer.content_type(), asked.base.as_str().to_owned());
+    let listed = Listed::new(asked.face.clone(), asked.resource.clone(), awaited.fetching);
+    let source = Source::Listed(listed, asked.base.clone());
+    let mut pieces = Album { source, chosen, writer, ready: None, given: 0, ended: false };
+    // The first is made before anything is sent: an answer without any picture is no answer.
+    pieces.ready = pieces.picture().await.map_err(|error| unread(&error))?;
+    if pieces.ready.is_none() {
+        return refuse(StatusCode::NOT_ACCEPTABLE, NO_PICTURE);
+    }
+    asked.gives(stored).await;
+    Ok(partial(&kind, body(pieces, seat), missing, &service))
 }
 
 /// Frames of one instance: one as it is, several as parts.
@@ -100,8 +113,9 @@ async fn of_instance(asked: Asked, chosen: Chosen, list: Vec<u32>, seat: Seat) -
     let writer = asked.writer(chosen.media)?;
     let kind = writer.content_type();
     let location = asked.base.instance(&item.study, &item.series, &item.sop_instance);
-    let source = Source::Frames { location, frames, list, at: 0, ready: Some(first) };
-    let pieces = Album { source, chosen, writer, given: 0, ended: false };
+    let ready = Some((first, format!("{location}/frames/{}/rendered", list[0])));
+    let source = Source::Frames { location, frames, list, at: 1 };
+    let pieces = Album { source, chosen, writer, ready, given: 0, ended: false };
     Ok(with(StatusCode::OK, body(pieces, seat), &[(header::CONTENT_TYPE, &kind)]))
 }
 
@@ -110,21 +124,33 @@ pub(super) async fn thumbnail(mut asked: Asked) -> Answered {
     let mut chosen = Chosen::of(&asked)?;
     chosen.rendering.wish.viewport.get_or_insert(THUMBNAIL);
     let list = asked.below.as_deref().map(numbers).transpose()?;
-    let frame = list.and_then(|list| list.first().copied()).unwrap_or(1);
     asked.held().await?;
     let _seat = asked.seat()?;
+    let made = match asked.resource.instance {
+        Some(_) => {
+            let frame = list.and_then(|list| list.first().copied()).unwrap_or(1);
+            let (_, frames) = open(&asked, &[frame]).await?;
+            picture(&frames, frame, &chosen).await.map_err(|error| unread(&error))?
+        }
+        None => match of_any(&asked, &chosen).await? {
+            Some(made) => made,
+            None => return refuse(StatusCode::NOT_ACCEPTABLE, NO_PICTURE),
+        },
+    };
+    asked.gives(1).await;
+    Ok(with(StatusCode::OK, Body::from(made), &[(header::CONTENT_TYPE, chosen.media)]))
+}
+
+/// The first frame of an instance in the middle that a picture can be made of.
+async fn of_any(asked: &Asked, chosen: &Chosen) -> Result<Option<Bytes>, Box<Response>> {
     let found = asked.face.records.retrievable(&asked.resource, InstanceId(0)).await.map_err(unreadable)?;
     let (before, after) = found.split_at(found.len() / 2);
     for item in after.iter().chain(before).take(TRIED) {
-        let Some(frames) = Frames::of(&asked.face, item).await.map_err(|error| unread(&error))? else { continue };
-        if frame > frames.layout().image.frames {
-            return refuse(StatusCode::NOT_FOUND, "there is no such frame");
+        if let Some(made) = drawn(&asked.face, item, chosen).await.map_err(|error| unread(&error))? {
+            return Ok(Some(made));
         }
-        asked.gives(1).await;
-        let made = picture(&frames, frame, &chosen).await.map_err(|error| unread(&error))?;
-        return Ok(with(StatusCode::OK, Body::from(made), &[(header::CONTENT_TYPE, chosen.media)]));
     }
-    refuse(StatusCode::NOT_FOUND, "nothing of it has pixels")
+    Ok(None)
 }
 
 /// Says what was asked for and not done (PS3.18 section 8.3.5).
@@ -134,6 +160,24 @@ fn warn(response: &mut Response, service: &str, unheeded: &[&'static str]) {
         if let Ok(text) = HeaderValue::from_str(&text) {
             response.headers_mut().append(header::WARNING, text);
         }
+    }
+}
+
+/// The first frame of one of several instances as a file; `None` if it has none, or no picture can be made of it. The error is
+/// the store's.
+async fn drawn(face: &WebFace, item: &Retrievable, chosen: &Chosen) -> io::Result<Option<Bytes>> {
+    let made = async {
+        match Frames::of(face, item).await? {
+            Some(frames) => picture(&frames, 1, chosen).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    match made.await {
+        Err(error) if formless(&error) => {
+            tracing::warn!(instance = %item.sop_instance, error = %error, "no picture is made of it");
+            Ok(None)
+        }
+        made => made,
     }
 }
 
@@ -165,7 +209,7 @@ enum Source {
     /// The first frames of all instances that have any.
     Listed(Listed, Base),
     /// Frames of one instance.
-    Frames { location: String, frames: Frames, list: Vec<u32>, at: usize, ready: Option<Bytes> },
+    Frames { location: String, frames: Frames, list: Vec<u32>, at: usize },
 }
 
 /// Pictures one after the other, each a part.
@@ -173,6 +217,8 @@ struct Album {
     source: Source,
     chosen: Chosen,
     writer: Writer,
+    /// The first, which was made already.
+    ready: Option<(Bytes, String)>,
     given: u64,
     ended: bool,
 }
@@ -180,27 +226,23 @@ struct Album {
 impl Album {
     /// The next picture, and where it is.
     async fn picture(&mut self) -> io::Result<Option<(Bytes, String)>> {
+        if let Some(ready) = self.ready.take() {
+            return Ok(Some(ready));
+        }
         match &mut self.source {
             Source::Listed(listed, base) => {
                 while let Some(item) = listed.next().await? {
-                    let Some(frames) = Frames::of(listed.face(), &item).await? else { continue };
-                    let file = match picture(&frames, 1, &self.chosen).await {
-                        // What no picture can be made of has none, as what has no pixels.
-                        Err(error) if formless(&error) => continue,
-                        made => made?,
-                    };
-                    let location = base.instance(&item.study, &item.series, &item.sop_instance);
-                    return Ok(Some((file, format!("{location}/rendered"))));
+                    if let Some(file) = drawn(listed.face(), &item, &self.chosen).await? {
+                        let location = base.instance(&item.study, &item.series, &item.sop_instance);
+                        return Ok(Some((file, format!("{location}/rendered"))));
+                    }
                 }
                 Ok(None)
             }
-            Source::Frames { location, frames, list, at, ready } => {
+            Source::Frames { location, frames, list, at } => {
                 let Some(&number) = list.get(*at) else { return Ok(None) };
                 *at += 1;
-                let file = match ready.take() {
-                    Some(ready) => ready,
-                    None => picture(frames, number, &self.chosen).await?,
-                };
+                let file = picture(frames, number, &self.chosen).await?;
                 Ok(Some((file, format!("{location}/frames/{number}/rendered"))))
             }
         }
