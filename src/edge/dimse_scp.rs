@@ -3,10 +3,13 @@
 mod archived;
 mod arrivals;
 mod asked;
+mod caller;
 mod find;
 mod given;
 mod retrieve;
 mod shown;
+
+pub use caller::Caller;
 
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
@@ -19,13 +22,14 @@ use crate::dimse::{
     ContextAnswer, DataSet, Dialogue, Ended, Lost, Operation, Proposal, ProposedContext, QueryAnswer, QueryRequest,
     Rejection, Scp, Status, StoreAnswer, StoreRequest,
 };
-use crate::intake::{Arrived, Claimed, Intake, Refusal, Source};
-use crate::peers::{Node, Origin, Refused, Registry, StorageClasses};
+use crate::intake::{Arrived, Claimed, Intake, Refusal};
+use crate::peers::{Node, Refused, Registry};
 use crate::priors::Priors;
 use crate::priors::archive::Archives;
 use crate::priors::fetch::Fetcher;
-use crate::records::{Kept, Records, SourceFacts};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::records::{Kept, Records};
+use caller::{Rights, Shown};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
@@ -61,77 +65,28 @@ pub struct DimseFace {
     pub retrievals: Arc<Semaphore>,
 }
 
-/// What admission decided about one association.
-pub struct Caller {
-    node: AeTitle,
-    may_store: bool,
-    /// It calls the title to which it moves, as an archive, what we asked it for.
-    moves: bool,
-    classes: StorageClasses,
-    /// Storage classes for which it is SCP: C-GET gives it those (DIM-090).
-    receives: BTreeSet<String>,
-    /// The query classes for which date and time are one key.
-    combined: BTreeSet<String>,
-    /// What service the caller says that classes belong to: SOP class, service class.
-    declared: Vec<(String, String)>,
-    conflict_is_failure: bool,
-    max_associations: usize,
-    source: Arc<Source>,
-}
-
-impl Caller {
-    /// Tells whether this class may come from here (DIM-033).
-    fn stores(&self, class: &str) -> bool {
-        let declared = self.declared.iter().find(|(declared, _)| declared == class);
-        self.classes.admit(class, declared.map(|(_, service)| service.as_str()))
-    }
-}
-
 impl Scp for DimseFace {
     type Caller = Caller;
 
     async fn admit(&self, proposal: &Proposal) -> Result<Caller, Rejection> {
         let Ok(calling) = AeTitle::parse(&proposal.calling) else { return Err(Rejection::CallingNotRecognised) };
         let Ok(called) = AeTitle::parse(&proposal.called) else { return Err(Rejection::CalledNotRecognised) };
-        let certificate = proposal.certificate.as_deref();
+        let shown = Shown::of(proposal, calling, called);
+        let who = shown.to_string();
         let registry = Arc::clone(&self.registry.borrow());
-        let node = match registry.node_for(&calling, &called, proposal.address.ip(), certificate) {
-            Ok(node) => node,
+        let caller = match Caller::admitted(shown, proposal, registry) {
+            Ok(caller) => caller,
             Err(refused) => {
-                tracing::warn!(calling = %calling, called = %called, address = %proposal.address, reason = %refused, "association refused");
-                self.records
-                    .refused("association", &format!("{calling} at {} to {called}: {refused}", proposal.address.ip()))
-                    .await;
+                tracing::warn!(caller = who, reason = %refused, "association refused");
+                self.records.refused("association", &format!("{who}: {refused}")).await;
                 return Err(rejection(&refused));
             }
         };
         if let Err(refusal) = self.intake.room(0) {
-            tracing::warn!(calling = %calling, reason = %refusal, "association turned away for now");
+            tracing::warn!(calling = %caller.node(), reason = %refusal, "association turned away for now");
             return Err(Rejection::TemporaryCongestion);
         }
-        let moves = node.moves_to(&called);
-        let origin = if moves { Origin::Archive } else { Origin::Node }(node.ae_title.clone());
-        let facts = SourceFacts {
-            calling: Some(calling.to_string()),
-            called: Some(called.to_string()),
-            address: Some(proposal.address.ip()),
-            implementation_class: proposal.implementation_class.clone(),
-            implementation_version: proposal.implementation_version.clone(),
-            certificate: None,
-            issuer: Some(registry.issuer(&origin)),
-        };
-        Ok(Caller {
-            node: node.ae_title.clone(),
-            may_store: node.may.store || moves,
-            moves,
-            classes: node.storage.clone(),
-            declared: declared(proposal),
-            receives: receives(proposal),
-            combined: combined(proposal),
-            conflict_is_failure: node.conflict_is_failure,
-            max_associations: node.max_associations,
-            source: Arc::new(Source { origin, called: Some(called), facts, requested: None }),
-        })
+        Ok(caller)
     }
 
     fn choose(&self, caller: &Caller, context: &ProposedContext) -> ContextAnswer {
@@ -172,7 +127,7 @@ impl Scp for DimseFace {
     async fn store(&self, caller: &Caller, request: StoreRequest, data: &mut DataSet<'_>) -> StoreAnswer {
         let answer = self.take(caller, &request, data).await;
         if answer.status != Status::SUCCESS {
-            tracing::warn!(node = %caller.node, instance = %printable(&request.sop_instance), status = %answer.status,
+            tracing::warn!(node = %caller.node(), instance = %printable(&request.sop_instance), status = %answer.status,
                 comment = answer.comment.as_deref().unwrap_or(""), "instance not stored");
         }
         answer
@@ -181,7 +136,7 @@ impl Scp for DimseFace {
     async fn query(&self, caller: &Caller, request: QueryRequest, dialogue: &mut Dialogue<'_>) -> QueryAnswer {
         let answer = self.look(caller, &request, dialogue).await;
         if !matches!(answer.status, Status::SUCCESS | Status::CANCEL) {
-            tracing::warn!(node = %caller.node, operation = ?request.operation, status = %answer.status,
+            tracing::warn!(node = %caller.node(), operation = ?request.operation, status = %answer.status,
                 comment = answer.comment.as_deref().unwrap_or(""), "request not answered in full");
         }
         answer
@@ -198,10 +153,10 @@ impl Scp for DimseFace {
     fn ended(&self, caller: &Caller, ended: Ended) {
         match ended.lost {
             None => {
-                tracing::debug!(node = %caller.node, stored = ended.stored, refused = ended.refused, "association released")
+                tracing::debug!(node = %caller.node(), stored = ended.stored, refused = ended.refused, "association released")
             }
             Some(lost) => {
-                tracing::info!(node = %caller.node, stored = ended.stored, refused = ended.refused, how = %lost, "association ended")
+                tracing::info!(node = %caller.node(), stored = ended.stored, refused = ended.refused, how = %lost, "association ended")
             }
         }
     }
@@ -221,15 +176,15 @@ impl DimseFace {
             Operation::Find => ("find", "this node may not query here"),
             Operation::Move | Operation::Get => ("move", "this node may not retrieve here"),
         };
-        let node = registry.node(&caller.node);
+        let node = caller.node_in(&registry);
         let allowed = |node: &&Node| if operation == Operation::Find { node.may.find } else { node.may.r#move };
-        let Some(node) = node.filter(allowed) else {
-            self.records.refused(what, &format!("{}: {words}", caller.node)).await;
+        let Some(node) = node.ok().filter(allowed) else {
+            self.records.refused(what, &format!("{}: {words}", caller.node())).await;
             return retrieve::refuse(Status::NOT_AUTHORISED, words, None);
         };
         // What is withheld from who asks, or from who would be given it, is absent from here on.
         let others = (operation == Operation::Move).then(|| request.destination.trim());
-        let viewers = std::iter::once(caller.node.as_str()).chain(others);
+        let viewers = std::iter::once(caller.node().as_str()).chain(others);
         let face = &Self { records: self.records.seen_by(viewers), ..self.clone() };
         match operation {
             Operation::Find => find::find(face, caller, node, request, root, dialogue).await,
@@ -254,16 +209,18 @@ impl DimseFace {
         let Ok(instance) = InstanceUid::parse(&request.sop_instance) else {
             return failure(Status::INVALID_SOP_INSTANCE, "SOP instance UID is not a UID", None);
         };
-        if !caller.may_store {
-            self.records.refused("store", &format!("{} may not store here", caller.node)).await;
+        // As the configuration says now: a reload may have taken the right away since the association was let in (SEC-022).
+        let rights = caller.rights_in(&self.registry.borrow()).ok();
+        let Some(rights) = rights.filter(|rights| rights.may_store && caller.stores_by(rights, class.as_str())) else {
+            self.records.refused("store", &format!("{} may not store here", caller.node())).await;
             return failure(Status::NOT_AUTHORISED, "this node may not store here", None);
-        }
+        };
         let Ok(transfer_syntax) = TransferSyntaxUid::parse(&request.transfer_syntax) else {
             return failure(Status::CANNOT_UNDERSTAND, "transfer syntax UID is not a UID", None);
         };
         let claimed = Claimed { sop_class: Some(class), sop_instance: Some(instance), study: None, transfer_syntax };
-        match self.stream(caller, claimed, data).await {
-            Ok(Kept::Differs { .. }) if caller.conflict_is_failure => {
+        match self.stream(caller, &rights, claimed, data).await {
+            Ok(Kept::Differs { .. }) if rights.conflict_is_failure => {
                 failure(Status::CONFLICT, "another content is kept under this UID; held for a person", None)
             }
             Ok(_) => StoreAnswer { status: Status::SUCCESS, comment: None, offending: None },
@@ -271,17 +228,23 @@ impl DimseFace {
         }
     }
 
-    async fn stream(&self, caller: &Caller, claimed: Claimed, data: &mut DataSet<'_>) -> Result<Kept, StoreAnswer> {
+    async fn stream(
+        &self,
+        caller: &Caller,
+        rights: &Rights,
+        claimed: Claimed,
+        data: &mut DataSet<'_>,
+    ) -> Result<Kept, StoreAnswer> {
         let arrived = self.arrives(claimed, data).await.map_err(|refusal| refused(&refusal))?;
         let study = arrived.head().study.clone();
-        if caller.moves && !self.archives.expects(&caller.node, &study) {
-            self.records.refused("store", &format!("archive {} moved what was not asked for", caller.node)).await;
+        if rights.moves && !self.archives.expects(caller.node(), &study) {
+            self.records.refused("store", &format!("archive {} moved what was not asked for", caller.node())).await;
             return Err(failure(Status::NOT_AUTHORISED, "nothing of this study was asked for", None));
         }
-        let receipt = self.intake.commit(Arc::clone(&caller.source), arrived).await;
+        let receipt = self.intake.commit(Arc::clone(&rights.source), arrived).await;
         let receipt = receipt.map_err(|refusal| refused(&refusal))?;
-        if caller.moves {
-            self.archives.arrived(&caller.node, &study, &receipt.sop_instance);
+        if rights.moves {
+            self.archives.arrived(caller.node(), &study, &receipt.sop_instance);
         }
         Ok(receipt.kept)
     }
@@ -295,39 +258,8 @@ impl DimseFace {
     }
 }
 
-/// The services of the classes that the standard does not define, as the proposal declares them; the others' are known.
-fn declared(proposal: &Proposal) -> Vec<(String, String)> {
-    let unknown =
-        proposal.common_extended.iter().filter(|item| !sop_class::is_storage_of_the_standard(&item.sop_class));
-    unknown.map(|item| (item.sop_class.clone(), item.service_class.clone())).collect()
-}
-
-/// The storage classes for which the requester wants to be SCP. That is of use only beside a C-GET (PS3.4 section C.5.3), and
-/// a role that has none is not granted.
-fn receives(proposal: &Proposal) -> BTreeSet<String> {
-    let gets = |context: &ProposedContext| {
-        asked::model(&context.abstract_syntax).is_some_and(|(_, operation)| operation == Operation::Get)
-    };
-    if !proposal.contexts.iter().any(gets) {
-        return BTreeSet::new();
-    }
-    let wants = |class: &str, roles: &Roles| roles.scp && sop_class::may_be_storage(class);
-    let classes = proposal.roles.iter().filter(|(class, roles)| wants(class, roles));
-    classes.map(|(class, _)| class.clone()).collect()
-}
-
 /// The place in a query's extended negotiation that asks for date and time as one key (PS3.4 section C.5.1.1.1).
 const COMBINED: usize = 1;
-
-/// The query classes of which the proposal asks that date and time be one key.
-fn combined(proposal: &Proposal) -> BTreeSet<String> {
-    let asks = |class: &str, bytes: &[u8]| {
-        asked::model(class).is_some_and(|(_, operation)| operation == Operation::Find)
-            && bytes.get(COMBINED) == Some(&1)
-    };
-    let classes = proposal.extended.iter().filter(|(class, bytes)| asks(class, bytes));
-    classes.map(|(class, _)| class.clone()).collect()
-}
 
 /// Which of the proposed transfer syntaxes identifiers are in: explicit before implicit, and no other.
 fn uncompressed(syntaxes: &[String]) -> Option<usize> {

@@ -4,6 +4,7 @@ mod capabilities;
 mod pace;
 mod problem;
 mod routes;
+mod standing;
 mod target;
 mod viewer;
 
@@ -15,15 +16,14 @@ pub use viewer::{Token, ViewerOptions, serve as serve_viewers};
 
 use super::wado::{Known, Seats};
 use crate::dicom::on_behalf::OnBehalf;
-use crate::dimse::{Lobby, crowded};
+use crate::dimse::Lobby;
 use crate::intake::Intake;
-use crate::peers::{May, Node, Origin, Peer, Registry};
+use crate::peers::{May, Node, Peer, Registry};
 use crate::priors::archive::Archives;
 use crate::priors::fetch::Fetcher;
 use crate::records::{Records, SourceFacts};
 use crate::store::Store;
 use axum::Router;
-use axum::extract::Extension;
 use axum::http::{HeaderValue, header};
 use axum::middleware::map_response;
 use axum::response::Response;
@@ -34,6 +34,8 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pace::Paced;
+use standing::Standing;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -174,11 +176,11 @@ pub async fn serve(
             if let Some((stream, seat)) = entered {
                 // The caller has shown who it is: its place is free for the next.
                 drop(place);
-                let caller = caller(&stream, address, &face).await;
-                // What is withheld from the caller is absent from everything that answers it.
-                let name = caller.peer.as_ref().map(|peer| peer.name.as_str());
-                let router = routes::router(WebFace { records: face.records.seen_by(name), ..face.clone() });
-                converse(stream, address, &face.options, router.layer(Extension(caller)), stop).await;
+                let options = face.options.clone();
+                let standing = Standing::new(&stream, address, face);
+                // A stranger is told of even if it asks for nothing.
+                standing.services().await;
+                converse(stream, address, &options, || standing.services(), stop).await;
                 drop(seat);
             }
         });
@@ -213,18 +215,28 @@ async fn enter(
     Some((stream, seat))
 }
 
-/// Requests and answers until either side has enough.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// What answers the requests of a connection.
+type Services = TowerToHyperService<Router>;
+
+fn services(router: Router) -> Services {
+    TowerToHyperService::new(router.layer(map_response(named)))
+}
+
+/// Requests and answers until either side has enough; who answers is asked for each request.
+async fn converse<S, F>(
     stream: S,
     address: SocketAddr,
     options: &WebOptions,
-    router: Router,
+    services: impl Fn() -> F,
     stop: CancellationToken,
-) {
-    let routed = TowerToHyperService::new(router.layer(map_response(named)));
-    let service = service_fn(move |mut request: Request<Incoming>| {
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Services>,
+{
+    let service = service_fn(|mut request: Request<Incoming>| {
         *request.uri_mut() = straight(std::mem::take(request.uri_mut()));
-        routed.call(request)
+        let services = services();
+        async move { services.await.call(request).await }
     });
     let stream = Paced::new(stream, options.body_idle);
     let mut builder = http1::Builder::new();
@@ -241,27 +253,6 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     };
     if let Err(error) = ended {
         tracing::debug!(%address, error = %error, "connection ended early");
-    }
-}
-
-async fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, face: &WebFace) -> Caller {
-    let crowded = crowded(stream.get_ref().0);
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let mut facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
-    let (viewer, behalf) = (None, OnBehalf::default());
-    let Some(certificate) = certificate else { return Caller { peer: None, viewer, crowded, facts, behalf } };
-    let registry = Arc::clone(&face.registry.borrow());
-    match registry.peer_for(certificate) {
-        Ok(peer) => {
-            facts.certificate = Some(peer.identity.clone());
-            facts.issuer = Some(registry.issuer(&Origin::Peer(peer.name.clone())));
-            Caller { peer: Some(Arc::new(peer.clone())), viewer, crowded, facts, behalf }
-        }
-        Err(refused) => {
-            tracing::warn!(%address, reason = %refused, "a valid certificate, but no peer of ours");
-            face.records.refused("peer", &format!("{}: {refused}", address.ip())).await;
-            Caller { peer: None, viewer, crowded, facts, behalf }
-        }
     }
 }
 

@@ -102,8 +102,14 @@ impl Registry {
 
     /// The rules about what a party is shown and given.
     pub fn withheld_from(&self, party: &str) -> Vec<Withhold> {
-        let is_peer = self.peer(party).is_some();
-        self.withhold.iter().filter(|rule| rule.concerns(party, is_peer)).cloned().collect()
+        let another_site = self.is_another_site(party);
+        self.withhold.iter().filter(|rule| rule.concerns(party, another_site)).cloned().collect()
+    }
+
+    /// Whether a party is no node of ours. One that was taken out of the configuration, while an answer to it is under way, counts
+    /// as another site: it sees no more than before.
+    pub fn is_another_site(&self, party: &str) -> bool {
+        !AeTitle::parse(party).is_ok_and(|title| self.nodes.contains_key(&title)) || self.peer(party).is_some()
     }
 
     /// What another site is told when it is asked for a node's sake (SEC-023).

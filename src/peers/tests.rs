@@ -194,3 +194,25 @@ fn another_site_is_told_for_whom_and_why() {
     assert_eq!(told(registry.behalf_of_user("jo", None)), "Royal, user jo, direct-care");
     assert_eq!(told(registry.behalf_of_user("jo", Some("audit"))), "Royal, user jo, audit");
 }
+
+/// SEC-022: an answer to somebody who is taken out meanwhile shows no more than before.
+#[test]
+fn who_is_in_the_configuration_no_more_is_withheld_what_other_sites_are() {
+    let rule = |name: &str, to: &[&str]| Withhold {
+        name: name.into(),
+        from: Vec::new(),
+        to: to.iter().map(|name| Destination((*name).into())).collect(),
+        when: Vec::new(),
+        patients: None,
+    };
+    let rules = vec![rule("all peers", &[]), rule("one", &["gone"])];
+    let registry = Registry::new([title("WB")], vec![node("PACS", &["127.0.0.0/8"], None)], vec![peer("kent", "kent")])
+        .withholding(rules);
+    for (party, another_site, names) in
+        [("PACS", false, vec![]), ("kent", true, vec!["all peers"]), ("gone", true, vec!["all peers", "one"])]
+    {
+        assert_eq!(registry.is_another_site(party), another_site, "{party}");
+        let withheld = registry.withheld_from(party);
+        assert_eq!(withheld.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), names, "{party}");
+    }
+}

@@ -56,7 +56,7 @@ pub(in crate::records) struct Eyes {
 impl Eyes {
     fn of(registry: &Registry, viewers: &[String]) -> Self {
         let concerned = viewers.iter().map(|party| (party.clone(), registry.withheld_from(party)));
-        let another_site = viewers.iter().any(|party| registry.peer(party).is_some());
+        let another_site = viewers.iter().any(|party| registry.is_another_site(party));
         Self { viewers: concerned.filter(|(_, rules)| !rules.is_empty()).collect(), another_site }
     }
 }

@@ -41,6 +41,7 @@ mod hostile_slow;
 mod housekeeping;
 mod judge;
 mod lanes;
+mod lying_proxy;
 mod memory;
 mod mixed;
 mod odil;

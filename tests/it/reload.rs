@@ -1,11 +1,15 @@
-//! A changed configuration takes effect at SIGHUP; a wrong one changes nothing; nobody is cut off.
+//! A changed configuration takes effect at SIGHUP; a wrong one changes nothing; nobody is cut off, and nobody keeps a right that was
+//! taken away.
 
-use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::gateway::Gateway;
+use crate::support::ledger;
+use crate::support::multipart::{body, content_type};
 use crate::support::pacs::{Association, Status};
 use crate::support::process::finish;
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
+use crate::support::wire::{Reply, Wire};
 use std::process::Command;
 
 fn hang_up(site: &mut Gateway) {
@@ -66,4 +70,134 @@ fn a_peer_that_moved_is_found_at_its_new_address() {
             .then_some(())
     });
     a.all_become("b", "verified", 1, seconds(60));
+}
+
+/// A peer whose certificate carries `NAME.weybridge.test`.
+fn peer(name: &str, identity: &str, may: &str) -> String {
+    format!(
+        "\n[[peer]]\nname = \"{name}\"\nurl = \"https://127.0.0.1:9/dicom-web\"\n\
+         identity = \"{identity}.weybridge.test\"\nmay = [{may}]\n"
+    )
+}
+
+fn request_body(of: &Names) -> Vec<u8> {
+    body(&[part10(SECONDARY_CAPTURE, &of.instance, EXPLICIT_LE, &data_set(of, 4096, 1))], true)
+}
+
+fn store(wire: &mut Wire, of: &Names) -> Reply {
+    let kind = format!("Content-Type: {}", content_type());
+    wire.request("POST /dicom-web/studies", &[&kind], &request_body(of)).unwrap();
+    wire.answer().expect("an answer")
+}
+
+fn get(wire: &mut Wire, path: &str) -> Reply {
+    wire.head(&format!("GET /dicom-web/{path}"), &["Accept: */*"]).unwrap();
+    wire.answer().expect("an answer")
+}
+
+/// SEC-022: a peer that is taken out of the configuration, or loses a right, or is withheld something, has no more of it on the
+/// connections that it keeps open. What is under way ends well, and others are not cut off.
+#[test]
+fn a_right_taken_away_ends_on_connections_that_stay_open() {
+    const ALL: &str = "\"store\", \"query\", \"retrieve\"";
+    let stage = Stage::new();
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let good = site.config.toml();
+    let before = ["thief", "less", "renamed", "good"].map(|name| peer(name, name, ALL)).concat();
+    std::fs::write(site.config_file(), format!("{good}{before}")).unwrap();
+    site.reload();
+    let port = site.config.web_port;
+    let open = |name: &str| Wire::open(&stage.authority.issue(&format!("{name}.weybridge.test")), port);
+    let held = names(92, 1, 1);
+    let study = format!("studies/{}", held.study);
+    // Each has asked for something already, and keeps its connection.
+    let mut kept: Vec<Wire> = ["thief", "thief", "less", "renamed", "good"].map(open).into_iter().collect();
+    for wire in &mut kept {
+        assert_eq!(store(wire, &held).status, 200);
+        let reply = get(wire, &study);
+        assert_eq!((reply.status, reply.header("connection")), (200, None), "{reply:?}");
+    }
+    // Somebody is let on with a body, and has not sent it.
+    let late = names(92, 1, 2);
+    let mut under_way = open("thief");
+    let (whole, kind) = (request_body(&late), format!("Content-Type: {}", content_type()));
+    let length = format!("Content-Length: {}", whole.len());
+    under_way.head("POST /dicom-web/studies", &[&kind, &length, "Expect: 100-continue"]).unwrap();
+    assert_eq!(under_way.answer().expect("an answer").status, 100);
+
+    let rule = "\n[[withhold]]\nname = \"not for them\"\nto = [\"another\"]\nwhen = { modality = [\"OT\"] }\n";
+    let after = [
+        peer("less", "less", "\"store\", \"query\""),
+        peer("another", "renamed", ALL),
+        peer("good", "good", ALL),
+        rule.to_owned(),
+    ];
+    std::fs::write(site.config_file(), format!("{good}{}", after.concat())).unwrap();
+    site.reload();
+    let [thief, storing_thief, less, renamed, undisturbed] = &mut kept[..] else { panic!("five connections") };
+    for reply in [get(thief, &study), store(storing_thief, &names(92, 1, 3))] {
+        assert_eq!((reply.status, reply.header("connection")), (403, Some("close")), "{reply:?}");
+        assert!(!reply.text().contains(held.study.as_str()), "{reply:?}");
+    }
+    assert!(thief.ends() && storing_thief.ends(), "and that was all");
+    assert_eq!(get(less, &study).status, 403, "it may not retrieve any more");
+    assert_eq!(get(renamed, &study).status, 404, "withheld from what it is called now");
+    let reply = get(undisturbed, &study);
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "and shows who it is anew");
+    under_way.send(&whole).unwrap();
+    assert_eq!(under_way.answer().expect("an answer").status, 200, "what was under way ended");
+    let mut anew = open("good");
+    for _ in 0..2 {
+        let reply = get(&mut anew, &study);
+        assert_eq!((reply.status, reply.header("connection")), (200, None), "{reply:?}");
+    }
+    assert_eq!(store(&mut open("less"), &names(92, 1, 4)).status, 200, "what it still may");
+    assert_eq!(site.holds(&held.study), 3, "nothing of the thief's but what was under way");
+    let entries = ledger::export(&site);
+    assert!(entries.iter().any(|entry| entry["kind"] == "refused" && entry["facts"]["what"] == "peer"));
+    site.verify_ledger(true);
+}
+
+/// The same for a node with an association that it keeps open (DIM-020): 0124, while another stores on.
+#[test]
+fn a_node_taken_away_stores_no_more_over_its_open_association() {
+    const BYTES: u32 = 24 << 20;
+    let stage = Stage::new();
+    let more = |title: &str, from: &str, may: &str| {
+        format!("\n[[node]]\nae_title = \"{title}\"\nfrom_addresses = [\"{from}\"]\nmay = [{may}]\n")
+    };
+    let before = ["GONE", "MOVED", "LESS"].map(|title| more(title, "127.0.0.1", "\"store\"")).concat();
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web");
+    let good = config.toml();
+    let mut site = Gateway::start(&stage.path().join("a"), config.with(&before));
+    let port = site.config.dicom_port;
+    let open = |calling: &str| Association::open(port, calling, "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    let store = |association: &mut Association, number: u64| {
+        let names = names(93, 1, number);
+        association.store(SECONDARY_CAPTURE, &names.instance, &data_set(&names, 4096, number)).unwrap()
+    };
+    let titles = ["GONE", "MOVED", "LESS", "SENDER"];
+    let mut kept: Vec<Association> = titles.map(open).into_iter().collect();
+    for (number, association) in (1..).zip(&mut kept) {
+        assert_eq!(store(association, number), Status::SUCCESS);
+    }
+    // More than the sockets between hold, so that the gateway has begun with it.
+    let large = names(93, 1, 9);
+    let bytes = data_set(&large, BYTES, 9);
+    let mut under_way = open("GONE");
+    under_way.begin(SECONDARY_CAPTURE, &large.instance).unwrap();
+    let (first, rest) = bytes.split_at(bytes.len() * 3 / 4);
+    under_way.data(first, false).unwrap();
+
+    let after = [more("MOVED", "10.9.9.9", "\"store\""), more("LESS", "127.0.0.1", "\"find\"")].concat();
+    std::fs::write(site.config_file(), format!("{good}{after}")).unwrap();
+    site.reload();
+    let said: Vec<Status> = (11..).zip(&mut kept).map(|(number, association)| store(association, number)).collect();
+    assert_eq!(said, [Status(0x0124), Status(0x0124), Status(0x0124), Status::SUCCESS], "{titles:?}");
+    under_way.data(rest, true).unwrap();
+    assert_eq!(under_way.answer().unwrap(), Status::SUCCESS, "what was under way ended");
+    assert_eq!(store(&mut under_way, 15), Status(0x0124), "and the next did not begin");
+    kept.into_iter().chain([under_way]).for_each(Association::release);
+    assert_eq!(site.holds(&large.study), 4 + 2);
+    site.verify_ledger(true);
 }

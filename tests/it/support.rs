@@ -20,6 +20,7 @@ pub mod many_wires;
 pub mod mllp;
 pub mod multipart;
 pub mod neighbours;
+pub mod nginx;
 pub mod odd_node;
 pub mod one_fault;
 pub mod ordeal;

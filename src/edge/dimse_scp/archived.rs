@@ -116,10 +116,10 @@ pub(super) async fn brought(
     dialogue: &mut Dialogue<'_>,
 ) -> Brought {
     let mut all = Brought::default();
-    if !face.archives.any(Some(to)) || !face.archives.any(Some(&caller.node)) || picked.studies.is_empty() {
+    if !face.archives.any(Some(to)) || !face.archives.any(Some(caller.node())) || picked.studies.is_empty() {
         return all;
     }
-    if mover.can_call() && caller.node != *to && !answers(mover, dialogue).await {
+    if mover.can_call() && caller.node() != to && !answers(mover, dialogue).await {
         return all;
     }
     let mut fetches = Vec::new();
@@ -198,5 +198,5 @@ fn resources(picked: &Picked) -> Vec<(Resource, Vec<InstanceUid>)> {
 
 async fn asked(face: &DimseFace, caller: &Caller, of: &Resource, named: &[InstanceUid]) -> Result<Asked, RecordsError> {
     let held = face.records.extent(of).await?.stored > 0;
-    face.archives.bring(Some(&caller.node), of, named, held).await
+    face.archives.bring(Some(caller.node()), of, named, held).await
 }

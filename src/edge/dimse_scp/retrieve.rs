@@ -251,7 +251,7 @@ async fn run(
     }
     let began = RetrievalBegan {
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
-        node: caller.node.to_string(),
+        node: caller.node().to_string(),
         destination: plan.to.to_string(),
         studies: plan.sought.studies,
         instances: expected.instances.len() as u64 + gathering.awaited() + gathering.unnamed,
@@ -268,11 +268,11 @@ async fn run(
     given.proof = plan.patient.map(|patient| Proof { face, registry, node, patient });
     given.lack(&archived);
     match request.operation {
-        Operation::Move => given.moved((caller.node.to_string(), request.message_id)).await,
+        Operation::Move => given.moved((caller.node().to_string(), request.message_id)).await,
         _ => given.got(&caller.receives).await,
     }
     let ended = given.ended();
-    tracing::info!(node = %caller.node, destination = %plan.to, how = ended.how, completed = ended.completed,
+    tracing::info!(node = %caller.node(), destination = %plan.to, how = ended.how, completed = ended.completed,
         warning = ended.warning, failed = ended.failed, remaining = ended.remaining, "retrieval ended");
     if let Err(error) = face.records.retrieval_ended(entry, ended).await {
         tracing::error!(error = %error, "the end of a retrieval could not be entered in the ledger");

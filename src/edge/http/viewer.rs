@@ -2,7 +2,7 @@
 //!
 //! What a viewer is shown is what its node is shown: by that node's rights, and by its rule for other sites' patients.
 
-use super::{Caller, WebFace, converse, last_problem, problem};
+use super::{Caller, WebFace, converse, last_problem, problem, services};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::records::SourceFacts;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,7 +94,8 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let (router, options, stop) = (router.clone(), face.options.clone(), stop.clone());
         tasks.spawn(async move {
-            converse(stream, address, &options, of(router, address), stop).await;
+            let services = services(of(router, address));
+            converse(stream, address, &options, || ready(services.clone()), stop).await;
             drop(seat);
         });
     }

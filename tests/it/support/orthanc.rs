@@ -2,6 +2,7 @@
 
 use super::certs::Identity;
 use super::config::free_port;
+use super::nginx::Nginx;
 use super::process::{Process, finish};
 use super::tools::tool;
 use super::wait::{seconds, until};
@@ -19,7 +20,7 @@ pub struct Orthanc {
     /// TLS that asks for a client certificate, for the gateway.
     pub tls_port: u16,
     process: Process,
-    nginx: Process,
+    nginx: Nginx,
 }
 
 impl Orthanc {
@@ -35,13 +36,9 @@ impl Orthanc {
         let mut command = Command::new(tool("Orthanc"));
         command.arg(&config).env("TCP_NODELAY", "1");
         let process = Process::spawn("Orthanc", &mut command, &folder.join("orthanc.log"));
-        let nginx_config = folder.join("nginx.conf");
-        std::fs::write(&nginx_config, nginx_configuration(folder, tls_port, http_port, identity)).unwrap();
-        let mut command = Command::new(tool("nginx"));
-        command.arg("-p").arg(folder).arg("-c").arg(&nginx_config).arg("-e").arg(folder.join("nginx.err"));
-        let nginx = Process::spawn("nginx", &mut command, &folder.join("nginx.log"));
-        for port in [dicom_port, http_port, tls_port] {
-            until(seconds(30), "Orthanc and nginx listen", || TcpStream::connect(("127.0.0.1", port)).ok());
+        let nginx = Nginx::start(folder, tls_port, identity, "", &passing_on(tls_port, http_port));
+        for port in [dicom_port, http_port] {
+            until(seconds(30), "Orthanc listens", || TcpStream::connect(("127.0.0.1", port)).ok());
         }
         Self { dicom_port, http_port, tls_port, process, nginx }
     }
@@ -93,24 +90,11 @@ fn configuration(folder: &Path, dicom: u16, http: u16, identity: &Identity, gate
     })
 }
 
-fn nginx_configuration(folder: &Path, tls_port: u16, http_port: u16, identity: &Identity) -> String {
-    let folder = folder.display();
-    let Identity { certificate, key, trust } = identity;
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!(" {kind}_temp_path {folder}/{kind};\n"))
-        .concat();
+fn passing_on(tls_port: u16, http_port: u16) -> String {
     format!(
-        "daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.err warn;\n\
-         events {{ worker_connections 256; }}\n\
-         http {{ access_log off;\n{temporary} server {{ listen 127.0.0.1:{tls_port} ssl; server_name localhost;\n\
-         ssl_certificate {}; ssl_certificate_key {};\n\
-         ssl_client_certificate {}; ssl_verify_client on; ssl_protocols TLSv1.2 TLSv1.3;\n\
-         client_max_body_size 0; proxy_request_buffering off; proxy_buffering off; proxy_http_version 1.1;\n\
+        "client_max_body_size 0; proxy_request_buffering off; proxy_buffering off; proxy_http_version 1.1;\n\
          proxy_read_timeout 300s; proxy_send_timeout 300s;\n\
          location / {{ proxy_pass http://127.0.0.1:{http_port}; proxy_set_header Host $host:{tls_port};\n\
-         proxy_set_header Forwarded \"by=localhost;for=$remote_addr;host=127.0.0.1:{tls_port};proto=https\"; }} }} }}\n",
-        certificate.display(),
-        key.display(),
-        trust.display()
+         proxy_set_header Forwarded \"by=localhost;for=$remote_addr;host=127.0.0.1:{tls_port};proto=https\"; }}\n"
     )
 }

@@ -57,6 +57,12 @@ impl Process {
         });
     }
 
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    }
+
     /// SIGTERM, then the end within `limit`.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
