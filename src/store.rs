@@ -33,7 +33,7 @@ pub use compact::Emptied;
 pub use digest::Digest;
 pub use error::StoreError;
 pub use labels::Labelled;
-pub use place::Place;
+pub use place::{Place, file_name};
 pub use read::BlobReader;
 pub use reader::StoreReader;
 pub use receive::{Receiving, Spooled};
@@ -262,6 +262,14 @@ impl Store {
         });
         let appender = Arc::new(Appender::start(Arc::clone(&core))?);
         Ok((Self { core, appender }, recovered))
+    }
+
+    /// Begins a new block of file numbers while no gateway runs: whatever lies in the directory now is of an earlier run from
+    /// then on, and no start cuts or removes it, whether records name it or not. Durable when it returns. Errors: `Io`.
+    pub fn set_apart(dir: impl Into<PathBuf>) -> Result<(), StoreError> {
+        let disk = Disk::open(dir.into(), Some(0), false)?;
+        let identity = Identity::load(&disk)?;
+        recover::set_apart(&disk, identity)
     }
 
     /// Whether `wanted` bytes more leave the reserve untouched (REL-06); `Full` if not. Believes the file system's

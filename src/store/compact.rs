@@ -26,7 +26,7 @@ pub enum Emptied {
     Gone(u64),
     /// It is being written to.
     Active,
-    /// It holds a blob that the caller did not name: one that is not committed yet, say.
+    /// It holds a blob that the caller did not name, one that is not committed yet, say; or data that no label covers.
     Inhabited,
 }
 
@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// Removes a sealed segment of which `gone` are all blobs that it held: moved, or freed. Every label in it is looked at:
-    /// if it holds any other blob, it stays. Errors: `Io`, `Poisoned`.
+    /// if it holds any other blob, or data without a label, it stays. Errors: `Io`, `Poisoned`.
     pub async fn remove_segment(&self, number: u64, gone: Vec<Place>) -> Result<Emptied, StoreError> {
         let gone: HashMap<u64, u64> = gone.iter().map(|place| (place.offset, place.length)).collect();
         finish_job(self.core.start(move |core| remove(core, number, &gone)).await).await
@@ -140,14 +140,15 @@ fn remove(core: &Core, number: u64, gone: &HashMap<u64, u64>) -> Result<Emptied,
         Err(error) => return Err(fail(error)),
     };
     let mut there = HashSet::new();
-    let inhabited = labels(&file, core, number, |label| {
+    let bare = labels(&file, core, number, |label| {
         let known = gone.get(&label.place.offset) == Some(&label.place.length);
         if known {
             there.insert(label.place);
         }
         known
     });
-    if !inhabited.map_err(fail)? {
+    // Data without a label may be a blob whose label is damaged.
+    if bare.map_err(fail)? != Some(0) {
         return Ok(Emptied::Inhabited);
     }
     let bytes = std::os::unix::fs::MetadataExt::blocks(&file.metadata().map_err(fail)?) * 512;

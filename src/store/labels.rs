@@ -7,7 +7,8 @@ use super::{Core, Digest, Place, StoreError, StoreReader, finish_job};
 use crate::dicom::uid::TransferSyntaxUid;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 /// A blob as its label describes it.
@@ -29,69 +30,110 @@ impl StoreReader {
         finish_job(job.await).await
     }
 
-    /// Every blob that a file of the store says it holds, by its labels alone. What was being written in a crash has none.
-    pub async fn labelled(&self, number: u64, shared: bool) -> Result<Vec<Labelled>, StoreError> {
+    /// Every blob that a file of the store says it holds, by its labels alone, and how many bytes of data no label covers: what
+    /// was being written in a crash, or a blob whose label is damaged.
+    pub async fn labelled(&self, number: u64, shared: bool) -> Result<(Vec<Labelled>, u64), StoreError> {
         finish_job(self.core.start(move |core| read_labels(core, number, shared)).await).await
     }
 }
 
-fn read_labels(core: &Arc<Core>, number: u64, shared: bool) -> Result<Vec<Labelled>, StoreError> {
+fn read_labels(core: &Arc<Core>, number: u64, shared: bool) -> Result<(Vec<Labelled>, u64), StoreError> {
     let path = core.disk.path(&file_name(number, shared));
     let mut found = Vec::new();
-    let mut read = || -> io::Result<()> {
+    let mut read = || -> io::Result<u64> {
         let file = File::open(&path)?;
         if shared {
             let keep = |label: &Label| {
                 found.push((label.place, label.digest, label.transfer_syntax.clone()));
                 true
             };
-            labels(&file, core, number, keep)?;
-            return Ok(());
+            return Ok(labels(&file, core, number, keep)?.unwrap_or(0));
         }
-        let length = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let length = metadata.len();
         let mut last = [0; LABEL];
         if length >= PAGE_BYTES && length.is_multiple_of(PAGE_BYTES) {
             file.read_exact_at(&mut last, length - LABEL as u64)?;
         }
-        let label = Label::decode(&last, &core.identity.store);
-        found.extend(
-            label
-                .filter(|label| label.place.file == number)
-                .map(|label| (label.place, label.digest, label.transfer_syntax)),
-        );
-        Ok(())
+        match Label::decode(&last, &core.identity.store).filter(|label| label.place.file == number) {
+            Some(label) => {
+                found.push((label.place, label.digest, label.transfer_syntax));
+                Ok(0)
+            }
+            None => Ok(length.min(metadata.blocks() * 512)),
+        }
     };
-    read().map_err(|source| StoreError::Io { path: path.clone(), source })?;
-    Ok(found)
+    let bare = read().map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    Ok((found, bare))
 }
 
-/// Shows every label of a segment to `look` until that says no; whether it never did. Holes are passed over.
-pub(super) fn labels(file: &File, core: &Core, number: u64, mut look: impl FnMut(&Label) -> bool) -> io::Result<bool> {
+/// Shows every label of a segment to `look`, and gives how many bytes of data no label covers, in whole pages; `None` as soon as
+/// `look` says no. Holes are passed over, and pages of zeros are no data.
+pub(super) fn labels(
+    file: &File,
+    core: &Core,
+    number: u64,
+    mut look: impl FnMut(&Label) -> bool,
+) -> io::Result<Option<u64>> {
     let length = file.metadata()?.len();
     let mut page = vec![0u8; 64 * PAGE];
     let mut at = 0;
+    let mut bare = Bare::default();
     while at < length {
         at = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
             Ok(data) => data / PAGE_BYTES * PAGE_BYTES,
             // Nothing but a hole follows.
-            Err(rustix::io::Errno::NXIO) => return Ok(true),
+            Err(rustix::io::Errno::NXIO) => break,
             // The file system knows no holes: everything is read.
             Err(rustix::io::Errno::INVAL) => at,
             Err(errno) => return Err(errno.into()),
         };
         let read = file.read_at(&mut page, at)?;
         if read == 0 {
-            return Ok(true);
+            break;
         }
         for end in (PAGE..=read).step_by(PAGE) {
+            if page[end - PAGE..end].iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            bare.page(at + (end - PAGE) as u64);
             let label = Label::decode(&page[end - LABEL..end], &core.identity.store);
             // A label that stands elsewhere than it says was copied here as part of an object.
             let here = |label: &Label| label.place.file == number && label.place.end() == at + end as u64;
-            if label.as_ref().is_some_and(|label| here(label) && !look(label)) {
-                return Ok(false);
+            let Some(label) = label.filter(here) else { continue };
+            bare.covered_from(label.place.offset);
+            if !look(&label) {
+                return Ok(None);
             }
         }
         at += (read as u64).next_multiple_of(PAGE_BYTES);
     }
-    Ok(true)
+    Ok(Some(bare.bytes()))
+}
+
+/// Runs of pages with data that no label has covered so far. A label comes behind all of its blob, and before the next.
+#[derive(Default)]
+struct Bare {
+    runs: Vec<Range<u64>>,
+}
+
+impl Bare {
+    fn page(&mut self, at: u64) {
+        match self.runs.last_mut().filter(|run| run.end == at) {
+            Some(run) => run.end += PAGE_BYTES,
+            None => self.runs.push(at..at + PAGE_BYTES),
+        }
+    }
+
+    /// All that was seen from `offset` on belongs to one blob.
+    fn covered_from(&mut self, offset: u64) {
+        self.runs.retain(|run| run.start < offset);
+        if let Some(run) = self.runs.last_mut() {
+            run.end = run.end.min(offset);
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.end - run.start).sum()
+    }
 }

@@ -40,8 +40,8 @@ pub(super) fn extent(length: u64) -> u64 {
     length.saturating_add(LABEL as u64).checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX)
 }
 
-/// `….seg` is shared by many blobs, `….obj` holds one.
-pub(super) fn file_name(number: u64, shared: bool) -> String {
+/// The name of a file in the directory of the store: `….seg` is shared by many blobs, `….obj` holds one.
+pub fn file_name(number: u64, shared: bool) -> String {
     format!("{number:016x}.{}", if shared { "seg" } else { "obj" })
 }
 

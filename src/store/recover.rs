@@ -53,7 +53,7 @@ struct Known {
 ///
 /// Nothing in a segment is read. A blob that was appended but never committed to the records was never acknowledged
 /// (REL-01), so it is garbage (FLT-003, FLT-005): a file of its own is removed, the tail of a segment is cut off, a gap
-/// in the newest segment becomes a hole. Only files of the latest run are removed, since whatever is older was in order
+/// in the newest segment becomes a hole. Only files of the latest run are touched, since whatever is older was in order
 /// at the last start: if the records do not know it, it is the records that are wrong (an old copy restored, say).
 pub(super) fn recover(
     disk: &Disk,
@@ -61,11 +61,7 @@ pub(super) fn recover(
     live: impl IntoIterator<Item = Place>,
 ) -> Result<(Recovered, u64), StoreError> {
     let found = list(disk)?;
-    if identity.base == 0 && !found.is_empty() {
-        let source =
-            io::Error::other("there are blobs but no file `identity`: restore it, or begin with an empty directory");
-        return Err(StoreError::Io { path: disk.dir.clone(), source });
-    }
+    named(disk, identity, &found)?;
     let newest =
         found.iter().rfind(|(number, file)| file.shared && **number >= identity.base).map(|(number, _)| *number);
     let mut live = live.into_iter().peekable();
@@ -100,7 +96,7 @@ pub(super) fn recover(
     let mut recovered = Recovered::default();
     for (number, file) in &found {
         match known.remove(&(*number, file.shared)) {
-            Some(known) => keep(disk, *number, file, &known, &mut recovered)?,
+            Some(known) => keep(disk, *number, file, (&known, *number >= identity.base), &mut recovered)?,
             None => drop_orphan(disk, *number, file, identity, &mut recovered)?,
         }
     }
@@ -111,6 +107,24 @@ pub(super) fn recover(
         punch_gaps(disk, number, in_newest)?;
     }
     Ok((recovered, seen))
+}
+
+/// Takes the next block of file numbers, so that no start takes what lies there for what a crash left.
+pub(super) fn set_apart(disk: &Disk, identity: Identity) -> Result<(), StoreError> {
+    let found = list(disk)?;
+    named(disk, &identity, &found)?;
+    let seen = found.keys().next_back().copied().unwrap_or(0);
+    identity.next(disk, seen).map(drop)
+}
+
+/// Refuses blobs that have lost the name of their store: no label would be believed.
+fn named(disk: &Disk, identity: &Identity, found: &BTreeMap<u64, Found>) -> Result<(), StoreError> {
+    if identity.base != 0 || found.is_empty() {
+        return Ok(());
+    }
+    let source =
+        io::Error::other("there are blobs but no file `identity`: restore it, or begin with an empty directory");
+    Err(StoreError::Io { path: disk.dir.clone(), source })
 }
 
 /// The store's files by number.
@@ -129,12 +143,18 @@ fn list(disk: &Disk) -> Result<BTreeMap<u64, Found>, StoreError> {
     read().map_err(|source| StoreError::Io { path: disk.dir.clone(), source })
 }
 
-/// A file with live blobs: cut what lies beyond the last of them.
-fn keep(disk: &Disk, number: u64, file: &Found, known: &Known, recovered: &mut Recovered) -> Result<(), StoreError> {
+/// A file with live blobs: cut what lies beyond the last of them, if the latest run made the file.
+fn keep(
+    disk: &Disk,
+    number: u64,
+    file: &Found,
+    (known, latest): (&Known, bool),
+    recovered: &mut Recovered,
+) -> Result<(), StoreError> {
     recovered.blobs += known.blobs - known.short;
     recovered.bytes += known.bytes;
     recovered.damaged += known.short;
-    if file.length <= known.end {
+    if file.length <= known.end || !latest {
         return Ok(());
     }
     let path = disk.path(&file_name(number, file.shared));

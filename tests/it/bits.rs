@@ -28,6 +28,16 @@ fn find(blobs: &Path, bytes: &[u8]) -> (PathBuf, usize) {
     (path, at)
 }
 
+/// Flips a bit of the byte that lies `at` bytes behind the beginning of these bytes, wherever the store keeps them.
+pub fn flip(blobs: &Path, bytes: &[u8], at: usize) {
+    let (path, begin) = find(blobs, bytes);
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    let place = (begin + at) as u64;
+    file.read_exact_at(&mut byte, place).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], place).unwrap();
+}
+
 /// REL-07, FLT-024: one copy of a small instance for each of its bytes, that byte flipped: none is sent, each is set aside and
 /// told, the bytes stay where they are, and what is sound is sent.
 #[test]

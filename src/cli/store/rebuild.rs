@@ -7,7 +7,7 @@ use crate::dicom::scanner::Scanner;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::peers::Origin;
 use crate::records::{Arrival, BlobRef, Kept, Records, RecordsOptions, SourceFacts};
-use crate::store::{Digest, Place, StoreReader};
+use crate::store::{Digest, Place, Store, StoreReader, file_name};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +24,10 @@ struct Rebuilt {
     instances: u64,
     held: u64,
     copies: u64,
+    /// Blobs that are damaged or that cannot be understood.
     unreadable: Vec<String>,
+    /// Files with data that no label covers.
+    unlabelled: Vec<String>,
 }
 
 pub(super) async fn run(config: &Config, options: &Options) -> Ended {
@@ -45,10 +48,16 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     }
     let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
     let mark = Unfinished::begin(data_dir, "store rebuild").map_err(failed)?;
+    // What gets no row is to stay: no start may take it for what a crash left.
+    Store::set_apart(data_dir.join("blobs")).map_err(Failure::some)?;
     let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;
     let mut rebuilt = Rebuilt::default();
     for (number, shared) in files {
-        for (place, digest, syntax) in blobs.labelled(number, shared).await.map_err(Failure::some)? {
+        let (labelled, bare) = blobs.labelled(number, shared).await.map_err(Failure::some)?;
+        if bare > 0 {
+            rebuilt.unlabelled.push(format!("file {}: {bare} bytes that no label covers", file_name(number, shared)));
+        }
+        for (place, digest, syntax) in labelled {
             match arrival(config, &blobs, (place, digest, &syntax)).await {
                 Ok(arrival) => match records.record(arrival).await.map_err(Failure::some)?.kept {
                     Kept::Stored { .. } => rebuilt.instances += 1,
@@ -92,22 +101,24 @@ async fn arrival(
 }
 
 fn tell(rebuilt: &Rebuilt, json: bool) -> Ended {
-    let Rebuilt { instances, held, copies, unreadable } = rebuilt;
+    let Rebuilt { instances, held, copies, unreadable, unlabelled } = rebuilt;
     if json {
         render::json(&serde_json::json!({
-            "instances": instances, "held": held, "copies": copies, "unreadable": unreadable,
+            "instances": instances, "held": held, "copies": copies, "unreadable": unreadable, "unlabelled": unlabelled,
         }))?;
     } else {
-        unreadable.iter().try_for_each(render::line)?;
+        unreadable.iter().chain(unlabelled).try_for_each(render::line)?;
         render::line(format!(
             "{instances} instances are in the new records, {held} more are held because of another with the same UID; \
              {copies} were there twice. None is owed to anybody: see `weybridge store list --unrouted`, then `send`"
         ))?;
     }
-    match unreadable.len() {
-        0 => Ok(ExitCode::SUCCESS),
-        count => {
-            Err(Failure::integrity(format!("{count} blobs are damaged or cannot be read; they are left as they are")))
-        }
+    if unreadable.is_empty() && unlabelled.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
+    let (blobs, files) = (unreadable.len(), unlabelled.len());
+    Err(Failure::integrity(format!(
+        "{blobs} blobs are damaged or cannot be read, and {files} files hold data that no label covers: a blob whose label is \
+         damaged, or what was arriving when the gateway ended. They are not in the new records, and are left as they are"
+    )))
 }

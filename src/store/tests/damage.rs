@@ -72,3 +72,42 @@ async fn labels_say_what_lies_there() {
         assert_eq!(found, label::Label { place, digest, transfer_syntax: syntax() });
     }
 }
+
+/// A label with a flipped bit leaves its blob unnamed, not unseen: it is counted, and no segment is taken for empty with it.
+#[tokio::test]
+async fn what_no_label_covers_is_counted_and_keeps_its_segment() {
+    for spoilt in [None, Some(0), Some(1), Some(2)] {
+        let Fixture { store, dir } = fixture();
+        let mut places = vec![];
+        for seed in 0..3 {
+            places.push(put(&store, &noise(5000 * (seed + 1), seed as u64)).await.unwrap().0);
+        }
+        drop(store);
+        let fixture = Fixture { store: Store::open(options(&dir), places.clone()).unwrap().0, dir };
+        let mut bare = 0;
+        if let Some(place) = spoilt.map(|n: usize| places[n]) {
+            let file = open(&fixture, place);
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, place.end() - 100).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], place.end() - 100).unwrap();
+            bare = place.extent();
+        }
+        let reader = StoreReader::open(fixture.dir.path()).unwrap();
+        let (labelled, unlabelled) = reader.labelled(places[0].file, true).await.unwrap();
+        assert_eq!((labelled.len(), unlabelled), (3 - usize::from(bare > 0), bare), "{spoilt:?}");
+        let emptied = fixture.store.remove_segment(places[0].file, places).await.unwrap();
+        assert_eq!(matches!(emptied, Emptied::Inhabited), bare > 0, "{spoilt:?}: {emptied:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_object_without_a_label_is_counted() {
+    let fixture = fixture();
+    let (place, digest) = put(&fixture.store, &noise(3 * MIB, 1)).await.unwrap();
+    let reader = StoreReader::open(fixture.dir.path()).unwrap();
+    let (labelled, unlabelled) = reader.labelled(place.file, false).await.unwrap();
+    assert_eq!((labelled, unlabelled), (vec![(place, digest, syntax())], 0));
+    open(&fixture, place).write_all_at(&[1], place.end() - 1).unwrap();
+    let (labelled, unlabelled) = reader.labelled(place.file, false).await.unwrap();
+    assert_eq!((labelled.len(), unlabelled), (0, place.end()));
+}
