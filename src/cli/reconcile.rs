@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Options {
     /// The peer, by its name
     peer: String,
-    /// Only what was owed within so many days; a Weybridge peer keeps everything for three at least, and shows only what it keeps
+    /// Only what was done there within so many days; a Weybridge peer keeps everything for three at least, and shows only what it keeps
     #[arg(long, value_name = "DAYS", default_value_t = 2)]
     since: u64,
     /// Owe again what is missing there; needs a reason
@@ -30,11 +30,16 @@ pub(super) struct Options {
     json: bool,
 }
 
+/// After so many studies a peer that has not answered once is asked no more.
+const MOST_SILENT: usize = 5;
+
 /// What a peer was asked for and did not show.
 #[derive(Default)]
 struct Gaps {
     asked: usize,
     missing: Vec<TransferId>,
+    /// Studies of which the peer did not say what it shows, and why not, of the first.
+    silent: Option<(usize, String)>,
 }
 
 pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
@@ -52,10 +57,20 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let since = Duration::from_secs(options.since.saturating_mul(86_400));
     let since = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
     for (study, done) in app::reconcile::done(&records, &options.peer, since).await.map_err(Failure::some)? {
+        if gaps.asked == 0 && gaps.silent.as_ref().is_some_and(|(studies, _)| *studies >= MOST_SILENT) {
+            break;
+        }
         compare(&asked_of, &study, &done, &options, &mut gaps).await?;
     }
     if !options.json {
         render::line(format!("{} asked for, {} missing at {}", gaps.asked, gaps.missing.len(), options.peer))?;
+    }
+    if let (Some((studies, why)), true) = (&gaps.silent, gaps.missing.is_empty() || !options.reopen) {
+        let missing = gaps.missing.len();
+        let peer = &options.peer;
+        return Err(Failure::unreachable(format!(
+            "{peer} cannot be asked of {studies} studies: {why}; of the others {missing} instances are missing there"
+        )));
     }
     match (gaps.missing.is_empty(), options.reopen) {
         (true, _) => Ok(ExitCode::SUCCESS),
@@ -75,9 +90,14 @@ async fn compare(
     options: &Options,
     gaps: &mut Gaps,
 ) -> Result<(), Failure> {
-    let missing = app::reconcile::missing(client, study, done).await;
-    let missing =
-        missing.map_err(|error| Failure::unreachable(format!("{} cannot be asked: {error}", options.peer)))?;
+    let missing = match app::reconcile::missing(client, study, done).await {
+        Ok(missing) => missing,
+        Err(why) => {
+            let silent = gaps.silent.get_or_insert((0, why.to_string()));
+            silent.0 += 1;
+            return Ok(());
+        }
+    };
     gaps.asked += done.len();
     gaps.missing.extend(missing.iter().map(|view| view.transfer));
     let uids: Vec<&str> = missing.iter().map(|view| view.sop_instance_uid.as_str()).collect();

@@ -25,6 +25,8 @@ pub struct TransferFilter {
     pub destination: Option<Destination>,
     /// Only where something is not done.
     pub open_only: bool,
+    /// Single transfers only: those that were done at this time or later, however long they were owed before.
+    pub done_since: Option<SystemTime>,
     /// The most rows of one answer; 0 means 1,000, which is also the most.
     pub limit: usize,
     /// Continue after an earlier answer.

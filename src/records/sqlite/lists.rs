@@ -137,13 +137,14 @@ pub(in crate::records) fn transfers(
     let mut find = conn.prepare_cached(&format!(
         "{VIEW} WHERE t.id > ?1 AND (?2 IS NULL OR t.study = (SELECT id FROM studies WHERE uid = ?2)) \
          AND (?3 IS NULL OR d.name = ?3) AND (?4 = 0 OR t.lane IS NOT NULL) AND (?5 IS NULL OR t.state = ?5) \
-         ORDER BY t.id LIMIT ?6"
+         AND (?6 IS NULL OR t.done >= ?6) ORDER BY t.id LIMIT ?7"
     ))?;
     let study = filter.study.as_ref().map(StudyUid::as_str);
     let destination = filter.destination.as_ref().map(|destination| destination.0.as_str());
     let limit = at_most(filter.limit) as i64;
     let only = only.map(State::word);
-    let mut rows = find.query(params![after.0, study, destination, filter.open_only, only, limit])?;
+    let mut rows =
+        find.query(params![after.0, study, destination, filter.open_only, only, filter.done_since.map(micros), limit])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         list.push(view(row, micros(now))?);

@@ -5,6 +5,19 @@ use crate::ledger::outcome::Charge;
 use crate::ledger::transfer::{State, TransferId};
 use crate::records::*;
 
+/// What was owed for days and done just now counts from when it was done: reconciliation looks back no further than that.
+#[tokio::test]
+async fn transfers_are_listed_by_when_they_were_done() {
+    let (site, late) = (Site::new(), noon() + 3 * DAY);
+    site.stored(push(1)).await;
+    site.send("surrey", verified(), late).await;
+    for (since, count) in [(noon() + 2 * DAY, 1), (late, 1), (late + DAY, 0)] {
+        let filter = TransferFilter { done_since: Some(since), ..TransferFilter::default() };
+        let found = site.records.transfers(filter, Some(State::Verified), TransferId(0), late).await.unwrap();
+        assert_eq!(found.len(), count);
+    }
+}
+
 #[tokio::test]
 async fn the_sums_of_each_study_and_destination_add_up() {
     let site = Site::new();
