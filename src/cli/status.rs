@@ -1,7 +1,7 @@
 //! `weybridge status`: destinations, queues, disk and certificates on one screen (UIX-01).
 
 use super::{ConfigPlace, Ended, Failure, client, render};
-use crate::edge::admin::{Status, WorklistStatus};
+use crate::edge::admin::{DestinationStatus, Status, WorklistStatus};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -109,6 +109,41 @@ pub(super) fn worklist_alarms(one: &WorklistStatus) -> Vec<String> {
     lines
 }
 
+/// What is wrong with a destination, for people.
+fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(paused) = &one.paused {
+        lines.push(format!("{}: PAUSED {paused}; nothing is sent until somebody resumes it", one.destination));
+    }
+    for class in &one.unsupported {
+        lines.push(format!(
+            "{}: does not take SOP class {class}; such transfers are parked until somebody resumes it (`peers resume`, `nodes resume`)",
+            one.destination
+        ));
+    }
+    if one.uncompared > 0 {
+        lines.push(format!(
+            "{}: {} instances were there already and could not be compared with ours, since it gives nothing back; they count \
+             as done, and `weybridge why` tells of each",
+            one.destination, one.uncompared
+        ));
+    }
+    if let Some(waited) = one.urgent_waiting_seconds.map(Duration::from_secs).filter(|waited| *waited >= URGENT) {
+        lines.push(format!("{}: URGENT transfers have waited {}", one.destination, render::span(waited)));
+    }
+    if let Some(trouble) = &one.trouble {
+        let next = one.next_try_seconds.map(|s| format!("; next try in {s} s")).unwrap_or_default();
+        lines.push(format!("{}: {trouble}{next}", one.destination));
+    }
+    if one.dead > 0 {
+        lines.push(format!(
+            "{}: {} given up; see `weybridge transfers list --state dead`, then retry or cancel",
+            one.destination, one.dead
+        ));
+    }
+    lines
+}
+
 fn alarms(status: &Status) -> Result<(), Failure> {
     let mut lines = Vec::new();
     if let Some(why) = &status.poisoned {
@@ -125,30 +160,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0) {
         lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
     }
-    for one in &status.destinations {
-        if let Some(paused) = &one.paused {
-            lines.push(format!("{}: PAUSED {paused}; nothing is sent until somebody resumes it", one.destination));
-        }
-        for class in &one.unsupported {
-            lines.push(format!(
-                "{}: does not take SOP class {class}; such transfers are parked until somebody resumes it (`peers resume`, `nodes resume`)",
-                one.destination
-            ));
-        }
-        if let Some(waited) = one.urgent_waiting_seconds.map(Duration::from_secs).filter(|waited| *waited >= URGENT) {
-            lines.push(format!("{}: URGENT transfers have waited {}", one.destination, render::span(waited)));
-        }
-        if let Some(trouble) = &one.trouble {
-            let next = one.next_try_seconds.map(|s| format!("; next try in {s} s")).unwrap_or_default();
-            lines.push(format!("{}: {trouble}{next}", one.destination));
-        }
-        if one.dead > 0 {
-            lines.push(format!(
-                "{}: {} given up; see `weybridge transfers list --state dead`, then retry or cancel",
-                one.destination, one.dead
-            ));
-        }
-    }
+    lines.extend(status.destinations.iter().flat_map(destination_alarms));
     lines.extend(status.worklists.iter().flat_map(worklist_alarms));
     if let Some((refused, last)) = status.hl7.as_ref().and_then(|hl7| Some((hl7.refused, hl7.last_refusal.as_ref()?))) {
         lines.push(format!("HL7: {refused} messages or callers were refused since the start; the last at {last}"));

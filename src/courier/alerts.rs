@@ -59,6 +59,7 @@ mod tests {
         let mut at = |minutes: u64, waits_since: Option<u64>| {
             let view = DestinationView {
                 unsupported: Vec::new(),
+                uncompared: 0,
                 destination: Destination("kent".into()),
                 reach: Reach::Up,
                 since: None,

@@ -220,8 +220,8 @@ impl Judge<'_> {
         let then = match (natively.is_empty(), there.is_empty()) {
             (true, true) => Then::Nothing,
             (false, _) => {
-                // One thing after the other: what may be there already stays unknown, and is asked about later.
-                let doubt = Outcome::Unknown { why: self.words("the peer says that it already has it") };
+                // One thing after the other: what may be there already is asked about and compared later.
+                let doubt = Outcome::Claimed { why: self.words("the peer says that it already has it") };
                 report.outcomes.extend(there.into_iter().map(|transfer| (transfer, doubt.clone())));
                 Then::Natively { of: natively, why }
             }

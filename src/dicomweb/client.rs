@@ -21,7 +21,7 @@ pub use failure::{QueryFailure, SendFailure, Stage};
 pub use listing::{Listed, Listing, MOST_LISTED};
 pub use present::Presence;
 pub use probe::Offered;
-pub use read_back::ReadBack;
+pub use read_back::{NotReadBack, ReadBack};
 pub use retrieve::{Part, Piece, Retrieval, RetrieveFailure};
 pub use search::{Pages, Resource, Search};
 

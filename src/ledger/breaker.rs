@@ -66,9 +66,10 @@ pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Sh
             Outcome::Deferred { charge: Charge::Us, .. }
             | Outcome::Held { .. }
             | Outcome::Unsupported { said: false, .. } => {}
-            Outcome::Unknown { .. } => doubtful = true,
+            Outcome::Unknown { .. } | Outcome::Claimed { .. } => doubtful = true,
             Outcome::Accepted { .. }
             | Outcome::Verified { .. }
+            | Outcome::Uncompared { .. }
             | Outcome::Absent { .. }
             | Outcome::Deferred { charge: Charge::Instance, .. }
             | Outcome::Refused { scarce: false, .. }

@@ -42,6 +42,18 @@ pub enum Outcome {
         /// What happened, in plain words.
         why: String,
     },
+    /// The destination says that it has the instance already, and it was not seen yet whether that is ours: what it shows is read
+    /// back and compared before it counts (WEB-055, FLT-056).
+    Claimed {
+        /// What it said, and why it was not compared, in plain words.
+        why: String,
+    },
+    /// The destination has something under this UID, and gives nothing back that could be compared, now or later: it counts, and
+    /// the records remember that nobody saw whether it is the same.
+    Uncompared {
+        /// What was seen and what was not, in plain words.
+        evidence: String,
+    },
     /// A check found that the destination does not have it: to be sent again.
     Absent {
         /// What was asked and answered.
@@ -97,6 +109,8 @@ impl Outcome {
             Self::Accepted { .. } => "accepted",
             Self::Verified { .. } => "verified",
             Self::Unknown { .. } => "unknown",
+            Self::Claimed { .. } => "claimed",
+            Self::Uncompared { .. } => "uncompared",
             Self::Absent { .. } => "absent",
             Self::Deferred { .. } => "deferred",
             Self::Refused { .. } => "refused",
@@ -110,8 +124,9 @@ impl Outcome {
     /// What was seen or said, in plain words.
     pub fn words(&self) -> &str {
         match self {
-            Self::Accepted { evidence } | Self::Verified { evidence } => evidence,
+            Self::Accepted { evidence } | Self::Verified { evidence } | Self::Uncompared { evidence } => evidence,
             Self::Unknown { why }
+            | Self::Claimed { why }
             | Self::Absent { why }
             | Self::Deferred { why, .. }
             | Self::Refused { why, .. }

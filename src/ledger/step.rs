@@ -76,18 +76,18 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
     let done = |to| Step { to, wait: Duration::ZERO, failures: 0, spent: standing.spent, given_up: false };
     match outcome {
         Outcome::Accepted { .. } => done(State::Accepted),
-        Outcome::Verified { .. } => done(State::Verified),
+        Outcome::Verified { .. } | Outcome::Uncompared { .. } => done(State::Verified),
         Outcome::Held { .. } => plain(State::Held, Duration::ZERO),
         Outcome::Dead { .. } => plain(State::Dead, Duration::ZERO),
         Outcome::Parked { .. } | Outcome::Unsupported { .. } => plain(stay(State::Parked), Duration::ZERO),
         Outcome::Refused { after, scarce, .. } => refused(standing, patience, after.unwrap_or(backed_off), *scarce),
-        Outcome::Unknown { .. } if sending => plain(State::Unknown, backed_off),
+        Outcome::Unknown { .. } | Outcome::Claimed { .. } if sending => plain(State::Unknown, backed_off),
         // The other cause sends it, and then this one is asked about again: once is enough (FLT-053).
         Outcome::Absent { .. } if standing.twin && !sending => {
             Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }
         }
         // It could not be asked: that costs no time of its own, however long the outage lasts (REL-20, REL-21, FLT-068).
-        Outcome::Unknown { .. } => {
+        Outcome::Unknown { .. } | Outcome::Claimed { .. } => {
             Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }
         }
         Outcome::Absent { .. } => absent(standing, patience, backed_off),

@@ -227,6 +227,8 @@ pub struct DestinationView {
     pub paused: Option<Paused>,
     /// SOP classes that it does not take.
     pub unsupported: Vec<Unsupported>,
+    /// Transfers that count as done although what it had already under their UIDs could not be compared, as long as our bytes are here.
+    pub uncompared: u64,
 }
 
 /// A SOP class that a destination does not take: its transfers are parked there until a person resumes the destination (WEB-063).

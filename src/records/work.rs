@@ -72,6 +72,8 @@ pub struct Leased {
     pub copy: Retrievable,
     /// Its state before a check: [`State::Unknown`] or [`State::Accepted`]; [`State::Leased`] when it is to be sent.
     pub state: State,
+    /// The destination said that it has it already: what it shows is read back and compared before it counts (WEB-055, FLT-056).
+    pub claimed: bool,
     /// What must be seen before it is done.
     pub verify: Verify,
     /// How often it was sent, this time included.

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod already_there;
 mod archive;
 mod association;
 mod association_answers;

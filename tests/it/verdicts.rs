@@ -20,18 +20,27 @@ const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const OTHER_CLASS: &str = "1.2.840.10008.5.1.4.1.1.7.2";
 
 /// Short waits; four refusals end it.
-const COURIER: &str = "[courier]\nretry_first = \"100ms\"\nretry_longest = \"200ms\"\nrefusals = 4";
+pub const COURIER: &str = "[courier]\nretry_first = \"100ms\"\nretry_longest = \"200ms\"\nrefusals = 4";
 
 /// One instance of a row: its letter, whether it goes deflated, whether it is of another class.
-struct Instance {
-    letter: char,
-    names: Names,
+pub struct Instance {
+    pub letter: char,
+    pub names: Names,
     syntax: &'static str,
     class: &'static str,
     data: Vec<u8>,
 }
 
-fn instances(row: u64, text: &str) -> Vec<Instance> {
+impl Instance {
+    /// Has a peer hold it already: the same, or other content under its UID.
+    pub fn is_held_by(&self, peer: &ScriptedPeer, same: bool) {
+        let data = if same { self.data.clone() } else { data_set(&self.names, 2048, 77) };
+        let file = part10(self.class, &self.names.instance, self.syntax, &data);
+        peer.hold(&self.names.study, &self.names.series, file);
+    }
+}
+
+pub fn instances(row: u64, text: &str) -> Vec<Instance> {
     let one = |(n, word): (usize, &str)| {
         let names = names(900, row, n as u64 + 1);
         let class = if word.ends_with('\'') { OTHER_CLASS } else { SECONDARY_CAPTURE };
@@ -67,7 +76,7 @@ fn deflated(data: &[u8]) -> Vec<u8> {
 }
 
 /// `STATUS[+] BODY`, as in the tables: with a plus everything is kept, else what the body names as stored.
-fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
+pub fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
     let (status, body) = text.split_once(' ').unwrap();
     let all = status.ends_with('+');
     let (status, body) = (status.trim_end_matches('+').parse().unwrap(), body.to_owned());
@@ -108,7 +117,7 @@ fn named(body: &str, sent: &[Item], letters: &BTreeMap<char, String>) -> Vec<Ite
 }
 
 /// Sends the instances of a row, all before any of them goes on: the peer is paused meanwhile.
-fn push(site: &Gateway, instances: &[Instance]) {
+pub fn push(site: &Gateway, instances: &[Instance]) {
     site.cli(&["peers", "pause", "b", "--reason", "the row is being prepared"]).ok("pause");
     for Instance { names, syntax, class, data, .. } in instances {
         let port = site.config.dicom_port;
@@ -120,7 +129,7 @@ fn push(site: &Gateway, instances: &[Instance]) {
 }
 
 /// The state of each instance of a study at its one destination.
-fn states(site: &Gateway, study: &str) -> BTreeMap<String, String> {
+pub fn states(site: &Gateway, study: &str) -> BTreeMap<String, String> {
     let one = |line: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         (text(&line["sop_instance_uid"]), text(&line["transfers"][0]["state"]))
@@ -129,7 +138,7 @@ fn states(site: &Gateway, study: &str) -> BTreeMap<String, String> {
 }
 
 /// How often an instance was sent.
-fn sent(log: &[Seen], uid: &str) -> usize {
+pub fn sent(log: &[Seen], uid: &str) -> usize {
     let carries =
         |seen: &&Seen| matches!(seen, Seen::Sent { instances, .. } if instances.iter().any(|(one, _)| one == uid));
     log.iter().filter(carries).count()
@@ -157,8 +166,7 @@ fn row(site: &Gateway, peer: &ScriptedPeer, number: u64, cells: &[&str]) {
         instances.iter().map(|one| (one.letter, one.names.instance.clone())).collect();
     for held in holds.split(' ').filter(|held| *held != "-") {
         let one = instances.iter().find(|one| held.starts_with(one.letter)).unwrap();
-        let data = if held.ends_with("same") { one.data.clone() } else { data_set(&one.names, 2048, 77) };
-        peer.hold(&one.names.study, &one.names.series, part10(one.class, &one.names.instance, one.syntax, &data));
+        one.is_held_by(peer, held.ends_with("same"));
     }
     let forever = said.strip_suffix(" ...");
     let mut steps = forever.unwrap_or(said).split(';').map(|step| Step::Say(answerer(step, &letters)));

@@ -94,7 +94,7 @@ async fn try_to_store(client: &PeerClient) -> Result<Value, Failure> {
     let back = match client.read_back(study, series, instance, MOST).await {
         Ok(back) if back.sha256 == <[u8; 32]>::from(Sha256::digest(data)) => Value::from("same"),
         Ok(back) => Value::from(format!("other bytes, in transfer syntax {}", back.transfer_syntax)),
-        Err(why) => Value::from(why),
+        Err(failure) => Value::from(failure.to_string()),
     };
     Ok(json!({
         "first": first,

@@ -307,7 +307,7 @@ impl Network {
 
     /// Asks for what was refused as if it was there already, as the real carrier does; what is to go once more by itself.
     async fn ask<'a>(&self, items: Vec<&'a Leased>, absent: Absent) -> (Report, Vec<&'a Leased>) {
-        let Some(shown) = self.question(&items).await else { return (verdicts::lost(&items), Vec::new()) };
+        let Some(shown) = self.question(&items).await else { return (verdicts::claimed(&items), Vec::new()) };
         let (mut report, mut alone) = (Report { detail: "asked".into(), ..Report::default() }, Vec::new());
         for item in items {
             let outcome = match (shown.contains(&item.transfer), absent) {

@@ -34,6 +34,11 @@ pub(super) fn lost(items: &[&Leased]) -> Report {
     all(items, &Outcome::Unknown { why: "the connection broke".into() })
 }
 
+/// It is said to be there already, and no answer to a question came.
+pub(super) fn claimed(items: &[&Leased]) -> Report {
+    all(items, &Outcome::Claimed { why: "said to be there, and the connection broke".into() })
+}
+
 /// What a question showed of one.
 pub(super) fn seen(shown: bool) -> Outcome {
     match shown {

@@ -2,11 +2,11 @@
 
 use super::parcel::Parcel;
 use super::{Absent, StowCarrier};
-use crate::courier::body::BodyError;
+use crate::courier::body::{BodyError, Plan};
 use crate::courier::carrier::Report;
 use crate::courier::data_set::DataSet;
 use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{Presence, QueryFailure, ReadBack};
+use crate::dicomweb::client::{NotReadBack, Presence, QueryFailure, ReadBack};
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
 use crate::records::{Batch, Leased, Retrievable};
@@ -24,8 +24,19 @@ pub(super) struct Asked {
 enum Compared {
     Same,
     Other,
-    /// It could not be compared: why.
-    Not(String),
+    /// It could not be compared just now, by the peer's doing: why, and what it asked us to wait.
+    NotYet(NotReadBack),
+    /// It could not be compared just now, by our own doing.
+    Ours(BodyError),
+    /// It cannot be compared: why.
+    Never(String),
+}
+
+/// How comparing goes on within one batch.
+#[derive(Default)]
+struct Comparison {
+    /// Why the peer gives nothing back just now.
+    stopped: Option<NotReadBack>,
 }
 
 impl StowCarrier {
@@ -52,22 +63,25 @@ impl StowCarrier {
         }
     }
 
-    /// Asks the peer which instances it shows (WEB-045).
+    /// Asks the peer which instances it shows (WEB-045). What it said to have already is read back as well (WEB-055).
     pub(in crate::courier) async fn check(&self, batch: &Batch) -> Report {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
-        match self.client.present(&batch.study, &wanted).await {
-            Ok(shown) => {
-                let outcomes =
-                    batch.items.iter().map(|item| (item.transfer, seen(&shown, &item.sop_instance))).collect();
-                Report {
-                    outcomes,
-                    detail: format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len()),
-                    unusable: false,
-                    ..Report::default()
-                }
+        let shown = match self.client.present(&batch.study, &wanted).await {
+            Ok(shown) => shown,
+            Err(failure) => return unanswered(&failure, &batch.items, |why| Outcome::Unknown { why }),
+        };
+        let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
+        let (mut report, mut comparison) = (Report { detail, ..Report::default() }, Comparison::default());
+        for item in &batch.items {
+            if !(item.claimed && shown.found.contains(&item.sop_instance)) {
+                report.outcomes.push((item.transfer, seen(&shown, &item.sop_instance)));
+                continue;
             }
-            Err(failure) => unanswered(&failure, &batch.items),
+            // What cannot be planned as it was sent may still be as it is stored.
+            let plan = self.plan(item).await.unwrap_or_else(|_| Plan::as_stored(item));
+            self.already_there(&Parcel { item: item.clone(), plan }, "said before", &mut comparison, &mut report).await;
         }
+        report
     }
 
     /// Asks for instances that the peer refused as if it had them, and compares what it shows with what we hold (WEB-055,
@@ -78,15 +92,22 @@ impl StowCarrier {
             Ok(shown) => shown,
             Err(failure) => {
                 let items: Vec<Leased> = parcels.into_iter().map(|parcel| parcel.item).collect();
-                return Asked { report: unanswered(&failure, &items), alone: Vec::new() };
+                // That it said so outlasts this: it is compared when the peer can be asked.
+                let claimed =
+                    |failure| Outcome::Claimed { why: format!("{why}: the peer may have it already, and {failure}") };
+                return Asked { report: unanswered(&failure, &items, claimed), alone: Vec::new() };
             }
         };
         let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
         let (mut report, mut alone) = (Report { detail, ..Report::default() }, Vec::new());
+        let mut comparison = Comparison::default();
         for parcel in parcels {
             let uid = &parcel.item.sop_instance;
             let outcome = match (shown.found.contains(uid), shown.elsewhere.contains(uid), absent) {
-                (true, ..) => already_there(why, self.compare(&parcel).await),
+                (true, ..) => {
+                    self.already_there(&parcel, why, &mut comparison, &mut report).await;
+                    continue;
+                }
                 (_, true, _) => seen(&shown, uid),
                 (.., Absent::Alone) => {
                     alone.push(parcel);
@@ -106,19 +127,52 @@ impl StowCarrier {
         Asked { report, alone }
     }
 
+    /// Compares what the peer had already, and shows, with ours. Once it could give nothing back just now, the rest waits with it.
+    async fn already_there(&self, parcel: &Parcel, why: &str, comparison: &mut Comparison, report: &mut Report) {
+        let compared = match &comparison.stopped {
+            Some(failure) => Compared::NotYet(failure.clone()),
+            None => self.compare(parcel).await,
+        };
+        let later = |reason: &dyn std::fmt::Display| Outcome::Claimed {
+            why: format!("{why}: already there; shown by QIDO-RS; its content is not compared yet: {reason}"),
+        };
+        let outcome = match compared {
+            Compared::Same => Outcome::Verified {
+                evidence: format!("{why}: already there; shown by QIDO-RS, read back by WADO-RS and the same"),
+            },
+            Compared::Other => Outcome::Dead {
+                why: format!("{why}: the peer holds other content under this UID; a person there must decide"),
+            },
+            Compared::NotYet(failure) => {
+                let outcome = later(&failure);
+                comparison.stopped = Some(failure);
+                outcome
+            }
+            Compared::Ours(error) => {
+                report.damaged.extend(error.fault().damage.map(|why| (parcel.item.instance, why)));
+                later(&error)
+            }
+            Compared::Never(reason) => Outcome::Uncompared {
+                evidence: format!("{why}: already there; shown by QIDO-RS; its content was NOT compared: {reason}"),
+            },
+        };
+        report.outcomes.push((parcel.item.transfer, outcome));
+    }
+
     /// Reads an instance back and compares its bytes with what we hold, or with what we would send.
     async fn compare(&self, parcel: &Parcel) -> Compared {
         let Retrievable { study, series, sop_instance, length, .. } = &parcel.item.copy;
         let most = length.max(&parcel.plan.length).saturating_mul(16).saturating_add(64 << 20);
         let back = match self.client.read_back(study, series, sop_instance, most).await {
             Ok(back) => back,
-            Err(why) => return Compared::Not(why),
+            Err(failure) if failure.may_pass() => return Compared::NotYet(failure),
+            Err(failure) => return Compared::Never(failure.to_string()),
         };
         match self.same(parcel, &back).await {
             Ok(Some(true)) => Compared::Same,
             Ok(Some(false)) => Compared::Other,
-            Ok(None) => Compared::Not(format!("the peer gave it in transfer syntax {}", back.transfer_syntax)),
-            Err(error) => Compared::Not(error.to_string()),
+            Ok(None) => Compared::Never(format!("the peer gave it in transfer syntax {}", back.transfer_syntax)),
+            Err(error) => Compared::Ours(error),
         }
     }
 
@@ -139,20 +193,6 @@ impl StowCarrier {
     }
 }
 
-fn already_there(why: &str, compared: Compared) -> Outcome {
-    match compared {
-        Compared::Same => Outcome::Verified {
-            evidence: format!("{why}: already there; shown by QIDO-RS, read back by WADO-RS and the same"),
-        },
-        Compared::Other => Outcome::Dead {
-            why: format!("{why}: the peer holds other content under this UID; a person there must decide"),
-        },
-        Compared::Not(reason) => Outcome::Verified {
-            evidence: format!("{why}: already there; shown by QIDO-RS; its content was not compared: {reason}"),
-        },
-    }
-}
-
 /// What a query showed of one instance (WEB-045).
 fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
     if shown.found.contains(uid) {
@@ -167,8 +207,8 @@ fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
 }
 
 /// The peer could not be asked: what was unknown stays so.
-fn unanswered(failure: &QueryFailure, items: &[Leased]) -> Report {
+fn unanswered(failure: &QueryFailure, items: &[Leased], outcome: impl Fn(String) -> Outcome) -> Report {
     let why = format!("cannot be asked what it holds: {failure}");
-    let outcomes = items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
+    let outcomes = items.iter().map(|item| (item.transfer, outcome(why.clone()))).collect();
     Report { outcomes, detail: why, unusable: true, ..Report::default() }
 }

@@ -1,7 +1,7 @@
 //! Reading an instance back by WADO-RS: what a peer really holds, as a digest of its data set; nothing of it is kept.
 
-use super::PeerClient;
-use super::answer::header;
+use super::answer::{header, retry_after};
+use super::{PeerClient, SendFailure};
 use crate::dicom::part10::MetaParser;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, TransferSyntaxUid};
 use crate::dicomweb::media_type::{DICOM, MediaType};
@@ -9,6 +9,7 @@ use crate::dicomweb::multipart::{self, Event, Limits, MultipartError, Parser};
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// As the peer holds it, whatever its transfer syntax (WEB-004).
 const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
@@ -20,6 +21,48 @@ pub struct ReadBack {
     pub transfer_syntax: TransferSyntaxUid,
     /// The SHA-256 of its data set, without preamble and file meta information.
     pub sha256: [u8; 32],
+}
+
+/// Why an instance was not read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReadBack {
+    /// There was no answer.
+    #[error(transparent)]
+    NotAnswered(#[from] SendFailure),
+    /// The answer was another status than 200.
+    #[error("the peer answered its retrieval with status {status}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// What the peer asked us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The answer did not come to its end, or is none to a retrieval: a proxy's page, for example.
+    #[error("{0}")]
+    BrokenOff(String),
+    /// The answer came whole, and is not this instance as a DICOM file; or it is far longer than ours.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl NotReadBack {
+    /// Whether the same request may be answered later. Else the peer lets us read nothing back, has no such service, or has it in a
+    /// form that we cannot compare.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NotAnswered(_) | Self::BrokenOff(_) => true,
+            Self::Refused { status, .. } => !matches!(status, 400 | 403..=406 | 410 | 415 | 501),
+            Self::Unusable(_) => false,
+        }
+    }
+
+    /// What the peer asked us to wait before we ask again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// The envelope, then the data set of one instance.
@@ -46,40 +89,55 @@ impl Instance {
 }
 
 impl PeerClient {
-    /// Retrieves one instance of at most so many bytes and gives its digest. Errors are for people.
+    /// Retrieves one instance of at most so many bytes and gives its digest. Errors: [`NotReadBack`].
     pub async fn read_back(
         &self,
         study: &StudyUid,
         series: &SeriesUid,
         instance: &InstanceUid,
         most: u64,
-    ) -> Result<ReadBack, String> {
+    ) -> Result<ReadBack, NotReadBack> {
         let url = self.url(&format!("studies/{study}/series/{series}/instances/{instance}"));
-        let response = self.get(url, AS_STORED).await.map_err(|failure| failure.to_string())?;
-        if response.status().as_u16() != 200 {
-            return Err(format!("the peer answered its retrieval with status {}", response.status().as_u16()));
+        let response = self.get(url, AS_STORED).await?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(NotReadBack::Refused { status, retry_after: retry_after(&response) });
         }
         let kind = header(&response, CONTENT_TYPE).unwrap_or_default();
         let mut parser = match multipart::boundary_of(&kind) {
-            Ok(related) => Some(Parser::new(&related.boundary, Limits::default()).map_err(|error| error.to_string())?),
+            Ok(related) => Some(
+                Parser::new(&related.boundary, Limits::default())
+                    .map_err(|error| NotReadBack::Unusable(error.to_string()))?,
+            ),
             Err(MultipartError::NotRelated) if MediaType::parse(&kind).is_ok_and(|media| media.essence() == DICOM) => {
                 None
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(NotReadBack::BrokenOff(error.to_string())),
         };
-        let (mut held, mut parts) = (Instance::default(), 0u32);
-        let take = |chunk: Bytes| match &mut parser {
-            None => held.push(&chunk),
-            Some(parser) => {
-                parser.push(chunk);
-                unpack(parser, &mut held, &mut parts)
-            }
+        let (mut held, mut parts, mut read) = (Instance::default(), 0u32, 0u64);
+        let mut unusable = None;
+        let take = |chunk: Bytes| {
+            read += chunk.len() as u64;
+            let taken = match &mut parser {
+                _ if read > most => Err(format!("the answer is longer than {most} bytes")),
+                None => held.push(&chunk),
+                Some(parser) => {
+                    parser.push(chunk);
+                    unpack(parser, &mut held, &mut parts)
+                }
+            };
+            taken.inspect_err(|why| unusable = Some(why.clone()))
         };
-        self.stream_body(response, most, || 0, take).await?;
-        if let Some(parser) = &parser {
-            parser.finish().map_err(|error| error.to_string())?;
+        let ended = self.stream_body(response, u64::MAX, || 0, take).await;
+        if let Some(why) = unusable {
+            return Err(NotReadBack::Unusable(why));
         }
-        let (transfer_syntax, hash) = held.found.ok_or("the peer gave no DICOM file")?;
+        ended.map_err(NotReadBack::BrokenOff)?;
+        if let Some(parser) = &parser {
+            parser.finish().map_err(|error| NotReadBack::BrokenOff(error.to_string()))?;
+        }
+        let nothing = || NotReadBack::Unusable("the peer gave no DICOM file".into());
+        let (transfer_syntax, hash) = held.found.ok_or_else(nothing)?;
         Ok(ReadBack { transfer_syntax, sha256: hash.finalize().into() })
     }
 }
@@ -98,5 +156,23 @@ fn unpack(parser: &mut Parser, held: &mut Instance, parts: &mut u32) -> Result<(
             Event::PartEnd => {}
             Event::NeedMore | Event::End => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_from_what_lasts() {
+        let refused = |status| NotReadBack::Refused { status, retry_after: None };
+        for status in [202, 301, 401, 408, 409, 429, 500, 502, 503, 504, 507] {
+            assert!(refused(status).may_pass(), "{status}");
+        }
+        for status in [400, 403, 404, 405, 406, 410, 415, 501] {
+            assert!(!refused(status).may_pass(), "{status}");
+        }
+        assert!(NotReadBack::BrokenOff(String::new()).may_pass());
+        assert!(!NotReadBack::Unusable(String::new()).may_pass());
     }
 }

@@ -150,6 +150,9 @@ pub struct DestinationStatus {
     /// SOP classes that it does not take, since when, and what it said; their transfers are parked until it is resumed.
     #[serde(default)]
     pub unsupported: Vec<String>,
+    /// Instances that it had already and that count as done, although it gave nothing back that could be compared with ours.
+    #[serde(default)]
+    pub uncompared: u64,
     /// Age of the oldest transfer that is not done; age, not depth, is the alarm.
     pub oldest_age_seconds: Option<u64>,
 }
@@ -234,6 +237,7 @@ impl DestinationStatus {
                 format!("by {} since {}{why}", paused.who, utc(paused.since))
             }),
             unsupported: view.unsupported.into_iter().map(unsupported).collect(),
+            uncompared: view.uncompared,
             oldest_age_seconds: view.oldest.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
             destination: view.destination.0,
         }
@@ -257,6 +261,7 @@ impl DestinationStatus {
             urgent_waiting_seconds: None,
             paused: None,
             unsupported: Vec::new(),
+            uncompared: 0,
             oldest_age_seconds: None,
         }
     }

@@ -270,10 +270,10 @@ fn held_transfers(tx: &Tx<'_>, held: &Version) -> Result<Vec<Due>, Fault> {
             id: transfer.id,
             verify: transfer.verify,
             transfer,
-            cause: cause(&row.get::<_, String>(18)?)?,
-            route: row.get(19)?,
-            mandatory: row.get(20)?,
-            priority: priority(row.get(21)?)?,
+            cause: cause(&row.get::<_, String>(19)?)?,
+            route: row.get(20)?,
+            mandatory: row.get(21)?,
+            priority: priority(row.get(22)?)?,
         });
     }
     Ok(list)

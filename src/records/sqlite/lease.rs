@@ -270,6 +270,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
     Ok(Leased {
         transfer: transfer.id,
         state: transfer.state,
+        claimed: transfer.claimed,
         verify: transfer.verify,
         copy: Retrievable {
             instance: InstanceId(transfer.instance),

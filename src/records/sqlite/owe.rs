@@ -250,7 +250,7 @@ pub(in crate::records) fn transfers(
     let mut rows = find.query(params![subject.study, destination, subject.instance])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push((Transfer::read(row)??, row.get(18)?));
+        found.push((Transfer::read(row)??, row.get(19)?));
     }
     Ok(found)
 }

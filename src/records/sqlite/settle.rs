@@ -172,9 +172,7 @@ fn one(
     if attempt.is_send {
         transfer.interruptions = 0;
     }
-    if matches!(outcome, Outcome::Accepted { .. } | Outcome::Verified { .. }) {
-        transfer.evidence = Some(words);
-    }
+    weigh(&mut transfer, outcome, words);
     let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
     transfer.save_step(tx.conn, &noted)?;
     let opens = match (step.to, outcome) {
@@ -188,6 +186,18 @@ fn one(
     let alike = (step.to, outcome.word(), outcome.charge().map(Charge::word), words, step.given_up);
     told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
     Ok(step.to)
+}
+
+/// Keeps what counts as evidence, and whether what the destination says to have already is still to be compared (WEB-055).
+fn weigh(transfer: &mut Transfer, outcome: &Outcome, words: i64) {
+    if matches!(outcome, Outcome::Accepted { .. } | Outcome::Verified { .. } | Outcome::Uncompared { .. }) {
+        transfer.evidence = Some(words);
+    }
+    match outcome {
+        Outcome::Claimed { .. } | Outcome::Uncompared { .. } => transfer.claimed = true,
+        Outcome::Accepted { .. } | Outcome::Verified { .. } | Outcome::Absent { .. } => transfer.claimed = false,
+        _ => {}
+    }
 }
 
 /// Whether the same instance is to be sent to the same destination for another cause.

@@ -38,6 +38,10 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
     let mut sums = conn.prepare_cached(
         "SELECT state, count(*), min(created), min(created) FILTER (WHERE priority = 0 AND lane < 4) FROM transfers WHERE destination = ?1 AND lane IS NOT NULL GROUP BY state",
     )?;
+    let mut uncompared = conn.prepare_cached(
+        "SELECT count(*) FROM transfers t JOIN instances i ON i.id = t.instance \
+         WHERE t.destination = ?1 AND t.claimed = 1 AND t.state = 'verified' AND i.state <> 'purged'",
+    )?;
     let mut rows = find.query([])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
@@ -63,6 +67,7 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
             urgent: urgent.map(time),
             paused: paused(row)?,
             unsupported: super::unsupported::list(conn, id)?,
+            uncompared: uncompared.query_row([id], |row| row.get(0).map(count))?,
         });
     }
     Ok(list)

@@ -143,11 +143,14 @@ pub(in crate::records) struct Transfer {
     pub(in crate::records) done: Option<i64>,
     pub(in crate::records) steps: i64,
     pub(in crate::records) entry: EntryId,
+    /// The destination said that it has it already, or may have it from elsewhere: what it shows is compared before it counts, and
+    /// was not yet.
+    pub(in crate::records) claimed: bool,
 }
 
 /// The columns that [`Transfer::read`] reads, in its order.
 pub(in crate::records) const TRANSFER: &str = "id, instance, destination, verify, state, due, attempts, failures, \
-    interruptions, spent, attempt, resume, outcome, words, evidence, done, steps, entry";
+    interruptions, spent, attempt, resume, outcome, words, evidence, done, steps, entry, claimed";
 
 /// Where an open transfer waits.
 pub(in crate::records) mod lane {
@@ -213,6 +216,7 @@ impl Transfer {
             done: row.get(15)?,
             steps: row.get(16)?,
             entry: EntryId(entry),
+            claimed: row.get(18)?,
         }))
     }
 
@@ -228,6 +232,8 @@ impl Transfer {
             let (id, from) = (self.id.0, self.state);
             return Err(Fault::Refused(RecordsError::Refused(format!("transfer {id} cannot go from {from} to {to}"))));
         }
+        // What was given up is not there because of us: whoever brought it, it is compared.
+        self.claimed |= self.state == State::Dead && to == State::Unknown;
         self.state = to;
         if to == State::Pending {
             self.due = 0;
@@ -246,7 +252,7 @@ impl Transfer {
         let mut update = conn.prepare_cached(
             "UPDATE transfers SET state = ?2, lane = ?3, due = ?4, attempts = ?5, failures = ?6, interruptions = ?7, \
              spent = ?8, attempt = ?9, resume = ?10, outcome = ?11, words = ?12, evidence = ?13, done = ?14, steps = ?15, \
-             entry = ?16 WHERE id = ?1",
+             entry = ?16, claimed = ?17 WHERE id = ?1",
         )?;
         update.execute(params![
             self.id.0,
@@ -268,6 +274,7 @@ impl Transfer {
             self.done,
             self.steps,
             self.entry.0,
+            self.claimed,
         ])?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Tests of turns, priorities, pauses and orders (REL-20, REL-22, REL-23, IDY-046, UIX-03).
 
 use super::support::*;
-use crate::ledger::outcome::Charge;
+use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::State;
 use crate::peers::{Chosen, Priority};
@@ -362,4 +362,43 @@ async fn holdings_tell_whose_a_number_is_without_a_name_in_debug() {
     assert!(find(Wanted::Accession("A".into())).await.unwrap().is_empty(), "not by a part of it");
     let from = site.records.holdings(Wanted::Study(study(2)), Some("CT9".into())).await.unwrap();
     assert!(from.is_empty());
+}
+
+/// WEB-055, FLT-056: what a destination says to have already is compared before it counts, however often it could not be asked and
+/// over a restart, until it says that it does not have it; what counts without that is counted.
+#[tokio::test]
+async fn what_is_said_to_be_there_is_compared_before_it_counts() {
+    let claimed = || Outcome::Claimed { why: "409".into() };
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let mut now = noon();
+    assert_eq!(site.send("surrey", claimed(), now).await, 1);
+    assert_eq!(site.states(1).await, [State::Unknown]);
+    let (site, _) = site.restart();
+    for outcome in [unknown(), claimed(), unknown()] {
+        now += HOUR;
+        let check = site.check("surrey", now).await.unwrap();
+        assert!(check.items[0].claimed);
+        site.settle(&check, outcome, now).await;
+    }
+    now += HOUR;
+    let check = site.check("surrey", now).await.unwrap();
+    site.settle(&check, absent(), now).await;
+    now += HOUR;
+    let batch = site.lease("surrey", now).await.unwrap();
+    assert!(!batch.items[0].claimed, "it does not have it");
+    site.settle(&batch, unknown(), now).await;
+    now += HOUR;
+    let check = site.check("surrey", now).await.unwrap();
+    assert!(!check.items[0].claimed);
+    site.settle(&check, Outcome::Uncompared { evidence: "nobody may look".into() }, now).await;
+    assert_eq!(site.states(1).await, [State::Verified]);
+    let counted = async || site.records.destinations().await.unwrap()[0].uncompared;
+    assert_eq!(counted().await, 1);
+    site.act(Verb::Reopen, &[site.transfers(1).await[0].transfer]).await;
+    let check = site.check("surrey", now).await.unwrap();
+    assert!(check.items[0].claimed, "it still was not compared");
+    site.settle(&check, verified(), now).await;
+    assert_eq!(counted().await, 0);
+    site.verify().await;
 }

@@ -87,8 +87,10 @@ struct State {
     log: Vec<Seen>,
     /// Whether answers come in XML, and to those who accept it alone.
     only_xml: bool,
-    /// What every query gets, if not an answer.
+    /// What every query and retrieval gets, if not an answer.
     refuse_queries: Option<u16>,
+    /// What every retrieval gets, if not an answer.
+    refuse_retrievals: Option<u16>,
     held: BTreeMap<String, Held>,
     stored: BTreeMap<String, usize>,
     requests: usize,
@@ -152,6 +154,11 @@ impl ScriptedPeer {
     /// Every query gets this status from now on, or an answer again.
     pub fn refuse_queries(&self, status: Option<u16>) {
         self.state.lock().unwrap().refuse_queries = status;
+    }
+
+    /// Every retrieval gets this status from now on, or an answer again.
+    pub fn refuse_retrievals(&self, status: Option<u16>) {
+        self.state.lock().unwrap().refuse_retrievals = status;
     }
 
     /// Has it hold a file as if somebody else had sent it.
@@ -432,6 +439,9 @@ fn query(uri: &hyper::Uri, state: &Mutex<State>) -> Response<Full<Bytes>> {
 /// WADO-RS for one instance, as it is held (PS3.18 section 10.4).
 fn retrieve(instance: &str, state: &mut State) -> Response<Full<Bytes>> {
     state.log.push(Seen::Retrieved(instance.to_owned()));
+    if let Some(status) = state.refuse_retrievals {
+        return empty(status, None);
+    }
     let Some(held) = state.held.get(instance) else { return empty(404, None) };
     let head = b"--edge\r\nContent-Type: application/dicom\r\n\r\n";
     let body = [head, &held.file[..], b"\r\n--edge--\r\n"].concat();

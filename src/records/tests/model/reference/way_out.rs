@@ -97,13 +97,13 @@ impl Model {
         let asked = |after: &Option<Duration>| micros(after.unwrap_or_default().min(patience.longest_wait));
         let (mut to, wait, charged) = match outcome {
             Outcome::Accepted { .. } => (Accepted, 0, false),
-            Outcome::Verified { .. } => (Verified, 0, false),
+            Outcome::Verified { .. } | Outcome::Uncompared { .. } => (Verified, 0, false),
             Outcome::Held { .. } => (Held, 0, false),
             Outcome::Dead { .. } => (Dead, 0, false),
             Outcome::Unsupported { said: false, .. } if !choosy => (stay(Deferred), 0, false),
             Outcome::Parked { .. } | Outcome::Unsupported { .. } => (stay(Parked), 0, false),
             Outcome::Refused { after, .. } => (stay(Deferred), asked(after), true),
-            Outcome::Unknown { .. } => (stay(Unknown), 0, false),
+            Outcome::Unknown { .. } | Outcome::Claimed { .. } => (stay(Unknown), 0, false),
             Outcome::Absent { .. } if twin && check => (t.state, 0, false),
             Outcome::Absent { .. } if t.state == Accepted && t.failures < patience.late_looks => (Accepted, 0, true),
             Outcome::Absent { .. } if t.failures == 0 => (Pending, 0, false),
