@@ -6,6 +6,7 @@ pub use parse::parse;
 
 use crate::dicom::query::{self, Match};
 use crate::dicom::tag::Tag;
+use reqwest::header::HeaderName;
 
 /// What a query string may hold at most; a hostile one is refused before anything is looked up.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +129,10 @@ impl Query {
         (!names.is_empty()).then_some(told)
     }
 }
+
+/// Stands in the answer to a search that may lack results, with the name of what did not answer; a peer that reads it does not take
+/// the answer for all that there is. Not of the standard, which knows warnings for people only.
+pub const INCOMPLETE: HeaderName = HeaderName::from_static("weybridge-incomplete");
 
 /// The text of the Warning header when more results match than were given (PS3.18 section 8.3.4.4; WEB-094).
 pub fn more_results(service: &str, remaining: u64) -> String {

@@ -460,6 +460,9 @@ impl Asked {
                 (StatusCode::OK, [(header::CONTENT_TYPE, DICOM_JSON)], json::write_list(&window.sets)).into_response()
             }
         };
+        if window.silent {
+            response.headers_mut().insert(qido::INCOMPLETE, HeaderValue::from_static("archive"));
+        }
         for warning in warnings {
             if let Ok(warning) = HeaderValue::from_str(&warning) {
                 response.headers_mut().append(header::WARNING, warning);

@@ -107,6 +107,12 @@ impl Gathering {
         for (follower, told) in told {
             let listing = match told {
                 Told::Listed(listing) => listing,
+                // What it lists is given; what it does not list is not taken for gone.
+                Told::InPart(listing) => {
+                    silent = true;
+                    self.is_silent(study, follower.site(), pulls);
+                    listing
+                }
                 Told::Silent(_) => {
                     silent = true;
                     self.is_silent(study, follower.site(), pulls);

@@ -142,6 +142,8 @@ struct Counts {
     namesakes: u64,
     others: u64,
     untold: u64,
+    /// The site has said that it may have more than it shows.
+    in_part: bool,
 }
 
 impl Asking {
@@ -217,7 +219,12 @@ impl Asking {
     }
 
     async fn answered(&self, counts: Counts) -> Outcome {
-        let Counts { found, namesakes, others, untold } = counts;
+        let Counts { found, namesakes, others, untold, in_part } = counts;
+        if in_part {
+            let why = QueryFailure::InPart.to_string();
+            tracing::warn!(site = %self.site.name, why, "a site answers a query in part");
+            return Outcome::NotAnswering(why);
+        }
         if others + untold > 0 {
             tracing::warn!(site = %self.site.name, others, untold, "a site answered with what was not asked for; it is not shown");
         }
@@ -271,6 +278,7 @@ impl Asking {
             namesakes: sum.namesakes + counts.namesakes,
             others: sum.others + counts.others,
             untold: sum.untold + counts.untold,
+            in_part: sum.in_part || counts.in_part,
         }))
     }
 
@@ -279,9 +287,15 @@ impl Asking {
         let limit = self.site.timeout;
         loop {
             let page = timeout(limit, pages.next()).await.map_err(|_| late(limit))?;
-            let Some(sets) = page.map_err(told)? else { return Ok(counts) };
+            let sets = match page {
+                Ok(Some(sets)) => sets,
+                Ok(None) => return Ok(counts),
+                // It has answered, and what it showed is shown; who hears its end hears that there may be more.
+                Err(QueryFailure::InPart) => return Ok(Counts { in_part: true, ..counts }),
+                Err(failure) => return Err(failure.to_string()),
+            };
             let found = self.checked(&sets, &mut counts);
-            self.keep(&found).await;
+            self.keep(&found, pages.in_part()).await;
             let part = Part { site: self.site.name.clone(), what: What::Found(found) };
             if self.to.send(part).await.is_err() {
                 return Ok(counts);
@@ -313,12 +327,13 @@ impl Asking {
         }
     }
 
-    async fn keep(&self, found: &[Found]) {
+    /// Keeps where studies are; of a site that does not know all that it has, no counts.
+    async fn keep(&self, found: &[Found], in_part: bool) {
         let mut seen: Vec<SeenStudy> = match self.wanted {
             Wanted::Patient(_) | Wanted::Study(_) => {
                 let one = |found: &Found| SeenStudy {
                     study: found.study.clone(),
-                    instances: Some(found.size.instances).filter(|count| *count > 0),
+                    instances: Some(found.size.instances).filter(|count| *count > 0 && !in_part),
                 };
                 found.iter().map(one).collect()
             }
@@ -334,10 +349,6 @@ impl Asking {
 
 fn late(limit: Duration) -> String {
     format!("no answer within {} ms", limit.as_millis())
-}
-
-fn told(failure: QueryFailure) -> String {
-    failure.to_string()
 }
 
 /// What is asked for beyond what every server returns: whatever we index of patient, study and series, and whose numbers they are.

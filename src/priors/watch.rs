@@ -42,6 +42,8 @@ impl Wanted {
 pub enum Told {
     /// These instances; none if it has no such study.
     Listed(Arc<Listing>),
+    /// These instances, and it may have more: an archive of that site does not answer it.
+    InPart(Arc<Listing>),
     /// Nothing, and why, for people.
     Silent(Arc<str>),
 }
@@ -295,7 +297,7 @@ impl Follower {
     /// The series and class of an instance that the site lists.
     pub fn listed(&self, instance: &InstanceUid) -> Option<Listed> {
         match &self.pull.state().told {
-            Some(Told::Listed(listing)) => listing.get(instance).cloned(),
+            Some(Told::Listed(listing) | Told::InPart(listing)) => listing.get(instance).cloned(),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ mod support;
 
 mod already_there;
 mod archive;
+mod archive_elsewhere;
 mod association;
 mod association_answers;
 mod association_callers;

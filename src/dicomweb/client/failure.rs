@@ -133,6 +133,9 @@ pub enum QueryFailure {
     /// The answer could not be read as DICOM JSON.
     #[error("the peer's answer to the query cannot be read: {0}")]
     Unreadable(String),
+    /// The peer says that its answer is not all that it has (the header `Weybridge-Incomplete`).
+    #[error("an archive of that site does not answer it; what it alone holds is not shown")]
+    InPart,
 }
 
 impl QueryFailure {

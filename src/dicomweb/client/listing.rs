@@ -1,6 +1,6 @@
 //! Asking a peer which instances of a study it has: all of them, page by page, within a limit (PS3.18 section 10.6).
 
-use super::present::Page;
+use super::present::{Matches, Page};
 use super::{PeerClient, QueryFailure, SendFailure, Stage};
 use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
@@ -25,13 +25,26 @@ pub struct Listed {
 /// What a peer shows of a study, by SOP Instance UID.
 pub type Listing = BTreeMap<InstanceUid, Listed>;
 
+/// All that a peer shows of a study, and whether that is all it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StudyList {
+    /// The instances.
+    pub instances: Listing,
+    /// The peer says that it may have more: what is not listed may be there all the same.
+    pub in_part: bool,
+}
+
 impl PeerClient {
     /// The instances that the peer shows of a study, each once; none if it has no such study. Rows of other studies and rows
     /// without the UIDs that PS3.18 requires are passed over. `within` is how long the first page may take. Errors: [`QueryFailure`], also
-    /// beyond [`MOST_LISTED`].
-    pub async fn listing(&self, study: &StudyUid, within: Duration) -> Result<Listing, QueryFailure> {
-        let mut listing = Listing::new();
+    /// beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
+    pub async fn listing(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
+        let (mut listing, mut in_part) = (Listing::new(), false);
         let mut offset = 0;
+        let ended = |instances: Listing, in_part| match in_part && instances.is_empty() {
+            true => Err(QueryFailure::InPart),
+            false => Ok(StudyList { instances, in_part }),
+        };
         loop {
             let query = format!("includefield=00080016&limit={PAGE}&offset={offset}");
             let path = format!("studies/{study}/instances");
@@ -40,20 +53,21 @@ impl PeerClient {
                 0 => tokio::time::timeout(within, asking).await.unwrap_or_else(|_| Err(late(within))),
                 _ => asking.await,
             };
-            let rows = match answer? {
-                Page::Matches(rows, _) => rows,
-                Page::NotLikeThis(failure) if failure.is_not_found() => return Ok(listing),
+            let Matches { sets: rows, more, in_part: now } = match answer? {
+                Page::Matches(matches) => matches,
+                Page::NotLikeThis(failure) if failure.is_not_found() => return ended(listing, in_part),
                 Page::NotLikeThis(failure) => return Err(failure),
             };
+            in_part |= now;
             let before = listing.len();
             listing.extend(rows.iter().filter_map(|row| read(study, row)));
             if listing.len() > MOST_LISTED {
                 return Err(QueryFailure::Unreadable(format!("it lists more than {MOST_LISTED} instances of a study")));
             }
             offset += rows.len();
-            // The end; or a server that ignores the offset and shows the same again.
-            if listing.len() == before {
-                return Ok(listing);
+            // The end, which one of ours tells; or a server that ignores the offset and shows the same again.
+            if listing.len() == before || (self.is_ours() && !more) {
+                return ended(listing, in_part);
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json::{self, Limits};
 use crate::dicomweb::media_type::{DICOM_JSON, MULTIPART_RELATED, MediaType};
 use crate::dicomweb::multipart::{self, Event, Parser};
+use crate::dicomweb::qido::INCOMPLETE;
 use crate::dicomweb::xml;
 use bytes::Bytes;
 use reqwest::Url;
@@ -42,9 +43,18 @@ impl Presence {
 
 /// One page: the matches, or that the server cannot be asked like this.
 pub(super) enum Page {
-    /// The matches, and whether the server says that there are more.
-    Matches(Vec<Dataset>, bool),
+    Matches(Matches),
     NotLikeThis(QueryFailure),
+}
+
+/// The matches of one page.
+#[derive(Default)]
+pub(super) struct Matches {
+    pub(super) sets: Vec<Dataset>,
+    /// The server says that there are more.
+    pub(super) more: bool,
+    /// The server says that it does not know all that it has: what is not here may be there all the same.
+    pub(super) in_part: bool,
 }
 
 impl PeerClient {
@@ -79,11 +89,11 @@ impl PeerClient {
         for _ in 0..PAGES {
             let offset = shown.len();
             let query = format!("SOPInstanceUID={list}&limit={PAGE}&offset={offset}");
-            let Page::Matches(matches, _) = self.page(&format!("studies/{study}/instances"), &query).await? else {
+            let Page::Matches(matches) = self.page(&format!("studies/{study}/instances"), &query).await? else {
                 // A list that the server dislikes is asked for one by one.
                 return Ok(());
             };
-            for set in &matches {
+            for set in &matches.sets {
                 found += usize::from(presence.note(study, &wanted, set));
                 shown.extend(set.first_text(SOP_INSTANCE_UID).map(str::to_owned));
             }
@@ -103,20 +113,23 @@ impl PeerClient {
     ) -> Result<(), QueryFailure> {
         let query = format!("SOPInstanceUID={instance}");
         let matches = match self.page("instances", &query).await? {
-            Page::Matches(matches, _) => matches,
+            Page::Matches(matches) => matches,
             // Relational queries are optional for some servers (WEB-090); below the study they are not.
             Page::NotLikeThis(first) => match self.page(&format!("studies/{study}/instances"), &query).await? {
-                Page::Matches(matches, _) => matches,
+                Page::Matches(matches) => matches,
                 // "No such study" counts only if it is not simply the answer to everything.
-                Page::NotLikeThis(failure) if failure.is_not_found() && !first.is_not_found() => Vec::new(),
+                Page::NotLikeThis(failure) if failure.is_not_found() && !first.is_not_found() => Matches::default(),
                 Page::NotLikeThis(failure) => return Err(failure),
             },
         };
         let wanted = BTreeSet::from([instance]);
-        for set in &matches {
+        for set in &matches.sets {
             presence.note(study, &wanted, set);
         }
-        Ok(())
+        match matches.in_part && !presence.found.contains(instance) && !presence.elsewhere.contains(instance) {
+            true => Err(QueryFailure::InPart),
+            false => Ok(()),
+        }
     }
 
     /// One page of results, at most so long as answers may be.
@@ -134,9 +147,10 @@ impl PeerClient {
         }
         let status = response.status().as_u16();
         let refused = QueryFailure::Refused { status, retry_after: retry_after(&response) };
+        let in_part = response.headers().contains_key(INCOMPLETE);
         match status {
             200 | 206 => {}
-            204 => return Ok(Page::Matches(Vec::new(), false)),
+            204 => return Ok(Page::Matches(Matches { in_part, ..Matches::default() })),
             400 | 404 | 405 | 413 | 414 | 501 => return Ok(Page::NotLikeThis(refused)),
             _ => return Err(refused),
         }
@@ -144,8 +158,8 @@ impl PeerClient {
         let mut warnings = response.headers().get_all(WARNING).iter().filter_map(|value| value.to_str().ok());
         let more = warnings.any(|text| text.contains("additional results"));
         let body = self.read_body(response, || 0).await.map_err(QueryFailure::Unreadable)?;
-        let matches = matches(content_type.as_deref(), body).map_err(QueryFailure::Unreadable)?;
-        Ok(Page::Matches(matches, more))
+        let sets = matches(content_type.as_deref(), body).map_err(QueryFailure::Unreadable)?;
+        Ok(Page::Matches(Matches { sets, more, in_part }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Searching for studies, series and instances at a peer: QIDO-RS page by page, within bounds (PS3.18 section 10.6; WEB-094).
 
-use super::present::Page;
+use super::present::{Matches, Page};
 use super::{PeerClient, QueryFailure};
 use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
 use crate::dicom::tag::Tag;
@@ -73,12 +73,13 @@ pub struct Pages<'a> {
     read: usize,
     seen: BTreeSet<String>,
     ended: bool,
+    in_part: bool,
 }
 
 impl PeerClient {
     /// Begins a search. Nothing is sent yet.
     pub fn search<'a>(&'a self, search: &'a Search) -> Pages<'a> {
-        Pages { client: self, search, read: 0, seen: BTreeSet::new(), ended: false }
+        Pages { client: self, search, read: 0, seen: BTreeSet::new(), ended: false, in_part: false }
     }
 }
 
@@ -86,20 +87,21 @@ impl Pages<'_> {
     /// The next results; `None` at the end. Results without a UID are left out.
     ///
     /// A short page is no end: some servers cut every page to a size of their own and do not say so. Only what shows nothing new is
-    /// (WEB-094). Errors: [`QueryFailure`]; also for more than [`Search::most`] results. A study that the server does not know has
-    /// nothing below it.
+    /// (WEB-094). Errors: [`QueryFailure`]; also for more than [`Search::most`] results, and after the last results where the server
+    /// says that it may have more. A study that the server does not know has nothing below it.
     pub async fn next(&mut self) -> Result<Option<Vec<Dataset>>, QueryFailure> {
         if self.ended {
-            return Ok(None);
+            return self.end();
         }
         let page = self.client.page(&self.search.resource.path(), &self.query()).await?;
-        let (sets, more) = match page {
-            Page::Matches(sets, more) => (sets, more),
+        let Matches { sets, more, in_part } = match page {
+            Page::Matches(matches) => matches,
             Page::NotLikeThis(failure) if failure.is_not_found() && self.search.resource != Resource::Studies => {
-                (Vec::new(), false)
+                Matches::default()
             }
             Page::NotLikeThis(failure) => return Err(failure),
         };
+        self.in_part |= in_part;
         self.read += sets.len();
         let unique = self.search.resource.unique();
         let is_new = |set: &Dataset| set.first_text(unique).is_some_and(|uid| self.seen.insert(uid.to_owned()));
@@ -109,7 +111,16 @@ impl Pages<'_> {
         }
         // One of ours says whether there are more; of another the next page is asked for until it has nothing new.
         self.ended = new.is_empty() || (self.client.is_ours() && !more);
-        Ok(if new.is_empty() { None } else { Some(new) })
+        if new.is_empty() { self.end() } else { Ok(Some(new)) }
+    }
+
+    /// Whether the server has said that it may have more than it shows.
+    pub fn in_part(&self) -> bool {
+        self.in_part
+    }
+
+    fn end(&self) -> Result<Option<Vec<Dataset>>, QueryFailure> {
+        if self.in_part { Err(QueryFailure::InPart) } else { Ok(None) }
     }
 
     fn query(&self) -> String {

@@ -25,11 +25,6 @@ pub(super) fn not_answering() -> Response {
     response
 }
 
-fn rows<T>(found: Found<T>, window: &mut Window) -> Vec<T> {
-    window.silent |= !found.silent.is_empty();
-    found.rows
-}
-
 /// Where a study of an archive stands.
 pub(in crate::edge) fn study_elsewhere((row, size): &(StudyRow, StudySize)) -> Elsewhere {
     let StudyRow { study, attributes, origin, .. } = row.clone();
@@ -50,10 +45,17 @@ pub(in crate::edge) fn instance_elsewhere(row: &ArchivedInstance) -> Elsewhere {
 }
 
 impl Asked {
-    /// Those that may be shown; none where that cannot be told.
-    async fn shown<T: Send + 'static>(&self, rows: Vec<T>, described: fn(&T) -> Elsewhere) -> Vec<T> {
-        self.face.records.shown_elsewhere(rows, described).await.unwrap_or_else(|error| {
+    /// Those that may be shown; where that cannot be told none, which is not taken for all.
+    async fn shown<T: Send + 'static>(
+        &self,
+        found: Found<T>,
+        window: &mut Window,
+        described: fn(&T) -> Elsewhere,
+    ) -> Vec<T> {
+        window.silent |= !found.silent.is_empty();
+        self.face.records.shown_elsewhere(found.rows, described).await.unwrap_or_else(|error| {
             tracing::error!(error = %error, "what an archive holds is not shown: whether it may be cannot be read");
+            window.silent = true;
             Vec::new()
         })
     }
@@ -62,7 +64,7 @@ impl Asked {
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: self.target.study.as_ref(), series: None };
         let found = self.face.archives.studies(None, wanted).await;
-        let rows = self.shown(rows(found, window), study_elsewhere).await;
+        let rows = self.shown(found, window, study_elsewhere).await;
         rows.into_iter().map(|row| (row.0.study.clone(), row)).collect()
     }
 
@@ -72,7 +74,7 @@ impl Asked {
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: walk.series.as_ref() };
         let found = self.face.archives.series(None, wanted).await;
-        let rows = self.shown(rows(found, window), series_elsewhere).await;
+        let rows = self.shown(found, window, series_elsewhere).await;
         rows.into_iter().map(|row| (row.series.clone(), row)).collect()
     }
 
@@ -87,7 +89,7 @@ impl Asked {
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: find.series.as_ref() };
         let found = self.face.archives.instances(None, wanted).await;
         let named = |row: &ArchivedInstance| find.instances.is_empty() || find.instances.contains(&row.instance);
-        let rows = self.shown(rows(found, window), instance_elsewhere).await.into_iter().filter(named);
+        let rows = self.shown(found, window, instance_elsewhere).await.into_iter().filter(named);
         rows.map(|row| (row.instance.clone(), row)).collect()
     }
 }

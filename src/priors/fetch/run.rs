@@ -4,7 +4,7 @@ use super::Inner;
 use super::plan::{self, Broken};
 use super::take::{Stopped, take};
 use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{Listing, Part, RetrieveFailure};
+use crate::dicomweb::client::{Listing, Part, RetrieveFailure, StudyList};
 use crate::priors::Site;
 use crate::priors::watch::{Came, Lost, Pull, Told};
 use crate::records::PullEnded;
@@ -38,14 +38,18 @@ pub(super) struct Course<'a> {
 /// Pulls until all that is wanted is here or lost, or nobody wants it any more.
 pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
     let (told, checked) = match list(inner, site, pull).await {
-        Ok(listing) => (Told::Listed(Arc::new(listing)), Some(SystemTime::now())),
+        Ok(StudyList { instances, in_part: true }) => {
+            tracing::warn!(site = %site.name, study = %pull.study, listed = instances.len(), "a site says in part what it has of a study");
+            (Told::InPart(Arc::new(instances)), None)
+        }
+        Ok(list) => (Told::Listed(Arc::new(list.instances)), Some(SystemTime::now())),
         Err(why) => {
             tracing::warn!(site = %site.name, study = %pull.study, why, "a site does not say what it has of a study");
             (Told::Silent(why.into()), None)
         }
     };
     pull.tell(told.clone());
-    let Told::Listed(listing) = told else {
+    let (Told::Listed(listing) | Told::InPart(listing)) = told else {
         pull.end("silent", None);
         return;
     };
@@ -68,7 +72,7 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
 }
 
 /// What the site has of the study, or why it does not say, for people.
-async fn list(inner: &Inner, site: &Site, pull: &Pull) -> Result<Listing, String> {
+async fn list(inner: &Inner, site: &Site, pull: &Pull) -> Result<StudyList, String> {
     let within = inner.options.list * WHOLE_LIST;
     let asking = site.client.listing(&pull.study, inner.options.list);
     match tokio::time::timeout(within, asking).await {
@@ -187,7 +191,16 @@ impl Course<'_> {
 
     /// Whether the site has more now, or less: what it lists no more does not come (FLT-083).
     async fn ask_again(&mut self) {
-        let Ok(now) = list(self.inner, self.site, self.pull).await else { return };
+        let Ok(StudyList { instances: mut now, in_part }) = list(self.inner, self.site, self.pull).await else {
+            return;
+        };
+        if in_part {
+            // What it does not list now is not gone.
+            now.extend(self.listing.iter().map(|(uid, listed)| (uid.clone(), listed.clone())));
+            self.listing = Arc::new(now);
+            self.pull.tell(Told::InPart(Arc::clone(&self.listing)));
+            return;
+        }
         self.checked = Some(SystemTime::now());
         let gone: Vec<InstanceUid> = self.missing().into_iter().filter(|uid| !now.contains_key(uid)).collect();
         gone.into_iter().for_each(|uid| self.lose(uid, Lost::Withdrawn));

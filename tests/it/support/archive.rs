@@ -138,8 +138,14 @@ impl Behind {
 
     /// Pushes the files of a study to the site as they are, as node SENDER.
     pub fn push(&self, study: &str) {
+        self.push_of(study, usize::MAX);
+    }
+
+    /// The same with so many of its instances.
+    pub fn push_of(&self, study: &str, instances: usize) {
         let list = self.stage.path().join("push.jsonl");
-        let mine: Vec<Value> = self.files.iter().filter(|file| file["study"] == study).cloned().collect();
+        let mine = self.files.iter().filter(|file| file["study"] == study);
+        let mine: Vec<Value> = mine.take(instances).cloned().collect();
         std::fs::write(&list, lines(&mine)).unwrap();
         let port = self.site.config.dicom_port.to_string();
         let said = python::lines("send", [port.as_str(), "WB_B", list.to_str().unwrap()]);

@@ -152,5 +152,6 @@ async fn a_listing_is_read_to_its_end() {
     })
     .await;
     let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await.unwrap();
-    assert_eq!(listing.into_keys().collect::<Vec<_>>(), [uid(1), uid(2), uid(3)]);
+    assert!(!listing.in_part);
+    assert_eq!(listing.instances.into_keys().collect::<Vec<_>>(), [uid(1), uid(2), uid(3)]);
 }

@@ -1,0 +1,86 @@
+//! A site whose archive is silent, as another site sees it: what its spool holds is shown and given, and never as all that there is.
+
+use crate::support::archive::{Behind, OddArchive, Prepared};
+use crate::support::config::SiteConfig;
+use crate::support::dcmtk::StoreScp;
+use crate::support::gateway::Gateway;
+use crate::support::neighbours;
+use crate::support::radiology::{ROOT, last};
+use crate::support::two_sites::B_IDENTITY;
+use serde_json::{Value, json};
+
+const SENDER: &str = "[[node]]\nae_title = \"SENDER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\n";
+
+/// Site B with an archive behind it, and site A, whose workstation asks for what B has.
+struct Scene {
+    a: Gateway,
+    b: Behind,
+    archive: OddArchive,
+    out: StoreScp,
+}
+
+impl Scene {
+    /// The archive's second study has four instances.
+    fn start() -> Self {
+        let prepared = Prepared::new(4);
+        let archive = OddArchive::start(&prepared, &prepared.files);
+        let b = prepared.start("ARCHIVE", archive.port, SENDER);
+        let out = StoreScp::start(&b.stage.path().join("out-a"), "OUT");
+        let radiology = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n";
+        let config = SiteConfig::new("a", b.stage.identity_of_a())
+            .node("OUT", Some(out.port))
+            .with(radiology)
+            .peer("b", &b.site.config.url(), B_IDENTITY, "present")
+            .route("all to b", "b", "");
+        let a = Gateway::start(&b.stage.path().join("a"), config);
+        Self { a, b, archive, out }
+    }
+
+    fn ask(&self, request: Value) -> Value {
+        neighbours::ask(self.b.stage.path(), &self.a, &[request]).remove(0)
+    }
+
+    /// Moves a study at A, or a series of it: status, completed and failed, and the comment.
+    fn take(&self, keys: Value) -> (u64, [u64; 2], String) {
+        let said = self.ask(json!({ "op": "move", "to": "OUT", "keys": keys }));
+        let end = last(&said);
+        let number = |name: &str| end[name].as_u64().unwrap_or_default();
+        (number("status"), [number("completed"), number("failed")], end["comment"].as_str().unwrap_or_default().into())
+    }
+}
+
+fn study(number: u32) -> String {
+    format!("{ROOT}.{number}")
+}
+
+fn of_study(number: u32) -> Value {
+    json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(number) })
+}
+
+/// "A silent site is visible", UIX-12: of a site whose archive is silent A shows what it shows, and that there may be more; what it
+/// lists is given, and what it does not list is not taken for gone.
+#[test]
+fn a_peers_partial_answer_is_not_taken_for_the_whole() {
+    let mut scene = Scene::start();
+    assert_eq!(scene.take(of_study(2)), (0, [4, 0], String::new()));
+    scene.b.push_of(&study(1), 2);
+    scene.b.push_of(&study(2), 1);
+    scene.archive.kill();
+    // The service says so to programs, not only to people.
+    let answer = scene.b.search(&format!("studies?StudyInstanceUID={}", study(1)));
+    assert!(answer.body.to_lowercase().contains("weybridge-incomplete: archive"), "{answer:?}");
+    let series = json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": study(1), "SeriesInstanceUID": "" });
+    for keys in [of_study(1), series] {
+        let said = scene.ask(json!({ "keys": keys }));
+        let answers = said["answers"].as_array().unwrap();
+        assert_eq!(answers.len(), 2, "what it shows, and then that it may be more: {said}");
+        assert_eq!(answers[1]["status"], 0xC001, "{said}");
+        assert_eq!(answers[1]["comment"], "B NOT ANSWERING", "{said}");
+    }
+    // All of it is here: that the spool of B lists one alone takes none away.
+    let (_, counts, _) = scene.take(of_study(2));
+    assert_eq!(counts, [4, 0]);
+    assert_eq!(scene.out.files().len(), 4);
+    let (_, counts, _) = scene.take(of_study(1));
+    assert_eq!(counts, [2, 0], "what the spool of B holds is given");
+}
