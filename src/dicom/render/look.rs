@@ -3,12 +3,14 @@
 use super::segments::expanded;
 use crate::dicom::contents::{Contents, Part, StructureError};
 use crate::dicom::tag::Tag;
+use crate::dicom::vr::Vr;
 
 const WINDOW_CENTER: Tag = Tag::new(0x0028, 0x1050);
 const WINDOW_WIDTH: Tag = Tag::new(0x0028, 0x1051);
 const VOI_LUT_FUNCTION: Tag = Tag::new(0x0028, 0x1056);
 const RESCALE_INTERCEPT: Tag = Tag::new(0x0028, 0x1052);
 const RESCALE_SLOPE: Tag = Tag::new(0x0028, 0x1053);
+const BITS_STORED: Tag = Tag::new(0x0028, 0x0101);
 const PIXEL_REPRESENTATION: Tag = Tag::new(0x0028, 0x0103);
 const PALETTE_DESCRIPTORS: std::ops::RangeInclusive<u32> = 0x0028_1101..=0x0028_1103;
 const PALETTES: std::ops::RangeInclusive<u32> = 0x0028_1201..=0x0028_1203;
@@ -142,13 +144,17 @@ impl Look {
 #[derive(Debug, Default)]
 struct Read {
     descriptor: Option<[u16; 3]>,
+    /// Whether its first value is signed, where the stored representation says so.
+    signed: Option<bool>,
     data: Vec<u8>,
     /// In place of the data, of palettes alone.
     segments: Vec<u8>,
 }
 
 impl Read {
+    /// The table; `signed` is what its input can be, and counts where the stored representation does not say it.
     fn table(&self, signed: bool) -> Option<Lut> {
+        let signed = self.signed.unwrap_or(signed);
         let descriptor = self.descriptor?;
         if self.data.is_empty() && !self.segments.is_empty() {
             let entries = expanded(&self.segments, descriptor[2], Lut::count(descriptor))?;
@@ -164,8 +170,11 @@ pub struct LookSurveyor {
     contents: Contents,
     frame: u32,
     at: Vec<(Tag, u32)>,
-    hand: Option<(Tag, Vec<u8>)>,
+    hand: Option<(Tag, Vr, Vec<u8>)>,
+    /// Value representations are those that are stored, and not guessed.
+    told: bool,
     signed: bool,
+    bits: u16,
     given: [Given; 3],
     palette: [Read; 3],
     modality: Read,
@@ -173,11 +182,11 @@ pub struct LookSurveyor {
 }
 
 impl LookSurveyor {
-    /// For a frame, from 1.
-    pub fn new(frame: u32) -> Self {
+    /// For a frame, from 1. `told` says that the data set as it is stored tells its value representations.
+    pub fn new(frame: u32, told: bool) -> Self {
         let (contents, at, given) = (Contents::default(), Vec::new(), Default::default());
         let (palette, modality, voi) = (Default::default(), Read::default(), Read::default());
-        Self { contents, frame, at, hand: None, signed: false, given, palette, modality, voi }
+        Self { contents, frame, at, hand: None, told, signed: false, bits: 16, given, palette, modality, voi }
     }
 
     /// Takes the next bytes; tells whether all was read that comes before the pixels.
@@ -189,18 +198,18 @@ impl LookSurveyor {
                 {
                     return Ok(true);
                 }
-                Part::Leaf(tag, _, length) => {
+                Part::Leaf(tag, vr, length) => {
                     let read = tag.group() == 0x0028 && length <= LONGEST;
-                    self.hand = read.then(|| (tag, Vec::new()));
+                    self.hand = read.then(|| (tag, vr, Vec::new()));
                 }
                 Part::Bytes(slice) => {
-                    if let Some((_, value)) = &mut self.hand {
+                    if let Some((.., value)) = &mut self.hand {
                         value.extend_from_slice(slice);
                     }
                 }
                 Part::End => {
-                    if let Some((tag, value)) = self.hand.take() {
-                        self.value(tag, value);
+                    if let Some((tag, vr, value)) = self.hand.take() {
+                        self.value(tag, vr, value);
                     }
                 }
                 Part::Sequence(tag) | Part::Fragments(tag, _) => self.at.push((tag, 0)),
@@ -218,18 +227,28 @@ impl LookSurveyor {
 
     /// What was read.
     pub fn look(self) -> Look {
+        let extremes = self.extremes();
         let palette = self.palette.map(|read| read.table(false));
-        let (modality, voi) = (self.modality.table(self.signed), self.voi.table(self.signed));
-        Look { given: self.given, modality, voi, palette }
+        let rescaled = Look { given: self.given, modality: self.modality.table(self.signed), voi: None, palette };
+        // The input of the VOI table is what the modality transformation gives (PS3.3 section C.11.2.1.1).
+        let negative = extremes.iter().any(|value| rescaled.modality(*value) < 0.0);
+        Look { voi: self.voi.table(negative), ..rescaled }
     }
 
-    fn value(&mut self, tag: Tag, value: Vec<u8>) {
+    /// The lowest and the highest value that a cell can have.
+    fn extremes(&self) -> [i64; 2] {
+        let bits = self.bits.clamp(1, 32);
+        if self.signed { [-(1 << (bits - 1)), (1 << (bits - 1)) - 1] } else { [0, (1 << bits) - 1] }
+    }
+
+    fn value(&mut self, tag: Tag, vr: Vr, value: Vec<u8>) {
+        let signed = if self.told { sign(vr) } else { None };
         let rank = match self.at[..] {
             [] => 0,
             [(SHARED, 1), (FRAME_VOI_LUT | PIXEL_VALUE_TRANSFORMATION, 1)] => 1,
             [(PER_FRAME, frame), (FRAME_VOI_LUT | PIXEL_VALUE_TRANSFORMATION, 1)] if frame == self.frame => 2,
-            [(MODALITY_LUT, 1)] => return table(&mut self.modality, tag, value),
-            [(VOI_LUT, 1)] => return table(&mut self.voi, tag, value),
+            [(MODALITY_LUT, 1)] => return table(&mut self.modality, tag, signed, value),
+            [(VOI_LUT, 1)] => return table(&mut self.voi, tag, signed, value),
             _ => return,
         };
         let given = &mut self.given[rank];
@@ -239,6 +258,7 @@ impl LookSurveyor {
             RESCALE_INTERCEPT => given.intercept = number(&value),
             RESCALE_SLOPE => given.slope = number(&value),
             VOI_LUT_FUNCTION => given.function = function(value.trim_ascii()),
+            BITS_STORED if rank == 0 => self.bits = value.first().copied().map_or(16, u16::from),
             PIXEL_REPRESENTATION if rank == 0 => self.signed = value == [1, 0],
             Tag(palette) if rank == 0 && PALETTE_DESCRIPTORS.contains(&palette) => {
                 self.palette[(palette & 3) as usize - 1].descriptor = words(&value);
@@ -254,9 +274,18 @@ impl LookSurveyor {
     }
 }
 
-fn table(read: &mut Read, tag: Tag, value: Vec<u8>) {
+/// Whether numbers of a representation have a sign; `None` if it is not one of numbers of 16 bits.
+fn sign(vr: Vr) -> Option<bool> {
+    match vr {
+        Vr::SS => Some(true),
+        Vr::US => Some(false),
+        _ => None,
+    }
+}
+
+fn table(read: &mut Read, tag: Tag, signed: Option<bool>, value: Vec<u8>) {
     match tag {
-        LUT_DESCRIPTOR => read.descriptor = words(&value),
+        LUT_DESCRIPTOR => (read.descriptor, read.signed) = (words(&value), signed),
         LUT_DATA => read.data = value,
         _ => {}
     }

@@ -20,7 +20,11 @@ fn layout(columns: u16, samples: u16, bits: u16, stored: u16, signed: bool) -> L
 }
 
 fn look(frame: u32, set: &[u8]) -> Look {
-    let mut surveyor = LookSurveyor::new(frame);
+    stored_look(frame, true, set)
+}
+
+fn stored_look(frame: u32, told: bool, set: &[u8]) -> Look {
+    let mut surveyor = LookSurveyor::new(frame, told);
     for piece in set.chunks(7) {
         assert!(!surveyor.push(piece).unwrap());
     }
@@ -96,6 +100,41 @@ fn tables_and_palettes_are_looked_up() {
     let colours = shades(&layout(2, 1, 8, 8, false), &palette, Photometric::PaletteColor, &[0, 1], None);
     assert_eq!(colours, [0, 0, 0, 255, 255, 255]);
     assert!(render(&frame, &Look::default(), Photometric::PaletteColor, false, &[0; 4], &Wish::default()).is_err());
+}
+
+/// PS3.3 section C.11.2.1.1: the first value of a VOI table is of what the modality transformation gives, not of the cells.
+#[test]
+fn the_first_value_of_a_table_has_the_sign_of_its_input() {
+    let number = |element: u32, value: u16| short(0x0028_0000 | element, b"US", &value.to_le_bytes());
+    let table = |sequence: u32, vr: &[u8; 2], first: i32, entries: &[i16]| {
+        let descriptor = words(&[entries.len() as i16, first as u16 as i16, 8]);
+        let data = words(entries);
+        let inner =
+            item(&[short(0x0028_3002, vr, &descriptor), long(0x0028_3006, b"OW", data.len() as u32, &data)].concat());
+        long(sequence, b"SQ", inner.len() as u32, &inner)
+    };
+    let (voi, modality) = (0x0028_3010, 0x0028_3000);
+    let entries = [0, 100, 255];
+    let intercept = short(0x0028_1052, b"DS", b"-1024 ");
+    // Pixel Representation, what the modality transformation is made of, the representation that is written, and whether that
+    // is what is stored.
+    type Row<'a> = (u16, &'a [u8], &'a [u8; 2], bool, i32, [i16; 3]);
+    let high = table(modality, b"US", 0, &[100, 40_000u16 as i16, 40_002u16 as i16]);
+    let rows: [Row<'_>; 6] = [
+        (0, &intercept, b"SS", true, -1024, [0, 1, 2]),
+        (0, &intercept, b"US", false, -1024, [0, 1, 2]),
+        (1, &[], b"SS", false, -2, [-2, -1, 0]),
+        (0, &[], b"US", false, 40_000, [40_000u16 as i16, 40_001u16 as i16, 40_002u16 as i16]),
+        (1, &high, b"US", true, 40_001, [1, 1, 2]),
+        (1, &high, b"SS", false, 40_001, [1, 1, 2]),
+    ];
+    for (at, (signed, rescaled, vr, told, first, cells)) in rows.into_iter().enumerate() {
+        let set = [&number(0x0101, 16), &number(0x0103, signed), rescaled, &table(voi, vr, first, &entries)].concat();
+        let look = stored_look(1, told, &set);
+        let got = shades(&layout(3, 1, 16, 16, signed == 1), &look, Photometric::Monochrome2, &words(&cells), None);
+        let want = if at < 4 { [0, 100, 255] } else { [0, 0, 100] };
+        assert_eq!(got, want, "row {at}");
+    }
 }
 
 #[test]

@@ -178,7 +178,8 @@ impl Frames {
     /// How a frame shall look.
     pub(super) async fn look(&self, frame: u32) -> io::Result<Look> {
         let mut head = DataSet::open(&self.face, &self.item, As::Readable).await?;
-        let mut surveyor = LookSurveyor::new(frame);
+        let told = encoding(&self.item.transfer_syntax) != Encoding::ImplicitLittle;
+        let mut surveyor = LookSurveyor::new(frame, told);
         while let Some(bytes) = head.next().await? {
             if surveyor.push(&bytes).map_err(io::Error::other)? {
                 break;
