@@ -24,10 +24,14 @@ pub struct Rendering {
 #[error("the parameter {0} is malformed: {1}")]
 pub struct Malformed(&'static str, &'static str);
 
-const VIEWPORT: Malformed =
-    Malformed("viewport", "write width,height or width,height,x,y,width,height, of 1 to 8192 pixels");
-const WINDOW: Malformed =
-    Malformed("window", "write center,width,function; the function is linear, linear-exact or sigmoid");
+const VIEWPORT: Malformed = Malformed(
+    "viewport",
+    "write width,height or width,height,x,y,width,height, of 1 to 8192 pixels; any of the last four may be left empty",
+);
+const WINDOW: Malformed = Malformed(
+    "window",
+    "write center,width,function; the function is linear (also where it is left out), linear-exact or sigmoid",
+);
 const QUALITY_RANGE: Malformed = Malformed("quality", "write a number from 1 to 100");
 
 /// Reads a query string. Parameters of others are ignored.
@@ -53,15 +57,19 @@ pub fn rendering(query: &str) -> Result<Rendering, Malformed> {
 fn viewport(text: &str) -> Option<Viewport> {
     let side = |text: &str| text.parse::<u32>().ok().filter(|side| (1..=LONGEST).contains(side));
     let place = |text: &str| text.parse::<f64>().ok().filter(|place| place.is_finite() && place.abs() < 1e6);
-    match text.split(',').collect::<Vec<_>>()[..] {
-        [width, height] => Some(Viewport { width: side(width)?, height: side(height)?, region: None }),
-        [width, height, x, y, w, h] => {
-            let region = [place(x)?, place(y)?, place(w)?, place(h)?];
-            let some = region[2] != 0.0 && region[3] != 0.0;
-            Some(Viewport { width: side(width)?, height: side(height)?, region: Some(region) }).filter(|_| some)
-        }
-        _ => None,
+    let parts: Vec<&str> = text.split(',').collect();
+    let ([width, height], region) = parts.split_first_chunk::<2>()?;
+    let all = Viewport { width: side(width)?, height: side(height)?, region: None };
+    if region.is_empty() {
+        return Some(all);
     }
+    // What is left out begins at the edge, and goes to the edge.
+    let mut given = [0.0, 0.0, f64::INFINITY, f64::INFINITY];
+    for (at, text) in region.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
+        *given.get_mut(at)? = place(text)?;
+    }
+    let some = region.len() <= given.len() && given[2] != 0.0 && given[3] != 0.0;
+    some.then_some(Viewport { region: Some(given), ..all })
 }
 
 fn window(text: &str) -> Option<Window> {
@@ -90,6 +98,19 @@ mod tests {
         assert_eq!((read.quality, read.unsupported), (70, vec!["annotation"]));
         let region = rendering("viewport=8%2C8%2C1%2C2%2C-3%2C4").unwrap().wish.viewport.unwrap().region;
         assert_eq!(region, Some([1.0, 2.0, -3.0, 4.0]));
+        // What is left out begins at the edge and goes to the edge (PS3.18 section 8.3.5.1.3).
+        let all = f64::INFINITY;
+        for (text, want) in [
+            ("512,512,,,256,256", [0.0, 0.0, 256.0, 256.0]),
+            ("512,512,10", [10.0, 0.0, all, all]),
+            ("512,512,10,20,", [10.0, 20.0, all, all]),
+            ("512,512,,,,-5", [0.0, 0.0, all, -5.0]),
+        ] {
+            let region = rendering(&format!("viewport={text}")).unwrap().wish.viewport.unwrap().region;
+            assert_eq!(region, Some(want), "{text}");
+        }
+        // Without a function it is the one that most objects mean.
+        assert_eq!(rendering("window=1,2").unwrap().wish.window, Window::new(1.0, 2.0, Function::Linear));
         assert_eq!(rendering("").unwrap(), Rendering { wish: Wish::default(), quality: 90, unsupported: vec![] });
     }
 
@@ -102,8 +123,13 @@ mod tests {
             "viewport=1,2,3,4,0,5",
             "viewport=1,2,a,4,5,5",
             "viewport=1,2,inf,1,1,1",
+            "viewport=1,2,1,1,inf,1",
+            "viewport=1,,1,1,1,1",
+            "viewport=1,2,1,1,1,1,1",
+            "viewport=1,2,,,,0",
             "window=1",
             "window=1,0",
+            "window=1,2,",
             "window=a,b,linear",
             "window=1,2,cubic",
             "window=1,2,linear,3",
