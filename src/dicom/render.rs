@@ -19,10 +19,8 @@ pub use scale::Viewport;
 use super::layout::Layout;
 use super::pixels::{Image, Photometric};
 
-/// The longest frame that is rendered: 64 MiB, the largest mammogram in use.
+/// The longest frame that is rendered, and the longest picture before it is a file: 64 MiB, the largest mammogram in use.
 pub const MAX_BYTES: u64 = 64 << 20;
-/// Most pixels of a picture.
-const MAX_PIXELS: usize = 64 << 20;
 
 /// Why a frame cannot be rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +77,9 @@ pub fn render(
     wish: &Wish,
 ) -> Result<Picture, RenderError> {
     let image = Image { photometric, ..layout.image };
-    if image.pixels() == 0 || image.pixels() > MAX_PIXELS || cells.len() as u64 > MAX_BYTES {
+    let channels = if image.samples == 1 && photometric != Photometric::PaletteColor { 1 } else { 3 };
+    let made = image.pixels() as u64 * channels;
+    if made == 0 || made > MAX_BYTES || cells.len() as u64 > MAX_BYTES {
         return Err(RenderError::TooLarge);
     }
     let planar = layout.planar && !decoded;
@@ -98,7 +98,7 @@ pub fn render(
         _ => return Err(RenderError::Unknown("this Photometric Interpretation")),
     };
     match wish.viewport {
-        Some(viewport) => scale::fitted(&picture, viewport),
+        Some(viewport) => scale::fitted(&picture, viewport, MAX_BYTES),
         None => Ok(picture),
     }
 }

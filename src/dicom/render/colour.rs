@@ -8,13 +8,18 @@ use crate::dicom::pixels::{Image, Photometric};
 pub(super) fn samples(image: &Image, planar: bool, cells: &[u8]) -> Result<Picture, RenderError> {
     let pixels = image.pixels();
     let shift = image.bits_stored.saturating_sub(8);
-    let all: Vec<u8> = values(image, cells, pixels * 3)?.map(|value| (value >> shift) as u8).collect();
+    let all = values(image, cells, pixels * 3)?.map(|value| (value >> shift) as u8);
     let ybr = image.photometric == Photometric::YbrFull;
-    let at = |pixel: usize, sample: usize| if planar { sample * pixels + pixel } else { pixel * 3 + sample };
     let mut bytes = Vec::with_capacity(pixels * 3);
-    for pixel in 0..pixels {
-        let own = [all[at(pixel, 0)], all[at(pixel, 1)], all[at(pixel, 2)]];
-        bytes.extend_from_slice(&if ybr { rgb(own) } else { own });
+    let mut push = |own: [u8; 3]| bytes.extend_from_slice(&if ybr { rgb(own) } else { own });
+    if planar {
+        let planes = all.clone().zip(all.clone().skip(pixels)).zip(all.skip(pixels * 2));
+        planes.for_each(|((one, two), three)| push([one, two, three]));
+    } else {
+        let mut all = all;
+        while let (Some(one), Some(two), Some(three)) = (all.next(), all.next(), all.next()) {
+            push([one, two, three]);
+        }
     }
     Ok(coloured(image, bytes))
 }

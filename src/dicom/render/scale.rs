@@ -1,6 +1,7 @@
 //! Viewports: a part of a picture, turned round if asked for, as large as fits (PS3.18 section 8.3.5.1.3).
 
 use super::{Picture, RenderError};
+use std::collections::VecDeque;
 
 /// The longest side of a viewport, in pixels.
 const LONGEST: u32 = 8192;
@@ -13,12 +14,12 @@ pub struct Viewport {
     pub width: u32,
     /// Most rows, 8192.
     pub height: u32,
-    /// The region; all of it without.
+    /// The region; all of it without. A width or height without end goes to the edge.
     pub region: Option<[f64; 4]>,
 }
 
-/// The region as large as fits the viewport, its proportions kept.
-pub(super) fn fitted(picture: &Picture, viewport: Viewport) -> Result<Picture, RenderError> {
+/// The region as large as fits the viewport, and so many bytes, its proportions kept.
+pub(super) fn fitted(picture: &Picture, viewport: Viewport, most: u64) -> Result<Picture, RenderError> {
     let turned;
     let region = match viewport.region {
         None => picture,
@@ -27,9 +28,13 @@ pub(super) fn fitted(picture: &Picture, viewport: Viewport) -> Result<Picture, R
             &turned
         }
     };
-    let ratio =
-        (f64::from(viewport.width) / region.width as f64).min(f64::from(viewport.height) / region.height as f64);
-    let size = |side: usize| ((side as f64 * ratio).round() as usize).clamp(1, LONGEST as usize);
+    let [width, height] = [region.width as f64, region.height as f64];
+    let room = (most as f64 / (width * height * region.channels as f64)).sqrt();
+    let ratio = (f64::from(viewport.width) / width).min(f64::from(viewport.height) / height);
+    let size = |side: usize| match side as f64 * ratio.min(room) {
+        side if room < ratio => (side as usize).clamp(1, LONGEST as usize),
+        side => (side.round() as usize).clamp(1, LONGEST as usize),
+    };
     Ok(resized(region, size(region.width), size(region.height)))
 }
 
@@ -56,18 +61,29 @@ fn cut(picture: &Picture, [left, top, width, height]: [f64; 4]) -> Result<Pictur
 fn resized(picture: &Picture, width: usize, height: usize) -> Picture {
     let n = picture.channels;
     let columns = weights(picture.width, width);
-    let mut narrow = vec![0f32; width * picture.height * n];
-    for (line, out) in picture.bytes.chunks_exact(picture.width * n).zip(narrow.chunks_exact_mut(width * n)) {
+    let narrow = |line: &[u8]| {
+        let mut out = vec![0f32; width * n];
         for ((first, weights), out) in columns.iter().zip(out.chunks_exact_mut(n)) {
             for (pixel, weight) in line[first * n..].chunks_exact(n).zip(weights) {
                 out.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += f32::from(*value) * weight);
             }
         }
-    }
+        out
+    };
+    // Only the lines that a new row covers are held, each made once: the next row begins at the same line or below.
+    let mut lines = picture.bytes.chunks_exact(picture.width * n);
+    let (mut held, mut top) = (VecDeque::new(), 0);
     let mut bytes = Vec::with_capacity(width * height * n);
     for (first, weights) in weights(picture.height, height) {
+        while top < first {
+            if held.pop_front().is_none() {
+                lines.next();
+            }
+            top += 1;
+        }
+        held.extend(lines.by_ref().take(weights.len().saturating_sub(held.len())).map(narrow));
         let mut sums = vec![0f32; width * n];
-        for (line, weight) in narrow[first * width * n..].chunks_exact(width * n).zip(&weights) {
+        for (line, weight) in held.iter().zip(&weights) {
             sums.iter_mut().zip(line).for_each(|(sum, value)| *sum += value * weight);
         }
         bytes.extend(sums.iter().map(|sum| sum.round().clamp(0.0, 255.0) as u8));

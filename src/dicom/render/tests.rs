@@ -180,6 +180,24 @@ fn viewports_fit_cut_and_turn() {
     assert_eq!(at(Viewport { width: 2, height: 2, region: Some([9.0, 0.0, 2.0, 2.0]) }), Err(RenderError::Region));
 }
 
+/// REL-25: however large a viewport is asked for, the picture has a limit in bytes; its proportions stay.
+#[test]
+fn a_picture_is_no_longer_than_its_limit() {
+    let bytes: Vec<u8> = (0..16 * 8 * 3).map(|at| at as u8).collect();
+    let picture = Picture { width: 16, height: 8, channels: 3, bytes };
+    let viewport = Viewport { width: 8192, height: 8192, region: None };
+    let made = scale::fitted(&picture, viewport, 6150).unwrap();
+    assert_eq!((made.width, made.height, made.bytes.len()), (64, 32, 6144));
+    let large = Viewport { width: 32, height: 99, region: None };
+    let made = scale::fitted(&picture, large, 6150).unwrap();
+    assert_eq!((made.width, made.height, made.bytes.len()), (32, 16, 1536), "what fits is not made smaller");
+    // A palette makes three bytes of one.
+    let mut wide = layout(u16::MAX, 1, 8, 8, false);
+    wide.image.rows = 400;
+    let made = render(&wide, &Look::default(), Photometric::PaletteColor, false, &[], &Wish::default());
+    assert_eq!(made, Err(RenderError::TooLarge));
+}
+
 #[test]
 fn what_is_not_there_is_an_error_and_not_a_panic() {
     let frame = layout(4, 1, 16, 12, false);
