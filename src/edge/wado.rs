@@ -14,6 +14,7 @@ mod refill;
 mod rendered;
 mod seats;
 mod span;
+mod waiting;
 
 pub use pixels::Known;
 pub use seats::Seats;
@@ -55,6 +56,9 @@ fn unreadable(error: RecordsError) -> Box<Response> {
 
 /// What is kept cannot be read, or cannot be made into what was asked for.
 fn unread(error: &io::Error) -> Box<Response> {
+    if error.get_ref().is_some_and(|cause| cause.is::<waiting::Full>()) {
+        return Box::new(busy());
+    }
     let ours = !formless(error);
     Box::new(match ours {
         true => problem(StatusCode::INTERNAL_SERVER_ERROR, "what this site holds of it cannot be read"),

@@ -123,6 +123,9 @@ fn images(site: &Site) -> Vec<Value> {
     plain.chain(python::lines("fresh", [site.folder()])).collect()
 }
 
+/// Pictures that nobody here makes independently: each says why.
+const MOST_UNCOMPARED: usize = 3;
+
 /// How far a shade may be from pydicom's: the transforms of lossy JPEG are real numbers.
 fn allowed(row: &Value) -> u64 {
     match (row["syntax"].as_str().unwrap(), row["samples"].as_u64().unwrap()) {
@@ -140,7 +143,8 @@ fn frames_and_pictures_are_what_pydicom_and_pillow_make_of_the_files() {
     push(&site, &rows);
     let broken: Vec<&str> =
         rows.iter().filter(|row| row["broken"] == true).map(|row| row["path"].as_str().unwrap()).collect();
-    let (mut native, mut codestreams, mut pictures, mut faults) = (0, 0, 0, Vec::new());
+    let (mut native, mut codestreams, mut pictures, mut windows, mut faults) = (0, 0, 0, 0, Vec::new());
+    let mut uncompared = Vec::new();
     for row in ask(&site, "wado_frames") {
         let most = allowed(&row);
         let is_broken = broken.contains(&row["path"].as_str().unwrap());
@@ -151,15 +155,27 @@ fn frames_and_pictures_are_what_pydicom_and_pillow_make_of_the_files() {
         // Rounding may go either way at a shade's edge, and twice where a picture is made smaller.
         let shades = row["picture"].as_u64().map_or(row["why"].is_string(), |off| off <= most.max(1));
         let smaller = row["smaller"].as_u64().is_none_or(|off| off <= 1);
+        // A window of half the range makes each difference twice as large.
+        let windowed = row["windowed"].as_u64().is_none_or(|off| off <= (2 * most).max(1));
+        windows += u32::from(row["windowed"].is_u64());
+        if let Some(why) = row["why"].as_str().filter(|_| !is_broken) {
+            uncompared.push(why.to_owned());
+        }
         pictures += u32::from(row["picture"].is_u64());
         let drawn = !row["why"].as_str().unwrap_or_default().starts_with("status") || is_broken;
-        if !(if is_broken { refused } else { cells && shades && smaller && drawn }) || row["codestream"] == false {
+        if !(if is_broken { refused } else { cells && shades && windowed && smaller && drawn })
+            || row["codestream"] == false
+        {
             faults.push(row.to_string());
         }
     }
-    println!("summary: {native} files by frames, {codestreams} by codestreams, {pictures} pictures compared");
+    println!(
+        "summary: {native} files by frames, {codestreams} by codestreams, {pictures} pictures compared, {windows} in a \
+         window that was asked for; not compared: {uncompared:?}"
+    );
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
-    assert!(native > 100 && codestreams > 40 && pictures > 100, "{native} {codestreams} {pictures}");
+    assert!(native > 100 && codestreams > 40 && windows > 60, "{native} {codestreams} {windows}");
+    assert!(pictures > 100 && uncompared.len() <= MOST_UNCOMPARED, "{pictures} compared, not so: {uncompared:?}");
 }
 
 // WEB-100, with a client that others wrote.
@@ -204,6 +220,7 @@ fn nonsense_about_frames_and_pictures_is_refused() {
         ("rendered?viewport=0,0", any, 400),
         ("rendered?window=1", any, 400),
         ("rendered?quality=200", any, 400),
+        ("thumbnail?viewport=8,8,0,0,4,4", any, 400),
         ("frames/7/rendered", any, 404),
         ("frames/0/thumbnail", any, 400),
         ("bulkdata/00080060", "Accept: text/html", 406),

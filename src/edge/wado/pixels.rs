@@ -2,6 +2,7 @@
 
 use super::body::{Pieces, Trimmed};
 use super::data_set::{As, DataSet, failed};
+use super::waiting::ROOM;
 use crate::courier::decoding;
 use crate::dicom::layout::index::{Index, IndexError, Indexer, Next, Unwrapper};
 use crate::dicom::layout::{Layout, Pixels, Surveyor};
@@ -27,6 +28,8 @@ const MOST_FRAMES: usize = 100_000;
 /// Up to this length an instance is read to its end and its digest compared before a frame of it is given for the first time;
 /// a longer one is compared while its first frames go out.
 const CHECKED_FIRST: u64 = 16 << 20;
+/// Bytes of what is in memory that are given at once.
+const PIECE: usize = 64 << 10;
 /// Bytes that are looked at together while hopping over fragments.
 const WINDOW: u64 = 64 << 10;
 
@@ -125,7 +128,8 @@ impl Frames {
     /// One frame as cells, little endian; a compressed one decoded.
     pub(super) async fn native(&self, frame: u32) -> io::Result<Frame> {
         if self.are_compressed() {
-            return Ok(Frame::Whole(Some(self.decoded(frame).await?.bytes.into())));
+            let room = ROOM.take(self.native_bytes(frame).unwrap_or(0)).await?;
+            return Ok(Frame::Whole(room.hold(self.decoded(frame).await?.bytes)));
         }
         let missing = || io::Error::other(Missing);
         let cells = self.place.layout.cells(frame).ok_or_else(missing)?;
@@ -146,8 +150,9 @@ impl Frames {
         if cells.at % 8 == 0 && cells.length % 8 == 0 {
             return Ok(frame);
         }
+        let room = ROOM.take(wanted).await?;
         let packed = gathered(frame).await?;
-        Ok(Frame::Whole(Some(shifted(&packed, (cells.at % 8) as u32, cells.length).into())))
+        Ok(Frame::Whole(room.hold(shifted(&packed, (cells.at % 8) as u32, cells.length))))
     }
 
     /// One frame as the codestream that is stored.
@@ -203,8 +208,8 @@ pub(super) struct Missing;
 
 /// One frame on its way.
 pub(super) enum Frame {
-    /// It is in memory.
-    Whole(Option<Bytes>),
+    /// It is in memory, and given in pieces: a connection need not hold it once more.
+    Whole(Bytes),
     /// Its cells lie in the store.
     Cells(Box<Trimmed<Cells>>),
     /// Its fragments lie in the store.
@@ -246,7 +251,8 @@ impl Pieces for Frame {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let piece: Bytes = match self {
-                Self::Whole(whole) => return Ok(whole.take()),
+                Self::Whole(whole) if whole.is_empty() => return Ok(None),
+                Self::Whole(whole) => whole.split_to(PIECE.min(whole.len())),
                 Self::Inflated(inflated) => return inflated.next().await,
                 Self::Cells(cells) => return cells.next().await,
                 Self::Fragments(reader, unwrapper) => match reader.next().await.map_err(io::Error::other)? {

@@ -6,9 +6,10 @@
 use super::archived::Awaited;
 use super::body::{Listed, Pieces, body};
 use super::frames::{numbers, open};
-use super::pixels::{Frames, gathered};
+use super::pixels::{Frame, Frames, gathered};
 use super::seats::Seat;
 use super::span::with;
+use super::waiting::ROOM;
 use super::{Answered, Asked, formless, partial, refuse, unread, unreadable};
 use crate::courier::decoding;
 use crate::dicom::render::{self, Kind, Viewport};
@@ -18,7 +19,6 @@ use crate::dicomweb::rendered::{Rendering, rendering};
 use crate::dicomweb::wado::{self, AcceptError};
 use crate::edge::http::{Base, WebFace};
 use crate::records::{InstanceId, Retrievable};
-use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -91,7 +91,8 @@ async fn of_several(asked: Asked, chosen: Chosen, awaited: Awaited, seat: Seat) 
     let (kind, service) = (writer.content_type(), asked.base.as_str().to_owned());
     let listed = Listed::new(asked.face.clone(), asked.resource.clone(), awaited.fetching);
     let source = Source::Listed(listed, asked.base.clone());
-    let mut pieces = Album { source, chosen, writer, ready: None, given: 0, ended: false };
+    let mut pieces =
+        Album { source, chosen, writer, ready: None, current: Frame::Whole(Bytes::new()), given: 0, ended: false };
     // The first is made before anything is sent: an answer without any picture is no answer.
     pieces.ready = pieces.picture().await.map_err(|error| unread(&error))?;
     if pieces.ready.is_none() {
@@ -108,24 +109,26 @@ async fn of_instance(asked: Asked, chosen: Chosen, list: Vec<u32>, seat: Seat) -
     // The first is made before anything is sent, so that what cannot be made is known in time.
     let first = picture(&frames, list[0], &chosen).await.map_err(|error| unread(&error))?;
     if list.len() == 1 && !chosen.parts {
-        return Ok(with(StatusCode::OK, Body::from(first), &[(header::CONTENT_TYPE, chosen.media)]));
+        return Ok(alone(first, &chosen, seat));
     }
     let writer = asked.writer(chosen.media)?;
     let kind = writer.content_type();
     let location = asked.base.instance(&item.study, &item.series, &item.sop_instance);
     let ready = Some((first, format!("{location}/frames/{}/rendered", list[0])));
     let source = Source::Frames { location, frames, list, at: 1 };
-    let pieces = Album { source, chosen, writer, ready, given: 0, ended: false };
+    let pieces = Album { source, chosen, writer, ready, current: Frame::Whole(Bytes::new()), given: 0, ended: false };
     Ok(with(StatusCode::OK, body(pieces, seat), &[(header::CONTENT_TYPE, &kind)]))
 }
 
 /// Answers with one small picture that stands for the resource: of a series or study, of an instance in its middle.
 pub(super) async fn thumbnail(mut asked: Asked) -> Answered {
     let mut chosen = Chosen::of(&asked)?;
-    chosen.rendering.wish.viewport.get_or_insert(THUMBNAIL);
+    if chosen.rendering.wish.viewport.get_or_insert(THUMBNAIL).region.is_some() {
+        return refuse(StatusCode::BAD_REQUEST, "a thumbnail shows the whole image: write viewport=width,height");
+    }
     let list = asked.below.as_deref().map(numbers).transpose()?;
     asked.held().await?;
-    let _seat = asked.seat()?;
+    let seat = asked.seat()?;
     let made = match asked.resource.instance {
         Some(_) => {
             let frame = list.and_then(|list| list.first().copied()).unwrap_or(1);
@@ -138,7 +141,14 @@ pub(super) async fn thumbnail(mut asked: Asked) -> Answered {
         },
     };
     asked.gives(1).await;
-    Ok(with(StatusCode::OK, Body::from(made), &[(header::CONTENT_TYPE, chosen.media)]))
+    Ok(alone(made, &chosen, seat))
+}
+
+/// Answers with one picture, and keeps its seat until it has gone out.
+fn alone(file: Bytes, chosen: &Chosen, seat: Seat) -> Response {
+    let length = file.len().to_string();
+    let fields = [(header::CONTENT_TYPE, chosen.media), (header::CONTENT_LENGTH, length.as_str())];
+    with(StatusCode::OK, body(Frame::Whole(file), seat), &fields)
 }
 
 /// The first frame of an instance in the middle that a picture can be made of.
@@ -199,9 +209,12 @@ async fn picture(frames: &Frames, frame: u32, chosen: &Chosen) -> io::Result<Byt
     let (wish, kind) = (chosen.rendering.wish, chosen.kind());
     let file = decoding::off_thread(move || {
         let picture = render::render(&layout, &look, photometric, decoded, &cells, &wish).map_err(io::Error::other)?;
+        drop(cells);
         picture.encoded(kind).map_err(io::Error::other)
     });
-    file.await.map_err(io::Error::other)?.map(Bytes::from)
+    let file: Vec<u8> = file.await.map_err(io::Error::other)??;
+    // Others are rendered only once there is room for what was.
+    Ok(ROOM.take(file.len() as u64).await?.hold(file))
 }
 
 /// Where pictures come from.
@@ -219,6 +232,8 @@ struct Album {
     writer: Writer,
     /// The first, which was made already.
     ready: Option<(Bytes, String)>,
+    /// What is left of the one that is being given.
+    current: Frame,
     given: u64,
     ended: bool,
 }
@@ -251,6 +266,9 @@ impl Album {
 
 impl Pieces for Album {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(piece) = self.current.next().await? {
+            return Ok(Some(piece));
+        }
         if self.ended {
             return Ok(None);
         }
@@ -260,6 +278,7 @@ impl Pieces for Album {
         };
         let head = self.writer.plain_head(Some(file.len() as u64), &location, self.given == 0);
         self.given += 1;
-        Ok(Some([head, file].concat().into()))
+        self.current = Frame::Whole(file);
+        Ok(Some(head))
     }
 }
