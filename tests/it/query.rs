@@ -62,6 +62,12 @@ fn both_faces_find_the_same_studies() {
             &["1", "2"],
         ),
         (
+            json!({ "PatientName": "Müller^Jörg^*", "SpecificCharacterSet": "ISO_IR 192" }),
+            "PatientName=M%C3%BCller%5EJ%C3%B6rg%5E*",
+            &["1", "2"],
+        ),
+        (json!({ "StudyDate": "2025.03.10\\20250401" }), "StudyDate=2025.03.10%5C20250401", &["1", "3"]),
+        (
             json!({ "PatientName": "山田*", "SpecificCharacterSet": "ISO_IR 192" }),
             "PatientName=%E5%B1%B1%E7%94%B0*",
             &["3"],

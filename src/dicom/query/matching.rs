@@ -3,28 +3,44 @@
 use super::Match;
 use crate::dicom::vr::Vr;
 
-/// Checks a value that is asked for, before anything is looked up: a date, time or number must be one. The error says what
-/// the value should be, and does not repeat it (SEC-010).
+/// Checks a value that is asked for, or each of several, before anything is looked up: a date, time or number must be one. The
+/// error says what the value should be, and does not repeat it (SEC-010).
 pub fn check(matched: &Match) -> Result<(), &'static str> {
     let Some(wanted) = matched.values.first().filter(|wanted| !matches!(wanted.as_str(), "" | "*")) else {
         return Ok(());
     };
-    let ends = |valid: fn(&str) -> bool| {
-        let (first, last) = wanted.split_once('-').unwrap_or((wanted, ""));
-        let one = !wanted.contains('-');
-        (one || wanted.len() > 1) && [first, last].iter().all(|end| end.is_empty() || valid(end))
+    let ends = |one: &str, valid: fn(&str) -> bool| {
+        let (first, last) = one.split_once('-').unwrap_or((one, ""));
+        !matches!(one, "" | "-") && [first, last].iter().all(|end| end.is_empty() || valid(end))
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let each = |right: &dyn Fn(&str) -> bool| wanted.split('\\').all(right);
     let (right, what) = match matched.vr {
-        Vr::DA => (ends(|end| end.len() == 8 && end.bytes().all(|b| b.is_ascii_digit())), "a date or a range of dates"),
-        Vr::TM => (
-            ends(|end| (2..=13).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_digit() || b == b'.')),
-            "a time or a range of times",
-        ),
-        Vr::IS => (digits(wanted.trim().trim_start_matches(['+', '-'])), "a whole number"),
+        Vr::DA => (each(&|one| ends(one, is_date)), "a date or a range of dates"),
+        Vr::TM => (each(&|one| ends(one, is_time)), "a time or a range of times"),
+        Vr::IS => (each(&|one| digits(one.trim().trim_start_matches(['+', '-']))), "a whole number"),
         _ => (true, ""),
     };
     if right { Ok(()) } else { Err(what) }
+}
+
+/// Eight digits, or the same with dots between them as before the third edition. A month has up to 31 days: ranges end so.
+fn is_date(text: &str) -> bool {
+    let plain = match text.as_bytes() {
+        [_, _, _, _, b'.', _, _, b'.', _, _] => text.replace('.', ""),
+        _ => text.to_owned(),
+    };
+    let in_range = |at, range: std::ops::RangeInclusive<u8>| {
+        plain.get(at).and_then(|digits: &str| digits.parse().ok()).is_some_and(|number| range.contains(&number))
+    };
+    let digits = plain.len() == 8 && plain.bytes().all(|b| b.is_ascii_digit());
+    digits && in_range(4..6, 1..=12) && in_range(6..8, 1..=31)
+}
+
+/// Two to six digits and a fraction, or the same with colons between them as before the third edition.
+fn is_time(text: &str) -> bool {
+    let plain = text.replace(':', "");
+    (2..=13).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// Whether a held value, several joined by backslashes, matches: any of them by any of those that are asked for. An empty value
@@ -70,18 +86,18 @@ fn in_range(wanted: &str, held: &str) -> bool {
 /// A range of dates and one of times that are asked for together are one range of moments (PS3.18 section 8.3.4.1.1; WEB-092);
 /// anything else is matched one by one.
 pub fn moment_matches(date: &Match, time: &Match, held_date: Option<&str>, held_time: Option<&str>) -> bool {
-    let range = |matched: &Match| {
-        matched.values.first().and_then(|wanted| wanted.split_once('-')).map(|(a, b)| (a.to_owned(), b.to_owned()))
+    let range = |matched: &Match, mark| {
+        let wanted = matched.values.first().filter(|wanted| !wanted.contains('\\'))?.replace(mark, "");
+        wanted.split_once('-').map(|(first, last)| (first.to_owned(), last.to_owned()))
     };
-    let (Some((first_day, last_day)), Some((first_time, last_time))) = (range(date), range(time)) else {
+    let (Some((first_day, last_day)), Some((first_time, last_time))) = (range(date, '.'), range(time, ':')) else {
         return matches(date, held_date) && matches(time, held_time);
     };
-    let (Some(day), Some(time)) = (held_date, held_time) else { return false };
-    let after = first_day.is_empty()
-        || day > first_day.as_str()
-        || day == first_day && in_range(&format!("{first_time}-"), time);
-    let before =
-        last_day.is_empty() || day < last_day.as_str() || day == last_day && in_range(&format!("-{last_time}"), time);
+    let held = |value: Option<&str>, mark| value.map(|value| value.trim_matches([' ', '\0']).replace(mark, ""));
+    let (Some(day), Some(time)) = (held(held_date, '.'), held(held_time, ':')) else { return false };
+    let after =
+        first_day.is_empty() || day > first_day || day == first_day && in_range(&format!("{first_time}-"), &time);
+    let before = last_day.is_empty() || day < last_day || day == last_day && in_range(&format!("-{last_time}"), &time);
     after && before
 }
 
@@ -93,10 +109,19 @@ fn name(wanted: &str, held: &str) -> bool {
         let mut groups = wanted.split('=').zip(held.split('=').chain(std::iter::repeat("")));
         return groups.all(|(wanted, held)| {
             let wanted = name_alone(wanted);
-            wanted.is_empty() || wild(wanted.as_bytes(), name_alone(held).as_bytes())
+            wanted.is_empty() || wild_name(&wanted, &name_alone(held))
         });
     }
-    std::iter::once(held).chain(held.split('=')).any(|held| wild(wanted.as_bytes(), name_alone(held).as_bytes()))
+    std::iter::once(held).chain(held.split('=')).any(|held| wild_name(&wanted, &name_alone(held)))
+}
+
+/// Empty components at the end may be left out of what is held (PS3.5 section 6.2): a pattern for one matches where it is not.
+fn wild_name(wanted: &str, held: &str) -> bool {
+    fn shorter<'a>(pattern: &&'a str) -> Option<&'a str> {
+        pattern.strip_suffix("^*").map(|rest| rest.trim_end_matches('^'))
+    }
+    // A name has five components.
+    std::iter::successors(Some(wanted), shorter).take(5).any(|pattern| wild(pattern.as_bytes(), held.as_bytes()))
 }
 
 /// A name as it is compared: in small letters, without empty components at its end.
@@ -171,6 +196,14 @@ mod tests {
             (Vr::TM, "223000", Some("2230"), true),
             (Vr::PN, "smith^*", Some("Smith^John"), true),
             (Vr::PN, "SMITH^JOHN", Some("Smith^John^^"), true),
+            (Vr::PN, "DOE^JOHN^*", Some("Doe^John"), true),
+            (Vr::PN, "DOE^*^*", Some("Doe"), true),
+            (Vr::PN, "DOE^JOHN^*", Some("Doe^John^Q"), true),
+            (Vr::PN, "DOE^JOHN^*", Some("Doe^Johnny"), false),
+            (Vr::PN, "DOE^^*", Some("Doe"), true),
+            (Vr::PN, "DOE^^*", Some("Doe^John"), false),
+            (Vr::PN, "DOE^JOHN^?*", Some("Doe^John"), false),
+            (Vr::PN, "yamada^*^*=山田^太郎^*", Some("Yamada^Tarou=山田^太郎"), true),
             (Vr::PN, "山田*", Some("Yamada^Tarou=山田^太郎"), true),
             (Vr::PN, "smith", Some("Smith^John"), false),
             (Vr::PN, "Yamada^Tarou=山田^太郎", Some("Yamada^Tarou=山田^太郎=やまだ^たろう"), true),
@@ -188,6 +221,9 @@ mod tests {
             (Vr::TM, "08-09", Some("093015.25"), true),
             (Vr::TM, "0830", Some("083059"), true),
             (Vr::TM, "2200-2300", Some("2159"), false),
+            (Vr::DA, "20250310\\20250312", Some("20250312"), true),
+            (Vr::TM, "08\\09", Some("0915"), true),
+            (Vr::IS, "6\\7", Some("007"), true),
             (Vr::IS, "7", Some("007"), true),
             (Vr::IS, "7", Some("8"), false),
             (Vr::UI, "1.2,1.3", Some("1.3"), true),
@@ -213,6 +249,25 @@ mod tests {
         for (day, at, want) in rows {
             assert_eq!(moment_matches(&date, &time, Some(day), Some(at)), want, "{day} {at}");
         }
+        // Both as they were written before the third edition, too.
+        let (old_date, old_time) = (asked(Vr::DA, "2025.03.10-2025.03.11"), asked(Vr::TM, "22:00-06:00"));
+        for (day, at, want) in [
+            ("2025.03.10", "21:59", false),
+            ("2025.03.10", "22:30:00", true),
+            ("2025.03.11", "05:59", true),
+            ("2025.03.11", "06:01", false),
+        ] {
+            for (date, time) in [(&date, &time), (&old_date, &old_time)] {
+                for (day, at) in [(day.to_owned(), at.to_owned()), (day.replace('.', ""), at.replace(':', ""))] {
+                    assert_eq!(moment_matches(date, time, Some(&day), Some(&at)), want, "{day} {at}");
+                }
+            }
+        }
+        let two = asked(Vr::DA, "20250301\\20250310-20250311");
+        assert!(
+            moment_matches(&two, &asked(Vr::TM, "0800-0900"), Some("20250301"), Some("0830")),
+            "a list is no range"
+        );
         let one = asked(Vr::DA, "20250310");
         assert!(moment_matches(&one, &asked(Vr::TM, "2200-2300"), Some("20250310"), Some("2230")));
         assert!(!moment_matches(&date, &time, Some("20250310"), None));
@@ -224,13 +279,32 @@ mod tests {
             (Vr::DA, "20250310-"),
             (Vr::DA, "-20250310"),
             (Vr::DA, "*"),
+            (Vr::DA, "1997.01.01"),
+            (Vr::DA, "20250201-20250231"),
+            (Vr::DA, "20250310\\20250312"),
+            (Vr::TM, "0930\\10"),
+            (Vr::TM, "08:30-09:00"),
+            (Vr::IS, "1\\2"),
             (Vr::TM, "0930-1000"),
             (Vr::IS, "-7"),
             (Vr::LO, "-"),
         ] {
             assert!(check(&asked(vr, right)).is_ok(), "{vr} {right}");
         }
-        for (vr, wrong) in [(Vr::DA, "2025"), (Vr::DA, "-"), (Vr::DA, "today"), (Vr::TM, "9"), (Vr::IS, "seven")] {
+        for (vr, wrong) in [
+            (Vr::DA, "2025"),
+            (Vr::DA, "-"),
+            (Vr::DA, "today"),
+            (Vr::DA, "20251399"),
+            (Vr::DA, "20251301"),
+            (Vr::DA, "20250132"),
+            (Vr::DA, "20250100"),
+            (Vr::DA, "20250310\\today"),
+            (Vr::DA, "1997.0101"),
+            (Vr::TM, "9"),
+            (Vr::IS, "seven"),
+            (Vr::IS, "7\\seven"),
+        ] {
             assert!(check(&asked(vr, wrong)).is_err(), "{vr} {wrong}");
         }
     }

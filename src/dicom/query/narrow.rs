@@ -49,7 +49,12 @@ fn days(wanted: &str) -> Option<(String, String)> {
 
 fn name(wanted: &str) -> Option<Name> {
     // Of several groups each matches its own: one of them is enough here.
-    let plain = wanted.split('=').map(name_alone).find(|group| !group.is_empty()).unwrap_or_default();
+    let mut plain = wanted.split('=').map(name_alone).find(|group| !group.is_empty()).unwrap_or_default();
+    // Components at the end that may be anything may not be there at all.
+    if plain.ends_with("^*") {
+        plain.truncate(plain.trim_end_matches(['^', '*']).len());
+        plain.push('*');
+    }
     if wanted.contains('\\') || plain.chars().all(|c| c == '*') {
         return None;
     }
@@ -87,6 +92,9 @@ mod tests {
             ("Smith^J*", Some("smith^j")),
             ("SMITH", Some("smith")),
             ("Smith^John^^", Some("smith^john")),
+            ("Smith^John^*", Some("smith^john")),
+            ("Smith^*^*", Some("smith")),
+            ("*^*", None),
             ("Sm?th", Some("sm")),
             ("Müller*", Some("m")),
             ("Yamada^T*=山田*", Some("yamada^t")),
@@ -105,6 +113,8 @@ mod tests {
         }
         let pattern = of(PATIENT_NAME, Vr::PN, "A[b]?C*^").name.map(|name| name.pattern);
         assert_eq!(pattern.as_deref(), Some("a[[]b]?c*"));
+        let pattern = of(PATIENT_NAME, Vr::PN, "DOE^JOHN^*").name.map(|name| name.pattern);
+        assert_eq!(pattern.as_deref(), Some("doe^john*"), "one without the last component is found too");
         let unknown =
             Narrow::of(&[Match { path: vec![STUDY_DATE], vr: Vr::DA, values: vec!["20250310".into()] }], true);
         assert!(unknown == Narrow::default(), "what has no date matches too");
