@@ -4,6 +4,7 @@
 pub(in crate::edge) mod archived;
 pub(in crate::edge) mod elsewhere;
 mod found;
+mod walking;
 mod window;
 
 use super::http::{Asker, Base, Caller, Target, WebFace, problem};
@@ -13,9 +14,9 @@ use crate::dicom::attributes::{
 };
 use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber, is_issuer};
 use crate::dicom::on_behalf::OnBehalf;
-use crate::dicom::query::{self, Match, matching::check, matching::matches, narrow::Narrow};
+use crate::dicom::query::{self, Match, matching::check, matching::matches};
 use crate::dicom::tag::Tag;
-use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
@@ -25,7 +26,7 @@ use crate::priors::archive::widen;
 use crate::priors::marker;
 use crate::priors::search::Wanted;
 use crate::priors::whom::Patient;
-use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
+use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -70,13 +71,6 @@ fn refuse<T>(status: StatusCode, detail: &str) -> Result<T, Box<Response>> {
 fn unreadable(error: RecordsError) -> Box<Response> {
     tracing::error!(error = %error, "a query could not be answered");
     Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the records cannot be read now"))
-}
-
-/// The forms in which a Patient ID may be held.
-fn forms(id: &str) -> Vec<String> {
-    let mut forms = vec![id.to_owned()];
-    forms.extend(NhsNumber::parse(id).into_iter().flat_map(NhsNumber::forms).filter(|form| form != id));
-    forms
 }
 
 macro_rules! resource {
@@ -206,28 +200,6 @@ impl Asked {
         Some(if is_issuer(&issuer) { ISSUER_OID.to_owned() } else { issuer })
     }
 
-    fn walk(&self) -> Walk {
-        // What stands in the path and in one exact key narrows the walk; each key is matched again on every row.
-        let exact = |tag| {
-            let value = self.query.matching(tag)?.values.first()?;
-            (!value.is_empty() && !value.contains(['*', '?', '\\'])).then(|| value.clone())
-        };
-        let mut patient_ids = exact(PATIENT_ID).map(|id| forms(&id)).unwrap_or_default();
-        // Another site may know the patient by the other number.
-        patient_ids.extend(self.patient.iter().filter_map(|patient| patient.nhs).flat_map(|nhs| nhs.forms()));
-        let study = self.one(STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
-        let series = self.one(SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
-        Walk {
-            after: 0,
-            studies: self.target.study.clone().or(study).into_iter().collect(),
-            series: self.target.series.clone().or(series),
-            patient_ids,
-            accession_number: exact(ACCESSION_NUMBER),
-            narrow: Narrow::of(&self.query.matches, false),
-            candidates: None,
-        }
-    }
-
     /// The one UID of a key, if it names one.
     fn one(&self, tag: Tag) -> Option<&str> {
         match self.query.matching(tag)?.values.as_slice() {
@@ -322,8 +294,7 @@ impl Asked {
         self.may_list().await?;
         self.names_something()?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
-        let study = walk.studies.first().cloned();
-        let mut below = self.ask_below(study.as_ref(), Wanted::Series, &mut window).await;
+        let mut below = self.ask_below(walking::only(&walk.studies), Wanted::Series, &mut window).await;
         let mut archived = self.archived_series(&walk, &mut window).await;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await.map_err(unreadable)?;
@@ -382,7 +353,7 @@ impl Asked {
             self.may_list().await?;
         }
         let walk = self.walk();
-        (find.study, find.series) = (walk.studies.into_iter().next(), walk.series);
+        (find.study, find.series) = (walking::only(&walk.studies).cloned(), walk.series);
         if find.study.is_none() && find.instances.is_empty() {
             return refuse(StatusCode::BAD_REQUEST, "name a study or at least one SOPInstanceUID");
         }
