@@ -60,6 +60,7 @@ mod pull;
 mod pull_scripted;
 mod qido;
 mod query;
+mod query_hostile;
 mod reach;
 mod rejections;
 mod reload;

@@ -88,7 +88,8 @@ impl<S: Scp> Session<'_, S> {
                     self.refuse(command, context, Status::IDENTIFIER_MISMATCH, "no identifier").await
                 }
                 Some(asked) => {
-                    query::converse(self.association, (self.scp, self.caller), accepted, command, asked).await
+                    let parties = (self.scp, self.caller);
+                    query::converse(self.association, parties, accepted, command, asked, self.max_discard).await
                 }
                 None => {
                     let why = "this operation is not offered on this context";

@@ -246,9 +246,10 @@ pub(super) async fn converse<S: Scp>(
     context: AcceptedContext,
     command: &CommandSet,
     operation: Operation,
+    max_discard: u64,
 ) -> Result<(), Lost> {
     let id = context.id;
-    let Some(identifier) = identifier(association).await? else {
+    let Some(identifier) = identifier(association, max_discard).await? else {
         let comment = Some("the identifier is longer than 512 KiB".to_owned());
         let answer = QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() };
         return conclude(association, id, command, &answer).await;
@@ -269,13 +270,13 @@ pub(super) async fn converse<S: Scp>(
     }
 }
 
-/// The identifier; `None` if it is too long, and then it was read and forgotten.
-async fn identifier(association: &mut Association) -> Result<Option<Vec<u8>>, Lost> {
+/// The identifier; `None` if it is too long, and then it was read and forgotten, up to so many bytes more.
+async fn identifier(association: &mut Association, max_discard: u64) -> Result<Option<Vec<u8>>, Lost> {
     let mut data = DataSet::new(association);
     let mut identifier = Vec::new();
     while let Some(chunk) = data.chunk().await? {
         if identifier.len() + chunk.len() > MAX_IDENTIFIER_BYTES {
-            data.finish(MAX_IDENTIFIER_BYTES as u64 * 16).await?;
+            data.finish(max_discard).await?;
             return Ok(None);
         }
         identifier.extend_from_slice(chunk);

@@ -186,6 +186,35 @@ impl<S: Read + Write> Caller<S> {
         }
     }
 
+    /// The answers to a query: how many were pending, and the last one. Their identifiers are passed over.
+    pub fn answers(&mut self) -> io::Result<(usize, Answer)> {
+        let (mut command, mut pending) = (Vec::new(), 0);
+        loop {
+            let body = match self.read()? {
+                Pdu::Data(body) => body,
+                other => return Err(Error::other(format!("no answer but {other:?}"))),
+            };
+            let mut rest = &body[..];
+            while rest.len() >= 6 {
+                let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+                let (flags, value) = (rest[5], &rest[6..4 + length]);
+                rest = &rest[4 + length..];
+                if flags & 1 == 0 {
+                    continue;
+                }
+                command.extend_from_slice(value);
+                if flags & 2 == 2 {
+                    let answer = read_answer(&std::mem::take(&mut command), body.len());
+                    let answer = answer.ok_or_else(|| Error::other("the answer holds no status"))?;
+                    if answer.status & 0xFF00 != 0xFF00 {
+                        return Ok((pending, answer));
+                    }
+                    pending += 1;
+                }
+            }
+        }
+    }
+
     /// Releases, and waits for the reply.
     pub fn release(mut self) {
         self.send(&release_request()).unwrap();
@@ -290,6 +319,16 @@ pub fn store_command(class: &str, instance: &str, message: u16) -> Vec<u8> {
         (0x0700, &[0, 0]),
         (0x0800, &[0, 0]),
         (0x1000, instance.as_bytes()),
+    ])
+}
+
+pub fn find_command(class: &str, message: u16) -> Vec<u8> {
+    command(&[
+        (0x0002, class.as_bytes()),
+        (0x0100, &[0x20, 0]),
+        (0x0110, &message.to_le_bytes()),
+        (0x0700, &[0, 0]),
+        (0x0800, &[0, 0]),
     ])
 }
 
