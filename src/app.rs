@@ -61,6 +61,8 @@ pub struct App {
     fetcher: Fetcher,
     /// Where blobs were to lie that are missing or cut (FLT-027).
     lost: Vec<Place>,
+    /// When an earlier run entered something last.
+    last_known: Option<SystemTime>,
     in_force: InForce,
     /// Held as long as the process lives: no second one may work on this data (FLT-072).
     lock: File,
@@ -118,7 +120,19 @@ impl App {
         };
         let registry = in_force.registry.subscribe();
         let fetcher = Fetcher::new(priors.clone(), records.clone(), intake.clone(), registry, fetch);
-        Ok(Self { config, records, store, intake, priors, archives, fetcher, lost: freed.lost, in_force, lock })
+        Ok(Self {
+            config,
+            records,
+            store,
+            intake,
+            priors,
+            archives,
+            fetcher,
+            lost: freed.lost,
+            last_known: recovered.last_known,
+            in_force,
+            lock,
+        })
     }
 
     /// The records, for whoever runs the gateway inside a process of their own.
@@ -147,7 +161,7 @@ impl App {
         let (records, store) = (self.records.clone(), self.store.clone());
         let registry = self.in_force.registry.subscribe();
         let judge = Judge::new(records.clone(), store.clone(), registry, self.config.courier.resend_after);
-        let janitor = Janitor::new(records, store, judge.clone(), janitor_options(&self.config));
+        let janitor = Janitor::new(records, store, judge.clone(), janitor_options(&self.config, self.last_known));
         critical.spawn("the janitor", janitor.clone().run(self.lost, working.clone()));
         critical.spawn("the judge", judge.run(working.clone()));
         let notes = NoteReader::new(self.records.clone(), self.store.clone());
@@ -441,7 +455,7 @@ fn store_options(config: &Config) -> StoreOptions {
     }
 }
 
-fn janitor_options(config: &Config) -> JanitorOptions {
+fn janitor_options(config: &Config, last_known: Option<SystemTime>) -> JanitorOptions {
     let retention = &config.retention;
     JanitorOptions {
         purge: retention.purge,
@@ -452,6 +466,7 @@ fn janitor_options(config: &Config) -> JanitorOptions {
         every: retention.every,
         scrub_every: config.store.scrub_every,
         scrub_bytes: config.store.scrub_bytes,
+        last_known,
     }
 }
 

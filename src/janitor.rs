@@ -8,6 +8,7 @@ mod alarms;
 mod compaction;
 mod retention;
 mod scrub;
+mod trust;
 
 pub use retention::{Due, PurgeReport};
 
@@ -40,6 +41,8 @@ pub struct JanitorOptions {
     pub scrub_every: Duration,
     /// Most bytes a second that reading and moving blobs takes.
     pub scrub_bytes: u64,
+    /// The last time that an earlier run has entered, against which the clock is held.
+    pub last_known: Option<SystemTime>,
 }
 
 /// Why something could not be done.
@@ -77,11 +80,13 @@ struct Inner {
     /// The disk was short of room, and is not yet a quarter above the mark.
     short: AtomicBool,
     alarms: alarms::Alarms,
+    trusted: std::sync::Mutex<trust::Trusted>,
 }
 
 impl Janitor {
     /// A janitor that has not begun.
     pub fn new(records: Records, store: Store, judge: Judge, options: JanitorOptions) -> Self {
+        let trusted = std::sync::Mutex::new(trust::Trusted::new(options.last_known, Instant::now()));
         let inner = Inner {
             records,
             store,
@@ -91,6 +96,7 @@ impl Janitor {
             paused: Default::default(),
             short: AtomicBool::new(false),
             alarms: alarms::Alarms::default(),
+            trusted,
         };
         Self { inner: Arc::new(inner) }
     }

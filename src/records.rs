@@ -127,6 +127,8 @@ pub struct Recovered {
     pub unknown: usize,
     /// Transfers that were interrupted too often and are now held.
     pub held: usize,
+    /// When the last was entered before this opening.
+    pub last_known: Option<SystemTime>,
 }
 
 /// The records of one site. Cheap to clone.

@@ -32,8 +32,14 @@ pub struct Due {
 impl Janitor {
     /// The times before which something must have been done to be due now.
     pub fn due(&self) -> Due {
-        let (now, options) = (SystemTime::now(), &self.inner.options);
+        let (now, options) = (self.believed(), &self.inner.options);
         Due { by_age: before(now, options.keep_at_most), for_room: before(now, options.keep_at_least) }
+    }
+
+    /// The time by which bytes grow old.
+    fn believed(&self) -> SystemTime {
+        let mut trusted = self.inner.trusted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        trusted.now(SystemTime::now(), std::time::Instant::now())
     }
 
     /// Purges what is due: by age, and if the disk is short of room also what was kept for as long as everything is kept at
@@ -95,7 +101,7 @@ impl Janitor {
     /// somebody, or became ours meanwhile stays.
     pub(super) async fn flush(&self) -> Result<(), JanitorError> {
         let keep = self.inner.options.keep_copies;
-        let before = before(SystemTime::now(), keep);
+        let before = before(self.believed(), keep);
         for (study, copies) in self.inner.records.to_flush(before).await? {
             let whole = copies.len() < BATCH;
             let copies = copies.into_iter().map(|instance| (instance, 0));

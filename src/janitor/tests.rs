@@ -31,6 +31,7 @@ fn options() -> JanitorOptions {
         every: Duration::from_millis(10),
         scrub_every: 30 * DAY,
         scrub_bytes: 1 << 40,
+        last_known: None,
     }
 }
 

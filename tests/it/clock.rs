@@ -51,7 +51,8 @@ fn a_clock_that_jumps_a_year_changes_nothing() {
     let stage = Stage::new();
     let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
     let between = Proxy::to(b.port);
-    let mut a = Gateway::prepare(&stage.path().join("a"), stage.site_a(&url(&between)).with(QUICK));
+    let tidy = "[retention]\nevery = \"100ms\"";
+    let mut a = Gateway::prepare(&stage.path().join("a"), stage.site_a(&url(&between)).with(QUICK).with(tidy));
     let clock = stage.path().join("clock");
     std::fs::write(&clock, "+0").unwrap();
     a.launch_through(with_clock(&clock));
@@ -74,6 +75,8 @@ fn a_clock_that_jumps_a_year_changes_nothing() {
         let most = 10 + began.elapsed().as_secs() as usize * 40;
         assert!(tries() <= most, "{jump}: {} tries in {:?}", tries(), began.elapsed());
         assert_eq!(a.transfers("b", "dead").1, 0, "{jump}: nothing is given up");
+        let kept = &a.ask(&["store", "status", "--json"])[0]["blobs"];
+        assert_eq!(*kept, 3 * at + 3, "{jump}: what was verified a minute ago has not grown old");
     }
     let times: Vec<i64> = ledger::export(&a).iter().filter_map(|entry| entry["at"].as_i64()).collect();
     let fired = times.windows(2).filter(|pair| (pair[1] - pair[0]).abs() > YEAR_AND_MORE).count();
@@ -91,6 +94,17 @@ fn a_clock_that_jumps_a_year_changes_nothing() {
     send_all(870, 18..20, port, "WB_A");
     a.all_become("b", "verified", 20, seconds(60));
     a.verify_ledger(true);
+    a.kill();
+    std::fs::write(&clock, "+730d").unwrap();
+    a.launch_through(with_clock(&clock));
+    until(seconds(30), "the clock is held against the ledger", || {
+        a.log().contains("the clock is far ahead").then_some(())
+    });
+    assert_eq!(
+        a.ask(&["store", "status", "--json"])[0]["blobs"],
+        20,
+        "nothing has grown old by a start with a wrong clock"
+    );
     println!("summary: {} jumps of the clock, {fired} of them by a year; 20 verified, none expired", jumps.len());
 }
 

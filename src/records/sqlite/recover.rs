@@ -27,7 +27,7 @@ pub(in crate::records) fn recover(
     let fixed = Fixed { writer, epoch, options };
     let mut group = Group::default();
     let mut tx = Tx { conn: &transaction, fixed: &fixed, group: &mut group };
-    let mut recovered = Recovered { epoch, ..Recovered::default() };
+    let mut recovered = Recovered { epoch, last_known: last_known(&transaction)?, ..Recovered::default() };
     let at = micros(now);
     opened(&mut tx, at)?;
     super::pulls::interrupted(&tx, at)?;
@@ -37,6 +37,11 @@ pub(in crate::records) fn recover(
     end.sequence(&transaction, &group)?;
     transaction.commit()?;
     Ok((fixed, end, recovered))
+}
+
+fn last_known(conn: &Connection) -> Result<Option<SystemTime>, Fault> {
+    let find = "SELECT at FROM entries ORDER BY position DESC LIMIT 1";
+    Ok(conn.query_row(find, [], |row| row.get(0)).optional()?.map(super::rows::time))
 }
 
 /// The name of these records, given when they were made.

@@ -32,7 +32,10 @@ async fn what_was_being_sent_is_asked_about_and_what_was_asked_about_is_asked_ag
     let check = site.check("surrey", noon()).await.unwrap();
     let sent = site.lease("surrey", noon()).await.unwrap();
     let (site, recovered) = site.restart();
-    assert_eq!(recovered, Recovered { epoch: 2, interrupted: 2, unknown: 1, held: 0 });
+    assert_eq!(
+        recovered,
+        Recovered { epoch: 2, interrupted: 2, unknown: 1, held: 0, last_known: recovered.last_known }
+    );
     assert_eq!((site.states(1).await, site.states(2).await), (vec![State::Accepted], vec![State::Unknown]));
     // Outcomes of the old process come too late.
     for old in [check, sent] {

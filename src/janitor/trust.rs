@@ -1,0 +1,74 @@
+//! The time by which bytes grow old: the wall clock's, but not that of a clock that has jumped ahead (FLT-070).
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// So far ahead of the last that is known of an earlier run the wall clock may be at a start.
+const AHEAD: Duration = Duration::from_secs(86_400);
+/// So many times as fast as time passes a clock that is ahead is followed: a day an hour, so that nothing much grows old before
+/// somebody has set it right, and what was off for a week is believed by the evening.
+const FOLLOWS: u32 = 24;
+
+/// How far the wall clock is believed.
+#[derive(Debug)]
+pub(super) struct Trusted {
+    /// The latest time that is believed, and when that was found; none before the first look if nothing is known.
+    latest: Option<SystemTime>,
+    found: Instant,
+    warned: bool,
+}
+
+impl Trusted {
+    /// `known` is the last time that an earlier run has entered.
+    pub(super) fn new(known: Option<SystemTime>, at: Instant) -> Self {
+        Self { latest: known.map(|known| known + AHEAD), found: at, warned: false }
+    }
+
+    /// What the wall clock says, or the latest time that is believed if it is beyond that.
+    pub(super) fn now(&mut self, wall: SystemTime, at: Instant) -> SystemTime {
+        let passed = at.saturating_duration_since(self.found);
+        self.found = at;
+        let latest = self.latest.unwrap_or(wall);
+        let latest = latest.max(wall.min(latest + passed * FOLLOWS));
+        self.latest = Some(latest);
+        let is_ahead = wall.duration_since(latest).is_ok_and(|ahead| ahead > AHEAD);
+        if is_ahead && !self.warned {
+            tracing::warn!(
+                "the clock is far ahead of what the ledger says; bytes grow old more slowly until it is believed: is it right?"
+            );
+        }
+        self.warned = is_ahead;
+        wall.min(latest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+    fn at(days: u32) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400) + AHEAD * days
+    }
+
+    /// FLT-070: no mass expiry.
+    #[test]
+    fn a_clock_that_jumps_ahead_is_not_believed_at_once() {
+        let began = Instant::now();
+        let mut fresh = Trusted::new(None, began);
+        assert_eq!(fresh.now(at(3), began), at(3), "nothing is known that speaks against it");
+        assert_eq!(fresh.now(at(3) + HOUR, began + HOUR), at(3) + HOUR);
+        assert_eq!(fresh.now(at(3) + YEAR, began + 2 * HOUR), at(4) + HOUR, "a jump while it runs");
+        assert_eq!(fresh.now(at(3) + 3 * HOUR, began + 3 * HOUR), at(3) + 3 * HOUR, "it is set right");
+        let mut later = Trusted::new(Some(at(0)), began);
+        assert_eq!(later.now(at(0) + YEAR, began), at(1), "a start with a wrong clock");
+        assert_eq!(later.now(at(0) + YEAR + HOUR, began + HOUR), at(2));
+        let mut off = Trusted::new(Some(at(0)), began);
+        let evening = (0..=10).map(|n| off.now(at(7) + HOUR * n, began + HOUR * n)).last();
+        assert_eq!(evening, Some(at(7) + HOUR * 10), "a week switched off");
+        let mut back = Trusted::new(Some(at(400)), began);
+        assert_eq!(back.now(at(35), began), at(35), "set back");
+        assert_eq!(back.now(at(400), began + HOUR), at(400), "and forth again");
+    }
+}
