@@ -6,6 +6,7 @@ use crate::app;
 use crate::config::Config;
 use crate::dicom::sop_class::VERIFICATION;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
+use crate::dicomweb::tls::{self, TlsReason};
 use crate::dimse::timers::Phase;
 use crate::dimse::{self, Lost, Offer, ScuError, Status, Target};
 use crate::edge::admin::{Poll, WorklistStatus};
@@ -104,7 +105,8 @@ async fn test(config: &Config, node: &Node, json: bool) -> Ended {
     let failed = match echo(&target, &offer).await {
         Ok(status) if status == Status::SUCCESS => None,
         Ok(status) => Some((ECHO, Failure::some(format!("{} answered C-ECHO with {status}", node.ae_title)))),
-        Err((step, error)) => Some((step, refused(&error))),
+        Err((step @ TLS..=PERMISSION, error)) => Some((step, Failure::forbidden(error))),
+        Err((step, error)) => Some((step, Failure::unreachable(error))),
     };
     for (number, step) in STEPS.iter().enumerate() {
         let result = match &failed {
@@ -148,17 +150,16 @@ async fn poll(config: &Config, node: &Node, json: bool) -> Ended {
 }
 
 /// The steps on the way to a node, in the order in which they can fail (UIX-06).
-const STEPS: [&str; 5] = ["name", "connection", "TLS", "association", "echo"];
-const ECHO: usize = 4;
+const STEPS: [&str; 7] = ["name", "connection", "TLS", "identity", "permission", "association", "echo"];
+const TLS: usize = 2;
+const IDENTITY: usize = 3;
+const PERMISSION: usize = 4;
+const ASSOCIATION: usize = 5;
+const ECHO: usize = 6;
 
 /// Calls a node and asks it for C-ECHO; at which step that failed.
 async fn echo(target: &Target, offer: &Offer) -> Result<Status, (usize, ScuError)> {
-    let step = |error: ScuError| match error {
-        ScuError::Dns { .. } => (0, error),
-        ScuError::Connect { .. } | ScuError::Lost(Lost::Timeout(Phase::Connect)) => (1, error),
-        ScuError::Tls { .. } | ScuError::Lost(Lost::Timeout(Phase::TlsHandshake)) => (2, error),
-        _ => (3, error),
-    };
+    let step = |error| (step(&error), error);
     let mut association = dimse::connect(target, std::slice::from_ref(offer)).await.map_err(step)?;
     let status = association.echo().await.map_err(|error| (ECHO, error))?;
     // It has answered; how it ends the association changes nothing of that.
@@ -166,9 +167,51 @@ async fn echo(target: &Target, offer: &Offer) -> Result<Status, (usize, ScuError
     Ok(status)
 }
 
-fn refused(error: &ScuError) -> Failure {
+/// Where an association failed that did not come about.
+fn step(error: &ScuError) -> usize {
     match error {
-        ScuError::Rejected { .. } | ScuError::Tls { .. } => Failure::forbidden(error),
-        _ => Failure::unreachable(error),
+        ScuError::Dns { .. } => 0,
+        ScuError::Connect { .. } | ScuError::Lost(Lost::Timeout(Phase::Connect)) => 1,
+        ScuError::Tls { error, .. } => match error.as_ref().map(tls::reason) {
+            Some(TlsReason::WrongName) => IDENTITY,
+            Some(TlsReason::OursRefused) => PERMISSION,
+            _ => TLS,
+        },
+        ScuError::Lost(Lost::Timeout(Phase::TlsHandshake)) => TLS,
+        ScuError::IdentityIgnored => PERMISSION,
+        ScuError::Rejected { by, reason, .. } if is_refusal(*by, *reason) => PERMISSION,
+        _ => ASSOCIATION,
+    }
+}
+
+/// Whether a rejection is about who calls or is called; others are about the protocol, or about how much there is to do just now
+/// (PS3.8 section 9.3.4).
+fn is_refusal(by: u8, reason: u8) -> bool {
+    // By its user all but an application context that it does not know, by its provider only without a reason.
+    matches!((by, reason), (1, 1 | 3..) | (2, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UIX-06: whom a rejection concerns.
+    #[test]
+    fn a_rejection_is_a_refusal_unless_it_is_about_protocol_or_load() {
+        let rows = [
+            (1, 1, 1, PERMISSION),
+            (1, 1, 2, ASSOCIATION),
+            (1, 1, 3, PERMISSION),
+            (1, 1, 7, PERMISSION),
+            (2, 1, 1, PERMISSION),
+            (1, 2, 1, PERMISSION),
+            (1, 2, 2, ASSOCIATION),
+            (2, 3, 1, ASSOCIATION),
+            (2, 3, 2, ASSOCIATION),
+        ];
+        for (result, by, reason, want) in rows {
+            let error = ScuError::Rejected { result, by, reason };
+            assert_eq!(step(&error), want, "{error}");
+        }
     }
 }

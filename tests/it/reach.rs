@@ -1,6 +1,7 @@
 //! `peers test`, `peers probe` and `nodes test`: each layer on the way to the other side fails once, and is named (UIX-06, WEB-073).
 
-use crate::support::certs::Authority;
+use crate::support::caller::{pdu, read_pdu};
+use crate::support::certs::{Authority, Identity};
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::gateway::Gateway;
@@ -30,6 +31,25 @@ fn chatterer() -> u16 {
     port
 }
 
+/// A node that rejects every association so: result, source, reason.
+fn rejecting(answer: [u8; 3]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            if read_pdu(&mut stream).is_ok() {
+                let _ = stream.write_all(&pdu(3, &[&[0], &answer[..]].concat()));
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        }
+    });
+    port
+}
+
+fn at(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
 /// Which step fails, with which exit code; all before it are passed.
 fn failing(site: &Gateway, command: &[&str]) -> (Option<String>, Option<i32>, String) {
     let said = site.cli(&[command, &["--json"]].concat());
@@ -43,7 +63,7 @@ fn failing(site: &Gateway, command: &[&str]) -> (Option<String>, Option<i32>, St
 fn each_layer_on_the_way_to_a_peer_is_named_when_it_fails() {
     let stage = Stage::new();
     let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
-    let at = |port: u16| format!("https://127.0.0.1:{port}/dicom-web");
+    let url = |port: u16| format!("https://{}/dicom-web", at(port));
     let other = Authority::new(&stage.path().join("other"), "others").issue(A_IDENTITY);
     let stranger = |mut config: SiteConfig| {
         // Our certificate is one that the peer's authority did not sign; whom we trust stays.
@@ -55,8 +75,8 @@ fn each_layer_on_the_way_to_a_peer_is_named_when_it_fails() {
     let rows = [
         ("all", stage.site_a(&peer.url()), None, 0, ""),
         ("dns", stage.site_a("https://no-such-host.invalid/dicom-web"), Some("name"), 3, "cannot be resolved"),
-        ("closed", stage.site_a(&at(free_port())), Some("connection"), 3, "refused"),
-        ("plain", stage.site_a(&at(chatterer())), Some("TLS"), 4, "TLS"),
+        ("closed", stage.site_a(&url(free_port())), Some("connection"), 3, "refused"),
+        ("plain", stage.site_a(&url(chatterer())), Some("TLS"), 4, "TLS"),
         ("wrong", wrong, Some("identity"), 4, "identity"),
         ("stranger", stranger(stage.site_a(&peer.url())), Some("permission"), 4, "refuses our certificate"),
         ("path", stage.site_a(&peer.url().replace("dicom-web", "elsewhere")), Some("query"), 3, "404"),
@@ -93,29 +113,39 @@ fn each_layer_on_the_way_to_a_node_is_named_when_it_fails() {
     let out = stage.path().join("out");
     std::fs::create_dir_all(&out).unwrap();
     let node = StoreScp::start(&out, "OUT");
-    let closed = format!("127.0.0.1:{}", free_port());
-    let chatterer = format!("127.0.0.1:{}", chatterer());
-    let mut config = stage.site_a("https://127.0.0.1:9/dicom-web").node("OUT", Some(node.port));
-    let nodes = [
-        ("DNS", "no-such-host.invalid:104", ""),
-        ("CLOSED", &closed, ""),
-        ("CHATTER", &chatterer, ""),
-        ("TLSLESS", &chatterer, "identity = \"node.test\""),
+    let closed = free_port();
+    let chatterer = chatterer();
+    // One that shows a good certificate, and one that believes another authority than ours.
+    let ours = stage.authority.issue("node.test");
+    let good = StoreScp::start_tls(&stage.path().join("good"), "GOOD", &ours);
+    let trust = Authority::new(&stage.path().join("other"), "others").trust();
+    let strict = StoreScp::start_tls(&stage.path().join("strict"), "STRICT", &Identity { trust, ..ours });
+    // One that does not know us, and one that is full.
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let full = rejecting([2, 3, 2]);
+    let named = |name: &str| format!("identity = \"{name}\"");
+    let rows = [
+        ("OUT", at(node.port), String::new(), None, 0),
+        ("DNS", "no-such-host.invalid:104".into(), String::new(), Some("name"), 3),
+        ("CLOSED", at(closed), String::new(), Some("connection"), 3),
+        ("TLSLESS", at(chatterer), named("node.test"), Some("TLS"), 4),
+        ("GOOD", at(good.port), named("node.test"), None, 0),
+        ("WRONG", at(good.port), named("another.test"), Some("identity"), 4),
+        ("STRICT", at(strict.port), named("node.test"), Some("permission"), 4),
+        ("STRANGER", at(b.config.dicom_port), String::new(), Some("permission"), 4),
+        // storescp passes a user identity over in silence.
+        ("SILENT", at(node.port), "user = \"gateway\"".into(), Some("permission"), 4),
+        ("FULL", at(full), String::new(), Some("association"), 3),
+        ("CHATTER", at(chatterer), String::new(), Some("association"), 3),
     ];
-    for (title, address, more) in nodes {
+    let mut config = stage.site_a("https://127.0.0.1:9/dicom-web");
+    for (title, address, more, ..) in &rows {
         config = config.with(&format!(
             "[[node]]\nae_title = \"{title}\"\naddress = \"{address}\"\nmay = [\"receive\"]\nfrom_addresses = [\"127.0.0.1/32\"]\n{more}"
         ));
     }
     let site = site(&stage, "a", config);
-    let rows = [
-        ("OUT", None, 0),
-        ("DNS", Some("name"), 3),
-        ("CLOSED", Some("connection"), 3),
-        ("TLSLESS", Some("TLS"), 4),
-        ("CHATTER", Some("association"), 3),
-    ];
-    for (title, step, code) in rows {
+    for (title, _, _, step, code) in rows {
         let (failed, exit, said) = failing(&site, &["nodes", "test", title]);
         assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{title}: {said}");
     }

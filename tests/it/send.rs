@@ -1,13 +1,13 @@
 //! `weybridge send` of what is held: by study, accession number and patient, to a peer and to a real archive's storescp, and never
-//! one person's study for another's (IDY-046, UIX-04).
+//! one person's study for another's (IDY-046, UIX-04); and what is urgent first (REL-23).
 
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
 use crate::support::gateway::Gateway;
 use crate::support::pacs::{Association, Status};
-use crate::support::scripted_peer::ScriptedPeer;
+use crate::support::scripted_peer::{ScriptedPeer, Seen, Step};
 use crate::support::two_sites::{B_IDENTITY, Stage};
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, until};
 
 /// Puts an Accession Number into a made-up data set, before Modality.
 fn with_accession(data_set: &[u8], number: &[u8; 4]) -> Vec<u8> {
@@ -79,12 +79,58 @@ fn what_is_held_is_sent_by_study_and_number_and_never_for_another_person() {
     assert_eq!(b.held(), 2);
     let story = a.cli(&["why", &alone]).ok("why");
     assert!(story.contains("weybridge send by") && story.contains("done when it shows it"), "{story}");
+    // The patient's number, with who issued it: the other's study alone, although both have the number.
+    let said = send(&["--patient", "T0000001", "--issuer", "ZZ777", "--to", "b", "--wait"]).ok("send of a patient");
+    assert!(said.contains("3 instances queued") && said.contains(&theirs) && !said.contains(&ours), "{said}");
+    let at_b = b.arrivals();
+    assert!(at_b.len() == 5 && (1..=3).all(|n| at_b.contains_key(&names(310, 2, n).instance)), "{at_b:?}");
     let said = send(&["--study", &ours, "--from", "SENDER", "--to", "b", "--json"]).ok("send");
     let value: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
     assert_eq!((value["ordered"]["owed"].as_u64(), value["instances"].as_u64()), (Some(5), Some(5)));
-    a.all_become("b", "verified", 7, seconds(60));
+    a.all_become("b", "verified", 10, seconds(60));
     send(&["--study", &alone, "--to", "b", "--again", "--wait"]).ok("send once more");
     assert!(b.arrivals().values().all(|times| *times == 1), "b was asked, and nothing was sent twice");
     assert_eq!(a.cli(&["status", "--json"]).code, Some(0));
+    a.verify_ledger(false);
+}
+
+/// REL-23: ten studies wait for a peer that is slow to answer; what is sent `--urgent` then goes before nearly all of them, four turns
+/// in five, and they arrive too.
+#[test]
+fn urgent_overtakes_a_backlog_at_a_peer_that_is_slow() {
+    const BATCHES: usize = 20;
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    b.then([Step::StoreWhenTold]);
+    let mut config = stage.site_b().peer("b", &b.url(), B_IDENTITY, "present").node("SENDER", None).node("OTHER", None);
+    config = config.route("a backlog", "b", "from = [\"SENDER\"]").with("[courier]\nbatch_instances = 5");
+    (config.name, config.ae_title) = ("a".into(), "WB_A".into());
+    let a = Gateway::start(&stage.path().join("a"), config);
+    for study in 11..=20 {
+        push(&a, "SENDER", study, 10, b"B100");
+    }
+    until(seconds(30), "the peer has a batch and is silent", || (b.held() > 0).then_some(()));
+    let wanted = push(&a, "OTHER", 21, 20, b"W100");
+    let said = a.cli(&["send", "--study", &wanted, "--to", "b", "--urgent"]).ok("send");
+    assert!(said.contains("20 instances queued"), "{said}");
+    let before = b.log().len();
+    b.speak();
+    a.all_become("b", "verified", 120, seconds(60));
+    let urgent = |uid: &String| (1..=20).any(|number| names(310, 21, number).instance == *uid);
+    let log = b.log().split_off(before);
+    let sent: Vec<bool> = log
+        .iter()
+        .filter_map(|seen| match seen {
+            Seen::Sent { instances, .. } => Some(instances.iter().all(|(uid, _)| urgent(uid))),
+            _ => None,
+        })
+        .collect();
+    let last = sent.iter().rposition(|urgent| *urgent).unwrap();
+    let (urgent, overtaken) = (sent.iter().filter(|urgent| **urgent).count(), last + 1);
+    println!("summary: {urgent} urgent requests were among the first {overtaken} of {}", sent.len());
+    assert!(sent.len() >= BATCHES && urgent >= 4, "{sent:?}");
+    // A study goes one request at a time, so that each urgent one has one of the backlog beside it; one turn in five is the oldest's.
+    assert!(overtaken <= 2 * urgent + 2, "{sent:?}");
+    assert!(b.arrivals().len() == 120 && b.arrivals().values().all(|times| *times == 1), "all arrived, once");
     a.verify_ledger(false);
 }

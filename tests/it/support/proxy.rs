@@ -20,6 +20,8 @@ struct State {
     rate: AtomicU64,
     /// The same for what comes down.
     rate_down: AtomicU64,
+    /// Once a connection has carried so many bytes up, nothing comes down any more; 0 is never.
+    hold_after: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -60,6 +62,11 @@ impl Proxy {
         self.state.cuts.store(count, Ordering::SeqCst);
     }
 
+    /// Once a connection has carried so many bytes up, what comes down is held back, until this is 0 again.
+    pub fn hold_answers(&self, bytes: u64) {
+        self.state.hold_after.store(bytes, Ordering::SeqCst);
+    }
+
     /// Carries so many bytes a second up, on each connection.
     pub fn throttle(&self, rate: u64) {
         self.state.rate.store(rate, Ordering::SeqCst);
@@ -70,6 +77,11 @@ impl Proxy {
         for stream in self.state.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// How many connections were made since the last cut.
+    pub fn connections(&self) -> usize {
+        self.state.open.lock().unwrap().len() / 2
     }
 
     /// Flips one bit of what goes up next.
@@ -120,6 +132,11 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
         let rate = state.rate_down.load(Ordering::SeqCst);
         if let Some(micros) = (bytes.len() as u64 * 1_000_000).checked_div(rate) {
             std::thread::sleep(std::time::Duration::from_micros(micros));
+        }
+        let held =
+            || matches!(state.hold_after.load(Ordering::SeqCst), after @ 1.. if sent.load(Ordering::SeqCst) >= after);
+        while held() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let due = sent.load(Ordering::SeqCst) >= state.cut_after.load(Ordering::SeqCst);
         let cut =
