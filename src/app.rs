@@ -2,6 +2,7 @@
 
 mod expiry;
 mod in_force;
+mod kinship;
 mod lanes;
 pub mod reconcile;
 mod tasks;
@@ -19,7 +20,7 @@ use crate::edge::dimse_scp::{self, DimseFace};
 use crate::edge::http::{self, ViewerOptions, WebFace, WebOptions};
 use crate::edge::mllp::{self, Hearing, MllpFace};
 use crate::intake::{Intake, IntakeOptions};
-use crate::janitor::{Janitor, JanitorOptions};
+use crate::janitor::{self, Janitor, JanitorOptions};
 use crate::judge::Judge;
 use crate::priors::Priors;
 use crate::priors::archive::Archives;
@@ -41,6 +42,9 @@ use std::time::{Duration, SystemTime};
 use tasks::Critical;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// The directory of the blobs in the data directory.
+const BLOBS: &str = "blobs";
 
 /// The longest time that a request's head may take to arrive; less if `timers.http_idle` is shorter.
 const HTTP_HEAD: Duration = Duration::from_secs(30);
@@ -85,8 +89,13 @@ impl App {
             );
         }
         let live = records.all_places().await.context("cannot read where the blobs are")?;
-        let (store, freed) = Store::open(store_options(&config), live).context("cannot open the blobs")?;
+        let standing = kinship::standing(&data_dir.join(BLOBS), &records, recovered.epoch).await?;
+        let (store, freed) =
+            Store::open_for(store_options(&config), standing, live).context("cannot open the blobs")?;
         tracing::info!(blobs = freed.blobs, removed = freed.orphans_removed, "blobs are open");
+        if freed.doubted {
+            tracing::error!(files_without_a_row = freed.strays, "{}", kinship::DOUBTED);
+        }
         if freed.missing + freed.damaged > 0 {
             tracing::error!(
                 missing = freed.missing,
@@ -99,7 +108,8 @@ impl App {
             scanner: scanner_limits(&config),
             resend_after: config.courier.resend_after,
         };
-        let in_force = InForce::new(&config).context("cannot use the certificates")?;
+        let about_store = store.is_doubted().then(|| kinship::DOUBTED.to_owned());
+        let in_force = InForce::new(&config, about_store).context("cannot use the certificates")?;
         records.govern(in_force.registry.subscribe());
         in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records)?));
         let profiles = lanes::profiles(&config, &records).await?;
@@ -407,6 +417,9 @@ impl Running {
         if tokio::time::timeout(deadline, finished).await.is_err() {
             tracing::warn!("not everything in hand finished in time; it is as safe as after a power cut");
         }
+        if let Err(error) = janitor::note(&self.records, &self.store).await {
+            tracing::warn!(%error, "the blobs could not note how far the records have come");
+        }
         self.records.close().await;
         drop(self.store);
     }
@@ -444,7 +457,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 fn store_options(config: &Config) -> StoreOptions {
     let settings = &config.store;
     StoreOptions {
-        dir: config.site.data_dir.join("blobs"),
+        dir: config.site.data_dir.join(BLOBS),
         reserve_bytes: settings.reserve_bytes,
         segment_bytes: settings.segment_bytes,
         small_object_bytes: settings.small_object_bytes,

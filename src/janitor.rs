@@ -14,7 +14,7 @@ pub use retention::{Due, PurgeReport};
 
 use crate::judge::{Judge, JudgeError};
 use crate::records::{BlobId, Purging, Records, RecordsError};
-use crate::store::{Digest, Place, Store, StoreError};
+use crate::store::{Digest, Noted, Place, Store, StoreError};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,11 +124,12 @@ impl Janitor {
             // Nothing can be freed; what is condemned then would only wait.
             return;
         }
+        let noted = note(&self.inner.records, &self.inner.store).await;
         let freed = self.free_condemned().await;
         let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
         let flushed = self.flush().await;
         let compacted = self.compact().await;
-        for error in [freed, purged, flushed, compacted].into_iter().filter_map(Result::err) {
+        for error in [noted, freed, purged, flushed, compacted].into_iter().filter_map(Result::err) {
             tracing::error!(error = %error, "keeping house failed; it is tried again");
         }
     }
@@ -241,6 +242,12 @@ impl Janitor {
         let usual = (usage.disk_bytes / 10).max(usage.reserve_bytes.saturating_mul(2));
         self.inner.options.room_bytes.unwrap_or(usual)
     }
+}
+
+/// Has the blobs note how far the records have come, so that older records are known when they come back.
+pub async fn note(records: &Records, store: &Store) -> Result<(), JanitorError> {
+    let head = records.ledger_head().await?;
+    Ok(store.note(Noted { entries: head.size, chain: head.chain }).await?)
 }
 
 #[cfg(test)]

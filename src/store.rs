@@ -32,12 +32,13 @@ mod tests;
 pub use compact::Emptied;
 pub use digest::Digest;
 pub use error::StoreError;
+pub use identity::Noted;
 pub use labels::Labelled;
 pub use place::{Place, file_name};
 pub use read::BlobReader;
 pub use reader::StoreReader;
 pub use receive::{Receiving, Spooled};
-pub use recover::Recovered;
+pub use recover::{Recovered, Standing};
 
 use buffers::{Budget, PAGE_BYTES};
 use compact::Moved;
@@ -48,8 +49,8 @@ use segment::{Append, Appended, Appender};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -138,6 +139,8 @@ struct Core {
     options: StoreOptions,
     disk: Disk,
     identity: Identity,
+    /// The moment of the records that `identity` on the disk notes.
+    noted: Mutex<Option<Noted>>,
     numbers: AtomicU64,
     /// The segment that is being written; 0 for none. Read past the page cache only, so that no page read ahead there
     /// meets a write.
@@ -236,22 +239,40 @@ impl Core {
 }
 
 impl Store {
-    /// Opens the store. `live` is every place that the records know; what else a crash left in the directory is freed
-    /// (see [`Recovered`]). Blocks while it reads the directory. Errors: `Io`, `Full`, `Poisoned`.
+    /// Opens the store for records that are known to be its own; see [`Self::open_for`].
     pub fn open(options: StoreOptions, live: impl IntoIterator<Item = Place>) -> Result<(Self, Recovered), StoreError> {
+        Self::open_for(options, (Standing::Proven, None), live)
+    }
+
+    /// The moment of the records that the blobs in a directory noted last, see [`Self::note`]; `None` if there is none. Errors:
+    /// `Io`.
+    pub fn noted(dir: &Path) -> Result<Option<Noted>, StoreError> {
+        Ok(identity::read(dir)?.and_then(|identity| identity.noted))
+    }
+
+    /// Opens the store. `live` is every place that the records know; what else a crash left in the directory is freed
+    /// (see [`Recovered`]), unless the records do not hold what the blobs noted of them (`standing`). `now` is the moment at which
+    /// the records are, to be noted. Blocks while it reads the directory. Errors: `Io`, `Full`, `Poisoned`.
+    pub fn open_for(
+        options: StoreOptions,
+        (standing, now): (Standing, Option<Noted>),
+        live: impl IntoIterator<Item = Place>,
+    ) -> Result<(Self, Recovered), StoreError> {
         let options = within_reason(options);
         make_dir(&options.dir)?;
         let disk = Disk::open(options.dir.clone(), options.reserve_bytes, options.direct)?;
         let identity = Identity::load(&disk)?;
-        let (recovered, seen) = recover::recover(&disk, &identity, live)?;
+        let (recovered, next) = recover::recover(&disk, &identity, standing, live)?;
         // Only now: a crash in between repeats the clean-up.
-        let identity = identity.next(&disk, seen)?;
+        let identity = Identity { noted: now.or(next.noted), ..next };
+        identity.write(&disk)?;
         let (budget, chunk) = (options.buffer_budget_bytes, options.chunk_bytes);
         let tally = Tally { blobs: recovered.blobs.into(), bytes: recovered.bytes.into() };
         let core = Arc::new(Core {
             options,
             disk,
             identity,
+            noted: Mutex::new(identity.noted),
             numbers: AtomicU64::new(identity.base),
             active: AtomicU64::new(0),
             moved: Moved::default(),
@@ -262,6 +283,37 @@ impl Store {
         });
         let appender = Arc::new(Appender::start(Arc::clone(&core))?);
         Ok((Self { core, appender }, recovered))
+    }
+
+    /// Notes how far the records have come: from then on, records that do not hold this moment are taken for older than the blobs.
+    /// To be called only with what is durable in the records. Durable when it returns. Errors: `Poisoned`, `Io`.
+    pub async fn note(&self, noted: Noted) -> Result<(), StoreError> {
+        let job = self.core.start(move |core| {
+            core.disk.check()?;
+            let mut last = core.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != Some(noted) {
+                Identity { noted: Some(noted), ..core.identity }.write(&core.disk)?;
+                *last = Some(noted);
+            }
+            Ok(())
+        });
+        finish_job(job.await).await
+    }
+
+    /// Whether a start found records that are older than the blobs or not theirs, and nobody has accepted them since.
+    pub fn is_doubted(&self) -> bool {
+        self.core.identity.doubted
+    }
+
+    /// Takes the records in place for the right ones, while no gateway runs; what they do not name stays. `false` if nobody doubted
+    /// them. Errors: `Io`.
+    pub fn accept(dir: impl Into<PathBuf>) -> Result<bool, StoreError> {
+        let disk = Disk::open(dir.into(), Some(0), false)?;
+        let identity = Identity::load(&disk)?;
+        if identity.doubted {
+            Identity { doubted: false, ..identity }.write(&disk)?;
+        }
+        Ok(identity.doubted)
     }
 
     /// Begins a new block of file numbers while no gateway runs: whatever lies in the directory now is of an earlier run from

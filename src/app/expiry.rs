@@ -23,9 +23,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, about_store: Option<String>) -> Self {
         let lasting = config.warnings.iter().filter(|warning| warning.hint != expiry::REPLACE);
-        let lasting = lasting.map(|warning| format!("{} ({})", warning.message, warning.hint)).collect();
+        let lasting = lasting.map(|warning| format!("{} ({})", warning.message, warning.hint));
+        let lasting = about_store.into_iter().chain(lasting).collect();
         let mut certificates = Vec::new();
         if let Some(tls) = &config.tls {
             certificates.push(("this site's certificate".to_owned(), tls.identity.facts().clone()));

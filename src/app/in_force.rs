@@ -30,6 +30,7 @@ pub(super) struct InForce {
     /// The worklists that are asked for what is scheduled.
     pub(super) worklists: watch::Sender<Arc<Vec<Arc<Worklist>>>>,
     pub(super) known: watch::Sender<Arc<Known>>,
+    about_store: Option<String>,
     /// As `known` and the clock make them.
     pub(super) warnings: watch::Sender<Arc<Vec<String>>>,
     /// For DICOM over TLS and for DICOMweb; `None` without `[tls]`.
@@ -43,10 +44,11 @@ pub(super) struct Faces {
 }
 
 impl InForce {
-    pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
+    /// `about_store` is a warning that lasts until the next start.
+    pub(super) fn new(config: &Config, about_store: Option<String>) -> Result<Self, TlsError> {
         let faces = |(dicom, web)| Faces { dicom: watch::Sender::new(dicom), web: watch::Sender::new(web) };
         let tls = server_configs(config)?.map(faces);
-        let known = Known::of(config);
+        let known = Known::of(config, about_store.clone());
         Ok(Self {
             registry: watch::Sender::new(Arc::new(config.registry())),
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
@@ -57,6 +59,7 @@ impl InForce {
             worklists: watch::Sender::default(),
             warnings: watch::Sender::new(Arc::new(known.warnings(SystemTime::now()))),
             known: watch::Sender::new(Arc::new(known)),
+            about_store,
             tls,
         })
     }
@@ -75,7 +78,7 @@ impl InForce {
         self.registry.send_replace(Arc::new(config.registry()));
         self.routes.send_replace(prepared.routes);
         self.prefetching.send_replace(Arc::new(prefetching(config)));
-        self.known.send_replace(Arc::new(Known::of(config)));
+        self.known.send_replace(Arc::new(Known::of(config, self.about_store.clone())));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `weybridge store`: what the blobs take, whether they are whole, and how to get them out.
 
+mod accept;
 mod drop;
 mod list;
 mod purge;
@@ -17,6 +18,7 @@ use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::edge::admin::ScrubStatus;
 use crate::records::{InstanceView, Records};
 use crate::store::StoreReader;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -44,6 +46,8 @@ pub(super) enum Verb {
     Purge(purge::Options),
     /// Begin new records from the blobs alone, when records.db is lost and there is no backup
     Rebuild(rebuild::Options),
+    /// Say that the records in place are the right ones, after a start has doubted them
+    Accept,
     /// Remove the bytes of a study or an instance; its records stay
     Drop(drop::Options),
     /// Write a study or an instance as DICOM files
@@ -60,22 +64,27 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     if let Verb::Rebuild(options) = &verb {
         return rebuild::run(&config, options).await;
     }
+    if let Verb::Accept = &verb {
+        return accept::run(&config).await;
+    }
     let records = client::records(&config)?;
     match verb {
-        Verb::Status { json } => status(&records, json).await,
+        Verb::Status { json } => status(&config, &records, json).await,
         Verb::Verify { json } => verify::verify(&config, &records, json).await,
         Verb::List(options) => list::run(&records, &options).await,
         Verb::Purge(options) => purge::run(&config, &records, &options).await,
+        Verb::Accept => accept::run(&config).await,
         Verb::Drop(options) => drop::run(&config, options).await,
         Verb::Rebuild(options) => rebuild::run(&config, &options).await,
         Verb::Export { uid, dir } => export(&config, &records, &uid, &dir).await,
     }
 }
 
-async fn status(records: &Records, json: bool) -> Ended {
+async fn status(config: &Config, records: &Records, json: bool) -> Ended {
     let (counts, summary) = (records.blob_counts().await, records.summary().await);
     let (counts, summary) = (counts.map_err(Failure::some)?, summary.map_err(Failure::some)?);
     let scrub = records.scrub_pass().await.map_err(Failure::some)?;
+    let unnamed = unnamed(config, records).await?;
     if json {
         render::json(&serde_json::json!({
             "blobs": counts.live,
@@ -84,6 +93,8 @@ async fn status(records: &Records, json: bool) -> Ended {
             "corrupt": counts.corrupt,
             "instances": summary.instances,
             "unrouted": summary.unrouted,
+            "doubted": unnamed.is_some(),
+            "files_without_a_row": unnamed,
             "scrub": scrub.as_ref().map(ScrubStatus::of),
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -96,12 +107,30 @@ async fn status(records: &Records, json: bool) -> Ended {
     if counts.corrupt > 0 {
         render::line(format!("{} blobs are damaged or missing and are set aside", counts.corrupt))?;
     }
+    if let Some(files) = unnamed {
+        render::line(format!(
+            "an older records.db is in place, or another's: {files} files hold nothing that it names, and others may hold more \
+             than it names. Put the newest back, or see `store rebuild` and `store accept`"
+        ))?;
+    }
     if let Some(scrub) = scrub {
         let (state, at) = scrub.ended.map_or(("began", scrub.began), |ended| ("ended", ended));
         let read = format!("{} blobs, {}, {} damaged", scrub.blobs, render::bytes(scrub.bytes), scrub.damaged);
         render::line(format!("the last reading of all {state} {}: {read}", render::local(at)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many files the records do not name at all, if a start has found that these are not the records of these blobs.
+async fn unnamed(config: &Config, records: &Records) -> Result<Option<usize>, Failure> {
+    let Ok(blobs) = blobs(config) else { return Ok(None) };
+    if !blobs.is_doubted() {
+        return Ok(None);
+    }
+    let places = records.all_places().await.map_err(Failure::some)?;
+    let named: HashSet<u64> = places.iter().map(|place| place.file).collect();
+    let files = blobs.files().await.map_err(Failure::some)?;
+    Ok(Some(files.iter().filter(|(number, _)| !named.contains(number)).count()))
 }
 
 fn blobs(config: &Config) -> Result<StoreReader, Failure> {

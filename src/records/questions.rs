@@ -8,6 +8,7 @@ use super::{
     TransferFilter, TransferSums, TransferView, Wanted,
 };
 use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::ledger::merkle::Hash;
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
 use crate::store::{Digest, Place};
@@ -172,6 +173,12 @@ impl Records {
     /// The head of the ledger.
     pub async fn ledger_head(&self) -> Result<LedgerHead, RecordsError> {
         self.inner.readers.ask(|conn| super::sqlite::recover::read_end(conn).map(|end| end.head())).await
+    }
+
+    /// Whether the ledger has so many entries at least, and this is the chain over them: the records were once where somebody noted
+    /// them to be.
+    pub async fn held(&self, entries: u64, chain: Hash) -> Result<bool, RecordsError> {
+        self.inner.readers.ask(move |conn| entries::chain_at(conn, entries, &chain)).await
     }
 
     /// A page of the ledger after a position, for export: at most 1,000 entries or about 1 MiB; empty when there are no more.

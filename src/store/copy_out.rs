@@ -1,6 +1,6 @@
 //! Copies of the store's files in another directory, for a backup and its way back (REL-05).
 
-use super::identity::NAME;
+use super::identity::{self, Identity};
 use super::place::file_name;
 use super::{Place, StoreError, StoreReader, finish_job};
 use std::collections::BTreeSet;
@@ -20,14 +20,21 @@ impl StoreReader {
         let job = self.core.start(move |core| {
             let names = files.iter().map(|(number, shared)| file_name(*number, *shared));
             let mut copied = 0;
-            for name in names.chain([NAME.to_owned()]) {
+            for name in names {
                 let from = core.disk.path(&name);
                 match copy(&from, &to.join(&name)) {
                     Ok(()) => copied += 1,
-                    // A blob that is set aside as missing; and a store that never held anything has no name.
+                    // A blob that is set aside as missing.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(source) => return Err(StoreError::Io { path: from, source }),
                 }
+            }
+            // Read behind the files, so that no number of theirs is free in it. What it notes of the records may be later than the
+            // records that go with the copy, so that is left out. A store that never held anything has no name.
+            if let Some(identity) = identity::read(&core.disk.dir)? {
+                let copy = Identity { doubted: false, noted: None, ..identity };
+                copy.put(&to).map_err(|source| StoreError::Io { path: to.clone(), source })?;
+                copied += 1;
             }
             let synced = File::open(&to).and_then(|dir| dir.sync_all());
             synced.map_err(|source| StoreError::Io { path: to.clone(), source })?;

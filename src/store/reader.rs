@@ -26,6 +26,7 @@ impl StoreReader {
             options,
             disk,
             identity,
+            noted: Default::default(),
             numbers: AtomicU64::new(0),
             active: Default::default(),
             moved: Default::default(),
@@ -35,6 +36,11 @@ impl StoreReader {
             tally: Tally::default(),
         };
         Ok(Self { core: Arc::new(core) })
+    }
+
+    /// Whether a start found records that are older than the blobs or not theirs, and nobody has accepted them since.
+    pub fn is_doubted(&self) -> bool {
+        self.core.identity.doubted
     }
 
     /// Reads a whole blob; see [`super::Store::read`].

@@ -27,6 +27,32 @@ pub struct Recovered {
     pub lost: Vec<Place>,
     /// Files from earlier runs that no record knows. They were known once, so they are left for a person to see.
     pub strays: u64,
+    /// The records are older than the blobs, or not theirs: nothing was removed, cut or punched, whatever they do not name.
+    pub doubted: bool,
+}
+
+/// How the records that name the places stand to the blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// They hold the moment that the blobs noted last.
+    Proven,
+    /// The blobs have noted none: they were restored, set apart, or written by an earlier version.
+    Unknown,
+    /// The records were made just now.
+    New,
+    /// They do not hold the moment that the blobs noted last: an old copy, or those of another site.
+    Foreign,
+}
+
+impl Standing {
+    /// Whether what such records do not name may be theirs all the same.
+    fn is_doubtful(self, identity: &Identity) -> bool {
+        match self {
+            Self::Proven | Self::Unknown => false,
+            Self::New => identity.base != 0,
+            Self::Foreign => true,
+        }
+    }
 }
 
 /// A file of the directory.
@@ -54,16 +80,22 @@ struct Known {
 /// Nothing in a segment is read. A blob that was appended but never committed to the records was never acknowledged
 /// (REL-01), so it is garbage (FLT-003, FLT-005): a file of its own is removed, the tail of a segment is cut off, a gap
 /// in the newest segment becomes a hole. Only files of the latest run are touched, since whatever is older was in order
-/// at the last start: if the records do not know it, it is the records that are wrong (an old copy restored, say).
+/// at the last start: if the records do not know it, it is the records that are wrong (an old copy restored, say). And
+/// nothing is touched if the records are seen to be older than the blobs, or not theirs.
+///
+/// Returns what it did, and what is to be written before anything new is: the next block of numbers.
 pub(super) fn recover(
     disk: &Disk,
     identity: &Identity,
+    standing: Standing,
     live: impl IntoIterator<Item = Place>,
-) -> Result<(Recovered, u64), StoreError> {
+) -> Result<(Recovered, Identity), StoreError> {
+    let doubted = standing.is_doubtful(identity);
+    // Files with lower numbers are not of the latest run, or are treated so.
+    let latest = if doubted { u64::MAX } else { identity.base };
     let found = list(disk)?;
     named(disk, identity, &found)?;
-    let newest =
-        found.iter().rfind(|(number, file)| file.shared && **number >= identity.base).map(|(number, _)| *number);
+    let newest = found.iter().rfind(|(number, file)| file.shared && **number >= latest).map(|(number, _)| *number);
     let mut live = live.into_iter().peekable();
     if identity.base == 0 && live.peek().is_some() {
         let source = io::Error::other(
@@ -93,11 +125,11 @@ pub(super) fn recover(
             in_newest.push((place.offset, place.end()));
         }
     }
-    let mut recovered = Recovered::default();
+    let mut recovered = Recovered { doubted, ..Recovered::default() };
     for (number, file) in &found {
         match known.remove(&(*number, file.shared)) {
-            Some(known) => keep(disk, *number, file, (&known, *number >= identity.base), &mut recovered)?,
-            None => drop_orphan(disk, *number, file, identity, &mut recovered)?,
+            Some(known) => keep(disk, *number, file, (&known, *number >= latest), &mut recovered)?,
+            None => drop_orphan(disk, *number, file, (latest, doubted), &mut recovered)?,
         }
     }
     recovered.missing = known.values().map(|file| file.blobs).sum();
@@ -106,15 +138,23 @@ pub(super) fn recover(
     if let Some(number) = newest {
         punch_gaps(disk, number, in_newest)?;
     }
-    Ok((recovered, seen))
+    let mut next = identity.next(seen);
+    // What an earlier version, a rebuild or the records before these left without a row cannot be told from garbage.
+    if doubted || (standing == Standing::Unknown && identity.base != 0) {
+        next.keep_below = next.base;
+    }
+    next.doubted |= doubted;
+    Ok((recovered, next))
 }
 
-/// Takes the next block of file numbers, so that no start takes what lies there for what a crash left.
+/// Takes the next block of file numbers, so that no start takes what lies there for what a crash left; and parts with the records
+/// that were, since others are to come.
 pub(super) fn set_apart(disk: &Disk, identity: Identity) -> Result<(), StoreError> {
     let found = list(disk)?;
     named(disk, &identity, &found)?;
     let seen = found.keys().next_back().copied().unwrap_or(0);
-    identity.next(disk, seen).map(drop)
+    let next = identity.next(seen);
+    Identity { keep_below: next.base, doubted: false, noted: None, ..next }.write(disk)
 }
 
 /// Refuses blobs that have lost the name of their store: no label would be believed.
@@ -169,12 +209,12 @@ fn drop_orphan(
     disk: &Disk,
     number: u64,
     file: &Found,
-    identity: &Identity,
+    (latest, doubted): (u64, bool),
     recovered: &mut Recovered,
 ) -> Result<(), StoreError> {
     let path = disk.path(&file_name(number, file.shared));
-    let emptied = file.shared && file.blocks == 0;
-    if number < identity.base && !emptied {
+    let emptied = file.shared && file.blocks == 0 && !doubted;
+    if number < latest && !emptied {
         tracing::warn!(path = %path.display(), "no record knows this file of an earlier run; it is left alone");
         recovered.strays += 1;
         return Ok(());

@@ -8,15 +8,29 @@ use crate::support::load::{Load, Work};
 use crate::support::pacs::{Association, Status};
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
 
 const BYTES: u32 = 8 << 10;
 
 fn push(site: &Gateway, names: &Names) {
+    push_bytes(site, names, BYTES);
+}
+
+fn push_bytes(site: &Gateway, names: &Names, length: u32) {
     let port = site.config.dicom_port;
     let mut association = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
-    let bytes = data_set(names, BYTES, 1);
+    let bytes = data_set(names, length, 1);
     assert_eq!(association.store(SECONDARY_CAPTURE, &names.instance, &bytes).unwrap(), Status::SUCCESS);
     association.release();
+}
+
+/// What lies in the files of the blobs.
+fn lying(blobs: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let files = std::fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap());
+    let files = files.filter(|entry| entry.file_name() != "identity");
+    files.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
 }
 
 /// What was verified stays verified, what was open at the time of the backup is asked about first: nothing is sent twice.
@@ -51,6 +65,7 @@ fn a_restored_site_neither_loses_nor_sends_again() {
     let arrivals = ledger::arrivals(&b);
     assert_eq!(arrivals.len(), 5);
     assert!(arrivals.values().all(|times| *times == 1), "each was sent once: {arrivals:?}");
+    assert_eq!(a.ask(&["store", "status", "--json"])[0]["doubted"], false, "the copies belong together");
     let story = a.cli(&["why", &late[0].instance]).ok("why");
     assert!(story.contains("restored from the backup of"), "{story}");
     // And it goes on: what arrives anew is kept beside what was restored.
@@ -178,14 +193,7 @@ fn what_a_rebuild_cannot_read_is_told_and_stays() {
         let names = ["records.db", "records.db-wal", "records.db-shm"];
         names.iter().for_each(|name| drop(std::fs::remove_file(a.data_dir().join(name))));
     };
-    let lying = || {
-        let files = std::fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap());
-        let files = files.filter(|entry| entry.file_name() != "identity");
-        files
-            .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
-            .collect::<std::collections::BTreeMap<_, _>>()
-    };
-    let before = lying();
+    let before = lying(&blobs);
     lose_records(&a);
     let rebuilt = a.cli(&["store", "rebuild", "--json"]);
     let told: serde_json::Value = serde_json::from_str(rebuilt.stdout.trim()).unwrap();
@@ -196,8 +204,91 @@ fn what_a_rebuild_cannot_read_is_told_and_stays() {
         assert_eq!(a.study(&names(840, 1, 1).study).len(), 3);
         a.stop();
         // A start may make a file of its own; what was there is there.
-        let mut now = lying();
+        let mut now = lying(&blobs);
         now.retain(|name, _| before.contains_key(name));
         assert!(now == before, "{:?} of {:?}", now.keys(), before.keys());
     }
+}
+
+/// Puts the records in one directory in place of those in another; of a directory that has none, none.
+fn put_records(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in ["records.db", "records.db-wal", "records.db-shm"] {
+        let _ = std::fs::remove_file(to.join(name));
+        let _ = std::fs::copy(from.join(name), to.join(name));
+    }
+}
+
+/// Whether the gateway says that the records do not go with the blobs, and how many files they do not name then.
+fn doubted(a: &Gateway) -> (bool, Option<u64>) {
+    let status = a.ask(&["store", "status", "--json"]).remove(0);
+    let warned = a.ask(&["status", "--json"])[0]["warnings"].to_string().contains("do not go with the blobs");
+    assert_eq!(status["doubted"], warned, "{status}");
+    (warned, status["files_without_a_row"].as_u64())
+}
+
+/// An older records.db in place of the newest, or none at all: what it does not name was acknowledged, and stays through every
+/// start, until the newest is back or new records are begun from the blobs. A crash is no reason for doubt.
+#[test]
+fn older_records_take_nothing_away() {
+    let stage = Stage::new();
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let data = a.data_dir();
+    let small = |number| names(850, 1, number);
+    push(&a, &small(1));
+    a.kill();
+    a.up();
+    assert_eq!(doubted(&a), (false, None), "after a crash");
+    push(&a, &small(2));
+    // Copied within the last run, as a snapshot of the file system is.
+    put_records(&data, &stage.path().join("old"));
+    push(&a, &small(3));
+    push_bytes(&a, &small(4), 3 << 20);
+    a.stop();
+    let newest = stage.path().join("newest");
+    put_records(&data, &newest);
+    let before = lying(&data.join("blobs"));
+    let untouched = |when: &str| {
+        let mut now = lying(&data.join("blobs"));
+        now.retain(|name, _| before.contains_key(name));
+        assert!(now == before, "{when}: {:?} of {:?}", now.keys(), before.keys());
+    };
+    put_records(&stage.path().join("old"), &data);
+    a.up();
+    assert_eq!(doubted(&a), (true, Some(1)), "the large object has no row");
+    assert!(a.log().contains("an older records.db is in place"), "{}", a.log());
+    untouched("older records");
+    push(&a, &small(5));
+    a.stop();
+    a.up();
+    assert_eq!(doubted(&a), (true, Some(1)), "until a person says otherwise");
+    untouched("older records again");
+    a.kill();
+    // And no records at all.
+    put_records(&stage.path().join("nothing"), &data);
+    a.up();
+    assert!(doubted(&a).0);
+    untouched("new records");
+    a.stop();
+    // The newest are put back: nothing of theirs is missing.
+    put_records(&newest, &data);
+    a.up();
+    untouched("the newest records");
+    assert_eq!(a.study(&small(1).study).len(), 4);
+    assert!(a.cli(&["store", "verify"]).code == Some(0));
+    assert_eq!(a.cli(&["store", "accept"]).code, Some(2), "not beside a running gateway");
+    a.stop();
+    a.cli(&["store", "accept"]).ok("accept");
+    a.up();
+    assert_eq!(doubted(&a), (false, None));
+    untouched("accepted records");
+    a.verify_ledger(true);
+    a.stop();
+    // What came while older records were in place is in the blobs.
+    put_records(&stage.path().join("nothing"), &data);
+    let rebuilt = a.ask(&["store", "rebuild", "--json"]).remove(0);
+    assert_eq!(rebuilt["instances"], 5, "{rebuilt}");
+    a.up();
+    assert_eq!(doubted(&a), (false, None));
+    untouched("rebuilt records");
 }

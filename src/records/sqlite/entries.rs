@@ -37,3 +37,10 @@ pub(in crate::records) fn page(conn: &Connection, after: u64) -> Result<Vec<Entr
     }
     Ok(lines)
 }
+
+/// Whether the entry at a position is there, and the chain up to it is this one. Before the first nothing can differ.
+pub(in crate::records) fn chain_at(conn: &Connection, position: u64, chain: &[u8; 32]) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached("SELECT 1 FROM entries WHERE position = ?1 AND chain = ?2")?;
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    Ok(position == 0 || find.exists(params![position, chain])?)
+}

@@ -144,3 +144,23 @@ async fn records_are_read_after_a_crash_too() {
     assert_eq!(recovered.epoch, 2);
     assert_eq!(records.instance(&uid(1), noon()).await.unwrap().len(), 1);
 }
+
+/// Records tell by the chain over their ledger whether they were once where somebody noted them to be.
+#[tokio::test]
+async fn older_records_do_not_hold_what_came_later() {
+    let site = Site::new();
+    let old = site.records.ledger_head().await.unwrap();
+    site.stored(push(1)).await;
+    let head = site.records.ledger_head().await.unwrap();
+    for (size, chain, held) in [
+        (old.size, old.chain, true),
+        (head.size, head.chain, true),
+        (0, [9; 32], true),
+        (old.size, head.chain, false),
+        (head.size, old.chain, false),
+        (head.size + 1, head.chain, false),
+        (u64::MAX, head.chain, false),
+    ] {
+        assert_eq!(site.records.held(size, chain).await.unwrap(), held, "{size} of {}", head.size);
+    }
+}

@@ -178,3 +178,57 @@ async fn blobs_without_an_identity_are_not_set_apart() {
     assert!(error.to_string().contains("identity"), "{error}");
     assert!(!dir.path().join("identity").exists(), "a new name would make every label a stranger's");
 }
+
+/// Records that do not hold what the blobs noted of them name nothing as garbage: not at this start, and not at a later one.
+#[tokio::test]
+async fn records_that_are_not_these_blobs_own_take_nothing_away() {
+    let rows = [
+        (Standing::Proven, false),
+        (Standing::Unknown, false),
+        // Records made just now beside blobs that were there.
+        (Standing::New, true),
+        (Standing::Foreign, true),
+    ];
+    for (standing, stays) in rows {
+        let fixture = fixture();
+        let mut all = vec![];
+        for (seed, length) in [5000, 6000, 2 * MIB, 7000].into_iter().enumerate() {
+            all.push(put(&fixture.store, &noise(length, seed as u64)).await.unwrap());
+        }
+        let dir = crash(fixture);
+        let known = all[1];
+        let (store, recovered) = Store::open_for(options(&dir), (standing, None), [known.0]).unwrap();
+        assert_eq!((recovered.doubted, store.is_doubted()), (stays, stays), "{standing:?}");
+        drop(store);
+        let (store, recovered) = Store::open(options(&dir), [known.0]).unwrap();
+        assert!(!recovered.doubted && store.is_doubted() == stays, "{standing:?}: until a person accepts them");
+        for (place, digest) in all {
+            let there = store.verify(place, digest).await.is_ok();
+            assert_eq!(there, stays || place == known.0, "{standing:?}: {place:?}");
+        }
+        drop(store);
+        assert_eq!(Store::accept(dir.path()).unwrap(), stays);
+        assert!(!StoreReader::open(dir.path()).unwrap().is_doubted());
+    }
+}
+
+#[tokio::test]
+async fn what_is_noted_of_the_records_is_kept_until_others_are_to_come() {
+    let Fixture { store, dir } = fixture();
+    assert_eq!(Store::noted(dir.path()).unwrap(), None);
+    let noted = Noted { entries: 7, chain: [3; 32] };
+    store.note(noted).await.unwrap();
+    let (place, digest) = put(&store, &noise(5000, 1)).await.unwrap();
+    drop(store);
+    assert_eq!(Store::noted(dir.path()).unwrap(), Some(noted));
+    let later = Noted { entries: 8, chain: [4; 32] };
+    let (store, _) = Store::open_for(options(&dir), (Standing::Proven, Some(later)), [place]).unwrap();
+    assert_eq!(Store::noted(dir.path()).unwrap(), Some(later), "before anything new is written");
+    let copy = tempfile::tempdir().unwrap();
+    StoreReader::open(dir.path()).unwrap().copy_files(&[place], copy.path().to_owned()).await.unwrap();
+    assert_eq!(Store::noted(copy.path()).unwrap(), None, "the records that go with a copy may be older");
+    StoreReader::open(copy.path()).unwrap().read(place, digest).await.unwrap();
+    drop(store);
+    Store::set_apart(dir.path()).unwrap();
+    assert_eq!(Store::noted(dir.path()).unwrap(), None);
+}

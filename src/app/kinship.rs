@@ -1,0 +1,23 @@
+//! Whether the records and the blobs that a start finds belong together.
+
+use crate::records::Records;
+use crate::store::{Noted, Standing, Store};
+use anyhow::Context;
+use std::path::Path;
+
+/// What a person is told until the records are accepted.
+pub(super) const DOUBTED: &str = "the records do not go with the blobs: an older records.db is in place, or another's, so that \
+    instances may be missing from it. Nothing was removed that it does not name. Stop the gateway, then put the newest records.db \
+    back, or begin new records with `weybridge store rebuild`; if these are the right ones, say so with `weybridge store accept`";
+
+/// How the records stand to the blobs in `dir`, and the moment at which they are. `epoch` counts their openings.
+pub(super) async fn standing(dir: &Path, records: &Records, epoch: i64) -> anyhow::Result<(Standing, Option<Noted>)> {
+    let standing = match Store::noted(dir).context("cannot open the blobs")? {
+        Some(noted) if records.held(noted.entries, noted.chain).await? => Standing::Proven,
+        Some(_) => Standing::Foreign,
+        None if epoch == 1 => Standing::New,
+        None => Standing::Unknown,
+    };
+    let head = records.ledger_head().await?;
+    Ok((standing, Some(Noted { entries: head.size, chain: head.chain })))
+}
