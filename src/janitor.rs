@@ -15,12 +15,16 @@ pub use retention::{Due, PurgeReport};
 use crate::judge::{Judge, JudgeError};
 use crate::records::{BlobId, Purging, Records, RecordsError};
 use crate::store::{Digest, Noted, Place, Store, StoreError};
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+
+/// So often at most the blobs note how far the records have come.
+const NOTED: Duration = Duration::from_secs(30);
 
 /// How house is kept.
 #[derive(Debug, Clone)]
@@ -81,6 +85,10 @@ struct Inner {
     short: AtomicBool,
     alarms: alarms::Alarms,
     trusted: std::sync::Mutex<trust::Trusted>,
+    /// Segments without a row that are kept.
+    kept: std::sync::Mutex<HashSet<u64>>,
+    /// When the blobs last noted how far the records have come.
+    noted: std::sync::Mutex<Instant>,
 }
 
 impl Janitor {
@@ -97,6 +105,8 @@ impl Janitor {
             short: AtomicBool::new(false),
             alarms: alarms::Alarms::default(),
             trusted,
+            kept: Default::default(),
+            noted: std::sync::Mutex::new(Instant::now()),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -124,7 +134,7 @@ impl Janitor {
             // Nothing can be freed; what is condemned then would only wait.
             return;
         }
-        let noted = note(&self.inner.records, &self.inner.store).await;
+        let noted = self.note().await;
         let freed = self.free_condemned().await;
         let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
         let flushed = self.flush().await;
@@ -132,6 +142,16 @@ impl Janitor {
         for error in [noted, freed, purged, flushed, compacted].into_iter().filter_map(Result::err) {
             tracing::error!(error = %error, "keeping house failed; it is tried again");
         }
+    }
+
+    /// Notes how far the records have come, if the last time is a while ago. The start has noted it before.
+    async fn note(&self) -> Result<(), JanitorError> {
+        let noted = || self.inner.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if noted().elapsed() < NOTED {
+            return Ok(());
+        }
+        *noted() = Instant::now();
+        note(&self.inner.records, &self.inner.store).await
     }
 
     /// Frees and moves nothing for a while from now, once what is being freed or moved is done; a pause of no length ends it.

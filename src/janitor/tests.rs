@@ -1,5 +1,7 @@
 //! The janitor on real records and real blobs in a temporary directory.
 
+mod compaction;
+
 use super::*;
 use crate::dicom::head::{Attributes, Head};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -8,7 +10,7 @@ use crate::peers::{Chosen, Destination, Origin, Priority, Verify};
 use crate::records::{
     Arrival, AttemptSummary, BlobRef, InstanceId, Kept, LeaseLimits, RecordsOptions, ScrubPass, SourceFacts, Summary,
 };
-use crate::store::StoreOptions;
+use crate::store::{Standing, StoreOptions};
 use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
@@ -41,6 +43,10 @@ impl House {
     }
 
     async fn open(dir: TempDir, options: JanitorOptions) -> (Self, Vec<Place>) {
+        Self::open_as(dir, options, Standing::Proven).await
+    }
+
+    async fn open_as(dir: TempDir, options: JanitorOptions, standing: Standing) -> (Self, Vec<Place>) {
         let (records, _) = Records::open(dir.path(), RecordsOptions::default()).unwrap();
         let live = records.all_places().await.unwrap();
         let settings = StoreOptions {
@@ -49,7 +55,7 @@ impl House {
             small_object_bytes: 100_000,
             ..StoreOptions::at(dir.path().join("blobs"))
         };
-        let (store, recovered) = Store::open(settings, live).unwrap();
+        let (store, recovered) = Store::open_for(settings, (standing, None), live).unwrap();
         let registry = tokio::sync::watch::Sender::default().subscribe();
         let judge = Judge::new(records.clone(), store.clone(), registry, DAY);
         let janitor = Janitor::new(records.clone(), store.clone(), judge, options);
@@ -290,79 +296,5 @@ async fn missing_blobs_are_set_aside_at_the_start() {
     let exceptions = house.records.exceptions(true, crate::records::ExceptionId(0), 0).await.unwrap();
     assert!(exceptions[0].words.as_deref().unwrap().contains("does not hold the blob"), "{exceptions:?}");
     assert!(house.is_whole(1, 5000).await);
-    house.verify_ledger().await;
-}
-
-/// A segment of which little lives is emptied; what lives is whole, for who knew the old place as well.
-#[tokio::test]
-async fn mostly_dead_segments_are_compacted_beside_readers() {
-    let house = House::new(options()).await;
-    let length = 50_000;
-    for n in 1..=60 {
-        house.keep(n, length, if n % 10 == 0 { DAY } else { 40 * DAY }, true).await;
-    }
-    let before = house.segments();
-    assert!(before >= 3, "{before} segments");
-    let (old, digest) = (house.place(10, length).await.unwrap(), Digest::of(&bytes(10, length)));
-    let mut reader = house.store.read(old, digest, None).await.unwrap();
-    assert_eq!(house.janitor.purge().await.unwrap().by_age, 54);
-    for _ in 0..before {
-        house.janitor.compact().await.unwrap();
-    }
-    assert_eq!(house.segments(), 1, "of {before}, only the one that is being written");
-    assert_ne!(house.place(10, length).await.unwrap(), old);
-    house.store.verify(old, digest).await.unwrap();
-    let mut read = 0;
-    while let Some(bytes) = reader.next().await.unwrap() {
-        read += bytes.len();
-    }
-    assert_eq!(read, length, "who was reading read on");
-    for n in (10..=60).step_by(10) {
-        assert!(house.is_whole(n, length).await, "{n}");
-    }
-    assert_eq!(house.store.usage().blobs, 6);
-    house.verify_ledger().await;
-    let (house, lost) = house.restart(options()).await;
-    assert_eq!((lost.len(), house.store.usage().blobs), (0, 6));
-}
-
-/// A blob that is durable and not committed yet keeps its segment (FLT-003).
-#[tokio::test]
-async fn a_segment_with_an_uncommitted_blob_stays() {
-    let house = House::new(options()).await;
-    let length = 50_000;
-    let waiting = house.write(1000, length).await;
-    for n in 1..=40 {
-        house.keep(n, length, 40 * DAY, true).await;
-    }
-    house.janitor.purge().await.unwrap();
-    for _ in 0..3 {
-        house.janitor.compact().await.unwrap();
-    }
-    house.store.verify(waiting, Digest::of(&bytes(1000, length))).await.unwrap();
-    assert_eq!(house.segments(), 2, "the one with the blob, and the one that is being written");
-}
-
-/// FLT-014: killed between the commit of the new place and the removal of the old segment, or before that commit.
-#[tokio::test]
-async fn a_crash_in_a_compaction_leaves_each_blob_once() {
-    let house = House::new(options()).await;
-    let length = 50_000;
-    for n in 1..=40 {
-        house.keep(n, length, if n <= 2 { DAY } else { 40 * DAY }, true).await;
-    }
-    house.janitor.purge().await.unwrap();
-    let file = house.place(1, length).await.unwrap().file;
-    let blobs = house.records.blobs_in(file).await.unwrap();
-    assert_eq!(blobs.len(), 2);
-    let (blob, digest, place) = blobs[0];
-    let copied = house.store.copy(place, digest).await.unwrap();
-    assert!(house.records.moved(blob, place, copied).await.unwrap());
-    let abandoned = house.store.copy(blobs[1].2, blobs[1].1).await.unwrap();
-    let (house, lost) = house.restart(options()).await;
-    assert_eq!(lost, []);
-    assert!(house.is_whole(1, length).await && house.is_whole(2, length).await);
-    assert_eq!(house.place(2, length).await.unwrap(), blobs[1].2, "the old place");
-    assert!(house.store.verify(abandoned, blobs[1].1).await.is_err(), "the copy that no row names is gone");
     house.verify_ledger().await;
 }

@@ -237,6 +237,11 @@ impl Records {
         self.inner.readers.ask(blobs::segments).await
     }
 
+    /// Whether anything in a segment is still kept, or waits to be freed.
+    pub async fn names_segment(&self, file: u64) -> Result<bool, RecordsError> {
+        self.inner.readers.ask(move |conn| blobs::in_segment(conn, file)).await
+    }
+
     /// The live generations in a file, in the order in which they lie there.
     pub async fn blobs_in(&self, file: u64) -> Result<Vec<(BlobId, Digest, Place)>, RecordsError> {
         self.inner.readers.ask(move |conn| blobs::in_file(conn, file)).await

@@ -1,8 +1,8 @@
 //! Compaction: live blobs of a mostly dead segment are written anew elsewhere, and the segment goes (FLT-014).
 //!
 //! The order makes every crash harmless: the copy is durable, the records commit its place, and only when nothing in the old
-//! segment is known to anybody is the file unlinked. Until then both copies are there, and the next start frees the one that
-//! no row names. Who reads from the old file goes on reading: an unlinked file stays until it is closed.
+//! segment is known to anybody is the file unlinked. Until then both copies are there; one that no row names goes with its
+//! segment, also after a restart. Who reads from the old file goes on reading: an unlinked file stays until it is closed.
 
 use super::buffers::PAGE_BYTES;
 use super::label::Label;
@@ -26,8 +26,10 @@ pub enum Emptied {
     Gone(u64),
     /// It is being written to.
     Active,
-    /// It holds a blob that the caller did not name, one that is not committed yet, say; or data that no label covers.
+    /// It holds a blob that was not moved, one that is not committed yet, say.
     Inhabited,
+    /// It may hold what the records do not know, and does so for good.
+    Kept,
 }
 
 /// Where moved blobs lie now: two generations, of which the older is forgotten after a day.
@@ -53,6 +55,12 @@ impl Moved {
             now = *next;
         }
         now
+    }
+
+    /// Whether a blob that lay there was moved.
+    fn knows(&self, place: &Place) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.young.contains_key(place) || inner.old.contains_key(place)
     }
 
     fn insert(&self, from: Place, to: Place) {
@@ -104,11 +112,22 @@ impl Store {
         self.core.moved.insert(from, to);
     }
 
-    /// Removes a sealed segment of which `gone` are all blobs that it held: moved, or freed. Every label in it is looked at:
-    /// if it holds any other blob, or data without a label, it stays. Errors: `Io`, `Poisoned`.
-    pub async fn remove_segment(&self, number: u64, gone: Vec<Place>) -> Result<Emptied, StoreError> {
-        let gone: HashMap<u64, u64> = gone.iter().map(|place| (place.offset, place.length)).collect();
-        finish_job(self.core.start(move |core| remove(core, number, &gone)).await).await
+    /// Whether a sealed segment can be removed once the blobs at `places` are moved: it holds nothing else that anybody may know.
+    /// Errors: `Io`.
+    pub async fn holds_only(&self, number: u64, places: Vec<Place>) -> Result<bool, StoreError> {
+        let places: HashSet<Place> = places.into_iter().collect();
+        let job = self.core.start(move |core| {
+            let path = core.disk.path(&file_name(number, true));
+            let looked = File::open(&path).and_then(|file| dead(&file, core, number, &places));
+            looked.map(|dead| dead.is_some()).map_err(|source| StoreError::Io { path, source })
+        });
+        finish_job(job.await).await
+    }
+
+    /// Removes a sealed segment that no row names. If nothing but the records tells what it may hold, every label in it is looked
+    /// at: if it holds a blob that was not moved, it stays. Errors: `Io`, `Poisoned`.
+    pub async fn remove_segment(&self, number: u64) -> Result<Emptied, StoreError> {
+        finish_job(self.core.start(move |core| remove(core, number)).await).await
     }
 }
 
@@ -127,7 +146,27 @@ fn label_of(core: &Core, place: Place) -> Result<Label, StoreError> {
     Label::decode(&found, &core.identity.store).filter(|label| label.place == place).ok_or(StoreError::Missing { path })
 }
 
-fn remove(core: &Core, number: u64, gone: &HashMap<u64, u64>) -> Result<Emptied, StoreError> {
+/// The places in a segment from which blobs were moved; `None` if it holds any that is neither one of these nor of `others`.
+///
+/// What an earlier run wrote is garbage without a row, if the records are known to be its own: labels of blobs that were moved before
+/// a restart, or never committed, count for nothing. What this run wrote may not be committed yet. And in files that the records
+/// may not know in full, data without a label may be a blob whose label is damaged.
+fn dead(file: &File, core: &Core, number: u64, others: &HashSet<Place>) -> io::Result<Option<HashSet<Place>>> {
+    let (keep_below, base) = (core.identity.keep_below, core.identity.base);
+    let settled = number >= keep_below && number < base;
+    let mut moved = HashSet::new();
+    let bare = labels(file, core, number, |label| {
+        let known = core.moved.knows(&label.place);
+        if known {
+            moved.insert(label.place);
+        }
+        known || settled || others.contains(&label.place)
+    })?;
+    let dead = bare.is_some_and(|bytes| bytes == 0 || number >= keep_below);
+    Ok(dead.then_some(moved))
+}
+
+fn remove(core: &Core, number: u64) -> Result<Emptied, StoreError> {
     core.disk.check()?;
     if number >= frontier(core) {
         return Ok(Emptied::Active);
@@ -139,21 +178,12 @@ fn remove(core: &Core, number: u64, gone: &HashMap<u64, u64>) -> Result<Emptied,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Emptied::Gone(0)),
         Err(error) => return Err(fail(error)),
     };
-    let mut there = HashSet::new();
-    let bare = labels(&file, core, number, |label| {
-        let known = gone.get(&label.place.offset) == Some(&label.place.length);
-        if known {
-            there.insert(label.place);
-        }
-        known
-    });
-    // Data without a label may be a blob whose label is damaged.
-    if bare.map_err(fail)? != Some(0) {
-        return Ok(Emptied::Inhabited);
-    }
+    let Some(moved) = dead(&file, core, number, &HashSet::new()).map_err(fail)? else {
+        return Ok(if number < core.identity.base { Emptied::Kept } else { Emptied::Inhabited });
+    };
     let bytes = std::os::unix::fs::MetadataExt::blocks(&file.metadata().map_err(fail)?) * 512;
     fs::remove_file(&path).map_err(fail)?;
     core.disk.sync_dir()?;
-    there.iter().for_each(|place| core.tally.removed(place.length));
+    moved.iter().for_each(|place| core.tally.removed(place.length));
     Ok(Emptied::Gone(bytes))
 }

@@ -190,6 +190,12 @@ pub(in crate::records) fn segments(conn: &Connection) -> Result<Vec<FileUse>, Fa
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether any generation that is not freed lies in a segment.
+pub(in crate::records) fn in_segment(conn: &Connection, file: u64) -> Result<bool, Fault> {
+    let sql = "SELECT 1 FROM blobs WHERE state <> 'freed' AND file = ?1 AND shared = 1";
+    Ok(conn.prepare_cached(sql)?.exists([whole(file)?])?)
+}
+
 /// The live generations that lie in a file, in the order in which they lie there.
 pub(in crate::records) fn in_file(conn: &Connection, file: u64) -> Result<Vec<(BlobId, Digest, Place)>, Fault> {
     let mut find = conn.prepare_cached(
