@@ -185,20 +185,47 @@ impl Janitor {
         Ok(purged)
     }
 
-    /// Looks at a blob that somebody found damaged, and sets it aside if it is: whether it was. Read twice, since a fault may
-    /// lie on the way from the disk rather than on it.
+    /// Looks at a blob that somebody found damaged, or whole again, and sets it aside if it is damaged: whether it was. One that was
+    /// set aside and is whole is used again.
     pub async fn examine(&self, blob: BlobId, digest: Digest, place: Place) -> Result<bool, JanitorError> {
-        let Inner { records, store, .. } = &*self.inner;
+        match self.damage(digest, place).await? {
+            Some(why) => self.lay_aside((blob, digest, place), &why).await,
+            None => {
+                if self.inner.records.sound(blob, place, SystemTime::now()).await? {
+                    tracing::warn!(blob = %digest, "a blob that was set aside reads whole again and is used again; look at the disk");
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// The same for a blob that is live, which is not brought back to life.
+    async fn look(&self, blob: BlobId, digest: Digest, place: Place) -> Result<bool, JanitorError> {
+        match self.damage(digest, place).await? {
+            Some(why) => self.lay_aside((blob, digest, place), &why).await,
+            None => Ok(false),
+        }
+    }
+
+    /// What is wrong with a blob. Read twice, since a fault may lie on the way from the disk rather than on it.
+    async fn damage(&self, digest: Digest, place: Place) -> Result<Option<StoreError>, JanitorError> {
         let mut found = None;
         for _ in 0..2 {
-            match store.verify(place, digest).await {
-                Ok(()) => return Ok(false),
+            match self.inner.store.verify(place, digest).await {
+                Ok(()) => return Ok(None),
                 Err(error) if error.is_damage() => found = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
-        let Some(why) = found else { return Ok(false) };
-        let set_aside = records.damaged(blob, place, &why.to_string(), SystemTime::now()).await?;
+        Ok(found)
+    }
+
+    async fn lay_aside(
+        &self,
+        (blob, digest, place): (BlobId, Digest, Place),
+        why: &StoreError,
+    ) -> Result<bool, JanitorError> {
+        let set_aside = self.inner.records.damaged(blob, place, &why.to_string(), SystemTime::now()).await?;
         if set_aside {
             tracing::error!(blob = %digest, why = %why, "a stored blob is damaged and is set aside; the same bytes arriving again heal it");
         }
@@ -216,7 +243,7 @@ impl Janitor {
                 Err(error) => return tracing::error!(error = %error, "missing blobs could not be set aside"),
             };
             for (blob, digest, place) in blobs {
-                if let Err(error) = self.examine(blob, digest, place).await {
+                if let Err(error) = self.look(blob, digest, place).await {
                     tracing::error!(error = %error, blob = %digest, "a blob that seems to be missing could not be examined");
                 }
             }

@@ -64,7 +64,7 @@ impl Janitor {
         // First all are read: a damaged one stays where it is, and its segment with it, so that moving the others frees nothing.
         for (blob, digest, place) in &blobs {
             let began = Instant::now();
-            if self.examine(*blob, *digest, *place).await? {
+            if self.look(*blob, *digest, *place).await? {
                 return Ok(false);
             }
             self.rest(began, place.length).await;
@@ -74,7 +74,7 @@ impl Janitor {
             let copied = match store.copy(place, digest).await {
                 Ok(copied) => copied,
                 Err(error) if error.is_damage() => {
-                    self.examine(blob, digest, place).await?;
+                    self.look(blob, digest, place).await?;
                     return Ok(false);
                 }
                 Err(error) => return Err(error.into()),
@@ -92,7 +92,7 @@ impl Janitor {
     }
 
     /// Keeps to the rate at which blobs are read.
-    async fn rest(&self, began: Instant, bytes: u64) {
+    pub(super) async fn rest(&self, began: Instant, bytes: u64) {
         let due = Duration::from_secs_f64(bytes as f64 / self.inner.options.scrub_bytes.max(1) as f64);
         tokio::time::sleep_until(began + due).await;
     }

@@ -1,7 +1,7 @@
 //! The scrub: every blob is read again and compared with its digest, slowly, and from where it stopped (REL-07).
 
 use super::{Janitor, JanitorError};
-use crate::records::ScrubPass;
+use crate::records::{BlobId, ScrubPass};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -48,11 +48,12 @@ impl Janitor {
     }
 
     async fn scrub_pass(&self, mut pass: ScrubPass) -> Result<(), JanitorError> {
-        let (records, rate) = (&self.inner.records, self.inner.options.scrub_bytes.max(1));
+        let records = &self.inner.records;
         let mut unnoted = 0;
         loop {
             let page = records.live_blobs(pass.after, PAGE).await?;
             if page.is_empty() {
+                self.look_again().await?;
                 pass.ended = Some(SystemTime::now());
                 records.note_scrub(pass).await?;
                 tracing::info!(
@@ -65,17 +66,31 @@ impl Janitor {
             }
             for (blob, digest, place) in page {
                 let began = Instant::now();
-                pass.damaged += u64::from(self.examine(blob, digest, place).await?);
+                pass.damaged += u64::from(self.look(blob, digest, place).await?);
                 pass.after = blob;
                 pass.blobs += 1;
                 pass.bytes += place.length;
                 unnoted += place.length;
-                let due = Duration::from_secs_f64(place.length as f64 / rate as f64);
-                tokio::time::sleep_until(began + due).await;
+                self.rest(began, place.length).await;
             }
             if unnoted >= NOTE_BYTES {
                 records.note_scrub(pass).await?;
                 unnoted = 0;
+            }
+        }
+    }
+
+    /// Looks once more at what is set aside: what reads whole is used again.
+    async fn look_again(&self) -> Result<(), JanitorError> {
+        let mut after = BlobId(0);
+        loop {
+            let page = self.inner.records.corrupt_blobs(after, PAGE).await?;
+            let Some((last, ..)) = page.last() else { return Ok(()) };
+            after = *last;
+            for (blob, digest, place) in page {
+                let began = Instant::now();
+                self.examine(blob, digest, place).await?;
+                self.rest(began, place.length).await;
             }
         }
     }

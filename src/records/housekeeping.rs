@@ -2,7 +2,7 @@
 
 use super::arrival::{BlobId, InstanceId};
 use super::sqlite::acts::PAGE;
-use super::sqlite::{backup, blobs, purge, scrub};
+use super::sqlite::{backup, blobs, heal, purge, scrub};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -210,6 +210,12 @@ impl Records {
         self.commit(move |tx| blobs::damaged_at(tx, (blob, place), &why, now)).await
     }
 
+    /// Brings back a generation that was set aside and now reads whole at that place: its instances are what they were, and what was
+    /// held for the damage goes on. `false` if it is not set aside there, or the same bytes have arrived meanwhile.
+    pub async fn sound(&self, blob: BlobId, place: Place, now: SystemTime) -> Result<bool, RecordsError> {
+        self.commit(move |tx| heal::sound_at(tx, (blob, place), now)).await
+    }
+
     /// Records that a live generation lies elsewhere now, where its bytes are durable; `false` if it is not live at the old
     /// place any more, and nothing has changed.
     pub async fn moved(&self, blob: BlobId, from: Place, to: Place) -> Result<bool, RecordsError> {
@@ -225,11 +231,18 @@ impl Records {
         }
     }
 
-    /// The digest and place of a generation; `None` if it is not live.
-    pub async fn blob_at(&self, BlobId(blob): BlobId) -> Result<Option<(Digest, Place)>, RecordsError> {
-        let before = BlobId(blob.saturating_sub(1));
-        let page = self.live_blobs(before, 1).await?;
-        Ok(page.into_iter().find(|(id, ..)| id.0 == blob).map(|(_, digest, place)| (digest, place)))
+    /// The digest and place of a generation; `None` if it is neither live nor set aside.
+    pub async fn blob_at(&self, blob: BlobId) -> Result<Option<(Digest, Place)>, RecordsError> {
+        self.inner.readers.ask(move |conn| blobs::at(conn, blob)).await
+    }
+
+    /// A page of the generations that are set aside, in order of their numbers, after one of them.
+    pub async fn corrupt_blobs(
+        &self,
+        after: BlobId,
+        limit: usize,
+    ) -> Result<Vec<(BlobId, Digest, Place)>, RecordsError> {
+        self.inner.readers.ask(move |conn| blobs::page(conn, "corrupt", after, limit)).await
     }
 
     /// What lies in each segment that still holds something, by number.

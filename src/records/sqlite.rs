@@ -7,6 +7,7 @@ pub(super) mod blobs;
 pub(super) mod catalogue;
 pub(super) mod cross_reference;
 pub(super) mod entries;
+pub(super) mod heal;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod inline;

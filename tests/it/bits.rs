@@ -29,13 +29,21 @@ fn find(blobs: &Path, bytes: &[u8]) -> (PathBuf, usize) {
 }
 
 /// Flips a bit of the byte that lies `at` bytes behind the beginning of these bytes, wherever the store keeps them.
-pub fn flip(blobs: &Path, bytes: &[u8], at: usize) {
+/// Says where that is.
+pub fn flip(blobs: &Path, bytes: &[u8], at: usize) -> (PathBuf, u64) {
     let (path, begin) = find(blobs, bytes);
+    let place = (begin + at) as u64;
+    flip_at(&path, place);
+    (path, place)
+}
+
+/// Flips a bit of the byte at a place; twice, and it is as it was.
+pub fn flip_at(path: &Path, place: u64) {
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
-    let place = (begin + at) as u64;
     file.read_exact_at(&mut byte, place).unwrap();
     file.write_all_at(&[byte[0] ^ 4], place).unwrap();
+    file.sync_all().unwrap();
 }
 
 /// REL-07, FLT-024: one copy of a small instance for each of its bytes, that byte flipped: none is sent, each is set aside and

@@ -1,5 +1,6 @@
 //! Keeping house through the front door: what is purged and what never is, a full disk, the scrub, what no route chose.
 
+use crate::bits;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10, read_part10};
 use crate::support::gateway::Gateway;
 use crate::support::load::send_all;
@@ -311,4 +312,37 @@ fn what_is_owed_cannot_be_dropped() {
     let file = std::fs::read(out.join(format!("{}.dcm", one.instance))).unwrap();
     let whole = read_part10(&file).unwrap();
     assert_eq!(file[whole.data_set_at..], data_set(&one, BYTES, 1));
+}
+
+/// REL-07: what was set aside and reads whole again, since the fault lay on the way from the disk, is used again as soon as a
+/// person has everything read; what was held for it is sent.
+#[test]
+fn what_reads_whole_again_is_used_again() {
+    let stage = Stage::new();
+    let mut b = Gateway::prepare(&stage.path().join("b"), stage.site_b());
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.config.url()));
+    let (small, large) = (names(790, 1, 1), names(790, 1, 2));
+    let mut flipped = Vec::new();
+    for (names, length) in [(&small, BYTES), (&large, 3 << 20)] {
+        assert_eq!(push(&a, names, length).unwrap(), Status::SUCCESS);
+        flipped.push(bits::flip(&a.data_dir().join("blobs"), &data_set(names, length, 1), 2000));
+    }
+    let verify = || {
+        let verified = a.cli(&["store", "verify", "--json"]);
+        let told: serde_json::Value = serde_json::from_str(verified.stdout.trim()).unwrap();
+        (verified.code, told["set_aside"].clone(), told["healed"].clone())
+    };
+    let corrupt = || a.study(&small.study).iter().filter(|row| row["state"] == "corrupt").count();
+    assert_eq!(verify(), (Some(5), 2.into(), 0.into()));
+    assert_eq!(corrupt(), 2);
+    assert_eq!(verify(), (Some(0), serde_json::Value::Null, 0.into()), "what is set aside and damaged stays aside");
+    bits::flip_at(&flipped[0].0, flipped[0].1);
+    assert_eq!(verify(), (Some(0), 0.into(), 1.into()));
+    assert_eq!((corrupt(), store_status(&a, "corrupt")), (1, 1));
+    bits::flip_at(&flipped[1].0, flipped[1].1);
+    assert_eq!(verify(), (Some(0), 0.into(), 1.into()));
+    b.up();
+    a.all_become("b", "verified", 2, seconds(120));
+    assert_eq!(a.ask(&["status", "--json"])[0]["exceptions"], 0);
+    a.verify_ledger(true);
 }

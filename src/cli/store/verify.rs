@@ -76,13 +76,34 @@ async fn tell(config: &Config, damaged: &[i64]) -> Result<Option<u64>, Failure> 
     Ok(Some(set_aside))
 }
 
+/// What is set aside and reads whole now: by its numbers.
+async fn whole_again(config: &Config, records: &Records) -> Result<Vec<i64>, Failure> {
+    let blobs = super::blobs(config)?;
+    let (mut whole, mut after) = (Vec::new(), BlobId(0));
+    loop {
+        let page = records.corrupt_blobs(after, PAGE).await.map_err(Failure::some)?;
+        let Some((last, ..)) = page.last() else { return Ok(whole) };
+        after = *last;
+        for (blob, digest, place) in page {
+            if read_all(blobs.read(place, digest).await).await.is_ok() {
+                whole.push(blob.0);
+            }
+        }
+    }
+}
+
 pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
     let verified = verify_blobs(config, records).await?;
+    let whole = whole_again(config, records).await?;
     let count = verified.problems.len();
-    let set_aside = if count > 0 { tell(config, &verified.damaged).await? } else { None };
+    let suspects = [&verified.damaged[..], &whole[..]].concat();
+    let set_aside = if suspects.is_empty() { None } else { tell(config, &suspects).await? };
+    let still = if whole.is_empty() { Vec::new() } else { whole_again(config, records).await? };
+    let healed = whole.iter().filter(|blob| !still.contains(blob)).count();
     if json {
-        let mut answer =
-            serde_json::json!({"blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems});
+        let mut answer = serde_json::json!({
+            "blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems, "healed": healed,
+        });
         if let Some(set_aside) = set_aside {
             answer["set_aside"] = set_aside.into();
         }
@@ -90,6 +111,17 @@ pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> En
     } else {
         verified.problems.iter().try_for_each(render::line)?;
         render::line(format!("{} blobs read, {}, {count} damaged", verified.blobs, render::bytes(verified.bytes)))?;
+        if healed > 0 {
+            render::line(format!(
+                "{healed} that were set aside read whole again and are used again; look at the disk"
+            ))?;
+        }
+        if healed < whole.len() {
+            let left = whole.len() - healed;
+            render::line(format!(
+                "{left} that are set aside read whole; start the gateway and verify again to use them"
+            ))?;
+        }
     }
     let told = match set_aside {
         Some(_) => "they are set aside, and heal when the same instances arrive again",

@@ -35,6 +35,14 @@ pub(in crate::records) fn page(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The digest and place of a generation that is live or set aside.
+pub(in crate::records) fn at(conn: &Connection, BlobId(blob): BlobId) -> Result<Option<(Digest, Place)>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT digest, file, shared, offset, length FROM blobs WHERE id = ?1 AND state IN ('live', 'corrupt')",
+    )?;
+    Ok(find.query_row([blob], |row| Ok((Digest(row.get(0)?), place(row, 1)?))).optional()?)
+}
+
 /// Every place that holds bytes which must not be touched, in one pass: a start waits for it.
 pub(in crate::records) fn places(conn: &Connection) -> Result<Vec<Place>, Fault> {
     let mut find =

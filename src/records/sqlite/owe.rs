@@ -311,17 +311,17 @@ pub(in crate::records) fn close_exceptions(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// The bytes of a corrupt version have arrived anew: what was held for that goes on.
+/// The bytes of a corrupt version have arrived anew, or read whole again: what was held for that goes on.
 pub(in crate::records) fn release_corrupt(
     tx: &mut Tx<'_>,
-    case: &Case<'_>,
-    version: &Version,
+    (entry, at): (EntryId, i64),
+    version: Subject<'_>,
     owed: &mut Owed,
 ) -> Result<(), Fault> {
     let mut close = tx.conn.prepare_cached(
         "UPDATE exceptions SET closed = ?2 WHERE instance = ?1 AND kind = 'corrupt' AND closed IS NULL RETURNING id",
     )?;
-    let closed = close.query_map(params![version.id, case.at], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    let closed = close.query_map(params![version.instance, at], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     drop(close);
     if closed.is_empty() || version.state == "held" {
         owed.closed.extend(closed);
@@ -332,16 +332,16 @@ pub(in crate::records) fn release_corrupt(
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT {columns} FROM transfers WHERE study = ?1 AND instance = ?2 AND state = 'held' AND outcome = 'corrupt'"
     ))?;
-    let held = find.query_map([version.study, version.id], Transfer::read)?.collect::<Result<Vec<_>, _>>()?;
+    let held = find.query_map([version.study, version.instance], Transfer::read)?.collect::<Result<Vec<_>, _>>()?;
     drop(find);
     for transfer in held {
         let mut transfer = transfer?;
         let unknown = transfer.resume.as_deref() == Some("unknown");
         let to = if unknown { State::Unknown } else { afresh(tx, &transfer)? };
-        transfer.go(to, case.at)?;
+        transfer.go(to, at)?;
         transfer.refresh();
-        (transfer.resume, transfer.outcome, transfer.entry) = (None, Some("restored".into()), case.entry);
-        transfer.save_step(tx.conn, &Noted { at: case.at, what: "restored", attempt: None, act: None, words: None })?;
+        (transfer.resume, transfer.outcome, transfer.entry) = (None, Some("restored".into()), entry);
+        transfer.save_step(tx.conn, &Noted { at, what: "restored", attempt: None, act: None, words: None })?;
         owed.moved.push((to, transfer.id));
         let destination = tx.destination_name(transfer.destination)?;
         tx.kick(destination);

@@ -206,8 +206,7 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
     if version.blob != blob {
         let state = match version.state.as_str() {
             "stored" | "held" => version.state.as_str(),
-            _ if conflict(tx, version.id)?.is_some() => "held",
-            _ => "stored",
+            _ => when_whole(tx, version.id)?,
         };
         let mut update = tx.conn.prepare_cached("UPDATE instances SET blob = ?2, state = ?3 WHERE id = ?1")?;
         update.execute(params![version.id, blob, state])?;
@@ -235,7 +234,8 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
     becomes_ours(tx, case, version)?;
     rejections::arrived(tx, case.arrival.head.sop_class.as_str(), version.id, &case.arrival.origin)?;
     if restored.is_some() {
-        owe::release_corrupt(tx, case, version, &mut owed)?;
+        let subject = owe::Subject { instance: version.id, study: version.study, state: &version.state };
+        owe::release_corrupt(tx, (case.entry, case.at), subject, &mut owed)?;
     }
     let owed_again = owed.count();
     arrived(tx, case, version, "same", owed, more)?;
@@ -302,6 +302,11 @@ fn copy(version: &Version) -> Version {
 enum Standing {
     Open,
     Rejected,
+}
+
+/// The state of a version whose bytes are here again.
+pub(in crate::records) fn when_whole(tx: &Tx<'_>, instance: i64) -> Result<&'static str, Fault> {
+    Ok(if conflict(tx, instance)?.is_some() { "held" } else { "stored" })
 }
 
 /// The conflict that keeps a version held, if one does.
