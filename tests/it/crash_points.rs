@@ -268,6 +268,53 @@ fn a_kill_in_a_backup_or_a_restore_leaves_nothing_half() {
     );
 }
 
+/// A rebuild that is broken off is refused by the next start, and a further one finds all; where it had not begun, a gateway starts
+/// with new records and takes no blob for garbage.
+#[test]
+fn a_kill_in_a_rebuild_leaves_no_half() {
+    let mut filled = Filled::new();
+    filled.a.stop();
+    let (data, lost) = (filled.a.data_dir(), filled.path("lost"));
+    let lose = || {
+        let names = ["records.db", "records.db-wal", "records.db-shm"];
+        names.iter().for_each(|name| drop(std::fs::remove_file(data.join(name))));
+    };
+    lose();
+    filled.copied(&data, &lost);
+    let rebuild = |filled: &Filled, plan: &Plan| {
+        let log = Log::at(filled.path("calls"));
+        let ended = filled.a.cli_through(plan.wrapper(filled.stage.path(), &log), &["store", "rebuild"]);
+        (ended, log)
+    };
+    let (ended, log) = rebuild(&filled, &Plan::watch());
+    ended.ok("rebuild");
+    let most = log.calls().len();
+    let mut points = drawn(most, 4);
+    points.extend([1, most - 1]);
+    let (mut fired, mut refused, mut unbegun) = (0, 0, 0);
+    for nth in points {
+        filled.copied(&lost, &data);
+        let (_, log) = rebuild(&filled, &killed_at(nth));
+        fired += usize::from(log.fired().is_some());
+        if starts(&mut filled.a) {
+            let damage = Damage::of(&filled.a, &filled.sent);
+            unbegun += usize::from(nothing(&filled.a));
+            assert!(damage.none() || nothing(&filled.a), "killed at call {nth} of {most}: {damage:?}");
+            filled.a.kill();
+        } else {
+            refused += 1;
+        }
+        lose();
+        filled.a.cli(&["store", "rebuild"]).ok("once more");
+        filled.a.up();
+        let damage = Damage::of(&filled.a, &filled.sent);
+        assert!(damage.none(), "killed at call {nth} of {most}, and rebuilt: {damage:?}");
+        filled.a.kill();
+    }
+    assert!(fired > 0 && refused > 0 && unbegun > 0, "{fired} fired, {refused} refused, {unbegun} not begun");
+    println!("summary: {fired} kills in a rebuild of {most} calls; {refused} refused, {unbegun} not begun; none lost");
+}
+
 /// Whether the restore had not begun when it was killed: the site is a new one.
 fn nothing(a: &Gateway) -> bool {
     a.ask(&["status", "--json"])[0]["instances"] == 0
