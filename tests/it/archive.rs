@@ -100,6 +100,31 @@ fn what_orthanc_holds_is_found_and_fetched() {
     is_found_and_fetched(&site);
 }
 
+/// The files of a study as they are, but with another Patient ID of 12 characters.
+fn numbered(files: &[Value], study: &str, number: &str) {
+    for file in files.iter().filter(|file| file["study"] == study) {
+        let path = file["path"].as_str().unwrap();
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = bytes.windows(10).position(|at| at == b"\x10\0\x20\0LO\x02\0P2").expect("its Patient ID");
+        bytes.splice(at + 6..at + 10, [b"\x0c\0", number.as_bytes()].concat());
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// IDY-042: an archive compares numbers as texts; an NHS number is found there in whatever form it holds it and is asked for it.
+#[test]
+fn an_nhs_number_is_found_in_an_archive_in_whatever_form() {
+    let prepared = Prepared::new(1);
+    numbered(&prepared.files, &study(3), "943 476 5919");
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    for asked in ["9434765919", "943%20476%205919", "943-476-5919"] {
+        assert_eq!(told(&site.found(&format!("studies?PatientID={asked}")), INSTANCES), [near(1)], "{asked}");
+    }
+    assert_eq!(site.found("studies?PatientID=9434765870"), Vec::<Value>::new());
+}
+
 /// "A silent site is visible": an archive that does not answer is told of, and its silence is never "there is nothing".
 #[test]
 fn a_silent_archive_is_never_an_empty_one() {

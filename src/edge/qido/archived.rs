@@ -1,12 +1,16 @@
 //! What the archives hold, beside what is held here, as a search by another site finds it.
 
+use super::walking::forms;
 use super::{Asked, Window};
+use crate::dicom::attributes::PATIENT_ID;
+use crate::dicom::query::Match;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::edge::http::problem;
 use crate::priors::archive::{ArchivedInstance, Found, Wanted};
 use crate::records::{Elsewhere, FindInstances, SeriesRow, StudyRow, StudySize, Walk};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
 /// Seconds after which a search may be repeated that met a silent archive.
@@ -61,11 +65,29 @@ impl Asked {
     }
 
     pub(super) async fn archived_studies(&self, window: &mut Window) -> BTreeMap<StudyUid, (StudyRow, StudySize)> {
-        let wanted =
-            Wanted { matches: &self.query.matches, combined: true, study: self.target.study.as_ref(), series: None };
-        let found = self.face.archives.studies(None, wanted).await;
-        let rows = self.shown(found, window, study_elsewhere).await;
-        rows.into_iter().map(|row| (row.0.study.clone(), row)).collect()
+        let questions = self.in_every_form();
+        let asked = questions.iter().map(|matches| {
+            let wanted = Wanted { matches, combined: true, study: self.target.study.as_ref(), series: None };
+            self.face.archives.studies(None, wanted)
+        });
+        let mut all = BTreeMap::new();
+        for found in join_all(asked).await {
+            let rows = self.shown(found, window, study_elsewhere).await;
+            all.extend(rows.into_iter().map(|row| (row.0.study.clone(), row)));
+        }
+        all
+    }
+
+    /// The keys as an archive is asked them, which compares numbers as texts: an NHS number in each form in which it may be held.
+    fn in_every_form(&self) -> Vec<Vec<Match>> {
+        let id = self.query.matching(PATIENT_ID).and_then(|matched| matched.values.first());
+        let Some(id) = id.filter(|_| self.nhs.is_some()) else { return vec![self.query.matches.clone()] };
+        let written = |form: String| {
+            let mut keys = self.query.matches.clone();
+            keys.iter_mut().filter(|key| key.path == [PATIENT_ID]).for_each(|key| key.values = vec![form.clone()]);
+            keys
+        };
+        forms(id).into_iter().map(written).collect()
     }
 
     /// Series of the one study that is named; of several, archives are not asked.

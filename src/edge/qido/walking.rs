@@ -9,7 +9,7 @@ use crate::dicomweb::qido::Query;
 use crate::records::Walk;
 
 /// The forms in which a Patient ID may be held.
-fn forms(id: &str) -> Vec<String> {
+pub(super) fn forms(id: &str) -> Vec<String> {
     let mut forms = vec![id.to_owned()];
     forms.extend(NhsNumber::parse(id).into_iter().flat_map(NhsNumber::forms).filter(|form| form != id));
     forms
