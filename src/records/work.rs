@@ -74,6 +74,8 @@ pub struct Leased {
     pub state: State,
     /// The destination said that it has it already: what it shows is read back and compared before it counts (WEB-055, FLT-056).
     pub claimed: bool,
+    /// Another version of its UID was sent there: what is shown under the UID may be that one, and is compared before it counts.
+    pub rival: bool,
     /// What must be seen before it is done.
     pub verify: Verify,
     /// How often it was sent, this time included.

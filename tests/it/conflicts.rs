@@ -8,6 +8,7 @@ use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::pacs::{Association, Status};
 use crate::support::process::finish;
+use crate::support::proxy::Proxy;
 use crate::support::tools::{demo_study, tool};
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
@@ -260,4 +261,43 @@ fn content_that_is_not_kept_leaves_no_bytes() {
     assert_eq!(store(7, &names(81, 1, 2), 2048), 0, "another instance");
     let left = on_disk().saturating_sub(before);
     assert!(left < 4 << 20, "what was refused is freed, but {left} bytes");
+}
+
+/// INV-12: a revision that never arrived is not taken for delivered because the peer has what was before it.
+#[test]
+fn a_revision_in_doubt_is_not_what_was_there_before() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let between = Proxy::to(b.config.web_port);
+    let url = format!("https://127.0.0.1:{}/dicom-web", between.port);
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&url));
+    let named = names(82, 1, 1);
+    let push = |a: &Gateway, bytes, seed| {
+        let mut association =
+            Association::open(a.config.dicom_port, "SENDER", &a.config.ae_title, SECONDARY_CAPTURE, EXPLICIT_LE)
+                .unwrap();
+        association.store(SECONDARY_CAPTURE, &named.instance, &data_set(&named, bytes, seed)).unwrap();
+        association.release();
+    };
+    push(&a, 2048, 1);
+    a.all_become("b", "verified", 1, seconds(60));
+    push(&a, 1 << 20, 2);
+    let id = judged(&a, 1).remove(0)["exception"].to_string();
+    between.throttle(100_000);
+    a.cli(&["exceptions", "resolve", &id, "--as", "accept", "--by", "Jo", "--reason", "it is a revision"]).ok("accept");
+    until(seconds(30), "it is being sent", || {
+        a.cli(&["why", &named.instance]).stdout.contains("now: to b: leased").then_some(())
+    });
+    a.kill();
+    between.cut_now();
+    between.throttle(0);
+    assert!(exceptions(&b, false).is_empty(), "B has seen nothing of it");
+    a.up();
+    let held = until(seconds(60), "B has it, and asks a person", || {
+        exceptions(&b, false).into_iter().find(|exception| exception["kind"] == "conflict")
+    });
+    assert_eq!(held["sop_instance_uid"], named.instance.as_str());
+    until(seconds(30), "A knows that B shows something else", || (a.transfers("b", "dead").1 == 1).then_some(()));
+    assert_eq!(a.transfers("b", "verified").1, 1, "{}", a.cli(&["why", &named.instance]).stdout);
+    a.verify_ledger(false);
 }

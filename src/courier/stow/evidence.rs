@@ -8,7 +8,7 @@ use crate::courier::data_set::DataSet;
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{NotReadBack, Presence, QueryFailure, ReadBack};
 use crate::ledger::outcome::Outcome;
-use crate::ledger::transfer::TransferId;
+use crate::ledger::transfer::{State, TransferId};
 use crate::records::{Batch, Leased, Retrievable};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -42,8 +42,9 @@ struct Comparison {
 impl StowCarrier {
     /// Asks for what the answer named; what is seen is verified, the rest stays accepted and is asked for again later.
     pub(super) async fn look_for_accepted(&self, batch: &Batch, report: &mut Report) {
-        let names: BTreeMap<TransferId, &InstanceUid> =
-            batch.items.iter().map(|item| (item.transfer, &item.sop_instance)).collect();
+        // Where another version went before, what is shown may be that one: it is compared by a check.
+        let plain = batch.items.iter().filter(|item| !item.rival);
+        let names: BTreeMap<TransferId, &InstanceUid> = plain.map(|item| (item.transfer, &item.sop_instance)).collect();
         let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Accepted { .. });
         let wanted: Vec<InstanceUid> = report
             .outcomes
@@ -63,7 +64,8 @@ impl StowCarrier {
         }
     }
 
-    /// Asks the peer which instances it shows (WEB-045). What it said to have already is read back as well (WEB-055).
+    /// Asks the peer which instances it shows (WEB-045). What it said to have already is read back as well (WEB-055), and what may
+    /// be another version of the same UID (INV-12).
     pub(in crate::courier) async fn check(&self, batch: &Batch) -> Report {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
         let shown = match self.client.present(&batch.study, &wanted).await {
@@ -73,13 +75,17 @@ impl StowCarrier {
         let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
         let (mut report, mut comparison) = (Report { detail, ..Report::default() }, Comparison::default());
         for item in &batch.items {
-            if !(item.claimed && shown.found.contains(&item.sop_instance)) {
+            if !((item.claimed || item.rival) && shown.found.contains(&item.sop_instance)) {
                 report.outcomes.push((item.transfer, seen(&shown, &item.sop_instance)));
                 continue;
             }
             // What cannot be planned as it was sent may still be as it is stored.
             let plan = self.plan(item).await.unwrap_or_else(|_| Plan::as_stored(item));
-            self.already_there(&Parcel { item: item.clone(), plan }, "said before", &mut comparison, &mut report).await;
+            let why = if item.claimed { "said before" } else { "another version was sent there" };
+            self.already_there(&Parcel { item: item.clone(), plan }, why, &mut comparison, &mut report).await;
+            if let (false, Some((_, outcome))) = (item.claimed, report.outcomes.last_mut()) {
+                *outcome = of_rival(item.state, std::mem::replace(outcome, Outcome::Unknown { why: String::new() }));
+            }
         }
         report
     }
@@ -190,6 +196,15 @@ impl StowCarrier {
             hash.update(&bytes);
         }
         Ok(Some(back.sha256 == <[u8; 32]>::from(hash.finalize())))
+    }
+}
+
+/// What comparing shows of one where another version was sent there, and nobody said that this one is there: what did not come is sent.
+fn of_rival(state: State, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Claimed { why } => Outcome::Unknown { why },
+        Outcome::Dead { why } if state == State::Unknown => Outcome::Absent { why },
+        other => other,
     }
 }
 

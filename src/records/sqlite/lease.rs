@@ -253,6 +253,15 @@ fn begin(
     Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, routes, items, unsupported })
 }
 
+/// Whether another version of the UID was sent to the same destination.
+fn rival(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT 1 FROM instances i JOIN instances o ON o.sop_uid = i.sop_uid AND o.id <> i.id \
+         JOIN transfers t ON t.study = o.study AND t.destination = ?2 AND t.instance = o.id AND t.attempts > 0 WHERE i.id = ?1",
+    )?;
+    Ok(find.exists([transfer.instance, transfer.destination])?)
+}
+
 /// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force.
 fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fault> {
     let mut find = tx.conn.prepare_cached(
@@ -271,6 +280,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
         transfer: transfer.id,
         state: transfer.state,
         claimed: transfer.claimed,
+        rival: rival(tx, transfer)?,
         verify: transfer.verify,
         copy: Retrievable {
             instance: InstanceId(transfer.instance),

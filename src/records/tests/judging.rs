@@ -217,7 +217,9 @@ async fn a_revision_that_a_person_accepts_goes_out_and_stands_in_front() {
     use State::{Cancelled, Leased, Pending, Verified};
     // What of the first was not sent yet to kent would arrive after its own revision.
     assert_eq!(site.states(1).await, [Verified, Cancelled, Leased, Pending, Pending, Pending]);
-    assert_eq!(site.lease("surrey", noon()).await.unwrap().items[0].instance, SECOND);
+    let leased = site.lease("surrey", noon()).await.unwrap().items.remove(0);
+    assert_eq!((leased.instance, leased.rival), (SECOND, true), "the first went there before");
+    assert!(!in_hand.items[0].rival);
     site.settle(&in_hand, verified(), noon()).await;
     assert_eq!(site.versions().await, [("stored".into(), Some(SECOND), false), ("stored".into(), None, false)]);
     let found = site.records.find_instances(FindInstances::default()).await.unwrap();
