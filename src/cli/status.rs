@@ -121,6 +121,13 @@ fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
             one.destination
         ));
     }
+    if let Some(unasked) = one.unasked.as_ref().filter(|_| one.trouble.is_none()) {
+        lines.push(format!(
+            "{}: cannot be asked what it holds {unasked}. It is sent to all the same; what it took stays accepted and is not \
+             verified. If it refuses queries, have it let us query, or set its `verify` to \"accepted\"",
+            one.destination
+        ));
+    }
     if one.uncompared > 0 {
         lines.push(format!(
             "{}: {} instances were there already and could not be compared with ours, since it gives nothing back; they count \

@@ -60,6 +60,7 @@ mod tests {
             let view = DestinationView {
                 unsupported: Vec::new(),
                 uncompared: 0,
+                unasked: None,
                 destination: Destination("kent".into()),
                 reach: Reach::Up,
                 since: None,

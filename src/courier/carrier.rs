@@ -3,6 +3,7 @@
 use super::body::Fault;
 use super::store_scu::StoreScu;
 use super::stow::StowCarrier;
+use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
 use crate::records::{Batch, InstanceId, Leased};
@@ -19,9 +20,16 @@ pub struct Report {
     pub damaged: Vec<(InstanceId, String)>,
     /// The destination as a whole failed or wants to be left alone: nothing more of the batch is sent.
     pub unusable: bool,
+    /// How it let itself be asked what it holds; `None` if it was not asked.
+    pub asking: Option<Asking>,
 }
 
 impl Report {
+    /// Whether it refused to be asked.
+    pub(super) fn is_refused_answers(&self) -> bool {
+        matches!(self.asking, Some(Asking::Not { .. }))
+    }
+
     /// Notes a fault of our own about one transfer.
     pub(super) fn fault(&mut self, item: &Leased, fault: Fault) {
         self.outcomes.push((item.transfer, fault.outcome));

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::gate::{self, Gate, Passed};
 use super::gathering::Gathering;
 use super::window::Window;
-use crate::ledger::breaker::{self, Showing};
+use crate::ledger::breaker::{self, Asking, Showing};
 use crate::ledger::outcome::Outcome;
 use crate::peers::Destination;
 use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Records, RecordsError};
@@ -199,7 +199,7 @@ impl<C: Carrier> Lane<C> {
                 BatchKind::Check => carrier.check(&batch).await,
             };
             drop(hand);
-            let showing = breaker::showing(report.outcomes.iter().map(|(_, outcome)| outcome));
+            let showing = breaker::showing(batch.kind == BatchKind::Send, report.outcomes.iter().map(|(_, outcome)| outcome));
             if let Err(error) = settle(&records, &clock, &batch, report).await {
                 tracing::error!(destination = %batch.destination, attempt = batch.attempt.0, error = %error, "what came of an attempt was not recorded");
             }
@@ -238,6 +238,7 @@ async fn send<C: Carrier>(gate: Option<&Gate>, carrier: &C, batch: &Batch) -> Re
         let sent = carry(carrier, &batch).await;
         report.outcomes.extend(sent.outcomes);
         (report.detail, report.damaged, report.unusable) = (sent.detail, sent.damaged, sent.unusable);
+        report.asking = sent.asking;
     }
     report
 }
@@ -285,6 +286,9 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
     if report.unusable {
         tracing::warn!(destination = %batch.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
     }
+    if let Some(Asking::Not { why, .. }) = &report.asking {
+        tracing::warn!(destination = %batch.destination, why = %why, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; if it refuses queries, have it let us query, or set its `verify` to \"accepted\"");
+    }
     for (instance, why) in &report.damaged {
         tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
         records.corrupt(*instance, why, clock.now()).await?;
@@ -295,7 +299,7 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
 /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
 /// is waited out. What the records refuse again and again for another reason is left to the next start.
 async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
-    let summary = AttemptSummary { detail: report.detail };
+    let summary = AttemptSummary { detail: report.detail, asking: report.asking };
     let mut refused = 0;
     loop {
         let (outcomes, summary) = (report.outcomes.clone(), summary.clone());

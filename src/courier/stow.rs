@@ -8,6 +8,7 @@ use super::carrier::Report;
 use super::verdict::{self, Absent, Answer, Item, Then, Verdict};
 use crate::dicomweb::client::{PartsBody, PeerClient, SendFailure, Stage};
 use crate::dicomweb::tls::TlsReason;
+use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
@@ -59,7 +60,7 @@ impl StowCarrier {
                 continue;
             }
             let Verdict { report: part, then } = self.request(batch, &parcels).await;
-            let mut stop = part.unusable;
+            let stop = part.unusable;
             merge(&mut report, part);
             match then {
                 Then::Nothing => {}
@@ -73,8 +74,11 @@ impl StowCarrier {
                     waiting.push(self.natively(chosen(parcels, &of), &why, &mut report).await);
                 }
                 Then::Ask { of, why, absent } => {
-                    let asked = self.ask(batch, chosen(parcels, &of), &why, absent).await;
-                    stop |= asked.report.unusable;
+                    let may_ask = batch.may_ask && !report.is_refused_answers();
+                    let asked = match may_ask {
+                        true => self.ask(batch, chosen(parcels, &of), &why, absent).await,
+                        false => evidence::unasked(chosen(parcels, &of), &why),
+                    };
                     merge(&mut report, asked.report);
                     waiting.extend(asked.alone.into_iter().map(|parcel| vec![parcel]));
                 }
@@ -84,7 +88,7 @@ impl StowCarrier {
                 left.for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
             }
         }
-        if self.verify == Verify::Present {
+        if self.verify == Verify::Present && batch.may_ask && !report.is_refused_answers() {
             self.look_for_accepted(batch, &mut report).await;
         }
         report
@@ -192,6 +196,7 @@ fn merge(report: &mut Report, part: Report) {
     }
     report.detail.push_str(&part.detail);
     report.unusable |= part.unusable;
+    report.asking = Asking::and(report.asking.take(), part.asking);
 }
 
 /// Not sent because the destination was found to be unusable meanwhile.

@@ -49,8 +49,45 @@ pub enum Showing {
     Refused,
 }
 
-/// Sums up the outcomes of a batch; `None` if they say nothing of the destination (all were our own failures).
-pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Showing> {
+/// How a destination let itself be asked what it holds, in the course of one batch. Whether it may be sent to is another matter: many
+/// take what they are sent and answer no question, or none just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asking {
+    /// It answered.
+    Answered,
+    /// It refused, or did not answer.
+    Not {
+        /// What happened, in plain words.
+        why: String,
+        /// What it asked us to wait before we ask again.
+        after: Option<Duration>,
+    },
+}
+
+impl Asking {
+    /// What both show together: a refusal outlasts an answer.
+    pub fn and(before: Option<Self>, then: Option<Self>) -> Option<Self> {
+        match (before, then) {
+            (Some(Self::Not { why, after }), Some(Self::Not { after: later, .. })) => {
+                Some(Self::Not { why, after: after.max(later) })
+            }
+            (Some(not @ Self::Not { .. }), _) => Some(not),
+            (before, then) => then.or(before),
+        }
+    }
+
+    /// As a batch of nothing but questions shows it.
+    pub fn showing(&self) -> Showing {
+        match self {
+            Self::Answered => Showing::Answered,
+            Self::Not { after, .. } => Showing::Silent { after: *after, progress: false },
+        }
+    }
+}
+
+/// Sums up the outcomes of a batch that was sent, or of one that was only asked about; `None` if they say nothing of whether the
+/// destination takes what it is sent: all were our own failures, or questions without an answer, of which [`Asking`] tells.
+pub fn showing<'a>(sent: bool, outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Showing> {
     let (mut answered, mut doubtful, mut silent, mut scarce, mut wait) = (false, false, false, false, None);
     for outcome in outcomes {
         match outcome {
@@ -66,10 +103,12 @@ pub fn showing<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Sh
             Outcome::Deferred { charge: Charge::Us, .. }
             | Outcome::Held { .. }
             | Outcome::Unsupported { said: false, .. } => {}
-            Outcome::Unknown { .. } | Outcome::Claimed { .. } => doubtful = true,
+            Outcome::Unknown { .. } | Outcome::Claimed { .. } if !sent => {}
+            Outcome::Unknown { .. } => doubtful = true,
             Outcome::Accepted { .. }
             | Outcome::Verified { .. }
             | Outcome::Uncompared { .. }
+            | Outcome::Claimed { .. }
             | Outcome::Absent { .. }
             | Outcome::Deferred { charge: Charge::Instance, .. }
             | Outcome::Refused { scarce: false, .. }

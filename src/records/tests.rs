@@ -2,6 +2,7 @@
 
 mod acting;
 mod arriving;
+mod asking;
 mod cross_reference;
 mod finding;
 mod housekeeping;

@@ -229,6 +229,21 @@ pub struct DestinationView {
     pub unsupported: Vec<Unsupported>,
     /// Transfers that count as done although what it had already under their UIDs could not be compared, as long as our bytes are here.
     pub uncompared: u64,
+    /// How it refuses to be asked what it holds, if it does. It may be sent to all the same.
+    pub unasked: Option<Unasked>,
+}
+
+/// A destination that does not let itself be asked what it holds, so that what it took stays accepted and is not verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unasked {
+    /// Since when.
+    pub since: SystemTime,
+    /// How often in a row it did not.
+    pub failures: u32,
+    /// It is not asked before this time.
+    pub not_before: Option<SystemTime>,
+    /// What it said.
+    pub why: Option<String>,
 }
 
 /// A SOP class that a destination does not take: its transfers are parked there until a person resumes the destination (WEB-063).

@@ -5,6 +5,7 @@ use super::{Retrievable, Standing};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::head::Head;
 use crate::dicom::uid::StudyUid;
+use crate::ledger::breaker::Asking;
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Verify};
 use std::collections::BTreeSet;
@@ -61,6 +62,8 @@ pub struct Batch {
     pub items: Vec<Leased>,
     /// SOP classes that the destination does not take; what is of one of them is not sent (WEB-063).
     pub unsupported: BTreeSet<String>,
+    /// Whether the destination may be asked just now what it holds: it did not tell us to wait with that, nor refuse it lately.
+    pub may_ask: bool,
 }
 
 /// One leased transfer, with all that sending it needs.
@@ -118,6 +121,8 @@ pub struct Routable {
 pub struct AttemptSummary {
     /// In plain words, for `why`: for example `STOW-RS 200 after 1.2 s`. Without patient data; cut at 1,000 characters.
     pub detail: String,
+    /// How the destination let itself be asked; `None` if it was not.
+    pub asking: Option<Asking>,
 }
 
 /// What the records made of reported outcomes.

@@ -1,5 +1,6 @@
 //! A peer that says that it has an instance already, and cannot be asked, or gives nothing back, just then or ever: what it holds is
-//! compared as soon as that can be, and never taken for ours because nobody looked.
+//! compared as soon as that can be, and never taken for ours because nobody looked. And a peer that refuses to be asked at all, which is
+//! sent to all the same.
 
 use crate::support::gateway::Gateway;
 use crate::support::scripted_peer::{ScriptedPeer, Seen, Step};
@@ -84,4 +85,59 @@ fn what_can_never_be_read_back_counts_and_is_told_of() {
     let status = site.cli(&["status"]).ok("status");
     assert!(status.contains("b: 2 instances were there already and could not be compared"), "{status}");
     site.verify_ledger(false);
+}
+
+/// Sends one study after the other; each is taken before the next one comes.
+fn one_by_one(site: &Gateway, stories: std::ops::Range<u64>) -> Vec<Vec<Instance>> {
+    let studies: Vec<Vec<Instance>> = stories.map(|story| instances(story, "A B")).collect();
+    for pair in &studies {
+        verdicts::store(site, pair);
+        become_(site, pair, ["accepted", "accepted"]);
+    }
+    studies
+}
+
+/// WEB-045: a peer that takes what it is sent, and answers each query with 403, is not taken for one that is down.
+#[test]
+fn a_peer_that_refuses_to_be_asked_is_sent_to_all_the_same() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    peer.refuse_queries(Some(403));
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    let first = one_by_one(&site, 80..81);
+    until(seconds(30), "it has refused often enough for an outage", || (peer.refused_queries() > 6).then_some(()));
+    let studies = one_by_one(&site, 81..84);
+    let status = site.cli(&["status"]).ok("status");
+    assert!(status.contains("b: cannot be asked what it holds since") && status.contains("status 403"), "{status}");
+    let contact = &site.ask(&["status", "--json"])[0]["destinations"][0]["contact"];
+    assert_eq!(contact, "up", "{status}");
+    let why = site.cli(&["why", &first[0][0].names.instance]).ok("why");
+    assert!(why.contains("it cannot be asked what it holds"), "{why}");
+    peer.refuse_queries(None);
+    for pair in first.iter().chain(&studies) {
+        become_(&site, pair, ["verified", "verified"]);
+        let log = peer.log();
+        assert!(pair.iter().all(|one| sent(&log, &one.names.instance) == 1), "{log:?}");
+    }
+    let status = site.cli(&["status"]).ok("status");
+    assert!(!status.contains("cannot be asked"), "{status}");
+    site.verify_ledger(false);
+}
+
+/// WEB-061, WEB-075: what a peer asks us to wait before the next query is waited, whatever asks; sending goes on.
+#[test]
+fn a_query_that_is_put_off_is_not_put_again_before_its_time() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    peer.put_off_queries(429, 3600);
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    let studies = one_by_one(&site, 90..94);
+    assert_eq!(peer.refused_queries(), 1);
+    peer.refuse_queries(None);
+    // Whoever resumes it has put something right.
+    site.cli(&["peers", "pause", "b", "--reason", "they mend it"]).ok("pause");
+    site.cli(&["peers", "resume", "b"]).ok("resume");
+    for pair in &studies {
+        become_(&site, pair, ["verified", "verified"]);
+    }
 }

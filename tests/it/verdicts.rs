@@ -119,13 +119,18 @@ fn named(body: &str, sent: &[Item], letters: &BTreeMap<char, String>) -> Vec<Ite
 /// Sends the instances of a row, all before any of them goes on: the peer is paused meanwhile.
 pub fn push(site: &Gateway, instances: &[Instance]) {
     site.cli(&["peers", "pause", "b", "--reason", "the row is being prepared"]).ok("pause");
+    store(site, instances);
+    site.cli(&["peers", "resume", "b"]).ok("resume");
+}
+
+/// Sends instances to a site.
+pub fn store(site: &Gateway, instances: &[Instance]) {
     for Instance { names, syntax, class, data, .. } in instances {
         let port = site.config.dicom_port;
         let mut association = Association::open(port, "SENDER", "WB_A", class, syntax).unwrap();
         assert_eq!(association.store(class, &names.instance, data).unwrap(), Status::SUCCESS);
         association.release();
     }
-    site.cli(&["peers", "resume", "b"]).ok("resume");
 }
 
 /// The state of each instance of a study at its one destination.

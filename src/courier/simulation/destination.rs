@@ -5,6 +5,7 @@ use super::verdicts;
 use crate::courier::carrier::{Carrier, Report};
 use crate::courier::verdict::{self, Absent, Item, Then, Verdict};
 use crate::dicom::uid::InstanceUid;
+use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
@@ -307,7 +308,9 @@ impl Network {
 
     /// Asks for what was refused as if it was there already, as the real carrier does; what is to go once more by itself.
     async fn ask<'a>(&self, items: Vec<&'a Leased>, absent: Absent) -> (Report, Vec<&'a Leased>) {
-        let Some(shown) = self.question(&items).await else { return (verdicts::claimed(&items), Vec::new()) };
+        let Some(shown) = self.question(&items).await else {
+            return (verdicts::unasked(verdicts::claimed(&items)), Vec::new());
+        };
         let (mut report, mut alone) = (Report { detail: "asked".into(), ..Report::default() }, Vec::new());
         for item in items {
             let outcome = match (shown.contains(&item.transfer), absent) {
@@ -328,8 +331,10 @@ impl Network {
     async fn look(&self, batch: &Batch, report: &mut Report) {
         self.travel().await;
         if self.there(|world, name| world.far(name).weather != Weather::Calm && world.chance.percent(40)) {
+            report.asking = Some(Asking::Not { why: "no answer to a question".into(), after: None });
             return;
         }
+        report.asking = Some(Asking::Answered);
         for (id, outcome) in &mut report.outcomes {
             let Outcome::Accepted { evidence } = &*outcome else { continue };
             let item = batch.items.iter().find(|item| item.transfer == *id).unwrap();
@@ -356,15 +361,19 @@ impl Carrier for Network {
         let mut waiting: Vec<Vec<&Leased>> = vec![batch.items.iter().collect()];
         while let Some(items) = waiting.pop() {
             let Verdict { report: part, then } = self.request(&items).await;
-            let mut stop = part.unusable;
+            let stop = part.unusable;
             report.outcomes.extend(part.outcomes);
             report.detail = part.detail;
             match then {
                 Then::Nothing => {}
                 Then::Ask { of, absent, .. } => {
                     let of = items.into_iter().filter(|item| of.contains(&item.transfer)).collect();
-                    let (asked, alone) = self.ask(of, absent).await;
-                    stop |= asked.unusable;
+                    let may_ask = batch.may_ask && !report.is_refused_answers();
+                    let (asked, alone) = match may_ask {
+                        true => self.ask(of, absent).await,
+                        false => (verdicts::claimed(&of), Vec::new()),
+                    };
+                    report.asking = Asking::and(report.asking.take(), asked.asking);
                     report.outcomes.extend(asked.outcomes);
                     waiting.extend(alone.into_iter().map(|item| vec![item]));
                 }
@@ -378,7 +387,8 @@ impl Carrier for Network {
                 report.outcomes.extend(verdicts::unreachable(&left).outcomes);
             }
         }
-        if self.there(|world, name| world.far(name).verify) == Verify::Present {
+        let asks = self.there(|world, name| world.far(name).verify) == Verify::Present;
+        if asks && batch.may_ask && !report.is_refused_answers() {
             self.look(batch, &mut report).await;
         }
         report
@@ -387,10 +397,10 @@ impl Carrier for Network {
     async fn check(&self, batch: &Batch) -> Report {
         let items: Vec<&Leased> = batch.items.iter().collect();
         match self.question(&items).await {
-            None => verdicts::lost(&items),
+            None => verdicts::unasked(verdicts::lost(&items)),
             Some(shown) => {
                 let outcomes = items.iter().map(|item| (item.transfer, verdicts::seen(shown.contains(&item.transfer))));
-                Report { outcomes: outcomes.collect(), detail: "asked".into(), ..Report::default() }
+                Report { outcomes: outcomes.collect(), asking: Some(Asking::Answered), ..Report::default() }
             }
         }
     }

@@ -4,6 +4,7 @@ use super::destination::Part;
 use crate::courier::carrier::Report;
 use crate::courier::verdict::{Answer, Then, Verdict};
 use crate::dicomweb::stow::{Failed, Referenced, StoreResponse};
+use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::Leased;
 use std::time::Duration;
@@ -37,6 +38,12 @@ pub(super) fn lost(items: &[&Leased]) -> Report {
 /// It is said to be there already, and no answer to a question came.
 pub(super) fn claimed(items: &[&Leased]) -> Report {
     all(items, &Outcome::Claimed { why: "said to be there, and the connection broke".into() })
+}
+
+/// A report of questions without an answer.
+pub(super) fn unasked(report: Report) -> Report {
+    let asking = Some(Asking::Not { why: "the connection broke".into(), after: None });
+    Report { asking, unusable: false, ..report }
 }
 
 /// What a question showed of one.

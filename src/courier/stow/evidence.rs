@@ -7,6 +7,7 @@ use crate::courier::carrier::Report;
 use crate::courier::data_set::DataSet;
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{NotReadBack, Presence, QueryFailure, ReadBack};
+use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::{State, TransferId};
 use crate::records::{Batch, Leased, Retrievable};
@@ -55,7 +56,14 @@ impl StowCarrier {
         if wanted.is_empty() {
             return;
         }
-        let Ok(shown) = self.client.present(&batch.study, &wanted).await else { return };
+        let shown = match self.client.present(&batch.study, &wanted).await {
+            Ok(shown) => shown,
+            Err(failure) => {
+                report.asking = Some(refused(&failure));
+                return;
+            }
+        };
+        report.asking = Some(Asking::Answered);
         for (id, outcome) in &mut report.outcomes {
             let (Outcome::Accepted { evidence }, Some(uid)) = (&*outcome, names.get(id)) else { continue };
             if shown.found.contains(*uid) {
@@ -73,7 +81,8 @@ impl StowCarrier {
             Err(failure) => return unanswered(&failure, &batch.items, |why| Outcome::Unknown { why }),
         };
         let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
-        let (mut report, mut comparison) = (Report { detail, ..Report::default() }, Comparison::default());
+        let asking = Some(Asking::Answered);
+        let (mut report, mut comparison) = (Report { detail, asking, ..Report::default() }, Comparison::default());
         for item in &batch.items {
             if !((item.claimed || item.rival) && shown.found.contains(&item.sop_instance)) {
                 report.outcomes.push((item.transfer, seen(&shown, &item.sop_instance)));
@@ -98,14 +107,13 @@ impl StowCarrier {
             Ok(shown) => shown,
             Err(failure) => {
                 let items: Vec<Leased> = parcels.into_iter().map(|parcel| parcel.item).collect();
-                // That it said so outlasts this: it is compared when the peer can be asked.
-                let claimed =
-                    |failure| Outcome::Claimed { why: format!("{why}: the peer may have it already, and {failure}") };
+                let claimed = |failure: String| claimed(why, &failure);
                 return Asked { report: unanswered(&failure, &items, claimed), alone: Vec::new() };
             }
         };
         let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
-        let (mut report, mut alone) = (Report { detail, ..Report::default() }, Vec::new());
+        let asking = Some(Asking::Answered);
+        let (mut report, mut alone) = (Report { detail, asking, ..Report::default() }, Vec::new());
         let mut comparison = Comparison::default();
         for parcel in parcels {
             let uid = &parcel.item.sop_instance;
@@ -151,6 +159,10 @@ impl StowCarrier {
             },
             Compared::NotYet(failure) => {
                 let outcome = later(&failure);
+                if failure.retry_after().is_some() {
+                    let (why, after) = (failure.to_string(), failure.retry_after());
+                    report.asking = Some(Asking::Not { why, after });
+                }
                 comparison.stopped = Some(failure);
                 outcome
             }
@@ -221,9 +233,31 @@ fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
     }
 }
 
-/// The peer could not be asked: what was unknown stays so.
+/// What may be there already, at a peer that may not be asked just now.
+pub(super) fn unasked(parcels: Vec<Parcel>, why: &str) -> Asked {
+    let outcome = claimed(why, "may not be asked just now");
+    let outcomes = parcels.into_iter().map(|parcel| (parcel.item.transfer, outcome.clone())).collect();
+    let detail = "not asked: the peer told us to wait with that, or refused it lately".into();
+    Asked { report: Report { outcomes, detail, ..Report::default() }, alone: Vec::new() }
+}
+
+/// That the peer said so outlasts that it cannot be asked: it is compared when it can.
+fn claimed(why: &str, failure: &str) -> Outcome {
+    Outcome::Claimed { why: format!("{why}: the peer may have it already, and {failure}") }
+}
+
+/// A question without an answer, as the records remember it.
+fn refused(failure: &QueryFailure) -> Asking {
+    let after = match failure {
+        QueryFailure::Refused { retry_after, .. } => *retry_after,
+        QueryFailure::NotAnswered(_) | QueryFailure::Unreadable(_) | QueryFailure::InPart => None,
+    };
+    Asking::Not { why: failure.to_string(), after }
+}
+
+/// The peer could not be asked: what was unknown stays so. Of what it takes that says nothing.
 fn unanswered(failure: &QueryFailure, items: &[Leased], outcome: impl Fn(String) -> Outcome) -> Report {
     let why = format!("cannot be asked what it holds: {failure}");
     let outcomes = items.iter().map(|item| (item.transfer, outcome(why.clone()))).collect();
-    Report { outcomes, detail: why, unusable: true, ..Report::default() }
+    Report { outcomes, detail: why, asking: Some(refused(failure)), ..Report::default() }
 }

@@ -153,6 +153,9 @@ pub struct DestinationStatus {
     /// Instances that it had already and that count as done, although it gave nothing back that could be compared with ours.
     #[serde(default)]
     pub uncompared: u64,
+    /// Since when it does not let itself be asked what it holds, and what it said; it is sent to all the same.
+    #[serde(default)]
+    pub unasked: Option<String>,
     /// Age of the oldest transfer that is not done; age, not depth, is the alarm.
     pub oldest_age_seconds: Option<u64>,
 }
@@ -238,6 +241,10 @@ impl DestinationStatus {
             }),
             unsupported: view.unsupported.into_iter().map(unsupported).collect(),
             uncompared: view.uncompared,
+            unasked: view.unasked.map(|unasked| {
+                let why = unasked.why.map(|why| format!(": {why}")).unwrap_or_default();
+                format!("since {}{why}", utc(unasked.since))
+            }),
             oldest_age_seconds: view.oldest.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
             destination: view.destination.0,
         }
@@ -262,6 +269,7 @@ impl DestinationStatus {
             paused: None,
             unsupported: Vec::new(),
             uncompared: 0,
+            unasked: None,
             oldest_age_seconds: None,
         }
     }

@@ -14,6 +14,7 @@ fn deferred(charge: Charge, after: Option<u64>) -> Outcome {
 fn outcomes_are_summed_up() {
     let accepted = || Outcome::Accepted { evidence: String::new() };
     let unknown = || Outcome::Unknown { why: String::new() };
+    let claimed = || Outcome::Claimed { why: String::new() };
     let dead = || Outcome::Dead { why: String::new() };
     let parked = || Outcome::Parked { why: String::new() };
     let refused = |scarce| Outcome::Refused {
@@ -35,6 +36,7 @@ fn outcomes_are_summed_up() {
         (vec![unsupported(true)], Some(Showing::Answered)),
         (vec![unsupported(false)], None),
         (vec![unknown()], Some(Showing::Doubtful)),
+        (vec![claimed()], Some(Showing::Answered)),
         (vec![unknown(), accepted()], Some(Showing::Answered)),
         (vec![deferred(Charge::Destination, None)], Some(silent(None, false))),
         (
@@ -45,8 +47,26 @@ fn outcomes_are_summed_up() {
         (vec![accepted(), parked(), deferred(Charge::Destination, None)], Some(Showing::Refused)),
     ];
     for (outcomes, want) in rows {
-        assert_eq!(showing(&outcomes), want, "{outcomes:?}");
+        assert_eq!(showing(true, &outcomes), want, "{outcomes:?}");
     }
+}
+
+/// Of whether a destination takes what it is sent, a question without an answer says nothing.
+#[test]
+fn questions_tell_of_asking_only() {
+    let unknown = || Outcome::Unknown { why: String::new() };
+    let claimed = || Outcome::Claimed { why: String::new() };
+    let absent = || Outcome::Absent { why: String::new() };
+    assert_eq!(showing(false, &[unknown(), claimed()]), None);
+    assert_eq!(showing(false, &[unknown(), absent()]), Some(Showing::Answered));
+    let not = |seconds: Option<u64>| Asking::Not { why: String::new(), after: seconds.map(Duration::from_secs) };
+    let answered = || Some(Asking::Answered);
+    assert_eq!(Asking::and(None, answered()), answered());
+    assert_eq!(Asking::and(answered(), None), answered());
+    assert_eq!(Asking::and(answered(), Some(not(None))), Some(not(None)));
+    assert_eq!(Asking::and(Some(not(Some(9))), answered()), Some(not(Some(9))));
+    assert_eq!(Asking::and(Some(not(None)), Some(not(Some(9)))), Some(not(Some(9))));
+    assert_eq!(not(Some(9)).showing(), Showing::Silent { after: Some(Duration::from_secs(9)), progress: false });
 }
 
 #[test]

@@ -167,7 +167,8 @@ fn expedite(tx: &Tx<'_>, transfer: &mut Transfer, noted: &Noted<'_>) -> Result<(
 /// What is retried by hand is tried at once, also at a destination that was to be left alone.
 fn wake(tx: &mut Tx<'_>, verb: Verb, destination: i64) -> Result<(), Fault> {
     if verb == Verb::Retry {
-        tx.conn.prepare_cached("UPDATE destinations SET not_before = NULL WHERE id = ?1")?.execute([destination])?;
+        let sql = "UPDATE destinations SET not_before = NULL, ask_not_before = NULL WHERE id = ?1";
+        tx.conn.prepare_cached(sql)?.execute([destination])?;
     }
     let name = tx.destination_name(destination)?;
     tx.kick(name);

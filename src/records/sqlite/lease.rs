@@ -1,5 +1,6 @@
 //! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08, REL-23).
 
+use super::asking;
 use super::queue::{self, Waiting};
 use super::routing;
 use super::rows::{Fault, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
@@ -42,6 +43,9 @@ pub(in crate::records) fn lease(
     match kind {
         BatchKind::Send => send(tx, destination, to, limits, at),
         BatchKind::Check => {
+            if asking::checks_from(tx.conn, to)?.is_none_or(|from| from > at) {
+                return Ok(None);
+            }
             let Some((study, due)) = to_check(tx, to, limits, at)? else { return Ok(None) };
             let chosen = choose(tx, due, limits);
             begin(tx, destination, kind, to, study, &chosen, at).map(Some)
@@ -90,6 +94,9 @@ fn clamp(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), Fault> {
     update.execute(params![to, furthest.max(1)])?;
     let mut update =
         tx.conn.prepare_cached("UPDATE destinations SET not_before = ?2 WHERE id = ?1 AND not_before > ?2")?;
+    update.execute(params![to, furthest])?;
+    let mut update =
+        tx.conn.prepare_cached("UPDATE destinations SET ask_not_before = ?2 WHERE id = ?1 AND ask_not_before > ?2")?;
     update.execute(params![to, furthest])?;
     Ok(())
 }
@@ -250,7 +257,9 @@ fn begin(
     tx.append(entry, Kind::Attempt, at, told, causes);
     let routes = routes.map(|(version, _)| version);
     let unsupported = unsupported::classes(tx.conn, to)?;
-    Ok(Batch { attempt: AttemptId(attempt), kind, destination: destination.clone(), study, routes, items, unsupported })
+    let may_ask = asking::may_ask(tx.conn, to, at)?;
+    let (attempt, destination) = (AttemptId(attempt), destination.clone());
+    Ok(Batch { attempt, kind, destination, study, routes, items, unsupported, may_ask })
 }
 
 /// Whether another version of the UID was sent to the same destination.

@@ -1,5 +1,6 @@
 //! Lists of transfers: sums per study and destination, single transfers, when the next is due, which destinations have work.
 
+use super::asking;
 use super::queue;
 use super::rows::{Fault, cause, count, micros, parsed, priority, small, span, state, time, verify};
 use super::tx::lane;
@@ -22,7 +23,8 @@ const SUMS: &str = "SELECT t.study, t.destination, s.uid, d.name, count(*), \
     coalesce(sum(t.state IN ('pending', 'leased', 'deferred')), 0), coalesce(sum(t.state = 'unknown'), 0), \
     coalesce(sum(t.state = 'accepted'), 0), coalesce(sum(t.state = 'verified'), 0), coalesce(sum(t.state = 'parked'), 0), \
     coalesce(sum(t.state = 'held'), 0), coalesce(sum(t.state = 'dead'), 0), coalesce(sum(t.state = 'cancelled'), 0), \
-    min(t.created) FILTER (WHERE t.lane IS NOT NULL), min(t.due) FILTER (WHERE t.lane IN (0, 1, 2)), d.not_before, \
+    min(t.created) FILTER (WHERE t.lane IS NOT NULL), \
+    min(iif(t.lane = 2, max(t.due, coalesce(d.ask_not_before, 0)), t.due)) FILTER (WHERE t.lane IN (0, 1, 2)), d.not_before, \
     min(t.priority) FILTER (WHERE t.lane IS NOT NULL), d.paused IS NOT NULL, \
     count(*) FILTER (WHERE t.lane < 4) FROM transfers t JOIN studies s ON s.id = t.study JOIN destinations d ON d.id = t.destination";
 
@@ -85,7 +87,8 @@ pub(in crate::records) fn next(due: Option<i64>, not_before: Option<i64>, now: i
 }
 
 const VIEW: &str = "SELECT t.id, i.sop_uid, i.version, s.uid, d.name, t.cause, t.route, t.mandatory, t.verify, t.state, \
-    t.attempts, t.outcome, w.text, e.text, t.created, CASE WHEN t.lane IN (0, 1, 2) THEN t.due END, d.not_before, \
+    t.attempts, t.outcome, w.text, e.text, t.created, \
+    CASE WHEN t.lane IN (0, 1) THEN t.due WHEN t.lane = 2 THEN max(t.due, coalesce(d.ask_not_before, 0)) END, d.not_before, \
     t.priority, d.paused IS NOT NULL, i.hidden IS NOT NULL FROM transfers t JOIN instances i ON i.id = t.instance JOIN studies s ON s.id = t.study \
     JOIN destinations d ON d.id = t.destination LEFT JOIN words w ON w.id = t.words LEFT JOIN words e ON e.id = t.evidence";
 
@@ -191,7 +194,11 @@ pub(in crate::records) fn next_due(
         // One probe at a time: its outcome gives the hint.
         return Ok(None);
     }
-    let due = [lane(lane::CHECK)?, queue::due(conn, to, together)?].into_iter().flatten().min();
+    let check = match (lane(lane::CHECK)?, asking::checks_from(conn, to)?) {
+        (Some(due), Some(from)) => Some(due.max(from)),
+        _ => None,
+    };
+    let due = [check, queue::due(conn, to, together)?].into_iter().flatten().min();
     // A clock that was set back must not make anything wait longer than the longest wait (INV-20).
     let longest = span(options.patience.longest_wait.max(options.probing.longest_asked));
     Ok(next(due, not_before, now).map(|at| time(at.min(now.saturating_add(longest)))))

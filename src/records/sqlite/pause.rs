@@ -34,7 +34,7 @@ pub(in crate::records) fn pause(
         false => tx
             .conn
             .prepare_cached(
-                "UPDATE destinations SET paused = NULL, paused_by = NULL, paused_words = NULL, not_before = NULL \
+                "UPDATE destinations SET paused = NULL, paused_by = NULL, paused_words = NULL, not_before = NULL, ask_not_before = NULL \
                  WHERE id = ?1 AND paused IS NOT NULL",
             )?
             .execute([to])?,

@@ -25,6 +25,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0012.sql"),
     include_str!("0013.sql"),
     include_str!("0014.sql"),
+    include_str!("0015.sql"),
 ];
 
 /// The newest layout.

@@ -1,5 +1,6 @@
 //! Settling: what each outcome of an attempt makes of its transfer, and of the destination (REL-09, REL-20, REL-21).
 
+use super::asking;
 use super::blobs;
 use super::rejections;
 use super::resolve;
@@ -81,6 +82,9 @@ pub(in crate::records) fn settle(
     let late = |id: &TransferId| settled.late.contains(id);
     let fresh = || outcomes.iter().filter(|(id, _)| !late(id)).map(|(_, outcome)| outcome);
     let reach = destination(tx, &attempt, fresh, now, seed)?;
+    if let Some(asking) = &summary.asking {
+        asking::note(tx, attempt.destination, asking, now, seed)?;
+    }
     if reach == Some(Reach::Up) {
         told.resumed = resume(tx, &attempt, entry, at)?;
     }
@@ -249,7 +253,7 @@ fn destination<'a, I: Iterator<Item = &'a Outcome>>(
     now: SystemTime,
     seed: u64,
 ) -> Result<Option<Reach>, Fault> {
-    let Some(showing) = breaker::showing(outcomes()) else { return Ok(None) };
+    let Some(showing) = breaker::showing(attempt.is_send, outcomes()) else { return Ok(None) };
     let before = breaker(tx, attempt.destination)?;
     let after = before.after(showing, now, &tx.fixed.options.probing, seed);
     if after == before {

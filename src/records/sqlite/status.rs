@@ -67,6 +67,7 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
             urgent: urgent.map(time),
             paused: paused(row)?,
             unsupported: super::unsupported::list(conn, id)?,
+            unasked: super::asking::unasked(conn, id)?,
             uncompared: uncompared.query_row([id], |row| row.get(0).map(count))?,
         });
     }

@@ -251,10 +251,12 @@ impl Ask<'_> {
     fn standing(&self, now: SystemTime) -> Result<Vec<Event>, Fault> {
         let now = micros(now);
         let sql = format!(
-            "SELECT {now}, {now}, count(*), d.name, t.state, t.verify, min(t.due) FILTER (WHERE t.lane IN (0, 1, 2)), \
+            "SELECT {now}, {now}, count(*), d.name, t.state, t.verify, \
+             min(iif(t.lane = 2, max(t.due, coalesce(d.ask_not_before, 0)), t.due)) FILTER (WHERE t.lane IN (0, 1, 2)), \
              d.not_before, CASE WHEN t.lane IN (0, 1, 2) THEN d.reach END, w.text, \
-             CASE WHEN t.lane IN (0, 1, 2) THEN d.paused_by END, q.text FROM {TRANSFERS} \
-             LEFT JOIN words w ON w.id = d.words LEFT JOIN words q ON q.id = d.paused_words GROUP BY 4, 5, 6"
+             CASE WHEN t.lane IN (0, 1, 2) THEN d.paused_by END, q.text, \
+             CASE WHEN t.lane = 2 AND d.unasked IS NOT NULL THEN coalesce(u.text, '') END FROM {TRANSFERS} \
+             LEFT JOIN words u ON u.id = d.unasked_words LEFT JOIN words w ON w.id = d.words LEFT JOIN words q ON q.id = d.paused_words GROUP BY 4, 5, 6"
         );
         let mut find = self.conn.prepare(&format!(
             "WITH scope AS MATERIALIZED (SELECT id, study FROM instances WHERE {}) {sql}",
@@ -268,6 +270,9 @@ impl Ask<'_> {
             let waiting_for = reach
                 .filter(|reach| reach != "up")
                 .map(|reach| words.map_or(format!("it is {reach}"), |words| format!("it is {reach}: {words}")));
+            let unasked: Option<String> = row.get(12)?;
+            let waiting_for =
+                waiting_for.or_else(|| unasked.map(|why| format!("it cannot be asked what it holds: {why}")));
             let paused: Option<String> = row.get(10)?;
             let is_paused = paused.is_some();
             let waiting_for = match (paused, row.get::<_, Option<String>>(11)?) {

@@ -138,7 +138,7 @@ async fn the_story_of_a_study_is_told_in_order() {
     let t = |minutes: u32| noon() + minutes * MINUTE;
     let batch = site.lease("surrey", t(1)).await.unwrap();
     let outcomes = batch.items.iter().map(|i| i.transfer).zip([unknown(), dead(), accepted()]).collect();
-    let detail = AttemptSummary { detail: "reset after 2 of 3".into() };
+    let detail = AttemptSummary { detail: "reset after 2 of 3".into(), ..AttemptSummary::default() };
     site.records.settle(batch.attempt, outcomes, detail, t(2)).await.unwrap();
     let selection = Selection::Transfers(vec![batch.items[1].transfer]);
     site.records.act(Verb::Retry, selection, "jo", "fixed", t(3)).await.unwrap();

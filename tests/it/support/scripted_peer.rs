@@ -87,8 +87,10 @@ struct State {
     log: Vec<Seen>,
     /// Whether answers come in XML, and to those who accept it alone.
     only_xml: bool,
-    /// What every query and retrieval gets, if not an answer.
-    refuse_queries: Option<u16>,
+    /// What every query and retrieval gets, if not an answer: a status, and seconds for Retry-After.
+    refuse_queries: Option<(u16, Option<u64>)>,
+    /// How many got that.
+    refused_queries: usize,
     /// What every retrieval gets, if not an answer.
     refuse_retrievals: Option<u16>,
     held: BTreeMap<String, Held>,
@@ -153,7 +155,17 @@ impl ScriptedPeer {
 
     /// Every query gets this status from now on, or an answer again.
     pub fn refuse_queries(&self, status: Option<u16>) {
-        self.state.lock().unwrap().refuse_queries = status;
+        self.state.lock().unwrap().refuse_queries = status.map(|status| (status, None));
+    }
+
+    /// Every query gets this status from now on, and is asked to wait so many seconds.
+    pub fn put_off_queries(&self, status: u16, seconds: u64) {
+        self.state.lock().unwrap().refuse_queries = Some((status, Some(seconds)));
+    }
+
+    /// Queries and retrievals that were refused so far.
+    pub fn refused_queries(&self) -> usize {
+        self.state.lock().unwrap().refused_queries
     }
 
     /// Every retrieval gets this status from now on, or an answer again.
@@ -270,8 +282,8 @@ async fn answer(
         if state.lock().unwrap().only_xml && !accept.contains("application/dicom+xml") {
             return Ok(empty(406, None));
         }
-        let refused = state.lock().unwrap().refuse_queries;
-        return Ok(refused.map_or_else(|| query(request.uri(), &state), |status| empty(status, None)));
+        let refused = refuse_query(&mut state.lock().unwrap());
+        return Ok(refused.map_or_else(|| query(request.uri(), &state), |(status, after)| empty(status, after)));
     }
     let study = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_owned();
@@ -328,6 +340,12 @@ async fn answer(
         }
         Step::Hang => std::future::pending().await,
     }
+}
+
+/// What a query gets if not an answer; it is counted.
+fn refuse_query(state: &mut State) -> Option<(u16, Option<u64>)> {
+    state.refused_queries += usize::from(state.refuse_queries.is_some());
+    state.refuse_queries
 }
 
 /// Notes a request, and takes what it gets from the script.

@@ -15,7 +15,7 @@ async fn closed() -> TempDir {
     let batch = site.lease("surrey", noon()).await.unwrap();
     let outcomes = [support::verified(), support::dead(), support::unknown()];
     let outcomes = batch.items.iter().map(|item| item.transfer).zip(outcomes).collect();
-    let summary = AttemptSummary { detail: "one by one".into() };
+    let summary = AttemptSummary { detail: "one by one".into(), ..AttemptSummary::default() };
     site.records.settle(batch.attempt, outcomes, summary, noon()).await.unwrap();
     let dead = batch.items[1].transfer;
     site.act(Verb::Cancel, &[dead]).await;

@@ -79,7 +79,7 @@ impl Model {
             self.one(*id, outcome, kind, at);
         }
         self.attempts[attempt].left -= mine.len();
-        if let Some(showing) = showing(mine.iter().map(|(_, outcome)| outcome)) {
+        if let Some(showing) = showing(!kind.0, mine.iter().map(|(_, outcome)| outcome)) {
             self.shows(&to, showing, at);
         }
         late.into_iter().map(|(id, _)| *id).collect()
