@@ -81,6 +81,14 @@ fn who_shows_the_token_is_shown_what_its_node_may_see() {
         (status(&metadata), metadata.contains("\"7FE00010\":{\"vr\":\"OW\",\"BulkDataURI\":\"http://127.0.0.1:")),
         (200, true)
     );
+    // Through a proxy that speaks TLS they lead back through it.
+    let token = format!("Authorization: Bearer {TOKEN}");
+    let proxied = [&*token, "X-Forwarded-Proto: https", "X-Forwarded-Host: view.example"];
+    for (resource, link) in [("studies?limit=10", "/studies/"), (&*format!("studies/{study}/metadata"), "/bulkdata/")] {
+        let answer = site.ask(&format!("GET /dicom-web/{resource}"), &proxied);
+        let through = answer.contains("\"https://view.example/dicom-web/studies/") && answer.contains(link);
+        assert!(through && !answer.contains("http://"), "{answer}");
+    }
     let picture = site.shown(&format!("studies/{study}/thumbnail"));
     assert!(status(&picture) == 200 && picture.contains("image/jpeg"));
     let stored = site.ask(

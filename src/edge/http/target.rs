@@ -37,7 +37,7 @@ pub(super) fn straight(uri: Uri) -> Uri {
 
 impl Base {
     /// From the one Host header, or the request line, which counts more (RFC 9112 section 3.2). `None`: there is none that is usable.
-    /// In plain HTTP unless `secure`.
+    /// In plain HTTP unless `secure`; then a proxy on this machine may say by which scheme and host it was called itself.
     pub(super) fn of(uri: &Uri, headers: &HeaderMap, secure: bool) -> Option<Self> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next()?;
@@ -46,9 +46,15 @@ impl Base {
         }
         let host: Authority = host.to_str().ok()?.parse().ok()?;
         let authority = uri.authority().unwrap_or(&host);
-        let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        let scheme = if secure { "https" } else { "http" };
-        plain.then(|| Self(format!("{scheme}://{authority}{SERVICE}").into()))
+        if !plain(authority) {
+            return None;
+        }
+        let before = |name| if secure { None } else { forwarded(headers, name) };
+        let front = before("x-forwarded-host").and_then(|host| host.parse().ok()).filter(plain);
+        let by_tls = before("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let (scheme, authority) =
+            (if secure || by_tls { "https" } else { "http" }, front.as_ref().unwrap_or(authority));
+        Some(Self(format!("{scheme}://{authority}{SERVICE}").into()))
     }
 
     /// The address itself.
@@ -70,6 +76,17 @@ impl Base {
     pub(in crate::edge) fn instance(&self, study: &StudyUid, series: &SeriesUid, instance: &InstanceUid) -> String {
         format!("{}/studies/{study}/series/{series}/instances/{instance}", self.0)
     }
+}
+
+/// Whether an authority is a host, with a port or none, and nobody's name before it.
+fn plain(authority: &Authority) -> bool {
+    !authority.as_str().contains('@') && !authority.host().is_empty()
+}
+
+/// What the first of several proxies wrote into a header of theirs.
+fn forwarded<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    value.split(',').next().map(str::trim)
 }
 
 /// The UIDs in a path. Every route that names a level gives it; one that does not leaves it out.
@@ -129,6 +146,32 @@ mod tests {
         for wrong in [&[][..], &["a", "b"], &["a", "a"], &[""], &["a/b"], &["user@a"], &["a b"], &["a\"b"]] {
             assert_eq!(base("/x", wrong), None, "{wrong:?}");
         }
+    }
+
+    /// Links that a viewer gets through a proxy lead back through it; between sites nobody else is believed.
+    #[test]
+    fn a_proxy_in_front_of_the_viewers_says_how_it_was_called() {
+        let base = |proto: &str, front: &str, secure: bool| {
+            let headers = [("host", "127.0.0.1:8042"), ("x-forwarded-proto", proto), ("x-forwarded-host", front)];
+            let named =
+                |(name, value): (&'static str, &str)| (header::HeaderName::from_static(name), value.parse().unwrap());
+            let given = headers.into_iter().filter(|(_, value)| !value.is_empty());
+            Base::of(&"/x".parse().unwrap(), &given.map(named).collect(), secure).unwrap().as_str().to_owned()
+        };
+        for (proto, front, want) in [
+            ("", "", "http://127.0.0.1:8042/dicom-web"),
+            ("https", "", "https://127.0.0.1:8042/dicom-web"),
+            ("HTTPS", "view.example", "https://view.example/dicom-web"),
+            ("https, http", "view.example:444 , inner", "https://view.example:444/dicom-web"),
+            ("http", "view.example", "http://view.example/dicom-web"),
+            // What is no scheme or no host is passed over.
+            ("ftp", "a/b", "http://127.0.0.1:8042/dicom-web"),
+            ("javascript", "user@view.example", "http://127.0.0.1:8042/dicom-web"),
+            ("https", "a\"b", "https://127.0.0.1:8042/dicom-web"),
+        ] {
+            assert_eq!(base(proto, front, false), want, "{proto} {front}");
+        }
+        assert_eq!(base("http", "other.example", true), "https://127.0.0.1:8042/dicom-web");
     }
 
     #[test]
