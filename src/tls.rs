@@ -7,8 +7,10 @@ mod certificate;
 pub mod expiry;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use certificate::{Facts, Name, carries};
+pub use words::words;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;

@@ -102,11 +102,12 @@ async fn test(config: &Config, node: &Node, json: bool) -> Ended {
     };
     let target = app::node_target(config, node, address).map_err(Failure::usage)?;
     let offer = Offer { abstract_syntax: VERIFICATION.into(), transfer_syntaxes: vec![IMPLICIT_VR_LE.into()] };
+    let over_tls = node.identity.is_some();
     let failed = match echo(&target, &offer).await {
         Ok(status) if status == Status::SUCCESS => None,
         Ok(status) => Some((ECHO, Failure::some(format!("{} answered C-ECHO with {status}", node.ae_title)))),
-        Err((step @ TLS..=PERMISSION, error)) => Some((step, Failure::forbidden(error))),
-        Err((step, error)) => Some((step, Failure::unreachable(error))),
+        Err((step @ TLS..=PERMISSION, error)) => Some((step, Failure::forbidden(told(step, &error, over_tls)))),
+        Err((step, error)) => Some((step, Failure::unreachable(told(step, &error, over_tls)))),
     };
     for (number, step) in STEPS.iter().enumerate() {
         let result = match &failed {
@@ -181,6 +182,20 @@ fn step(error: &ScuError) -> usize {
         ScuError::IdentityIgnored => PERMISSION,
         ScuError::Rejected { by, reason, .. } if is_refusal(*by, *reason) => PERMISSION,
         _ => ASSOCIATION,
+    }
+}
+
+/// What failed, in words.
+fn told(step: usize, error: &ScuError, over_tls: bool) -> String {
+    match error {
+        ScuError::Tls { address, error: Some(error), .. } => {
+            format!("TLS with {address} failed: {}", crate::tls::words(error))
+        }
+        // With TLS 1.3 a server looks at our certificate when the handshake is over for us; some say nothing then.
+        ScuError::Lost(Lost::Closed | Lost::Io(_)) if over_tls && step == ASSOCIATION => {
+            format!("{error}, right after the TLS handshake; perhaps the node refuses our certificate")
+        }
+        _ => error.to_string(),
     }
 }
 

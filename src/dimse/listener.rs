@@ -166,9 +166,9 @@ impl<S: Scp> Server<S> {
         match timeout(self.inner.options.timers.tls_handshake, handshake).await {
             Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream.into()))),
             Ok(Err(error)) => {
-                tracing::warn!(peer.address = %peer, %error, "TLS handshake failed");
-                if let Lost::Tls(error) = Lost::of_io(&error) {
-                    self.inner.scp.handshake_failed(peer, &error).await;
+                match Lost::of_io(&error) {
+                    Lost::Tls(error) => self.inner.scp.handshake_failed(peer, &error).await,
+                    _ => tracing::warn!(peer.address = %peer, %error, "TLS handshake failed"),
                 }
                 None
             }

@@ -147,7 +147,9 @@ impl Scp for DimseFace {
     }
 
     async fn handshake_failed(&self, address: SocketAddr, error: &rustls::Error) {
-        self.records.refused("tls", &format!("{} to the DICOM listener: {error}", address.ip())).await;
+        let why = crate::tls::words(error);
+        tracing::warn!(%address, why, "TLS handshake failed");
+        self.records.refused("tls", &format!("{} to the DICOM listener: {why}", address.ip())).await;
     }
 
     fn ended(&self, caller: &Caller, ended: Ended) {

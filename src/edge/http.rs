@@ -202,8 +202,10 @@ async fn enter(
     let stream = match tokio::time::timeout(face.options.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::warn!(%address, error = %error, "TLS handshake refused");
-            face.records.refused("tls", &format!("{}: {error}", address.ip())).await;
+            let told = error.get_ref().and_then(|inner| inner.downcast_ref()).map(crate::tls::words);
+            let why = told.unwrap_or_else(|| error.to_string());
+            tracing::warn!(%address, why, "TLS handshake refused");
+            face.records.refused("tls", &format!("{}: {why}", address.ip())).await;
             return None;
         }
         Err(_) => {

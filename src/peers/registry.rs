@@ -26,11 +26,11 @@ pub enum Refused {
     #[error("the node called over TLS but has no `identity` to compare its certificate with")]
     NoIdentity,
     /// The certificate does not carry the node's identity.
-    #[error("the certificate does not carry the node's `identity`")]
-    WrongCertificate,
+    #[error("the certificate does not carry the node's `identity`, but {0}")]
+    WrongCertificate(String),
     /// No peer has an identity that the certificate carries.
-    #[error("the certificate carries no [[peer]]'s `identity`")]
-    UnknownPeer,
+    #[error("the certificate carries no [[peer]]'s `identity`, but {0}")]
+    UnknownPeer(String),
     /// The certificate carries the identities of several peers.
     #[error("the certificate carries the identities of several peers")]
     SeveralPeers,
@@ -158,7 +158,7 @@ impl Registry {
             (Some(der), Some(identity)) => {
                 let facts = Facts::of(der).map_err(|_| Refused::BadCertificate)?;
                 if !facts.carries(identity) {
-                    return Err(Refused::WrongCertificate);
+                    return Err(Refused::WrongCertificate(facts.to_string()));
                 }
             }
             (None, None) => {}
@@ -179,7 +179,7 @@ impl Registry {
         match (matching.next(), matching.next()) {
             (Some(peer), None) => Ok(peer),
             (Some(_), Some(_)) => Err(Refused::SeveralPeers),
-            (None, _) => Err(Refused::UnknownPeer),
+            (None, _) => Err(Refused::UnknownPeer(facts.to_string())),
         }
     }
 

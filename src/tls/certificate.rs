@@ -63,6 +63,25 @@ impl Facts {
     }
 }
 
+/// Most names that are told of one certificate.
+const NAMES_TOLD: usize = 5;
+
+impl std::fmt::Display for Facts {
+    /// The names that it carries, for people: `gateway.example, 192.0.2.7`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let told = |name: &Name| match name {
+            Name::Dns(text) | Name::Uri(text) => text.escape_default().take(256).collect(),
+            Name::Ip(address) => address.to_string(),
+        };
+        let names: Vec<String> = self.names.iter().take(NAMES_TOLD).map(told).collect();
+        match (names.is_empty(), self.names.len() > NAMES_TOLD) {
+            (true, _) => f.write_str("no name at all (subject alternative names count, nothing else)"),
+            (false, false) => f.write_str(&names.join(", ")),
+            (false, true) => write!(f, "{} and others", names.join(", ")),
+        }
+    }
+}
+
 /// Tells whether a certificate in DER form carries a name; a certificate that cannot be read carries none.
 pub fn carries(der: &[u8], identity: &str) -> bool {
     Facts::of(der).is_ok_and(|facts| facts.carries(identity))

@@ -148,6 +148,7 @@ fn facts_tell_names_time_and_use() {
     for (name, want) in rows {
         assert_eq!(facts.carries(name), want, "{name}");
     }
+    assert_eq!(facts.to_string(), "a.example, 10.0.0.1, ::1");
     assert!(Facts::of(b"\x30\x82").is_err() && !carries(&[], "a.example"));
 }
 

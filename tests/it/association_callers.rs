@@ -59,7 +59,7 @@ const ROWS: [Row; 10] = [
     ("FARAWAY", false, "WB_A", UNKNOWN, "the node may not call from this address"),
     ("SECURE", false, "WB_A", UNKNOWN, "the node must call over TLS"),
     ("SECURE", true, "WB_A", None, ""),
-    ("OTHER", true, "WB_A", UNKNOWN, "the certificate does not carry the node's `identity`"),
+    ("OTHER", true, "WB_A", UNKNOWN, "the certificate does not carry the node's `identity`, but modality.test"),
     ("SENDER", true, "WB_A", UNKNOWN, "the node called over TLS but has no `identity`"),
     ("BOUND", true, "WB_A", UNKNOWN, "the node may not call from this address"),
     ("SECURE", true, "NOBODY", CALLED, "the called AE title is none of ours"),
@@ -111,6 +111,9 @@ fn certificate_address_and_titles_decide_together_and_refusals_are_entered_and_t
     assert!(status["last_refusal"].as_str().unwrap().ends_with("store: CLOSED may not store here"), "{status}");
     assert!(site.cli(&["status"]).ok("status").contains("refused since the start"));
     let said = [site.cli(&["ledger", "export"]).ok("ledger export"), site.log(), status.to_string()];
+    for words in ["showed no certificate", "no authority in `trust` vouches", "certificate has expired"] {
+        assert!(said[1].contains(words), "`{words}` is not in the log");
+    }
     for patient in ["Specimen", "T0000001"] {
         assert!(said.iter().all(|said| !said.contains(patient)), "a patient was told of");
     }

@@ -148,6 +148,13 @@ fn each_layer_on_the_way_to_a_node_is_named_when_it_fails() {
     for (title, _, _, step, code) in rows {
         let (failed, exit, said) = failing(&site, &["nodes", "test", title]);
         assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{title}: {said}");
+        let words = match title {
+            "TLSLESS" => "does not speak TLS on this port",
+            "WRONG" => "does not carry the configured `identity`",
+            "STRICT" => "our certificate",
+            _ => "",
+        };
+        assert!(said.contains(words), "{title}: {said}");
     }
 }
 

@@ -12,7 +12,7 @@ pub(in crate::edge) fn problem(status: StatusCode, detail: &str) -> Response {
         "title": status.canonical_reason().unwrap_or("error"),
         "status": status.as_u16(),
         "detail": detail,
-        "side": if status.is_server_error() { "this site" } else { "the caller" },
+        "side": if ours(status) { "this site" } else { "the caller" },
         "temporary": temporary(status),
         "advice": advice(status),
     });
@@ -24,6 +24,11 @@ pub(in crate::edge) fn last_problem(status: StatusCode, detail: &str) -> Respons
     let mut response = problem(status, detail);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// Whether it is this site that fails. A version of HTTP that is not spoken here is the caller's, or a proxy's before it.
+fn ours(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED
 }
 
 /// Whether the same request may well succeed later (PS3.18 section 8.5).
@@ -47,7 +52,7 @@ fn advice(status: StatusCode) -> &'static str {
         StatusCode::PAYLOAD_TOO_LARGE => "send or ask for less at a time; the limits stand in OPTIONS /dicom-web",
         StatusCode::CONFLICT => "see the reason of each instance",
         status if temporary(status) => "send the same request again later",
-        status if status.is_server_error() => "tell the administrator of this site",
+        status if ours(status) => "tell the administrator of this site",
         _ => "change the request; the same one will be refused again",
     }
 }
@@ -69,6 +74,7 @@ mod tests {
             (415, "the caller", false),
             (500, "this site", false),
             (503, "this site", true),
+            (505, "the caller", false),
             (507, "this site", true),
         ];
         for (status, side, passing) in rows {
