@@ -64,6 +64,11 @@ pub enum JanitorError {
     /// A backup is being made.
     #[error("a backup is being made; nothing is dropped until it is done")]
     Paused,
+    /// Older records are in place, or another's.
+    #[error(
+        "the records do not go with the blobs; nothing is dropped until a person has put that right: see `weybridge status`"
+    )]
+    Doubted,
 }
 
 /// Keeps the house of one site. Cheap to clone.
@@ -135,6 +140,10 @@ impl Janitor {
             return;
         }
         let noted = self.note().await;
+        if self.inner.store.is_doubted() {
+            // Nothing is freed or moved.
+            return noted.unwrap_or_else(|error| tracing::error!(%error, "keeping house failed; it is tried again"));
+        }
         let freed = self.free_condemned().await;
         let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
         let flushed = self.flush().await;
@@ -162,7 +171,8 @@ impl Janitor {
 
     /// To be asked with the hands held.
     fn is_paused(&self) -> bool {
-        self.paused_until().is_some_and(|until| Instant::now() < until)
+        // The newest records, put back, must find everything where they know it.
+        self.inner.store.is_doubted() || self.paused_until().is_some_and(|until| Instant::now() < until)
     }
 
     fn paused_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -177,6 +187,9 @@ impl Janitor {
     ) -> Result<crate::records::Purged, JanitorError> {
         let instances = self.inner.judge.keep(instances).await?;
         let _hands = self.inner.hands.lock().await;
+        if self.inner.store.is_doubted() {
+            return Err(JanitorError::Doubted);
+        }
         if self.is_paused() {
             return Err(JanitorError::Paused);
         }

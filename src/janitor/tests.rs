@@ -334,3 +334,39 @@ async fn the_scrub_takes_back_what_reads_whole_again() {
     house.deliver(SystemTime::now()).await;
     house.verify_ledger().await;
 }
+
+/// With records that are not these blobs' own nothing is purged, freed, moved or dropped: the newest find all when they are put back.
+#[tokio::test]
+async fn nothing_is_freed_while_the_records_are_doubted() {
+    let house = House::new(options()).await;
+    let length = 50_000;
+    let (mut instances, mut places) = (Vec::new(), Vec::new());
+    for n in 1..=40 {
+        instances.push(house.keep(n, length, if n == 1 { DAY } else { 40 * DAY }, true).await);
+        places.push(house.place(n, length).await.unwrap());
+    }
+    let purging = || Purging::by("jo", "a test").unwrap();
+    house.records.condemn(instances[1..30].to_vec(), purging(), SystemTime::now()).await.unwrap();
+    let House { dir, records, store, janitor } = house;
+    records.close().await;
+    drop((records, store, janitor));
+    let (house, _) = House::open_as(dir, options(), Standing::Foreign).await;
+    let before = house.records.all_places().await.unwrap();
+    house.janitor.round().await;
+    assert_eq!(house.janitor.purge().await.unwrap(), PurgeReport::default());
+    let dropped = house.janitor.drop_bytes(vec![instances[0]], purging()).await;
+    assert!(matches!(dropped, Err(JanitorError::Doubted)), "{dropped:?}");
+    assert_eq!(house.records.all_places().await.unwrap(), before, "nothing is moved or purged");
+    for (n, place) in (1..).zip(places) {
+        house.store.verify(place, Digest::of(&bytes(n, length))).await.unwrap();
+    }
+    let House { dir, records, store, janitor } = house;
+    records.close().await;
+    drop((records, store, janitor));
+    assert!(Store::accept(dir.path().join("blobs")).unwrap());
+    let (house, _) = House::open(dir, options()).await;
+    house.janitor.round().await;
+    assert_eq!(house.records.condemned().await.unwrap(), []);
+    assert_eq!(house.records.blob_counts().await.unwrap().live, 1, "it goes on");
+    house.verify_ledger().await;
+}

@@ -202,6 +202,7 @@ fn what_a_rebuild_cannot_read_is_told_and_stays() {
     for _ in 0..2 {
         a.up();
         assert_eq!(a.study(&names(840, 1, 1).study).len(), 3);
+        assert_eq!(doubted(&a), (false, None), "these are the records of these blobs now");
         a.stop();
         // A start may make a file of its own; what was there is there.
         let mut now = lying(&blobs);
