@@ -4,23 +4,24 @@ mod expiry;
 mod in_force;
 mod kinship;
 mod lanes;
+mod options;
 pub mod reconcile;
 mod tasks;
 mod unfinished;
 
 pub use lanes::{node_target, peer_client};
+pub use options::scanner_limits;
 pub use unfinished::Unfinished;
 
 use crate::config::Config;
 use crate::courier::Courier;
-use crate::dicom::{part10, scanner};
-use crate::dimse::{self, ScpOptions};
+use crate::dimse;
 use crate::edge::admin::{self, AdminFace};
 use crate::edge::dimse_scp::{self, DimseFace};
 use crate::edge::http::{self, ViewerOptions, WebFace, WebOptions};
 use crate::edge::mllp::{self, Hearing, MllpFace};
 use crate::intake::{Intake, IntakeOptions};
-use crate::janitor::{self, Janitor, JanitorOptions};
+use crate::janitor::{self, Janitor};
 use crate::judge::Judge;
 use crate::priors::Priors;
 use crate::priors::archive::Archives;
@@ -29,9 +30,10 @@ use crate::priors::prefetch::Prefetcher;
 use crate::priors::worklist::Worklists;
 use crate::records::Records;
 use crate::rejections::NoteReader;
-use crate::store::{Place, Store, StoreOptions};
+use crate::store::{Place, Store};
 use anyhow::Context;
 use in_force::InForce;
+use options::{BLOBS, janitor_options, scp_options, store_options};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -42,9 +44,6 @@ use std::time::{Duration, SystemTime};
 use tasks::Critical;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-/// The directory of the blobs in the data directory.
-const BLOBS: &str = "blobs";
 
 /// The longest time that a request's head may take to arrive; less if `timers.http_idle` is shorter.
 const HTTP_HEAD: Duration = Duration::from_secs(30);
@@ -451,57 +450,5 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(InUse(data_dir.to_owned()).into()),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
-}
-
-fn store_options(config: &Config) -> StoreOptions {
-    let settings = &config.store;
-    StoreOptions {
-        dir: config.site.data_dir.join(BLOBS),
-        reserve_bytes: settings.reserve_bytes,
-        segment_bytes: settings.segment_bytes,
-        small_object_bytes: settings.small_object_bytes,
-        object_bytes: config.limits.instance_bytes,
-        buffer_budget_bytes: usize::try_from(settings.buffer_bytes).unwrap_or(usize::MAX),
-        chunk_bytes: usize::try_from(settings.chunk_bytes).unwrap_or(usize::MAX),
-        direct: settings.direct,
-    }
-}
-
-fn janitor_options(config: &Config, last_known: Option<SystemTime>) -> JanitorOptions {
-    let retention = &config.retention;
-    JanitorOptions {
-        purge: retention.purge,
-        keep_at_least: retention.keep_at_least,
-        keep_at_most: retention.keep_at_most,
-        keep_copies: config.priors.keep,
-        room_bytes: retention.room_bytes,
-        every: retention.every,
-        scrub_every: config.store.scrub_every,
-        scrub_bytes: config.store.scrub_bytes,
-        last_known,
-    }
-}
-
-/// What the scanner of heads is allowed, by the configuration.
-pub fn scanner_limits(config: &Config) -> scanner::Limits {
-    let limits = &config.limits;
-    scanner::Limits {
-        depth: limits.depth,
-        value_bytes: usize::try_from(limits.value_bytes).unwrap_or(usize::MAX),
-        elements: limits.elements,
-        inflated_bytes: limits.instance_bytes,
-    }
-}
-
-fn scp_options(config: &Config) -> ScpOptions {
-    ScpOptions {
-        timers: lanes::timers(&config.timers),
-        max_pdu_length: config.dicom.max_pdu_length,
-        max_associations: config.dicom.max_associations,
-        implementation_class: part10::IMPLEMENTATION_CLASS_UID.to_owned(),
-        implementation_version: part10::IMPLEMENTATION_VERSION_NAME.to_owned(),
-        drain: config.timers.drain,
-        ..ScpOptions::default()
     }
 }
