@@ -7,15 +7,15 @@ use super::marker::is_marker;
 use super::watch::{Came, Follower, Lost, Told, Wanted};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::records::{HeldInstance, InstanceId, Picked, PullRow, RecordsError};
+use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Walk};
 use futures_util::future::{join_all, select_all};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-/// Studies of one request that other sites are asked for; the rest of a longer list is given as it is here.
+/// Studies of one request that other sites are asked for; the rest of a longer list is given as it is here, and the answer says so.
 const MOST_STUDIES: usize = 64;
 
-/// A site that did not say what it has of a study.
+/// A site that did not say what it has of a study, or not all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silent {
     /// The site.
@@ -24,6 +24,44 @@ pub struct Silent {
     pub study: StudyUid,
     /// When it last said what it has, if ever.
     pub checked: Option<SystemTime>,
+    /// Why it is not known.
+    pub why: Why,
+    /// What it may have that is not here.
+    pub beyond: Beyond,
+}
+
+/// Why it is not known what a site has of a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It does not answer.
+    NotAnswering,
+    /// An archive of that site does not answer it; what the site shows without is listed.
+    InPart,
+    /// It was not asked: the request names too many studies.
+    NotAsked,
+}
+
+/// What a site that does not say it may have of a study beyond what is here, or comes from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing, as it last said.
+    Nothing,
+    /// The study came from nodes of this site, and from nobody else: another site's silence takes nothing from it.
+    Ours,
+    /// So many instances, as it last said.
+    Known(u64),
+    /// That is not known.
+    Unknown,
+}
+
+/// What is known here of a study that is asked for.
+struct Sought<'a> {
+    study: &'a StudyUid,
+    held: Vec<HeldInstance>,
+    pulls: Vec<PullRow>,
+    holders: Vec<Holder>,
+    /// It came from nodes of this site alone. Only looked up where a site does not say what it has.
+    ours: bool,
 }
 
 /// Where the parts of a request are that are not here.
@@ -37,8 +75,10 @@ pub struct Gathering {
     picked: Picked,
     /// Copies here that no site lists any more, which is why they are not given.
     pub withdrawn: BTreeSet<InstanceId>,
-    /// Sites that did not say what they have.
+    /// Sites that did not say what they have, or not all.
     pub silent: Vec<Silent>,
+    /// Instances that were named, are not here, and that no site which answers has, where one does not.
+    pub lacking: BTreeSet<InstanceUid>,
     /// Instances that came beside those that were awaited, since this was last looked at.
     pub grown: u64,
     /// Instances that are known to be missing, and whose names are not known.
@@ -58,64 +98,110 @@ impl Fetcher {
     ) -> Result<Gathering, RecordsError> {
         let mut gathering = Gathering { picked: picked.clone(), ..Gathering::default() };
         let studies: Vec<&StudyUid> = picked.studies.iter().filter(|study| !is_marker(study)).collect();
-        for study in studies.iter().take(MOST_STUDIES) {
-            let held = self.records().held_of(study).await?;
-            let pulls = self.records().pulls(Some((*study).clone())).await?;
-            let mut sites = self.whom(study, &held, &pulls).await?;
+        let mut asked = 0;
+        for study in studies {
+            let mut of = self.sought(study).await?;
+            let mut sites = self.whom(&of);
             if let Some(named) = from {
                 sites = self.priors().sites().site(named).cloned().into_iter().collect();
             }
-            if !pulls.is_empty() {
+            if !of.pulls.is_empty() {
                 self.records().pull_used(study, SystemTime::now()).await?;
             }
+            asked += usize::from(!sites.is_empty());
+            let unasked = if asked > MOST_STUDIES { std::mem::take(&mut sites) } else { Vec::new() };
             let mut followers: Vec<Follower> = sites.iter().map(|site| self.join(site, study, behalf)).collect();
             let told = join_all(followers.iter_mut().map(Follower::told)).await;
-            gathering.add(study, followers.into_iter().zip(told).collect(), &held, &pulls);
+            if !unasked.is_empty() || told.iter().any(|told| !matches!(told, Told::Listed(_))) {
+                of.ours = self.is_ours(&of).await?;
+            }
+            gathering.add(&of, followers.into_iter().zip(told).collect(), &unasked);
         }
-        if studies.len() > MOST_STUDIES {
-            tracing::warn!(
-                studies = studies.len(),
-                "a request names more studies than other sites are asked for at once"
-            );
+        if asked > MOST_STUDIES {
+            tracing::warn!(studies = asked, "a request names more studies than other sites are asked for at once");
         }
         Ok(gathering)
     }
 
-    async fn whom(
-        &self,
-        study: &StudyUid,
-        held: &[HeldInstance],
-        pulls: &[PullRow],
-    ) -> Result<Vec<Site>, RecordsError> {
+    async fn sought<'a>(&self, study: &'a StudyUid) -> Result<Sought<'a>, RecordsError> {
+        let held = self.records().held_of(study).await?;
+        let pulls = self.records().pulls(Some(study.clone())).await?;
+        let holders = self.records().holders(study).await?;
+        Ok(Sought { study, held, pulls, holders, ours: false })
+    }
+
+    fn whom(&self, of: &Sought<'_>) -> Vec<Site> {
         let sites = self.priors().sites();
-        let mut names: Vec<String> = pulls.iter().map(|pull| pull.peer.clone()).collect();
-        names.extend(self.records().holders(study).await?.into_iter().map(|holder| holder.peer));
+        let pulls = of.pulls.iter().map(|pull| &pull.peer);
+        let names: BTreeSet<&String> = pulls.chain(of.holders.iter().map(|holder| &holder.peer)).collect();
         let known: Vec<Site> = sites.sites.iter().filter(|site| names.contains(&site.name)).cloned().collect();
-        Ok(match (known.is_empty(), held.iter().any(|held| !held.pulled)) {
+        match (known.is_empty(), of.held.iter().any(|held| !held.pulled)) {
             (false, _) => known,
             (true, true) => Vec::new(),
             (true, false) => sites.sites.clone(),
-        })
+        }
+    }
+
+    /// Whether what is here of a study came from nodes of this site, and no copy of it from elsewhere.
+    async fn is_ours(&self, of: &Sought<'_>) -> Result<bool, RecordsError> {
+        if of.held.is_empty() || of.held.iter().any(|held| held.pulled) {
+            return Ok(false);
+        }
+        let walk = Walk { studies: vec![of.study.clone()], ..Walk::default() };
+        let rows = self.records().walk_studies(walk).await?;
+        Ok(!rows.is_empty() && rows.iter().all(|row| row.origin.site().is_none()))
+    }
+}
+
+impl Sought<'_> {
+    /// What a site that does not say may have of what was picked, beyond so many instances that are here or come.
+    fn beyond(&self, site: &str, picked: &Picked, have: u64) -> Beyond {
+        if self.ours {
+            return Beyond::Ours;
+        }
+        if !picked.instances.is_empty() {
+            // They are named: it is known which of them are here.
+            return Beyond::Nothing;
+        }
+        let known = self.holders.iter().find(|holder| holder.peer == site).and_then(|holder| holder.instances);
+        let missing = self.pulls.iter().find(|pull| pull.peer == site).map_or(0, |pull| pull.missing);
+        match known {
+            Some(known) if known <= have => Beyond::Nothing,
+            // How many of them are in the series that are asked for nobody knows.
+            _ if !picked.series.is_empty() => Beyond::Unknown,
+            Some(known) => Beyond::Known(known - have),
+            None if missing > 0 => Beyond::Known(missing),
+            None => Beyond::Unknown,
+        }
+    }
+}
+
+impl Beyond {
+    fn rank(self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Ours => 1,
+            Self::Unknown => 2,
+            Self::Known(_) => 3,
+        }
     }
 }
 
 impl Gathering {
-    fn add(&mut self, study: &StudyUid, told: Vec<(Follower, Told)>, held: &[HeldInstance], pulls: &[PullRow]) {
-        let here: BTreeSet<&InstanceUid> = held.iter().map(|held| &held.sop_instance).collect();
+    fn add(&mut self, of: &Sought<'_>, told: Vec<(Follower, Told)>, unasked: &[Site]) {
+        let here: BTreeSet<&InstanceUid> = of.held.iter().map(|held| &held.sop_instance).collect();
         let mut listed_anywhere: BTreeSet<InstanceUid> = BTreeSet::new();
-        let mut silent = false;
+        let mut silent: Vec<(String, Why)> = unasked.iter().map(|site| (site.name.clone(), Why::NotAsked)).collect();
         for (follower, told) in told {
             let listing = match told {
                 Told::Listed(listing) => listing,
                 // What it lists is given; what it does not list is not taken for gone.
                 Told::InPart(listing) => {
-                    silent = true;
-                    self.is_silent(study, follower.site(), pulls);
+                    silent.push((follower.site().to_owned(), Why::InPart));
                     listing
                 }
                 Told::Silent(_) => {
-                    silent = true;
-                    self.is_silent(study, follower.site(), pulls);
+                    silent.push((follower.site().to_owned(), Why::NotAnswering));
                     continue;
                 }
             };
@@ -134,22 +220,56 @@ impl Gathering {
                 self.followers.push((follower, wanted));
             }
         }
-        self.known.extend(here.into_iter().cloned());
+        let have = here.len() + listed_anywhere.iter().filter(|uid| !here.contains(*uid)).count();
+        self.known.extend(here.iter().map(|uid| (*uid).clone()));
         self.known.extend(self.awaited.iter().cloned());
-        if !silent {
-            let gone = held.iter().filter(|held| held.pulled && !listed_anywhere.contains(&held.sop_instance));
+        if silent.is_empty() {
+            let gone = of.held.iter().filter(|held| held.pulled && !listed_anywhere.contains(&held.sop_instance));
             self.withdrawn.extend(gone.map(|held| held.instance));
         }
+        self.are_silent(of, silent, have as u64);
     }
 
-    fn is_silent(&mut self, study: &StudyUid, site: &str, pulls: &[PullRow]) {
-        let pull = pulls.iter().find(|pull| pull.peer == site);
-        self.unnamed += pull.map_or(0, |pull| pull.missing);
-        self.silent.push(Silent {
-            site: site.to_owned(),
-            study: study.clone(),
-            checked: pull.and_then(|pull| pull.checked),
-        });
+    /// Sites that do not say what they have of a study, of which so many instances are here or come.
+    fn are_silent(&mut self, of: &Sought<'_>, silent: Vec<(String, Why)>, have: u64) {
+        if !silent.is_empty() {
+            self.lacking.extend(self.picked.instances.iter().filter(|uid| !self.known.contains(*uid)).cloned());
+        }
+        let mut missing = 0;
+        for (site, why) in silent {
+            let checked = of.pulls.iter().find(|pull| pull.peer == site).and_then(|pull| pull.checked);
+            let beyond = of.beyond(&site, &self.picked, have);
+            missing = missing.max(if let Beyond::Known(count) = beyond { count } else { 0 });
+            self.silent.push(Silent { site, study: of.study.clone(), checked, why, beyond });
+        }
+        self.unnamed += missing;
+    }
+
+    /// Whether something may be missing of which nobody knows how much: what is given is not to be called all.
+    pub fn is_doubtful(&self) -> bool {
+        self.silent.iter().any(|silent| silent.beyond == Beyond::Unknown)
+    }
+
+    /// What is the matter with a site that did not say what it has, for people, in few words; the worst first.
+    pub fn trouble(&self) -> Option<String> {
+        let worst = self.silent.iter().max_by_key(|silent| silent.beyond.rank())?;
+        let site = &worst.site;
+        Some(match worst.why {
+            Why::NotAnswering => format!("{site} does not answer"),
+            Why::InPart => format!("an archive of {site} does not answer"),
+            Why::NotAsked => format!("{site} was not asked beyond {MOST_STUDIES} studies"),
+        })
+    }
+
+    /// The same, with what it means for what is given.
+    pub fn remark(&self) -> Option<String> {
+        let trouble = self.trouble()?;
+        let missing = self.missing();
+        Some(match (missing, self.silent.iter().all(|silent| silent.beyond == Beyond::Nothing)) {
+            (1.., _) => format!("{trouble}; {missing} missing"),
+            (0, true) => format!("{trouble}; all that it last had is given"),
+            (0, false) => format!("{trouble}; there may be more"),
+        })
     }
 
     fn is_picked(&self, instance: &InstanceUid, series: &SeriesUid) -> bool {
@@ -160,6 +280,11 @@ impl Gathering {
     /// Instances that are to come.
     pub fn awaited(&self) -> u64 {
         self.awaited.len() as u64
+    }
+
+    /// Instances that are known to be at sites that do not answer, and are not here.
+    pub fn missing(&self) -> u64 {
+        self.unnamed + self.lacking.len() as u64
     }
 
     /// Begins to retrieve what is missing.

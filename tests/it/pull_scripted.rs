@@ -226,3 +226,61 @@ fn a_silent_site_is_no_empty_site() {
         "the site has said that it has none"
     );
 }
+
+/// DIM-089, "Freshness": a part of a study that is here is no success for the study while the site that has the rest is silent.
+#[test]
+fn a_copy_in_part_is_not_the_whole_of_a_silent_sites_study() {
+    let scene = Scene::start("[priors]\npatience = \"2s\"");
+    scene.hold(560, 2);
+    let other = format!("{}.9", study(560));
+    for n in 3..=5 {
+        let (names, file) = instance(560, n);
+        scene.b.hold(&names.study, &other, &file);
+    }
+    let first = names(560, 1, 1);
+    let series = |uid: &str| {
+        json!({ "op": "move", "to": "OUT", "keys": {
+            "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": study(560), "SeriesInstanceUID": uid } })
+    };
+    let image = |uid: &str| {
+        json!({ "op": "move", "to": "OUT", "keys": { "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": study(560),
+            "SeriesInstanceUID": first.series, "SOPInstanceUID": uid } })
+    };
+    let end = |request: Value| {
+        let said = scene.ask(&[request]);
+        said[0]["answers"].as_array().unwrap().last().unwrap().clone()
+    };
+    assert_eq!(counts(&end(series(&first.series))), (0, [2, 0, 0]));
+    scene.b.be_silent(true);
+    let answer = end(move_study(560));
+    assert_eq!(counts(&answer), (0xB000, [2, 3, 0]), "{answer}");
+    assert_eq!(answer["comment"], "b does not answer; 3 missing");
+    // Whether the series has grown nobody knows.
+    let answer = end(series(&first.series));
+    assert_eq!(counts(&answer), (0xB000, [2, 0, 0]), "{answer}");
+    assert_eq!(answer["comment"], "b does not answer; there may be more");
+    let answer = end(image(&first.instance));
+    assert_eq!(counts(&answer), (0, [1, 0, 0]), "{answer}");
+    let gone = names(560, 1, 4).instance;
+    let answer = end(image(&format!("{}\\{gone}", first.instance)));
+    assert_eq!(counts(&answer), (0xB000, [1, 1, 0]), "{answer}");
+    assert_eq!(answer["identifier"]["FailedSOPInstanceUIDList"], gone);
+}
+
+/// DIM-089: of more studies than other sites are asked for at once, the rest is not called absent.
+#[test]
+fn studies_beyond_the_limit_are_told_of() {
+    let scene = Scene::start(PRIORS);
+    scene.hold(570, 1);
+    let unknown: Vec<String> = (1..=64).map(|n| format!("2.25.99.{n}")).collect();
+    let list = |first: usize| [&unknown[first..], &[study(570)]].concat().join("\\");
+    let take = |studies: String| {
+        let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": studies });
+        let said = scene.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]);
+        said[0]["answers"].as_array().unwrap().last().unwrap().clone()
+    };
+    let answer = take(list(0));
+    assert_eq!(answer["status"], 0xA702, "{answer}");
+    assert_eq!(answer["comment"], "b was not asked beyond 64 studies; ask again later");
+    assert_eq!(counts(&take(list(1))), (0, [1, 0, 0]));
+}

@@ -81,7 +81,7 @@ impl Find<'_, '_> {
     }
 }
 
-/// Studies of one request that archives are asked for; the rest of a longer list is given as it is here.
+/// Studies of one request that archives are asked for; the rest of a longer list is given as it is here, and the answer says so.
 const MOST_STUDIES: usize = 64;
 
 /// What came of asking the archives before a retrieval.
@@ -95,14 +95,28 @@ pub(super) struct Brought {
     pub(super) silent: Option<AeTitle>,
     /// Instances that were to be given when the node cancelled, or was gone, before any of them was.
     pub(super) unbegun: u64,
+    /// Studies for which archives were not asked, since too many are named.
+    pub(super) unasked: u64,
 }
 
 impl Brought {
     /// The answer where nothing is to be given, and an archive did not answer.
     pub(super) fn silence(&self, nothing: bool) -> Option<QueryAnswer> {
-        let archive = self.silent.as_ref().filter(|_| nothing && self.missing + self.unbegun == 0)?;
-        let comment = Some(format!("archive {archive} did not answer; nothing is here"));
-        Some(QueryAnswer { comment, ..Status::NO_SUB_OPERATIONS.into() })
+        let nothing = nothing && self.missing + self.unbegun == 0;
+        let comment = match &self.silent {
+            Some(archive) => format!("archive {archive} did not answer; nothing is here"),
+            None => self.remark()?,
+        };
+        nothing.then(|| QueryAnswer { comment: Some(comment), ..Status::NO_SUB_OPERATIONS.into() })
+    }
+
+    /// What is to be said of archives beside what is given.
+    pub(super) fn remark(&self) -> Option<String> {
+        match (&self.silent, self.unasked) {
+            (Some(archive), _) => Some(format!("archive {archive} did not answer; there may be more")),
+            (None, 0) => None,
+            (None, _) => Some(format!("archives are asked for {MOST_STUDIES} studies at once; ask again for fewer")),
+        }
     }
 }
 
@@ -122,6 +136,7 @@ pub(super) async fn brought(
     if mover.can_call() && caller.node() != to && !answers(mover, dialogue).await {
         return all;
     }
+    all.unasked = picked.studies.len().saturating_sub(MOST_STUDIES) as u64;
     let mut fetches = Vec::new();
     let mut counts = Counts { remaining: Some(0), ..Counts::default() };
     for (of, named) in resources(picked) {

@@ -6,7 +6,7 @@ use crate::courier::mover::{Lot, Mover, SubOperation};
 use crate::dicom::query::identifier;
 use crate::dicom::tag::Tag;
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
-use crate::dicom::uid::StudyUid;
+use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::{
     Counts, Dialogue, Offer, QueryAnswer, QueryRequest, Scu, Source, Status, StoreCommand, StoreFailure, StoreResponse,
     Stores,
@@ -46,6 +46,10 @@ pub(super) struct Given<'a, 'd> {
     failed_bytes: usize,
     /// Why the first that failed did.
     why: Option<String>,
+    /// What is to be said of the archives, where nothing failed.
+    remark: Option<String>,
+    /// Archives were not asked for everything.
+    doubtful: bool,
 }
 
 impl<'a, 'd> Given<'a, 'd> {
@@ -57,9 +61,10 @@ impl<'a, 'd> Given<'a, 'd> {
         gathering: Gathering,
     ) -> Self {
         let remaining = expected.instances.len() as u64 + gathering.awaited();
-        // What is known to be missing, and cannot be named, has failed.
+        // What is known to be missing has failed, whether it can be named or not.
         let counts = Counts { remaining: Some(remaining), failed: gathering.unnamed, ..Counts::default() };
-        Self {
+        let lacking = gathering.lacking.clone();
+        let mut given = Self {
             records,
             mover,
             dialogue,
@@ -71,6 +76,26 @@ impl<'a, 'd> Given<'a, 'd> {
             failed: Vec::new(),
             failed_bytes: 0,
             why: None,
+            remark: None,
+            doubtful: false,
+        };
+        given.name_failed(lacking);
+        given
+    }
+
+    /// Instances that are nowhere to be had have failed.
+    fn name_failed(&mut self, instances: impl IntoIterator<Item = InstanceUid>) {
+        for instance in instances {
+            self.counts.failed += 1;
+            self.name(instance.as_str());
+        }
+    }
+
+    /// Names one that failed, as long as the list has room.
+    fn name(&mut self, instance: &str) {
+        if self.failed_bytes + instance.len() < LIST_BYTES {
+            self.failed_bytes += instance.len() + 1;
+            self.failed.push(instance.to_owned());
         }
     }
 
@@ -219,12 +244,9 @@ impl<'a, 'd> Given<'a, 'd> {
     pub(super) fn lack(&mut self, archived: &Brought) {
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining.max(archived.unbegun));
         self.counts.failed += archived.missing;
-        for uid in &archived.lacking {
-            if self.failed_bytes + uid.as_str().len() < LIST_BYTES {
-                self.failed_bytes += uid.as_str().len() + 1;
-                self.failed.push(uid.to_string());
-            }
-        }
+        archived.lacking.iter().for_each(|uid| self.name(uid.as_str()));
+        self.remark = archived.remark();
+        self.doubtful = archived.unasked > 0;
     }
 
     fn one_less(&mut self) {
@@ -237,10 +259,7 @@ impl<'a, 'd> Given<'a, 'd> {
         self.why.get_or_insert_with(|| why.to_owned());
         self.one_less();
         self.counts.failed += 1;
-        if self.failed_bytes + instance.len() < LIST_BYTES {
-            self.failed_bytes += instance.len() + 1;
-            self.failed.push(instance.to_owned());
-        }
+        self.name(instance);
     }
 
     fn remaining(&self) -> u64 {
@@ -267,10 +286,13 @@ impl<'a, 'd> Given<'a, 'd> {
     pub(super) fn answer(&self, request: &QueryRequest) -> QueryAnswer {
         let Counts { completed, failed, warning, .. } = self.counts;
         let cancelled = self.remaining() > 0;
+        // What may be missing is not called all, though nobody knows how much it is.
+        let doubtful = self.doubtful || self.gathering.is_doubtful();
         let status = match (cancelled, failed, completed + warning) {
             (true, ..) => Status::CANCEL,
-            (_, 0, _) if warning == 0 => Status::SUCCESS,
+            (_, 0, _) if warning == 0 && !doubtful => Status::SUCCESS,
             (_, 1.., 0) => Status::NO_SUB_OPERATIONS,
+            (_, _, 0) if doubtful => Status::NO_SUB_OPERATIONS,
             _ => Status::SOME_FAILED,
         };
         let counts = Counts { remaining: self.counts.remaining.filter(|_| cancelled), ..self.counts };
@@ -279,6 +301,7 @@ impl<'a, 'd> Given<'a, 'd> {
         let identifier = list.map(|list| identifier::write(&list, &Default::default(), explicit));
         // The first thing that went wrong is most often the cause of the rest, and the requester's person sees no log of ours.
         let comment = self.why.clone().filter(|_| failed > 0);
+        let comment = comment.or_else(|| self.gathering.remark()).or_else(|| self.remark.clone());
         QueryAnswer { counts: Some(counts), identifier, comment, ..status.into() }
     }
 }

@@ -13,7 +13,7 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Counts, Dialogue, Operation, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Registry};
 use crate::priors::gather::Gathering;
-use crate::records::{Expected, Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
+use crate::records::{Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -196,7 +196,7 @@ async fn of_patient(
 
 /// What is asked for is not here, and a site that may have it does not say: that is no success without sub-operations, which would
 /// mean that there is nothing ("A silent site is visible"). What is here is given, and the log says how old it is.
-fn silence(expected: &Expected, gathering: &Gathering) -> Option<QueryAnswer> {
+fn silence(nothing: bool, gathering: &Gathering) -> Option<QueryAnswer> {
     for silent in &gathering.silent {
         let checked = silent.checked.map_or("never".to_owned(), |at| {
             at.elapsed().map_or("just now".to_owned(), |ago| format!("{} s ago", ago.as_secs()))
@@ -204,9 +204,7 @@ fn silence(expected: &Expected, gathering: &Gathering) -> Option<QueryAnswer> {
         tracing::warn!(site = silent.site, study = %silent.study, checked,
             "a site does not say what it has of a study; what is here of it is given as it was when the site was last asked");
     }
-    let silent = gathering.silent.first()?;
-    let nothing = expected.instances.is_empty() && gathering.awaited() == 0;
-    let why = format!("{} does not answer; ask again later", silent.site);
+    let why = format!("{}; ask again later", gathering.trouble()?);
     nothing.then(|| refuse(Status::NO_SUB_OPERATIONS, &why, None))
 }
 
@@ -246,7 +244,7 @@ async fn run(
     };
     expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
     let nothing = expected.instances.is_empty() && gathering.awaited() == 0;
-    if let Some(answer) = silence(&expected, &gathering).or_else(|| archived.silence(nothing)) {
+    if let Some(answer) = silence(nothing, &gathering).or_else(|| archived.silence(nothing)) {
         return answer;
     }
     let began = RetrievalBegan {
@@ -254,7 +252,7 @@ async fn run(
         node: caller.node().to_string(),
         destination: plan.to.to_string(),
         studies: plan.sought.studies,
-        instances: expected.instances.len() as u64 + gathering.awaited() + gathering.unnamed,
+        instances: expected.instances.len() as u64 + gathering.awaited() + gathering.missing(),
     };
     let entry = match face.records.retrieval_began(began).await {
         Ok(entry) => entry,

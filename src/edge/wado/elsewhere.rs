@@ -3,7 +3,7 @@
 use super::{Asked, unreadable};
 use crate::dicom::ae_title::AeTitle;
 use crate::priors::fetch::Held;
-use crate::priors::gather::Gathering;
+use crate::priors::gather::{Beyond, Gathering};
 use crate::priors::watch::Came;
 use crate::records::Picked;
 use axum::response::Response;
@@ -19,12 +19,14 @@ pub(super) struct Elsewhere {
     pub(super) silent: BTreeMap<String, Option<Timestamp>>,
     /// Copies here that no site lists any more.
     pub(super) withdrawn: u64,
+    /// The study came from nodes of this site alone: another site's silence takes nothing from it.
+    pub(super) ours: bool,
 }
 
 impl Elsewhere {
     /// Whether everything is here that any site holds, as far as all of them say.
     pub(super) fn is_whole(&self) -> bool {
-        self.lost == 0 && self.silent.is_empty()
+        self.lost == 0 && (self.ours || self.silent.is_empty())
     }
 
     /// What the answer says of it, a line for each matter.
@@ -50,7 +52,8 @@ impl Elsewhere {
         while let Some(came) = gathering.next().await {
             all.lost += u64::from(matches!(came, Came::Lost(..)));
         }
-        all.lost += gathering.unnamed;
+        all.lost += gathering.missing();
+        all.ours = gathering.silent.iter().all(|silent| silent.beyond == Beyond::Ours);
         let told = |at: Option<std::time::SystemTime>| at.and_then(|at| Timestamp::try_from(at).ok());
         all.silent = gathering.silent.into_iter().map(|silent| (silent.site, told(silent.checked))).collect();
         all
@@ -92,7 +95,12 @@ mod tests {
     #[test]
     fn what_may_be_missing_is_told() {
         let silent = BTreeMap::from([("b".to_owned(), Some(Timestamp::UNIX_EPOCH)), ("c".to_owned(), None)]);
-        let all = Elsewhere { lost: 2, silent, withdrawn: 1 };
+        let ours = Elsewhere { silent: silent.clone(), ours: true, ..Elsewhere::default() };
+        assert!(
+            ours.is_whole() && ours.warnings("u").len() == 2,
+            "our own study is whole, and it is said who is silent"
+        );
+        let all = Elsewhere { lost: 2, silent, withdrawn: 1, ours: false };
         let want = [
             "299 u: 2 instances are not given: another site did not give them",
             "299 u: site b does not say what it holds of this; it did last at 1970-01-01T00:00:00Z",

@@ -7,7 +7,7 @@ use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{Listing, Part, RetrieveFailure, StudyList};
 use crate::priors::Site;
 use crate::priors::watch::{Came, Lost, Pull, Told};
-use crate::records::PullEnded;
+use crate::records::{PullEnded, SeenStudy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -75,10 +75,23 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
 async fn list(inner: &Inner, site: &Site, pull: &Pull) -> Result<StudyList, String> {
     let within = inner.options.list * WHOLE_LIST;
     let asking = site.client.listing(&pull.study, inner.options.list);
-    match tokio::time::timeout(within, asking).await {
-        Ok(answer) => answer.map_err(|failure| failure.to_string()),
-        Err(_) => Err(format!("its list did not end within {} s", within.as_secs())),
+    let list = match tokio::time::timeout(within, asking).await {
+        Ok(answer) => answer.map_err(|failure| failure.to_string())?,
+        Err(_) => return Err(format!("its list did not end within {} s", within.as_secs())),
+    };
+    // While the site is silent it is known by this how much it has.
+    let (site, study) = (&site.name, pull.study.clone());
+    let noted = match (list.instances.len(), list.in_part) {
+        (0, _) => inner.records.study_not_at(site, &study).await,
+        (count, in_part) => {
+            let instances = Some(count as u64).filter(|_| !in_part);
+            inner.records.studies_seen_at(site, vec![SeenStudy { study, instances }], SystemTime::now()).await
+        }
+    };
+    if let Err(error) = noted {
+        tracing::error!(error = %error, "what a site has of a study could not be kept");
     }
+    Ok(list)
 }
 
 impl Course<'_> {
