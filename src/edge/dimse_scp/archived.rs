@@ -74,7 +74,7 @@ impl Find<'_, '_> {
     /// "nothing more" would be taken for "no priors".
     pub(super) fn ended(&self) -> QueryAnswer {
         let Some(archive) = self.silent.first() else {
-            return QueryAnswer { comment: self.remark.map(str::to_owned), ..Status::SUCCESS.into() };
+            return QueryAnswer { comment: self.remark.clone(), ..Status::SUCCESS.into() };
         };
         let comment = Some(format!("archive {archive} did not answer; there may be more"));
         QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() }

@@ -38,7 +38,27 @@ pub(super) struct Find<'a, 'd> {
     /// Whom the query names.
     patient: Option<Patient>,
     /// What is said beside the final success.
-    pub(super) remark: Option<&'static str>,
+    pub(super) remark: Option<String>,
+}
+
+/// What was told below a study, of here and of archives.
+#[derive(Default)]
+pub(super) struct Known {
+    told: BTreeSet<String>,
+    /// Some of it came from a node of this site, or lies in an archive of it.
+    own: bool,
+    /// Some of it came from another site.
+    copies: bool,
+}
+
+impl Known {
+    fn insert(&mut self, uid: impl ToString, origin: &Origin) {
+        self.told.insert(uid.to_string());
+        match origin.site() {
+            None => self.own = true,
+            Some(_) => self.copies = true,
+        }
+    }
 }
 
 /// Why a query ends before its last match.
@@ -317,7 +337,7 @@ impl Find<'_, '_> {
     }
 
     async fn series(&mut self) -> Result<(), End> {
-        let (mut walk, mut known) = (self.walk(), BTreeSet::new());
+        let (mut walk, mut known) = (self.walk(), Known::default());
         let mut archived = self.archived_series(&walk).await?;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await?;
@@ -325,13 +345,13 @@ impl Find<'_, '_> {
             walk.after = last.row;
             for row in rows {
                 let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
-                known.insert(row.series.to_string());
+                known.insert(&row.series, &row.origin);
                 self.tell_series(row, theirs).await?;
             }
         }
         for (_, mut row) in archived {
             let theirs = std::mem::take(&mut row.instances);
-            known.insert(row.series.to_string());
+            known.insert(&row.series, &row.origin);
             self.tell_series(row, theirs).await?;
         }
         self.below_study(SERIES_INSTANCE_UID, known).await
@@ -360,7 +380,7 @@ impl Find<'_, '_> {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
         let mut archived = self.archived_instances(&walk).await?;
-        let mut known = BTreeSet::new();
+        let mut known = Known::default();
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
             if rows.is_empty() {
@@ -370,7 +390,7 @@ impl Find<'_, '_> {
             for mut row in rows {
                 self.goes_on().await?;
                 archived.remove(&row.instance);
-                known.insert(row.instance.to_string());
+                known.insert(&row.instance, &row.origin);
                 row.attributes.0.extend([
                     (SOP_CLASS_UID, row.sop_class.to_string()),
                     (SOP_INSTANCE_UID, row.instance.to_string()),
@@ -383,7 +403,7 @@ impl Find<'_, '_> {
         }
         for (instance, row) in archived {
             self.goes_on().await?;
-            known.insert(instance.to_string());
+            known.insert(&instance, &row.origin);
             let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
             values.insert(AVAILABILITY, NEARLINE.to_owned());
             self.tell(values).await?;

@@ -110,7 +110,7 @@ impl Asked {
     /// Ends a search with a failure where sites kept silent: if there is nothing else to show, or if the node wants it so.
     pub(super) fn or_failure(&self, window: &Window) -> Result<(), Box<Response>> {
         let strict = self.viewer.as_ref().is_some_and(|node| node.silent == Silent::Failure);
-        match !window.silences.is_empty() && (strict || window.sets.is_empty()) {
+        match !window.silences.is_empty() && (strict && !window.ours || window.sets.is_empty()) {
             true => Err(not_answering(&window.silences)),
             false => Ok(()),
         }

@@ -31,6 +31,8 @@ pub(super) struct Window {
     pub(super) silent: bool,
     /// Other sites whose answer is missing.
     pub(super) silences: Vec<Silence>,
+    /// What is told came from nodes of this site alone: another site's silence does not make it a failure.
+    pub(super) ours: bool,
     /// What else was not done, for people.
     pub(super) remarks: Vec<&'static str>,
 }
@@ -46,6 +48,7 @@ impl Window {
             rows: 0,
             silent: false,
             silences: Vec::new(),
+            ours: false,
             remarks: Vec::new(),
         }
     }

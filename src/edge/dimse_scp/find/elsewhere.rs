@@ -1,7 +1,7 @@
 //! The other sites' part of a query: whom it concerns, what they show as this node will be given it, and who kept silent ("Priors").
 
 use super::super::archived::NEARLINE;
-use super::{End, Find, with_size};
+use super::{End, Find, Known, with_size};
 use crate::dicom::attributes::*;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::tag::Tag;
@@ -86,7 +86,7 @@ impl Find<'_, '_> {
     /// Other sites tell of studies: who asks for patients is told that these are this site's alone (DIM-070).
     pub(super) fn remark_on_patients(&mut self) {
         if !self.face.priors.sites().sites.is_empty() {
-            self.remark = Some("patients of this site only; other sites are asked for studies");
+            self.remark = Some("patients of this site only; other sites are asked for studies".to_owned());
         }
     }
 
@@ -99,7 +99,7 @@ impl Find<'_, '_> {
         let Some(patient) = self.patient.clone() else {
             // Whoever names studies need not be told: those are looked for where they are.
             if self.asked.values(STUDY_INSTANCE_UID).is_empty() {
-                self.remark = Some("other sites are asked by Patient ID or Study UID only");
+                self.remark = Some("other sites are asked by Patient ID or Study UID only".to_owned());
             }
             return None;
         };
@@ -267,11 +267,12 @@ impl Find<'_, '_> {
         let named = self.asked.values(STUDY_INSTANCE_UID).iter().filter_map(|uid| StudyUid::parse(uid).ok());
         let missing: Vec<StudyUid> = named.filter(|study| !told.contains(study)).collect();
         let missing: Vec<StudyUid> = missing.into_iter().filter(|study| !marker::is_marker(study)).collect();
-        if missing.is_empty() || missing.len() > MOST_NAMED {
+        if missing.is_empty() || self.face.priors.sites().sites.is_empty() {
             return Ok(());
         }
+        let unasked = missing.len().saturating_sub(MOST_NAMED);
         let mut silent = Vec::new();
-        for study in missing {
+        for study in missing.into_iter().take(MOST_NAMED) {
             let sites = self.face.priors.holders(&study).await;
             let answers = self.face.priors.search(&Wanted::Study(study), sites, &self.behalf());
             let mut elsewhere = Elsewhere::new(answers, false);
@@ -279,7 +280,25 @@ impl Find<'_, '_> {
             silent.extend(elsewhere.silent);
             silent.extend(elsewhere.held_back.into_iter().map(|site| (site, Outcome::HeldBack)));
         }
-        self.or_incomplete(&silent)
+        self.or_incomplete(&silent)?;
+        if unasked > 0 {
+            let comment = Some(format!("{unasked} studies not asked for elsewhere; name {MOST_NAMED} at most"));
+            return Err(End::Answer(QueryAnswer { comment, ..Status::UNABLE_TO_PROCESS.into() }));
+        }
+        Ok(())
+    }
+
+    /// The end of a query below a study. What is told of a study that came from our own nodes alone, or lies in an archive of ours, is
+    /// no failure because a site keeps silent to which it was sent as well.
+    fn ended_below(&mut self, silent: &[(String, Outcome)], ours: bool) -> Result<(), End> {
+        let ended = self.or_incomplete(silent);
+        match ended {
+            Err(End::Answer(QueryAnswer { comment: Some(comment), .. })) if ours => {
+                self.remark = Some(format!("{comment}; there may be more"));
+                Ok(())
+            }
+            ended => ended,
+        }
     }
 
     /// A query that names no patient has nobody to show a marker for: what may be missing makes it a failure.
@@ -289,8 +308,10 @@ impl Find<'_, '_> {
     }
 
     /// Series or instances of a study that other sites hold: whoever has shown it is asked, or everybody if it is unknown here too.
-    /// `told` are those that were told already, by UID; `unique` is the UID's attribute.
-    pub(super) async fn below_study(&mut self, unique: Tag, mut told: BTreeSet<String>) -> Result<(), End> {
+    /// `known` is what was told already; `unique` is the UID's attribute.
+    pub(super) async fn below_study(&mut self, unique: Tag, known: Known) -> Result<(), End> {
+        let ours = known.own && !known.copies;
+        let mut told = known.told;
         let Some(study) = self.asked.values(STUDY_INSTANCE_UID).first().and_then(|uid| StudyUid::parse(uid).ok())
         else {
             return Ok(());
@@ -318,7 +339,7 @@ impl Find<'_, '_> {
                 part = answers.next() => part,
                 () = self.dialogue.heard() => return Err(End::Over),
             };
-            let Some(Part { site, what }) = part else { return self.or_incomplete(&silent) };
+            let Some(Part { site, what }) = part else { return self.ended_below(&silent, ours) };
             match what {
                 What::Ended(Outcome::Answered { .. }) => {}
                 What::Ended(outcome) => silent.push((site, outcome)),

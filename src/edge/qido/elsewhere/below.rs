@@ -25,6 +25,8 @@ pub(in crate::edge::qido) struct Below {
     copies: BTreeMap<SeriesUid, SeriesRow>,
     /// Something of the study is here, or at an archive.
     told: bool,
+    /// Some of it came from another site.
+    foreign: bool,
 }
 
 impl Below {
@@ -36,6 +38,7 @@ impl Below {
     /// A series of our catalogue; given back if it is told by itself.
     pub(in crate::edge::qido) fn series(&mut self, row: SeriesRow) -> Option<SeriesRow> {
         self.told = true;
+        self.foreign |= row.origin.site().is_some();
         if self.is_asked() && row.origin.site().is_some() {
             self.copies.insert(row.series.clone(), row);
             return None;
@@ -52,6 +55,7 @@ impl Below {
         set: impl FnOnce() -> Option<Dataset>,
     ) -> bool {
         self.told = true;
+        self.foreign |= origin.site().is_some();
         if self.is_asked() && origin.site().is_some() {
             match set() {
                 Some(set) => self.shelf.put(uid.as_str(), || set),
@@ -83,7 +87,7 @@ impl Asked {
         let shelf = self.shelf(window)?;
         let (wanted, known) = (wanted(study.clone()), priors.known_holders(study).await);
         let answers = if known.is_empty() { None } else { self.ask(&wanted, known) };
-        Some(Below { wanted, answers, shelf, copies: BTreeMap::new(), told: false })
+        Some(Below { wanted, answers, shelf, copies: BTreeMap::new(), told: false, foreign: false })
     }
 
     /// Hears the sites to their end, and tells what they show and who kept silent.
@@ -96,6 +100,7 @@ impl Asked {
             below.answers = self.ask(&below.wanted, priors.sites().sites.clone());
         }
         let mut silent: Vec<(String, Outcome)> = Vec::new();
+        window.ours = below.told && !below.foreign;
         let Below { answers, mut shelf, mut copies, wanted, .. } = below;
         let Some(mut answers) = answers else { return Ok(()) };
         while let Some(Part { site, what }) = answers.next().await {
