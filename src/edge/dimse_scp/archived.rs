@@ -133,6 +133,8 @@ pub(super) async fn brought(
     if !face.archives.any(Some(to)) || !face.archives.any(Some(caller.node())) || picked.studies.is_empty() {
         return all;
     }
+    // The node hears from us before anybody else is asked, which may take seconds (DIM-083). What cannot be sent, the dialogue remembers.
+    let _ = dialogue.pending(Status::PENDING, Some(Counts { remaining: Some(0), ..Counts::default() }), None).await;
     if mover.can_call() && caller.node() != to && !answers(mover, dialogue).await {
         return all;
     }

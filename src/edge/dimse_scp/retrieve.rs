@@ -13,7 +13,7 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Counts, Dialogue, Operation, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Registry};
 use crate::priors::gather::Gathering;
-use crate::records::{Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
+use crate::records::{Expected, Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -160,6 +160,28 @@ impl Proof<'_> {
     }
 }
 
+/// What is given of what is here: also of studies that were not before an archive brought them, if they are of the patient who was named.
+async fn here_by_now(
+    face: &DimseFace,
+    mut picked: Picked,
+    sought: &Picked,
+    proof: Option<&Proof<'_>>,
+) -> Result<Expected, RecordsError> {
+    for study in &sought.studies {
+        if let Some(proof) = proof
+            && !picked.studies.contains(study)
+            && proof.holds(study).await
+        {
+            picked.studies.push(study.clone());
+        }
+    }
+    // An empty list of studies would mean all of them.
+    match picked.studies.is_empty() {
+        true => Ok(Expected::default()),
+        false => face.records.expected(picked).await,
+    }
+}
+
 /// The studies of the patient whom the node is shown under this number. A number that several parties issued is nobody's.
 async fn of_patient(
     face: &DimseFace,
@@ -219,13 +241,12 @@ async fn run(
     let Ok(_seat) = face.retrievals.try_acquire() else {
         return refuse(Status::NO_SUB_OPERATIONS, "too many retrievals at once; ask again later", None);
     };
-    let archived = archived::brought(face, caller, (&plan.to, &plan.mover), &plan.picked, dialogue).await;
-    // An empty list of studies would mean all of them.
-    let found = match plan.picked.studies.is_empty() {
-        true => Ok(Default::default()),
-        false => face.records.expected(plan.picked.clone()).await,
-    };
-    let mut expected = match found {
+    let archived = archived::brought(face, caller, (&plan.to, &plan.mover), &plan.sought, dialogue).await;
+    let proof = plan.patient.map(|patient| {
+        let registry = Arc::clone(&face.registry.borrow());
+        Proof { face, registry, node, patient }
+    });
+    let mut expected = match here_by_now(face, plan.picked, &plan.sought, proof.as_ref()).await {
         Ok(expected) => expected,
         Err(error) => return unreadable(&error),
     };
@@ -262,8 +283,7 @@ async fn run(
         }
     };
     let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
-    let registry = Arc::clone(&face.registry.borrow());
-    given.proof = plan.patient.map(|patient| Proof { face, registry, node, patient });
+    given.proof = proof;
     given.lack(&archived);
     match request.operation {
         Operation::Move => given.moved((caller.node().to_string(), request.message_id)).await,
