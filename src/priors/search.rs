@@ -107,7 +107,8 @@ impl Answers {
 impl Priors {
     /// Asks these sites at once, and tells them for whom (SEC-023). What they show is kept as where it is (DIM-070).
     pub fn search(&self, wanted: &Wanted, sites: Vec<Site>, behalf: &OnBehalf) -> Answers {
-        let (to, parts) = mpsc::channel(WAITING.max(sites.len()));
+        // A page and the end of each have room, so that nobody need be heard at once.
+        let (to, parts) = mpsc::channel(WAITING.max(2 * sites.len()));
         let seat = self.seats.clone().try_acquire_owned().ok();
         let mut tasks = JoinSet::new();
         for mut site in sites {
@@ -264,15 +265,8 @@ impl Asking {
         })
     }
 
-    /// A search for studies has its time as a whole; one below has it for each page, since there may be many.
     async fn all(&self, searches: &[Search]) -> Result<Counts, String> {
-        let limit = self.site.timeout;
-        let whole = matches!(self.wanted, Wanted::Patient(_) | Wanted::Study(_));
-        let work = try_join_all(searches.iter().map(|search| self.one(search)));
-        let counts = match whole {
-            true => timeout(limit, work).await.map_err(|_| late(limit))?,
-            false => work.await,
-        }?;
+        let counts = try_join_all(searches.iter().map(|search| self.one(search))).await?;
         Ok(counts.into_iter().fold(Counts::default(), |sum, counts| Counts {
             found: sum.found + counts.found,
             namesakes: sum.namesakes + counts.namesakes,
@@ -282,11 +276,19 @@ impl Asking {
         }))
     }
 
+    /// A search for studies has its time as a whole; one below has it for each page, since there may be many. Only the site's own time
+    /// counts: whoever asked may be busy meanwhile with what others say.
     async fn one(&self, search: &Search) -> Result<Counts, String> {
         let (mut pages, mut counts) = (self.site.client.search(search), Counts::default());
+        let whole = matches!(self.wanted, Wanted::Patient(_) | Wanted::Study(_));
         let limit = self.site.timeout;
+        let mut left = limit;
         loop {
-            let page = timeout(limit, pages.next()).await.map_err(|_| late(limit))?;
+            let asked = Instant::now();
+            let page = timeout(left, pages.next()).await.map_err(|_| late(limit))?;
+            if whole {
+                left = left.saturating_sub(asked.elapsed());
+            }
             let sets = match page {
                 Ok(Some(sets)) => sets,
                 Ok(None) => return Ok(counts),

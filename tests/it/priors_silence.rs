@@ -3,10 +3,11 @@
 use crate::support::config::free_port;
 use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
+use crate::support::radiology::last;
 use crate::support::searched_peer::{Manner, SearchedPeer, study};
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 fn uid(n: u32) -> String {
@@ -70,4 +71,51 @@ fn a_site_that_refuses_at_once_is_given_its_whole_time_when_it_is_back() {
         assert_eq!(how(&find(&a).0, "c"), "not answering");
     }
     assert!(!a.log().contains("is not waited for"), "{}", a.log());
+}
+
+/// "A silent site is visible": a study of our own nodes is found and given whole though a site that has it too keeps silent, and it is said
+/// that there may be more.
+#[test]
+fn a_neighbours_silence_takes_nothing_from_our_own_studies() {
+    let stage = Stage::new();
+    let mut b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.config.url())], ""));
+    let both = json!([{ "uid": 1, "PatientID": NHS, "PatientName": "Prior^Ann", "StudyDate": "20240102" }]);
+    give(&stage, &a, "PACS", &both);
+    let study = give(&stage, &b, "PACS", &both)[0]["study"].as_str().unwrap().to_owned();
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert_eq!((studies(said).len(), markers(said).len()), (1, 0), "{said}");
+    b.stop();
+    let series = json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": study, "SeriesInstanceUID": "" });
+    let whole = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study });
+    let requests = [
+        json!({ "keys": series }),
+        json!({ "op": "get", "keys": whole, "classes": ["1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"] }),
+    ];
+    let said = ask(stage.path(), &a, &requests);
+    assert_eq!((identifiers(&said[0]).len(), &last(&said[0])["status"]), (1, &json!(0)), "{}", said[0]);
+    assert_eq!(last(&said[0])["comment"], "B NOT ANSWERING; there may be more");
+    let end = last(&said[1]);
+    assert_eq!((&end["status"], &end["completed"], &end["failed"]), (&json!(0), &json!(1), &json!(0)), "{}", said[1]);
+    assert_eq!(end["comment"], "b does not answer; there may be more");
+}
+
+/// UIX-12: a site that answers in many pages is not called silent because an archive of ours keeps the query busy for longer than a site
+/// may take.
+#[test]
+fn a_site_is_not_called_silent_while_an_archive_is_awaited() {
+    let stage = Stage::new();
+    let theirs: Vec<Value> = (1..=30).map(|n| study(&uid(n), NHS, "NHS", 1)).collect();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&theirs).in_pages_of(1));
+    // It takes calls, and says nothing.
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let archive = format!(
+        "[priors]\ndeadline = \"4s\"\n[[node]]\nae_title = \"ARCHIVE\"\naddress = \"{}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n\
+         may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nquery_timeout = \"8s\"\n",
+        hangs.local_addr().unwrap()
+    );
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], &archive));
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert_eq!((studies(said).len(), markers(said)), (30, Vec::new()), "{said}");
+    assert_eq!(last(said)["status"], 0xA700, "{said}");
 }

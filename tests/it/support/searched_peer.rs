@@ -21,6 +21,8 @@ pub struct Manner {
     pub status: u16,
     pub content_type: &'static str,
     pub body: String,
+    /// Results of a page, of a list that is paged; else there is one page.
+    pub page: Option<usize>,
 }
 
 impl Manner {
@@ -32,7 +34,24 @@ impl Manner {
     /// A body that claims to be DICOM JSON.
     pub fn says(body: &str) -> Self {
         let body = body.to_owned();
-        Self { after: Duration::ZERO, status: 200, content_type: "application/dicom+json", body }
+        Self { after: Duration::ZERO, status: 200, content_type: "application/dicom+json", body, page: None }
+    }
+
+    /// The same in pages of so many results.
+    pub fn in_pages_of(self, results: usize) -> Self {
+        Self { page: Some(results), ..self }
+    }
+
+    fn page_at(&self, target: &str) -> String {
+        let offset = target.rsplit_once("offset=").and_then(|(_, offset)| offset.parse().ok()).unwrap_or(0);
+        match self.page {
+            Some(results) => {
+                let all: Vec<Value> = serde_json::from_str(&self.body).unwrap();
+                Value::from_iter(all.into_iter().skip(offset).take(results)).to_string()
+            }
+            None if offset == 0 => self.body.clone(),
+            None => "[]".into(),
+        }
     }
 
     /// The same after a while.
@@ -115,12 +134,11 @@ async fn converse(stream: TcpStream, config: Arc<rustls::ServerConfig>, shared: 
         let (asked, manner) = shared.clone();
         async move {
             let target = request.uri().to_string();
-            // Whatever is asked for, there is one page.
-            let first = target.ends_with("offset=0");
-            asked.lock().unwrap().push(target);
             let manner = manner.lock().unwrap().clone();
+            let body = manner.page_at(&target);
+            asked.lock().unwrap().push(target);
             tokio::time::sleep(manner.after).await;
-            let mut response = Response::new(Full::new(Bytes::from(if first { manner.body } else { "[]".into() })));
+            let mut response = Response::new(Full::new(Bytes::from(body)));
             *response.status_mut() = manner.status.try_into().unwrap();
             response.headers_mut().insert("content-type", manner.content_type.parse().unwrap());
             Ok::<_, Infallible>(response)
