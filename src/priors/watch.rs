@@ -124,6 +124,19 @@ struct State {
     progress: Progress,
     began: Instant,
     followers: usize,
+    /// Followers that have not said yet what they want.
+    undecided: usize,
+}
+
+/// When a pull may end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Now.
+    Now,
+    /// If nobody follows it.
+    Abandoned,
+    /// If nothing more was wanted since this was so often wanted, and nobody is about to want more.
+    Wanted(u64),
 }
 
 impl Pull {
@@ -137,9 +150,10 @@ impl Pull {
             progress: Progress::default(),
             began: Instant::now(),
             followers: 1,
+            undecided: 1,
         };
         let pull = Arc::new(Self { site, study, state: Mutex::new(state), changed: watch::Sender::new(()) });
-        let follower = Follower { pull: Arc::clone(&pull), at: 0, changed: pull.changed.subscribe() };
+        let follower = pull.follower();
         (pull, follower)
     }
 
@@ -154,7 +168,12 @@ impl Pull {
             return None;
         }
         state.followers += 1;
-        Some(Follower { pull: Arc::clone(self), at: 0, changed: self.changed.subscribe() })
+        state.undecided += 1;
+        Some(self.follower())
+    }
+
+    fn follower(self: &Arc<Self>) -> Follower {
+        Follower { pull: Arc::clone(self), at: 0, changed: self.changed.subscribe(), decided: false }
     }
 
     /// Nobody waits for it any more.
@@ -206,15 +225,30 @@ impl Pull {
         }
     }
 
+    /// Waits until everybody who follows has said what is wanted.
+    pub(super) async fn decided(&self) {
+        let mut changed = self.changed.subscribe();
+        while self.state().undecided > 0 {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     pub(super) fn progress(&self) -> Progress {
         let state = self.state();
         Progress { elapsed: state.began.elapsed(), ..state.progress }
     }
 
-    /// Ends it, unless more was wanted since; whether it has ended. `widened` of `None` ends it in any case.
-    pub(super) fn end(&self, how: &'static str, widened: Option<u64>) -> bool {
+    /// Ends it, if it may; whether it has ended. Who joins afterwards begins a new one, so that nobody follows what has ended unawares.
+    pub(super) fn end(&self, how: &'static str, ending: Ending) -> bool {
         let mut state = self.state();
-        if widened.is_some_and(|then| then != state.widened) {
+        let may = match ending {
+            Ending::Now => true,
+            Ending::Abandoned => state.followers == 0,
+            Ending::Wanted(then) => then == state.widened && state.undecided == 0,
+        };
+        if !may {
             return false;
         }
         state.progress.ended = Some(how);
@@ -230,11 +264,16 @@ pub struct Follower {
     pull: Arc<Pull>,
     at: usize,
     changed: watch::Receiver<()>,
+    /// It has said what it wants.
+    decided: bool,
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.pull.state().followers -= 1;
+        let mut state = self.pull.state();
+        state.followers -= 1;
+        state.undecided -= usize::from(!self.decided);
+        drop(state);
         self.pull.changed.send_replace(());
     }
 }
@@ -264,10 +303,11 @@ impl Follower {
     }
 
     /// Wants more of the study.
-    pub fn want(&self, wanted: Wanted) {
+    pub fn want(&mut self, wanted: Wanted) {
         let mut state = self.pull.state();
         state.wanted.widen(wanted);
         state.widened += 1;
+        state.undecided -= usize::from(!std::mem::replace(&mut self.decided, true));
         drop(state);
         self.pull.changed.send_replace(());
     }
@@ -328,7 +368,7 @@ mod tests {
         pull.note(Came::Here(uid(1), InstanceId(1)), 10);
         let mut late = pull.follow().unwrap();
         pull.note(Came::Lost(uid(2), Lost::Withdrawn), 0);
-        assert!(pull.end("in part", None));
+        assert!(pull.end("in part", Ending::Now));
         for follower in [&mut early, &mut late] {
             assert_eq!(follower.next().await, Some(Came::Here(uid(1), InstanceId(1))));
             assert_eq!(follower.next().await, Some(Came::Lost(uid(2), Lost::Withdrawn)));
@@ -341,17 +381,25 @@ mod tests {
 
     #[tokio::test]
     async fn it_ends_when_nobody_follows_and_not_while_more_is_wanted() {
-        let (pull, one) = pull();
-        let two = pull.follow().unwrap();
+        let (pull, mut one) = pull();
+        let mut two = pull.follow().unwrap();
         one.want(Wanted { whole: true, ..Wanted::default() });
         assert!(pull.is_wanted().await);
         let (_, widened) = pull.wanted();
+        assert!(!pull.end("done", Ending::Wanted(widened)), "somebody has not said yet what is wanted");
         two.want(Wanted { instances: [uid(1)].into(), ..Wanted::default() });
-        assert!(!pull.end("done", Some(widened)), "somebody has wanted more since");
+        assert!(!pull.end("done", Ending::Wanted(widened)), "somebody has wanted more since");
+        pull.decided().await;
         drop(one);
         assert!(!pull.is_abandoned());
         drop(two);
         assert!(pull.is_abandoned() && !pull.is_wanted().await);
+        // Somebody joins between the look and the end.
+        let three = pull.follow().unwrap();
+        assert!(!pull.end("stopped", Ending::Abandoned), "whoever has joined is not left with nothing");
+        drop(three);
+        pull.decided().await;
+        assert!(pull.end("stopped", Ending::Abandoned) && pull.follow().is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::take::{Stopped, take};
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{Listing, Part, RetrieveFailure, StudyList};
 use crate::priors::Site;
-use crate::priors::watch::{Came, Lost, Pull, Told};
+use crate::priors::watch::{Came, Ending, Lost, Pull, Told};
 use crate::records::{PullEnded, SeenStudy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,12 +50,14 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
     };
     pull.tell(told.clone());
     let (Told::Listed(listing) | Told::InPart(listing)) = told else {
-        pull.end("silent", None);
+        pull.end("silent", Ending::Now);
         return;
     };
-    if !pull.is_wanted().await {
-        pull.end("stopped", None);
-        return;
+    while !pull.is_wanted().await {
+        // Somebody may have joined since.
+        if pull.end("stopped", Ending::Abandoned) {
+            return;
+        }
     }
     let mut course = Course {
         inner,
@@ -107,13 +109,14 @@ impl Course<'_> {
             Ok(held) => self.settled.extend(held.into_iter().map(|held| held.sop_instance)),
             Err(error) => {
                 tracing::error!(error = %error, study = %study, "a pull could not begin");
-                self.pull.end("failed here", None);
+                self.pull.end("failed here", Ending::Now);
                 return;
             }
         }
-        let seat = self.inner.seats.acquire().await;
         loop {
+            let seat = self.inner.seats.acquire().await;
             let how = self.rounds().await;
+            drop(seat);
             let (wanted, widened) = self.pull.wanted();
             let wanted = self.listing.iter().filter(|(uid, listed)| wanted.covers(uid, &listed.series)).count() as u64;
             let progress = self.pull.progress();
@@ -132,18 +135,22 @@ impl Course<'_> {
             if let Err(error) = noted {
                 tracing::error!(error = %error, "the end of a pull could not be recorded");
             }
-            let only_if = matches!(how, "done" | "in part").then_some(widened);
-            if self.pull.end(how, only_if) {
+            let ending = match how {
+                "done" | "in part" => Ending::Wanted(widened),
+                "stopped" => Ending::Abandoned,
+                _ => Ending::Now,
+            };
+            if self.pull.end(how, ending) {
                 break;
             }
-            // Somebody has joined meanwhile and wants more.
+            // Somebody has joined meanwhile, and may want more.
+            self.pull.decided().await;
             let again = self.inner.records.pull_began(&self.pull.study, &self.site.name, SystemTime::now()).await;
             if again.is_err() {
-                self.pull.end("failed here", None);
+                self.pull.end("failed here", Ending::Now);
                 break;
             }
         }
-        drop(seat);
     }
 
     /// What is wanted, listed, and neither here nor lost.
