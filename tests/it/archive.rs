@@ -293,6 +293,69 @@ fn a_node_is_given_what_the_archive_holds() {
     site.site.verify_ledger(true);
 }
 
+/// DIM-080, DIM-089: in the Patient Root a study that only an archive holds is given as well, if it is the patient's.
+#[test]
+fn a_patients_study_that_only_an_archive_holds_is_given() {
+    let prepared = Prepared::new(4);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    let end = |patient: &str, number: u32| {
+        let keys = json!({ "QueryRetrieveLevel": "STUDY", "PatientID": patient, "StudyInstanceUID": study(number) });
+        let said = site.ask(&[json!({ "op": "move", "model": "patient", "to": "OUT", "keys": keys })]).remove(0);
+        let end = last(&said);
+        (end["status"].as_u64().unwrap(), end["completed"].as_u64().unwrap())
+    };
+    assert_eq!(end("P1", 2), (0, 4));
+    assert_eq!(site.given(), site.held(&study(2)));
+    assert_eq!(end("P2", 1), (0, 0), "it is another patient's");
+    assert_eq!(site.given().len(), 4);
+    assert_eq!(end("P1", 1), (0, 3));
+}
+
+/// DIM-091, DIM-070: what two archives hold of a study is found, fetched and given, from each what the other lacks.
+#[test]
+fn two_archives_give_what_they_hold_together() {
+    let prepared = Prepared::new(1);
+    let one = study(1);
+    let (ct, rest): (Vec<Value>, Vec<Value>) =
+        prepared.files.iter().cloned().partition(|file| file["series"] == format!("{one}.1"));
+    // The first of the CT lies in both.
+    let rest: Vec<Value> = rest.into_iter().filter(|file| file["study"] == one).chain([ct[0].clone()]).collect();
+    let pacs = OddArchive::start(&prepared, &ct);
+    let vna = OddArchive::start_as("VNA", &prepared, &rest);
+    let port = pacs.port;
+    let second = format!(
+        "[[node]]\nae_title = \"VNA\"\naddress = \"127.0.0.1:{}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n\
+         may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nfetch_timeout = \"5s\"\n",
+        vna.port
+    );
+    let site = prepared.start("ARCHIVE", port, &second);
+    let found = site.found(&format!("studies?StudyInstanceUID={one}"));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["00080061"]["Value"], json!(["CT", "OT"]), "{found:?}");
+    assert_eq!(told(&site.found(&format!("studies/{one}/series")), SERIES_INSTANCES), [near(1), near(2)]);
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": one });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);
+    let end = last(&said);
+    assert_eq!((&end["status"], &end["completed"]), (&json!(0), &json!(3)), "{said}");
+    assert_eq!(site.given(), site.held(&one));
+    assert_eq!((pacs.seen("store").len(), vna.seen("store").len()), (2, 1), "nothing comes twice");
+}
+
+/// DIM-083: who asks hears from us within a second, however long an archive takes.
+#[test]
+fn who_moves_hears_from_us_before_an_archive_is_asked() {
+    let prepared = Prepared::new(1);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    archive.behaves(&json!({ "find_delay": 2 }));
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(2) });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);
+    let (first, after) = (&said["answers"][0], |answer: &Value| answer["after"].as_f64().unwrap());
+    assert_eq!((&first["status"], &last(&said)["completed"]), (&json!(0xFF00), &json!(1)), "{said}");
+    assert!(after(first) + 2.0 < after(last(&said)), "{said}");
+}
+
 /// DIM-086: a cancel ends the wait for an archive, and nothing is sent.
 #[test]
 fn a_cancel_ends_the_wait_for_an_archive() {

@@ -10,7 +10,7 @@ use crate::dicom::attributes::{Level, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STU
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::{Counts, Operation, Reply, Status};
 use crate::records::{RecordsError, Resource};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -40,7 +40,7 @@ const PATIENT: u32 = 5;
 
 /// What the archives have of something, and what is done about it.
 pub struct Brought {
-    /// Instances that an archive holds of it.
+    /// Instances that the archives hold of it, each once.
     pub listed: u64,
     /// Of those, instances that were not here when it was asked.
     pub missing: u64,
@@ -63,16 +63,56 @@ pub struct Fetched {
     pub why: String,
 }
 
-/// A fetch that goes on, whoever waits for it.
+/// A fetch that goes on, whoever waits for it: from each archive what those with more of it lack.
 #[derive(Clone)]
 pub struct Fetching {
-    arrivals: watch::Receiver<u64>,
-    ended: watch::Receiver<Option<Fetched>>,
+    going: Vec<FromOne>,
+    ended: Fetched,
 }
 
 impl Fetching {
     /// Waits until something more has arrived; `None` while it goes on, else how it ended.
     pub async fn more(&mut self) -> Option<Fetched> {
+        if !self.going.is_empty() {
+            let (came, at, _) = select_all(self.going.iter_mut().map(|one| Box::pin(one.more()))).await;
+            if let Some(fetched) = came {
+                self.going.swap_remove(at);
+                self.ended.add(fetched);
+            }
+        }
+        self.going.is_empty().then(|| self.ended.clone())
+    }
+
+    /// Waits for the end.
+    pub async fn end(mut self) -> Fetched {
+        loop {
+            if let Some(fetched) = self.more().await {
+                return fetched;
+            }
+        }
+    }
+}
+
+impl Fetched {
+    fn add(&mut self, other: Self) {
+        self.missing += other.missing;
+        let room = MOST_NAMED.saturating_sub(self.lacking.len());
+        self.lacking.extend(other.lacking.into_iter().take(room));
+        if self.why.is_empty() {
+            self.why = other.why;
+        }
+    }
+}
+
+/// The fetch from one archive.
+#[derive(Clone)]
+struct FromOne {
+    arrivals: watch::Receiver<u64>,
+    ended: watch::Receiver<Option<Fetched>>,
+}
+
+impl FromOne {
+    async fn more(&mut self) -> Option<Fetched> {
         let ended = |ended: &watch::Receiver<Option<Fetched>>| ended.borrow().clone();
         if let Some(fetched) = ended(&self.ended) {
             return Some(fetched);
@@ -89,15 +129,6 @@ impl Fetching {
                 }),
             },
             Ok(()) = self.arrivals.changed() => None,
-        }
-    }
-
-    /// Waits for the end.
-    pub async fn end(mut self) -> Fetched {
-        loop {
-            if let Some(fetched) = self.more().await {
-                return fetched;
-            }
         }
     }
 }
@@ -119,33 +150,45 @@ impl Archives {
         });
         let answers = join_all(asked).await;
         let mut brought = Brought { listed: 0, missing: 0, fetching: None, silent: Vec::new(), busy: false };
-        let mut best: Option<(&Arc<Archive>, Listed)> = None;
+        let mut lists: Vec<(&Arc<Archive>, Listed)> = Vec::new();
         for (archive, answer) in archives.iter().zip(answers) {
             match answer {
-                Ok(listed) if listed.len() > best.as_ref().map_or(0, |(_, best)| best.len()) => {
-                    best = Some((archive, listed));
-                }
-                Ok(_) => {}
+                Ok(listed) => lists.push((archive, listed)),
                 Err(failure) => {
                     tracing::warn!(archive = %archive.name, reason = %failure, "an archive did not say what it holds");
                     brought.silent.push(archive.name.clone());
                 }
             }
         }
-        let Some((archive, listed)) = best else { return Ok(brought) };
-        brought.listed = listed.len() as u64;
-        let missing = self.missing(of, &listed).await?;
-        brought.missing = missing.len() as u64;
-        if !missing.is_empty() {
-            brought.fetching = self.begin(archive, of, listed);
-            brought.busy = brought.fetching.is_none();
+        // Who has most gives it; of the others comes what it lacks.
+        lists.sort_by_key(|(_, listed)| std::cmp::Reverse(listed.len()));
+        let (mut covered, mut going) = (HashSet::new(), Vec::new());
+        for (archive, listed) in lists {
+            let own: HashSet<InstanceUid> =
+                listed.instances().filter(|uid| covered.insert((*uid).clone())).cloned().collect();
+            brought.listed += own.len() as u64;
+            let missing = self.missing(of, &own).await?.len() as u64;
+            brought.missing += missing;
+            if missing > 0 {
+                let one = self.begin(archive, of, listed, own);
+                brought.busy |= one.is_none();
+                going.extend(one);
+            }
+        }
+        if !going.is_empty() && !brought.busy {
+            let ended = Fetched { missing: 0, lacking: Vec::new(), why: String::new() };
+            brought.fetching = Some(Fetching { going, ended });
         }
         Ok(brought)
     }
 
-    /// What of a list is not kept here.
-    async fn missing(&self, of: &Resource, listed: &Listed) -> Result<HashSet<InstanceUid>, RecordsError> {
-        let mut missing: HashSet<InstanceUid> = listed.instances().cloned().collect();
+    /// What of these is not kept here.
+    async fn missing(
+        &self,
+        of: &Resource,
+        wanted: &HashSet<InstanceUid>,
+    ) -> Result<HashSet<InstanceUid>, RecordsError> {
+        let mut missing = wanted.clone();
         for kept in self.inner.records.kept_instances(of).await? {
             missing.remove(&kept);
         }
@@ -153,7 +196,13 @@ impl Archives {
     }
 
     /// Starts a fetch as a task of its own: whoever asked may go away.
-    fn begin(&self, archive: &Arc<Archive>, of: &Resource, listed: Listed) -> Option<Fetching> {
+    fn begin(
+        &self,
+        archive: &Arc<Archive>,
+        of: &Resource,
+        listed: Listed,
+        wanted: HashSet<InstanceUid>,
+    ) -> Option<FromOne> {
         let seat = Arc::clone(&self.inner.fetches).try_acquire_owned().ok()?;
         let arrivals = self.inner.book.arrivals(&archive.name, &of.study);
         let (end, ended) = watch::channel(None);
@@ -161,13 +210,13 @@ impl Archives {
         tokio::spawn(async move {
             let turn = archives.turn(&archive.name, &of.study);
             let _turn = turn.lock().await;
-            let fetched = archives.fetch(&archive, &of, &listed).await;
-            tracing::info!(archive = %archive.name, study = %of.study, listed = listed.len(), missing = fetched.missing,
+            let fetched = archives.fetch(&archive, &of, &listed, &wanted).await;
+            tracing::info!(archive = %archive.name, study = %of.study, listed = wanted.len(), missing = fetched.missing,
                 reason = fetched.why, "a fetch from an archive ended");
             end.send_replace(Some(fetched));
             drop(seat);
         });
-        Some(Fetching { arrivals, ended })
+        Some(FromOne { arrivals, ended })
     }
 
     /// One request at a time goes to an archive for one study.
@@ -184,11 +233,11 @@ impl Archives {
     }
 
     /// Asks for what is missing until it is here, twice at most. What another request has brought meanwhile is not asked for.
-    async fn fetch(&self, archive: &Archive, of: &Resource, listed: &Listed) -> Fetched {
+    async fn fetch(&self, archive: &Archive, of: &Resource, listed: &Listed, wanted: &HashSet<InstanceUid>) -> Fetched {
         let mut why = String::new();
-        let fetched = self.rounds(archive, of, listed, &mut why).await;
+        let fetched = self.rounds(archive, of, (listed, wanted), &mut why).await;
         let missing = match fetched {
-            Ok(()) => self.missing(of, listed).await,
+            Ok(()) => self.missing(of, wanted).await,
             Err(error) => Err(error),
         };
         match missing {
@@ -197,7 +246,7 @@ impl Archives {
                 let count = missing.len() as u64;
                 Fetched { missing: count, lacking: missing.into_iter().take(MOST_NAMED).collect(), why }
             }
-            Err(error) => Fetched { missing: listed.len() as u64, lacking: Vec::new(), why: error.to_string() },
+            Err(error) => Fetched { missing: wanted.len() as u64, lacking: Vec::new(), why: error.to_string() },
         }
     }
 
@@ -205,11 +254,11 @@ impl Archives {
         &self,
         archive: &Archive,
         of: &Resource,
-        listed: &Listed,
+        (listed, wanted): (&Listed, &HashSet<InstanceUid>),
         why: &mut String,
     ) -> Result<(), RecordsError> {
         for _ in 0..ROUNDS {
-            let missing = self.missing(of, listed).await?;
+            let missing = self.missing(of, wanted).await?;
             if missing.is_empty() {
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use crate::dimse::Operation;
 use crate::peers::Origin;
 use crate::records::{Resource, SeriesRow, StudyRow, StudySize, Texts};
 use futures_util::future::join_all;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -44,7 +44,7 @@ pub struct Wanted<'a> {
 /// What archives answered.
 #[derive(Debug, Clone)]
 pub struct Found<T> {
-    /// The rows; what two archives hold stands once.
+    /// The rows; what two archives hold stands once, with the larger counts and the modalities of both.
     pub rows: Vec<T>,
     /// The archives that did not answer, or not in full: what they hold is not told.
     pub silent: Vec<AeTitle>,
@@ -79,7 +79,9 @@ impl Archives {
         if wanted.study.is_none() && !keys::name_something(wanted.matches) {
             return Found::default();
         }
-        self.ask(by, wanted, Level::Study, |archive, values| {
+        let both =
+            |known: &mut (StudyRow, StudySize), other: (StudyRow, StudySize)| drop(widen(&mut known.1, &other.1));
+        self.ask(by, wanted, Level::Study, both, |archive, values| {
             let study = uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?;
             let size = size(values);
             let row = StudyRow { row: 0, study: study.clone(), attributes: texts(values), origin: archive.origin() };
@@ -90,7 +92,8 @@ impl Archives {
 
     /// Series of a study that match in the keys of their level and above.
     pub async fn series(&self, by: Option<&AeTitle>, wanted: Wanted<'_>) -> Found<SeriesRow> {
-        self.ask(by, wanted, Level::Series, |archive, values| {
+        let both = |known: &mut SeriesRow, other: SeriesRow| known.instances = known.instances.max(other.instances);
+        self.ask(by, wanted, Level::Series, both, |archive, values| {
             let row = SeriesRow {
                 row: 0,
                 study: uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?,
@@ -106,17 +109,23 @@ impl Archives {
 
     /// Instances of a study that match.
     pub async fn instances(&self, by: Option<&AeTitle>, wanted: Wanted<'_>) -> Found<ArchivedInstance> {
-        self.ask(by, wanted, Level::Instance, |archive, values| {
-            let row = ArchivedInstance {
-                study: uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?,
-                series: uid(values, SERIES_INSTANCE_UID, SeriesUid::parse)?,
-                instance: uid(values, SOP_INSTANCE_UID, InstanceUid::parse)?,
-                sop_class: uid(values, SOP_CLASS_UID, SopClassUid::parse),
-                attributes: texts(values),
-                origin: archive.origin(),
-            };
-            Some((row.instance.to_string(), row))
-        })
+        self.ask(
+            by,
+            wanted,
+            Level::Instance,
+            |_, _| {},
+            |archive, values| {
+                let row = ArchivedInstance {
+                    study: uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?,
+                    series: uid(values, SERIES_INSTANCE_UID, SeriesUid::parse)?,
+                    instance: uid(values, SOP_INSTANCE_UID, InstanceUid::parse)?,
+                    sop_class: uid(values, SOP_CLASS_UID, SopClassUid::parse),
+                    attributes: texts(values),
+                    origin: archive.origin(),
+                };
+                Some((row.instance.to_string(), row))
+            },
+        )
         .await
     }
 
@@ -126,16 +135,23 @@ impl Archives {
         by: Option<&AeTitle>,
         wanted: Wanted<'_>,
         level: Level,
+        both: impl Fn(&mut T, T),
         row: impl Fn(&Archive, &Values) -> Option<(String, T)>,
     ) -> Found<T> {
         let archives = self.asked(by);
         let asked = archives.iter().map(|archive| in_time(archive, wanted, level));
-        let (mut found, mut seen) = (Found::default(), BTreeSet::new());
+        let (mut found, mut seen) = (Found::default(), BTreeMap::new());
         for (archive, answer) in archives.iter().zip(join_all(asked).await) {
             match answer {
                 Ok(answers) => {
-                    let rows = answers.iter().filter_map(|values| row(archive, values));
-                    found.rows.extend(rows.filter_map(|(key, row)| seen.insert(key).then_some(row)));
+                    for (key, row) in answers.iter().filter_map(|values| row(archive, values)) {
+                        let next = found.rows.len();
+                        let at = *seen.entry(key).or_insert(next);
+                        match found.rows.get_mut(at) {
+                            Some(known) => both(known, row),
+                            None => found.rows.push(row),
+                        }
+                    }
                 }
                 Err(failure) => {
                     tracing::warn!(archive = %archive.name, reason = %failure, "an archive did not answer a query");

@@ -1,6 +1,6 @@
 """An archive by pynetdicom: answers C-FIND, and C-MOVE to one destination, of the files that it is given; misbehaves as it is told.
 
-usage: archive.py PORT LIST BEHAVIOUR LOG DESTINATION_PORT
+usage: archive.py PORT LIST BEHAVIOUR LOG DESTINATION_PORT TITLE
 
 LIST holds one JSON object a line: path, sop_class, sop_instance, syntax, study, series.
 BEHAVIOUR is an object in a file that is read anew at each request:
@@ -33,7 +33,7 @@ LEVELS = {"STUDY": "study", "SERIES": "series", "IMAGE": "sop_instance"}
 COUNTS = {"NumberOfStudyRelatedInstances": "study", "NumberOfSeriesRelatedInstances": "series"}
 UIDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "sop_instance"}
 
-port, listed, behaviour_file, log_file, destination = sys.argv[1:]
+port, listed, behaviour_file, log_file, destination, title = sys.argv[1:]
 ROWS = [json.loads(line) for line in Path(listed).read_text().splitlines()]
 HEADS = {row["sop_instance"]: pydicom.dcmread(row["path"], stop_before_pixels=True) for row in ROWS}
 log, lock = Path(log_file).open("a"), threading.Lock()
@@ -118,7 +118,7 @@ def move(event):
         time.sleep(0.1)
     rows = [row for row in named(keys) if row["sop_instance"] not in how.get("hold_back", [])]
     besides = [json.loads(line) for line in how.get("besides", [])]
-    ae = AE(ae_title="ARCHIVE")
+    ae = AE(ae_title=title)
     for row in rows + besides:
         if row["sop_class"] not in [c.abstract_syntax for c in ae.requested_contexts]:
             ae.add_requested_context(row["sop_class"], row["syntax"])
@@ -133,7 +133,7 @@ def move(event):
     yield 0
 
 
-ae = AE(ae_title="ARCHIVE")
+ae = AE(ae_title=title)
 ae.maximum_associations = 50
 for number in "12":
     ae.add_supported_context(ROOT + number, [EXPLICIT, IMPLICIT])

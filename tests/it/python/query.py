@@ -15,12 +15,13 @@ REQUESTS holds one JSON object a line: keys (by keyword), and if wanted
   refuse      SOP instances that are answered A700 when got
   astray      answers what is got on another context of the class, as PixelMed does
 
-Prints one JSON object a line for each: answers (of each response the status, its counts and its identifier by keyword),
+Prints one JSON object a line for each: answers (of each response the status, its counts, its identifier by keyword, and after how many seconds it came),
 extended (what was answered), got (SOP instances with a digest of their data sets).
 """
 
 import json
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def ask(port, called, request):
     if not association.is_established:
         return {"refused": True}
     extended = [list(value) for value in association.acceptor.sop_class_extended.values()]
+    began = time.monotonic()
     if operation == "find":
         responses = association.send_c_find(keys, model, msg_id=7)
     elif operation == "move":
@@ -114,7 +116,7 @@ def ask(port, called, request):
         responses = association.send_c_get(keys, model, msg_id=7)
     context = next(c.context_id for c in association.accepted_contexts if c.abstract_syntax == model)
     for number, (status, identifier) in enumerate(responses, 1):
-        said.append(told(status, identifier))
+        said.append(told(status, identifier) | {"after": time.monotonic() - began})
         if number == request.get("cancel"):
             association.send_c_cancel(7, context)
         if number == request.get("drop"):

@@ -200,7 +200,7 @@ impl Dcmqrscp {
     }
 }
 
-/// `python/archive.py`, called ARCHIVE: it holds the files of a list, and does as it is told.
+/// `python/archive.py`, called ARCHIVE or otherwise: it holds the files of a list, and does as it is told.
 pub struct OddArchive {
     pub port: u16,
     behaviour: PathBuf,
@@ -210,7 +210,12 @@ pub struct OddArchive {
 
 impl OddArchive {
     pub fn start(prepared: &Prepared, files: &[Value]) -> Self {
-        let folder = prepared.stage.path().join("archive");
+        Self::start_as("ARCHIVE", prepared, files)
+    }
+
+    /// The same with another title.
+    pub fn start_as(title: &str, prepared: &Prepared, files: &[Value]) -> Self {
+        let folder = prepared.stage.path().join(title);
         std::fs::create_dir_all(&folder).unwrap();
         let port = free_port();
         let (list, behaviour, log) = (folder.join("list"), folder.join("behaviour"), folder.join("log.jsonl"));
@@ -222,7 +227,7 @@ impl OddArchive {
             .arg(root().join("tests/it/python/archive.py"))
             .arg(port.to_string())
             .args([&list, &behaviour, &log]);
-        command.arg(prepared.config.dicom_port.to_string());
+        command.args([&prepared.config.dicom_port.to_string(), title]);
         let process = Process::spawn("archive.py", &mut command, &folder.join("archive.log"));
         until(seconds(60), "the archive listens", || TcpStream::connect(("127.0.0.1", port)).ok());
         Self { port, behaviour, log, process }
