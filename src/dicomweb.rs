@@ -9,6 +9,7 @@ pub mod media_type;
 pub mod metadata;
 pub mod multipart;
 pub mod on_behalf;
+pub mod prefer;
 pub mod qido;
 pub mod rendered;
 pub mod retry_after;

@@ -20,6 +20,7 @@ use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
 use crate::dicomweb::media_type::DICOM_JSON;
+use crate::dicomweb::prefer;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
 use crate::peers::{Node, Origin};
 use crate::priors::archive::widen;
@@ -28,10 +29,11 @@ use crate::priors::search::Wanted;
 use crate::priors::whom::Patient;
 use crate::records::{FindInstances, Question, RecordsError, SeriesRow, StudyRow, StudySize, Texts};
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use window::{PAGE, Shelf, Window};
 
 /// The keys of which one must be named in a search of studies or series.
@@ -60,6 +62,8 @@ pub(super) struct Asked {
     nhs: Option<NhsNumber>,
     /// Whom a viewer's search for studies names.
     patient: Option<Patient>,
+    /// How long archives may take, where whoever asks waits for a limited time.
+    within: Option<Duration>,
 }
 
 type Answered = Result<Response, Box<Response>>;
@@ -80,9 +84,10 @@ macro_rules! resource {
             Extension(caller): Extension<Caller>,
             Extension(base): Extension<Base>,
             target: Target,
+            headers: HeaderMap,
             RawQuery(query): RawQuery,
         ) -> Response {
-            let asked = Asked::read(face, caller, base, target, query.as_deref().unwrap_or(""));
+            let asked = Asked::read(face, caller, base, target, &headers, query.as_deref().unwrap_or(""));
             let answered = match asked {
                 Ok(asked) => asked.$search().await,
                 Err(refused) => Err(refused),
@@ -97,7 +102,14 @@ resource!(series, search_series);
 resource!(instances, search_instances);
 
 impl Asked {
-    fn read(face: WebFace, caller: Caller, base: Base, target: Target, query: &str) -> Result<Self, Box<Response>> {
+    fn read(
+        face: WebFace,
+        caller: Caller,
+        base: Base,
+        target: Target,
+        headers: &HeaderMap,
+        query: &str,
+    ) -> Result<Self, Box<Response>> {
         let Some(asker) = caller.asker() else {
             return refuse(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
         };
@@ -113,7 +125,9 @@ impl Asked {
         let id = query.matching(PATIENT_ID).and_then(|matched| matched.values.first());
         let nhs = id.and_then(|id| NhsNumber::parse(id).ok());
         let Caller { viewer, behalf, .. } = caller;
-        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient: None })
+        // What is left of it is for the rest of the work, and for the way.
+        let within = prefer::waits(headers).map(|waits| waits * 3 / 4);
+        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient: None, within })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time

@@ -12,6 +12,7 @@ mod waiting;
 pub use bring::{Brought, Fetched, Fetching};
 pub use find::{ArchivedInstance, Found, Wanted, widen};
 
+use super::silence::{Memory, Silences};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::Target;
@@ -61,6 +62,8 @@ impl Archive {
 #[derive(Clone)]
 pub struct Archives {
     inner: Arc<Inner>,
+    /// How long whoever asks waits for what they hold, if that is limited.
+    within: Option<Duration>,
 }
 
 /// Who holds it asks an archive for a study.
@@ -72,13 +75,22 @@ struct Inner {
     book: Book,
     turns: Mutex<HashMap<(AeTitle, StudyUid), Weak<Turn>>>,
     fetches: Arc<Semaphore>,
+    /// Who kept silent lately, and for how long that is remembered.
+    silences: Silences,
+    memory: Memory,
 }
 
 impl Archives {
     /// These archives; the receiver follows the configuration.
     pub fn new(records: Records, list: watch::Receiver<Arc<Vec<Arc<Archive>>>>) -> Self {
         let (book, turns, fetches) = (Book::default(), Mutex::default(), Arc::new(Semaphore::new(FETCHES)));
-        Self { inner: Arc::new(Inner { records, list, book, turns, fetches }) }
+        let (silences, memory) = (Silences::default(), Memory::default());
+        Self { inner: Arc::new(Inner { records, list, book, turns, fetches, silences, memory }), within: None }
+    }
+
+    /// The same for somebody who waits no longer than this for what they hold.
+    pub fn within(&self, within: Option<Duration>) -> Self {
+        Self { inner: Arc::clone(&self.inner), within }
     }
 
     /// The archives that are asked for somebody; an archive is never asked for itself.

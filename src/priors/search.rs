@@ -279,7 +279,7 @@ impl Asking {
     /// A search for studies has its time as a whole; one below has it for each page, since there may be many. Only the site's own time
     /// counts: whoever asked may be busy meanwhile with what others say.
     async fn one(&self, search: &Search) -> Result<Counts, String> {
-        let (mut pages, mut counts) = (self.site.client.search(search), Counts::default());
+        let (mut pages, mut counts) = (self.site.client.search(search).within(self.site.timeout), Counts::default());
         let whole = matches!(self.wanted, Wanted::Patient(_) | Wanted::Study(_));
         let limit = self.site.timeout;
         let mut left = limit;

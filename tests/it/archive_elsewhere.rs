@@ -7,7 +7,9 @@ use crate::support::gateway::Gateway;
 use crate::support::neighbours;
 use crate::support::radiology::{ROOT, last};
 use crate::support::two_sites::B_IDENTITY;
+use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const SENDER: &str = "[[node]]\nae_title = \"SENDER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\n";
 
@@ -78,9 +80,46 @@ fn a_peers_partial_answer_is_not_taken_for_the_whole() {
         assert_eq!(answers[1]["comment"], "B NOT ANSWERING", "{said}");
     }
     // All of it is here: that the spool of B lists one alone takes none away.
-    let (_, counts, _) = scene.take(of_study(2));
-    assert_eq!(counts, [4, 0]);
+    let all = "an archive of b does not answer; all that it last had is given";
+    assert_eq!(scene.take(of_study(2)), (0, [4, 0], all.to_owned()));
     assert_eq!(scene.out.files().len(), 4);
-    let (_, counts, _) = scene.take(of_study(1));
-    assert_eq!(counts, [2, 0], "what the spool of B holds is given");
+    // What the spool of B holds is given, and not as all.
+    let more = "an archive of b does not answer; there may be more";
+    assert_eq!(scene.take(of_study(1)), (0xB000, [2, 0], more.to_owned()));
+    assert_eq!(scene.out.files().len(), 6);
+}
+
+/// "Freshness": an archive that keeps silent for longer than A waits for the list leaves the spool of its site to be had, at once the first
+/// time and each further time.
+#[test]
+fn a_spool_is_to_be_had_while_its_archive_hangs() {
+    let scene = Scene::start();
+    scene.b.push_of(&study(1), 2);
+    scene.b.push_of(&study(2), 4);
+    scene.archive.behaves(&json!({ "find_delay": 20 }));
+    let (status, counts, comment) = scene.take(of_study(1));
+    assert_eq!((status, counts), (0xB000, [2, 0]), "{comment}");
+    assert_eq!(comment, "an archive of b does not answer; there may be more");
+    // B remembers that it is silent, once somebody has waited for as long as it may take.
+    assert!(scene.b.search(&format!("studies?StudyInstanceUID={}", study(1))).status == 200);
+    let began = Instant::now();
+    assert!(scene.b.search(&format!("studies?StudyInstanceUID={}", study(1))).status == 200);
+    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    assert_eq!(scene.take(of_study(2)).1, [4, 0]);
+    // Its return is noticed.
+    scene.archive.behaves(&json!({}));
+    until(seconds(30), "the archive is asked again", || (scene.take(of_study(1)).0 == 0).then_some(()));
+}
+
+/// "A silent site is visible": of a list of studies that is longer than other sites are asked for, the rest is not called absent.
+#[test]
+fn a_list_of_studies_that_is_too_long_is_no_answer() {
+    let scene = Scene::start();
+    let unknown: Vec<String> = (1..=11).map(|n| format!("2.25.99.{n}")).collect();
+    let find = |studies: &[String]| json!({ "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": studies.join("\\") } });
+    let said = scene.ask(find(&unknown));
+    assert_eq!(last(&said)["status"], 0xC001, "{said}");
+    assert_eq!(last(&said)["comment"], "1 studies not asked for elsewhere; name 10 at most");
+    let said = scene.ask(find(&unknown[..10]));
+    assert_eq!((&last(&said)["status"], last(&said).get("comment")), (&json!(0), None), "{said}");
 }

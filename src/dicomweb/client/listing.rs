@@ -48,7 +48,7 @@ impl PeerClient {
         loop {
             let query = format!("includefield=00080016&limit={PAGE}&offset={offset}");
             let path = format!("studies/{study}/instances");
-            let asking = self.page(&path, &query);
+            let asking = self.page(&path, &query, Some(within));
             let answer = match offset {
                 0 => tokio::time::timeout(within, asking).await.unwrap_or_else(|_| Err(late(within))),
                 _ => asking.await,

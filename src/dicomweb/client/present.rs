@@ -14,6 +14,7 @@ use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, WARNING};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// UIDs in one query; with 64 characters each the URL stays below 3 KiB.
 const GROUP: usize = 40;
@@ -89,7 +90,7 @@ impl PeerClient {
         for _ in 0..PAGES {
             let offset = shown.len();
             let query = format!("SOPInstanceUID={list}&limit={PAGE}&offset={offset}");
-            let Page::Matches(matches) = self.page(&format!("studies/{study}/instances"), &query).await? else {
+            let Page::Matches(matches) = self.page(&format!("studies/{study}/instances"), &query, None).await? else {
                 // A list that the server dislikes is asked for one by one.
                 return Ok(());
             };
@@ -112,10 +113,10 @@ impl PeerClient {
         presence: &mut Presence,
     ) -> Result<(), QueryFailure> {
         let query = format!("SOPInstanceUID={instance}");
-        let matches = match self.page("instances", &query).await? {
+        let matches = match self.page("instances", &query, None).await? {
             Page::Matches(matches) => matches,
             // Relational queries are optional for some servers (WEB-090); below the study they are not.
-            Page::NotLikeThis(first) => match self.page(&format!("studies/{study}/instances"), &query).await? {
+            Page::NotLikeThis(first) => match self.page(&format!("studies/{study}/instances"), &query, None).await? {
                 Page::Matches(matches) => matches,
                 // "No such study" counts only if it is not simply the answer to everything.
                 Page::NotLikeThis(failure) if failure.is_not_found() && !first.is_not_found() => Matches::default(),
@@ -132,15 +133,15 @@ impl PeerClient {
         }
     }
 
-    /// One page of results, at most so long as answers may be.
-    pub(super) async fn page(&self, path: &str, query: &str) -> Result<Page, QueryFailure> {
+    /// One page of results, at most so long as answers may be. The server is told how long it is waited for, if that is limited.
+    pub(super) async fn page(&self, path: &str, query: &str, within: Option<Duration>) -> Result<Page, QueryFailure> {
         let mut url: Url = self.url(path);
         url.set_query(Some(query));
         let form = self.form_of(Service::Query);
-        let mut response = self.get(url.clone(), accept(form)).await?;
+        let mut response = self.query(url.clone(), accept(form), within).await?;
         if response.status().as_u16() == 406 {
             // Some servers have only one form; a question may be put twice.
-            response = self.get(url, accept(form.other())).await?;
+            response = self.query(url, accept(form.other()), within).await?;
             if response.status().is_success() {
                 self.ask_of(Service::Query, form.other());
             }

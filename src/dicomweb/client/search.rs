@@ -9,6 +9,7 @@ use crate::dicomweb::dataset::Dataset;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// What stands in a value as it is: commas separate UIDs, the rest is harmless.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b',');
@@ -74,16 +75,22 @@ pub struct Pages<'a> {
     seen: BTreeSet<String>,
     ended: bool,
     in_part: bool,
+    within: Option<Duration>,
 }
 
 impl PeerClient {
     /// Begins a search. Nothing is sent yet.
     pub fn search<'a>(&'a self, search: &'a Search) -> Pages<'a> {
-        Pages { client: self, search, read: 0, seen: BTreeSet::new(), ended: false, in_part: false }
+        Pages { client: self, search, read: 0, seen: BTreeSet::new(), ended: false, in_part: false, within: None }
     }
 }
 
 impl Pages<'_> {
+    /// Tells the server that a page is waited for so long.
+    pub fn within(self, within: Duration) -> Self {
+        Self { within: Some(within), ..self }
+    }
+
     /// The next results; `None` at the end. Results without a UID are left out.
     ///
     /// A short page is no end: some servers cut every page to a size of their own and do not say so. Only what shows nothing new is
@@ -93,7 +100,7 @@ impl Pages<'_> {
         if self.ended {
             return self.end();
         }
-        let page = self.client.page(&self.search.resource.path(), &self.query()).await?;
+        let page = self.client.page(&self.search.resource.path(), &self.query(), self.within).await?;
         let Matches { sets, more, in_part } = match page {
             Page::Matches(matches) => matches,
             Page::NotLikeThis(failure) if failure.is_not_found() && self.search.resource != Resource::Studies => {

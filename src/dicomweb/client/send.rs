@@ -6,6 +6,7 @@ use super::failure::{SendFailure, Stage};
 use super::pace::Pace;
 use super::{PeerClient, StoreAnswer};
 use crate::dicom::uid::StudyUid;
+use crate::dicomweb::prefer;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use std::sync::Arc;
@@ -71,9 +72,27 @@ impl PeerClient {
         self.ask(Method::GET, url, accept).await
     }
 
+    /// A query that is waited for so long.
+    pub(super) async fn query(
+        &self,
+        url: Url,
+        accept: &str,
+        within: Option<Duration>,
+    ) -> Result<Response, SendFailure> {
+        let mut request = self.http.get(url).header(ACCEPT, accept);
+        if let Some(wait) = within.and_then(prefer::wait) {
+            request = request.header(prefer::PREFER, wait);
+        }
+        self.sent(request).await
+    }
+
     /// A request without a body.
     pub(super) async fn ask(&self, method: Method, url: Url, accept: &str) -> Result<Response, SendFailure> {
-        let sending = self.authorized(self.http.request(method, url).header(ACCEPT, accept)).send();
+        self.sent(self.http.request(method, url).header(ACCEPT, accept)).await
+    }
+
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, SendFailure> {
+        let sending = self.authorized(request).send();
         match tokio::time::timeout(self.timing.connect.saturating_add(self.timing.answer), sending).await {
             Ok(sent) => {
                 let response = sent.map_err(|error| SendFailure::from_http(error, 0))?;

@@ -65,10 +65,10 @@ impl Asked {
     }
 
     pub(super) async fn archived_studies(&self, window: &mut Window) -> BTreeMap<StudyUid, (StudyRow, StudySize)> {
-        let questions = self.in_every_form();
+        let (questions, archives) = (self.in_every_form(), self.face.archives.within(self.within));
         let asked = questions.iter().map(|matches| {
             let wanted = Wanted { matches, combined: true, study: self.target.study.as_ref(), series: None };
-            self.face.archives.studies(None, wanted)
+            archives.studies(None, wanted)
         });
         let mut all = BTreeMap::new();
         for found in join_all(asked).await {
@@ -95,7 +95,7 @@ impl Asked {
         let [study] = walk.studies.as_slice() else { return BTreeMap::new() };
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: walk.series.as_ref() };
-        let found = self.face.archives.series(None, wanted).await;
+        let found = self.face.archives.within(self.within).series(None, wanted).await;
         let rows = self.shown(found, window, series_elsewhere).await;
         rows.into_iter().map(|row| (row.series.clone(), row)).collect()
     }
@@ -109,7 +109,7 @@ impl Asked {
         let Some(study) = find.study.as_ref().filter(|_| self.asker.may.query) else { return BTreeMap::new() };
         let wanted =
             Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: find.series.as_ref() };
-        let found = self.face.archives.instances(None, wanted).await;
+        let found = self.face.archives.within(self.within).instances(None, wanted).await;
         let named = |row: &ArchivedInstance| find.instances.is_empty() || find.instances.contains(&row.instance);
         let rows = self.shown(found, window, instance_elsewhere).await.into_iter().filter(named);
         rows.map(|row| (row.instance.clone(), row)).collect()

@@ -79,8 +79,9 @@ impl Archives {
         if wanted.study.is_none() && !keys::name_something(wanted.matches) {
             return Found::default();
         }
-        let both =
-            |known: &mut (StudyRow, StudySize), other: (StudyRow, StudySize)| drop(widen(&mut known.1, &other.1));
+        let both = |known: &mut (StudyRow, StudySize), (_, size): (StudyRow, StudySize)| {
+            widen(&mut known.1, &size);
+        };
         self.ask(by, wanted, Level::Study, both, |archive, values| {
             let study = uid(values, STUDY_INSTANCE_UID, StudyUid::parse)?;
             let size = size(values);
@@ -139,7 +140,10 @@ impl Archives {
         row: impl Fn(&Archive, &Values) -> Option<(String, T)>,
     ) -> Found<T> {
         let archives = self.asked(by);
-        let asked = archives.iter().map(|archive| in_time(archive, wanted, level));
+        let asked = archives.iter().map(|archive| {
+            let within = archive.query_timeout();
+            self.in_time(archive, wanted, (level, false), self.within.unwrap_or(within).min(within))
+        });
         let (mut found, mut seen) = (Found::default(), BTreeMap::new());
         for (archive, answer) in archives.iter().zip(join_all(asked).await) {
             match answer {
@@ -162,7 +166,61 @@ impl Archives {
         found
     }
 
-    /// What one archive lists of a resource, within a time.
+    /// The answers of one archive within a time. Of one that kept silent lately no more is waited for than the grace, and one question at
+    /// a time goes on without whoever asked it, so that its return is noticed (UIX-12).
+    async fn in_time(
+        &self,
+        archive: &Arc<Archive>,
+        wanted: Wanted<'_>,
+        what: (Level, bool),
+        within: Duration,
+    ) -> Result<Vec<Values>, Failure> {
+        let (silences, name) = (&self.inner.silences, archive.name.as_str());
+        if silences.of(name, std::time::Instant::now()).is_none() {
+            return self.patiently(archive, wanted, what, within).await;
+        }
+        let grace = within.min(self.inner.memory.grace);
+        let late = |_| Failure::Late(grace);
+        let Some(watching) = silences.watch(name) else {
+            return timeout(grace, self.patiently(archive, wanted, what, within)).await.map_err(late)?;
+        };
+        let (archives, archive) = (self.clone(), Arc::clone(archive));
+        let (matches, combined) = (wanted.matches.to_vec(), wanted.combined);
+        let (study, series) = (wanted.study.cloned(), wanted.series.cloned());
+        let asking = tokio::spawn(async move {
+            let wanted = Wanted { matches: &matches, combined, study: study.as_ref(), series: series.as_ref() };
+            let answer = archives.patiently(&archive, wanted, what, archive.query_timeout()).await;
+            drop(watching);
+            answer
+        });
+        // A question that failed unexpectedly has no answer either.
+        timeout(grace, asking).await.map_err(late)?.unwrap_or(Err(Failure::Late(grace)))
+    }
+
+    /// The answers of one archive within a time, and it is remembered whether it kept silent for as long as it may take.
+    async fn patiently(
+        &self,
+        archive: &Archive,
+        wanted: Wanted<'_>,
+        (level, names): (Level, bool),
+        within: Duration,
+    ) -> Result<Vec<Values>, Failure> {
+        let asked = std::time::Instant::now();
+        let answer = timeout(within, rows(archive, wanted, level, names)).await;
+        let answer = answer.unwrap_or(Err(Failure::Late(within)));
+        match &answer {
+            Ok(_) => self.inner.silences.forget(archive.name.as_str()),
+            // Who asked had less time: it might have answered.
+            Err(Failure::Late(_)) if within < archive.query_timeout() => {}
+            Err(_) => {
+                let now = std::time::Instant::now();
+                self.inner.silences.note(archive.name.as_str(), asked, now, &self.inner.memory);
+            }
+        }
+        answer
+    }
+
+    /// What one archive lists of a resource, within a time. Whoever waits longer than a query takes waits for it even if it kept silent.
     pub(super) async fn listed(
         &self,
         archive: &Arc<Archive>,
@@ -177,8 +235,10 @@ impl Archives {
             (None, None) => Level::Study,
         };
         let wanted = Wanted { matches: &[], combined: false, study: Some(&of.study), series: of.series.as_ref() };
-        let asked = rows(archive, wanted, Level::Instance, true);
-        let rows = timeout(within, asked).await.map_err(|_| Failure::Late(within))??;
+        let rows = match within > archive.query_timeout() {
+            true => self.patiently(archive, wanted, (Level::Instance, true), within).await?,
+            false => self.in_time(archive, wanted, (Level::Instance, true), within).await?,
+        };
         let mut listed = Listed { of: Some(level), ..Listed::default() };
         for values in &rows {
             let (Some(series), Some(instance)) =
@@ -212,11 +272,6 @@ impl Archive {
     fn origin(&self) -> Origin {
         Origin::Archive(self.name.clone())
     }
-}
-
-async fn in_time(archive: &Archive, wanted: Wanted<'_>, level: Level) -> Result<Vec<Values>, Failure> {
-    let within = archive.query_timeout();
-    timeout(within, rows(archive, wanted, level, false)).await.map_err(|_| Failure::Late(within))?
 }
 
 /// The answers of one archive, from the study down to the level: an archive need not answer below the study without the unique
