@@ -4,6 +4,7 @@
 pub(in crate::edge) mod archived;
 pub(in crate::edge) mod elsewhere;
 mod found;
+mod linked;
 mod walking;
 mod window;
 
@@ -12,7 +13,8 @@ use crate::dicom::attributes::{
     ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, Level, MODALITIES_IN_STUDY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME,
     SERIES_INSTANCE_UID, SOP_CLASSES_IN_STUDY, SOP_INSTANCE_UID, STUDY_DATE, STUDY_ID, STUDY_INSTANCE_UID,
 };
-use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber, is_issuer};
+use crate::dicom::cross_reference::LocalId;
+use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::query::{self, Match, matching::check, matching::matches};
 use crate::dicom::tag::Tag;
@@ -62,6 +64,8 @@ pub(super) struct Asked {
     nhs: Option<NhsNumber>,
     /// Whom a viewer's search for studies names.
     patient: Option<Patient>,
+    /// The numbers of this site that are surely the same patient's as the NHS number that another site asks for.
+    locals: Vec<LocalId>,
     /// How long archives may take, where whoever asks waits for a limited time.
     within: Option<Duration>,
 }
@@ -127,7 +131,7 @@ impl Asked {
         let Caller { viewer, behalf, .. } = caller;
         // What is left of it is for the rest of the work, and for the way.
         let within = prefer::waits(headers).map(|waits| waits * 3 / 4);
-        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient: None, within })
+        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient: None, locals: Vec::new(), within })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
@@ -156,7 +160,7 @@ impl Asked {
     /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored. A
     /// number that can be an NHS number matches in whatever form it is held; whose it is, the answer says.
     fn fits(&self, level: Level, origin: &Origin, texts: &Texts) -> bool {
-        self.fits_as(self.is_meant(origin, texts), level, texts)
+        self.fits_as(self.is_meant(origin, texts) || self.is_linked(origin, texts), level, texts)
     }
 
     /// The same where it is known whether the patient is meant whom a viewer asks for: then the number need not be the one asked for.
@@ -200,18 +204,10 @@ impl Asked {
         if nearline {
             found::nearline(&mut set);
         }
+        if let Some(nhs) = self.nhs.filter(|_| self.is_linked(&row.origin, &row.attributes)) {
+            found::other_number(&mut set, nhs);
+        }
         set
-    }
-
-    /// Who issued the Patient ID of what came from here, where the object does not say; `None` if nobody here knows (IDY-040).
-    fn issuer(&self, origin: &Origin) -> Option<String> {
-        let registry = self.face.registry.borrow();
-        let issuer = match origin.site() {
-            Some(name) => registry.peer(name)?.issuer.clone()?,
-            None => registry.issuer(origin),
-        };
-        // To other sites by its one name.
-        Some(if is_issuer(&issuer) { ISSUER_OID.to_owned() } else { issuer })
     }
 
     /// The one UID of a key, if it names one.
@@ -226,6 +222,7 @@ impl Asked {
         self.may_list().await?;
         self.names_something()?;
         self.patient = self.named_patient().await;
+        self.locals = self.local_numbers().await?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
         walk.candidates = self.face.records.candidates(walk.narrow.clone()).await.map_err(unreadable)?;
         let (mut elsewhere, mut told) = (self.ask_for_patient(&mut window), BTreeSet::new());

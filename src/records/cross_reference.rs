@@ -10,7 +10,12 @@ use super::{Records, RecordsError};
 use crate::dicom::cross_reference::{Link, LocalId, Said, Unlinked, link};
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::ledger::entry::{Kind, facts};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
+
+/// Local numbers of one patient that are looked for, and those that are looked at.
+const MOST_LOCAL: usize = 16;
+const MOST_CANDIDATES: usize = 64;
 
 /// Statements that one commit takes.
 pub const MOST_STATEMENTS: usize = 1000;
@@ -122,6 +127,27 @@ impl Records {
             return Ok(Link::Nobody(Unlinked::Contradicted));
         }
         Ok(link(&said, &of_number, &known))
+    }
+
+    /// The local numbers that are surely the patient's with this NHS number ([`Records::nhs_number_of`]), 16 at most, from whoever issued
+    /// them. What is not sure is not among them.
+    pub async fn local_ids_of(&self, number: NhsNumber) -> Result<Vec<LocalId>, RecordsError> {
+        let said = self.statements(Sought::Number(number)).await?;
+        let named: BTreeSet<LocalId> = said.into_iter().map(|statement| statement.who).take(MOST_CANDIDATES).collect();
+        let merged = self.inner.readers.ask(move |conn| {
+            let mut all = BTreeSet::new();
+            for one in &named {
+                all.extend(merges::group(conn, one)?.0);
+            }
+            Ok(all)
+        });
+        let mut sure = Vec::new();
+        for one in merged.await?.into_iter().take(MOST_CANDIDATES) {
+            if sure.len() < MOST_LOCAL && self.nhs_number_of(one.clone(), None).await? == Link::To(number) {
+                sure.push(one);
+            }
+        }
+        Ok(sure)
     }
 
     /// Takes statements of one source, [`MOST_STATEMENTS`] at most, and enters how many were new and who brought them. The same

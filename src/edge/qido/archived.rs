@@ -78,7 +78,8 @@ impl Asked {
         all
     }
 
-    /// The keys as an archive is asked them, which compares numbers as texts: an NHS number in each form in which it may be held.
+    /// The keys as an archive is asked them, which compares numbers as texts: an NHS number in each form in which it may be held,
+    /// and the local numbers that are surely the same patient's. What an archive answers to those is matched with their issuer.
     fn in_every_form(&self) -> Vec<Vec<Match>> {
         let id = self.query.matching(PATIENT_ID).and_then(|matched| matched.values.first());
         let Some(id) = id.filter(|_| self.nhs.is_some()) else { return vec![self.query.matches.clone()] };
@@ -87,7 +88,8 @@ impl Asked {
             keys.iter_mut().filter(|key| key.path == [PATIENT_ID]).for_each(|key| key.values = vec![form.clone()]);
             keys
         };
-        forms(id).into_iter().map(written).collect()
+        let locals = self.locals.iter().map(|local| local.id.clone());
+        forms(id).into_iter().chain(locals).map(written).collect()
     }
 
     /// Series of the one study that is named; of several, archives are not asked.

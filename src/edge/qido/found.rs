@@ -2,6 +2,7 @@
 //! (PS3.18 tables 10.6.3-3 to 10.6.3-5; WEB-096).
 
 use crate::dicom::attributes::*;
+use crate::dicom::nhs_number::{ISSUER_OID, NhsNumber};
 use crate::dicom::query::Match;
 use crate::dicom::tag::Tag;
 use crate::dicomweb::dataset::{Dataset, Element, VR};
@@ -96,6 +97,15 @@ pub(super) fn study(base: &Base, include: &Include, row: &StudyRow, size: &Study
     set.insert(STUDY_RELATED_SERIES, Element::number(VR::IS, size.series));
     set.insert(STUDY_RELATED_INSTANCES, Element::number(VR::IS, size.instances));
     set
+}
+
+/// Says by which NHS number the patient is known beside the number of this site.
+pub(super) fn other_number(set: &mut Dataset, number: NhsNumber) {
+    let item = Dataset::from_iter([
+        (PATIENT_ID, Element::text(VR::LO, &number.digits())),
+        (ISSUER_OF_PATIENT_ID, Element::text(VR::LO, ISSUER_OID)),
+    ]);
+    set.insert(OTHER_PATIENT_IDS, Element::items(vec![item]));
 }
 
 /// Below a study, its own attributes are known to the asker.

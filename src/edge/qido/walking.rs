@@ -41,6 +41,7 @@ impl Asked {
             (!value.is_empty() && !value.contains(['*', '?', '\\'])).then(|| value.clone())
         };
         let mut patient_ids = exact(PATIENT_ID).map(|id| forms(&id)).unwrap_or_default();
+        patient_ids.extend(self.locals.iter().map(|local| local.id.clone()));
         // Another site may know the patient by the other number.
         patient_ids.extend(self.patient.iter().filter_map(|patient| patient.nhs).flat_map(|nhs| nhs.forms()));
         let series = self.one(SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());

@@ -15,7 +15,7 @@ REQUESTS holds one JSON object a line: keys (by keyword), and if wanted
   refuse      SOP instances that are answered A700 when got
   astray      answers what is got on another context of the class, as PixelMed does
 
-Prints one JSON object a line for each: answers (of each response the status, its counts, its identifier by keyword, and after how many seconds it came),
+Prints one JSON object a line for each: answers (of each response the status, its counts and its identifier by keyword), times (after how many seconds each came),
 extended (what was answered), got (SOP instances with a digest of their data sets).
 """
 
@@ -82,7 +82,7 @@ def ask(port, called, request):
         setattr(keys, keyword, value)
     ae = AE(ae_title=request.get("calling", "RADIOLOGY"))
     ae.dimse_timeout = ae.acse_timeout = 60
-    items, got, said = [], [], []
+    items, got, said, times = [], [], [], []
     contexts = [build_context(model, request.get("syntax", ExplicitVRLittleEndian))]
     for sop_class in request.get("classes", []):
         for _ in range(2 if "astray" in request else 1):
@@ -116,7 +116,8 @@ def ask(port, called, request):
         responses = association.send_c_get(keys, model, msg_id=7)
     context = next(c.context_id for c in association.accepted_contexts if c.abstract_syntax == model)
     for number, (status, identifier) in enumerate(responses, 1):
-        said.append(told(status, identifier) | {"after": time.monotonic() - began})
+        said.append(told(status, identifier))
+        times.append(time.monotonic() - began)
         if number == request.get("cancel"):
             association.send_c_cancel(7, context)
         if number == request.get("drop"):
@@ -124,7 +125,7 @@ def ask(port, called, request):
             break
     if association.is_established:
         association.release()
-    return {"answers": said, "extended": extended, "got": got}
+    return {"answers": said, "extended": extended, "got": got, "times": times}
 
 
 def main():
