@@ -135,8 +135,12 @@ pub(super) async fn brought(
     }
     // The node hears from us before anybody else is asked, which may take seconds (DIM-083). What cannot be sent, the dialogue remembers.
     let _ = dialogue.pending(Status::PENDING, Some(Counts { remaining: Some(0), ..Counts::default() }), None).await;
-    if mover.can_call() && caller.node() != to && !answers(mover, dialogue).await {
-        return all;
+    if mover.can_call() && caller.node() != to {
+        match answers(mover, dialogue).await {
+            Some(true) => {}
+            Some(false) => return all,
+            None => return Brought { unbegun: 1, ..all },
+        }
     }
     all.unasked = picked.studies.len().saturating_sub(MOST_STUDIES) as u64;
     let mut fetches = Vec::new();
@@ -181,20 +185,19 @@ async fn unless_over<T>(dialogue: &mut Dialogue<'_>, counts: Counts, work: impl 
     }
 }
 
-/// Whether a destination takes calls (DIM-081).
-async fn answers(mover: &Mover, dialogue: &mut Dialogue<'_>) -> bool {
+/// Whether a destination takes calls (DIM-081); `None` if the node cancels, or is gone, before that is known.
+async fn answers(mover: &Mover, dialogue: &mut Dialogue<'_>) -> Option<bool> {
     let echo = Offer { abstract_syntax: VERIFICATION.to_owned(), transfer_syntaxes: vec![IMPLICIT_VR_LE.to_owned()] };
     let counts = Counts { remaining: Some(0), ..Counts::default() };
-    match unless_over(dialogue, counts, mover.open(&[echo])).await {
-        Some(Ok(association)) => {
+    match unless_over(dialogue, counts, mover.open(&[echo])).await? {
+        Ok(association) => {
             let _ = association.release().await;
-            true
+            Some(true)
         }
-        Some(Err(error)) => {
+        Err(error) => {
             tracing::warn!(reason = %error, "nothing is fetched for a destination that cannot be reached");
-            false
+            Some(false)
         }
-        None => false,
     }
 }
 
