@@ -377,10 +377,11 @@ impl Running {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<()> {
-        let config = Config::load(&self.config.path)?;
+        let mut config = Config::load(&self.config.path)?;
         for key in in_force::needs_restart(&self.config, &config) {
             tracing::warn!(key, "has changed, and takes effect at the next start");
         }
+        in_force::keep_who_we_are(&self.config, &mut config);
         let profiles = lanes::profiles(&config, &self.records).await?;
         let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles)?;
         let movers = lanes::movers(&config, &self.store, &self.records)?;

@@ -1,7 +1,7 @@
 //! What of the configuration can change while the gateway runs, and how it is changed (UIX-11, FLT-088).
 
 use super::expiry::Known;
-use crate::config::Config;
+use crate::config::{Config, Courier};
 use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
 use crate::priors::Sites;
@@ -104,11 +104,21 @@ fn server_configs(config: &Config) -> Result<Option<Pair>, TlsError> {
 
 /// What differs between two configurations and only a restart can change, by the names of its tables and keys.
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (was, is) = (&old.courier, &new.courier);
+    let tries =
+        |courier: &Courier| (courier.retry_first, courier.retry_longest, courier.give_up_after, courier.refusals);
     let rows = [
+        ("site.name", old.site.name != new.site.name),
+        ("site.ods_code", old.site.ods_code != new.site.ods_code),
         ("site.data_dir", old.site.data_dir != new.site.data_dir),
+        ("dicom.ae_title", old.dicom.ae_title != new.dicom.ae_title),
         ("dicom.listen", old.dicom.listen != new.dicom.listen),
         ("dicom.tls_listen", old.dicom.tls_listen != new.dicom.tls_listen),
+        ("dicom.max_pdu_length", old.dicom.max_pdu_length != new.dicom.max_pdu_length),
+        ("dicom.max_associations", old.dicom.max_associations != new.dicom.max_associations),
+        ("dicom.match_unknown", old.dicom.match_unknown != new.dicom.match_unknown),
         ("web.listen", old.web.listen != new.web.listen),
+        ("web.max_connections", old.web.max_connections != new.web.max_connections),
         ("viewer", old.viewer != new.viewer),
         ("hl7", old.hl7 != new.hl7),
         ("tls", old.tls.is_some() != new.tls.is_some()),
@@ -116,6 +126,71 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("timers", old.timers != new.timers),
         ("store", old.store != new.store),
         ("retention", old.retention != new.retention),
+        ("courier.retry_first, retry_longest, give_up_after or refusals", tries(was) != tries(is)),
+        (
+            "courier.outage_after or outage_probe",
+            (was.outage_after, was.outage_probe) != (is.outage_after, is.outage_probe),
+        ),
+        ("courier.resend_after", was.resend_after != is.resend_after),
+        ("courier.reconcile_every", was.reconcile_every != is.reconcile_every),
+        ("priors.patience", old.priors.patience != new.priors.patience),
+        ("priors.keep", old.priors.keep != new.priors.keep),
     ];
     rows.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// Who this site is stays as it was until the next start: half of it new would be neither.
+pub(super) fn keep_who_we_are(old: &Config, new: &mut Config) {
+    (new.site.name, new.site.ods_code) = (old.site.name.clone(), old.site.ods_code.clone());
+    new.dicom.ae_title = old.dicom.ae_title.clone();
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        let text = text.replace("SITE", "[site]\nname = \"a\"\ndata_dir = \"d\"\n[dicom]\nae_title = \"A\"\n");
+        let text = text.replace("[dicom]", "[dicom]\nlisten = \"127.0.0.1:11112\"");
+        let node = "[[node]]\nae_title = \"N\"\nfrom_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\n";
+        Config::parse(&format!("{text}\n{node}"), Path::new("/nowhere/weybridge.toml"), SystemTime::UNIX_EPOCH).unwrap()
+    }
+
+    /// FLT-088: what does not take effect is named, and what does is not.
+    #[test]
+    fn what_only_a_restart_changes_is_named() {
+        let rows = [
+            ("SITE", ""),
+            ("SITEmax_associations = 7", "dicom.max_associations"),
+            ("SITEmax_pdu_length = 32768", "dicom.max_pdu_length"),
+            ("SITEmatch_unknown = true", "dicom.match_unknown"),
+            ("SITE[web]\nmax_connections = 7", "web.max_connections"),
+            ("SITE[courier]\nretry_first = \"7s\"", "courier.retry_first, retry_longest, give_up_after or refusals"),
+            ("SITE[courier]\nrefusals = 7", "courier.retry_first, retry_longest, give_up_after or refusals"),
+            ("SITE[courier]\noutage_after = \"7m\"", "courier.outage_after or outage_probe"),
+            ("SITE[courier]\nresend_after = \"7d\"", "courier.resend_after"),
+            ("SITE[courier]\nreconcile_every = \"7h\"", "courier.reconcile_every"),
+            ("SITE[courier]\nbatch_instances = 7", ""),
+            ("SITE[priors]\npatience = \"7s\"", "priors.patience"),
+            ("SITE[priors]\nkeep = \"7h\"", "priors.keep"),
+            ("SITE[priors]\ndeadline = \"7s\"", ""),
+            ("SITE[timers]\nartim = \"7s\"", "timers"),
+            ("[site]\nname = \"b\"\ndata_dir = \"d\"\n[dicom]\nae_title = \"A\"", "site.name"),
+            ("[site]\nname = \"a\"\nods_code = \"XYZ\"\ndata_dir = \"d\"\n[dicom]\nae_title = \"A\"", "site.ods_code"),
+            ("[site]\nname = \"a\"\ndata_dir = \"d\"\n[dicom]\nae_title = \"B\"", "dicom.ae_title"),
+        ];
+        let old = config("SITE");
+        for (text, want) in rows {
+            let mut new = config(text);
+            let told = needs_restart(&old, &new);
+            assert_eq!(told, Vec::from_iter((!want.is_empty()).then_some(want)), "{text}");
+            keep_who_we_are(&old, &mut new);
+            let who = |config: &Config| {
+                (config.site.name.clone(), config.site.ods_code.clone(), config.dicom.ae_title.clone())
+            };
+            assert_eq!(who(&new), who(&old));
+        }
+    }
 }
