@@ -81,7 +81,11 @@ pub(in crate::records) fn settle(
     settled.ended = end(tx, &attempt, settled.applied.len(), summary, at)?;
     let late = |id: &TransferId| settled.late.contains(id);
     let fresh = || outcomes.iter().filter(|(id, _)| !late(id)).map(|(_, outcome)| outcome);
-    let reach = destination(tx, &attempt, fresh, now, seed)?;
+    // A node cannot be asked: that its check found nothing shows nothing of it.
+    let reach = match attempt.is_send || summary.asking.is_some() {
+        true => destination(tx, &attempt, fresh, now, seed)?,
+        false => None,
+    };
     if let Some(asking) = &summary.asking {
         asking::note(tx, attempt.destination, asking, now, seed)?;
     }

@@ -3,7 +3,7 @@
 
 use super::support::*;
 use crate::ledger::breaker::{Asking, Reach};
-use crate::ledger::outcome::Outcome;
+use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::State;
 use crate::records::*;
 use std::time::{Duration, SystemTime};
@@ -62,6 +62,30 @@ async fn a_refused_question_is_put_off_as_long_as_is_asked_and_sending_goes_on()
         let check = site.check("surrey", until).await.unwrap();
         ended(&site, &check, verified(), Asking::Answered, until).await;
     }
+    site.verify().await;
+}
+
+/// A node has no way to be asked: that its check asked nobody is no answer, so that its outage goes on, and its waits grow (REL-20).
+#[tokio::test]
+async fn a_check_that_asked_nobody_ends_no_outage() {
+    let site = owing(2).await;
+    let doubt = || Outcome::Unknown { why: "no answer came".into() };
+    let gone = || Outcome::Deferred { why: "no answer came".into(), charge: Charge::Destination, after: None };
+    let first = site.lease("surrey", noon()).await.unwrap();
+    site.settle(&first, doubt(), noon()).await;
+    site.send("surrey", gone(), noon()).await;
+    let down = site.records.destinations().await.unwrap().remove(0);
+    assert_eq!(down.reach, Reach::Down);
+    let later = down.not_before.unwrap() + HOUR;
+    let check = site.check("surrey", later).await.unwrap();
+    let nobody =
+        check.items.iter().map(|item| (item.transfer, Outcome::Absent { why: "a node cannot be asked".into() }));
+    site.records.settle(check.attempt, nobody.collect(), AttemptSummary::default(), later).await.unwrap();
+    let still = site.records.destinations().await.unwrap().remove(0);
+    assert_eq!((still.reach, still.failures), (Reach::Down, down.failures));
+    assert_eq!(site.states(1).await, [State::Pending]);
+    site.send("surrey", accepted(), later).await;
+    assert_eq!(site.records.destinations().await.unwrap()[0].reach, Reach::Up);
     site.verify().await;
 }
 

@@ -4,6 +4,7 @@ use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::{MODALITY, PATIENT_ID, PATIENT_NAME};
 use crate::dicom::head::{Attributes, Head};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
+use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::{Destination, Origin, Priority, Verify};
@@ -72,7 +73,9 @@ impl Site {
     /// Settles the whole batch with one outcome.
     pub(crate) async fn settle(&self, batch: &Batch, outcome: Outcome, now: SystemTime) -> Settled {
         let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
-        self.records.settle(batch.attempt, outcomes, AttemptSummary::default(), now).await.unwrap()
+        let answered = batch.kind == BatchKind::Check && !matches!(outcome, Outcome::Unknown { .. });
+        let summary = AttemptSummary { asking: answered.then_some(Asking::Answered), ..AttemptSummary::default() };
+        self.records.settle(batch.attempt, outcomes, summary, now).await.unwrap()
     }
 
     /// Leases what is due and settles it with one outcome; the number of transfers.

@@ -79,7 +79,8 @@ impl Model {
             self.one(*id, outcome, kind, at);
         }
         self.attempts[attempt].left -= mine.len();
-        if let Some(showing) = showing(!kind.0, mine.iter().map(|(_, outcome)| outcome)) {
+        // Nobody was asked here, as where a destination is a node: that shows nothing of it.
+        if let (false, Some(showing)) = (kind.0, showing(true, mine.iter().map(|(_, outcome)| outcome))) {
             self.shows(&to, showing, at);
         }
         late.into_iter().map(|(id, _)| *id).collect()
