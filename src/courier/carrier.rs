@@ -26,7 +26,7 @@ pub struct Report {
 
 impl Report {
     /// Whether it refused to be asked.
-    pub(super) fn is_refused_answers(&self) -> bool {
+    pub(super) fn refuses_questions(&self) -> bool {
         matches!(self.asking, Some(Asking::Not { .. }))
     }
 

@@ -12,9 +12,7 @@ use super::window::Window;
 use crate::ledger::breaker::{self, Asking, Showing};
 use crate::ledger::outcome::Outcome;
 use crate::peers::Destination;
-use crate::records::{
-    AttemptId, AttemptSummary, Batch, BatchKind, InstanceId, LeaseLimits, Leased, Records, RecordsError,
-};
+use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Records, RecordsError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -293,25 +291,12 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
     }
     for (instance, why) in &report.damaged {
         tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
-        // What came of the others is recorded all the same: a damaged blob is found again when it is read again.
-        if let Err(error) = set_aside(records, clock, *instance, why).await {
+        // What came of the batch is recorded all the same: the damage is found again when the blob is read again.
+        if let Err(error) = records.corrupt(*instance, why, clock.now()).await {
             tracing::error!(instance = instance.0, error = %error, "the damage could not be recorded");
         }
     }
     commit(records, clock, batch, report).await
-}
-
-/// Records a damage; a full disk is waited out.
-async fn set_aside(records: &Records, clock: &Clock, instance: InstanceId, why: &str) -> Result<(), RecordsError> {
-    loop {
-        match records.corrupt(instance, why, clock.now()).await {
-            Err(error @ RecordsError::Full) => {
-                tracing::error!(error = %error, "a damage cannot be recorded yet");
-                tokio::time::sleep(TROUBLE).await;
-            }
-            set => return set,
-        }
-    }
 }
 
 /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,

@@ -74,7 +74,7 @@ impl StowCarrier {
                     waiting.push(self.natively(chosen(parcels, &of), &why, &mut report).await);
                 }
                 Then::Ask { of, why, absent } => {
-                    let may_ask = batch.may_ask && !report.is_refused_answers();
+                    let may_ask = batch.may_ask && !report.refuses_questions();
                     let asked = match may_ask {
                         true => self.ask(batch, chosen(parcels, &of), &why, absent).await,
                         false => evidence::unasked(chosen(parcels, &of), &why),
@@ -88,7 +88,7 @@ impl StowCarrier {
                 left.for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
             }
         }
-        if self.verify == Verify::Present && batch.may_ask && !report.is_refused_answers() {
+        if self.verify == Verify::Present && batch.may_ask && !report.refuses_questions() {
             self.look_for_accepted(batch, &mut report).await;
         }
         report

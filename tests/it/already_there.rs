@@ -5,7 +5,7 @@
 use crate::support::gateway::Gateway;
 use crate::support::scripted_peer::{ScriptedPeer, Seen, Step};
 use crate::support::two_sites::{B_IDENTITY, Stage};
-use crate::support::wait::{seconds, until};
+use crate::support::wait::{seconds, until, until_or_tell};
 use crate::verdicts::{self, COURIER, Instance, answerer, instances, sent, states};
 use std::collections::BTreeMap;
 
@@ -24,11 +24,8 @@ fn become_(site: &Gateway, pair: &[Instance], ends: [&str; 2]) {
     let want: BTreeMap<String, String> =
         pair.iter().zip(ends).map(|(one, end)| (one.names.instance.clone(), end.to_owned())).collect();
     let study = &pair[0].names.study;
-    let end = std::time::Instant::now() + seconds(30);
-    while states(site, study) != want {
-        assert!(std::time::Instant::now() < end, "{want:?}\n{}", site.cli(&["why", study]).stdout);
-        std::thread::sleep(std::time::Duration::from_millis(40));
-    }
+    let story = || format!("{want:?}\n{}", site.cli(&["why", study]).stdout);
+    until_or_tell(seconds(30), || (states(site, study) == want).then_some(()), story);
 }
 
 fn retrievals(peer: &ScriptedPeer, one: &Instance) -> usize {

@@ -9,11 +9,11 @@ use crate::support::nginx::Nginx;
 use crate::support::pacs::{Association, Status};
 use crate::support::proxy::Proxy;
 use crate::support::two_sites::Stage;
-use crate::support::wait::{seconds, until};
+use crate::support::wait::{seconds, until, until_or_tell};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const STORY: u64 = 930;
 
@@ -243,20 +243,16 @@ impl Sites {
 
     /// Waits until all of a row is in the state of `field` at B, as A counts.
     fn come(&self, row: &Row, study: &str, field: &str) {
-        let end = Instant::now() + seconds(60);
-        loop {
+        let line = || {
             let lines = self.a.ask(&["transfers", "list", "--json"]);
-            let line = lines.iter().find(|line| line["study_instance_uid"] == study).expect("it is owed");
-            if line[field] == row.instances {
-                return;
-            }
-            if Instant::now() > end {
-                let story = self.a.cli(&["why", study]).ok("why");
-                let last = story.lines().rev().take(20).collect::<Vec<_>>().join("\n");
-                panic!("{}: not all are {field}: {line}\nthe last first:\n{last}", row.name);
-            }
-            std::thread::sleep(Duration::from_millis(40));
-        }
+            lines.into_iter().find(|line| line["study_instance_uid"] == study).expect("it is owed")
+        };
+        let story = || {
+            let story = self.a.cli(&["why", study]).ok("why");
+            let last = story.lines().rev().take(20).collect::<Vec<_>>().join("\n");
+            format!("{}: not all are {field}: {}\nthe last first:\n{last}", row.name, line())
+        };
+        until_or_tell(seconds(60), || (line()[field] == row.instances).then_some(()), story);
     }
 }
 

@@ -368,7 +368,7 @@ impl Carrier for Network {
                 Then::Nothing => {}
                 Then::Ask { of, absent, .. } => {
                     let of = items.into_iter().filter(|item| of.contains(&item.transfer)).collect();
-                    let may_ask = batch.may_ask && !report.is_refused_answers();
+                    let may_ask = batch.may_ask && !report.refuses_questions();
                     let (asked, alone) = match may_ask {
                         true => self.ask(of, absent).await,
                         false => (verdicts::claimed(&of), Vec::new()),
@@ -388,7 +388,7 @@ impl Carrier for Network {
             }
         }
         let asks = self.there(|world, name| world.far(name).verify) == Verify::Present;
-        if asks && batch.may_ask && !report.is_refused_answers() {
+        if asks && batch.may_ask && !report.refuses_questions() {
             self.look(batch, &mut report).await;
         }
         report

@@ -218,7 +218,7 @@ impl Related {
         // One that came meanwhile in a syntax that was not asked for: what is given is not all, and must not look so.
         let native = super::instances::leaves(&item.transfer_syntax, &self.syntax);
         let native = native.ok_or_else(|| io::Error::other("an instance came that cannot be given as wanted"))?;
-        let (instance, native) = self.form(&item, native).await?;
+        let (instance, native) = self.made_or_stored(&item, native).await?;
         let location = self.base.instance(&item.study, &item.series, &item.sop_instance);
         let (syntax, first) = (syntax(&item, native), self.first);
         let head = match native {
@@ -236,7 +236,7 @@ impl Related {
 
     /// The instance in the form in which it leaves, and whether that was made for the answer. One that turns out not to be
     /// decodable leaves as it is stored, and its part says so: the others of its study are not held back for it.
-    async fn form(&self, item: &Retrievable, native: bool) -> io::Result<(Instance, bool)> {
+    async fn made_or_stored(&self, item: &Retrievable, native: bool) -> io::Result<(Instance, bool)> {
         let instance = |native| Instance::new(self.listed.face().clone(), item.clone(), native);
         if !native {
             return Ok((instance(false), false));
