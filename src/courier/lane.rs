@@ -11,6 +11,7 @@ use super::gathering::Gathering;
 use super::window::Window;
 use crate::ledger::breaker::{self, Asking, Showing};
 use crate::ledger::outcome::Outcome;
+use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
 use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Records, RecordsError};
 use std::collections::HashMap;
@@ -199,7 +200,7 @@ impl<C: Carrier> Lane<C> {
                 BatchKind::Check => carrier.check(&batch).await,
             };
             drop(hand);
-            let showing = breaker::showing(batch.kind == BatchKind::Send, report.outcomes.iter().map(|(_, outcome)| outcome));
+            let showing = shown(&batch, &report);
             if let Err(error) = settle(&records, &clock, &batch, report).await {
                 tracing::error!(destination = %batch.destination, attempt = batch.attempt.0, error = %error, "what came of an attempt was not recorded");
             }
@@ -227,6 +228,12 @@ impl<C: Carrier> Lane<C> {
             }
         }
     }
+}
+
+/// What came of a batch shows of the destination.
+fn shown(batch: &Batch, report: &Report) -> Option<Showing> {
+    let states: HashMap<TransferId, State> = batch.items.iter().map(|item| (item.transfer, item.state)).collect();
+    breaker::showing(report.outcomes.iter().filter_map(|(id, outcome)| Some((*states.get(id)?, outcome))))
 }
 
 /// Sends what may still go there (INV-15).

@@ -238,10 +238,12 @@ impl Judge<'_> {
         let stored = module.referenced.iter().find(|stored| stored.sop_instance == item.instance);
         let outcome = match (stored, &module.other_failures[..], self.items) {
             (Some(stored), ..) if (200..=299).contains(&self.answer.status) => {
-                Outcome::Accepted { evidence: accepted(detail, stored.warning_reason) }
+                Outcome::Accepted { evidence: format!("{detail}, named as stored{}", warned(stored.warning_reason)) }
             }
-            (Some(_), ..) => {
-                Outcome::Unknown { why: self.words("it is named as stored in an answer that says failure") }
+            (Some(stored), ..) => {
+                let warned = warned(stored.warning_reason);
+                let why = format!("{detail}: it is named as stored{warned} in an answer that says failure");
+                Outcome::Unknown { why }
             }
             // The only part of the request failed under no name: that was it.
             (None, &[reason], [_]) => return failure_reason(reason, detail, after),
@@ -251,15 +253,14 @@ impl Judge<'_> {
     }
 }
 
-fn accepted(detail: &str, warning: Option<u16>) -> String {
-    match warning {
-        Some(code @ 0xB000) => format!("{detail}, named as stored, but with values changed ({code:04X})"),
-        Some(code @ 0xB006) => format!("{detail}, named as stored, but with elements discarded ({code:04X})"),
-        Some(code @ 0xB007) => {
-            format!("{detail}, named as stored, although it does not match its SOP class ({code:04X})")
-        }
-        Some(code) => format!("{detail}, named as stored with warning {code:04X}"),
-        None => format!("{detail}, named as stored"),
+/// What a Warning Reason (0008,1196) adds to "named as stored" (PS3.18 annex I.2).
+fn warned(reason: Option<u16>) -> String {
+    match reason {
+        Some(code @ 0xB000) => format!(", but with values changed ({code:04X})"),
+        Some(code @ 0xB006) => format!(", but with elements discarded ({code:04X})"),
+        Some(code @ 0xB007) => format!(", although it does not match its SOP class ({code:04X})"),
+        Some(code) => format!(" with warning {code:04X}"),
+        None => String::new(),
     }
 }
 

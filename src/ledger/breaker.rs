@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::outcome::{Charge, Outcome};
+use super::transfer::State;
 use std::time::{Duration, SystemTime};
 
 /// How a destination stands as a whole.
@@ -85,17 +86,20 @@ impl Asking {
     }
 }
 
-/// Sums up the outcomes of a batch that was sent, or of one that was only asked about; `None` if they say nothing of whether the
-/// destination takes what it is sent: all were our own failures, or questions without an answer, of which [`Asking`] tells.
-pub fn showing<'a>(sent: bool, outcomes: impl IntoIterator<Item = &'a Outcome>) -> Option<Showing> {
+/// Sums up the outcomes of one batch, each with the state in which the transfer was carried or asked about; `None` if they say nothing
+/// of whether the destination takes what it is sent: all were our own failures, or answers to questions. Those say nothing of it, well
+/// or badly, but one: what was sent without a clear answer and is there was taken (WEB-062).
+pub fn showing<'a>(outcomes: impl IntoIterator<Item = (State, &'a Outcome)>) -> Option<Showing> {
     let (mut answered, mut doubtful, mut silent, mut scarce, mut wait) = (false, false, false, false, None);
-    for outcome in outcomes {
+    for (state, outcome) in outcomes {
         match outcome {
             Outcome::Parked { .. } => return Some(Showing::Refused),
             Outcome::Deferred { charge: Charge::Destination, after, .. } => {
                 silent = true;
                 wait = wait.max(*after);
             }
+            Outcome::Verified { .. } if state == State::Unknown => answered = true,
+            _ if state != State::Leased => {}
             Outcome::Refused { scarce: true, after, .. } => {
                 scarce = true;
                 wait = wait.max(*after);
@@ -103,7 +107,6 @@ pub fn showing<'a>(sent: bool, outcomes: impl IntoIterator<Item = &'a Outcome>) 
             Outcome::Deferred { charge: Charge::Us, .. }
             | Outcome::Held { .. }
             | Outcome::Unsupported { said: false, .. } => {}
-            Outcome::Unknown { .. } | Outcome::Claimed { .. } if !sent => {}
             Outcome::Unknown { .. } => doubtful = true,
             Outcome::Accepted { .. }
             | Outcome::Verified { .. }

@@ -108,6 +108,11 @@ fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Ste
     if standing.state == State::Accepted && standing.failures < patience.late_looks {
         return charged(standing, patience, State::Accepted, backed_off);
     }
+    // While the destination takes nothing, that is no fault of the instance: it waits with the destination (REL-21).
+    if !standing.answering {
+        let (failures, spent) = (standing.failures, standing.spent);
+        return Step { to: State::Pending, wait: Duration::ZERO, failures, spent, given_up: false };
+    }
     // What was interrupted once goes out again at once; what keeps getting lost waits longer each time.
     if standing.failures == 0 {
         return Step { to: State::Pending, wait: Duration::ZERO, failures: 1, spent: standing.spent, given_up: false };

@@ -110,8 +110,8 @@ fn named(body: &str, sent: &[Item], letters: &BTreeMap<char, String>) -> Vec<Ite
     let items = words.filter_map(|word| {
         let uid = &letters[&word.chars().next().unwrap()];
         let item = sent.iter().find(|item| item.instance == *uid)?;
-        let reason = word.split_once('!').map(|(_, code)| u16::from_str_radix(code, 16).unwrap());
-        Some(Item { reason, ..item.clone() })
+        let code = |mark: char| word.split_once(mark).map(|(_, code)| u16::from_str_radix(code, 16).unwrap());
+        Some(Item { reason: code('!'), warning: code(':'), ..item.clone() })
     });
     items.collect()
 }

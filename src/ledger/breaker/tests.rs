@@ -47,18 +47,31 @@ fn outcomes_are_summed_up() {
         (vec![accepted(), parked(), deferred(Charge::Destination, None)], Some(Showing::Refused)),
     ];
     for (outcomes, want) in rows {
-        assert_eq!(showing(true, &outcomes), want, "{outcomes:?}");
+        let sent = outcomes.iter().map(|outcome| (State::Leased, outcome));
+        assert_eq!(showing(sent), want, "{outcomes:?}");
     }
 }
 
-/// Of whether a destination takes what it is sent, a question without an answer says nothing.
+/// Of whether a destination takes what it is sent, a question says nothing, with an answer or without: but that it has what nobody knew
+/// of (WEB-062).
 #[test]
 fn questions_tell_of_asking_only() {
     let unknown = || Outcome::Unknown { why: String::new() };
     let claimed = || Outcome::Claimed { why: String::new() };
     let absent = || Outcome::Absent { why: String::new() };
-    assert_eq!(showing(false, &[unknown(), claimed()]), None);
-    assert_eq!(showing(false, &[unknown(), absent()]), Some(Showing::Answered));
+    let verified = || Outcome::Verified { evidence: String::new() };
+    let dead = || Outcome::Dead { why: String::new() };
+    let rows = [
+        (vec![(State::Unknown, unknown()), (State::Unknown, claimed())], None),
+        (vec![(State::Unknown, absent()), (State::Unknown, unknown())], None),
+        (vec![(State::Accepted, absent())], None),
+        (vec![(State::Accepted, verified())], None),
+        (vec![(State::Unknown, dead())], None),
+        (vec![(State::Unknown, absent()), (State::Unknown, verified())], Some(Showing::Answered)),
+    ];
+    for (outcomes, want) in rows {
+        assert_eq!(showing(outcomes.iter().map(|(state, outcome)| (*state, outcome))), want, "{outcomes:?}");
+    }
     let not = |seconds: Option<u64>| Asking::Not { why: String::new(), after: seconds.map(Duration::from_secs) };
     let answered = || Some(Asking::Answered);
     assert_eq!(Asking::and(None, answered()), answered());

@@ -144,6 +144,22 @@ fn an_instance_that_is_asked_for_and_never_shown_is_given_up_too() {
     }
 }
 
+/// REL-21, WEB-062: what a destination loses while it takes nothing costs the instance nothing, however often it is asked for.
+#[test]
+fn what_is_not_there_waits_with_a_destination_that_takes_nothing() {
+    let patience = Patience { give_up: HOUR, ..Patience::default() };
+    let mut now = Standing { answering: false, ..standing(State::Unknown, 3) };
+    for seed in 0..10_000 {
+        let step = after(&now, &Outcome::Absent { why: words() }, &patience, seed);
+        assert_eq!((step.to, step.wait, step.given_up), (State::Pending, Duration::ZERO, false));
+        assert_eq!((step.failures, step.spent), (3, Duration::ZERO));
+        now = Standing { failures: step.failures, spent: step.spent, ..now };
+    }
+    // What it took before it went down is looked for a few times first, as ever.
+    let accepted = Standing { answering: false, ..standing(State::Accepted, 0) };
+    assert_eq!(after(&accepted, &Outcome::Absent { why: words() }, &patience, 1).to, State::Accepted);
+}
+
 #[test]
 fn a_destination_that_cannot_be_asked_wears_nothing_out() {
     let patience = Patience { give_up: HOUR, ..Patience::default() };

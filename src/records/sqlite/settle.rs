@@ -56,6 +56,7 @@ pub(in crate::records) fn settle(
     let entry = Tx::entry_id()?;
     let mut settled = Settled::default();
     let mut told = Told::default();
+    let mut fresh = Vec::with_capacity(outcomes.len());
     let seed = Tx::seed()?;
     for (id, outcome) in outcomes {
         let transfer = Transfer::load(tx.conn, *id)?.filter(|transfer| transfer.attempt == Some(attempt.id));
@@ -64,6 +65,7 @@ pub(in crate::records) fn settle(
             settled.late.push(*id);
             continue;
         };
+        fresh.push((transfer.state, outcome));
         let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
         let stopped = match state {
             State::Pending | State::Deferred | State::Parked | State::Held | State::Dead => {
@@ -79,13 +81,7 @@ pub(in crate::records) fn settle(
         settled.applied.push((*id, state));
     }
     settled.ended = end(tx, &attempt, settled.applied.len(), summary, at)?;
-    let late = |id: &TransferId| settled.late.contains(id);
-    let fresh = || outcomes.iter().filter(|(id, _)| !late(id)).map(|(_, outcome)| outcome);
-    // A node cannot be asked: that its check found nothing shows nothing of it.
-    let reach = match attempt.is_send || summary.asking.is_some() {
-        true => destination(tx, &attempt, fresh, now, seed)?,
-        false => None,
-    };
+    let reach = destination(tx, &attempt, &fresh, now, seed)?;
     if let Some(asking) = &summary.asking {
         asking::note(tx, attempt.destination, asking, now, seed)?;
     }
@@ -250,20 +246,20 @@ fn end(tx: &Tx<'_>, attempt: &Attempt, applied: usize, summary: &AttemptSummary,
 }
 
 /// What the outcomes show of the destination; its new standing if that changed.
-fn destination<'a, I: Iterator<Item = &'a Outcome>>(
+fn destination(
     tx: &Tx<'_>,
     attempt: &Attempt,
-    outcomes: impl Fn() -> I,
+    outcomes: &[(State, &Outcome)],
     now: SystemTime,
     seed: u64,
 ) -> Result<Option<Reach>, Fault> {
-    let Some(showing) = breaker::showing(attempt.is_send, outcomes()) else { return Ok(None) };
+    let Some(showing) = breaker::showing(outcomes.iter().copied()) else { return Ok(None) };
     let before = breaker(tx, attempt.destination)?;
     let after = before.after(showing, now, &tx.fixed.options.probing, seed);
     if after == before {
         return Ok(None);
     }
-    let telling = |outcome: &&Outcome| {
+    let telling = |(_, outcome): &&(State, &Outcome)| {
         matches!(
             outcome,
             Outcome::Parked { .. }
@@ -273,8 +269,8 @@ fn destination<'a, I: Iterator<Item = &'a Outcome>>(
     };
     let words = match after.reach {
         Reach::Up => None,
-        _ => match outcomes().find(telling).or_else(|| outcomes().next()) {
-            Some(outcome) => Some(tx.words(outcome.words())?.0),
+        _ => match outcomes.iter().find(telling).or_else(|| outcomes.first()) {
+            Some((_, outcome)) => Some(tx.words(outcome.words())?.0),
             None => None,
         },
     };

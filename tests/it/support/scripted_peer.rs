@@ -298,10 +298,7 @@ async fn answer(
         }
         state.held.extend(parts.iter().skip(skip).cloned());
     };
-    let items: Vec<Item> = parts
-        .iter()
-        .map(|(instance, held)| Item { class: held.class.clone(), instance: instance.clone(), reason: None })
-        .collect();
+    let items: Vec<Item> = parts.iter().map(|(instance, held)| Item::stored(&held.class, instance)).collect();
     if state.lock().unwrap().only_xml {
         keep(0);
         let text = store_answer::write_xml(&items);

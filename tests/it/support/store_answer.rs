@@ -9,6 +9,15 @@ pub struct Item {
     pub instance: String,
     /// Failure Reason (0008,1197), if it failed.
     pub reason: Option<u16>,
+    /// Warning Reason (0008,1196), if it is stored with a warning.
+    pub warning: Option<u16>,
+}
+
+impl Item {
+    /// One that is stored without a word.
+    pub fn stored(class: &str, instance: &str) -> Self {
+        Self { class: class.to_owned(), instance: instance.to_owned(), reason: None, warning: None }
+    }
 }
 
 fn ui(value: &str) -> Value {
@@ -18,8 +27,10 @@ fn ui(value: &str) -> Value {
 pub fn write(items: &[Item]) -> Value {
     let one = |item: &Item| {
         let mut out = json!({ "00081150": ui(&item.class), "00081155": ui(&item.instance) });
-        if let Some(reason) = item.reason {
-            out["00081197"] = json!({ "vr": "US", "Value": [reason] });
+        for (tag, code) in [("00081197", item.reason), ("00081196", item.warning)] {
+            if let Some(code) = code {
+                out[tag] = json!({ "vr": "US", "Value": [code] });
+            }
         }
         out
     };
@@ -42,8 +53,9 @@ pub fn read(text: &str) -> Vec<Item> {
     for tag in ["00081199", "00081198"] {
         for item in module[tag]["Value"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let word = |tag: &str| item[tag]["Value"][0].as_str().unwrap_or_default().to_owned();
-            let reason = item["00081197"]["Value"][0].as_u64().map(|reason| u16::try_from(reason).unwrap());
-            items.push(Item { class: word("00081150"), instance: word("00081155"), reason });
+            let code = |tag: &str| item[tag]["Value"][0].as_u64().map(|code| u16::try_from(code).unwrap());
+            let (reason, warning) = (code("00081197"), code("00081196"));
+            items.push(Item { class: word("00081150"), instance: word("00081155"), reason, warning });
         }
     }
     items
@@ -58,8 +70,9 @@ pub fn write_xml(items: &[Item]) -> String {
     let sequences = [("00081198", failed), ("00081199", stored)].map(|(tag, list)| {
         let items = list.iter().enumerate().map(|(n, item)| {
             let names = value("00081150", "UI", &item.class) + &value("00081155", "UI", &item.instance);
-            let reason = item.reason.map(|reason| value("00081197", "US", &reason.to_string())).unwrap_or_default();
-            format!("<Item number=\"{}\">{names}{reason}</Item>", n + 1)
+            let code = |tag: &str, code: Option<u16>| code.map(|code| value(tag, "US", &code.to_string()));
+            let codes = [code("00081196", item.warning), code("00081197", item.reason)].into_iter().flatten();
+            format!("<Item number=\"{}\">{names}{}</Item>", n + 1, codes.collect::<String>())
         });
         let items: String = items.collect();
         let sequence = format!("<DicomAttribute tag=\"{tag}\" vr=\"SQ\">{items}</DicomAttribute>");

@@ -75,12 +75,12 @@ impl Model {
             outcomes.iter().partition(|(id, _)| self.transfers[*id].hand == Some(attempt));
         let to = self.attempts[attempt].to.clone();
         let kind = (self.attempts[attempt].check, self.far(&to).reach == Reach::Up);
+        let showing = showing(mine.iter().map(|(id, outcome)| (self.transfers[*id].state, outcome)));
         for (id, outcome) in &mine {
             self.one(*id, outcome, kind, at);
         }
         self.attempts[attempt].left -= mine.len();
-        // Nobody was asked here, as where a destination is a node: that shows nothing of it.
-        if let (false, Some(showing)) = (kind.0, showing(true, mine.iter().map(|(_, outcome)| outcome))) {
+        if let Some(showing) = showing {
             self.shows(&to, showing, at);
         }
         late.into_iter().map(|(id, _)| *id).collect()
@@ -107,13 +107,13 @@ impl Model {
             Outcome::Unknown { .. } | Outcome::Claimed { .. } => (stay(Unknown), 0, false),
             Outcome::Absent { .. } if twin && check => (t.state, 0, false),
             Outcome::Absent { .. } if t.state == Accepted && t.failures < patience.late_looks => (Accepted, 0, true),
-            Outcome::Absent { .. } if t.failures == 0 => (Pending, 0, false),
+            Outcome::Absent { .. } if !answering || t.failures == 0 => (Pending, 0, false),
             Outcome::Absent { .. } => (Deferred, 0, true),
             Outcome::Deferred { charge: Charge::Destination, .. } => (stay(Deferred), 0, false),
             Outcome::Deferred { charge: Charge::Us, after, .. } => (stay(Deferred), asked(after), false),
             Outcome::Deferred { charge: Charge::Instance, after, .. } => (stay(Deferred), asked(after), true),
         };
-        let not_found = matches!(outcome, Outcome::Absent { .. });
+        let not_found = matches!(outcome, Outcome::Absent { .. }) && (answering || to != Pending);
         match outcome {
             Outcome::Accepted { .. } | Outcome::Verified { .. } => (t.failures, t.evidence) = (0, true),
             _ if charged || not_found || check && matches!(outcome, Outcome::Unknown { .. }) => t.failures += 1,

@@ -1,0 +1,71 @@
+//! A peer that takes nothing that it is sent, and answers every question all the same, is out as far as sending goes: what waits for it waits.
+
+use crate::support::gateway::Gateway;
+use crate::support::scripted_peer::{ScriptedPeer, Step};
+use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until, until_or_tell};
+use crate::verdicts::{Instance, instances, states, store};
+use serde_json::Value;
+
+/// A transfer that wears out by its own failures does so after some ten tries.
+const COURIER: &str =
+    "[courier]\nretry_first = \"50ms\"\nretry_longest = \"100ms\"\ngive_up_after = \"500ms\"\nrefusals = 4";
+
+/// How the one destination stands.
+fn destination(site: &Gateway) -> Value {
+    site.ask(&["status", "--json"])[0]["destinations"][0].clone()
+}
+
+fn all_are(site: &Gateway, studies: &[Vec<Instance>], end: &str) {
+    let done = || {
+        let states = |pair: &Vec<Instance>| states(site, &pair[0].names.study);
+        studies.iter().all(|pair| states(pair).values().all(|state| state == end)).then_some(())
+    };
+    until_or_tell(seconds(60), done, || format!("not all are {end}\n{}", site.cli(&["transfers", "list"]).stdout));
+}
+
+/// REL-20, REL-21, WEB-062: three requests in doubt are an outage, whatever its queries say; it is probed, nothing is given up for it, and
+/// all goes on by itself.
+#[test]
+fn a_peer_that_stores_nothing_and_answers_queries_is_down_and_wears_nothing_out() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    peer.always(Some(Step::Refuse(500, None)));
+    let studies: Vec<Vec<Instance>> = (60..63).map(|story| instances(story, "A B")).collect();
+    studies.iter().for_each(|pair| store(&site, pair));
+    let told = || format!("{}", destination(&site));
+    let is_down = || (destination(&site)["contact"] == "down").then_some(());
+    until_or_tell(seconds(30), is_down, told);
+    let trouble = destination(&site)["trouble"].as_str().unwrap_or_default().to_owned();
+    assert!(trouble.contains("HTTP 500"), "{trouble}");
+    // More probes than the three studies together have tries of their own.
+    let tried = || (peer.seen().0 >= 100).then_some(());
+    until_or_tell(seconds(60), tried, || format!("{} requests\n{}", peer.seen().0, told()));
+    assert_eq!(destination(&site)["contact"], "down", "questions that are answered do not call it up: {}", told());
+    assert_eq!(destination(&site)["dead"], 0, "nothing is given up meanwhile: {}", told());
+
+    peer.always(None);
+    all_are(&site, &studies, "verified");
+    until(seconds(30), "it is up", || (destination(&site)["contact"] == "up").then_some(()));
+    let arrivals = peer.arrivals();
+    assert!(studies.iter().flatten().all(|one| arrivals[&one.names.instance] == 1), "{arrivals:?}");
+    site.verify_ledger(false);
+}
+
+/// WEB-062: a peer that stores all and says 500 all the same is asked, has it, and is not out.
+#[test]
+fn a_peer_that_stores_all_and_says_500_is_not_out() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    peer.always(Some(Step::Say(crate::verdicts::answerer("500+ html", &Default::default()))));
+    let studies: Vec<Vec<Instance>> = (64..70).map(|story| instances(story, "A B")).collect();
+    for pair in &studies {
+        store(&site, pair);
+        all_are(&site, std::slice::from_ref(pair), "verified");
+    }
+    assert_eq!(destination(&site)["contact"], "up", "{}", destination(&site));
+    let arrivals = peer.arrivals();
+    assert!(studies.iter().flatten().all(|one| arrivals[&one.names.instance] == 1), "{arrivals:?}");
+}
