@@ -3,9 +3,9 @@
 use super::cutting::same_for_any_cutting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
-use weybridge::dicom::attributes::{ACCESSION_NUMBER, PATIENT_ID};
+use weybridge::dicom::attributes::{ACCESSION_NUMBER, OTHER_PATIENT_IDS, PATIENT_ID};
 use weybridge::dicom::part10::{MAX_META_BYTES, MetaParser, Part10Error, ReceivedMeta};
-use weybridge::dicom::rewrite::{Edits, Rewriter, Survey};
+use weybridge::dicom::rewrite::{Cleared, Edits, Rewriter, Survey};
 use weybridge::dicom::scanner::{Limits, ScanError, Scanner};
 use weybridge::dicom::tag::Tag;
 use weybridge::dicom::transcode::Transcoder;
@@ -109,6 +109,10 @@ pub fn rewriter(input: &[u8]) {
     let edits = Edits {
         values: BTreeMap::from([(PATIENT_ID, new.clone()), (ACCESSION_NUMBER, Box::default())]),
         items: BTreeMap::new(),
+        cleared: BTreeMap::from([
+            (OTHER_PATIENT_IDS, Cleared::All),
+            (Tag::new(0x0040, 0x0275), Cleared::Text(ACCESSION_NUMBER)),
+        ]),
         known: BTreeMap::new(),
         beside: BTreeSet::from([Tag::new(0x0010, 0x0021)]),
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -127,7 +131,7 @@ pub fn rewriter(input: &[u8]) {
     };
     let out = same_for_any_cutting(bytes, rewrite, |out| format!("{:?}", out.as_ref().map(Vec::len)));
     let Ok(out) = out else { return };
-    assert!(out.len() <= bytes.len() + 3 * 16 * 1024 + 2048, "{} bytes of {}", out.len(), bytes.len());
+    assert!(out.len() <= bytes.len() + 3 * 16 * 1024 + 2 * 64 * 1024 + 2048, "{} bytes of {}", out.len(), bytes.len());
     // The gateway surveys first, and changes nothing that it cannot survey: what is broken inside a sequence of defined
     // length is only seen there.
     let survey = |bytes: &[u8]| {
@@ -142,6 +146,8 @@ pub fn rewriter(input: &[u8]) {
     assert!(found.before.is_some(), "the previous Patient ID is not recorded");
     assert_eq!(found.attributes.text(PATIENT_ID).as_deref(), Some("ZZ001:4711"));
     assert_eq!(found.attributes.text(ACCESSION_NUMBER).unwrap_or_default(), "", "it was to be emptied");
+    let stays = found.filled.iter().find(|tag| [OTHER_PATIENT_IDS, Tag::new(0x0040, 0x0275)].contains(tag));
+    assert_eq!(stays, None, "it was to be cleared");
     if let Ok(before) = scan(&ts, &[bytes], Limits::default()) {
         let after = scan(&ts, &[&out], Limits::default()).expect("it was a good data set before");
         let changed = |tag: &Tag| [PATIENT_ID, ACCESSION_NUMBER].contains(tag);

@@ -7,13 +7,14 @@
 mod tests;
 
 use crate::dicom::attributes::{
-    ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX,
+    ACCESSION_NUMBER, ADMISSION_ID, ISSUER_OF_PATIENT_ID, MEDICAL_RECORD_LOCATOR, OTHER_PATIENT_NUMBERS,
+    PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX, SERVICE_EPISODE_ID,
 };
 use crate::dicom::head::Attributes;
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::dicom::patient::{Judgement, Patient};
 use crate::dicom::rewrite::{
-    Content, Edits, Found, INSTANCE_ORIGIN_STATUS, Item, LONGEST_LONG_STRING, date_time, label,
+    Cleared, Content, Edits, Found, INSTANCE_ORIGIN_STATUS, Item, LONGEST_LONG_STRING, REQUESTS, date_time, label,
 };
 use crate::dicom::tag::Tag;
 use crate::peers::Foreign;
@@ -127,17 +128,17 @@ pub fn decide(policy: Policy, source: Source<'_>, stamp: Stamp<'_>, case: Case<'
     let Case { found, judged, released } = case;
     let seen = |reason: Reason| released.contains(&reason.to_string());
     let same = judged == Judgement::Same;
-    let unchanged = || Ok((Values::new(), ""));
+    let unchanged = || Ok((Changes::default(), ""));
     let changes = match policy.mode {
         Foreign::Hold if !same && !seen(Reason::Asked(judged)) => Err(Reason::Asked(judged)),
         Foreign::Hold if same && policy.nhs_numbers => unchanged(),
-        Foreign::Prefix | Foreign::Hold => prefixed(source, found).map(|values| (values, "foreign-prefix/2")),
-        Foreign::Issuer => issued(source, &found.attributes).map(|values| (values, "foreign-issuer/2")),
+        Foreign::Prefix | Foreign::Hold => prefixed(source, found).map(|changes| (changes, "foreign-prefix/3")),
+        Foreign::Issuer => issued(source, &found.attributes).map(|values| (values.into(), "foreign-issuer/2")),
         Foreign::AsIs => unchanged(),
     };
     match changes {
         Err(reason) if !seen(reason) => Decision::Hold(reason),
-        Err(_) => edit(policy, source, stamp, found, (Values::new(), "")),
+        Err(_) => edit(policy, source, stamp, found, (Changes::default(), "")),
         Ok(changes) => edit(policy, source, stamp, found, changes),
     }
 }
@@ -161,9 +162,10 @@ fn edit(
     source: Source<'_>,
     stamp: Stamp<'_>,
     found: &Found,
-    (mut values, rule): (Values, &'static str),
+    (Changes { mut values, cleared }, rule): (Changes, &'static str),
 ) -> Decision {
-    let mut rules: Vec<&str> = Some(rule).filter(|_| !values.is_empty()).into_iter().collect();
+    let changes = !values.is_empty() || !cleared.is_empty();
+    let mut rules: Vec<&str> = Some(rule).filter(|_| changes).into_iter().collect();
     // Without its issuer the previous number says little (IDY-030).
     let beside = values.contains_key(&PATIENT_ID).then_some(ISSUER_OF_PATIENT_ID);
     let status = found.attributes.values.get(&INSTANCE_ORIGIN_STATUS);
@@ -173,7 +175,7 @@ fn edit(
         known.extend(status.map(|status| (INSTANCE_ORIGIN_STATUS, status.clone())));
         rules.push("imported/1");
     }
-    if values.is_empty() {
+    if values.is_empty() && cleared.is_empty() {
         return Decision::AsIs;
     }
     let mut items = BTreeMap::new();
@@ -186,6 +188,7 @@ fn edit(
     let edits = Edits {
         values,
         items,
+        cleared,
         known,
         beside: BTreeSet::from_iter(beside),
         at: stamp.received,
@@ -215,9 +218,26 @@ fn equipment(stamp: Stamp<'_>) -> Item {
 
 type Values = BTreeMap<Tag, Box<[u8]>>;
 
-/// Patient ID becomes ISSUER:ID, Accession Number is emptied. No number stays no number: with an issuer alone all patients
-/// without one would become the same.
-fn prefixed(source: Source<'_>, found: &Found) -> Result<Values, Reason> {
+/// What a rule changes: values, and sequences of which something goes.
+#[derive(Debug, Default)]
+struct Changes {
+    values: Values,
+    cleared: BTreeMap<Tag, Cleared>,
+}
+
+impl From<Values> for Changes {
+    fn from(values: Values) -> Self {
+        Self { values, cleared: BTreeMap::new() }
+    }
+}
+
+/// Other numbers by which a node may know a patient, a visit or an order of its own. They are emptied, as the Accession Number is.
+const OTHER_NUMBERS: [Tag; 5] =
+    [ACCESSION_NUMBER, OTHER_PATIENT_NUMBERS, MEDICAL_RECORD_LOCATOR, ADMISSION_ID, SERVICE_EPISODE_ID];
+
+/// Patient ID becomes ISSUER:ID; Accession Number, and what else carries a number of the other site, is emptied. No number stays no
+/// number: with an issuer alone all patients without one would become the same.
+fn prefixed(source: Source<'_>, found: &Found) -> Result<Changes, Reason> {
     let attributes = &found.attributes;
     let mut values = Values::new();
     if let Some(id) = present(attributes, PATIENT_ID) {
@@ -227,10 +247,13 @@ fn prefixed(source: Source<'_>, found: &Found) -> Result<Values, Reason> {
             values.insert(PATIENT_ID, with_issuer(issuer, id, attributes)?);
         }
     }
-    if present(attributes, ACCESSION_NUMBER).is_some() {
-        values.insert(ACCESSION_NUMBER, Box::default());
-    }
-    Ok(values)
+    let others = OTHER_NUMBERS.into_iter().filter(|tag| present(attributes, *tag).is_some());
+    values.extend(others.map(|tag| (tag, Box::default())));
+    let cleared = found.filled.iter().map(|tag| match REQUESTS.contains(tag) {
+        true => (*tag, Cleared::Text(ACCESSION_NUMBER)),
+        false => (*tag, Cleared::All),
+    });
+    Ok(Changes { values, cleared: cleared.collect() })
 }
 
 /// Issuer of Patient ID is filled where there is a number and no issuer.

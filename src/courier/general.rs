@@ -20,6 +20,7 @@ pub(super) fn change(plan: &mut Plan, item: &Retrievable, class: &str, site: &st
     let edits = plan.edits.get_or_insert_with(|| Edits {
         values: BTreeMap::new(),
         items: BTreeMap::new(),
+        cleared: BTreeMap::new(),
         known: BTreeMap::new(),
         beside: BTreeSet::new(),
         // The same each time that it is sent (INV-16).

@@ -80,6 +80,10 @@ pub const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
 pub const SOP_CLASSES_IN_STUDY: Tag = Tag::new(0x0008, 0x0062);
 /// Issuer of Patient ID Qualifiers Sequence.
 pub const ISSUER_QUALIFIERS: Tag = Tag::new(0x0010, 0x0024);
+/// Other Patient IDs, retired: numbers without their issuers.
+pub const OTHER_PATIENT_NUMBERS: Tag = Tag::new(0x0010, 0x1000);
+/// Medical Record Locator, retired.
+pub const MEDICAL_RECORD_LOCATOR: Tag = Tag::new(0x0010, 0x1090);
 /// Other Patient IDs Sequence.
 pub const OTHER_PATIENT_IDS: Tag = Tag::new(0x0010, 0x1002);
 /// Number of Study Related Series.
@@ -88,10 +92,19 @@ pub const STUDY_RELATED_SERIES: Tag = Tag::new(0x0020, 0x1206);
 pub const STUDY_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1208);
 /// Number of Series Related Instances.
 pub const SERIES_RELATED_INSTANCES: Tag = Tag::new(0x0020, 0x1209);
+/// Admission ID.
+pub const ADMISSION_ID: Tag = Tag::new(0x0038, 0x0010);
+/// Service Episode ID.
+pub const SERVICE_EPISODE_ID: Tag = Tag::new(0x0038, 0x0060);
 /// Local Namespace Entity ID.
 pub const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
 /// Universal Entity ID.
 pub const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
+
+/// Request Attributes Sequence.
+pub const REQUEST_ATTRIBUTES: Tag = Tag::new(0x0040, 0x0275);
+/// Referenced Request Sequence.
+pub const REFERENCED_REQUESTS: Tag = Tag::new(0x0040, 0xA370);
 
 /// The indexed attribute that a route's `when` or a query calls `name`: snake case, or the keyword of PS3.6.
 pub fn by_name(name: &str) -> Option<&'static Indexed> {

@@ -3,7 +3,8 @@
 //! Nothing is decided by looking ahead and only small values are kept, so memory is constant, and the output depends on the
 //! input and the [`Edits`] alone (INV-16). The rules:
 //!
-//! - An item can be appended to a sequence; the items that were there stay byte for byte, and the record has them all.
+//! - An item can be appended to a sequence; the items that were there stay byte for byte, and the record has them all. A sequence can be
+//!   emptied, or a text in its items blanked: as many spaces as it had bytes, so that no length around it changes.
 //! - An attribute of the top level that is to be changed gets its new value where it stands, or where its tag belongs if it is
 //!   absent. It is written with the representation that the dictionary gives it.
 //! - One item is appended to Original Attributes Sequence (0400,0561): what was changed, when, by whom, and each previous value,
@@ -12,9 +13,9 @@
 //!   Length to End (0008,0001); both are retired (PS3.5 section 7.2, PS3.6).
 //! - An attribute that matters and is there twice, or after its place, is an error: readers would differ about what it says.
 
-mod append;
 mod edits;
 mod item;
+mod sequence;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -28,12 +29,12 @@ use super::uid::TransferSyntaxUid;
 use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, Syntax, Walker};
-pub use edits::{Content, Edits, Item, Report, RewriteError};
+pub use edits::{Cleared, Content, Edits, Item, Report, RewriteError};
 use item::{Form, Previous};
 pub use item::{date_time, label};
 use std::collections::BTreeMap;
 use std::fmt;
-pub use survey::{Found, PreviousId, Survey};
+pub use survey::{Found, PreviousId, REQUESTS, Survey};
 
 /// Original Attributes Sequence (PS3.3 section C.12.1.1.9).
 pub const ORIGINAL_ATTRIBUTES: Tag = Tag::new(0x0400, 0x0561);
@@ -65,6 +66,8 @@ enum New {
     Value(Box<[u8]>),
     /// It is a sequence that gets another item.
     Item(Item),
+    /// It is a sequence of which something goes.
+    Cleared(Cleared),
 }
 
 /// What becomes of the value in hand.
@@ -78,6 +81,10 @@ enum Value {
     Noted(usize),
     /// Kept as the items of a sequence, to which another is appended.
     Appended(usize),
+    /// Kept as the items of a sequence, of which none stays.
+    Cleared(usize),
+    /// A text in a sequence of which no more than its length stays.
+    Blanked,
     /// Kept to tell what is text.
     Charset,
     /// The items of Original Attributes Sequence; another follows.
@@ -101,8 +108,8 @@ pub struct Rewriter {
     charset: Vec<u8>,
     value: Value,
     originals: Originals,
-    /// The sequence without a length in hand to which an item is appended.
-    appending: Option<usize>,
+    /// The sequence in hand that changes, and that is gone into.
+    within: Option<usize>,
     /// Open sequences and fragmented elements.
     open: u32,
     /// Bytes pushed, bytes of them that were part of something, and bytes written.
@@ -131,7 +138,7 @@ impl Rewriter {
             charset: Vec::new(),
             value: Value::Copied,
             originals: Originals::Ahead,
-            appending: None,
+            within: None,
             open: 0,
             taken: 0,
             passed: 0,
@@ -179,12 +186,14 @@ impl Rewriter {
             Event::ValueEnd | Event::ItemEnd { delimited: false } | Event::SequenceEnd { delimited: false } => 0,
             _ => self.walker.raw_header().len() as u64,
         };
-        let (from, appending) = (out.len(), self.appending);
+        let Some(index) = self.within else { return self.apply(event, out) };
+        self.keep_event(index, &event)?;
+        let from = out.len();
         self.apply(event, out)?;
-        match appending.filter(|_| self.appending.is_some()) {
-            Some(index) => self.keep(index, &out[from..]),
-            None => Ok(()),
+        if self.planned[index].is_emptied() {
+            out.truncate(from);
         }
+        Ok(())
     }
 
     fn apply(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Result<(), RewriteError> {
@@ -194,7 +203,7 @@ impl Rewriter {
                 if element.top {
                     return self.element(element, out);
                 }
-                self.value = Value::Copied;
+                self.value = if self.is_blanked(element) { Value::Blanked } else { Value::Copied };
                 self.copy_header(out);
             }
             Event::Value(slice) => self.value(slice, out)?,
@@ -209,16 +218,18 @@ impl Rewriter {
                     self.copy_header(out);
                 }
             }
-            Event::SequenceEnd { .. } => {
+            Event::SequenceEnd { delimited } => {
                 self.open = self.open.saturating_sub(1);
                 if let (0, Originals::Within(form)) = (self.open, self.originals) {
                     self.append_item(form, out);
                 }
-                if let (0, Some(index)) = (self.open, self.appending) {
-                    self.end_of_appending(index, out)?;
+                if let (0, Some(index)) = (self.open, self.within) {
+                    self.within = None;
+                    self.planned[index].append(self.form, out);
                 }
-                // Only sequences without a length are gone into, so a delimiter ended it.
-                self.copy_header(out);
+                if delimited {
+                    self.copy_header(out);
+                }
             }
         }
         Ok(())
@@ -256,7 +267,7 @@ impl Rewriter {
         if std::mem::replace(&mut planned.passed, true) {
             return Err(RewriteError::Disordered { tag });
         }
-        if let New::Item(_) = planned.new {
+        if planned.new.is_of_sequence() {
             return self.existing_sequence(index, element, out);
         }
         planned.old = Some(Vec::with_capacity(check_text(element)?));
@@ -272,7 +283,8 @@ impl Rewriter {
 
     fn value(&mut self, slice: &[u8], out: &mut Vec<u8>) -> Result<(), RewriteError> {
         match self.value {
-            Value::Appended(index) => self.keep(index, slice)?,
+            Value::Appended(index) | Value::Cleared(index) => self.keep(index, slice)?,
+            Value::Blanked => out.resize(out.len() + slice.len(), b' '),
             Value::Replaced(index) | Value::Noted(index) => {
                 if let Some(old) = &mut self.planned[index].old {
                     old.extend_from_slice(slice);
@@ -281,7 +293,7 @@ impl Rewriter {
             Value::Charset => self.charset.extend_from_slice(slice),
             Value::Copied | Value::Dropped | Value::Originals(_) => {}
         }
-        if !matches!(self.value, Value::Replaced(_) | Value::Dropped) {
+        if !matches!(self.value, Value::Replaced(_) | Value::Dropped | Value::Cleared(_) | Value::Blanked) {
             out.extend_from_slice(slice);
         }
         Ok(())
@@ -405,6 +417,7 @@ impl Planned {
             New::Stays => {}
             New::Value(value) => form.element(out, self.tag, self.vr, value),
             New::Item(item) => form.element(out, self.tag, self.vr, &form.item(item)),
+            New::Cleared(_) => form.element(out, self.tag, self.vr, &[]),
         }
     }
 
@@ -419,8 +432,9 @@ fn planned(edits: &Edits) -> Result<Vec<Planned>, RewriteError> {
     planned.extend(edits.beside.iter().map(|tag| (*tag, New::Stays)));
     planned.extend(edits.values.iter().map(|(tag, value)| (*tag, New::Value(value.clone()))));
     planned.extend(edits.items.iter().map(|(tag, item)| (*tag, New::Item(item.clone()))));
+    planned.extend(edits.cleared.iter().map(|(tag, what)| (*tag, New::Cleared(*what))));
     let plan = |(tag, new): (Tag, New)| {
-        let vr = changeable(tag).filter(|vr| matches!(new, New::Item(_)) == (*vr == Vr::SQ));
+        let vr = changeable(tag).filter(|vr| new.is_of_sequence() == (*vr == Vr::SQ));
         let vr = vr.ok_or(RewriteError::Attribute { tag })?;
         if matches!(&new, New::Value(value) if value.len() > LONGEST_VALUE) {
             return Err(RewriteError::TooLong { tag });

@@ -11,10 +11,12 @@ use crate::support::python;
 use crate::support::tools::tool;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+
+const OTHER_IDS: &str = "OtherPatientIDsSequence";
 
 /// Site A pushes one instance to B, which passes it on to the node OUT whose entry has these lines.
 fn pass_on(stage: &Stage, node: &StoreScp, lines: &str) -> (Gateway, Gateway) {
@@ -142,6 +144,16 @@ fn two_patients(orthanc: &Orthanc, files: &[Value]) {
         assert_eq!(before["PatientID"], "4711");
         assert_eq!(before["AccessionNumber"], format!("ACC{number}"));
         assert_eq!(tags["AccessionNumber"], "", "a local number means nothing here");
+        // No PACS can take the two for one by any other element (IDY-041, IDY-046); the record has each as it was (IDY-030).
+        let by = |of: &Value, name: &str| of.get(name).or_else(|| of.get(format!("RETIRED_{name}"))).cloned();
+        for (name, was) in [("OtherPatientIDs", "4711\\0815"), ("AdmissionID", "V1")] {
+            assert_eq!((by(&tags, name), by(before, name)), (Some(json!("")), Some(json!(was))), "{name}: {tags}");
+        }
+        assert_eq!((&tags[OTHER_IDS], &before[OTHER_IDS][0]["PatientID"]), (&json!([]), &json!("4711")), "{tags}");
+        let asked = |of: &Value| of["RequestAttributesSequence"][0].clone();
+        assert_eq!(asked(&tags)["AccessionNumber"].as_str().map(str::trim), Some(""), "{tags}");
+        assert_eq!(asked(&tags)["RequestedProcedureID"], "RP1", "the rest of the request stays: {tags}");
+        assert_eq!(asked(before)["AccessionNumber"], format!("ACC{number}"));
         assert_eq!(record["ReasonForTheAttributeModification"], "COERCE");
         assert_eq!(record["ModifyingSystem"], "b");
         assert_eq!(record["SourceOfPreviousValues"], if number == 1 { "a" } else { "c" });
@@ -160,9 +172,11 @@ fn same_pixels(stage: &Stage, plain: &StoreScp, files: &[Value]) {
             let uid = read_part10(&std::fs::read(path).unwrap()).unwrap().instance;
             let text = dump(path);
             let prefixed = text.contains("(0010,0020) LO [a:4711]") || text.contains("(0010,0020) LO [c:4711]");
+            let beside = text.split("(0400,0561)").next().unwrap_or_default();
+            assert!(!beside.contains("[4711") && !beside.contains("[ACC"), "only the record has them: {text}");
             assert!(prefixed && text.contains("[4711]") && text.contains("(0400,0561) SQ"), "{text}");
             let sent = files.iter().find(|file| file["sop_instance"] == uid.as_str()).unwrap();
-            serde_json::json!({ "sent": sent["path"], "received": path }).to_string()
+            json!({ "sent": sent["path"], "received": path }).to_string()
         })
         .collect();
     assert_eq!(pairs.len(), 8);

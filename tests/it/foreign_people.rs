@@ -81,7 +81,7 @@ fn two_hops_leave_two_records_and_taking_them_back_gives_the_original() {
     assert_eq!((&undone["differ"], &undone["equipment"]), (&json!([]), &json!(["Weybridge"])), "{undone}");
     // By which rules, the ledger's words say (IDY-034).
     let story = d.cli(&["why", files[0]["sop_instance"].as_str().unwrap()]).ok("why");
-    assert!(story.contains("changed by foreign-prefix/2+imported/1+equipment/1"), "{story}");
+    assert!(story.contains("changed by foreign-prefix/3+imported/1+equipment/1"), "{story}");
     d.verify_ledger(true);
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::dicom::attributes::SPECIFIC_CHARACTER_SET;
+use crate::dicom::attributes::{OTHER_PATIENT_IDS, REFERENCED_REQUESTS, REQUEST_ATTRIBUTES, SPECIFIC_CHARACTER_SET};
 use crate::dicom::charset::Charset;
 use crate::dicom::rewrite::{PreviousId, Rewriter, Survey};
 use crate::dicom::sample::{EXPLICIT, encode, instance, value};
@@ -35,7 +35,7 @@ fn found(charset: &str, values: &[(Tag, &[u8])]) -> Found {
     let mut attributes = Attributes { charset: Charset::declared(charset.as_bytes()), ..Attributes::default() };
     attributes.values.extend(values.iter().map(|(tag, value)| (*tag, Box::from(*value))));
     attributes.values.insert(SPECIFIC_CHARACTER_SET, charset.as_bytes().into());
-    Found { attributes, before: None }
+    Found { attributes, ..Found::default() }
 }
 
 /// Patient ID and Issuer of Patient ID, the latter absent if none.
@@ -131,6 +131,37 @@ fn accession_numbers_are_emptied_but_not_made() {
     }
 }
 
+/// IDY-040, IDY-046: whatever else carries a number by which the node may know somebody of its own goes with the prefix, and stays where
+/// the node asks for it; what is not there is not made. Issuers stay.
+#[test]
+fn no_other_number_of_the_other_site_stays_beside_a_prefix() {
+    let numbers = [OTHER_PATIENT_NUMBERS, MEDICAL_RECORD_LOCATOR, ADMISSION_ID, SERVICE_EPISODE_ID];
+    for id in [&b"4711"[..], b""] {
+        for number in numbers {
+            let mut values = patient(id, Some(b"RTX"));
+            values.push((number, b"0815\\9"));
+            let held = found("", &values);
+            let prefix = decide(of(Foreign::Prefix), SURREY, stamp(), case(&held));
+            assert_eq!(changed(&prefix, number), Ok(Some(Vec::new())), "{number}");
+            assert_eq!(changed(&prefix, ISSUER_OF_PATIENT_ID), Ok(None));
+            let absent = numbers.into_iter().filter(|other| *other != number);
+            absent.for_each(|other| assert_eq!(changed(&prefix, other), Ok(None)));
+            for mode in [Foreign::Issuer, Foreign::AsIs] {
+                assert_eq!(decide(of(mode), SURREY, stamp(), case(&held)), Decision::AsIs, "{mode:?} {number}");
+            }
+        }
+        let sequences = BTreeSet::from([OTHER_PATIENT_IDS, REQUEST_ATTRIBUTES, REFERENCED_REQUESTS]);
+        let held = Found { filled: sequences, ..found("", &patient(id, Some(b"RTX"))) };
+        let Decision::Edit { edits, transform } = decide(of(Foreign::Prefix), SURREY, stamp(), case(&held)) else {
+            panic!("it goes as it is")
+        };
+        let accession = Cleared::Text(ACCESSION_NUMBER);
+        let want =
+            [(OTHER_PATIENT_IDS, Cleared::All), (REQUEST_ATTRIBUTES, accession), (REFERENCED_REQUESTS, accession)];
+        assert_eq!((edits.cleared, &*transform), (want.into(), "foreign-prefix/3"));
+    }
+}
+
 #[test]
 fn an_issuer_is_filled_where_there_is_none() {
     let odd = Source { name: "surrey", issuer: Some("Z\u{fc}rich") };
@@ -165,7 +196,7 @@ fn the_node_decides() {
         }
         _ => None,
     };
-    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/2".to_owned()));
+    assert_eq!(transform(Foreign::Prefix), Some("foreign-prefix/3".to_owned()));
     assert_eq!(transform(Foreign::Issuer), Some("foreign-issuer/2".to_owned()));
     assert_eq!(decide(of(Foreign::AsIs), SURREY, stamp(), case(&found)), Decision::AsIs);
     assert_eq!(decide(of(Foreign::Hold), SURREY, stamp(), case(&found)), Decision::Hold(ASKED));
@@ -200,10 +231,10 @@ fn marks_are_made_only_where_they_are_asked_for() {
     let both = Policy { name_equipment: true, ..marking };
     let naming = Policy { name_equipment: true, ..of(Foreign::AsIs) };
     let rows: &[(Policy, &[u8], Option<&str>)] = &[
-        (plain, b"LOCAL ", Some("foreign-prefix/2")),
-        (marking, b"LOCAL ", Some("foreign-prefix/2+imported/1")),
-        (marking, b"IMPORTED", Some("foreign-prefix/2")),
-        (both, b"", Some("foreign-prefix/2+imported/1+equipment/1")),
+        (plain, b"LOCAL ", Some("foreign-prefix/3")),
+        (marking, b"LOCAL ", Some("foreign-prefix/3+imported/1")),
+        (marking, b"IMPORTED", Some("foreign-prefix/3")),
+        (both, b"", Some("foreign-prefix/3+imported/1+equipment/1")),
         (Policy { mode: Foreign::AsIs, ..both }, b"IMPORTED", None),
         (Policy { mode: Foreign::AsIs, ..both }, b"LOCAL ", Some("imported/1+equipment/1")),
         (naming, b"LOCAL ", None),

@@ -17,6 +17,8 @@ pub struct Edits {
     /// Items that are appended to sequences of the top level, whose tags are in the same range; what the sequence was is recorded
     /// whole.
     pub items: BTreeMap<Tag, Item>,
+    /// Sequences of the top level, in the same range, of which something goes; what each was is recorded whole.
+    pub cleared: BTreeMap<Tag, Cleared>,
     /// What stands in attributes of `values` that come after (0400,0561), where the change is recorded before they are met: the
     /// survey says so, and it is an error if the data set does not agree. Such an attribute may be no later than (0400,0600).
     pub known: BTreeMap<Tag, Box<[u8]>>,
@@ -33,8 +35,17 @@ pub struct Edits {
 
 impl fmt::Debug for Edits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Edits({:?}, {:?})", self.values.keys(), self.items.keys())
+        write!(f, "Edits({:?}, {:?}, {:?})", self.values.keys(), self.items.keys(), self.cleared)
     }
+}
+
+/// What goes of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleared {
+    /// All its items.
+    All,
+    /// The value of this text attribute in each of its items; so many spaces stay.
+    Text(Tag),
 }
 
 /// An item of a sequence: its elements, each with the representation that the dictionary gives it.

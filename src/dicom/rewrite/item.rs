@@ -15,6 +15,8 @@ const MODIFICATION_DATE_TIME: Tag = Tag::new(0x0400, 0x0562);
 pub(super) const MODIFYING_SYSTEM: Tag = Tag::new(0x0400, 0x0563);
 const SOURCE_OF_PREVIOUS_VALUES: Tag = Tag::new(0x0400, 0x0564);
 const REASON: Tag = Tag::new(0x0400, 0x0565);
+/// Other Patient IDs, which may have several values.
+const OTHER_IDS: Tag = Tag::new(0x0010, 0x1000);
 const SELECTOR_ATTRIBUTE: Tag = Tag::new(0x0072, 0x0026);
 const ITEM: Tag = Tag::new(0xFFFE, 0xE000);
 
@@ -92,7 +94,8 @@ pub(super) struct Previous<'a> {
 
 impl Previous<'_> {
     /// Tells whether the value may stand in the representation. Only those limits count that the field breaks: the number of
-    /// characters, of values, and control characters (PS3.5 table 6.2-1). Every attribute that is changed here has one value.
+    /// characters, of values, and control characters (PS3.5 table 6.2-1). Every attribute that is changed here has one value, but for
+    /// Other Patient IDs.
     fn conforms(&self, charset: &Charset) -> bool {
         let longest = match self.vr {
             Vr::SH => 16,
@@ -100,8 +103,11 @@ impl Previous<'_> {
             _ => return true,
         };
         let text = charset.decode(self.value);
-        let text = text.trim_matches([' ', '\0']);
-        text.chars().count() <= longest && !text.contains(|c: char| c.is_control() || c == '\\')
+        let fits = |text: &str| {
+            let text = text.trim_matches([' ', '\0']);
+            text.chars().count() <= longest && !text.contains(|c: char| c.is_control() || c == '\\')
+        };
+        if self.tag == OTHER_IDS { text.split('\\').all(fits) } else { fits(&text) }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What stands in a data set that may have to be changed: read from its head, before anything is decided.
 
 use super::super::attributes::{
-    ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX,
-    SPECIFIC_CHARACTER_SET,
+    ACCESSION_NUMBER, ADMISSION_ID, ISSUER_OF_PATIENT_ID, MEDICAL_RECORD_LOCATOR, OTHER_PATIENT_IDS,
+    OTHER_PATIENT_NUMBERS, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX, REFERENCED_REQUESTS,
+    REQUEST_ATTRIBUTES, SERVICE_EPISODE_ID, SPECIFIC_CHARACTER_SET,
 };
 use super::super::charset::Charset;
 use super::super::head::Attributes;
@@ -11,6 +12,7 @@ use super::super::uid::TransferSyntaxUid;
 use super::super::walk::{Element, Event, Walker};
 use super::item::{MODIFIED_ATTRIBUTES, MODIFYING_SYSTEM, label};
 use super::{INSTANCE_ORIGIN_STATUS, ORIGINAL_ATTRIBUTES, RewriteError, check_text, form, walker};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Attributes of the top level that are read.
@@ -22,8 +24,15 @@ const READ: &[Tag] = &[
     ISSUER_OF_PATIENT_ID,
     PATIENT_BIRTH_DATE,
     PATIENT_SEX,
+    OTHER_PATIENT_NUMBERS,
+    MEDICAL_RECORD_LOCATOR,
+    ADMISSION_ID,
+    SERVICE_EPISODE_ID,
     INSTANCE_ORIGIN_STATUS,
 ];
+
+/// Sequences of the top level whose items may each have an Accession Number of their own.
+pub const REQUESTS: [Tag; 2] = [REQUEST_ATTRIBUTES, REFERENCED_REQUESTS];
 
 /// What a survey found. `Debug` prints no values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +42,8 @@ pub struct Found {
     /// The Patient ID that stood here before this site changed it, as the last item of Original Attributes Sequence
     /// (0400,0561) whose Modifying System is this site says; none if there is no such item.
     pub before: Option<PreviousId>,
+    /// Of Other Patient IDs Sequence whether it has items, and of [`REQUESTS`] whether an item has an Accession Number: those that do.
+    pub filled: BTreeSet<Tag>,
 }
 
 /// A Patient ID as raw bytes, padding kept. `Debug` does not print it.
@@ -52,6 +63,7 @@ enum Keep {
     Attribute(Tag),
     System,
     PatientId,
+    Accession(Tag),
 }
 
 /// A survey in progress: reads the head of a data set up to Instance Origin Status (0400,0600).
@@ -116,6 +128,9 @@ impl Survey {
             Event::Value(slice) if self.keep != Keep::Nothing => self.value.extend_from_slice(slice),
             Event::ValueEnd => self.value_end()?,
             Event::Item(_) if self.path == [ORIGINAL_ATTRIBUTES] => self.item = Default::default(),
+            Event::Item(_) if self.path == [OTHER_PATIENT_IDS] => {
+                self.found.filled.insert(OTHER_PATIENT_IDS);
+            }
             Event::ItemEnd { .. } if self.path == [ORIGINAL_ATTRIBUTES] => self.item_end(),
             Event::SequenceEnd { .. } => {
                 self.path.pop();
@@ -136,13 +151,14 @@ impl Survey {
             [] if READ.contains(&tag) => Keep::Attribute(tag),
             [ORIGINAL_ATTRIBUTES] if tag == MODIFYING_SYSTEM => Keep::System,
             [ORIGINAL_ATTRIBUTES, MODIFIED_ATTRIBUTES] if tag == PATIENT_ID => Keep::PatientId,
+            [of] if REQUESTS.contains(&of) && tag == ACCESSION_NUMBER => Keep::Accession(of),
             _ => Keep::Nothing,
         };
         if self.keep != Keep::Nothing {
             check_text(element)?;
         }
         let goes_on = match self.path[..] {
-            [] => tag == ORIGINAL_ATTRIBUTES,
+            [] => tag == ORIGINAL_ATTRIBUTES || tag == OTHER_PATIENT_IDS || REQUESTS.contains(&tag),
             [ORIGINAL_ATTRIBUTES] => tag == MODIFIED_ATTRIBUTES,
             _ => false,
         };
@@ -163,6 +179,11 @@ impl Survey {
             }
             Keep::System => self.item.0 = value,
             Keep::PatientId => self.item.1 = Some(value.into()),
+            Keep::Accession(of) => {
+                if value.iter().any(|byte| !matches!(byte, b' ' | 0)) {
+                    self.found.filled.insert(of);
+                }
+            }
         }
         Ok(())
     }

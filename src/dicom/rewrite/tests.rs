@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod appending;
+mod clearing;
 
 use super::*;
 use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID};
@@ -32,6 +33,7 @@ fn edits(values: &[(Tag, &[u8])]) -> Edits {
     Edits {
         values: values.iter().map(|(tag, value)| (*tag, (*value).into())).collect(),
         items: Default::default(),
+        cleared: Default::default(),
         known: Default::default(),
         beside: BTreeSet::from([ISSUER_OF_PATIENT_ID]),
         at: moment(),

@@ -21,7 +21,7 @@ pub(super) fn shown(registry: &Registry, node: &Node, origin: &Origin, held: Tex
     let issuer = registry.peer(name).and_then(|peer| peer.issuer.as_deref());
     let values = held.0.iter().map(|(tag, text)| (*tag, text.as_bytes().into())).collect();
     let charset = Charset::declared(b"ISO_IR 192");
-    let found = Found { attributes: Attributes { values, charset, ..Attributes::default() }, before: None };
+    let found = Found { attributes: Attributes { values, charset, ..Attributes::default() }, ..Found::default() };
     // When it was received stays in the object alone.
     let stamp = Stamp { site: "", received: UNIX_EPOCH };
     let mut values = held.0;

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pydicom
+from pydicom.dataset import Dataset
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 SOURCES = ["MR_small.dcm", "MR_small_implicit.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm"]
@@ -18,6 +19,13 @@ NUMBER = "4711"
 for number, person in enumerate(["Alpha^Ann", "Beta^Bob"], 1):
     for at, name in enumerate(SOURCES):
         dataset = pydicom.dcmread(TEST_FILES / name)
+        # Everything else that carries the number, or one that means nothing elsewhere.
+        other, request = Dataset(), Dataset()
+        other.PatientID, other.IssuerOfPatientID = NUMBER, "MRN"
+        request.AccessionNumber, request.RequestedProcedureID = f"ACC{number}", "RP1"
+        dataset.OtherPatientIDsSequence, dataset.RequestAttributesSequence = [other], [request]
+        dataset.add_new(0x00101000, "LO", [NUMBER, "0815"])
+        dataset.AdmissionID = "V1"
         root = f"2.25.70000000097.{number}"
         dataset.PatientName, dataset.PatientID, dataset.AccessionNumber = person, NUMBER, f"ACC{number}"
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = root, f"{root}.1"
