@@ -125,6 +125,11 @@ impl Scu {
         &self.peer
     }
 
+    /// Whether the peer answers relational queries of this class: the first byte of its extended negotiation.
+    pub fn is_relational(&self, class: &str) -> bool {
+        self.peer.extended.iter().any(|(of, information)| of == class && information.first() == Some(&1))
+    }
+
     /// The association can still be used.
     pub fn is_alive(&self) -> bool {
         self.over.is_none()

@@ -78,6 +78,8 @@ pub struct Accepted {
     pub implementation_version: Option<String>,
     /// It answered our user identity (59H); else it may have ignored it (DIM-019).
     pub identity_answered: bool,
+    /// Its answers to SOP class extended negotiation (56H), by class.
+    pub extended: Vec<(String, Vec<u8>)>,
 }
 
 /// Reads the peer's answer to `request`. A result that names a context or a transfer syntax that we did not offer
@@ -106,6 +108,7 @@ pub fn accepted(request: &AssociationRQ, accept: &AssociationAC) -> Accepted {
         implementation_class: None,
         implementation_version: None,
         identity_answered: false,
+        extended: Vec::new(),
     };
     for item in &accept.user_variables {
         match item {
@@ -113,6 +116,9 @@ pub fn accepted(request: &AssociationRQ, accept: &AssociationAC) -> Accepted {
             UserVariableItem::ImplementationClassUID(uid) => accepted.implementation_class = Some(uid.clone()),
             UserVariableItem::ImplementationVersionName(name) => accepted.implementation_version = Some(name.clone()),
             UserVariableItem::Unknown(0x59, _) => accepted.identity_answered = true,
+            UserVariableItem::SopClassExtendedNegotiationSubItem(class, information) => {
+                accepted.extended.push((class.trim_end_matches('\0').to_owned(), information.clone()));
+            }
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::dimse::presentation::{self, Offer, Terms};
 use crate::dimse::state::Action;
 use crate::dimse::timers::Phase;
 use crate::dimse::wire::{self, Wire};
-use dicom_ul::pdu::AssociationRQ;
+use dicom_ul::pdu::{AssociationRQ, UserVariableItem};
 use std::net::SocketAddr;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,7 +23,10 @@ const MAX_ADDRESSES: usize = 8;
 ///
 /// Success says nothing of the contexts: look at [`Scu::accepted`].
 pub async fn connect(target: &Target, offers: &[Offer]) -> Result<Scu, ScuError> {
-    let request = request(target, offers)?;
+    call(target, request(target, offers)?).await
+}
+
+async fn call(target: &Target, request: AssociationRQ) -> Result<Scu, ScuError> {
     let socket = tcp(target).await?;
     wire::tune(&socket);
     let wire = match &target.tls {
@@ -45,10 +48,16 @@ pub async fn connect(target: &Target, offers: &[Offer]) -> Result<Scu, ScuError>
 }
 
 /// An association for queries of one class, the ID of its context, and whether it goes in Explicit VR Little Endian; else it goes in
-/// Implicit. Errors: [`ScuError::ContextNotAccepted`], after the association was released, and those of [`connect`].
-pub async fn connect_for_queries(target: &Target, class: &str) -> Result<(Scu, u8, bool), ScuError> {
+/// Implicit. With `relational`, relational queries are proposed; [`Scu::is_relational`] says what came of it (PS3.4 section C.5.1.1).
+/// Errors: [`ScuError::ContextNotAccepted`], after the association was released, and those of [`connect`].
+pub async fn connect_for_queries(target: &Target, class: &str, relational: bool) -> Result<(Scu, u8, bool), ScuError> {
     let transfer_syntaxes = vec![EXPLICIT_VR_LE.to_owned(), IMPLICIT_VR_LE.to_owned()];
-    let scu = connect(target, &[Offer { abstract_syntax: class.to_owned(), transfer_syntaxes }]).await?;
+    let mut request = request(target, &[Offer { abstract_syntax: class.to_owned(), transfer_syntaxes }])?;
+    if relational {
+        let item = UserVariableItem::SopClassExtendedNegotiationSubItem(class.to_owned(), vec![1]);
+        request.user_variables.push(item);
+    }
+    let scu = call(target, request).await?;
     let accepted = scu.accepted().next().map(|context| (context.id, context.transfer_syntax == EXPLICIT_VR_LE));
     match accepted {
         Some((context, explicit)) => Ok((scu, context, explicit)),

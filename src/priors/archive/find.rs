@@ -338,23 +338,57 @@ async fn down(
         }
         return Ok(all);
     }
+    let mut instances = in_series(line, all, quiet, names).await?;
+    instances.retain(|values| names || fitting(values, Level::Instance));
+    Ok(instances)
+}
+
+/// The instances of these series of one study: by one question where the archive answers that, else by one for each series. With
+/// `names` their UIDs alone.
+async fn in_series(
+    line: &mut Line,
+    mut all: Vec<Values>,
+    quiet: Duration,
+    names: bool,
+) -> Result<Vec<Values>, Failure> {
     let most = if names { MOST_NAMES } else { MOST_INSTANCES };
-    let mut instances = Vec::new();
-    for mut series in all {
-        let mut keys = if names { keys::of_names() } else { keys::of_level(Level::Instance) };
-        for tag in [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID] {
-            keys.insert(tag, series.get(&tag).cloned().unwrap_or_default());
+    let wanted = if names { keys::of_names() } else { keys::of_level(Level::Instance) };
+    let mut study = wanted.clone();
+    let uid = |values: &Values, tag| values.get(&tag).cloned().unwrap_or_default();
+    study.insert(STUDY_INSTANCE_UID, all.first().map(|series| uid(series, STUDY_INSTANCE_UID)).unwrap_or_default());
+    study.insert(SERIES_INSTANCE_UID, String::new());
+    if names {
+        all.iter_mut().for_each(|series| series.retain(|tag, _| UNIQUE.contains(tag)));
+    }
+    let mut instances: Vec<Values> = Vec::new();
+    if line.relational && all.len() > 1 {
+        let held = line.find(&study, quiet, most).await?;
+        let told = held.len();
+        for series in &all {
+            let own = uid(series, SERIES_INSTANCE_UID);
+            let mut mine: Vec<Values> =
+                held.iter().filter(|values| uid(values, SERIES_INSTANCE_UID) == own).cloned().collect();
+            below(&mut mine, series, SERIES_INSTANCE_UID);
+            instances.extend(mine);
         }
+        // Of one that does not say to which series each belongs, or tells of others, nothing is believed.
+        if instances.len() == told {
+            return Ok(instances);
+        }
+        instances.clear();
+    }
+    for series in all {
+        let mut keys = wanted.clone();
+        keys.extend(UNIQUE.map(|tag| (tag, uid(&series, tag))));
         let mut held = line.find(&keys, quiet, most - instances.len()).await?;
-        if names {
-            series.retain(|tag, _| *tag == SERIES_INSTANCE_UID);
-        }
         below(&mut held, &series, SERIES_INSTANCE_UID);
-        held.retain(|values| names || fitting(values, Level::Instance));
         instances.extend(held);
     }
     Ok(instances)
 }
+
+/// The unique keys above an instance.
+const UNIQUE: [Tag; 2] = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID];
 
 /// Counts what a study holds at an archive that does not tell it: these keys are optional (PS3.4 table C.6-5).
 async fn counted(line: &mut Line, study: &mut Values, quiet: Duration) -> Result<(), Failure> {

@@ -36,13 +36,17 @@ pub(super) struct Line {
     scu: Scu,
     context: u8,
     explicit: bool,
+    /// The archive answers below a study without the unique keys above.
+    pub(super) relational: bool,
 }
 
 impl Line {
     pub(super) async fn open(archive: &Archive, operation: Operation) -> Result<Self, Failure> {
         let class = if operation == Operation::Find { FIND } else { MOVE };
-        let (scu, context, explicit) = dimse::connect_for_queries(&archive.target, class).await?;
-        Ok(Self { scu, context, explicit })
+        let asks = operation == Operation::Find;
+        let (scu, context, explicit) = dimse::connect_for_queries(&archive.target, class, asks).await?;
+        let relational = asks && scu.is_relational(class);
+        Ok(Self { scu, context, explicit, relational })
     }
 
     /// Asks for matches of keys, and gives their values; of more than `most`, none.

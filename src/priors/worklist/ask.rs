@@ -79,7 +79,7 @@ pub(super) async fn ask(worklist: &Worklist, scope: Scope) -> (Answers, Option<F
     let asked = Asked { worklist, scope, undeclared };
     let answers = Arc::new(Mutex::new(Answers::default()));
     let is_cut = || answers.lock().unwrap_or_else(PoisonError::into_inner).cut.is_some();
-    let failure = match timeout_at(until, dimse::connect_for_queries(&worklist.target, WORKLIST_FIND)).await {
+    let failure = match timeout_at(until, dimse::connect_for_queries(&worklist.target, WORKLIST_FIND, false)).await {
         Err(_) => Some(Failure::Late(worklist.settings.timeout)),
         Ok(Err(failure)) => Some(failure.into()),
         Ok(Ok((mut scu, context, explicit))) => {

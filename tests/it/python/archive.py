@@ -10,6 +10,7 @@ BEHAVIOUR is an object in a file that is read anew at each request:
   hold_back    instances that are not moved
   besides      lines of a LIST: files that are moved although nobody asked for them
   silent       a move is not answered until this is false again
+  relational   relational queries are agreed to
 Whatever it moved, the final answer to a move is success, without counts.
 LOG gets one JSON object a line: kind find or move with the keys, kind store with the instance and the status that it got.
 """
@@ -133,9 +134,13 @@ def move(event):
     yield 0
 
 
+def negotiated(event):
+    return {uid: b"\x01" for uid in event.app_info if behaviour().get("relational")}
+
+
 ae = AE(ae_title=title)
 ae.maximum_associations = 50
 for number in "12":
     ae.add_supported_context(ROOT + number, [EXPLICIT, IMPLICIT])
 ae.add_supported_context("1.2.840.10008.1.1")
-ae.start_server(("127.0.0.1", int(port)), block=True, evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move)])
+ae.start_server(("127.0.0.1", int(port)), block=True, evt_handlers=[(evt.EVT_C_FIND, find), (evt.EVT_C_MOVE, move), (evt.EVT_SOP_EXTENDED, negotiated)])
