@@ -110,7 +110,7 @@ impl App {
         let about_store = store.is_doubted().then(|| kinship::DOUBTED.to_owned());
         let in_force = InForce::new(&config, about_store).context("cannot use the certificates")?;
         records.govern(in_force.registry.subscribe());
-        in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records)?));
+        in_force.movers.send_replace(Arc::new(lanes::movers(&config, &store, &records, &in_force.turns)?));
         let profiles = lanes::profiles(&config, &records).await?;
         in_force.sites.send_replace(Arc::new(lanes::sites(&config, &profiles)?));
         let key = records.marker_key().await.context("cannot read the key of the markers")?;
@@ -165,7 +165,7 @@ impl App {
         self.serve_viewers(&mut critical, &mut addresses, &accepting).await?;
         let hearing = self.serve_hl7(&mut critical, &mut addresses, &accepting).await?;
         let profiles = lanes::profiles(&self.config, &self.records).await?;
-        let lanes = lanes::lanes(&self.config, &self.store, &self.records, &profiles)?;
+        let lanes = lanes::lanes(&self.config, &self.store, &self.records, &profiles, &self.in_force.turns)?;
         let courier = Arc::new(Courier::start(&self.records, self.in_force.routes.subscribe(), lanes, &working));
         let (records, store) = (self.records.clone(), self.store.clone());
         let registry = self.in_force.registry.subscribe();
@@ -383,8 +383,8 @@ impl Running {
         }
         in_force::keep_who_we_are(&self.config, &mut config);
         let profiles = lanes::profiles(&config, &self.records).await?;
-        let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles)?;
-        let movers = lanes::movers(&config, &self.store, &self.records)?;
+        let lanes = lanes::lanes(&config, &self.store, &self.records, &profiles, &self.in_force.turns)?;
+        let movers = lanes::movers(&config, &self.store, &self.records, &self.in_force.turns)?;
         let sites = lanes::sites(&config, &profiles)?;
         let archives = lanes::archives(&config)?;
         let worklists = lanes::worklists(&config)?;

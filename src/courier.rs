@@ -23,6 +23,7 @@ mod offers;
 mod sender;
 mod store_scu;
 mod stow;
+pub mod turns;
 pub mod verdict;
 mod window;
 

@@ -2,6 +2,7 @@
 
 use super::expiry::Known;
 use crate::config::{Config, Courier};
+use crate::courier::turns::Turns;
 use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
 use crate::priors::Sites;
@@ -21,6 +22,8 @@ pub(super) struct InForce {
     pub(super) routes: watch::Sender<Arc<Routes>>,
     /// Who gives instances to the nodes that ask for them.
     pub(super) movers: watch::Sender<Arc<Movers>>,
+    /// Whose turn it is to give a node something: the same for lanes and movers, and over every reload.
+    pub(super) turns: Turns,
     /// Who is asked for priors.
     pub(super) sites: watch::Sender<Arc<Sites>>,
     /// What is pulled ahead.
@@ -53,6 +56,7 @@ impl InForce {
             registry: watch::Sender::new(Arc::new(config.registry())),
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
             movers: watch::Sender::default(),
+            turns: Turns::default(),
             sites: watch::Sender::default(),
             prefetching: watch::Sender::new(Arc::new(prefetching(config))),
             archives: watch::Sender::default(),

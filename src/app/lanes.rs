@@ -3,6 +3,7 @@
 use crate::config::{self, Config};
 use crate::courier::foreign::Policy;
 use crate::courier::mover::Mover;
+use crate::courier::turns::Turns;
 use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, Form, PeerClient, Timing};
@@ -35,6 +36,7 @@ pub(super) fn lanes(
     store: &Store,
     records: &Records,
     profiles: &BTreeMap<String, Value>,
+    turns: &Turns,
 ) -> anyhow::Result<Vec<LaneSpec<Carriers>>> {
     let mut lanes = Vec::new();
     for peer in &config.peers {
@@ -49,7 +51,7 @@ pub(super) fn lanes(
         let Some(address) = &node.address else { continue };
         let foreigners = foreigners(config, node, records);
         let target = node_target(config, node, address)?;
-        let carrier = StoreScu::new(target, store.clone(), foreigners, config.courier.linger);
+        let carrier = StoreScu::new(target, store.clone(), foreigners, config.courier.linger, turns.clone());
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
     }
     Ok(lanes)
@@ -77,12 +79,12 @@ fn ask_as_found(client: &PeerClient, profile: &Value) {
 }
 
 /// Who gives instances to which node: over associations that we open where it may receive and has an address, and over its own.
-pub(super) fn movers(config: &Config, store: &Store, records: &Records) -> anyhow::Result<Movers> {
+pub(super) fn movers(config: &Config, store: &Store, records: &Records, turns: &Turns) -> anyhow::Result<Movers> {
     let mut movers = Movers::new();
     for node in &config.nodes {
         let address = node.address.as_ref().filter(|_| node.may.receive);
         let target = address.map(|address| node_target(config, node, address)).transpose()?;
-        let mover = Mover::new(target, store.clone(), foreigners(config, node, records));
+        let mover = Mover::new(target, store.clone(), foreigners(config, node, records), turns.clone());
         movers.insert(node.ae_title.clone(), Arc::new(mover));
     }
     Ok(movers)

@@ -2,8 +2,10 @@
 
 use super::offers::{MOST, needed};
 use super::sender::{Foreigners, Sender};
+use super::turns::{Taken, Turns};
 use crate::dicom::sop_class::VERIFICATION;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
+use crate::dicom::uid::StudyUid;
 use crate::dimse::{self, Offer, Scu, ScuError, Stores, Target, status::Class};
 use crate::records::{Expected, Retrievable};
 use crate::store::Store;
@@ -12,6 +14,7 @@ use crate::store::Store;
 pub struct Mover {
     target: Option<Target>,
     sender: Sender,
+    turns: Turns,
 }
 
 /// What came of one sub-operation.
@@ -58,9 +61,20 @@ fn lots(expected: &Expected, general: bool) -> Vec<Lot> {
 }
 
 impl Mover {
-    /// A mover to a node; without a target it gives only over associations that the node opens.
-    pub fn new(target: Option<Target>, store: Store, foreigners: Foreigners) -> Self {
-        Self { target, sender: Sender::new(store, foreigners) }
+    /// A mover to a node; without a target it gives only over associations that the node opens. `turns` are those of everything that
+    /// gives nodes something.
+    pub fn new(target: Option<Target>, store: Store, foreigners: Foreigners, turns: Turns) -> Self {
+        Self { target, sender: Sender::new(store, foreigners), turns }
+    }
+
+    /// The turn to give the node something of a study over an association that we open, if nobody has it; `None` also without a target.
+    pub fn turn_now(&self, study: &StudyUid) -> Option<Taken> {
+        self.turns.take_now(&self.target.as_ref()?.called, study)
+    }
+
+    /// Waits for that turn; `None` without a target.
+    pub async fn turn(&self, study: &StudyUid) -> Option<Taken> {
+        Some(self.turns.take(&self.target.as_ref()?.called, study).await)
     }
 
     /// What is expected, divided over as few associations to the node as their contexts allow.

@@ -3,11 +3,11 @@
 
 use super::body::{Fault, Plan};
 use super::carrier::Report;
-use super::linger::Linger;
+use super::linger::{Linger, Stayed};
 use super::offers::{Group, groups};
 use super::sender::{Foreigners, Sender, Unsent, native};
+use super::turns::Turns;
 use super::verdict::{self, Judged};
-use crate::dicom::uid::StudyUid;
 use crate::dimse::{self, Lost, Scu, ScuError, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::{Batch, Leased};
@@ -19,15 +19,30 @@ pub struct StoreScu {
     target: Box<Target>,
     sender: Sender,
     linger: Linger,
+    turns: Turns,
 }
 
 impl StoreScu {
-    /// A carrier to this node. An association stays open for `linger` after a batch, for the next one of its study.
-    pub fn new(target: Target, store: Store, foreigners: Foreigners, linger: Duration) -> Self {
-        Self { target: Box::new(target), sender: Sender::new(store, foreigners), linger: Linger::new(linger) }
+    /// A carrier to this node. An association stays open for `linger` after a batch, for the next one of its study. `turns` are those of
+    /// everything that gives nodes something.
+    pub fn new(target: Target, store: Store, foreigners: Foreigners, linger: Duration, turns: Turns) -> Self {
+        Self { target: Box::new(target), sender: Sender::new(store, foreigners), linger: Linger::new(linger), turns }
     }
 
+    /// Waits for its turn, which whoever has it gives up after a page of instances.
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
+        let (mut stayed, turn) = match self.linger.take(&batch.study).await {
+            Some((stayed, turn)) => (Some(stayed), turn),
+            None => (None, self.turns.take(&self.target.called, &batch.study).await),
+        };
+        let report = self.carry_groups(batch, &mut stayed).await;
+        if let Some(stayed) = stayed {
+            self.linger.leave(&batch.study, stayed, turn).await;
+        }
+        report
+    }
+
+    async fn carry_groups(&self, batch: &Batch, stayed: &mut Option<Stayed>) -> Report {
         let mut report = Report::default();
         for group in groups(&batch.items, self.sender.general_class()) {
             match report.unusable {
@@ -35,7 +50,7 @@ impl StoreScu {
                     let untouched = deferred(format!("not sent: {}", report.detail), Charge::Destination);
                     report.outcomes.extend(group.items.iter().map(|item| (item.transfer, untouched.clone())));
                 }
-                false => self.carry_group(&batch.study, &group, &mut report).await,
+                false => self.carry_group(&group, &mut report, stayed).await,
             }
         }
         let stored = report.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Accepted { .. })).count();
@@ -46,15 +61,18 @@ impl StoreScu {
 
     /// Sends what goes over one association. One that stayed open from the last batch may have been closed meanwhile: if its
     /// first instance gets no answer, that is no fault of the node's, and all goes over a new one.
-    async fn carry_group(&self, study: &StudyUid, group: &Group<'_>, report: &mut Report) {
-        if let Some(association) = self.linger.take(study, &group.offers).await
-            && self.send_all(association, study, group, report, true).await
-        {
-            return;
+    async fn carry_group(&self, group: &Group<'_>, report: &mut Report, stayed: &mut Option<Stayed>) {
+        if let Some(open) = stayed.take() {
+            if !group.offers.iter().all(|offer| open.offers.contains(offer)) {
+                open.release().await;
+            } else if self.send_all(open, group, report, stayed, true).await {
+                return;
+            }
         }
         match dimse::connect(&self.target, &group.offers).await {
             Ok(association) => {
-                self.send_all(association, study, group, report, false).await;
+                let open = Stayed { offers: group.offers.clone(), association };
+                self.send_all(open, group, report, stayed, false).await;
             }
             Err(error) => {
                 let why = error.to_string();
@@ -68,13 +86,14 @@ impl StoreScu {
         }
     }
 
-    /// Sends a group; tells whether that counts, which it does not if a `stale` association turns out to be closed.
+    /// Sends a group, after which the association stays; tells whether that counts, which it does not if a `stale` association turns out to
+    /// be closed.
     async fn send_all(
         &self,
-        mut association: Scu,
-        study: &StudyUid,
+        Stayed { offers, mut association }: Stayed,
         group: &Group<'_>,
         report: &mut Report,
+        stayed: &mut Option<Stayed>,
         stale: bool,
     ) -> bool {
         let mut broken: Option<Broken> = None;
@@ -92,7 +111,7 @@ impl StoreScu {
             broken = lost;
         }
         match broken {
-            None => self.linger.leave(study, &group.offers, association).await,
+            None => *stayed = Some(Stayed { offers, association }),
             Some(Broken { why, charge }) => {
                 association.abort().await;
                 report.detail = why;

@@ -130,7 +130,7 @@ impl Query {
     }
 }
 
-/// Stands in the answer to a search that may lack results, with the name of what did not answer; a peer that reads it does not take
+/// Stands in the answer to a search or a retrieval that may lack something, with the name of what did not answer; a peer that reads it does not take
 /// the answer for all that there is. Not of the standard, which knows warnings for people only.
 pub const INCOMPLETE: HeaderName = HeaderName::from_static("weybridge-incomplete");
 

@@ -6,6 +6,7 @@ mod asked;
 mod caller;
 mod find;
 mod given;
+mod line;
 mod retrieve;
 mod shown;
 

@@ -214,11 +214,12 @@ fn busy() -> Response {
     response
 }
 
-/// An answer of several instances; 206 if some are no more or are damaged. What an archive holds is no more missing: the body
-/// ends well only if it came.
+/// An answer of several instances; 206 if some are no more or are damaged, or somebody who may have more keeps silent. What an
+/// archive holds is no more missing: the body ends well only if it came.
 fn partial(kind: &str, body: Body, missing: Missing, service: &str) -> Response {
     let Missing { missing, silent, elsewhere } = missing;
-    let status = if missing > 0 || !elsewhere.is_whole() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let in_part = missing > 0 || silent || !elsewhere.is_whole();
+    let status = if in_part { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut response = span::with(status, body, &[(header::CONTENT_TYPE, kind)]);
     if missing > 0 {
         let text = format!("299 {service}: {missing} instances are not given: deleted or damaged here");

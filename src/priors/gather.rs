@@ -287,6 +287,12 @@ impl Gathering {
         self.unnamed + self.lacking.len() as u64
     }
 
+    /// Instances that were named, are not here and not to come, and of which nobody is known to have them.
+    pub fn nowhere(&self) -> impl Iterator<Item = &InstanceUid> {
+        let named = self.picked.instances.iter();
+        named.filter(|uid| !self.known.contains(*uid) && !self.lacking.contains(*uid))
+    }
+
     /// Begins to retrieve what is missing.
     pub fn start(&mut self) {
         for (follower, wanted) in &mut self.followers {

@@ -141,15 +141,19 @@ impl Patient {
     }
 
     /// Whether what came from a site, or is held of it, means this patient, as far as its attributes tell. Of what came from nobody else
-    /// its own number tells.
+    /// its own number tells: whether it is the same NHS number, however it is written.
     pub fn is_told_by(&self, registry: &Registry, origin: &Origin, held: &BTreeMap<Tag, String>) -> bool {
-        let Some(site) = origin.site() else { return false };
         let text = |tag| held.get(&tag).cloned().unwrap_or_default();
         let said = Said {
             id: text(PATIENT_ID),
             issuer: text(ISSUER_OF_PATIENT_ID),
             birth_date: text(PATIENT_BIRTH_DATE),
             ..Said::default()
+        };
+        let Some(site) = origin.site() else {
+            let by = Some(said.issuer.as_str()).filter(|issuer| !issuer.is_empty()).map(str::to_owned);
+            let issued = is_issuer(&by.unwrap_or_else(|| registry.issuer(origin)));
+            return issued && self.nhs.is_some() && self.is_meant(&said, "", Some("NHS")) == Meant::Yes;
         };
         let issuer = registry.peer(site).and_then(|peer| peer.issuer.as_deref());
         self.is_meant(&said, site, issuer) == Meant::Yes

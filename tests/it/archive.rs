@@ -118,9 +118,23 @@ fn an_nhs_number_is_found_in_an_archive_in_whatever_form() {
     numbered(&prepared.files, &study(3), "943 476 5919");
     let archive = OddArchive::start(&prepared, &prepared.files);
     let port = archive.port;
-    let site = prepared.start("ARCHIVE", port, "");
+    let reader =
+        "[[node]]\nae_title = \"READER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\npatient_id = \"nhs\"\n";
+    // The archive's numbers are NHS numbers, too.
+    let site = prepared.start("ARCHIVE\"\npatient_id = \"nhs", port, reader);
     for asked in ["9434765919", "943%20476%205919", "943-476-5919"] {
         assert_eq!(told(&site.found(&format!("studies?PatientID={asked}")), INSTANCES), [near(1)], "{asked}");
+        // A node that asks by C-FIND finds it likewise.
+        let patient = asked.replace("%20", " ");
+        let keys = json!({ "QueryRetrieveLevel": "STUDY", "PatientID": patient, "StudyInstanceUID": "" });
+        let said = site.ask(&[json!({ "calling": "READER", "keys": keys })]).remove(0);
+        let uids: Vec<&Value> = said["answers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|answer| &answer["identifier"]["StudyInstanceUID"])
+            .collect();
+        assert_eq!(uids.iter().filter(|uid| **uid == &study(3)).count(), 1, "{patient}: {said}");
     }
     assert_eq!(site.found("studies?PatientID=9434765870"), Vec::<Value>::new());
 }
@@ -149,9 +163,13 @@ fn a_silent_archive_is_never_an_empty_one() {
         assert_eq!(site.search("studies?PatientID=P2").status, 503, "{how}");
         assert_eq!(site.search(&format!("studies/{}/instances", study(3))).status, 503, "{how}");
         assert_eq!(site.retrieve(&format!("studies/{}", study(3))).unwrap().0, 503, "{how}");
-        // What is here is given.
+        // What is here is given, and not as all (WEB-101); one instance is all of itself.
         let (status, came) = site.retrieve(&format!("studies/{}", study(1))).unwrap();
-        assert_eq!((status, came), (200, site.held(&study(1))), "{how}");
+        assert_eq!((status, came), (206, site.held(&study(1))), "{how}");
+        let head = site.search(&format!("studies/{}/metadata", study(1)));
+        assert!(head.status == 206 && head.body.to_lowercase().contains("weybridge-incomplete: archive"), "{head:?}");
+        let one = format!("studies/{0}/series/{0}.1/instances/{0}.1.1/metadata", study(1));
+        assert_eq!(site.search(&one).status, 200, "{how}");
         let said = site.ask(std::slice::from_ref(&find));
         // What is here, the marker of a site that was not asked since it does not know the number, and the failure.
         assert_eq!(statuses(&said[0]), [0xFF00, 0xFF00, 0xA700], "{how}");
@@ -289,7 +307,46 @@ fn a_node_is_given_what_the_archive_holds() {
         moved(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2.3.4.6" })),
         moved(of_study(&two)),
     ]);
-    assert_eq!([&last(&ends[0])["status"], &last(&ends[1])["status"]], [&json!(0xA702), &json!(0)]);
+    assert_eq!([&last(&ends[0])["status"], &last(&ends[1])["status"]], [&json!(0xA702), &json!(0xB000)]);
+    site.site.verify_ledger(true);
+}
+
+/// DIM-089: of what is here while the archive keeps silent nobody knows whether it is all: it is given, and the end is a warning. What is
+/// named and here is all; what is named and not here, or was here once, has failed.
+#[test]
+fn what_a_silent_archive_may_hold_is_not_called_given() {
+    let prepared = Prepared::new(4);
+    let mut archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, &sender("SENDER"));
+    let (one, two) = (study(1), study(2));
+    site.push_of(&one, 2);
+    site.push(&two);
+    site.site.cli(&["store", "drop", &two, "--reason", "test"]).ok("dropped");
+    site.push_of(&two, 3);
+    archive.kill();
+    let end = |mut asked: Value| {
+        asked["to"] = json!("OUT");
+        let said = site.ask(&[asked]).remove(0);
+        let end = last(&said).clone();
+        let list = end["identifier"]["FailedSOPInstanceUIDList"].as_str().unwrap_or_default().to_owned();
+        (end["status"].clone(), [end["completed"].clone(), end["failed"].clone()], list, end["comment"].clone())
+    };
+    let of_study = |uid: &str| json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid });
+    let images = |uids: &[u32]| {
+        let uids: Vec<String> = uids.iter().map(|number| format!("{one}.1.{number}")).collect();
+        json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": one, "SeriesInstanceUID": format!("{one}.1"),
+            "SOPInstanceUID": uids.join("\\") })
+    };
+    let more = json!("archive ARCHIVE did not answer; there may be more");
+    let counts = |completed: u64, failed: u64| [json!(completed), json!(failed)];
+    let none = String::new;
+    let moved = |keys: Value| end(json!({ "op": "move", "keys": keys }));
+    assert_eq!(moved(of_study(&one)), (json!(0xB000), counts(2, 0), none(), more.clone()));
+    let got = json!({ "op": "get", "keys": of_study(&one), "classes": ["1.2.840.10008.5.1.4.1.1.2"] });
+    assert_eq!(end(got), (json!(0xB000), counts(2, 0), none(), more.clone()));
+    assert_eq!(moved(of_study(&two)), (json!(0xB000), counts(3, 1), none(), more.clone()), "one was here once");
+    assert_eq!(moved(images(&[1, 2])), (json!(0), counts(2, 0), none(), Value::Null));
+    assert_eq!(moved(images(&[1, 9])), (json!(0xB000), counts(1, 1), format!("{one}.1.9"), more));
     site.site.verify_ledger(true);
 }
 
@@ -394,4 +451,22 @@ fn what_an_archive_holds_is_sent_by_hand() {
     let elsewhere = send(&["--study", &study(2), "--from", "OUT"]);
     assert!(elsewhere.stderr.contains("holds nothing of it that came from OUT"), "{elsewhere:?}");
     site.site.verify_ledger(true);
+}
+
+/// DIM-072: an archive that agrees to relational queries is asked once for the instances of a study, any other once for each series; what
+/// is found and fetched is the same.
+#[test]
+fn an_archive_that_can_is_asked_once_for_all_instances_of_a_study() {
+    let prepared = Prepared::new(1);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    let one = study(1);
+    let asked = || archive.seen("find").iter().filter(|find| find["keys"]["QueryRetrieveLevel"] == "IMAGE").count();
+    let search = || site.found(&format!("studies/{one}/instances"));
+    let before = search();
+    assert_eq!((asked(), before.len()), (2, 3), "once for each series");
+    archive.behaves(&json!({ "relational": true }));
+    assert_eq!((search(), asked()), (before, 3), "and now once");
+    assert_eq!(site.retrieve(&format!("studies/{one}")), Some((200, site.held(&one))));
+    assert_eq!(asked(), 4);
 }

@@ -8,7 +8,7 @@ use crate::support::process::finish;
 use crate::support::radiology::{ROOT, Radiology, last, statuses};
 use crate::support::tools::tool;
 use crate::support::two_sites::Stage;
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -287,4 +287,29 @@ fn a_node_sees_other_sites_patients_as_the_objects_will_carry_them() {
     assert_eq!(last(&said[3])["completed"], 1, "{}", said[3]);
     let text = finish(Command::new(tool("dcmdump")).arg("+L").arg(&node.files()[0]), seconds(20)).ok("dcmdump");
     assert!(text.contains("(0010,0020) LO [b:T0000001]"), "{text}");
+}
+
+/// "Freshness", DIM-082: a lane and a move that give a node the same study do so one after the other, each over an association of its own:
+/// many nodes cannot file one study from two at once.
+#[test]
+fn a_lane_and_a_move_give_a_node_one_study_one_after_the_other() {
+    let stage = Stage::new();
+    let node = OddNode::start(stage.path(), &["--slow", "0.4"]);
+    let route = "[[route]]\nname = \"all to the node\"\nfrom = [\"SENDER\"]\nto = [\"OUT\"]\n";
+    let site = Radiology::start(12, &(nodes(node.port) + route));
+    let of_study = |store: &Value| store["sop_instance"].as_str().unwrap().starts_with(&format!("{}.", study(2)));
+    let seen = || node.seen("store").into_iter().filter(of_study).collect::<Vec<_>>();
+    until(seconds(60), "the lane is at it", || (!seen().is_empty()).then_some(()));
+    let answer = last(&site.ask(&[move_study(2)])[0]).clone();
+    assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0), [Some(12), Some(0), Some(0)]), "{answer}");
+    site.site.all_become("OUT", "accepted", 16, seconds(60));
+    let stores = seen();
+    let moved: Vec<bool> = stores.iter().map(|store| store["originator"][0] == "RADIOLOGY").collect();
+    assert!(!moved[0] && moved.iter().filter(|moved| **moved).count() == 12 && moved.len() == 24, "{stores:?}");
+    let mut associations: Vec<u64> = stores.iter().map(|store| store["association"].as_u64().unwrap()).collect();
+    let turns = associations.chunk_by(|one, other| one == other).count();
+    associations.sort_unstable();
+    associations.dedup();
+    assert_eq!(turns, associations.len(), "none was used again after another had its turn: {stores:?}");
+    assert!(turns >= 2);
 }

@@ -22,6 +22,8 @@ pub struct Key {
     pub value: Vec<u8>,
     /// It is a sequence.
     pub sequence: bool,
+    /// An item of the sequence asks for a value: not empty, and not any.
+    pub wanted: bool,
 }
 
 impl std::fmt::Debug for Key {
@@ -44,21 +46,25 @@ impl Identifier {
     pub fn read(mut bytes: &[u8], explicit: bool) -> Result<Self, StructureError> {
         let mut walker = Walker::new(Syntax { explicit, big: false }, MAX_DEPTH, MAX_ELEMENTS);
         let mut keys: BTreeMap<Tag, Key> = BTreeMap::new();
-        let mut at = None;
+        let mut top = SPECIFIC_CHARACTER_SET;
         while let Some(event) = walker.next(&mut bytes)? {
             match event {
-                Event::Element(element) if element.top => {
+                Event::Element(element) => {
                     let known = representation(element.tag) == Representation::Exactly(Vr::SQ);
                     let sequence = element.length.is_none() || element.vr == Some(Vr::SQ) || known;
-                    keys.insert(element.tag, Key { value: Vec::new(), sequence });
-                    at = (!sequence).then_some(element.tag);
-                }
-                Event::Element(_) => at = None,
-                Event::Value(slice) => {
-                    if let Some(key) = at.and_then(|tag| keys.get_mut(&tag)) {
-                        key.value.extend_from_slice(slice);
+                    if element.top {
+                        top = element.tag;
+                        keys.insert(top, Key { sequence, ..Key::default() });
+                    }
+                    if sequence && element.length.is_some() {
+                        walker.descend()?;
                     }
                 }
+                Event::Value(slice) => match keys.get_mut(&top) {
+                    Some(key) if key.sequence => key.wanted |= slice.iter().any(|byte| !b" *\0".contains(byte)),
+                    Some(key) => key.value.extend_from_slice(slice),
+                    None => {}
+                },
                 _ => {}
             }
         }
@@ -222,8 +228,35 @@ mod tests {
         element(&mut bytes, PATIENT_ID, b"in".to_vec(), false);
         let whole = bytes.clone();
         let read = Identifier::read(&whole, false).unwrap();
-        assert!(read.keys[&Tag::new(0x0040, 0x0275)].sequence);
+        let request = &read.keys[&Tag::new(0x0040, 0x0275)];
+        assert!(request.sequence && request.wanted && request.value.is_empty());
         assert!(Identifier::read(&whole[..whole.len() - 1], false).is_err());
         assert!(Identifier::read(b"nonsense that is long enough", true).is_err());
+    }
+
+    /// DIM-066: a sequence asks for something if a value stands in one of its items, at whatever depth; what stands for any value does not.
+    #[test]
+    fn it_is_known_whether_a_sequence_asks_for_something() {
+        let item = |bytes: &[u8]| [&[0xFE, 0xFF, 0x00, 0xE0, bytes.len() as u8, 0, 0, 0], bytes].concat();
+        let sequence = |bytes: &[u8]| [&[0x40, 0x00, 0x75, 0x02, bytes.len() as u8, 0, 0, 0], bytes].concat();
+        let key = |value: &[u8]| {
+            let mut bytes = Vec::new();
+            element(&mut bytes, PATIENT_ID, value.to_vec(), false);
+            bytes
+        };
+        let rows = [
+            (vec![], false),
+            (item(&[]), false),
+            (item(&key(b"")), false),
+            (item(&key(b"* ")), false),
+            (item(&key(b"7")), true),
+            ([item(&[]), item(&key(b"a*"))].concat(), true),
+            (item(&sequence(&item(&key(b"")))), false),
+            (item(&sequence(&item(&key(b"7")))), true),
+        ];
+        for (items, want) in rows {
+            let read = Identifier::read(&sequence(&items), false).unwrap();
+            assert_eq!(read.keys[&Tag::new(0x0040, 0x0275)].wanted, want, "{items:?}");
+        }
     }
 }

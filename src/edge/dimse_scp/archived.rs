@@ -1,10 +1,12 @@
 //! What the archives hold, beside what is held here: as a node's query finds it, and fetched before a node is given it.
 
+use super::asked::exact;
 use super::find::{End, Find};
 use super::given::SIGN_OF_LIFE;
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::attributes::PATIENT_ID;
 use crate::dicom::query::Match;
 use crate::dicom::sop_class::VERIFICATION;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
@@ -13,6 +15,8 @@ use crate::dimse::{Counts, Dialogue, Offer, QueryAnswer, Status};
 use crate::edge::qido::archived::{instance_elsewhere, series_elsewhere, study_elsewhere};
 use crate::priors::archive::{ArchivedInstance, Brought as Asked, Found, Wanted};
 use crate::records::{Picked, RecordsError, Resource, SeriesRow, StudyRow, StudySize, Walk};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -39,10 +43,30 @@ impl Find<'_, '_> {
         matches
     }
 
+    /// The keys as an archive is asked them, which compares numbers as texts: an NHS number in each form in which it may be held (IDY-042).
+    /// What is answered is matched again by what it means.
+    fn in_every_form(&self) -> Vec<Vec<Match>> {
+        let keys = self.all_keys();
+        let named = exact(&keys, PATIENT_ID).map(str::to_owned);
+        let (Some(named), Some(nhs)) = (named, self.patient.as_ref().and_then(|patient| patient.nhs)) else {
+            return vec![keys];
+        };
+        let others = nhs.forms().into_iter().filter(|form| *form != named).map(|form| {
+            let mut keys = keys.clone();
+            keys.iter_mut().filter(|key| key.path == [PATIENT_ID]).for_each(|key| key.values = vec![form.clone()]);
+            keys
+        });
+        others.chain([keys.clone()]).collect()
+    }
+
     pub(super) async fn archived_studies(&mut self) -> Result<BTreeMap<StudyUid, (StudyRow, StudySize)>, End> {
-        let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.all_keys());
-        let wanted = Wanted { matches: &matches, combined: self.combined, study: None, series: None };
-        let rows = self.heard(archives.studies(Some(&by), wanted)).await?;
+        let (archives, by, questions) = (self.face.archives.clone(), self.node.ae_title.clone(), self.in_every_form());
+        let combined = self.combined;
+        let asked = questions.iter().map(|matches| {
+            let wanted = Wanted { matches, combined, study: None, series: None };
+            archives.studies(Some(&by), wanted)
+        });
+        let rows = self.heard(join_all(asked).map(together)).await?;
         let rows = self.face.records.shown_elsewhere(rows, study_elsewhere).await?;
         Ok(rows.into_iter().map(|row| (row.0.study.clone(), row)).collect())
     }
@@ -81,6 +105,16 @@ impl Find<'_, '_> {
     }
 }
 
+/// What was answered to several questions.
+fn together<T>(answers: Vec<Found<T>>) -> Found<T> {
+    let mut all = Found::default();
+    for Found { rows, silent } in answers {
+        all.rows.extend(rows);
+        all.silent.extend(silent);
+    }
+    all
+}
+
 /// Studies of one request that archives are asked for; the rest of a longer list is given as it is here, and the answer says so.
 const MOST_STUDIES: usize = 64;
 
@@ -91,8 +125,12 @@ pub(super) struct Brought {
     pub(super) missing: u64,
     /// The names of the first of them.
     pub(super) lacking: Vec<InstanceUid>,
+    /// Instances that were here once, of what an archive did not answer for: nobody but it, or another site, can have them.
+    pub(super) gone: u64,
     /// An archive that did not answer.
     pub(super) silent: Option<AeTitle>,
+    /// Nobody knows how much more an archive holds: it did not answer, or was not asked for all.
+    pub(super) doubtful: bool,
     /// Instances that were to be given when the node cancelled, or was gone, before any of them was.
     pub(super) unbegun: u64,
     /// Studies for which archives were not asked, since too many are named.
@@ -143,6 +181,7 @@ pub(super) async fn brought(
         }
     }
     all.unasked = picked.studies.len().saturating_sub(MOST_STUDIES) as u64;
+    all.doubtful = all.unasked > 0;
     let mut fetches = Vec::new();
     let mut counts = Counts { remaining: Some(0), ..Counts::default() };
     for (of, named) in resources(picked) {
@@ -153,25 +192,52 @@ pub(super) async fn brought(
         else {
             continue;
         };
-        all.silent = all.silent.or(asked.silent.first().cloned());
-        all.missing += if asked.busy { asked.missing } else { 0 };
+        if let Some(archive) = asked.silent.first() {
+            all.silent.get_or_insert_with(|| archive.clone());
+            // Of instances that are named it is known whether they are here.
+            all.doubtful |= named.is_empty();
+        }
+        let untold = (named.is_empty() && !asked.silent.is_empty()).then_some(of);
+        let not_begun = if asked.busy { asked.missing } else { 0 };
+        all.missing += not_begun;
         counts.remaining = counts.remaining.map(|remaining| remaining + asked.listed);
-        fetches.extend(asked.fetching);
+        fetches.push((asked.fetching, untold, not_begun));
     }
-    for fetching in fetches {
-        // What lost its association, or cannot be sent, the dialogue remembers.
-        let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
-        let Some(fetched) = unless_over(dialogue, counts, fetching.end()).await else {
-            return Brought { unbegun: counts.remaining.unwrap_or_default(), ..all };
-        };
-        all.missing += fetched.missing;
-        all.lacking.extend(fetched.lacking);
+    for (fetching, untold, mut counted) in fetches {
+        if let Some(fetching) = fetching {
+            // What lost its association, or cannot be sent, the dialogue remembers.
+            let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+            let Some(fetched) = unless_over(dialogue, counts, fetching.end()).await else {
+                return Brought { unbegun: counts.remaining.unwrap_or_default(), ..all };
+            };
+            counted += fetched.missing;
+            all.missing += fetched.missing;
+            all.lacking.extend(fetched.lacking);
+        }
+        if let Some(of) = untold {
+            all.gone += gone(face, &of, counted).await;
+        }
     }
     all
 }
 
+/// Instances that were here once, beyond those that another archive holds and did not give.
+async fn gone(face: &DimseFace, of: &Resource, counted: u64) -> u64 {
+    match face.records.extent(of).await {
+        Ok(extent) => (extent.purged + extent.damaged).saturating_sub(counted),
+        Err(error) => {
+            tracing::error!(error = %error, "what was here once cannot be looked up");
+            0
+        }
+    }
+}
+
 /// Does the work while the node hears from us; `None` if it cancels, or is gone, before the end.
-async fn unless_over<T>(dialogue: &mut Dialogue<'_>, counts: Counts, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless_over<T>(
+    dialogue: &mut Dialogue<'_>,
+    counts: Counts,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let mut work = pin!(work);
     loop {
         tokio::select! {

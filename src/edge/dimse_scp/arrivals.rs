@@ -1,25 +1,15 @@
 //! Sub-operations with what other sites hold: each instance is given as soon as it is durable here, and what does not come has
 //! failed (DIM-089, FLT-083; "Behaviour that decides safety", freshness).
 
-use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE, alongside, end};
+use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE, alongside};
+use super::line::Line;
 use crate::courier::mover::SubOperation;
-use crate::dimse::{Offer, Scu, ScuError, Status};
+use crate::dimse::{ScuError, Status};
 use crate::priors::watch::Came;
 use crate::records::{Expected, InstanceId, Retrievable};
 use std::collections::BTreeSet;
 
-/// Most contexts of one association (DIM-003).
-const MOST_CONTEXTS: usize = 128;
-
 const OTHER_PATIENT: &str = "its study is not of the patient who was asked for";
-
-/// The association over which arrivals go, and what it was opened for.
-#[derive(Default)]
-struct Line {
-    association: Option<Scu>,
-    offers: Vec<Offer>,
-    lost: u32,
-}
 
 impl Given<'_, '_> {
     /// Before anything is retrieved from other sites, the destination is called: what it cannot be given is not fetched.
@@ -44,8 +34,8 @@ impl Given<'_, '_> {
     }
 
     /// What has come since the last look, within a page; waits for one at least. `None` when all sites have ended, or nothing more is
-    /// to begin.
-    async fn arrivals(&mut self) -> Option<Vec<InstanceId>> {
+    /// to begin. Who waits for our turn at the destination meanwhile gets it.
+    async fn arrivals(&mut self, line: &mut Line) -> Option<Vec<InstanceId>> {
         let first = loop {
             if self.dialogue.is_over().await {
                 return None;
@@ -54,6 +44,7 @@ impl Given<'_, '_> {
                 biased;
                 came = self.gathering.next() => break came?,
                 () = self.dialogue.heard() => {}
+                () = line.wanted() => line.give_way().await,
                 () = tokio::time::sleep(SIGN_OF_LIFE) => {
                     let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
                 }
@@ -91,7 +82,7 @@ impl Given<'_, '_> {
     /// Gives what comes over associations to the destination (C-MOVE).
     pub(super) async fn moved_arrivals(&mut self, originator: &(String, u16)) {
         let mut line = Line::default();
-        while let Some(page) = self.arrivals().await {
+        while let Some(page) = self.arrivals(&mut line).await {
             let copies = self.copies(&page).await;
             let expected = kinds(&copies);
             for lot in self.mover.lots(&expected) {
@@ -100,16 +91,14 @@ impl Given<'_, '_> {
                     if !lot.kinds.contains(kind) {
                         continue;
                     }
-                    if !self.goes_on().await {
-                        return end(line.association).await;
+                    let given = *kept && self.is_of_patient(item).await;
+                    if !self.goes_on().await || (given && !self.has_turn(&mut line, &item.study).await) {
+                        return line.give_way().await;
                     }
-                    let came = match (kept, self.is_of_patient(item).await) {
+                    let came = match (kept, given) {
+                        (_, true) => self.move_one(&mut line, item, originator).await,
                         (false, _) => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-                        (_, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
-                        (true, true) => {
-                            let Line { association, offers, lost } = &mut line;
-                            self.move_one(offers, association, lost, item, originator).await
-                        }
+                        (true, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
                     };
                     self.count(item, came).await;
                 }
@@ -118,13 +107,13 @@ impl Given<'_, '_> {
                 self.give_up_gathering("the destination was lost").await;
             }
         }
-        end(line.association).await;
+        line.give_way().await;
     }
 
     /// Gives what comes over the requester's own association (C-GET).
     pub(super) async fn got_arrivals(&mut self, receives: &BTreeSet<String>) {
         self.gathering.start();
-        while let Some(page) = self.arrivals().await {
+        while let Some(page) = self.arrivals(&mut Line::default()).await {
             for (item, kept) in self.copies(&page).await {
                 if !self.goes_on().await {
                     return;
@@ -137,21 +126,6 @@ impl Given<'_, '_> {
                     }
                 }
             }
-        }
-    }
-}
-
-impl Line {
-    /// Opens anew, for all that was needed so far, when something is needed that was not offered.
-    async fn prepare(&mut self, needed: &[Offer]) {
-        let missing: Vec<Offer> = needed.iter().filter(|offer| !self.offers.contains(offer)).cloned().collect();
-        if missing.is_empty() {
-            return;
-        }
-        end(self.association.take()).await;
-        self.offers.extend(missing);
-        if self.offers.len() > MOST_CONTEXTS {
-            self.offers = needed.to_vec();
         }
     }
 }

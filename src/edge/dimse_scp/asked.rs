@@ -136,6 +136,13 @@ impl Asked {
             if no_key || tag.element() == 0 {
                 continue;
             }
+            if key.sequence && vr_of(tag) != Vr::SQ && (tag == AVAILABILITY || self.supports(tag)) {
+                return Err(mismatch(tag, "came as a sequence"));
+            }
+            // To ignore what is asked for would find everything.
+            if key.wanted {
+                return Err(mismatch(tag, "cannot be matched here; send it empty"));
+            }
             if tag == AVAILABILITY {
                 keys.back.push(tag);
             } else if !key.sequence && self.supports(tag) {
@@ -269,6 +276,33 @@ mod tests {
             let back = asked.keys().unwrap().back;
             assert_eq!(back.contains(&tag), want, "{root:?} {level} {tag}");
         }
+    }
+
+    /// DIM-066, DIM-069: a sequence that asks for something would find everything if it were passed over: it is refused, and so is a text that
+    /// came as a sequence. One that asks for nothing is not supported, like any other key.
+    #[test]
+    fn sequences_that_ask_for_something_are_refused() {
+        let item = |tag: [u8; 4], value: &[u8]| {
+            let inner = [&tag[..], &[value.len() as u8, 0, 0, 0], value].concat();
+            [&[0xFE, 0xFF, 0x00, 0xE0, inner.len() as u8, 0, 0, 0], &inner[..]].concat()
+        };
+        let keyed = |tag: [u8; 4], length: u32, rest: &[u8]| {
+            let level = [&[0x08, 0, 0x52, 0, 6, 0, 0, 0][..], b"STUDY "].concat();
+            let identifier = [&level[..], &tag, &length.to_le_bytes(), rest].concat();
+            let asked = QueryRequest { identifier, transfer_syntax: "1.2.840.10008.1.2".into(), ..request(&[]) };
+            let keys = Asked::read(&asked, Root::Study).unwrap().keys();
+            keys.map(|keys| keys.unsupported).map_err(|refused| (refused.status.0, refused.offending))
+        };
+        let (requests, accession) = ([0x40, 0, 0x75, 0x02], [0x08, 0, 0x50, 0]);
+        let (full, empty) = (item(accession, b"A1"), item(accession, b""));
+        let end = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+        let refused = |tag: u32| Err((0xA900, Some(tag)));
+        assert_eq!(keyed(requests, full.len() as u32, &full), refused(0x0040_0275));
+        assert_eq!(keyed(requests, u32::MAX, &[&full[..], &end].concat()), refused(0x0040_0275));
+        assert_eq!(keyed(requests, empty.len() as u32, &empty), Ok(true));
+        assert_eq!(keyed(requests, 0, &[]), Ok(true));
+        // Patient ID without a length can be nothing but a sequence.
+        assert_eq!(keyed([0x10, 0, 0x20, 0], u32::MAX, &[&empty[..], &end].concat()), refused(0x0010_0020));
     }
 
     #[test]

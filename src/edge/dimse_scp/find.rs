@@ -36,7 +36,7 @@ pub(super) struct Find<'a, 'd> {
     /// Archives that did not answer.
     pub(super) silent: Vec<AeTitle>,
     /// Whom the query names.
-    patient: Option<Patient>,
+    pub(super) patient: Option<Patient>,
     /// What is said beside the final success.
     pub(super) remark: Option<String>,
 }

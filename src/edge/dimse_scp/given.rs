@@ -1,6 +1,7 @@
 //! The sub-operations of one retrieval, one after the other: counted, told while they go on, ended by a cancel (PS3.4 section C.4.2.3).
 
 use super::archived::Brought;
+use super::line::Line;
 use super::retrieve::Proof;
 use crate::courier::mover::{Lot, Mover, SubOperation};
 use crate::dicom::query::identifier;
@@ -8,8 +9,7 @@ use crate::dicom::tag::Tag;
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::{
-    Counts, Dialogue, Offer, QueryAnswer, QueryRequest, Scu, Source, Status, StoreCommand, StoreFailure, StoreResponse,
-    Stores,
+    Counts, Dialogue, QueryAnswer, QueryRequest, Source, Status, StoreCommand, StoreFailure, StoreResponse, Stores,
 };
 use crate::priors::gather::Gathering;
 use crate::records::{Expected, InstanceId, Records, Retrievable, RetrievalEnded};
@@ -48,7 +48,7 @@ pub(super) struct Given<'a, 'd> {
     why: Option<String>,
     /// What is to be said of the archives, where nothing failed.
     remark: Option<String>,
-    /// Archives were not asked for everything.
+    /// An archive did not answer, or was not asked for everything.
     doubtful: bool,
 }
 
@@ -113,63 +113,25 @@ impl<'a, 'd> Given<'a, 'd> {
     pub(super) async fn moved(&mut self, originator: (String, u16)) {
         self.tell().await;
         self.begin_gathering().await;
-        let mut lost = 0;
+        let mut line = Line::default();
         for lot in self.mover.lots(self.expected) {
+            line.prepare(&lot.offers).await;
             let ids = self.of(&lot);
-            let mut association = None;
             for page in ids.chunks(PAGE) {
                 for (item, kept) in self.copies(page).await {
-                    if !self.goes_on().await {
-                        end(association).await;
-                        return;
+                    if !self.goes_on().await || (kept && !self.has_turn(&mut line, &item.study).await) {
+                        return line.give_way().await;
                     }
                     let came = match kept {
                         false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-                        true => self.move_one(&lot.offers, &mut association, &mut lost, &item, &originator).await,
+                        true => self.move_one(&mut line, &item, &originator).await,
                     };
                     self.count(&item, came).await;
                 }
             }
-            end(association).await;
         }
+        line.give_way().await;
         self.moved_arrivals(&originator).await;
-    }
-
-    /// One sub-operation over the association that is open, or over a new one. A destination that cannot be reached is not
-    /// called again for each instance.
-    pub(super) async fn move_one(
-        &mut self,
-        offers: &[Offer],
-        association: &mut Option<Scu>,
-        lost: &mut u32,
-        item: &Retrievable,
-        originator: &(String, u16),
-    ) -> SubOperation {
-        let failed = |why: String| SubOperation::Failed { why, damage: None };
-        if association.is_none() {
-            if *lost >= MOST_LOST {
-                return failed("the destination was lost".into());
-            }
-            let opening = self.mover.open(offers);
-            match alongside(self.dialogue, self.counts, opening).await {
-                Ok(opened) => *association = Some(opened),
-                Err(error) => {
-                    *lost = MOST_LOST;
-                    return failed(error.to_string());
-                }
-            }
-        }
-        let Some(open) = association else { return failed("no association".into()) };
-        let giving = self.mover.give(open, item, Some(originator.clone()));
-        let came = alongside(self.dialogue, self.counts, giving).await;
-        match open.is_alive() {
-            true => *lost = 0,
-            false => {
-                *association = None;
-                *lost += 1;
-            }
-        }
-        came
     }
 
     /// Gives everything over the requester's own association, in the classes of which it is SCP (C-GET; DIM-090).
@@ -245,8 +207,21 @@ impl<'a, 'd> Given<'a, 'd> {
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining.max(archived.unbegun));
         self.counts.failed += archived.missing;
         archived.lacking.iter().for_each(|uid| self.name(uid.as_str()));
-        self.remark = archived.remark();
-        self.doubtful = archived.unasked > 0;
+        if archived.silent.is_some() {
+            // What is named and nowhere to be had, the archive may have; what was here once it has, or other sites do.
+            let nowhere = self.gathering.nowhere().filter(|uid| !archived.lacking.contains(uid));
+            let nowhere: Vec<InstanceUid> = nowhere.cloned().collect();
+            self.name_failed(nowhere);
+            let elsewhere = self.gathering.awaited() + self.gathering.missing();
+            self.counts.failed += archived.gone.saturating_sub(elsewhere);
+        }
+        self.doubtful = archived.doubtful;
+        self.remark = archived.remark().filter(|_| self.doubtful || self.counts.failed > 0);
+    }
+
+    /// Instances of this retrieval, whatever becomes of them.
+    pub(super) fn total(&self) -> u64 {
+        self.remaining() + self.counts.failed
     }
 
     fn one_less(&mut self) {
@@ -303,14 +278,6 @@ impl<'a, 'd> Given<'a, 'd> {
         let comment = self.why.clone().filter(|_| failed > 0);
         let comment = comment.or_else(|| self.gathering.remark()).or_else(|| self.remark.clone());
         QueryAnswer { counts: Some(counts), identifier, comment, ..status.into() }
-    }
-}
-
-/// Releases an association that nothing more goes over.
-pub(super) async fn end(association: Option<Scu>) {
-    if let Some(association) = association {
-        // What it was for has its answers; a destination that mishandles the release changes nothing of them.
-        let _ = association.release().await;
     }
 }
 

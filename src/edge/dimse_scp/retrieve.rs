@@ -268,12 +268,15 @@ async fn run(
     if let Some(answer) = silence(nothing, &gathering).or_else(|| archived.silence(nothing)) {
         return answer;
     }
+    let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
+    given.proof = proof;
+    given.lack(&archived);
     let began = RetrievalBegan {
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
         node: caller.node().to_string(),
         destination: plan.to.to_string(),
         studies: plan.sought.studies,
-        instances: expected.instances.len() as u64 + gathering.awaited() + gathering.missing(),
+        instances: given.total(),
     };
     let entry = match face.records.retrieval_began(began).await {
         Ok(entry) => entry,
@@ -282,9 +285,6 @@ async fn run(
             return refuse(Status::NO_SUB_OPERATIONS, "the gateway's storage has failed; see its administrator", None);
         }
     };
-    let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
-    given.proof = proof;
-    given.lack(&archived);
     match request.operation {
         Operation::Move => given.moved((caller.node().to_string(), request.message_id)).await,
         _ => given.got(&caller.receives).await,

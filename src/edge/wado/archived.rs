@@ -2,6 +2,7 @@
 
 use super::elsewhere::Elsewhere;
 use super::{busy, unreadable};
+use crate::dicomweb::qido::INCOMPLETE;
 use crate::edge::http::{WebFace, problem};
 use crate::priors::archive::Fetching;
 use crate::records::{Extent, Resource};
@@ -80,17 +81,20 @@ pub(super) async fn awaited(face: &WebFace, resource: &Resource) -> Result<Await
             };
         }
     }
-    let fetching = Some(fetching).filter(|_| resource.instance.is_none());
-    Ok(Awaited { extent, fetching, silent, elsewhere: Elsewhere::default() })
+    // Of one instance that came nothing is missing, whoever is silent.
+    let whole = resource.instance.is_some();
+    let fetching = Some(fetching).filter(|_| !whole);
+    Ok(Awaited { extent, fetching, silent: silent && !whole, elsewhere: Elsewhere::default() })
 }
 
-/// An answer that may not hold everything says so.
+/// An answer that may not hold everything says so, to programs too.
 pub(super) fn warned(mut response: Response, silent: bool, service: &str) -> Response {
     let text = format!("299 {service}: an archive of this site did not answer; what it alone holds is not given");
-    if let Ok(text) = HeaderValue::from_str(&text)
-        && silent
-    {
-        response.headers_mut().append(header::WARNING, text);
+    if silent {
+        response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static("archive"));
+        if let Ok(text) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::WARNING, text);
+        }
     }
     response
 }

@@ -4,8 +4,8 @@ usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES]
        [--abort-after N] [--statuses FILE] [--tell KEYWORD]...
 
 FILE holds an object: for an instance, the statuses that it gets in turn, of which the last stays.
-LOG gets one JSON object a line: an association with what was proposed, a store with its class, syntax and bytes, and of its
-data set the attributes that are to be told, an end.
+LOG gets one JSON object a line: an association with what was proposed, a store with the number of its association, its class,
+syntax and bytes, and of its data set the attributes that are to be told, an end.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def arguments():
 def main():
     options = arguments()
     log = options.log.open("a")
-    stored = 0
+    stored = opened = 0
     statuses = json.loads(options.statuses.read_text()) if options.statuses else {}
 
     def note(**what):
@@ -46,6 +46,9 @@ def main():
 
     def requested(event):
         """Everything proposed is supported, but for what the options leave out."""
+        nonlocal opened
+        opened += 1
+        event.assoc.number = opened
         proposed = event.assoc.requestor.primitive.presentation_context_definition_list
         offered = [[c.abstract_syntax, [str(ts) for ts in c.transfer_syntax]] for c in proposed]
         note(kind="association", contexts=offered)
@@ -72,6 +75,7 @@ def main():
         told = {keyword: str(event.dataset.get(keyword, "")) for keyword in options.tell}
         note(
             kind="store",
+            association=event.assoc.number,
             told=told,
             sop_class=event.request.AffectedSOPClassUID,
             sop_instance=event.request.AffectedSOPInstanceUID,

@@ -95,7 +95,7 @@ impl Behind {
         wire.head(&format!("GET /dicom-web/{resource}"), &[ALL]).unwrap();
         let reply = wire.answer()?;
         let mut came = BTreeMap::new();
-        if reply.status == 200 {
+        if matches!(reply.status, 200 | 206) {
             let boundary = boundary_of(reply.header("content-type").unwrap()).unwrap();
             for part in complete_parts(&reply.body, &boundary) {
                 let file = read_part10(part).expect("a Part 10 file");
