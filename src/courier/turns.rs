@@ -10,8 +10,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 /// The turns of this process, shared by everything that gives nodes something. A study that nobody gives takes no memory.
 #[derive(Clone, Default)]
 pub struct Turns {
-    all: Arc<Lock<HashMap<(AeTitle, StudyUid), Weak<Turn>>>>,
+    all: Arc<Lock<Known>>,
 }
+
+type Known = HashMap<(AeTitle, StudyUid), Weak<Turn>>;
 
 #[derive(Default)]
 struct Turn {

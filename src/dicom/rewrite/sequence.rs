@@ -63,7 +63,7 @@ impl Rewriter {
     fn longer(&mut self, index: usize, length: u32, out: &mut Vec<u8>) -> Result<(), RewriteError> {
         let planned = &self.planned[index];
         let longer = u64::from(length) + planned.item(self.form).len() as u64;
-        let longer = u32::try_from(longer).ok().filter(|_| length % 2 == 0);
+        let longer = u32::try_from(longer).ok().filter(|_| length.is_multiple_of(2));
         let why = "a sequence that cannot take another item";
         let longer = longer.ok_or(StructureError::Malformed { tag: Some(planned.tag), why })?;
         self.copy_header(out);
