@@ -79,6 +79,22 @@ pub enum Verify {
     Accepted,
     /// A query at the destination showed the instance.
     Present,
+    /// The destination gave the instance back, and it says and shows what was sent.
+    Readback,
+}
+
+impl Verify {
+    /// Every policy, the weakest first.
+    pub const ALL: [Self; 3] = [Self::Accepted, Self::Present, Self::Readback];
+
+    /// The word that the configuration, the records and the command line use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Present => "present",
+            Self::Readback => "readback",
+        }
+    }
 }
 
 /// A destination that the routes chose.

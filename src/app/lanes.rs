@@ -5,6 +5,7 @@ use crate::courier::foreign::Policy;
 use crate::courier::mover::Mover;
 use crate::courier::turns::Turns;
 use crate::courier::{Carriers, Foreigners, LaneOptions, LaneSpec, StoreScu, StowCarrier};
+use crate::dicom::canon::Profile;
 use crate::dicom::part10;
 use crate::dicomweb::client::{ClientOptions, Form, PeerClient, Timing};
 use crate::dimse::presentation::UserIdentity;
@@ -44,7 +45,7 @@ pub(super) fn lanes(
         if let Some(profile) = profiles.get(&peer.name) {
             ask_as_found(&client, profile);
         }
-        let carrier = StowCarrier::new(client, store.clone(), peer.verify);
+        let carrier = StowCarrier::new(client, store.clone(), peer.verify, Profile::new(peer.volatile.iter().copied()));
         lanes.push((peer.destination(), Arc::new(Carriers::Stow(carrier)), options(config, peer.max_parallel)));
     }
     for node in config.nodes.iter().filter(|node| node.may.receive) {

@@ -7,7 +7,7 @@ use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app;
 use crate::config::Config;
 use crate::edge::admin::Pause;
-use crate::peers::{May, Peer, Verify};
+use crate::peers::{May, Peer};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -101,7 +101,7 @@ async fn list(config: &Config, json: bool) -> Ended {
     // Before the first start there are none.
     let records = client::records(config).ok();
     for peer in &config.peers {
-        let verify = if peer.verify == Verify::Present { "present" } else { "accepted" };
+        let verify = peer.verify.word();
         let may = rights(&peer.may);
         if json {
             let profile = match &records {

@@ -60,7 +60,7 @@ fn may(table: &mut Table<'_>, rights: &[(&str, Right)]) -> May {
 }
 
 /// Which evidence can be asked for today; weaker than asked is never taken silently (INV-04).
-const LATER: &[&str] = &["readback", "receipt", "commitment"];
+const LATER: &[&str] = &["receipt", "commitment"];
 
 pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let title = table.required("ae_title", "\"PACS\"", ae_title);
@@ -239,7 +239,7 @@ pub(super) fn peer(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option
     let url = table.required("url", "\"https://gateway.surrey.example:8443/dicom-web\"", peer_url);
     let identity = table.optional("identity", identity);
     let may = may(&mut table, PEER_RIGHTS);
-    let kinds = [("accepted", Verify::Accepted), ("present", Verify::Present)];
+    let kinds = Verify::ALL.map(|verify| (verify.word(), verify));
     let verify = table.or("verify", Verify::Present, one_of(&kinds, LATER));
     let issuer = table.optional("issuer", issuer).map(|at| at.value);
     let client = client(&mut table, base, now);

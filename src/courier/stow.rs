@@ -1,11 +1,13 @@
 //! Carries a batch to a peer by STOW-RS, and has each answer judged and acted upon (PS3.18 section 10.5).
 
+mod content;
 mod evidence;
 mod parcel;
 
 use super::body::Plan;
 use super::carrier::Report;
 use super::verdict::{self, Absent, Answer, Item, Then, Verdict};
+use crate::dicom::canon::Profile;
 use crate::dicomweb::client::{PartsBody, PeerClient, SendFailure, Stage};
 use crate::dicomweb::tls::TlsReason;
 use crate::ledger::breaker::Asking;
@@ -29,14 +31,17 @@ pub struct StowCarrier {
     client: PeerClient,
     store: Store,
     verify: Verify,
+    /// What the peer writes anew each time does not count where contents are compared.
+    profile: Profile,
     /// Transfer syntaxes that the peer refused: what is in them goes natively at once, until the next start.
     refused: Mutex<BTreeSet<String>>,
 }
 
 impl StowCarrier {
-    /// A carrier over this client; `verify` says whether presence must be seen as well.
-    pub fn new(client: PeerClient, store: Store, verify: Verify) -> Self {
-        Self { client, store, verify, refused: Mutex::default() }
+    /// A carrier over this client; `verify` says what must be seen besides its answers, and `profile` what does not count in what the
+    /// peer gives back.
+    pub fn new(client: PeerClient, store: Store, verify: Verify, profile: Profile) -> Self {
+        Self { client, store, verify, profile, refused: Mutex::default() }
     }
 
     /// Whether the peer is a Weybridge too, which takes several requests for one study at once.
@@ -88,7 +93,7 @@ impl StowCarrier {
                 left.for_each(|left| report.outcomes.push((left.item.transfer, untouched(&report.detail))));
             }
         }
-        if self.verify == Verify::Present && batch.may_ask && !report.refuses_questions() {
+        if self.verify != Verify::Accepted && batch.may_ask && !report.refuses_questions() {
             self.look_for_accepted(batch, &mut report).await;
         }
         report

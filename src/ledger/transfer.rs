@@ -151,6 +151,7 @@ mod tests {
     #[test]
     fn accepted_is_done_only_where_policy_says_so() {
         assert!(Accepted.is_done(Verify::Accepted) && !Accepted.is_done(Verify::Present));
+        assert!(Verified.is_done(Verify::Readback) && !Accepted.is_done(Verify::Readback));
         assert!(
             Verified.is_done(Verify::Present) && Cancelled.is_done(Verify::Present) && !Dead.is_done(Verify::Accepted)
         );

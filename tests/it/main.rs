@@ -62,6 +62,7 @@ mod qido;
 mod query;
 mod query_hostile;
 mod reach;
+mod readback;
 mod rejections;
 mod reload;
 mod requirements;

@@ -32,12 +32,31 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Has a peer hold what it made of this: in another transfer syntax, or with other text in it.
+    pub fn is_held_as(&self, peer: &ScriptedPeer, change: Change<'_>) {
+        let (syntax, data) = match change {
+            Change::Deflated => (DEFLATED, deflated(&self.data)),
+            Change::Text(from, to) => {
+                assert_eq!(from.len(), to.len(), "lengths stay");
+                let at = memchr::memmem::find(&self.data, from.as_bytes()).unwrap();
+                (self.syntax, [&self.data[..at], to.as_bytes(), &self.data[at + to.len()..]].concat())
+            }
+        };
+        peer.hold(&self.names.study, &self.names.series, part10(self.class, &self.names.instance, syntax, &data));
+    }
+
     /// Has a peer hold it already: the same, or other content under its UID.
     pub fn is_held_by(&self, peer: &ScriptedPeer, same: bool) {
         let data = if same { self.data.clone() } else { data_set(&self.names, 2048, 77) };
         let file = part10(self.class, &self.names.instance, self.syntax, &data);
         peer.hold(&self.names.study, &self.names.series, file);
     }
+}
+
+/// What a peer makes of an instance.
+pub enum Change<'a> {
+    Deflated,
+    Text(&'a str, &'a str),
 }
 
 pub fn instances(row: u64, text: &str) -> Vec<Instance> {

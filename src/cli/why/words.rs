@@ -169,6 +169,7 @@ fn owed(destination: &str, cause: &Cause, route: Option<&str>, verify: Verify) -
     let done = match verify {
         Verify::Accepted => "done when its answer names it",
         Verify::Present => "done when it shows it",
+        Verify::Readback => "done when it gives back what was sent",
     };
     format!("{why}; {done}")
 }
@@ -177,6 +178,7 @@ fn standing(state: State, verify: Verify) -> String {
     match (state, verify) {
         (State::Accepted, Verify::Accepted) => "accepted, not verified (as its policy says)".into(),
         (State::Accepted, Verify::Present) => "accepted; being looked for".into(),
+        (State::Accepted, Verify::Readback) => "accepted; to be read back and compared".into(),
         _ => state.to_string(),
     }
 }

@@ -10,6 +10,7 @@ use crate::dicomweb::client::{NotReadBack, Presence, QueryFailure, ReadBack};
 use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::{State, TransferId};
+use crate::peers::Verify;
 use crate::records::{Batch, Leased, Retrievable};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -22,29 +23,39 @@ pub(super) struct Asked {
 }
 
 /// How our content compares with what the peer gave back.
-enum Compared {
+pub(super) enum Compared {
     Same,
-    Other,
+    /// What differs, in plain words, without patient data.
+    Other(String),
     /// It could not be compared just now, by the peer's doing: why, and what it asked us to wait.
     NotYet(NotReadBack),
     /// It could not be compared just now, by our own doing.
     Ours(BodyError),
-    /// It cannot be compared: why.
+    /// The peer does not give it back, now or later.
+    Refused(NotReadBack),
+    /// It was given back and cannot be compared: why.
     Never(String),
+}
+
+impl Compared {
+    /// It was not given back.
+    pub(super) fn because(failure: NotReadBack) -> Self {
+        if failure.may_pass() { Self::NotYet(failure) } else { Self::Refused(failure) }
+    }
 }
 
 /// How comparing goes on within one batch.
 #[derive(Default)]
 struct Comparison {
-    /// Why the peer gives nothing back just now.
+    /// Why the peer gives nothing back, just now or at all.
     stopped: Option<NotReadBack>,
 }
 
 impl StowCarrier {
     /// Asks for what the answer named; what is seen is verified, the rest stays accepted and is asked for again later.
     pub(super) async fn look_for_accepted(&self, batch: &Batch, report: &mut Report) {
-        // Where another version went before, what is shown may be that one: it is compared by a check.
-        let plain = batch.items.iter().filter(|item| !item.rival);
+        // Where another version went before, what is shown may be that one; and policy may ask for more. Both are compared by a check.
+        let plain = batch.items.iter().filter(|item| !item.rival && item.verify != Verify::Readback);
         let names: BTreeMap<TransferId, &InstanceUid> = plain.map(|item| (item.transfer, &item.sop_instance)).collect();
         let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Accepted { .. });
         let wanted: Vec<InstanceUid> = report
@@ -73,7 +84,7 @@ impl StowCarrier {
     }
 
     /// Asks the peer which instances it shows (WEB-045). What it said to have already is read back as well (WEB-055), and what may
-    /// be another version of the same UID (INV-12).
+    /// be another version of the same UID (INV-12), and where policy asks for it all.
     pub(in crate::courier) async fn check(&self, batch: &Batch) -> Report {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
         let shown = match self.client.present(&batch.study, &wanted).await {
@@ -84,15 +95,20 @@ impl StowCarrier {
         let asking = Some(Asking::Answered);
         let (mut report, mut comparison) = (Report { detail, asking, ..Report::default() }, Comparison::default());
         for item in &batch.items {
-            if !((item.claimed || item.rival) && shown.found.contains(&item.sop_instance)) {
+            let compared = item.claimed || item.rival || item.verify == Verify::Readback;
+            if !(compared && shown.found.contains(&item.sop_instance)) {
                 report.outcomes.push((item.transfer, seen(&shown, &item.sop_instance)));
                 continue;
             }
             // What cannot be planned as it was sent may still be as it is stored.
             let plan = self.plan(item).await.unwrap_or_else(|_| Plan::as_stored(item));
-            let why = if item.claimed { "said before" } else { "another version was sent there" };
+            let why = match (item.claimed, item.rival) {
+                (true, _) => "said before: already there; ",
+                (_, true) => "another version was sent there: already there; ",
+                _ => "",
+            };
             self.already_there(&Parcel { item: item.clone(), plan }, why, &mut comparison, &mut report).await;
-            if let (false, Some((_, outcome))) = (item.claimed, report.outcomes.last_mut()) {
+            if let (false, true, Some((_, outcome))) = (item.claimed, item.rival, report.outcomes.last_mut()) {
                 *outcome = of_rival(item.state, std::mem::replace(outcome, Outcome::Unknown { why: String::new() }));
             }
         }
@@ -119,7 +135,7 @@ impl StowCarrier {
             let uid = &parcel.item.sop_instance;
             let outcome = match (shown.found.contains(uid), shown.elsewhere.contains(uid), absent) {
                 (true, ..) => {
-                    self.already_there(&parcel, why, &mut comparison, &mut report).await;
+                    self.already_there(&parcel, &format!("{why}: already there; "), &mut comparison, &mut report).await;
                     continue;
                 }
                 (_, true, _) => seen(&shown, uid),
@@ -141,21 +157,30 @@ impl StowCarrier {
         Asked { report, alone }
     }
 
-    /// Compares what the peer had already, and shows, with ours. Once it could give nothing back just now, the rest waits with it.
+    /// Compares what the peer has, and shows, with ours; `why` stands before what is told. Once it gives nothing back, the rest waits
+    /// with it.
     async fn already_there(&self, parcel: &Parcel, why: &str, comparison: &mut Comparison, report: &mut Report) {
+        let Parcel { item, .. } = parcel;
         let compared = match &comparison.stopped {
-            Some(failure) => Compared::NotYet(failure.clone()),
+            Some(failure) => Compared::because(failure.clone()),
             None => self.compare(parcel).await,
         };
-        let later = |reason: &dyn std::fmt::Display| Outcome::Claimed {
-            why: format!("{why}: already there; shown by QIDO-RS; its content is not compared yet: {reason}"),
+        // Where it is the policy that asks, nothing was claimed.
+        let plain = why.is_empty();
+        let later = |reason: &dyn std::fmt::Display| {
+            let why = format!("{why}shown by QIDO-RS; its content is not compared yet: {reason}");
+            if plain { Outcome::Unknown { why } } else { Outcome::Claimed { why } }
         };
+        let uncompared = |reason: &dyn std::fmt::Display| Outcome::Uncompared {
+            evidence: format!("{why}shown by QIDO-RS; its content was NOT compared: {reason}"),
+        };
+        let must_be_seen = item.verify == Verify::Readback;
         let outcome = match compared {
-            Compared::Same => Outcome::Verified {
-                evidence: format!("{why}: already there; shown by QIDO-RS, read back by WADO-RS and the same"),
-            },
-            Compared::Other => Outcome::Dead {
-                why: format!("{why}: the peer holds other content under this UID; a person there must decide"),
+            Compared::Same => {
+                Outcome::Verified { evidence: format!("{why}shown by QIDO-RS, read back by WADO-RS and the same") }
+            }
+            Compared::Other(what) => Outcome::Dead {
+                why: format!("{why}the peer holds other content under this UID ({what}); a person there must decide"),
             },
             Compared::NotYet(failure) => {
                 let outcome = later(&failure);
@@ -166,30 +191,38 @@ impl StowCarrier {
                 comparison.stopped = Some(failure);
                 outcome
             }
+            Compared::Refused(failure) if must_be_seen => {
+                let outcome = later(&failure);
+                if failure.of_all() {
+                    report.asking = Some(Asking::Not { why: failure.to_string(), after: failure.retry_after() });
+                    comparison.stopped = Some(failure);
+                }
+                outcome
+            }
+            Compared::Refused(failure) => uncompared(&failure),
             Compared::Ours(error) => {
-                report.damaged.extend(error.fault().damage.map(|why| (parcel.item.instance, why)));
+                report.damaged.extend(error.fault().damage.map(|why| (item.instance, why)));
                 later(&error)
             }
-            Compared::Never(reason) => Outcome::Uncompared {
-                evidence: format!("{why}: already there; shown by QIDO-RS; its content was NOT compared: {reason}"),
-            },
+            Compared::Never(reason) if must_be_seen => {
+                Outcome::Dead { why: format!("{why}read back, and {reason}; a person must decide") }
+            }
+            Compared::Never(reason) => uncompared(&reason),
         };
-        report.outcomes.push((parcel.item.transfer, outcome));
+        report.outcomes.push((item.transfer, outcome));
     }
 
-    /// Reads an instance back and compares its bytes with what we hold, or with what we would send.
+    /// Reads an instance back and compares its bytes with what we hold, or with what we would send; if they are others, what it says.
     async fn compare(&self, parcel: &Parcel) -> Compared {
         let Retrievable { study, series, sop_instance, length, .. } = &parcel.item.copy;
         let most = length.max(&parcel.plan.length).saturating_mul(16).saturating_add(64 << 20);
         let back = match self.client.read_back(study, series, sop_instance, most).await {
             Ok(back) => back,
-            Err(failure) if failure.may_pass() => return Compared::NotYet(failure),
-            Err(failure) => return Compared::Never(failure.to_string()),
+            Err(failure) => return Compared::because(failure),
         };
         match self.same(parcel, &back).await {
             Ok(Some(true)) => Compared::Same,
-            Ok(Some(false)) => Compared::Other,
-            Ok(None) => Compared::Never(format!("the peer gave it in transfer syntax {}", back.transfer_syntax)),
+            Ok(_) => self.compare_content(parcel, most).await,
             Err(error) => Compared::Ours(error),
         }
     }

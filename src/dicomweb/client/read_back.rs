@@ -1,7 +1,7 @@
 //! Reading an instance back by WADO-RS: what a peer really holds, as a digest of its data set; nothing of it is kept.
 
 use super::answer::{header, retry_after};
-use super::{PeerClient, SendFailure};
+use super::{PeerClient, RetrieveFailure, SendFailure};
 use crate::dicom::part10::MetaParser;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, TransferSyntaxUid};
 use crate::dicomweb::media_type::{DICOM, MediaType};
@@ -45,7 +45,23 @@ pub enum NotReadBack {
     Unusable(String),
 }
 
+impl From<RetrieveFailure> for NotReadBack {
+    fn from(failure: RetrieveFailure) -> Self {
+        match failure {
+            RetrieveFailure::NotAnswered(failure) => Self::NotAnswered(failure),
+            RetrieveFailure::Refused { status, retry_after } => Self::Refused { status, retry_after },
+            RetrieveFailure::Unreadable(why) => Self::Unusable(why),
+            RetrieveFailure::BrokeOff(why) => Self::BrokenOff(why),
+        }
+    }
+}
+
 impl NotReadBack {
+    /// Whether the peer refuses retrievals as such, and not this instance.
+    pub fn of_all(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if !matches!(status, 404 | 410))
+    }
+
     /// Whether the same request may be answered later. Else the peer lets us read nothing back, has no such service, or has it in a
     /// form that we cannot compare.
     pub fn may_pass(&self) -> bool {
@@ -172,6 +188,10 @@ mod tests {
         for status in [400, 403, 404, 405, 406, 410, 415, 501] {
             assert!(!refused(status).may_pass(), "{status}");
         }
+        for (status, of_all) in [(401, true), (403, true), (503, true), (404, false), (410, false)] {
+            assert_eq!(refused(status).of_all(), of_all, "{status}");
+        }
+        assert!(!NotReadBack::Unusable(String::new()).of_all());
         assert!(NotReadBack::BrokenOff(String::new()).may_pass());
         assert!(!NotReadBack::Unusable(String::new()).may_pass());
     }

@@ -106,18 +106,12 @@ pub(in crate::records) fn priority(rank: i64) -> Result<Priority, Fault> {
 
 /// The word of a policy.
 pub(in crate::records) fn verify_word(verify: Verify) -> &'static str {
-    match verify {
-        Verify::Accepted => "accepted",
-        Verify::Present => "present",
-    }
+    verify.word()
 }
 
 /// A policy from its word.
 pub(in crate::records) fn verify(word: &str) -> Result<Verify, Fault> {
-    [Verify::Accepted, Verify::Present]
-        .into_iter()
-        .find(|verify| verify_word(*verify) == word)
-        .ok_or_else(|| damaged("policy"))
+    Verify::ALL.into_iter().find(|verify| verify.word() == word).ok_or_else(|| damaged("policy"))
 }
 
 /// The text of a cause: `route`, or `operator:` and the request.
