@@ -148,9 +148,9 @@ async fn answered(bytes: &[u8], address: SocketAddr, face: &MllpFace) -> Option<
     Some(header.answered(refusal.as_ref(), &at, &face.site))
 }
 
-/// Keeps what a message says; it is durable when this returns.
+/// Keeps what a message says; it is durable when this returns. Of an event that is not used nothing is kept.
 async fn take(header: &Header, bytes: &[u8], face: &MllpFace) -> Result<(), Refusal> {
-    let told = meaning::told(header, bytes, &face.terms)?;
+    let Some(told) = meaning::told(header, bytes, &face.terms)? else { return Ok(()) };
     match face.records.take_message(told, SystemTime::now()).await {
         Ok(Heard::New(_)) => Ok(()),
         Ok(Heard::Again) => {

@@ -88,6 +88,8 @@ fn what_cannot_be_taken_is_answered_and_bounded() {
         ("ORM^O01", "ORC|NW|P1", "AE"),
         ("ORM^O01", &format!("{PID}\rORC|NW"), "AE"),
         ("ADT^A08", PID, "AA"),
+        ("ADT^A37", PID, "AR"),
+        ("ADT^A04", "PV1||O", "AE"),
     ] {
         let answer = say(&mut socket, kind, rest);
         assert!(answer.contains(&format!("\rMSA|{want}|C7|")), "{kind} {rest}: {answer}");
@@ -106,6 +108,25 @@ fn what_cannot_be_taken_is_answered_and_bounded() {
     }
     assert!(say(&mut socket, "ADT^A08", PID).contains("MSA|AA|"), "the connection beside them goes on");
     site.verify_ledger(false);
+}
+
+/// IDY-040, IDY-045: registrations and new persons are what a hospital's system sends all day; each is kept as a change is. What tells of a
+/// visit is answered AA, and leaves nothing behind.
+#[test]
+fn registrations_are_kept_and_visits_are_passed_over() {
+    let (site, port, _stage) = start("127.0.0.0/8");
+    let mut socket = connect(port);
+    for (n, event) in ["A01", "A04", "A05", "A28", "A31"].into_iter().enumerate() {
+        let pid = format!("PID|||N{n}^^^^MR~4000000004^^^NHS^NH||SECRET^NAME||19600229|F\rPV1||O");
+        assert!(say(&mut socket, &format!("ADT^{event}"), &pid).contains("\rMSA|AA|C7|\r"), "{event}");
+    }
+    let before = site.cli(&["ledger", "export"]).ok("export");
+    assert_eq!(statements(&site).len(), 5);
+    for (event, rest) in [("A02", PID), ("A03", PID), ("A13", PID), ("A20", "NPU|BED 4|U")] {
+        assert!(say(&mut socket, &format!("ADT^{event}"), rest).contains("\rMSA|AA|C7|\r"), "{event}");
+    }
+    assert_eq!(statements(&site).len(), 5, "R7 was told of in passing only");
+    assert_eq!(site.cli(&["ledger", "export"]).ok("export"), before);
 }
 
 #[test]

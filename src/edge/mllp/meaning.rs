@@ -43,23 +43,42 @@ impl Terms {
 enum Kind {
     /// ORM^O01, OMI^O23.
     Order,
-    /// ADT^A08: what is said of a patient.
+    /// ADT^A01, A04, A05, A08, A28, A31: what is said of a patient, whatever is done with it.
     Update,
     /// ADT^A40, A34, A18: two patients were one; A47: a number was changed.
     Merge,
+    /// Any other event of ADT: a visit, a bed, an account. Nothing of it is used.
+    Passing,
+}
+
+impl Kind {
+    /// By the type and the event of a message; `None` if it is not taken here.
+    fn of(kind: &str, event: &str) -> Option<Self> {
+        Some(match (kind, event) {
+            // Version 2.1 knows no event of an order.
+            ("ORM", "O01" | "") | ("OMI", "O23") => Self::Order,
+            ("ADT", "A01" | "A04" | "A05" | "A08" | "A28" | "A31") => Self::Update,
+            ("ADT", "A18" | "A34" | "A40" | "A47") => Self::Merge,
+            // These say that numbers are another's from now on, in ways that are not followed: AA would say that they are.
+            ("ADT", "A24" | "A30" | "A36" | "A37" | "A43") => return None,
+            ("ADT", event) if is_event(event) => Self::Passing,
+            _ => return None,
+        })
+    }
+}
+
+/// A letter and two digits, `A02` (HL7 table 0003).
+fn is_event(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'A', tens, ones] if tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
 const NO_PATIENT: &str = "the message names no patient in PID-3";
 
-/// Reads a message; why it is not taken otherwise.
-pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<ToldMessage, Refusal> {
+/// Reads a message: `None` if it is sound and nothing of it is used; why it is not taken otherwise.
+pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<Option<ToldMessage>, Refusal> {
     let (kind, event) = header.kind();
-    let kind = match (kind.as_str(), event.as_str()) {
-        // Version 2.1 knows no event of an order.
-        ("ORM", "O01" | "") | ("OMI", "O23") => Kind::Order,
-        ("ADT", "A08") => Kind::Update,
-        ("ADT", "A18" | "A34" | "A40" | "A47") => Kind::Merge,
-        _ => return Err(Refusal::rejected(Fault::Kind, "MSH^1^9", "messages of this kind are not taken here")),
+    let Some(kind) = Kind::of(&kind, &event) else {
+        return Err(Refusal::rejected(Fault::Kind, "MSH^1^9", "messages of this kind are not taken here"));
     };
     let (version, processing) = (header.version(), header.processing());
     if !version.is_empty() && version != "2" && !version.starts_with("2.") {
@@ -71,6 +90,9 @@ pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<ToldM
     }
     let unread = |error: crate::hl7::message::MessageError| Refusal::error(Fault::Unreadable, "MSH", error.to_string());
     let message = header.message(bytes).map_err(unread)?;
+    if kind == Kind::Passing {
+        return Ok(None);
+    }
     let sender: String = header.sender().chars().filter(|c| !c.is_control()).take(60).collect();
     let mut told = ToldMessage {
         source: format!("hl7 {}", if sender.is_empty() { "unnamed" } else { &sender }),
@@ -92,7 +114,7 @@ pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<ToldM
         };
         told.orders = placed(&message, person, terms)?;
     }
-    Ok(told)
+    Ok(Some(told))
 }
 
 /// A number as it is known by: with its issuer. What cannot be kept as a number is refused, never shortened.

@@ -1,6 +1,6 @@
 //! Messages, and what they mean for the records: nobody becomes somebody else.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
 use crate::hl7::acknowledgement::Refused;
@@ -8,6 +8,10 @@ use crate::hl7::acknowledgement::Refused;
 const PID: &str = "PID|||R7^^^ROYAL^MR~4000000004^^^NHS^NH||SECRET^NAME||19600229|F\r";
 
 fn read(kind: &str, rest: &str) -> Result<ToldMessage, Refusal> {
+    heard(kind, rest).map(|told| told.expect("something of it is used"))
+}
+
+fn heard(kind: &str, rest: &str) -> Result<Option<ToldMessage>, Refusal> {
     let terms = Terms {
         issuer: "ZZ001".into(),
         authorities: ["ROYAL", "1.2.9"].map(str::to_owned).into(),
@@ -66,6 +70,24 @@ fn only_a_merge_joins_numbers() {
     assert_eq!(merges("ADT^A40", two), ["ZZ001:R6>R7", "ZZ001:R8>R9"]);
 }
 
+/// IDY-045: every event that tells of a patient says the same as A08, and joins nobody. One that tells of anything else is sound, and
+/// nothing of it is used, whatever stands in it: its sender's queue goes on.
+#[test]
+fn registrations_say_what_updates_say_and_visits_say_nothing() {
+    for event in ["A01", "A04^ADT_A01", "A05", "A08", "A28^ADT_A05", "A31"] {
+        let said = read(&format!("ADT^{event}"), &format!("{PID}MRG|R6^^^ROYAL^MR")).unwrap();
+        assert_eq!(ids(&said.statements), ["ZZ001:R7=4000000004"], "{event}");
+        assert!(said.merges.is_empty() && said.orders.is_empty(), "{event}");
+    }
+    for event in ["A02", "A03", "A11", "A20", "A23", "A60"] {
+        for rest in [PID, "PV1||O", "PID|||", "PID|||R7~4000000004^^^NHS\rMRG|R6"] {
+            assert!(heard(&format!("ADT^{event}"), rest).unwrap().is_none(), "{event} {rest}");
+        }
+    }
+    let long = "NTE\r".repeat(1001);
+    assert_eq!(heard("ADT^A02", &long).err().unwrap().answer, Refused::Error, "what cannot be read is not sound");
+}
+
 /// What cannot be used is refused with the place and the reason, and never half taken.
 #[test]
 fn what_cannot_be_used_is_refused_where_it_stands() {
@@ -73,6 +95,12 @@ fn what_cannot_be_used_is_refused_where_it_stands() {
     let rows: &[(&str, &str, Refused, &str)] = &[
         ("ORU^R01", PID, Refused::Rejected, "MSH^1^9"),
         ("ADT^A24", PID, Refused::Rejected, "MSH^1^9"),
+        ("ADT^A37", PID, Refused::Rejected, "MSH^1^9"),
+        ("ADT^A43", PID, Refused::Rejected, "MSH^1^9"),
+        ("ADT", PID, Refused::Rejected, "MSH^1^9"),
+        ("ADT^A4", PID, Refused::Rejected, "MSH^1^9"),
+        ("ADT^A04", "PID|||", Refused::Error, "PID^1^3"),
+        ("ADT^A31", "PV1||O", Refused::Error, "PID^1^3"),
         ("ORM^O01", "ORC|NW|P1", Refused::Error, "PID^1^3"),
         ("ORM^O01", "PID|||\rORC|NW|P1", Refused::Error, "PID^1^3"),
         ("ORM^O01", PID, Refused::Error, "ORC"),
