@@ -84,7 +84,7 @@ fn registrations_say_what_updates_say_and_visits_say_nothing() {
             assert!(heard(&format!("ADT^{event}"), rest).unwrap().is_none(), "{event} {rest}");
         }
     }
-    let long = "NTE\r".repeat(1001);
+    let long = "NTE|\r".repeat(1001);
     assert_eq!(heard("ADT^A02", &long).err().unwrap().answer, Refused::Error, "what cannot be read is not sound");
 }
 
