@@ -185,7 +185,7 @@ impl Janitor {
         instances: Vec<crate::records::InstanceId>,
         purging: Purging,
     ) -> Result<crate::records::Purged, JanitorError> {
-        let instances = self.inner.judge.keep(instances).await?;
+        let instances = self.digested(instances).await?;
         let _hands = self.inner.hands.lock().await;
         if self.inner.store.is_doubted() {
             return Err(JanitorError::Doubted);
@@ -204,12 +204,41 @@ impl Janitor {
         match self.damage(digest, place).await? {
             Some(why) => self.lay_aside((blob, digest, place), &why).await,
             None => {
-                if self.inner.records.sound(blob, place, SystemTime::now()).await? {
-                    tracing::warn!(blob = %digest, "a blob that was set aside reads whole again and is used again; look at the disk");
-                }
+                self.take_back(blob, digest, place).await?;
                 Ok(false)
             }
         }
+    }
+
+    /// Uses a blob again that was set aside and reads whole. What could not be removed for want of its label goes when that is whole.
+    async fn take_back(&self, blob: BlobId, digest: Digest, place: Place) -> Result<(), JanitorError> {
+        let (records, now) = (&self.inner.records, SystemTime::now());
+        match self.inner.store.check_label(place).await {
+            Ok(()) if records.condemn_again(blob, place, now).await? => {
+                tracing::info!(blob = %digest, "a blob that could not be removed can be, and goes");
+                return Ok(());
+            }
+            Err(error) if !error.is_damage() => return Err(error.into()),
+            _ => {}
+        }
+        if records.sound(blob, place, now).await? {
+            tracing::warn!(blob = %digest, "a blob that was set aside reads whole again and is used again; look at the disk");
+        }
+        Ok(())
+    }
+
+    /// Has the digests kept of instances whose bytes are to go; gives those that may go. Damage that shows on the way is set aside.
+    async fn digested(
+        &self,
+        instances: Vec<crate::records::InstanceId>,
+    ) -> Result<Vec<crate::records::InstanceId>, JanitorError> {
+        let digests = self.inner.judge.keep(instances).await?;
+        for digest in digests.damaged {
+            if let Some((blob, place)) = self.inner.records.blob_of(&digest).await? {
+                self.look(blob, digest, place).await?;
+            }
+        }
+        Ok(digests.kept)
     }
 
     /// The same for a blob that is live, which is not brought back to life.
@@ -269,9 +298,28 @@ impl Janitor {
             return Ok(());
         }
         let places = blobs.iter().map(|(_, place)| *place).collect();
-        let (_, freed) = self.inner.store.free_all(places).await;
-        freed?;
-        self.inner.records.freed(blobs.into_iter().map(|(blob, _)| blob).collect()).await?;
+        match self.inner.store.free_all(places).await {
+            (_, Ok(())) => Ok(self.inner.records.freed(blobs.into_iter().map(|(blob, _)| blob).collect()).await?),
+            (_, Err(error)) if error.is_damage() => self.free_each(blobs).await,
+            (_, Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// The same one by one. A generation where something else lies than its label says is set aside and never tried again: it may be
+    /// another's place, so that nothing is deleted there.
+    async fn free_each(&self, blobs: Vec<(BlobId, Place)>) -> Result<(), JanitorError> {
+        let (records, now) = (&self.inner.records, SystemTime::now());
+        for (blob, place) in blobs {
+            match self.inner.store.free(place).await {
+                Ok(()) => records.freed(vec![blob]).await?,
+                Err(error) if error.is_damage() => {
+                    if records.stuck(blob, place, &error.to_string(), now).await? {
+                        tracing::error!(blob = blob.0, why = %error, "a blob that was to be removed is damaged; it stays, set aside");
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::peers::{Destination, Origin, Party, Registry};
 use crate::records::{
     Digested, ExceptionId, ExceptionView, InstanceId, InstanceView, Judged, Records, RecordsError, Undigested,
 };
-use crate::store::{BlobReader, Store, StoreError};
+use crate::store::{BlobReader, Digest, Store, StoreError};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
@@ -52,6 +52,15 @@ pub enum JudgeError {
     /// There is nothing to compare it with, or it is damaged.
     #[error("{0}")]
     NotNow(&'static str),
+}
+
+/// What came of keeping digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// Versions whose bytes may go: their digests are kept.
+    pub kept: Vec<InstanceId>,
+    /// Blobs that are damaged, so that no digests could be made. Whose bytes cannot be read just now stands nowhere here.
+    pub damaged: Vec<Digest>,
 }
 
 /// The judge of one site. Cheap to clone.
@@ -183,22 +192,28 @@ impl Judge {
         Ok(content)
     }
 
-    /// Keeps the digests of versions whose bytes are to go, as far as none are kept yet; gives those that may go: all but those
-    /// whose bytes cannot be read just now.
-    pub async fn keep(&self, instances: Vec<InstanceId>) -> Result<Vec<InstanceId>, JudgeError> {
+    /// Keeps the digests of versions whose bytes are to go, as far as none are kept yet.
+    pub async fn keep(&self, instances: Vec<InstanceId>) -> Result<Digests, JudgeError> {
         let records = &self.inner.records;
-        let mut going = instances.clone();
+        let mut digests = Digests { kept: instances.clone(), damaged: Vec::new() };
         for version in records.undigested(instances).await? {
-            let instance = version.instance;
-            match self.digested(version).await {
-                Ok(digested) => records.keep_digests(vec![digested]).await?,
-                Err(error) => {
+            let (instance, digest) = (version.instance, version.sha256);
+            let error = match self.digested(version).await {
+                Ok(digested) => {
+                    records.keep_digests(vec![digested]).await?;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            digests.kept.retain(|kept| *kept != instance);
+            match error {
+                JudgeError::Store(error) if error.is_damage() => digests.damaged.push(digest),
+                error => {
                     tracing::warn!(instance = instance.0, error = %error, "bytes stay: their digests cannot be made");
-                    going.retain(|going| *going != instance);
                 }
             }
         }
-        Ok(going)
+        Ok(digests)
     }
 
     async fn digested(&self, version: Undigested) -> Result<Digested, JudgeError> {

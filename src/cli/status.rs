@@ -179,7 +179,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     }
     if status.unrouted > 0 {
         lines.push(format!(
-            "{} instances have no destination: no route chose one; see `weybridge store list --unrouted` and `routes explain`",
+            "{} instances have no destination: no route chose one that may have them; see `weybridge store list --unrouted`, `why` and `routes explain`",
             status.unrouted
         ));
     }

@@ -59,7 +59,7 @@ impl Janitor {
             tracing::warn!(
                 instances = summary.unrouted,
                 oldest_seconds = age.as_secs(),
-                "no route chose a destination for some instances; see `weybridge store list --unrouted`"
+                "no route chose a destination that may have them for some instances; see `weybridge store list --unrouted`"
             );
         }
     }

@@ -83,7 +83,7 @@ impl Janitor {
         }
         let instances = found.iter().map(|candidate| candidate.instance).collect();
         // What arrives later under the same UIDs is compared with these ("The same instance again").
-        let instances = self.inner.judge.keep(instances).await?;
+        let instances = self.digested(instances).await?;
         let _hands = self.inner.hands.lock().await;
         if self.is_paused() {
             return Ok(0);

@@ -146,6 +146,20 @@ impl House {
         file.sync_all().unwrap();
     }
 
+    /// Puts another byte into the label of a blob, or this one; gives the one that stood there.
+    fn swap_label(&self, place: Place, with: Option<u8>) -> u8 {
+        // The label ends the last page.
+        let at = (place.length + 256).next_multiple_of(4096) - 20;
+        let name = format!("{:016x}.{}", place.file, if place.shared { "seg" } else { "obj" });
+        let path = self.dir.path().join("blobs").join(name);
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let mut was = [0];
+        file.read_exact_at(&mut was, place.offset + at).unwrap();
+        file.write_all_at(&[with.unwrap_or(!was[0])], place.offset + at).unwrap();
+        file.sync_all().unwrap();
+        was[0]
+    }
+
     /// Writes the byte that was flipped as it was.
     fn mend(&self, n: u32, length: usize, place: Place) {
         let name = format!("{:016x}.{}", place.file, if place.shared { "seg" } else { "obj" });
@@ -210,10 +224,58 @@ async fn what_goes_by_age_leaves_its_digests() {
     assert_eq!(house.records.digests(instance, "1".into()).await.unwrap(), None);
     assert_eq!(house.janitor.purge().await.unwrap().by_age, 1);
     assert_eq!(house.records.digests(instance, "1".into()).await.unwrap(), Some(None));
-    // Bytes that cannot be read leave none, and stay.
+    // Bytes that are damaged leave none, and stay: they are set aside, and no purge looks at them again.
     house.keep(2, 5000, 40 * DAY, true).await;
     house.flip(2, 5000).await;
     assert_eq!(house.janitor.purge().await.unwrap(), PurgeReport::default());
+    assert_eq!(house.summary().await.exceptions["corrupt"], 1);
+    let (due, _) = house.records.purgeable(SystemTime::now(), None, 0).await.unwrap();
+    assert_eq!(due, []);
+    house.verify_ledger().await;
+}
+
+/// FLT-012, REL-07: what is to be removed and is not labelled as itself is set aside once, in a segment and in a file of its own. Nothing is
+/// deleted, an exception tells it, no round tries it again, and what lies beside it goes. With its label back it goes too.
+#[tokio::test]
+async fn what_cannot_be_freed_is_set_aside_once() {
+    let house = House::new(JanitorOptions { scrub_every: Duration::ZERO, ..options() }).await;
+    let sizes = [(1, 5000), (2, 200_000), (3, 5000)];
+    let mut places = Vec::new();
+    for (n, length) in sizes {
+        house.keep(n, length, 40 * DAY, true).await;
+        places.push(house.place(n, length).await.unwrap());
+    }
+    let ends: Vec<u8> = places[..2].iter().map(|place| house.swap_label(*place, None)).collect();
+    assert_eq!(house.janitor.purge().await.unwrap().by_age, 3);
+    assert_eq!(house.records.condemned().await.unwrap(), [], "none of them is tried again");
+    assert_eq!(house.summary().await.exceptions["corrupt"], 2);
+    assert_eq!(house.records.blob_counts().await.unwrap().corrupt, 2);
+    assert_eq!(
+        house.store.verify(places[0], Digest::of(&bytes(1, 5000))).await.map_err(drop),
+        Ok(()),
+        "it is still there"
+    );
+    let entries = house.summary().await.head.size;
+    house.janitor.free_condemned().await.unwrap();
+    assert_eq!(house.janitor.purge().await.unwrap(), PurgeReport::default());
+    house.janitor.scrub_next().await.unwrap();
+    assert_eq!(house.summary().await.head.size, entries + 1, "the end of the scrub, and nothing else");
+    assert_eq!(
+        house.records.blob_counts().await.unwrap().corrupt,
+        2,
+        "whole bytes without their label are not used again"
+    );
+    // The same bytes again end it, for the one; its label, for the other.
+    house.keep(2, 200_000, DAY, false).await;
+    assert_eq!(house.summary().await.exceptions["corrupt"], 1);
+    house.swap_label(places[0], Some(ends[0]));
+    house.janitor.scrub_next().await.unwrap();
+    assert!(!house.summary().await.exceptions.contains_key("corrupt"));
+    house.janitor.free_condemned().await.unwrap();
+    assert_eq!(house.records.condemned().await.unwrap(), []);
+    assert!(house.store.verify(places[0], Digest::of(&bytes(1, 5000))).await.is_err(), "it is gone");
+    assert!(house.is_whole(2, 200_000).await);
+    house.verify_ledger().await;
 }
 
 /// FLT-012: killed between the entry and the removal.

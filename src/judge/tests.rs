@@ -159,7 +159,7 @@ async fn what_was_purged_is_still_a_measure() {
         let kept = site.arrive(EXPLICIT_LE, &encode(&instance(), EXPLICIT)).await;
         let Kept::Stored { instance: first } = kept else { panic!("{kept:?}") };
         site.deliver().await;
-        assert_eq!(site.judge.keep(vec![first]).await.unwrap(), [first]);
+        assert_eq!(site.judge.keep(vec![first]).await.unwrap().kept, [first]);
         let purging = Purging::by_rule(PurgeRule::Age, SystemTime::now());
         let purged = site.records.condemn(vec![first], purging, SystemTime::now()).await.unwrap();
         site.store.free_all(purged.blobs.iter().map(|(_, place)| *place).collect()).await.1.unwrap();
@@ -184,7 +184,7 @@ async fn bytes_without_a_digest_are_unknown_and_bytes_that_cannot_be_read_stay()
             std::fs::File::options().write(true).open(path).unwrap().set_len(0).unwrap();
         }
     }
-    assert_eq!(site.judge.keep(vec![first]).await.unwrap(), []);
+    assert_eq!(site.judge.keep(vec![first]).await.unwrap().kept, []);
     site.records.corrupt(first, "cut", SystemTime::now()).await.unwrap();
     site.arrive(IMPLICIT_LE, &encode(&instance(), IMPLICIT)).await;
     assert_eq!(site.verdict().await, (Some(Verdict::Unknown), true));

@@ -40,8 +40,10 @@ pub fn bind(brought: Brought, live: Option<i64>) -> Bound {
 /// Where an instance stands when it is asked whether its bytes may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Its bytes are here, whole, and not held.
+    /// Its bytes are here, whole, and not held for a person.
     pub stored: bool,
+    /// A person has decided that it goes nowhere: it is held, and nothing waits for anybody.
+    pub rejected: bool,
     /// No route chose a destination for it.
     pub unrouted: bool,
     /// It came only because we asked another for it, who keeps it.
@@ -52,7 +54,7 @@ pub struct Standing {
     pub open: u64,
     /// Open exceptions of any version of its UID: a person who compares two versions needs both.
     pub exceptions: u64,
-    /// When it last arrived, was done somewhere or, borrowed, was asked for, in microseconds since 1970.
+    /// When it last arrived, was done somewhere, was rejected or, borrowed, was asked for, in microseconds since 1970.
     pub since: i64,
 }
 
@@ -77,7 +79,7 @@ impl fmt::Display for Stays {
             Self::NotStored => "its bytes are not kept here, or are held or set aside",
             Self::Owed => "a transfer of it is not done, or its study is being pulled; wait for it, or cancel it",
             Self::Excepted => "an exception about it waits for a person; see `weybridge exceptions list`",
-            Self::Unrouted => "no route chose a destination for it, so nobody else has it",
+            Self::Unrouted => "no route chose a destination that may have it, so nobody else was given it",
             Self::Young => "the time for which it is kept has not passed",
         })
     }
@@ -86,13 +88,14 @@ impl fmt::Display for Stays {
 /// Whether the bytes of an instance may go (INV-06, "No destination"). `before` is the latest time at which anything may have
 /// happened to it; without one a person has decided, who may also drop what was never routed.
 pub fn may_go(standing: &Standing, before: Option<i64>) -> Result<(), Stays> {
-    let Standing { stored, unrouted, transfers, open, exceptions, since, borrowed } = *standing;
+    let Standing { stored, rejected, unrouted, transfers, open, exceptions, since, borrowed } = *standing;
     let automatic = before.is_some();
+    let decided = rejected || (!unrouted && (transfers > 0 || borrowed));
     match () {
-        () if !stored => Err(Stays::NotStored),
+        () if !stored && !rejected => Err(Stays::NotStored),
         () if open > 0 => Err(Stays::Owed),
         () if exceptions > 0 => Err(Stays::Excepted),
-        () if automatic && (unrouted || (transfers == 0 && !borrowed)) => Err(Stays::Unrouted),
+        () if automatic && !decided => Err(Stays::Unrouted),
         () if before.is_some_and(|before| since > before) => Err(Stays::Young),
         () => Ok(()),
     }
@@ -120,6 +123,7 @@ mod tests {
     fn bytes_go_only_when_everything_allows_it() {
         let done = Standing {
             stored: true,
+            rejected: false,
             unrouted: false,
             borrowed: false,
             transfers: 2,
@@ -128,6 +132,7 @@ mod tests {
             since: 100,
         };
         let borrowed = Standing { borrowed: true, transfers: 0, ..done };
+        let rejected = Standing { stored: false, rejected: true, unrouted: true, transfers: 0, ..done };
         let rows = [
             (done, Some(100), Ok(())),
             (done, Some(99), Err(Stays::Young)),
@@ -146,6 +151,11 @@ mod tests {
             (Standing { unrouted: true, ..borrowed }, Some(100), Err(Stays::Unrouted)),
             (Standing { unrouted: true, transfers: 0, ..done }, Some(i64::MAX), Err(Stays::Unrouted)),
             (Standing { unrouted: true, transfers: 0, ..done }, None, Ok(())),
+            (rejected, Some(100), Ok(())),
+            (rejected, Some(99), Err(Stays::Young)),
+            (rejected, None, Ok(())),
+            (Standing { exceptions: 1, ..rejected }, Some(100), Err(Stays::Excepted)),
+            (Standing { open: 1, ..rejected }, None, Err(Stays::Owed)),
         ];
         for (standing, before, want) in rows {
             assert_eq!(may_go(&standing, before), want, "{standing:?} before {before:?}");

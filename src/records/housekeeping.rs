@@ -2,7 +2,7 @@
 
 use super::arrival::{BlobId, InstanceId};
 use super::sqlite::acts::PAGE;
-use super::sqlite::{backup, blobs, heal, purge, scrub};
+use super::sqlite::{backup, blobs, heal, purge, scrub, stuck};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -201,6 +201,18 @@ impl Records {
     /// Notes that condemned generations have been freed; nothing of them is on disk any more.
     pub async fn freed(&self, blobs: Vec<BlobId>) -> Result<(), RecordsError> {
         self.commit(move |tx| purge::freed(tx, &blobs)).await
+    }
+
+    /// Sets a condemned generation aside whose room cannot be given back, since what lies at that place is not labelled as its own: it is
+    /// neither tried again nor deleted, and an exception says so. `false` if it is not condemned there.
+    pub async fn stuck(&self, blob: BlobId, place: Place, why: &str, now: SystemTime) -> Result<bool, RecordsError> {
+        let why = why.to_owned();
+        self.commit(move |tx| stuck::stuck_at(tx, (blob, place), &why, now)).await
+    }
+
+    /// Condemns a generation again that was set aside because it could not be freed, now that it can; `false` if it is none of these.
+    pub async fn condemn_again(&self, blob: BlobId, place: Place, now: SystemTime) -> Result<bool, RecordsError> {
+        self.commit(move |tx| stuck::condemn_again(tx, (blob, place), now)).await
     }
 
     /// Sets a generation aside whose bytes at a place are damaged or missing (REL-07, FLT-027): it is never used again, its

@@ -40,6 +40,7 @@ pub(super) mod scrub;
 pub(super) mod settle;
 pub(super) mod sharing;
 pub(super) mod status;
+pub(super) mod stuck;
 pub(super) mod study;
 mod told;
 pub(super) mod tx;

@@ -107,6 +107,11 @@ impl Store {
         self.settle(spooled).await
     }
 
+    /// Whether the blob at a place is labelled as that blob, without which nothing is freed there. Errors: `Missing` if it is not, `Io`.
+    pub async fn check_label(&self, place: Place) -> Result<(), StoreError> {
+        finish_job(self.core.start(move |core| label_of(core, place).map(drop)).await).await
+    }
+
     /// Tells those who read that a blob lies elsewhere. To be called after the records have committed it.
     pub fn note_moved(&self, from: Place, to: Place) {
         self.core.moved.insert(from, to);

@@ -198,6 +198,39 @@ fn what_a_person_rejects_goes_nowhere() {
     site.verify_ledger(true);
 }
 
+/// LED-030: a version that a person rejected leaves the disk after its time like any other, and is still rejected when it comes again.
+#[test]
+fn what_a_person_rejected_is_purged_and_rejected_again() {
+    let (stage, out) = (Stage::new(), tempfile::tempdir().unwrap());
+    let node = StoreScp::start(&out.path().join("out"), "OUT");
+    let eager = "[retention]\nkeep_at_least = \"1ms\"\nkeep_at_most = \"1ms\"\nevery = \"10ms\"";
+    let site = with_node(&stage, &node, eager);
+    let slice = Slice::new();
+    send_as(&site, "CT1", &slice.file);
+    site.all_become("OUT", "accepted", 1, seconds(60));
+    let wrong = slice.with("wrong.dcm", "(0018,0050)=9.0");
+    send_as(&site, "CT1", &wrong);
+    let id = judged(&site, 1).remove(0)["exception"].to_string();
+    assert_eq!(site.study(&slice.study)[1]["state"], "held", "while it waits");
+    site.cli(&["exceptions", "resolve", &id, "--as", "reject", "--by", "Jo", "--reason", "test object"]).ok("reject");
+    let purged = |times: usize| {
+        until(seconds(30), "its bytes leave the disk", || {
+            let states: Vec<Value> = site.study(&slice.study).into_iter().map(|one| one["state"].clone()).collect();
+            let entries = ledger::export(&site);
+            let condemned = entries.iter().filter(|entry| entry["kind"] == "condemned");
+            let went: usize = condemned.map(|entry| entry["facts"]["versions"].as_array().unwrap().len()).sum();
+            (states == ["stored", "purged"] && went == times).then_some(())
+        });
+    };
+    purged(1);
+    send_as(&site, "CT1", &wrong);
+    purged(2);
+    assert_eq!((exceptions(&site, false).len(), received(&node)), (0, 1), "decided once, and sent nowhere");
+    let story = site.cli(&["why", &slice.instance]).ok("why");
+    assert!(story.contains("a person rejected this version"), "{story}");
+    site.verify_ledger(true);
+}
+
 /// "The same UID with other content": what a source writes anew each time makes no conflict; for everybody else it does.
 #[test]
 fn a_volatile_attribute_makes_no_conflict_for_its_source() {

@@ -38,7 +38,7 @@ fn sentence(event: &Event) -> String {
             }
             text
         }
-        What::Unrouted => "no route chose a destination; kept, and sent nowhere".into(),
+        What::Unrouted => "no route chose a destination that may have it; kept, and sent nowhere".into(),
         What::Owed { destination, cause, route, verify, priority, .. } => {
             let text = owed(&destination.0, cause, route.as_deref(), *verify);
             if *priority == Priority::Routine { text } else { format!("{text}; {}", priority.word()) }

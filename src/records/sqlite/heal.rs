@@ -11,7 +11,7 @@ use rusqlite::params;
 use std::time::SystemTime;
 
 /// Its instances are what they were, and their transfers go on, as when the same bytes arrive anew. `false` if it is not set
-/// aside at that place, or if the same bytes have arrived meanwhile.
+/// aside at that place, if the same bytes have arrived meanwhile, or if they were purged.
 pub(in crate::records) fn sound_at(
     tx: &mut Tx<'_>,
     (BlobId(blob), place): (BlobId, Place),
@@ -19,7 +19,8 @@ pub(in crate::records) fn sound_at(
 ) -> Result<bool, Fault> {
     let mut set = tx.conn.prepare_cached(
         "UPDATE blobs SET state = 'live' WHERE id = ?1 AND state = 'corrupt' AND file = ?2 AND offset = ?3 \
-         AND NOT EXISTS (SELECT 1 FROM blobs other WHERE other.digest = blobs.digest AND other.state = 'live')",
+         AND NOT EXISTS (SELECT 1 FROM blobs other WHERE other.digest = blobs.digest AND other.state = 'live') \
+         AND EXISTS (SELECT 1 FROM instances i WHERE i.blob = blobs.id AND i.state = 'corrupt')",
     )?;
     if set.execute(params![blob, whole(place.file)?, whole(place.offset)?])? == 0 {
         return Ok(false);

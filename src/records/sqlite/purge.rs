@@ -17,12 +17,21 @@ const STANDING: &str = "SELECT i.state, i.unrouted, \
      AND t.instance = i.id AND t.lane IS NOT NULL) + iif(i.borrowed > 0, (SELECT count(*) FROM pulls p \
      WHERE p.study = (SELECT s.uid FROM studies s WHERE s.id = i.study) AND p.ended IS NULL), 0), \
     (SELECT count(*) FROM instances v JOIN exceptions x ON x.instance = v.id WHERE v.sop_uid = i.sop_uid \
-     AND x.closed IS NULL), \
-    max((SELECT max(a.at) FROM arrivals a WHERE a.instance = i.id), coalesce((SELECT max(t.done) FROM transfers t \
+     AND x.closed IS NULL AND NOT (x.kind = 'corrupt' AND v.state = 'purged')), \
+    max((SELECT max(a.at) FROM arrivals a WHERE a.instance = i.id), \
+    coalesce((SELECT max(x.closed) FROM exceptions x WHERE x.instance = i.id AND x.decision = 'rejected'), 0), \
+    coalesce((SELECT max(t.done) FROM transfers t \
      WHERE t.study = i.study AND t.destination IN (SELECT id FROM destinations) AND t.instance = i.id), 0), \
      iif(i.borrowed > 0, coalesce((SELECT max(p.used) FROM pulls p \
      WHERE p.study = (SELECT s.uid FROM studies s WHERE s.id = i.study)), 0), 0)), \
-    i.length, i.received, i.id, i.borrowed > 0 FROM instances i";
+    i.length, i.received, i.id, i.borrowed > 0, i.state = 'held' AND EXISTS (SELECT 1 FROM exceptions x \
+    WHERE x.instance = i.id AND x.decision = 'rejected') FROM instances i";
+
+/// What a purge looks through: what is kept and was owed, and what a person rejected.
+const KEPT: [&str; 2] = [
+    "i.state = 'stored' AND i.unrouted = 0",
+    "i.state = 'held' AND i.id IN (SELECT x.instance FROM exceptions x WHERE x.decision = 'rejected')",
+];
 
 fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
     let state: String = row.get(0)?;
@@ -30,6 +39,7 @@ fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
         stored: state == "stored",
         unrouted: row.get(1)?,
         borrowed: row.get(9)?,
+        rejected: row.get(10)?,
         transfers: count(row.get(2)?),
         open: count(row.get(3)?),
         exceptions: count(row.get(4)?),
@@ -46,10 +56,15 @@ pub(in crate::records) fn candidates(
     limit: usize,
 ) -> Result<(Vec<Candidate>, Option<Cursor>), Fault> {
     let before = micros(before);
-    let mut find = conn.prepare_cached(&format!(
-        "{STANDING} WHERE i.state = 'stored' AND i.unrouted = 0 AND (i.received, i.id) > (?1, ?2) AND i.received <= ?3 \
-         ORDER BY i.received, i.id LIMIT ?4"
-    ))?;
+    let half = |kept: &str| {
+        format!(
+            "SELECT * FROM ({STANDING} WHERE {kept} AND (i.received, i.id) > (?1, ?2) AND i.received <= ?3 \
+             ORDER BY i.received, i.id LIMIT ?4)"
+        )
+    };
+    // Each half by its own index; no row stands in both.
+    let halves = KEPT.map(half).join(" UNION ALL ");
+    let mut find = conn.prepare_cached(&format!("{halves} ORDER BY 8, 9 LIMIT ?4"))?;
     let limit = super::lists::at_most(limit);
     let mut rows = find.query(params![after.0, after.1, before, limit as i64])?;
     let (mut found, mut last, mut seen) = (Vec::new(), None, 0);

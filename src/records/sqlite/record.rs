@@ -122,7 +122,7 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
     let series = series(tx, arrival, study)?;
     let number = versions.last().map_or(1, |v| v.number + 1);
     let state = if differs { "held" } else { "stored" };
-    let unrouted = nobody_owed(arrival);
+    let unrouted = nobody_chosen(arrival);
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO instances (sop_uid, version, study, series, sop_class, transfer_syntax, sha256, length, blob, state, \
          unrouted, received, attributes, borrowed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
@@ -165,7 +165,7 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
         kept = Kept::Differs { instance: InstanceId(id), exception };
     }
     let owed = owe::owe(tx, case, &version, true)?;
-    if unrouted {
+    if unrouted || owes_nobody(tx, &version, &owed)? {
         more.insert("unrouted".into(), 1.into());
     }
     if hidden {
@@ -203,7 +203,8 @@ fn open_conflict(tx: &Tx<'_>, case: &Case<'_>, version: &Version, more: &mut Fac
 fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Result<Kept, Fault> {
     let mut more = Facts::new();
     let mut restored = None;
-    if version.blob != blob {
+    // The blob may be the one that it had, if another version has kept it: its bytes are here again all the same.
+    if version.blob != blob || version.state == "purged" {
         let state = match version.state.as_str() {
             "stored" | "held" => version.state.as_str(),
             _ => when_whole(tx, version.id)?,
@@ -218,11 +219,15 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
     }
     let version = restored.as_ref().unwrap_or(version);
     let conflict = if version.state == "held" { conflict(tx, version.id)? } else { None };
-    let mut owed = match conflict {
-        Some((_, Standing::Rejected)) => rejected(case),
-        _ => {
-            let front = in_front(tx, case, version)?;
-            let owed = owe::owe(tx, case, &front, false)?;
+    // A version that a person rejected stands behind and in front of nothing.
+    let front = match conflict {
+        Some((_, Standing::Rejected)) => None,
+        _ => Some(in_front(tx, case, version)?),
+    };
+    let mut owed = match &front {
+        None => rejected(case),
+        Some(front) => {
+            let owed = owe::owe(tx, case, front, false)?;
             if !owed.made.is_empty() {
                 let mut update =
                     tx.conn.prepare_cached("UPDATE instances SET unrouted = 0 WHERE id = ?1 AND unrouted = 1")?;
@@ -232,6 +237,11 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
         }
     };
     becomes_ours(tx, case, version)?;
+    if let Some(front) = &front
+        && owes_nobody(tx, front, &owed)?
+    {
+        more.insert("unrouted".into(), 1.into());
+    }
     rejections::arrived(tx, case.arrival.head.sop_class.as_str(), version.id, &case.arrival.origin)?;
     if restored.is_some() {
         let subject = owe::Subject { instance: version.id, study: version.study, state: &version.state };
@@ -247,8 +257,22 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
     })
 }
 
+/// Marks what is ours and was owed to nobody, ever, although a route chose somebody: it came from there, or may not go there. It is told
+/// and kept as what no route chose ("No destination"). Whether it is so.
+fn owes_nobody(tx: &Tx<'_>, version: &Version, owed: &Owed) -> Result<bool, Fault> {
+    if owed.withheld.is_empty() || owed.count() > 0 {
+        return Ok(false);
+    }
+    let mut mark = tx.conn.prepare_cached(
+        "UPDATE instances SET unrouted = 1 WHERE id = ?1 AND unrouted = 0 AND borrowed = 0 AND behind IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM transfers t WHERE t.study = ?2 AND t.destination IN (SELECT id FROM destinations) \
+         AND t.instance = ?1)",
+    )?;
+    Ok(mark.execute(params![version.id, version.study])? > 0)
+}
+
 /// Whether nobody asked for it and no route chose a destination.
-fn nobody_owed(arrival: &Arrival) -> bool {
+fn nobody_chosen(arrival: &Arrival) -> bool {
     arrival.chosen.is_empty() && arrival.requested.is_none() && !arrival.origin.is_asked_for()
 }
 
@@ -261,7 +285,7 @@ fn becomes_ours(tx: &Tx<'_>, case: &Case<'_>, version: &Version) -> Result<(), F
     let mut update = tx.conn.prepare_cached(
         "UPDATE instances SET borrowed = ?2, unrouted = ?3 WHERE id = ?1 AND borrowed > 0 AND borrowed <> ?2",
     )?;
-    update.execute(params![version.id, to, nobody_owed(case.arrival)])?;
+    update.execute(params![version.id, to, nobody_chosen(case.arrival)])?;
     Ok(())
 }
 

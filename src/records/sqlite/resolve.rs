@@ -74,6 +74,10 @@ pub(in crate::records) fn resolve(
             told.insert("behind".into(), behind.into_iter().map(Fact::from).collect());
         }
         Resolution::Reject => {
+            // Nobody is to get it: that is decided, and told to nobody any more.
+            let mut decide = tx.conn.prepare_cached("UPDATE instances SET unrouted = 0 WHERE id = ?1")?;
+            decide.execute([instance])?;
+            drop(decide);
             for transfer in transfers(tx, &held, "state = 'held'")? {
                 step(tx, act, transfer, State::Cancelled, resolution.word(), &mut moved)?;
             }

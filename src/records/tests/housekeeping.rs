@@ -58,6 +58,61 @@ async fn both_versions_stay_while_a_person_compares_them() {
     assert_eq!(kept, [(first, Stays::Excepted)]);
 }
 
+/// LED-030, INV-12: a version that a person rejected is kept for its time and goes, also if it was never owed to anybody. It is nobody's then
+/// either: not shown, not in front, and rejected again if it comes again.
+#[tokio::test]
+async fn what_a_person_rejected_goes_after_its_time() {
+    for chosen in [vec![to("surrey")], vec![]] {
+        let site = Site::new();
+        let first = site.stored(push(1)).await;
+        site.send("surrey", verified(), noon()).await;
+        let other = || Arrival { chosen: chosen.clone(), ..push_other(1, 77) };
+        let Kept::Differs { instance: second, exception } = site.record(other()).await.kept else { panic!() };
+        assert_eq!(purgeable(&site, noon() + DAY).await, []);
+        let by_jo = || Purging::by("jo", "room").unwrap();
+        assert_eq!(site.condemn(second, by_jo()).await.instances, 0, "not while it waits for a person");
+        site.records.resolve(exception, Resolution::Reject, "jo", "a phantom", noon() + HOUR).await.unwrap();
+        assert_eq!(site.records.summary().await.unwrap().unrouted, 0, "decided");
+        assert_eq!(purgeable(&site, noon() + MINUTE).await, [first], "its time begins with the decision");
+        let (page, next) = site.records.purgeable(noon() + HOUR, None, 1).await.unwrap();
+        assert_eq!(page.iter().map(|one| one.instance).collect::<Vec<_>>(), [first]);
+        let (page, _) = site.records.purgeable(noon() + HOUR, next, 1).await.unwrap();
+        assert_eq!(page.iter().map(|one| one.instance).collect::<Vec<_>>(), [second]);
+        let purged = site.condemn(second, Purging::by_rule(PurgeRule::Age, noon() + HOUR)).await;
+        assert_eq!((purged.instances, purged.blobs.len()), (1, 1), "{:?}", purged.kept);
+        assert_eq!(purgeable(&site, noon() + DAY).await, [first]);
+        let shown = site.records.find_instances(FindInstances::default()).await.unwrap();
+        assert_eq!(shown.len(), 1, "the first, as before");
+        // And again: kept, rejected still, owed to nobody.
+        let again = Arrival { received_at: noon() + 2 * HOUR, blob: BlobRef::New(new_place(90)), ..other() };
+        assert_eq!(site.record(again).await.kept, Kept::Differs { instance: second, exception });
+        let versions = site.records.instance(&uid(1), noon()).await.unwrap();
+        assert_eq!((versions[1].state.as_str(), versions[1].in_conflict), ("held", true));
+        assert!(site.lease("surrey", noon() + 3 * HOUR).await.is_none());
+        assert_eq!(purgeable(&site, noon() + HOUR).await, [first], "its time begins again");
+        assert_eq!(site.condemn(second, by_jo()).await.instances, 1, "a person need not wait");
+        site.verify().await;
+    }
+}
+
+/// IDY-009: the bytes of a version that was purged are here all the same if another version keeps them; when it comes again it is stored.
+#[tokio::test]
+async fn a_purged_version_whose_bytes_another_keeps_is_stored_when_it_comes_again() {
+    let site = Site::new();
+    let first = site.stored(push(1)).await;
+    site.send("surrey", verified(), noon()).await;
+    let mut other = push(1);
+    other.head.transfer_syntax = crate::dicom::uid::TransferSyntaxUid::parse("1.2.840.10008.1.2").unwrap();
+    let Kept::Differs { exception, .. } = site.record(other).await.kept else { panic!() };
+    site.records.resolve(exception, Resolution::Reject, "jo", "a phantom", noon()).await.unwrap();
+    assert_eq!(site.condemn(first, by_age()).await.blobs, []);
+    let (blob, _) = site.records.blob_of(&digest(1)).await.unwrap().unwrap();
+    site.record(Arrival { blob: BlobRef::Known(blob), ..push(1) }).await;
+    let versions = site.records.instance(&uid(1), noon()).await.unwrap();
+    assert_eq!(versions.iter().map(|one| one.state.as_str()).collect::<Vec<_>>(), ["stored", "held"]);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn one_blob_of_two_versions_goes_with_the_last() {
     let site = Site::new();

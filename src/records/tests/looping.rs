@@ -23,11 +23,39 @@ async fn nothing_is_sent_to_where_it_came_from() {
     }
 }
 
+/// "No destination": what is owed to nobody, because it came from all whom a route chose, was handed back, or is named by a note, is told
+/// and kept as what no route chose, until somebody is owed it.
 #[tokio::test]
-async fn what_was_chosen_but_left_out_is_not_unrouted() {
+async fn what_none_of_the_chosen_may_have_is_unrouted() {
     let site = Site::new();
-    site.stored(Arrival { chosen: vec![to("PACS")], ..push(1) }).await;
-    assert_eq!(site.records.summary().await.unwrap().unrouted, 0);
+    let unrouted = async || site.records.summary().await.unwrap().unrouted;
+    let one = site.stored(Arrival { chosen: vec![to("PACS")], ..push(1) }).await;
+    assert_eq!(unrouted().await, 1);
+    let forever = Purging::by_rule(PurgeRule::Room, noon() + 10_000 * DAY);
+    assert_eq!(site.condemn(one, forever).await.kept, [(one, crate::ledger::generation::Stays::Unrouted)]);
+    let told = site.records.why_instance(&uid(1), noon()).await.unwrap();
+    let left_out = |event: &Event| matches!(&event.what, What::Received { withheld, .. } if withheld.len() == 1);
+    assert!(told.iter().any(|event| event.what == What::Unrouted) && told.iter().any(left_out), "{told:?}");
+    site.record(Arrival { chosen: vec![to("PACS")], ..push(1) }).await;
+    assert_eq!(unrouted().await, 1, "once");
+    site.record(Arrival { origin: node("CT1"), chosen: vec![to("kent")], ..push(1) }).await;
+    assert_eq!(unrouted().await, 0);
+    // What was a copy of another's, and is sent to us to be sent back there.
+    let pulled = Arrival { origin: Origin::Pulled("surrey".into()), chosen: vec![], ..push(2) };
+    site.stored(pulled).await;
+    assert_eq!(unrouted().await, 0);
+    site.record(push(2)).await;
+    assert_eq!(unrouted().await, 1, "surrey has it, and nobody else");
+    // What was owed and is done stays done, whoever hands it back.
+    site.stored(Arrival { origin: Origin::Peer("kent".into()), chosen: vec![to_accepting("PACS")], ..push(3) }).await;
+    site.send("PACS", accepted(), noon()).await;
+    site.record(push(3)).await;
+    assert_eq!(unrouted().await, 1);
+    site.record(push_other(3, 50)).await;
+    assert_eq!(unrouted().await, 2, "other content that was handed back is owed to nobody");
+    site.verify().await;
+    let (site, _) = site.restart();
+    assert_eq!(site.records.summary().await.unwrap().unrouted, 2);
 }
 
 #[tokio::test]

@@ -192,6 +192,9 @@ impl Model {
         }
         if self.transfers.len() > before {
             self.versions[version].unrouted = false;
+        } else if !coming.chosen.is_empty() && !self.transfers.iter().any(|t| t.version == version) {
+            // It came from all of them, or was handed back.
+            self.versions[version].unrouted = true;
         }
         how
     }
