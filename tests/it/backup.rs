@@ -228,6 +228,47 @@ fn doubted(a: &Gateway) -> (bool, Option<u64>) {
     (warned, status["files_without_a_row"].as_u64())
 }
 
+/// INV-08: what older records owe was sent since they were copied, for all that they know: each destination is asked first, and nothing is
+/// sent twice, neither under the older records nor when the newest are put back.
+#[test]
+fn what_older_records_owe_is_asked_about_first() {
+    let stage = Stage::new();
+    let mut b = Gateway::start(&stage.path().join("b"), stage.site_b());
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.config.url()));
+    let data = a.data_dir();
+    b.stop();
+    let all: Vec<Names> = (1..=3).map(|number| names(860, 1, number)).collect();
+    all.iter().for_each(|names| push(&a, names));
+    put_records(&data, &stage.path().join("old"));
+    b.up();
+    a.all_become("b", "verified", 3, seconds(120));
+    a.stop();
+    let newest = stage.path().join("newest");
+    put_records(&data, &newest);
+    put_records(&stage.path().join("old"), &data);
+    a.up();
+    assert!(doubted(&a).0);
+    a.all_become("b", "verified", 3, seconds(120));
+    let story = a.cli(&["why", &all[0].instance]).ok("why");
+    assert!(story.contains("older than the blobs"), "{story}");
+    // Owed under the older records, and asked about once only: a start that finds the same records does not do it again.
+    push(&a, &names(860, 1, 4));
+    a.all_become("b", "verified", 4, seconds(120));
+    a.stop();
+    a.up();
+    let told = a.log().matches("may have been sent since they were").count();
+    assert_eq!(told, 1, "once, for two starts: {}", a.log());
+    a.verify_ledger(false);
+    a.stop();
+    put_records(&newest, &data);
+    a.up();
+    a.all_become("b", "verified", 3, seconds(120));
+    a.verify_ledger(false);
+    let arrivals = ledger::arrivals(&b);
+    assert_eq!(arrivals.len(), 4);
+    assert!(arrivals.values().all(|times| *times == 1), "each was sent once: {arrivals:?}");
+}
+
 /// An older records.db in place of the newest, or none at all: what it does not name was acknowledged, and stays through every
 /// start, until the newest is back or new records are begun from the blobs. A crash is no reason for doubt.
 #[test]
