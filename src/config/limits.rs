@@ -84,7 +84,7 @@ pub struct Limits {
     pub elements: u64,
     /// Largest STOW-RS request, in bytes (WEB-032).
     pub request_bytes: u64,
-    /// Most parts of a STOW-RS request.
+    /// Most parts of a STOW-RS request. Each is remembered until it is named in the answer, in some 40 bytes, 140 at most.
     pub parts: u32,
     /// Longest header of a part, in bytes.
     pub part_header_bytes: u64,
@@ -102,7 +102,7 @@ impl Default for Limits {
             depth: 64,
             elements: 10_000_000,
             request_bytes: 64 * GIB,
-            parts: 100_000,
+            parts: 10_000,
             part_header_bytes: 16 * KIB,
             answer_bytes: 16 * MIB,
             commit_bytes: 16 * MIB,
@@ -118,7 +118,7 @@ pub(super) fn limits(mut table: Table<'_>) -> Limits {
         depth: table.or("depth", d.depth, number(4..=1_000)),
         elements: table.or("elements", d.elements, number(1_000..=1_000_000_000)),
         request_bytes: table.or("request", d.request_bytes, size(MIB..=16_384 * GIB)),
-        parts: table.or("parts", d.parts, number(1..=10_000_000)),
+        parts: table.or("parts", d.parts, number(1..=1_000_000)),
         part_header_bytes: table.or("part_header", d.part_header_bytes, size(KIB..=MIB)),
         answer_bytes: table.or("answer", d.answer_bytes, size(64 * KIB..=GIB)),
         commit_bytes: table.or("commit", d.commit_bytes, size(MIB..=GIB)),

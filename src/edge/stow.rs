@@ -2,6 +2,7 @@
 
 mod outcome;
 mod request;
+mod roll;
 
 use super::http::{Base, Caller, Target, WebFace, problem};
 use crate::dicomweb::media_type::{self, DICOM, DICOM_JSON, DICOM_XML, JSON, MULTIPART_RELATED, MediaType};

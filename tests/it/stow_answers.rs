@@ -224,6 +224,29 @@ fn over_a_limit_is_413_before_the_body_is_read_where_its_length_is_told() {
     // Too many parts.
     let reply = site.store("studies", &[], &vec![b"x".to_vec(); 4]);
     assert_eq!(reply.status, 413, "{reply:?}");
+    assert!(reply.json()["detail"].as_str().unwrap().contains("3 instances"), "{reply:?}");
+}
+
+/// SEC-021, WEB-026: what is past the limit of instances is not read; the answer says so, and names all that was stored before, however
+/// much the sender still has to say.
+#[test]
+fn past_the_limit_of_instances_the_answer_names_what_was_stored() {
+    let site = Site::start("[limits]\nparts = 3");
+    let all: Vec<Names> = (1..=40).map(|number| names(426, 1, number)).collect();
+    let large = |names: &Names| part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 100_000, 1));
+    let parts: Vec<Vec<u8>> = all.iter().map(large).collect();
+    let reply = site.store("studies", &[], &parts);
+    assert_eq!((reply.status, reply.header("connection")), (202, Some("close")), "{reply:?}");
+    let warning = reply.header("warning").unwrap_or_default();
+    assert!(warning.starts_with("299 ") && warning.contains("a request may have 3 instances"), "{reply:?}");
+    let module = reply.json();
+    let named: Vec<&Value> = items(&module, "00081199").iter().map(|item| &item["00081155"]["Value"][0]).collect();
+    assert_eq!(named, all[..3].iter().map(|names| names.instance.as_str()).collect::<Vec<_>>());
+    assert_eq!((items(&module, "00081198").len(), items(&module, "0008119A").len()), (0, 0));
+    assert_eq!(site.gateway.study(&all[0].study).len(), 3);
+    let reply = site.store("studies", &[], &parts[2..5]);
+    assert_eq!((reply.status, reply.header("warning")), (200, None), "as many as it may have");
+    assert_eq!(site.gateway.study(&all[0].study).len(), 5);
 }
 
 #[test]

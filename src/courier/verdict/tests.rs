@@ -61,7 +61,7 @@ fn answer(status: &str, body: &str) -> Answer {
         "cut" => StoreResponse::from_body(Some(json), &module("A B").to_json()[..40]),
         xml if xml.starts_with("xml ") => {
             let StoreResponse { referenced, failed, other_failures, .. } = module(xml);
-            let pieces = Pieces::new(Form::Xml, None, referenced.into_iter(), failed, other_failures);
+            let pieces = Pieces::new(Form::Xml, None, referenced.into_iter(), failed.into_iter(), other_failures);
             let text = pieces.collect::<Vec<_>>().concat();
             StoreResponse::from_body(Some("application/dicom+xml"), &text)
         }

@@ -62,14 +62,14 @@ impl Pieces {
         form: Form,
         retrieve_url: Option<String>,
         stored: impl Iterator<Item = Referenced> + Send + 'static,
-        refused: Vec<Failed>,
+        refused: impl Iterator<Item = Failed> + Send + 'static,
         others: Vec<u16>,
     ) -> Self {
         let mut head = Dataset::default();
         insert_url(&mut head, retrieve_url.as_deref());
         // Tags ascend.
         let sequences: [(Tag, Items); 3] = [
-            (FAILED_SOP_SEQUENCE, Box::new(refused.into_iter().map(|item| failed(&item)))),
+            (FAILED_SOP_SEQUENCE, Box::new(refused.map(|item| failed(&item)))),
             (REFERENCED_SOP_SEQUENCE, Box::new(stored.map(|item| referenced(&item)))),
             (OTHER_FAILURES_SEQUENCE, Box::new(others.into_iter().map(other))),
         ];
@@ -209,7 +209,8 @@ mod tests {
             let whole = module(stored, refused, others, url);
             let pieces = |form| {
                 let whole = whole.clone();
-                Pieces::new(form, whole.retrieve_url, whole.referenced.into_iter(), whole.failed, whole.other_failures)
+                let (stored, refused) = (whole.referenced.into_iter(), whole.failed.into_iter());
+                Pieces::new(form, whole.retrieve_url, stored, refused, whole.other_failures)
             };
             let text = pieces(Form::Json).collect::<Vec<_>>();
             assert!(text.iter().all(|piece| piece.len() < PIECE_BYTES + 1024), "memory stays bounded");

@@ -1,5 +1,6 @@
 //! What became of each part, its reason code, and the status that sums it all up (WEB-025 to WEB-028).
 
+use super::roll::{Line, Roll};
 use super::turned_away;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::dicomweb::multipart::MultipartError;
@@ -111,14 +112,28 @@ impl Stored {
         }
     }
 
-    fn referenced(self, base: &Base) -> Referenced {
-        Referenced {
-            retrieve_url: Some(base.instance(&self.study, &self.series, &self.instance)),
-            sop_class: Some(self.sop_class),
-            sop_instance: self.instance,
-            warning_reason: None,
-        }
+    fn write(&self, roll: &mut Roll) {
+        let Self { sop_class, study, series, instance, fresh: _ } = self;
+        let uids = [sop_class.as_str(), study.as_str(), series.as_str(), instance.as_str()];
+        roll.push(0, uids.map(Some));
     }
+}
+
+/// What the answer says of a stored instance. Its UIDs were valid when they were written, so that there is always one.
+fn referenced(line: &Line, base: &Base) -> Option<Referenced> {
+    let [Some(class), Some(study), Some(series), Some(instance)] = &line.uids else { return None };
+    let (study, series) = (StudyUid::parse(study).ok()?, SeriesUid::parse(series).ok()?);
+    let sop_instance = InstanceUid::parse(instance).ok()?;
+    let sop_class = SopClassUid::parse(class).ok();
+    let retrieve_url = Some(base.instance(&study, &series, &sop_instance));
+    Some(Referenced { retrieve_url, sop_class, sop_instance, warning_reason: None })
+}
+
+/// The same of a failed one, whose mark is the reason.
+fn refused(line: &Line) -> Option<Failed> {
+    let [class, _, _, Some(instance)] = &line.uids else { return None };
+    let sop_class = class.as_ref().and_then(|class| SopClassUid::parse(class).ok());
+    Some(Failed { sop_class, sop_instance: InstanceUid::parse(instance).ok()?, failure_reason: line.mark })
 }
 
 /// What became of one part.
@@ -141,6 +156,11 @@ pub(super) enum Cut {
         /// The limit in bytes.
         limit: u64,
     },
+    /// It holds more instances than a request may have.
+    TooMany {
+        /// The limit.
+        limit: u32,
+    },
     /// Its multipart framing is wrong.
     Multipart(MultipartError),
 }
@@ -159,11 +179,19 @@ impl Cut {
         Self::Ended
     }
 
+    /// What an error of the multipart framing says, where a request may have so many parts.
+    pub(super) fn of_parts(error: MultipartError, limit: u32) -> Self {
+        match error {
+            MultipartError::TooManyParts => Self::TooMany { limit },
+            error => Self::Multipart(error),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             // Not 400: the instances are not at fault, and whoever hears this sends them again.
             Self::Stalled | Self::Ended => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge { .. } | Self::Multipart(MultipartError::TooManyParts) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken | Self::Multipart(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -176,6 +204,7 @@ impl fmt::Display for Cut {
             Self::Ended => f.write_str("the connection ended within the body"),
             Self::Broken => f.write_str("the transfer coding of the body is wrong"),
             Self::TooLarge { limit } => write!(f, "a request may have {limit} bytes; send fewer instances"),
+            Self::TooMany { limit } => write!(f, "a request may have {limit} instances; send fewer at once"),
             Self::Multipart(error) => error.fmt(f),
         }
     }
@@ -184,9 +213,14 @@ impl fmt::Display for Cut {
 /// The sum of a request: each part stands in it once.
 pub(super) struct Parts {
     from: String,
-    stored: Vec<Stored>,
-    failed: Vec<Failed>,
+    stored: Roll,
+    failed: Roll,
     other: Vec<u16>,
+    /// The study of all that is stored, if it is one.
+    study: Option<StudyUid>,
+    several: bool,
+    /// Something is stored that was not here before.
+    created: bool,
     /// The first refusal that was no fault of the instance.
     turned_away: Option<Refusal>,
     /// Failures because of an instance's size.
@@ -206,8 +240,17 @@ enum Sum {
 
 impl Parts {
     pub(super) fn new(from: &str) -> Self {
-        let from = from.to_owned();
-        Self { from, stored: Vec::new(), failed: Vec::new(), other: Vec::new(), turned_away: None, too_large: 0 }
+        Self {
+            from: from.to_owned(),
+            stored: Roll::default(),
+            failed: Roll::default(),
+            other: Vec::new(),
+            study: None,
+            several: false,
+            created: false,
+            turned_away: None,
+            too_large: 0,
+        }
     }
 
     fn failures(&self) -> usize {
@@ -217,7 +260,7 @@ impl Parts {
     /// Counts a part in: by its name if it told one, else among the other failures (WEB-026).
     pub(super) fn take(&mut self, part: Part) {
         let (named, fault) = match part {
-            Part::Stored(stored) => return self.stored.push(stored),
+            Part::Stored(stored) => return self.keep(stored),
             Part::Failed(named, fault) => (named, fault),
         };
         if self.failures() < TOLD {
@@ -226,7 +269,8 @@ impl Parts {
         let failure_reason = fault.reason();
         match named.sop_instance {
             Some(sop_instance) => {
-                self.failed.push(Failed { sop_class: named.sop_class, sop_instance, failure_reason });
+                let class = named.sop_class.as_ref().map(SopClassUid::as_str);
+                self.failed.push(failure_reason, [class, None, None, Some(sop_instance.as_str())]);
             }
             None => self.other.push(failure_reason),
         }
@@ -235,6 +279,13 @@ impl Parts {
         if let (true, Fault::Refused(refusal)) = (passing, fault) {
             self.turned_away = Some(refusal);
         }
+    }
+
+    fn keep(&mut self, stored: Stored) {
+        stored.write(&mut self.stored);
+        self.created |= stored.fresh;
+        self.several |= self.study.as_ref().is_some_and(|study| *study != stored.study);
+        self.study.get_or_insert(stored.study);
     }
 
     fn sum(&self, cut: Option<&Cut>) -> Sum {
@@ -272,19 +323,18 @@ impl Parts {
             (Sum::Problem(status, detail), _) if cut.is_some() => return last_problem(status, &detail),
             (Sum::Problem(status, detail), _) => return problem(status, &detail),
         };
-        self.module(status, cut.is_some(), form, base)
+        self.module(status, cut.as_ref(), form, base)
     }
 
-    fn module(self, status: StatusCode, last: bool, form: Form, base: &Base) -> Response {
+    fn module(self, status: StatusCode, cut: Option<&Cut>, form: Form, base: &Base) -> Response {
         // The study's own address, where it is one study (PS3.18 sections 10.5.3.2 and 10.5.3.3).
-        let first = self.stored.first().map(|stored| &stored.study);
-        let only = first.filter(|study| self.stored.iter().all(|stored| stored.study == **study));
+        let only = self.study.as_ref().filter(|_| !self.several);
         let retrieve_url = only.map(|study| base.study(study));
-        let created = self.stored.iter().any(|stored| stored.fresh);
-        let location = retrieve_url.as_deref().filter(|_| created).and_then(|url| HeaderValue::from_str(url).ok());
+        let location = retrieve_url.as_deref().filter(|_| self.created).and_then(|url| HeaderValue::from_str(url).ok());
         let own = base.clone();
-        let stored = self.stored.into_iter().map(move |stored| stored.referenced(&own));
-        let mut pieces = Pieces::new(form, retrieve_url, stored, self.failed, self.other).peekable();
+        let stored = self.stored.into_iter().filter_map(move |line| referenced(&line, &own));
+        let failed = self.failed.into_iter().filter_map(|line| refused(&line));
+        let mut pieces = Pieces::new(form, retrieve_url, stored, failed, self.other).peekable();
         let first = pieces.next().unwrap_or_default();
         let body = match pieces.peek() {
             None => Body::from(first),
@@ -302,8 +352,11 @@ impl Parts {
             headers.insert(header::LOCATION, location.clone());
             headers.insert(header::CONTENT_LOCATION, location);
         }
-        if last {
+        if let Some(cut) = cut {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            // What is not named was not stored; here is why.
+            let warning = format!("299 {}: The body was not read to its end: {cut}", base.as_str());
+            headers.extend(HeaderValue::from_str(&warning).ok().map(|warning| (header::WARNING, warning)));
         }
         response
     }

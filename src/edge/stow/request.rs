@@ -28,6 +28,9 @@ enum Current {
     Passed,
 }
 
+/// Most commits under way; more do not make it faster.
+const COMMITTING: usize = 256;
+
 /// A commit under way.
 struct Committing {
     bytes: u64,
@@ -63,6 +66,15 @@ impl Request {
 
     /// Reads the body to its end; `Err` says why the rest of it could not be read.
     pub(super) async fn read(&mut self, mut body: BodyDataStream, framing: Framing) -> Result<(), Cut> {
+        let read = self.read_on(&mut body, framing).await;
+        // Who still talks when the connection closes may never see the answer, which names what is stored (FLT-066).
+        if matches!(read, Ok(()) | Err(Cut::TooLarge { .. } | Cut::TooMany { .. } | Cut::Multipart(_))) {
+            forget(&mut body).await;
+        }
+        read
+    }
+
+    async fn read_on(&mut self, body: &mut BodyDataStream, framing: Framing) -> Result<(), Cut> {
         let mut parser = match framing {
             Framing::Multipart(parser) => Some(parser),
             Framing::Single => {
@@ -87,7 +99,6 @@ impl Request {
                 Some(parser) => {
                     parser.push(chunk);
                     if self.events(parser).await? {
-                        forget(&mut body).await;
                         return Ok(());
                     }
                 }
@@ -103,7 +114,8 @@ impl Request {
     /// Works off what the parser has; `true` at the closing boundary.
     async fn events(&mut self, parser: &mut Parser) -> Result<bool, Cut> {
         loop {
-            match parser.next().map_err(Cut::Multipart)? {
+            let limit = self.face.options.parts;
+            match parser.next().map_err(|error| Cut::of_parts(error, limit))? {
                 Event::NeedMore => return Ok(false),
                 Event::PartStart(headers) => self.start(&headers),
                 Event::Data(bytes) => self.data(&bytes).await,
@@ -203,7 +215,12 @@ impl Request {
 
     async fn commit(&mut self, arrived: Arrived) {
         let bytes = arrived.length();
-        while !self.committing.is_empty() && self.committing_bytes + bytes > self.face.options.commit_bytes {
+        let limit = self.face.options.commit_bytes;
+        while let Some(first) = self.committing.front()
+            && (first.task.is_finished()
+                || self.committing.len() >= COMMITTING
+                || self.committing_bytes + bytes > limit)
+        {
             self.reap().await;
         }
         self.committing_bytes += bytes;

@@ -86,7 +86,7 @@ fn a_body_that_was_cut_is_answered_by_its_fault_unless_something_was_stored() {
         (Cut::Ended, 408),
         (Cut::Broken, 400),
         (Cut::TooLarge { limit: 1 }, 413),
-        (Cut::Multipart(MultipartError::TooManyParts), 413),
+        (Cut::TooMany { limit: 1 }, 413),
         (Cut::Multipart(MultipartError::Truncated), 400),
     ];
     for (cut, status) in rows {
