@@ -1,7 +1,8 @@
 //! Pixel decoding: one frame's codestream becomes native cells, little endian, row by row (PS3.5 sections 8.2 and A.4).
 //!
 //! Pure: values in, values out. The attributes are what counts: the codestream must agree with them before anything is
-//! allocated, so that no codestream asks for memory on its own word, and a frame is at most [`MAX_FRAME_BYTES`] long.
+//! allocated, so that no codestream asks for memory on its own word, and a frame is at most [`MAX_FRAME_BYTES`] long. What
+//! decoding it takes is known before it begins, and bounded for one frame and for all at one time ([`MAX_DECODING_BYTES`]).
 //! Each decode runs in a thread of its own with a known stack: a panic in a codec is an error of that frame and of
 //! nothing else. Who decodes many frames at once limits how many (the courier's `Decoding` does).
 
@@ -12,6 +13,7 @@ mod jpeg2000;
 mod jpeg_ls;
 mod raster;
 mod rle;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use super::uid::TransferSyntaxUid;
 pub use fragments::{FragmentError, Frames};
 pub use image::{Image, ImageError, Photometric};
 use raster::Raster;
+pub use room::MAX_DECODING_BYTES;
 
 /// The longest native frame that is decoded: 256 MiB, twice the largest mammogram or whole-slide tile in use.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024 * 1024;
@@ -62,6 +65,9 @@ pub enum DecodeError {
     /// The codestream is broken.
     #[error("the codestream is broken: {0}")]
     Broken(&'static str),
+    /// It would take more memory than [`MAX_DECODING_BYTES`].
+    #[error("decoding this frame would take {0} bytes of memory, more than is given to all frames together")]
+    TooMuch(u64),
     /// The decoder itself failed.
     #[error("the decoder failed on this codestream")]
     Failed,
@@ -129,12 +135,18 @@ pub fn decoded_photometric(syntax: &TransferSyntaxUid, image: &Image) -> Photome
 /// Decodes one frame. `codestream` is all of its fragments together; what follows its end is padding.
 ///
 /// The cells are what the codestream holds, in cells of Bits Allocated (0028,0100), sign-extended if Pixel
-/// Representation (0028,0103) says signed. Blocks the caller for as long as it takes: up to some seconds for a large
-/// JPEG 2000 frame.
+/// Representation (0028,0103) says signed. Blocks the caller for as long as it takes, and until there is memory: some seconds
+/// for a large JPEG 2000 frame.
 pub fn decode(syntax: &TransferSyntaxUid, image: &Image, codestream: &[u8]) -> Result<Frame, DecodeError> {
     let codec = Codec::of(syntax).ok_or(DecodeError::Syntax)?;
     let length = image.frame_bytes()?;
     let photometric = decoded_photometric(syntax, image);
+    let _room = room::take(match codec {
+        Codec::Jpeg => jpeg::demand(image)?,
+        Codec::JpegLs => jpeg_ls::demand(image)?,
+        Codec::Jpeg2000 => jpeg2000::demand(image, codestream)?,
+        Codec::Rle | Codec::Uncompressed => length as u64,
+    })?;
     let bytes = isolated(|| match codec {
         Codec::Jpeg => jpeg::decode(image, codestream),
         Codec::JpegLs => jpeg_ls::decode(image, codestream),

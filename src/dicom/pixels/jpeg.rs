@@ -20,6 +20,12 @@ struct Plane {
     width: usize,
 }
 
+/// Bytes of memory that decoding takes: the frame, and its planes in whole coded units, which are 32 columns and rows at most.
+pub(super) fn demand(image: &Image) -> Result<u64, DecodeError> {
+    let [columns, rows] = [image.columns, image.rows].map(|length| u64::from(length) + 32);
+    Ok(image.frame_bytes()? as u64 + 2 * columns * rows * u64::from(image.samples))
+}
+
 /// Decodes one frame. A codestream that has less data than its image is an error; what follows the last scan is not
 /// looked at.
 pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, DecodeError> {

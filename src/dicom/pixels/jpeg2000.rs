@@ -1,7 +1,9 @@
 //! JPEG 2000 decoding (ITU-T T.800), by hayro-jpeg2000, which is safe Rust throughout.
 //!
-//! The size of the image, its components and their bits are read here and compared with the attributes first; the
-//! library then sees no codestream that asks for more.
+//! The size of the image, its components and their bits are read here and compared with the attributes first, and what its headers have
+//! the library ask memory for is summed up; the library then sees no codestream that asks for more.
+
+mod demand;
 
 use super::{DecodeError, Image, Raster};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext};
@@ -18,11 +20,20 @@ const MIN_TILE_PIXELS: u64 = 64;
 struct Size {
     precision: u32,
     signed: bool,
+    /// Columns and rows of a tile, as far as it lies in the image.
+    tile: [u64; 2],
+    tiles: u64,
+}
+
+/// Bytes of memory that decoding takes.
+pub(super) fn demand(image: &Image, codestream: &[u8]) -> Result<u64, DecodeError> {
+    let codestream = unwrapped(codestream)?;
+    demand::bytes(image, &size(image, codestream)?, codestream)
 }
 
 pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let codestream = unwrapped(codestream)?;
-    let Size { precision, signed } = size(image, codestream)?;
+    let Size { precision, signed, .. } = size(image, codestream)?;
     let mut raster = Raster::new(image, precision)?;
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
     let broken = |_| DecodeError::Broken("the JPEG 2000 decoder refused it");
@@ -114,5 +125,6 @@ fn size(image: &Image, codestream: &[u8]) -> Result<Size, DecodeError> {
     if precision > MAX_PRECISION {
         return Err(DecodeError::Process("more than 20 bits a sample"));
     }
-    Ok(Size { precision, signed })
+    let tile = [tile_width.min(image.columns.into()), tile_height.min(image.rows.into())];
+    Ok(Size { precision, signed, tile, tiles })
 }

@@ -10,6 +10,11 @@ mod scan;
 use super::{DecodeError, Image, Raster};
 use header::Header;
 
+/// Bytes of memory that decoding takes: the frame, and two lines of each component.
+pub(super) fn demand(image: &Image) -> Result<u64, DecodeError> {
+    Ok(image.frame_bytes()? as u64 + 8 * (u64::from(image.columns) + 2) * u64::from(image.samples))
+}
+
 /// Decodes one frame.
 pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut header = Header::read(image, codestream)?;

@@ -65,6 +65,84 @@ fn what_does_not_agree_is_refused_before_anything_is_decoded() {
     }
 }
 
+/// A JPEG 2000 codestream of one tile without data: its size, coding style and quantization.
+fn jpeg_2000(rows: u16, columns: u16, tile: u32, coding: &[u8]) -> Vec<u8> {
+    let mut codestream = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
+    for number in [u32::from(columns), rows.into(), 0, 0, tile, tile, 0, 0] {
+        codestream.extend(number.to_be_bytes());
+    }
+    codestream.extend([0, 1, 7, 1, 1, 0xFF, 0x52, 0, 2 + coding.len() as u8]);
+    codestream.extend(coding);
+    codestream
+        .extend([0xFF, 0x5C, 0, 4, 0x40, 0x40, 0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 14, 0, 1, 0xFF, 0x93, 0xFF, 0xD9]);
+    codestream
+}
+
+/// Coding styles: five levels in usual blocks of 64 by 64; 32 layers in blocks of 4 by 4; precincts of two by two.
+const USUAL: &[u8] = &[0, 0, 0, 1, 0, 5, 4, 4, 0, 1];
+const LAYERS: &[u8] = &[0, 0, 0, 32, 0, 0, 0, 0, 0, 1];
+const PRECINCTS: &[u8] = &[1, 0, 0, 1, 0, 1, 4, 4, 0, 1, 0x11, 0x11];
+
+/// SEC-021: headers of some hundred bytes that would have the decoder take gigabytes are refused before anything is asked for. What is usual is
+/// far from that.
+#[test]
+fn headers_that_ask_for_too_much_memory_are_refused_at_once() {
+    let j2k = syntax("1.2.840.10008.1.2.4.90");
+    for (coding, what) in [(LAYERS, "layers"), (PRECINCTS, "precincts")] {
+        let codestream = jpeg_2000(16_384, 16_384, 16_384, coding);
+        assert!(codestream.len() < 120);
+        let began = std::time::Instant::now();
+        let refused = decode(&j2k, &image(16_384, 16_384, 1, 8), &codestream);
+        assert!(
+            matches!(refused, Err(DecodeError::TooMuch(bytes)) if bytes > MAX_DECODING_BYTES),
+            "{what}: {refused:?}"
+        );
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{what}");
+    }
+    // The image alone: 200 million pixels, and the largest radiographs.
+    let refused = decode(&j2k, &image(14_336, 14_336, 1, 8), &jpeg_2000(14_336, 14_336, 14_336, USUAL));
+    assert!(matches!(refused, Err(DecodeError::TooMuch(_))), "{refused:?}");
+    let radiograph = image(8_600, 7_000, 1, 16);
+    let asked = jpeg2000::demand(&radiograph, &jpeg_2000(8_600, 7_000, 8_600, USUAL)).unwrap();
+    assert!((900 << 20..MAX_DECODING_BYTES).contains(&asked), "{asked}");
+    let tiled = jpeg2000::demand(&radiograph, &jpeg_2000(8_600, 7_000, 512, USUAL)).unwrap();
+    assert!(tiled < asked / 2, "{tiled}: tile after tile");
+    // A small one may be as odd as it likes.
+    assert!(jpeg2000::demand(&image(64, 64, 1, 8), &jpeg_2000(64, 64, 64, LAYERS)).unwrap() < 2 << 20);
+    // Other codecs.
+    assert!(jpeg::demand(&image(65_535, 4_000, 1, 8)).unwrap() < MAX_DECODING_BYTES);
+    assert_eq!(jpeg_ls::demand(&image(1, 60_000, 255, 8)).unwrap(), 60_000 * 255 + 8 * 60_002 * 255);
+}
+
+/// The headers are read as the library reads them: what it would pass over, or read as something else, is refused.
+#[test]
+fn headers_that_are_not_as_long_as_they_say_are_refused() {
+    let (one, whole) = (image(64, 64, 1, 8), jpeg_2000(64, 64, 64, USUAL));
+    assert!(jpeg2000::demand(&one, &whole).is_ok());
+    let cod = whole.windows(2).position(|two| two == [0xFF, 0x52]).unwrap();
+    let sot = whole.windows(2).position(|two| two == [0xFF, 0x90]).unwrap();
+    // Another coding style in what the length of the first covers, in the header of a tile-part, and behind a wrong length of that.
+    let hidden =
+        [&whole[..cod], &[0xFF, 0x52, 0, 26], USUAL, &[0xFF, 0x52, 0, 12], LAYERS, &whole[cod + 14..]].concat();
+    assert!(jpeg2000::demand(&one, &hidden).is_err());
+    let mut in_part = [&whole[..sot + 12], &[0xFF, 0x52, 0, 12], LAYERS, &whole[sot + 12..]].concat();
+    let large = image(16_384, 16_384, 1, 8);
+    in_part[8..16].copy_from_slice(&[0, 0, 64, 0, 0, 0, 64, 0]);
+    in_part[24..32].copy_from_slice(&[0, 0, 64, 0, 0, 0, 64, 0]);
+    in_part[sot + 9] = 14 + 14;
+    assert!(matches!(jpeg2000::demand(&large, &in_part), Ok(bytes) if bytes > 10 << 30), "the tile-part's own counts");
+    in_part[sot + 9] = 14;
+    assert!(jpeg2000::demand(&large, &in_part).is_err(), "a tile-part that ends within its header");
+    for levels in [33, 255] {
+        let mut deep = whole.clone();
+        deep[cod + 9] = levels;
+        assert!(jpeg2000::demand(&one, &deep).is_err(), "{levels}");
+    }
+    for end in 0..whole.len() - 4 {
+        assert!(jpeg2000::demand(&one, &whole[..end]).is_err(), "cut at {end}");
+    }
+}
+
 #[test]
 fn a_panic_in_a_decoder_is_an_error_of_its_frame() {
     assert_eq!(isolated(|| -> Result<(), _> { panic!("as a library might") }), Err(DecodeError::Failed));

@@ -131,6 +131,9 @@ impl Header {
         let place = |id: u8| self.components.iter().position(|component| *component == id);
         let components: Option<Vec<usize>> = selectors.chunks_exact(2).map(|selector| place(selector[0])).collect();
         let components = components.ok_or(DecodeError::Broken("a scan of an unknown component"))?;
+        if components.iter().enumerate().any(|(at, component)| components[..at].contains(component)) {
+            return Err(DecodeError::Broken("a scan with a component twice"));
+        }
         if selectors.chunks_exact(2).any(|selector| selector[1] != 0) {
             return Err(DecodeError::Process("mapping tables"));
         }
