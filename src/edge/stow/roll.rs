@@ -171,7 +171,6 @@ mod tests {
             worst.push(1, [Some(&own), Some(&own), Some(&own), Some(&own)]);
         }
         let each = |roll: &Roll| roll.bytes() / roll.len();
-        println!("bytes an instance: {} usual, {} at worst", each(&usual), each(&worst));
         assert!(each(&usual) <= 40, "{}", each(&usual));
         assert!(each(&worst) <= 145, "{}", each(&worst));
     }
