@@ -73,7 +73,22 @@ fn an_identifier_that_no_query_has_is_answered_and_the_next_is_served() {
         ),
         ("a key as UN", EXPLICIT, [&explicit[..], &long(0x0010, 0x0020, b"UN", b"P1")].concat(), (0, 2)),
         ("a UID as UN", EXPLICIT, [&explicit[..], &long(0x0020, 0x000D, b"UN", b"1..2")].concat(), (0xA900, 0)),
-        ("a key as SQ", EXPLICIT, [&explicit[..], &long(0x0010, 0x0020, b"SQ", &empty_item)].concat(), (0, 3)),
+        ("a key as SQ", EXPLICIT, [&explicit[..], &long(0x0010, 0x0020, b"SQ", &empty_item)].concat(), (0xA900, 0)),
+        (
+            "a sequence that asks for a value",
+            EXPLICIT,
+            [
+                &explicit[..],
+                &long(
+                    0x0040,
+                    0x0275,
+                    b"SQ",
+                    &[&tag(0xFFFE, 0xE000)[..], &[10, 0, 0, 0], &short(0x0008, 0x0050, b"SH", b"A1")].concat(),
+                ),
+            ]
+            .concat(),
+            (0xA900, 0),
+        ),
         ("sequences in sequences", EXPLICIT, [&explicit[..], &deep].concat(), (0xC000, 0)),
         ("an element cut short", EXPLICIT, [&explicit[..], &tag(0x0010, 0x0020), b"LO\x40\0P1"].concat(), (0xC000, 0)),
         ("no data set", IMPLICIT, vec![0xAB; 64], (0xC000, 0)),
