@@ -21,6 +21,7 @@ pub mod pixels;
 pub mod query;
 pub mod rejection;
 pub mod render;
+pub mod requests;
 pub mod rewrite;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -141,7 +141,7 @@ impl May {
 /// What becomes of another site's patients' identifiers on the way to a node ("Foreign patients" in docs/ARCHITECTURE.md).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Foreign {
-    /// Patient ID becomes ISSUER:ID, Accession Number is emptied.
+    /// Patient ID becomes ISSUER:ID; Accession Number and other numbers are emptied.
     #[default]
     Prefix,
     /// Issuer of Patient ID is filled where it is empty.

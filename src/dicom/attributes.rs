@@ -70,6 +70,9 @@ indexed! {
     SERIES_NUMBER = 0x0020 0x0011 "SeriesNumber" "series_number" "IS" Series;
     INSTANCE_NUMBER = 0x0020 0x0013 "InstanceNumber" "instance_number" "IS" Instance;
     NUMBER_OF_FRAMES = 0x0028 0x0008 "NumberOfFrames" "number_of_frames" "IS" Instance;
+    ROWS = 0x0028 0x0010 "Rows" "rows" "US" Instance;
+    COLUMNS = 0x0028 0x0011 "Columns" "columns" "US" Instance;
+    BITS_ALLOCATED = 0x0028 0x0100 "BitsAllocated" "bits_allocated" "US" Instance;
     PERFORMED_STEP_START_DATE = 0x0040 0x0244 "PerformedProcedureStepStartDate" "performed_procedure_step_start_date" "DA" Series;
     PERFORMED_STEP_START_TIME = 0x0040 0x0245 "PerformedProcedureStepStartTime" "performed_procedure_step_start_time" "TM" Series;
 }
@@ -101,6 +104,10 @@ pub const LOCAL_NAMESPACE: Tag = Tag::new(0x0040, 0x0031);
 /// Universal Entity ID.
 pub const UNIVERSAL_ENTITY: Tag = Tag::new(0x0040, 0x0032);
 
+/// Scheduled Procedure Step ID.
+pub const SCHEDULED_STEP_ID: Tag = Tag::new(0x0040, 0x0009);
+/// Requested Procedure ID.
+pub const REQUESTED_PROCEDURE_ID: Tag = Tag::new(0x0040, 0x1001);
 /// Request Attributes Sequence.
 pub const REQUEST_ATTRIBUTES: Tag = Tag::new(0x0040, 0x0275);
 /// Referenced Request Sequence.

@@ -3,6 +3,7 @@
 use super::attributes::INDEXED;
 use super::charset::Charset;
 use super::other_ids::OtherId;
+use super::requests::Request;
 use super::tag::Tag;
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use std::collections::BTreeMap;
@@ -33,8 +34,7 @@ impl fmt::Debug for Head {
     }
 }
 
-/// Indexed attribute values as raw bytes, little-endian order not applied (they are all text), padding kept as
-/// received.
+/// Indexed attribute values as raw bytes, padding kept as received; numbers (US) as text.
 ///
 /// `Debug` prints nothing of the values.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Attributes {
     pub charset: Charset,
     /// The patient's further numbers, from Other Patient IDs Sequence (0010,1002), 16 at most (IDY-041).
     pub other_ids: Vec<OtherId>,
+    /// The requests for which the series was made, from Request Attributes Sequence (0040,0275), 16 at most.
+    pub requests: Vec<Request>,
 }
 
 impl Attributes {

@@ -10,14 +10,15 @@
 #[cfg(test)]
 mod tests;
 
-use super::attributes::OTHER_PATIENT_IDS;
 use super::attributes::{
-    INDEXED, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, SPECIFIC_CHARACTER_SET, STUDY_INSTANCE_UID,
+    INDEXED, OTHER_PATIENT_IDS, REQUEST_ATTRIBUTES, SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID,
+    SPECIFIC_CHARACTER_SET, STUDY_INSTANCE_UID,
 };
 use super::charset::Charset;
 use super::head::{Attributes, Head};
 use super::inflate::{InflateError, Inflater};
 use super::other_ids::Gatherer;
+use super::requests;
 use super::tag::Tag;
 use super::transfer_syntax::{Encoding, encoding};
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid, UidError};
@@ -133,8 +134,9 @@ impl Scanner {
         let inflater = (encoding == Encoding::DeflatedExplicitLittle).then(|| Inflater::new(limits.inflated_bytes));
         let syntax = Syntax { explicit: encoding != Encoding::ImplicitLittle, big: encoding == Encoding::ExplicitBig };
         let walker = Walker::new(syntax, limits.depth, limits.elements);
-        let (values, others) = (BTreeMap::new(), Gatherer::new(syntax));
-        let gathering = Gathering { walker, values, current: None, limit: limits.value_bytes, others };
+        let (values, others, requests) = (BTreeMap::new(), Gatherer::new(syntax), requests::Gatherer::new(syntax));
+        let (limit, big) = (limits.value_bytes, syntax.big);
+        let gathering = Gathering { walker, values, current: None, limit, others, requests, big };
         Self { transfer_syntax: ts.clone(), inflater, gathering }
     }
 
@@ -160,7 +162,12 @@ impl Scanner {
             study: uid(&values, STUDY_INSTANCE_UID, StudyUid::from_bytes)?,
             series: uid(&values, SERIES_INSTANCE_UID, SeriesUid::from_bytes)?,
             transfer_syntax: self.transfer_syntax,
-            attributes: Attributes { values, other_ids: self.gathering.others.finish(&charset), charset },
+            attributes: Attributes {
+                values,
+                other_ids: self.gathering.others.finish(&charset),
+                requests: self.gathering.requests.finish(&charset),
+                charset,
+            },
         })
     }
 }
@@ -174,6 +181,16 @@ fn uid<U>(
     values.get(&tag).ok_or(missing).and_then(|value| parse(value).map_err(|_| missing))
 }
 
+/// The representation of the numbers among the indexed attributes.
+const NUMBER: &str = "US";
+
+/// The first number of a value, as text; nothing if it is none.
+fn number(value: &[u8], big: bool) -> Vec<u8> {
+    let pair =
+        value.first_chunk::<2>().map(|pair| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) });
+    pair.map_or_else(Vec::new, |number| number.to_string().into_bytes())
+}
+
 /// The walk, and the indexed values that it met.
 struct Gathering {
     walker: Walker,
@@ -183,6 +200,10 @@ struct Gathering {
     limit: usize,
     /// The patient's further numbers.
     others: Gatherer,
+    /// The requests for which the series was made.
+    requests: requests::Gatherer,
+    /// Numbers are big endian.
+    big: bool,
 }
 
 impl std::fmt::Debug for Gathering {
@@ -198,7 +219,11 @@ impl Gathering {
                 Event::Element(element) if element.top && element.tag == OTHER_PATIENT_IDS => {
                     self.others.begin(element, self.walker.raw_header());
                 }
+                Event::Element(element) if element.top && element.tag == REQUEST_ATTRIBUTES => {
+                    self.requests.begin(element, self.walker.raw_header());
+                }
                 Event::Element(element) if element.top => self.begin(element)?,
+                event if self.requests.is_open() => self.requests.take(&event, self.walker.raw_header()),
                 event if self.others.is_open() => self.others.take(&event, self.walker.raw_header()),
                 Event::Value(slice) => {
                     if let Some((_, value)) = &mut self.current {
@@ -214,7 +239,11 @@ impl Gathering {
 
     fn begin(&mut self, element: Element) -> Result<(), ScanError> {
         let tag = element.tag;
-        if INDEXED.binary_search_by_key(&tag, |indexed| indexed.tag).is_err() {
+        let Ok(at) = INDEXED.binary_search_by_key(&tag, |indexed| indexed.tag) else { return Ok(()) };
+        if INDEXED[at].vr == NUMBER {
+            // What only describes the pixels makes nothing unacceptable.
+            let first = element.value_length().is_some_and(|length| length as usize <= self.limit);
+            self.current = (first && !self.values.contains_key(&tag)).then(|| (tag, Vec::new()));
             return Ok(());
         }
         let Some(length) = element.value_length() else {
@@ -228,7 +257,10 @@ impl Gathering {
     }
 
     fn end(&mut self) -> Result<(), ScanError> {
-        let Some((tag, value)) = self.current.take() else { return Ok(()) };
+        let Some((tag, mut value)) = self.current.take() else { return Ok(()) };
+        if INDEXED.iter().any(|indexed| indexed.tag == tag && indexed.vr == NUMBER) {
+            value = number(&value, self.big);
+        }
         // Readers differ in which of two they believe; identity must not depend on that.
         match self.values.insert(tag, value.into()) {
             Some(first) if self.values.get(&tag) != Some(&first) => {

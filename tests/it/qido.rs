@@ -5,20 +5,24 @@ use crate::support::dcmtk::storescu;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::gateway::Gateway;
 use crate::support::multipart::{body, content_type};
+use crate::support::process::finish;
 use crate::support::python;
-use crate::support::tools::demo_study;
+use crate::support::tools::{demo_study, tool};
 use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
+use crate::support::wait::seconds;
 use crate::support::wire::{Reply, Wire};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A site that lets peer `b` do everything, and peer `a` only store.
 struct Site {
     gateway: Gateway,
     b: Identity,
     a: Identity,
-    _stage: Stage,
+    stage: Stage,
 }
 
 impl Site {
@@ -30,7 +34,7 @@ impl Site {
         let config = stage.site_a("https://127.0.0.1:9/dicom-web").with(&only_store);
         let gateway = Gateway::start(&stage.path().join("site"), config);
         let (b, a) = (stage.authority.issue(B_IDENTITY), stage.authority.issue(A_IDENTITY));
-        Self { gateway, b, a, _stage: stage }
+        Self { gateway, b, a, stage }
     }
 
     fn store(&self, all: &[Names]) {
@@ -194,10 +198,30 @@ fn pages_are_stable_while_more_arrives_and_say_what_is_left() {
     assert_eq!((reply.status, reply.header("warning")), (200, Some(words)));
 }
 
+/// Copies of files, with a time zone and two requests.
+fn requested(folder: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
+    let copy = |file: &PathBuf| {
+        let path = folder.join(file.file_name().unwrap());
+        std::fs::copy(file, &path).unwrap();
+        path
+    };
+    let copies: Vec<PathBuf> = files.iter().map(copy).collect();
+    let mut command = Command::new(tool("dcmodify"));
+    command.args(["-nb", "-i", "(0008,0201)=+0100"]);
+    for (at, (step, procedure)) in [("SPS1", "RP1"), ("", "RP2")].iter().enumerate() {
+        command.arg("-i").arg(format!("(0040,0275)[{at}].(0040,0009)={step}"));
+        command.arg("-i").arg(format!("(0040,0275)[{at}].(0040,1001)={procedure}"));
+    }
+    finish(command.args(&copies), seconds(20)).ok("dcmodify");
+    copies
+}
+
+/// WEB-096, UIX-13: dicomweb-client finds what was sent, and is told all that the standard requires where the file has it.
 #[test]
 fn dicomweb_client_finds_what_was_sent() {
     let site = Site::start();
-    let files = [demo_study("ct"), demo_study("mr"), demo_study("sr"), demo_study("pdf")].concat();
+    let ct = requested(site.stage.path(), &demo_study("ct"));
+    let files = [ct, demo_study("mr"), demo_study("sr"), demo_study("pdf")].concat();
     storescu(site.gateway.config.dicom_port, "WB_A", &["-R", "-xe"], &files).ok("storescu");
     let url = site.gateway.config.url();
     let arguments: Vec<OsString> =

@@ -79,6 +79,10 @@ impl Identifier {
         let key = self.keys.get(&tag).filter(|key| !key.sequence)?;
         let text = match vr_of(tag) {
             Vr::PN => self.charset.decode_name(&key.value),
+            Vr::US => {
+                let numbers = key.value.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]).to_string());
+                numbers.collect::<Vec<_>>().join("\\")
+            }
             vr if vr.is_text() => self.charset.decode(&key.value),
             _ => Charset::default().decode(&key.value),
         };
@@ -123,6 +127,8 @@ fn encoded(values: &BTreeMap<Tag, String>, charset: &Charset) -> Option<BTreeMap
     let one = |(tag, text): (&Tag, &String)| {
         let bytes = match vr_of(*tag) {
             Vr::PN => charset.encode_name(text)?,
+            // What is no number has no bytes.
+            Vr::US => text.split('\\').filter_map(|number| number.parse().ok()).flat_map(u16::to_le_bytes).collect(),
             vr if vr.is_text() => charset.encode(text)?,
             // Outside the reach of the character set (PS3.5 section 6.1.2.3).
             _ => text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect(),
@@ -161,7 +167,7 @@ pub(super) fn element(out: &mut Vec<u8>, tag: Tag, mut value: Vec<u8>, explicit:
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::dicom::attributes::{PATIENT_ID, PATIENT_NAME, STUDY_INSTANCE_UID};
+    use crate::dicom::attributes::{COLUMNS, PATIENT_ID, PATIENT_NAME, ROWS, STUDY_INSTANCE_UID};
 
     /// DIM-068: the answer is in the asker's character set where that holds it, and never declares an empty one.
     #[test]
@@ -217,6 +223,18 @@ mod tests {
         element(&mut bytes, SPECIFIC_CHARACTER_SET, b"ISO_IR 144".to_vec(), false);
         element(&mut bytes, PATIENT_NAME, "Ї".as_bytes().to_vec(), false);
         assert_ne!(Identifier::read(&bytes, false).unwrap().text(PATIENT_NAME).as_deref(), Some("Ї"));
+    }
+
+    /// DIM-061: a number is written and read as one, in both representations.
+    #[test]
+    fn numbers_are_written_and_read_as_such() {
+        for explicit in [false, true] {
+            let values = BTreeMap::from([(ROWS, "512".to_owned()), (COLUMNS, String::new())]);
+            let bytes = write(&values, &Charset::default(), explicit);
+            assert_eq!(bytes.len(), 8 + 2 + 8);
+            let read = Identifier::read(&bytes, explicit).unwrap();
+            assert_eq!((read.text(ROWS).as_deref(), read.text(COLUMNS).as_deref()), (Some("512"), Some("")));
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ const OF_STUDY: &[Tag] = &[
     PATIENT_SEX,
     STUDY_INSTANCE_UID,
     STUDY_ID,
+    TIMEZONE_OFFSET,
 ];
 const OF_SERIES: &[Tag] = &[
     MODALITY,
@@ -35,8 +36,19 @@ const OF_SERIES: &[Tag] = &[
     SERIES_NUMBER,
     PERFORMED_STEP_START_DATE,
     PERFORMED_STEP_START_TIME,
+    TIMEZONE_OFFSET,
+    REQUEST_ATTRIBUTES,
 ];
-const OF_INSTANCE: &[Tag] = &[SOP_CLASS_UID, SOP_INSTANCE_UID, TIMEZONE_OFFSET, INSTANCE_NUMBER, NUMBER_OF_FRAMES];
+const OF_INSTANCE: &[Tag] = &[
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    TIMEZONE_OFFSET,
+    INSTANCE_NUMBER,
+    NUMBER_OF_FRAMES,
+    ROWS,
+    COLUMNS,
+    BITS_ALLOCATED,
+];
 
 /// The keyword of a key, for people; its tag if it is not indexed.
 pub(super) fn keyword(matched: &Match) -> String {
@@ -73,10 +85,28 @@ fn shown(texts: &Texts, required: &[&[Tag]], include: &Include) -> Dataset {
             set.insert(indexed.tag, Element::text(vr, text));
         }
     }
+    let requested =
+        asked(include, REQUEST_ATTRIBUTES) || required.iter().any(|tags| tags.contains(&REQUEST_ATTRIBUTES));
+    if let Some(items) = requests(texts).filter(|_| requested) {
+        set.insert(REQUEST_ATTRIBUTES, Element::items(items));
+    }
     // Whatever the object was written in: the answer is UTF-8 (PS3.18 F.2.4).
     set.insert(SPECIFIC_CHARACTER_SET, Element::text(VR::CS, "ISO_IR 192"));
     set.insert(INSTANCE_AVAILABILITY, Element::text(VR::CS, "ONLINE"));
     set
+}
+
+/// For which requests a series was made, if that is known: an item each (PS3.18 table 10.6.3-4).
+fn requests(texts: &Texts) -> Option<Vec<Dataset>> {
+    let numbers = |tag: Tag| texts.0.get(&tag).map(|text| text.split('\\').collect::<Vec<_>>());
+    let (steps, procedures) = (numbers(SCHEDULED_STEP_ID)?, numbers(REQUESTED_PROCEDURE_ID)?);
+    let items = steps.into_iter().zip(procedures).map(|(step, procedure)| {
+        Dataset::from_iter([
+            (SCHEDULED_STEP_ID, Element::text(VR::SH, step)),
+            (REQUESTED_PROCEDURE_ID, Element::text(VR::SH, procedure)),
+        ])
+    });
+    Some(items.collect())
 }
 
 /// `issuer` is who issued its Patient ID, as far as this site knows where the object does not say.

@@ -7,6 +7,7 @@ use super::routing;
 use super::rows::{Fault, borrowed, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
 use super::tx::Tx;
 use crate::dicom::attributes::{INDEXED, Indexed, Level};
+use crate::dicom::requests::Request;
 use crate::dicom::{attributes, tag::Tag};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
@@ -425,12 +426,26 @@ fn series(tx: &Tx<'_>, arrival: &Arrival, study: i64) -> Result<i64, Fault> {
     Ok(insert.insert(params![study, uid, texts(arrival, &[Level::Series])])?)
 }
 
-/// The decoded values of the indexed attributes of some levels, as a JSON object by tag in hexadecimal.
+/// The decoded values of the indexed attributes of some levels, as a JSON object by tag in hexadecimal; of a series also the numbers of
+/// its requests, those of each kind joined by backslashes in the order of the items.
 fn texts(arrival: &Arrival, levels: &[Level]) -> String {
-    let wanted = |indexed: &&Indexed| levels.contains(&indexed.level);
+    // In which time zone a study and a series are told what their times mean (PS3.18 tables 10.6.3-3 and 10.6.3-4).
+    let above = !levels.contains(&Level::Instance);
+    let wanted =
+        |indexed: &&Indexed| levels.contains(&indexed.level) || (above && indexed.tag == attributes::TIMEZONE_OFFSET);
     let value = |indexed: &Indexed| {
         let text = arrival.head.attributes.text(indexed.tag)?;
         Some((format!("{:08X}", indexed.tag.0), Value::from(text)))
     };
-    Value::from(INDEXED.iter().filter(wanted).filter_map(value).collect::<Map<_, _>>()).to_string()
+    let mut texts: Map<String, Value> = INDEXED.iter().filter(wanted).filter_map(value).collect();
+    let requests = &arrival.head.attributes.requests;
+    if levels.contains(&Level::Series) && !requests.is_empty() {
+        let joined = |number: fn(&Request) -> &str| requests.iter().map(number).collect::<Vec<_>>().join("\\");
+        let numbers = [
+            (attributes::SCHEDULED_STEP_ID, joined(|request| &request.step)),
+            (attributes::REQUESTED_PROCEDURE_ID, joined(|request| &request.procedure)),
+        ];
+        texts.extend(numbers.map(|(tag, text)| (format!("{:08X}", tag.0), Value::from(text))));
+    }
+    Value::from(texts).to_string()
 }

@@ -23,13 +23,31 @@ first = sent[0]
 study, series = str(first.StudyInstanceUID), str(first.SeriesInstanceUID)
 
 KEYWORDS = ["PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
-            "ReferringPhysicianName", "Modality", "SeriesNumber", "SeriesDescription", "InstanceNumber", "SOPClassUID"]
+            "ReferringPhysicianName", "Modality", "SeriesNumber", "SeriesDescription", "InstanceNumber", "SOPClassUID", "PerformedProcedureStepStartDate",
+            "PerformedProcedureStepStartTime", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "TimezoneOffsetFromUTC"]
+# What must be told of each level where a file has it (PS3.18 tables 10.6.3-3 to 10.6.3-5); of studies and series the first file says.
+REQUIRED = {
+    "StudyInstanceUID": ["StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientID",
+                         "PatientBirthDate", "PatientSex", "StudyID", "TimezoneOffsetFromUTC"],
+    "SeriesInstanceUID": ["Modality", "SeriesDescription", "SeriesNumber", "PerformedProcedureStepStartDate",
+                          "PerformedProcedureStepStartTime", "TimezoneOffsetFromUTC", "RequestAttributesSequence"],
+    "SOPInstanceUID": ["SOPClassUID", "InstanceNumber", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
+                       "TimezoneOffsetFromUTC"],
+}
+ALWAYS = ["InstanceAvailability", "RetrieveURL"]
+
+
+def requests(dataset):
+    """The numbers of each request, as they are told."""
+    items = dataset.get("RequestAttributesSequence", [])
+    numbers = [(str(i.get("ScheduledProcedureStepID", "") or ""), str(i.get("RequestedProcedureID", "") or "")) for i in items]
+    return [pair for pair in numbers if any(pair)]
 
 
 def told(what, level, results, expected):
     found = [pydicom.Dataset.from_json(result) for result in results]
     uids = [str(ds[level].value) for ds in found]
-    by_uid = {str(ds[level].value): ds for ds in sent}
+    by_uid = {str(ds[level].value): ds for ds in reversed(sent)}
     wrong = [
         keyword
         for ds in found
@@ -37,6 +55,12 @@ def told(what, level, results, expected):
         if keyword in ds and keyword in by_uid[str(ds[level].value)]
         and str(ds[keyword].value or "") != str(by_uid[str(ds[level].value)][keyword].value or "")
     ]
+    for ds in found:
+        file = by_uid[str(ds[level].value)]
+        asked = [keyword for keyword in REQUIRED[level] if keyword != "RequestAttributesSequence" and file.get(keyword) not in (None, "")]
+        wrong += [f"{keyword} is missing" for keyword in asked + ALWAYS if ds.get(keyword) in (None, "")]
+        if level == "SeriesInstanceUID" and requests(ds) != requests(file):
+            wrong.append("RequestAttributesSequence")
     expected = {str(ds[level].value) for ds in expected}
     print(json.dumps({"what": what, "found": len(found), "missing": sorted(expected - set(uids)),
                       "more": sorted(set(uids) - expected) + [uid for uid in set(uids) if uids.count(uid) > 1],
