@@ -128,6 +128,13 @@ fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
             one.destination
         ));
     }
+    for warned in &one.warned {
+        lines.push(format!(
+            "{}: says that it stored {warned}. What it keeps may not be what was sent; ask its administrator. `weybridge why` tells \
+             of each, and resuming it (`peers resume`, `nodes resume`) ends this notice",
+            one.destination
+        ));
+    }
     if one.uncompared > 0 {
         lines.push(format!(
             "{}: {} instances were there already and could not be compared with ours, since it gives nothing back; they count \

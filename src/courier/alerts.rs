@@ -61,6 +61,7 @@ mod tests {
                 unsupported: Vec::new(),
                 uncompared: 0,
                 unasked: None,
+                warned: Vec::new(),
                 destination: Destination("kent".into()),
                 reach: Reach::Up,
                 since: None,

@@ -30,11 +30,13 @@ pub(super) struct Fault {
     pub(super) outcome: Outcome,
     /// Set when our copy itself is damaged and must be set aside (REL-07, FLT-024).
     pub(super) damage: Option<String>,
+    /// What the destination warned of although it took it.
+    pub(super) warning: Option<u16>,
 }
 
 impl From<Outcome> for Fault {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, damage: None }
+        Self { outcome, damage: None, warning: None }
     }
 }
 
@@ -44,8 +46,8 @@ impl BodyError {
         let why = self.to_string();
         let later = Outcome::Deferred { why: why.clone(), charge: Charge::Us, after: None };
         match self {
-            Self::Store(error) if error.is_damage() => Fault { outcome: later, damage: Some(why) },
-            Self::Store(_) => Fault { outcome: later, damage: None },
+            Self::Store(error) if error.is_damage() => Fault { damage: Some(why), ..later.into() },
+            Self::Store(_) => later.into(),
             Self::Transcode(_) => Outcome::Dead { why }.into(),
             // Without its changes it must not go; with them it cannot.
             Self::Rewrite(_) => Outcome::Held { why }.into(),

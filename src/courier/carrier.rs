@@ -22,6 +22,8 @@ pub struct Report {
     pub unusable: bool,
     /// How it let itself be asked what it holds; `None` if it was not asked.
     pub asking: Option<Asking>,
+    /// What it warned of, by Warning Reason or status: it stored, but something else than it was sent, or says so.
+    pub warnings: Vec<(TransferId, u16)>,
 }
 
 impl Report {
@@ -34,6 +36,7 @@ impl Report {
     pub(super) fn fault(&mut self, item: &Leased, fault: Fault) {
         self.outcomes.push((item.transfer, fault.outcome));
         self.damaged.extend(fault.damage.map(|why| (item.instance, why)));
+        self.warnings.extend(fault.warning.map(|code| (item.transfer, code)));
     }
 }
 

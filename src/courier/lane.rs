@@ -245,7 +245,7 @@ async fn send<C: Carrier>(gate: Option<&Gate>, carrier: &C, batch: &Batch) -> Re
         let sent = carry(carrier, &batch).await;
         report.outcomes.extend(sent.outcomes);
         (report.detail, report.damaged, report.unusable) = (sent.detail, sent.damaged, sent.unusable);
-        report.asking = sent.asking;
+        (report.asking, report.warnings) = (sent.asking, sent.warnings);
     }
     report
 }
@@ -296,6 +296,10 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
     if let Some(Asking::Not { why, .. }) = &report.asking {
         tracing::warn!(destination = %batch.destination, why = %why, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; if it refuses queries, have it let us query, or set its `verify` to \"accepted\"");
     }
+    if let Some((_, code)) = report.warnings.first() {
+        let (count, code) = (report.warnings.len(), format!("{code:04X}"));
+        tracing::warn!(destination = %batch.destination, study = %batch.study, count, code, "the destination stored with a warning; see `weybridge why`");
+    }
     for (instance, why) in &report.damaged {
         tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
         // What came of the batch is recorded all the same: the damage is found again when the blob is read again.
@@ -309,7 +313,7 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
 /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
 /// is waited out. What the records refuse again and again for another reason is left to the next start.
 async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
-    let summary = AttemptSummary { detail: report.detail, asking: report.asking };
+    let summary = AttemptSummary { detail: report.detail, asking: report.asking, warnings: report.warnings };
     let mut refused = 0;
     loop {
         let (outcomes, summary) = (report.outcomes.clone(), summary.clone());

@@ -130,9 +130,9 @@ impl StoreScu {
         };
         let transcoded = plan.transcode;
         let refusal = match self.send_as(association, item, context, plan, length).await {
-            Sent::Answered(Judged::Syntax(refusal)) => refusal,
-            Sent::Answered(Judged::Outcome(outcome)) => return (outcome.into(), None),
-            Sent::Answered(Judged::There) => return (doubtful().into(), None),
+            Sent::Answered(Judged::Syntax(refusal), _) => refusal,
+            Sent::Answered(Judged::Outcome(outcome), warning) => return (Fault { warning, ..outcome.into() }, None),
+            Sent::Answered(Judged::There, _) => return (doubtful().into(), None),
             Sent::Failed(fault, broken) => return (fault, broken),
         };
         if transcoded || native(&item.transfer_syntax) {
@@ -142,8 +142,10 @@ impl StoreScu {
             return (refusal.into(), None);
         };
         match self.send_as(association, item, context, plan, length).await {
-            Sent::Answered(Judged::Outcome(outcome) | Judged::Syntax(outcome)) => (outcome.into(), None),
-            Sent::Answered(Judged::There) => (doubtful().into(), None),
+            Sent::Answered(Judged::Outcome(outcome) | Judged::Syntax(outcome), warning) => {
+                (Fault { warning, ..outcome.into() }, None)
+            }
+            Sent::Answered(Judged::There, _) => (doubtful().into(), None),
             Sent::Failed(fault, broken) => (fault, broken),
         }
     }
@@ -163,7 +165,9 @@ impl StoreScu {
         match answered {
             Ok(response) => {
                 let comment = response.comment.as_deref().unwrap_or("");
-                Sent::Answered(changed(verdict::c_store(response.status.0, comment), transform.as_deref()))
+                let status = response.status.0;
+                let warning = Some(status).filter(|status| verdict::is_warning(*status));
+                Sent::Answered(changed(verdict::c_store(status, comment), transform.as_deref()), warning)
             }
             Err(Unsent { fault: Some(fault), failure }) => {
                 let lost = failure.filter(|_| !association.is_alive());
@@ -216,8 +220,8 @@ fn needs_repair(error: &ScuError) -> bool {
 
 /// What came of sending one instance.
 enum Sent {
-    /// The node answered.
-    Answered(Judged),
+    /// The node answered; and the status, if it is a warning.
+    Answered(Judged, Option<u16>),
     /// It did not; and why the association can be used no longer.
     Failed(Fault, Option<Broken>),
 }

@@ -196,6 +196,7 @@ fn by_class(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
 fn merge(report: &mut Report, part: Report) {
     report.outcomes.extend(part.outcomes);
     report.damaged.extend(part.damaged);
+    report.warnings.extend(part.warnings);
     if !report.detail.is_empty() {
         report.detail.push_str("; ");
     }

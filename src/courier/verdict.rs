@@ -5,7 +5,7 @@
 
 mod reasons;
 
-pub use reasons::{Judged, c_store, failure_reason};
+pub use reasons::{Judged, c_store, failure_reason, is_warning};
 
 use super::carrier::Report;
 use crate::dicom::uid::{InstanceUid, SopClassUid};
@@ -209,6 +209,7 @@ impl Judge<'_> {
         let mut report = Report { detail: self.detail.clone(), ..Report::default() };
         for item in self.items {
             let judged = self.named(module, item);
+            report.warnings.extend(warning(module, item).map(|code| (item.transfer, code)));
             match judged {
                 Judged::Outcome(outcome) => report.outcomes.push((item.transfer, outcome)),
                 Judged::Syntax(_) if item.compressed => natively.push(item.transfer),
@@ -251,6 +252,13 @@ impl Judge<'_> {
         };
         Judged::Outcome(outcome)
     }
+}
+
+/// What an answer warns of about an instance that it names as stored and not as failed.
+fn warning(module: &StoreResponse, item: &Item) -> Option<u16> {
+    let failed = module.failed.iter().any(|failed| failed.sop_instance == item.instance);
+    let mut stored = module.referenced.iter().filter(|stored| stored.sop_instance == item.instance && !failed);
+    stored.find_map(|stored| stored.warning_reason)
 }
 
 /// What a Warning Reason (0008,1196) adds to "named as stored" (PS3.18 annex I.2).

@@ -46,6 +46,7 @@ mod told;
 pub(super) mod tx;
 pub(super) mod unsupported;
 pub(super) mod verify;
+pub(super) mod warnings;
 pub(super) mod why;
 pub(super) mod writer;
 

@@ -231,6 +231,23 @@ pub struct DestinationView {
     pub uncompared: u64,
     /// How it refuses to be asked what it holds, if it does. It may be sent to all the same.
     pub unasked: Option<Unasked>,
+    /// What it warned of when it stored, by code; a person who resumes it has seen it.
+    pub warned: Vec<Warned>,
+}
+
+/// What a destination warns of when it stores: it keeps something else than it was sent, or says so (WEB-044).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warned {
+    /// A Warning Reason (0008,1196), or a status of C-STORE.
+    pub code: u16,
+    /// Since when.
+    pub since: SystemTime,
+    /// Of how many instances, counted each time.
+    pub count: u64,
+    /// The last one.
+    pub instance: InstanceUid,
+    /// Its study.
+    pub study: StudyUid,
 }
 
 /// A destination that does not let itself be asked what it holds, so that what it took stays accepted and is not verified.

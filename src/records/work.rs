@@ -123,6 +123,8 @@ pub struct AttemptSummary {
     pub detail: String,
     /// How the destination let itself be asked; `None` if it was not.
     pub asking: Option<Asking>,
+    /// What it warned of, by Warning Reason or status.
+    pub warnings: Vec<(TransferId, u16)>,
 }
 
 /// What the records made of reported outcomes.

@@ -143,7 +143,14 @@ fn each_in(status: u16) {
         assert!(story.contains(&format!("{:04X}", case.code)), "{:04X} in {status} is told: {story}", case.code);
     }
 
+    let told = site.cli(&["status"]).ok("status");
+    for words in ["values changed (B000)", "elements DISCARDED (B006)", "SOP class (B007)", "a warning (B123)"] {
+        assert!(told.contains("b: says that it stored 1 instance with") && told.contains(words), "{words}: {told}");
+    }
+
     push(&site, &forbidden);
+    let told = site.cli(&["status"]).ok("status");
+    assert!(!told.contains("says that it stored"), "whoever resumes it has seen it: {told}");
     let parked = || states(&site, &forbidden[0].names.study).values().all(|state| state == "parked").then_some(());
     until(seconds(30), "what is forbidden parks", parked);
     let log = peer.log();

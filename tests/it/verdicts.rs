@@ -312,6 +312,10 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
         assert_eq!(got(&node, &uid(one)).len(), end(outcome).1, "{code:04X} is {outcome}");
     }
     println!("summary: {} statuses of a node", codes.len());
+    let told = site.cli(&["status"]).ok("status");
+    for code in ["(0001)", "(0107)", "(0116)", "values changed (B000)", "a warning (BFFF)"] {
+        assert!(told.contains("OUT: says that it stored") && told.contains(code), "{code}: {told}");
+    }
 
     push_to_node(&site, &more);
     let want = [(uid(&more[0]), "accepted"), (uid(&more[1]), "dead"), (uid(&more[2]), "accepted")];

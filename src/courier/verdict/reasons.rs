@@ -54,6 +54,11 @@ pub fn failure_reason(reason: u16, detail: &str, after: Option<Duration>) -> Jud
     }
 }
 
+/// Whether a C-STORE status says that the instance is stored, with a warning (PS3.7 annex C).
+pub fn is_warning(status: u16) -> bool {
+    matches!(status, 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF)
+}
+
 /// What a C-STORE status means for the transfer (PS3.7 annex C, PS3.4 section B.2.3; DIM-054).
 pub fn c_store(status: u16, comment: &str) -> Judged {
     let said = if comment.is_empty() { String::new() } else { format!(" ({comment})") };
@@ -61,7 +66,7 @@ pub fn c_store(status: u16, comment: &str) -> Judged {
     match status {
         0x0000 => Judged::Outcome(Outcome::Accepted { evidence: "C-STORE status 0000".into() }),
         // Warning means stored (DIM decision table: "Warning = stored").
-        0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF => {
+        _ if is_warning(status) => {
             let evidence = format!("C-STORE status {status:04X}, stored with a warning{said}");
             Judged::Outcome(Outcome::Accepted { evidence })
         }

@@ -4,7 +4,7 @@ use super::{AdminFace, WorklistStatus};
 use crate::edge::mllp::Counts;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
-use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, hex};
+use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, Warned, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -156,6 +156,9 @@ pub struct DestinationStatus {
     /// Since when it does not let itself be asked what it holds, and what it said; it is sent to all the same.
     #[serde(default)]
     pub unasked: Option<String>,
+    /// What it warned of when it stored: of how many instances, since when, and which was the last. Until it is resumed.
+    #[serde(default)]
+    pub warned: Vec<String>,
     /// Age of the oldest transfer that is not done; age, not depth, is the alarm.
     pub oldest_age_seconds: Option<u64>,
 }
@@ -245,6 +248,7 @@ impl DestinationStatus {
                 let why = unasked.why.map(|why| format!(": {why}")).unwrap_or_default();
                 format!("since {}{why}", utc(unasked.since))
             }),
+            warned: view.warned.into_iter().map(warned).collect(),
             oldest_age_seconds: view.oldest.map(|at| now.duration_since(at).unwrap_or_default().as_secs()),
             destination: view.destination.0,
         }
@@ -270,6 +274,7 @@ impl DestinationStatus {
             unsupported: Vec::new(),
             uncompared: 0,
             unasked: None,
+            warned: Vec::new(),
             oldest_age_seconds: None,
         }
     }
@@ -278,6 +283,18 @@ impl DestinationStatus {
 fn unsupported(one: Unsupported) -> String {
     let why = one.why.map(|why| format!(": {why}")).unwrap_or_default();
     format!("{} since {}{why}", one.sop_class, utc(one.since))
+}
+
+fn warned(one: Warned) -> String {
+    let Warned { code, since, count, instance, study } = one;
+    let what = match code {
+        0xB000 => "values changed",
+        0xB006 => "elements DISCARDED",
+        0xB007 => "contents that do not match their SOP class",
+        _ => "a warning",
+    };
+    let many = if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") };
+    format!("{many} with {what} ({code:04X}) since {}, the last {instance} of study {study}", utc(since))
 }
 
 fn utc(at: SystemTime) -> String {

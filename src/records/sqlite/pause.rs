@@ -3,6 +3,7 @@
 use super::rows::{Fault, micros};
 use super::tx::Tx;
 use super::unsupported;
+use super::warnings;
 use crate::ledger::change;
 use crate::ledger::entry::{Kind, facts};
 use crate::ledger::transfer::State;
@@ -11,7 +12,7 @@ use rusqlite::params;
 use std::time::SystemTime;
 
 /// Pauses a destination, or resumes it; whether that changed anything. Nothing is sent to one that is paused and nothing asked;
-/// what is in hand ends. Resuming also lifts the classes that it did not take (WEB-063). The give-up clocks of its transfers stand still, since only their own failures move them.
+/// what is in hand ends. Resuming also lifts the classes that it did not take (WEB-063), and ends the notice of what it warned of. The give-up clocks of its transfers stand still, since only their own failures move them.
 pub(in crate::records) fn pause(
     tx: &mut Tx<'_>,
     destination: &Destination,
@@ -45,7 +46,8 @@ pub(in crate::records) fn pause(
     let entry = Tx::entry_id()?;
     // Whoever resumes has put something right: the classes that it did not take are tried again, too.
     let lifted = if paused { None } else { unsupported::lift(tx, to, (entry, act), at)? };
-    if changed == 0 && lifted.is_none() {
+    let seen = !paused && warnings::forget(tx, to)?;
+    if changed == 0 && lifted.is_none() && !seen {
         tx.conn.prepare_cached("DELETE FROM acts WHERE id = ?1")?.execute([act])?;
         return Ok(false);
     }

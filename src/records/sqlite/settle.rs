@@ -7,6 +7,7 @@ use super::resolve;
 use super::rows::{Fault, micros, refuse, span, time};
 use super::tx::{Noted, Transfer, Tx, lane};
 use super::unsupported;
+use super::warnings;
 use crate::ledger::breaker::{self, Breaker, Reach};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
@@ -66,6 +67,10 @@ pub(in crate::records) fn settle(
             continue;
         };
         fresh.push((transfer.state, outcome));
+        let instance = transfer.instance;
+        for (_, code) in summary.warnings.iter().filter(|(about, _)| about == id) {
+            warnings::note(tx, attempt.destination, *code, instance, at)?;
+        }
         let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
         let stopped = match state {
             State::Pending | State::Deferred | State::Parked | State::Held | State::Dead => {

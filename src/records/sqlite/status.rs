@@ -68,6 +68,7 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
             paused: paused(row)?,
             unsupported: super::unsupported::list(conn, id)?,
             unasked: super::asking::unasked(conn, id)?,
+            warned: super::warnings::list(conn, id)?,
             uncompared: uncompared.query_row([id], |row| row.get(0).map(count))?,
         });
     }

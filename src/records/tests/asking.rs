@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 async fn ended(site: &Site, batch: &Batch, outcome: Outcome, asking: Asking, now: SystemTime) {
     let outcomes = batch.items.iter().map(|item| (item.transfer, outcome.clone())).collect();
-    let summary = AttemptSummary { detail: "asked".into(), asking: Some(asking) };
+    let summary = AttemptSummary { detail: "asked".into(), asking: Some(asking), ..AttemptSummary::default() };
     site.records.settle(batch.attempt, outcomes, summary, now).await.unwrap();
 }
 

@@ -125,3 +125,40 @@ async fn a_profile_is_kept_and_the_last_one_counts() {
     let (site, _) = site.restart();
     assert_eq!(site.records.profile("surrey").await.unwrap(), Some((noon() + DAY, "{\"a\":2}".to_owned())));
 }
+
+/// WEB-044, DIM-039: what a destination stores with a warning is not passed over; nor can it fill the records.
+#[tokio::test]
+async fn what_a_destination_warns_of_is_counted_until_a_person_resumes_it() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    let batch = site.lease("surrey", noon()).await.unwrap();
+    let ids: Vec<_> = batch.items.iter().map(|item| item.transfer).collect();
+    let outcomes = ids.iter().map(|id| (*id, accepted())).collect();
+    let warnings = vec![(ids[0], 0xB006), (ids[1], 0xB000), (ids[2], 0xB006)];
+    let summary = AttemptSummary { warnings, ..AttemptSummary::default() };
+    site.records.settle(batch.attempt, outcomes, summary.clone(), noon()).await.unwrap();
+    // What came too late is nobody's.
+    let late = ids.iter().map(|id| (*id, accepted())).collect();
+    site.records.settle(batch.attempt, late, summary, noon() + HOUR).await.unwrap();
+    let (site, _) = site.restart();
+    let told: Vec<_> = view(&site).await.warned.into_iter().map(|one| (one.code, one.count, one.since)).collect();
+    assert_eq!(told, [(0xB000, 1, noon()), (0xB006, 2, noon())]);
+    assert_eq!(view(&site).await.warned[1].instance, batch.items[2].sop_instance);
+    let to = destination("surrey");
+    assert!(site.records.pause(&to, false, "jo", "they know of it", noon() + HOUR).await.unwrap());
+    assert!(!site.records.pause(&to, false, "jo", "again", noon() + HOUR).await.unwrap());
+    assert_eq!(view(&site).await.warned, []);
+
+    for n in 4..=40 {
+        site.stored(push(n)).await;
+    }
+    let batch = site.lease("surrey", noon() + DAY).await.unwrap();
+    let outcomes = batch.items.iter().map(|item| (item.transfer, accepted())).collect();
+    let warnings = batch.items.iter().zip(0xB100..).map(|(item, code)| (item.transfer, code)).collect();
+    let summary = AttemptSummary { warnings, ..AttemptSummary::default() };
+    site.records.settle(batch.attempt, outcomes, summary, noon() + DAY).await.unwrap();
+    assert_eq!(view(&site).await.warned.len(), 16, "a destination that makes codes up");
+    site.verify().await;
+}
