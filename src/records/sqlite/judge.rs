@@ -217,15 +217,12 @@ fn release(
     owed.closed.push(exception);
     let mut steps: BTreeMap<State, Vec<TransferId>> = BTreeMap::new();
     for due in held_transfers(tx, held)? {
-        let to = match kept {
-            true => {
-                instead(tx, moment, &before, &due, &mut owed)?;
-                State::Cancelled
-            }
-            false => beside(tx, moment, &before, &due)?,
+        let (to, what) = match kept {
+            true => (State::Cancelled, instead(tx, moment, &before, &due, &mut owed)?),
+            false => (beside(tx, moment, &before, &due)?, moment.what),
         };
         let outcome = if to == State::Cancelled { "covered" } else { "released" };
-        step(tx, moment, due.transfer, to, outcome)?;
+        step(tx, Moment { what, ..moment }, due.transfer, to, outcome)?;
         steps.entry(to).or_default().push(due.id);
     }
     if kept && !owed.made.is_empty() {
@@ -279,16 +276,24 @@ fn held_transfers(tx: &Tx<'_>, held: &Version) -> Result<Vec<Due>, Fault> {
     Ok(list)
 }
 
-/// Owes the version before in its stead; nothing is sent to where that one came from.
-fn instead(tx: &mut Tx<'_>, moment: Moment, before: &Version, due: &Due, owed: &mut Owed) -> Result<(), Fault> {
+/// Owes the version before in its stead, and says what the history is to tell of it. No route sends to where that one came from;
+/// a person who asks for it by hand gets it there, as with the same bytes.
+fn instead(
+    tx: &mut Tx<'_>,
+    moment: Moment,
+    before: &Version,
+    due: &Due,
+    owed: &mut Owed,
+) -> Result<&'static str, Fault> {
     let destination = tx.destination_name(due.transfer.destination)?;
     let mut from = tx.conn.prepare_cached(
         "SELECT 1 FROM arrivals WHERE instance = ?1 AND origin_name = ?2 AND origin_kind <> 'operator'",
     )?;
-    if from.exists(params![before.id, destination.0])? {
+    let by_hand = matches!(due.cause, Cause::Operator(_));
+    if !by_hand && from.exists(params![before.id, destination.0])? {
         drop(from);
         owed.withheld.push((destination, "it came from there"));
-        return Ok(());
+        return Ok("no conflict, and the same content came from there");
     }
     drop(from);
     let subject = Subject { instance: before.id, study: before.study, state: &before.state };
@@ -301,7 +306,8 @@ fn instead(tx: &mut Tx<'_>, moment: Moment, before: &Version, due: &Due, owed: &
         verify: *verify,
         priority: *priority,
     };
-    owe::want(tx, moment, subject, &wanted, owed)
+    owe::want(tx, moment, subject, &wanted, owed)?;
+    Ok("no conflict, the bytes that were here before are owed in its stead")
 }
 
 /// Where the transfer goes when the bytes of the version before are not here.

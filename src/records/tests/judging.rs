@@ -141,6 +141,31 @@ async fn nothing_is_sent_to_where_the_same_came_from() {
     site.verify().await;
 }
 
+/// What a person hands in for a destination goes there although it came from there, in the same bytes or in others.
+#[tokio::test]
+async fn what_a_person_asks_for_goes_to_where_the_same_came_from() {
+    for by_hand in [push(1), push_other(1, 10)] {
+        let site = Site::new();
+        let from_surrey = Arrival { origin: crate::peers::Origin::Peer("surrey".into()), chosen: vec![], ..push(1) };
+        site.stored(from_surrey).await;
+        let requested = Some(Requested {
+            destination: destination("surrey"),
+            request: "r1".into(),
+            verify: crate::peers::Verify::Present,
+            priority: crate::peers::Priority::Routine,
+        });
+        let origin = crate::peers::Origin::Operator("jo".into());
+        let kept = site.record(Arrival { origin, chosen: vec![], requested, ..by_hand }).await.kept;
+        if !matches!(kept, Kept::Same { .. }) {
+            assert!(site.judged(Verdict::Same).await);
+        }
+        let sent = site.lease("surrey", noon()).await.expect("it is owed");
+        assert_eq!(sent.items[0].instance, FIRST, "the bytes that were here before");
+        site.settle(&sent, verified(), noon()).await;
+        site.verify().await;
+    }
+}
+
 /// "The same instance again": after a purge the digests decide, and the new bytes stand in for the old.
 #[tokio::test]
 async fn what_says_the_same_as_what_was_purged_stands_in_for_it() {
