@@ -102,26 +102,23 @@ async fn send_one(
     gateway.upload(&path, BodyExt::boxed(StreamBody::new(frames))).await
 }
 
-/// Every file below the paths, in order; a folder's hidden files and DICOMDIR are left out.
+/// Every file below the paths, in order; a folder's hidden files and DICOMDIR are left out, and what is no file; a
+/// folder counts once, by whatever links. What a folder holds and nobody can open is in the list: it is refused by itself, and the others go.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut found = Vec::new();
-    let mut waiting: Vec<PathBuf> = paths.iter().rev().cloned().collect();
-    while let Some(path) = waiting.pop() {
+    let (mut found, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
+    let mut waiting: Vec<(PathBuf, bool)> = paths.iter().rev().map(|path| (path.clone(), true)).collect();
+    while let Some((path, named)) = waiting.pop() {
         let unreadable = |error| Failure::usage(format!("{}: {error}", path.display()));
-        if std::fs::metadata(&path).map_err(unreadable)?.is_dir() {
-            let mut inside: Vec<PathBuf> = std::fs::read_dir(&path)
-                .map_err(unreadable)?
-                .filter_map(Result::ok)
-                .map(|entry| entry.path())
-                .collect();
-            inside.retain(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                !name.starts_with('.') && name != "DICOMDIR"
-            });
-            inside.sort();
-            waiting.extend(inside.into_iter().rev());
-        } else {
-            found.push(path);
+        match std::fs::metadata(&path) {
+            Err(error) if named => return Err(unreadable(error)),
+            Ok(kind) if kind.is_dir() && !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) => {}
+            Ok(kind) if kind.is_dir() => match std::fs::read_dir(&path) {
+                Ok(inside) => waiting.extend(listed(inside).into_iter().rev().map(|path| (path, false))),
+                Err(error) if named => return Err(unreadable(error)),
+                Err(_) => found.push(path),
+            },
+            Ok(kind) if !named && !kind.is_file() => {}
+            Ok(_) | Err(_) => found.push(path),
         }
         if found.len() > FILES {
             return Err(Failure::usage(format!("more than {FILES} files")));
@@ -130,10 +127,43 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
+/// What a folder holds, in order.
+fn listed(inside: std::fs::ReadDir) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = inside.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    paths.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with('.') && name != "DICOMDIR"
+    });
+    paths.sort();
+    paths
+}
+
 fn progress(total: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta} left");
     ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UIX: one file that cannot be opened keeps the others of its folder from nobody.
+    #[test]
+    fn what_a_folder_holds_is_listed_whatever_can_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("sub")).unwrap();
+        for name in ["b", ".hidden", "DICOMDIR", "sub/a"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+        std::os::unix::fs::symlink("..", at("sub/up")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        let found = files(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(found, [at("b"), at("dangling"), at("sub/a")]);
+        assert!(files(&[at("dangling")]).is_err(), "what was named must be there");
+    }
 }
