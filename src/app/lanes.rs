@@ -52,7 +52,8 @@ pub(super) fn lanes(
         let Some(address) = &node.address else { continue };
         let foreigners = foreigners(config, node, records);
         let target = node_target(config, node, address)?;
-        let carrier = StoreScu::new(target, store.clone(), foreigners, config.courier.linger, turns.clone());
+        let carrier =
+            StoreScu::new(target, store.clone(), foreigners, config.courier.linger, turns.clone(), node.verify);
         lanes.push((node.destination(), Arc::new(Carriers::Store(carrier)), options(config, node.max_parallel)));
     }
     Ok(lanes)

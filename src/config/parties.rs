@@ -74,8 +74,8 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let identity = table.optional("identity", identity);
     let user = user(&mut table, base, identity.is_some());
     let may = may(&mut table, NODE_RIGHTS);
-    let verify =
-        table.or("verify", Verify::Accepted, one_of(&[("accepted", Verify::Accepted)], &["present", "commitment"]));
+    let kinds = [Verify::Accepted, Verify::Present].map(|verify| (verify.word(), verify));
+    let verify = table.or("verify", Verify::Accepted, one_of(&kinds, &["commitment"]));
     let issuer = table.optional("issuer", text).map(|at| at.value);
     let kinds = [("local", PatientIds::Local), ("nhs", PatientIds::Nhs)];
     let patient_ids = table.or("patient_id", PatientIds::Local, one_of(&kinds, &[]));

@@ -74,7 +74,7 @@ impl Carrier for Carriers {
     async fn check(&self, batch: &Batch) -> Report {
         match self {
             Self::Stow(carrier) => carrier.check(batch).await,
-            Self::Store(carrier) => carrier.check(batch),
+            Self::Store(carrier) => carrier.check(batch).await,
         }
     }
 

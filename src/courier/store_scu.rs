@@ -1,6 +1,8 @@
 //! Carries a batch to a node by C-STORE, over as many associations as its contexts need, one after the other (PS3.4 annex
 //! B; DIM-003).
 
+mod shown;
+
 use super::body::{Fault, Plan};
 use super::carrier::Report;
 use super::linger::{Linger, Stayed};
@@ -10,6 +12,7 @@ use super::turns::Turns;
 use super::verdict::{self, Judged};
 use crate::dimse::{self, Lost, Scu, ScuError, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
+use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::Store;
 use std::time::Duration;
@@ -20,13 +23,22 @@ pub struct StoreScu {
     sender: Sender,
     linger: Linger,
     turns: Turns,
+    verify: Verify,
 }
 
 impl StoreScu {
     /// A carrier to this node. An association stays open for `linger` after a batch, for the next one of its study. `turns` are those of
-    /// everything that gives nodes something.
-    pub fn new(target: Target, store: Store, foreigners: Foreigners, linger: Duration, turns: Turns) -> Self {
-        Self { target: Box::new(target), sender: Sender::new(store, foreigners), linger: Linger::new(linger), turns }
+    /// everything that gives nodes something. `verify` says whether presence must be seen as well.
+    pub fn new(
+        target: Target,
+        store: Store,
+        foreigners: Foreigners,
+        linger: Duration,
+        turns: Turns,
+        verify: Verify,
+    ) -> Self {
+        let (target, sender) = (Box::new(target), Sender::new(store, foreigners));
+        Self { target, sender, linger: Linger::new(linger), turns, verify }
     }
 
     /// Waits for its turn, which whoever has it gives up after a page of instances.
@@ -184,8 +196,13 @@ impl StoreScu {
         }
     }
 
-    /// A node has no way to be asked, other than by sending again; the same content is harmless there (FLT-043).
-    pub(super) fn check(&self, batch: &Batch) -> Report {
+    /// Asks the node what it shows, where its `verify` says that it can be asked, or said so when this was owed. Else it is sent again;
+    /// the same content is harmless there (FLT-043).
+    pub(super) async fn check(&self, batch: &Batch) -> Report {
+        let present = |item: &Leased| item.verify == Verify::Present;
+        if self.verify == Verify::Present || batch.items.iter().any(present) {
+            return shown::check(&self.target, batch).await;
+        }
         let why = "a node cannot be asked; sent again";
         let outcomes = batch.items.iter().map(|item| (item.transfer, Outcome::Absent { why: why.into() })).collect();
         Report { outcomes, detail: why.into(), unusable: false, ..Report::default() }
@@ -226,7 +243,7 @@ enum Sent {
     Failed(Fault, Option<Broken>),
 }
 
-/// A node cannot be asked what it holds, so that nothing it says of that is believed.
+/// A node gives nothing back that could be compared, so that nothing it says of what it had is believed.
 fn doubtful() -> Outcome {
     Outcome::Unknown { why: "the node says that it has it already".into() }
 }

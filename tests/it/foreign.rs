@@ -97,7 +97,7 @@ fn two_people_with_one_number_stay_two_in_the_pacs() {
     let b = stage
         .site_b()
         .peer("c", &nobody, "c.weybridge.test", "present")
-        .with(&node("ORTHANC", orthanc.dicom_port))
+        .with(&(node("ORTHANC", orthanc.dicom_port) + "verify = \"present\"\n"))
         .with(&node("PLAIN", plain.port))
         .route("to the PACS", "ORTHANC", "from = [\"a\", \"c\"]")
         .route("to the plain node", "PLAIN", "from = [\"a\", \"c\"]");
@@ -112,7 +112,7 @@ fn two_people_with_one_number_stay_two_in_the_pacs() {
         let said = python::lines("send", [&site.config.dicom_port.to_string(), title, list.to_str().unwrap()]);
         assert!(said.len() == 4 && said.iter().all(|answer| answer["status"] == 0), "{said:?}");
     }
-    b.all_become("ORTHANC", "accepted", 8, seconds(120));
+    b.all_become("ORTHANC", "verified", 8, seconds(120));
     b.all_become("PLAIN", "accepted", 8, seconds(120));
     until(seconds(30), "Orthanc has indexed them", || (orthanc.instances() == 8).then_some(()));
     two_patients(&orthanc, &files);

@@ -72,6 +72,7 @@ mod sabotage;
 mod second_decision;
 mod send;
 mod shipped;
+mod shown;
 mod stage;
 mod startup;
 mod store_and_forward;

@@ -97,7 +97,8 @@ fn what_is_not_built_is_refused() {
         tried += 1;
     }
     assert_eq!(tried, 2);
-    let later = [("#verify = \"accepted\"", "verify = \"present\""), ("#verify = \"present\"", "verify = \"receipt\"")];
+    let later =
+        [("#verify = \"accepted\"", "verify = \"commitment\""), ("#verify = \"present\"", "verify = \"receipt\"")];
     for (from, to) in later {
         assert!(reference.contains(from), "{from}");
         let errors = load(directory.path(), &reference.replace(from, to)).expect_err(to);

@@ -2,6 +2,10 @@
 
 usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
        [--abort-after N] [--statuses FILE] [--tell KEYWORD]...
+       [--find lists|one|everything]
+
+It answers C-FIND of instances if told how: as the standard says, taking a list of UIDs for one UID, or heeding no key. What it was
+given is there at once, and not what it broke off at.
 
 FILE holds an object: for an instance, the statuses that it gets in turn, of which the last stays.
 LOG gets one JSON object a line: an association with what was proposed, a store with the number of its association, its class,
@@ -13,10 +17,14 @@ import json
 import time
 from pathlib import Path
 
+from pydicom.dataset import Dataset
 from pynetdicom import AE, evt, register_uid
 from pynetdicom.presentation import build_context
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import ServiceClass, uid_to_service_class
+
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+KEYS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
 
 
 def arguments():
@@ -31,6 +39,7 @@ def arguments():
     parser.add_argument("--slow-first", type=float, default=0.0)
     parser.add_argument("--statuses", type=Path)
     parser.add_argument("--tell", action="append", default=[])
+    parser.add_argument("--find", choices=["lists", "one", "everything"])
     return parser.parse_args()
 
 
@@ -38,6 +47,7 @@ def main():
     options = arguments()
     log = options.log.open("a")
     stored = opened = 0
+    held = []
     statuses = json.loads(options.statuses.read_text()) if options.statuses else {}
 
     def note(**what):
@@ -58,7 +68,7 @@ def main():
             name = context.abstract_syntax
             if uid_to_service_class(name) is ServiceClass:
                 register_uid(name, f"Private{name.rsplit('.', 1)[1]}Storage", StorageServiceClass)
-            if name not in options.refuse:
+            if name not in options.refuse and (options.find or name != FIND):
                 syntaxes = wanted or [str(ts) for ts in context.transfer_syntax]
                 supported.setdefault(name, []).extend(syntaxes)
         event.assoc.acceptor.supported_contexts = [
@@ -71,6 +81,7 @@ def main():
         if options.abort_after and stored == options.abort_after:
             event.assoc.abort()
             return 0x0000
+        held.append(tuple(event.dataset[key].value for key in KEYS))
         time.sleep(options.slow_first if stored == 1 and options.slow_first else options.slow)
         told = {keyword: str(event.dataset.get(keyword, "")) for keyword in options.tell}
         note(
@@ -86,12 +97,26 @@ def main():
         turn = statuses.get(event.request.AffectedSOPInstanceUID, [0x0000])
         return turn.pop(0) if len(turn) > 1 else turn[0]
 
+    def find(event):
+        asked = [event.identifier.get(key) for key in KEYS]
+        note(kind="find", instances=len([asked[2]] if isinstance(asked[2], str) else asked[2]))
+        for names in list(held):
+            lists = options.find == "lists" and not isinstance(asked[2], str)
+            same = names[:2] == tuple(asked[:2]) and (names[2] in asked[2] if lists else names[2] == asked[2])
+            if same or options.find == "everything":
+                answer = Dataset()
+                answer.QueryRetrieveLevel = "IMAGE"
+                for key, name in zip(KEYS, names):
+                    setattr(answer, key, name)
+                yield 0xFF00, answer
+
     ae = AE(ae_title="OUT")
     ae.maximum_pdu_size = options.pdu
     ae.maximum_associations = 50
     handlers = [
         (evt.EVT_REQUESTED, requested),
         (evt.EVT_C_STORE, store),
+        (evt.EVT_C_FIND, find),
         (evt.EVT_RELEASED, lambda event: note(kind="end", how="released")),
         (evt.EVT_ABORTED, lambda event: note(kind="end", how="aborted")),
     ]

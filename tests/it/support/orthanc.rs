@@ -78,7 +78,7 @@ fn configuration(folder: &Path, dicom: u16, http: u16, identity: &Identity, gate
     json!({
         "Name": "test", "StorageDirectory": folder.join("db"), "IndexDirectory": folder.join("db"),
         "DicomPort": dicom, "HttpPort": http, "DicomAet": "ORTHANC", "RemoteAccessAllowed": false,
-        "AuthenticationEnabled": false, "DicomAlwaysAllowStore": true, "Plugins": [PLUGIN],
+        "AuthenticationEnabled": false, "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true, "Plugins": [PLUGIN],
         "HttpsVerifyPeers": true, "HttpsCACertificates": identity.trust,
         "DicomWeb": {
             "Enable": true, "Root": "/dicom-web/",

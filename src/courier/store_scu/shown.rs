@@ -1,0 +1,210 @@
+//! What a node shows of what was sent to it, by C-FIND at the level of instances (PS3.4 section C.4.1; FLT-043).
+
+use crate::courier::carrier::Report;
+use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
+use crate::dicom::charset::Charset;
+use crate::dicom::query::identifier::{self, Identifier};
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+use crate::dimse::{self, Inquiry, Operation, Reply, Scu, ScuError, Status, Target, status::Class};
+use crate::ledger::breaker::Asking;
+use crate::ledger::outcome::Outcome;
+use crate::ledger::transfer::State;
+use crate::records::{Batch, Leased};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Study Root Query/Retrieve Information Model - FIND.
+const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+
+/// Query/Retrieve Level.
+const LEVEL: Tag = Tag::new(0x0008, 0x0052);
+
+/// UIDs in one question.
+const LIST: usize = 32;
+
+/// Answers to one question that are read; a node that heeds no key gives more.
+const MOST: usize = 10_000;
+
+/// Why a node told nothing.
+#[derive(Debug, thiserror::Error)]
+enum Silent {
+    #[error("{0}")]
+    Association(#[from] ScuError),
+    #[error("it answered C-FIND with {0}")]
+    Answered(Status),
+}
+
+/// Asks the node which instances of a batch it shows. What it shows is verified, but for what may be another version of the UID: a
+/// node gives nothing back that could be compared (WEB-055 says the same of peers).
+pub(super) async fn check(target: &Target, batch: &Batch) -> Report {
+    let shown = match shown(target, &batch.study, &batch.items).await {
+        Ok(shown) => shown,
+        Err(failure) => {
+            let why = format!("cannot be asked what it holds: {}", in_words(&failure));
+            let outcomes =
+                batch.items.iter().map(|item| (item.transfer, Outcome::Unknown { why: why.clone() })).collect();
+            let asking = Some(Asking::Not { why: why.clone(), after: None });
+            return Report { outcomes, detail: why, asking, ..Report::default() };
+        }
+    };
+    let doubt = |item: &Leased| item.rival || item.claimed;
+    let outcome = |item: &Leased| seen(item.state, doubt(item), shown.contains(&item.sop_instance));
+    let outcomes: Vec<_> = batch.items.iter().map(|item| (item.transfer, outcome(item))).collect();
+    let detail = format!("C-FIND showed {} of {}", shown.len(), batch.items.len());
+    Report { outcomes, detail, asking: Some(Asking::Answered), ..Report::default() }
+}
+
+/// What a search says of one instance. Where another version of its UID was sent there, what is shown may be that one: it counts where
+/// the node's own answer named this one, and else the same goes once more, which is harmless there (INV-12).
+fn seen(state: State, doubt: bool, shown: bool) -> Outcome {
+    let of = "another version of it was sent there";
+    match (shown, doubt) {
+        (false, _) => Outcome::Absent { why: "asked by C-FIND: not there".into() },
+        (true, false) => Outcome::Verified { evidence: "shown by C-FIND".into() },
+        (true, true) if state == State::Unknown => Outcome::Absent { why: format!("C-FIND shows its UID, and {of}") },
+        (true, true) => {
+            let evidence =
+                format!("accepted; shown by C-FIND; {of}, and the content was NOT compared: a node gives nothing back");
+            Outcome::Uncompared { evidence }
+        }
+    }
+}
+
+fn in_words(failure: &Silent) -> String {
+    match failure {
+        Silent::Association(ScuError::ContextNotAccepted) => {
+            "it takes no queries (Study Root C-FIND); let us query there, or set verify = \"accepted\"".into()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The instances of these that the node shows.
+async fn shown(target: &Target, study: &StudyUid, items: &[Leased]) -> Result<BTreeSet<InstanceUid>, Silent> {
+    let mut series: BTreeMap<SeriesUid, Vec<InstanceUid>> = BTreeMap::new();
+    for item in items {
+        series.entry(item.series.clone()).or_default().push(item.sop_instance.clone());
+    }
+    let (scu, context, explicit) = dimse::connect_for_queries(target, FIND, false).await?;
+    let mut line = Line { scu, context, explicit, quiet: target.timers.response };
+    let mut found = BTreeSet::new();
+    for (series, instances) in &series {
+        for some in instances.chunks(LIST) {
+            let seen = line.ask(study, series, some).await?;
+            // Where a list finds none, it may have been taken for one UID.
+            if seen.is_empty() && some.len() > 1 {
+                for one in some {
+                    found.extend(line.ask(study, series, std::slice::from_ref(one)).await?);
+                }
+            }
+            found.extend(seen);
+        }
+    }
+    // What was asked has its answers, however it ends.
+    let _ = line.scu.release().await;
+    Ok(found)
+}
+
+/// An association for these questions.
+struct Line {
+    scu: Scu,
+    context: u8,
+    explicit: bool,
+    quiet: std::time::Duration,
+}
+
+impl Line {
+    /// Those of the instances of a series that the node shows there.
+    async fn ask(
+        &mut self,
+        study: &StudyUid,
+        series: &SeriesUid,
+        instances: &[InstanceUid],
+    ) -> Result<BTreeSet<InstanceUid>, Silent> {
+        let list = instances.iter().map(InstanceUid::as_str).collect::<Vec<_>>().join("\\");
+        let keys: BTreeMap<Tag, String> = [
+            (LEVEL, "IMAGE".to_owned()),
+            (STUDY_INSTANCE_UID, study.to_string()),
+            (SERIES_INSTANCE_UID, series.to_string()),
+            (SOP_INSTANCE_UID, list),
+        ]
+        .into();
+        let bytes = identifier::write(&keys, &Charset::default(), self.explicit);
+        let wanted: BTreeSet<InstanceUid> = instances.iter().cloned().collect();
+        let found = Arc::new(Mutex::new((BTreeSet::new(), 0usize)));
+        let (seen, explicit, of) = (Arc::clone(&found), self.explicit, study.to_string());
+        let each = move |reply: Reply| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.1 += 1;
+            let told =
+                reply.identifier.and_then(|bytes| named(&bytes, explicit, &of)).filter(|uid| wanted.contains(uid));
+            seen.0.extend(told);
+            if seen.0.len() == wanted.len() || seen.1 >= MOST {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let inquiry = Inquiry {
+            context_id: self.context,
+            operation: Operation::Find,
+            identifier: &bytes,
+            destination: None,
+            quiet: self.quiet,
+        };
+        let last = self.scu.ask(&inquiry, &CancellationToken::new(), each).await?;
+        let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)).0;
+        let enough = found.len() == instances.len();
+        match last.status.class() {
+            Class::Success => Ok(found),
+            _ if enough => Ok(found),
+            _ => Err(Silent::Answered(last.status)),
+        }
+    }
+}
+
+/// The instance that an answer names, if it is of this study or does not say.
+fn named(bytes: &[u8], explicit: bool, study: &str) -> Option<InstanceUid> {
+    let identifier = Identifier::read(bytes, explicit).ok()?;
+    let other = identifier.text(STUDY_INSTANCE_UID).is_some_and(|uid| !uid.is_empty() && uid != study);
+    if other { None } else { InstanceUid::parse(&identifier.text(SOP_INSTANCE_UID)?).ok() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// FLT-043, INV-12.
+    #[test]
+    fn what_is_shown_counts_unless_it_may_be_another_version() {
+        let table = [
+            (State::Unknown, false, true, "verified"),
+            (State::Accepted, false, true, "verified"),
+            (State::Unknown, false, false, "absent"),
+            (State::Accepted, false, false, "absent"),
+            (State::Unknown, true, true, "absent"),
+            (State::Accepted, true, true, "uncompared"),
+            (State::Accepted, true, false, "absent"),
+        ];
+        for (state, doubt, shown, want) in table {
+            assert_eq!(seen(state, doubt, shown).word(), want, "{state:?}, in doubt: {doubt}, shown: {shown}");
+        }
+    }
+
+    /// An answer of another study is no answer, whatever instance it names.
+    #[test]
+    fn an_answer_names_an_instance_of_the_study_that_was_asked_for() {
+        for (explicit, study, want) in
+            [(true, "1.2", true), (false, "1.2", true), (true, "1.3", false), (true, "", true)]
+        {
+            let values = [(STUDY_INSTANCE_UID, study.to_owned()), (SOP_INSTANCE_UID, "1.2.4".to_owned())].into();
+            let bytes = identifier::write(&values, &Charset::default(), explicit);
+            assert_eq!(named(&bytes, explicit, "1.2").is_some(), want, "{study}");
+        }
+        assert_eq!(named(b"not an identifier", true, "1.2"), None);
+    }
+}
