@@ -45,6 +45,25 @@ fn orthanc_takes_what_we_send_and_repeats_are_no_ops() {
     a.verify_ledger(true);
 }
 
+/// WEB-045: explicit, implicit and JPEG; Orthanc gives back what it was sent.
+#[test]
+fn what_orthanc_gives_back_is_what_we_sent() {
+    let stage = Stage::new();
+    let identity = stage.authority.issue(B_IDENTITY);
+    let orthanc = Orthanc::start(&stage.path().join("orthanc"), &identity, "https://127.0.0.1:1/dicom-web");
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a_verifying(&orthanc.url(), "readback"));
+    push(a.config.dicom_port, "WB_A");
+    a.all_become("b", "verified", all_files().len() as u64, seconds(120));
+    let lines = a.ask(&["transfers", "list", "--json"]);
+    for study in lines.iter().map(|line| line["study_instance_uid"].as_str().unwrap()) {
+        for line in a.study(study) {
+            let evidence = line["transfers"][0]["evidence"].as_str().unwrap_or_default();
+            assert!(evidence.contains("read back by WADO-RS and the same"), "{line}");
+        }
+    }
+    a.verify_ledger(true);
+}
+
 #[test]
 fn what_orthanc_sends_goes_on_to_the_next_site() {
     let stage = Stage::new();
