@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::records::sqlite::schema;
+use crate::records::tests::support::{Site, node, noon, push, push_other, to, verified};
 
 #[test]
 fn the_writer_syncs_every_commit() {
@@ -51,4 +52,34 @@ fn an_interrupted_migration_leaves_nothing() {
     conn.execute_batch("PRAGMA journal_mode = wal; BEGIN; CREATE TABLE meta (x)").unwrap();
     drop(conn);
     drop(schema::open_writer(dir.path(), 1 << 20).unwrap());
+}
+
+/// "No destination": what an earlier version left untold is told after the update, and what a person rejected is told no more. What is
+/// owed, done, or another's stays as it was.
+#[tokio::test]
+async fn what_was_left_untold_is_told_after_the_update() {
+    let site = Site::new();
+    site.stored(Arrival { chosen: vec![to("PACS")], ..push(1) }).await;
+    site.stored(push(2)).await;
+    site.stored(Arrival { chosen: vec![to("PACS"), to("kent")], ..push(3) }).await;
+    site.stored(Arrival { chosen: vec![], ..push(4) }).await;
+    let rejected = Arrival { chosen: vec![], ..push_other(2, 90) };
+    let Kept::Differs { exception, .. } = site.record(rejected).await.kept else { panic!() };
+    site.records.resolve(exception, Resolution::Reject, "jo", "a phantom", noon()).await.unwrap();
+    site.send("surrey", verified(), noon()).await;
+    // It comes again, and is left out by name.
+    site.record(Arrival { origin: node("CT1"), ..push_other(2, 90) }).await;
+    let Site { dir, records } = site;
+    records.close().await;
+    drop(records);
+    let unrouted = |conn: &Connection| -> Vec<bool> {
+        let mut find = conn.prepare("SELECT unrouted FROM instances ORDER BY id").unwrap();
+        find.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let conn = open(dir.path());
+    assert_eq!(unrouted(&conn), [true, false, false, true, false]);
+    let before = "DROP INDEX exceptions_rejected; UPDATE instances SET unrouted = id = 5 WHERE id IN (1, 5)";
+    conn.execute_batch(before).unwrap();
+    conn.execute_batch(schema::MIGRATIONS[15]).unwrap();
+    assert_eq!(unrouted(&conn), [true, false, false, true, false]);
 }
