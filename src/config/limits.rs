@@ -102,7 +102,7 @@ impl Default for Limits {
             depth: 64,
             elements: 10_000_000,
             request_bytes: 64 * GIB,
-            parts: 10_000,
+            parts: 20_000,
             part_header_bytes: 16 * KIB,
             answer_bytes: 16 * MIB,
             commit_bytes: 16 * MIB,
