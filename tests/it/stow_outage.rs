@@ -1,11 +1,13 @@
 //! A peer that takes nothing that it is sent, and answers every question all the same, is out as far as sending goes: what waits for it waits.
 
 use crate::support::gateway::Gateway;
-use crate::support::scripted_peer::{ScriptedPeer, Step};
+use crate::support::scripted_peer::{Said, ScriptedPeer, Step};
+use crate::support::store_answer::{self, Item};
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until, until_or_tell};
-use crate::verdicts::{Instance, instances, states, store};
+use crate::verdicts::{Instance, instances, push, states, store};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// A transfer that wears out by its own failures does so after some ten tries.
 const COURIER: &str =
@@ -68,4 +70,38 @@ fn a_peer_that_stores_all_and_says_500_is_not_out() {
     assert_eq!(destination(&site)["contact"], "up", "{}", destination(&site));
     let arrivals = peer.arrivals();
     assert!(studies.iter().flatten().all(|one| arrivals[&one.names.instance] == 1), "{arrivals:?}");
+}
+
+/// REL-24, WEB-062: one instance at which the peer stumbles each time is no outage. Its neighbours in the study go without it, and other studies
+/// are not held up.
+#[test]
+fn one_instance_at_which_the_peer_stumbles_holds_up_nothing_else() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let config = "[courier]\nretry_first = \"50ms\"\nretry_longest = \"100ms\"\ngive_up_after = \"1h\"";
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(config));
+    let odd = instances(71, "A B C");
+    let stumbles = odd[1].names.instance.clone();
+    peer.always(Some(Step::Say(Arc::new(move |sent: &[Item]| {
+        let uids: Vec<String> = sent.iter().map(|item| item.instance.clone()).collect();
+        let (status, keep) = if uids.contains(&stumbles) { (500, Vec::new()) } else { (200, uids) };
+        let body = if status == 200 { store_answer::write(sent).to_string().into_bytes() } else { Vec::new() };
+        let content_type = if status == 200 { "application/dicom+json" } else { "" };
+        Said { status, content_type, body, keep }
+    }))));
+    push(&site, &odd);
+    let others = || {
+        let states = states(&site, &odd[0].names.study);
+        [0, 2].iter().all(|at: &usize| states[&odd[*at].names.instance] == "verified").then_some(())
+    };
+    let told = || format!("the neighbours do not arrive\n{}", site.cli(&["transfers", "list"]).stdout);
+    until_or_tell(seconds(60), others, told);
+    for story in 72..75 {
+        let pair = instances(story, "A B");
+        store(&site, &pair);
+        all_are(&site, std::slice::from_ref(&pair), "verified");
+        assert_eq!(destination(&site)["contact"], "up", "{}", destination(&site));
+    }
+    assert_ne!(states(&site, &odd[0].names.study)[&odd[1].names.instance], "verified");
+    site.verify_ledger(false);
 }

@@ -28,6 +28,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0015.sql"),
     include_str!("0016.sql"),
     include_str!("0017.sql"),
+    include_str!("0018.sql"),
 ];
 
 /// The newest layout.

@@ -8,7 +8,7 @@ use super::rows::{Fault, micros, refuse, span, time};
 use super::tx::{Noted, Transfer, Tx, lane};
 use super::unsupported;
 use super::warnings;
-use crate::ledger::breaker::{self, Breaker, Reach};
+use crate::ledger::breaker::{self, Breaker, Reach, Showing};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
 use crate::ledger::outcome::{Charge, Outcome};
@@ -24,6 +24,7 @@ struct Attempt {
     id: i64,
     is_send: bool,
     destination: i64,
+    study: i64,
     remaining: i64,
     entry: EntryId,
     /// Whether the destination was taking things before.
@@ -115,7 +116,7 @@ pub(in crate::records) fn settle(
 
 fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
     let mut find = tx.conn.prepare_cached(
-        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach FROM attempts a \
+        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study FROM attempts a \
          JOIN destinations d ON d.id = a.destination WHERE a.id = ?1",
     )?;
     let found = find.query_row([id], |row| {
@@ -123,7 +124,8 @@ fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
         let entry: [u8; 16] = row.get(3)?;
         let (destination, remaining) = (row.get(1)?, row.get(2)?);
         let answering = row.get::<_, String>(4)? == Reach::Up.word();
-        Ok(Attempt { id, is_send: kind == "send", destination, remaining, entry: EntryId(entry), answering })
+        let study = row.get(5)?;
+        Ok(Attempt { id, is_send: kind == "send", destination, study, remaining, entry: EntryId(entry), answering })
     });
     match found.optional()? {
         Some(attempt) => Ok(attempt),
@@ -178,8 +180,13 @@ fn one(
     if step.to != State::Pending {
         transfer.due = at.saturating_add(span(step.wait));
     }
-    if attempt.is_send {
-        transfer.interruptions = 0;
+    let isolate = tx.fixed.options.isolate_after;
+    let lost_again = matches!(outcome, Outcome::Absent { .. }) && again && step.failures >= isolate;
+    match (attempt.is_send, lost_again) {
+        (true, _) => transfer.interruptions = 0,
+        // It may be what the destination stumbles over: from now on it goes alone, and its neighbours without it (REL-24).
+        (false, true) => transfer.interruptions = transfer.interruptions.max(isolate),
+        (false, _) => {}
     }
     weigh(&mut transfer, outcome, words);
     let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
@@ -259,7 +266,12 @@ fn destination(
     seed: u64,
 ) -> Result<Option<Reach>, Fault> {
     let Some(showing) = breaker::showing(outcomes.iter().copied()) else { return Ok(None) };
-    let before = breaker(tx, attempt.destination)?;
+    let (before, doubted) = breaker(tx, attempt.destination)?;
+    let doubtful = showing == Showing::Doubtful;
+    // A study may hold what the destination stumbles over, each time anew: that is no outage, and keeps no other study waiting (REL-24).
+    if doubtful && before.reach == Reach::Up && doubted == Some(attempt.study) {
+        return Ok(None);
+    }
     let after = before.after(showing, now, &tx.fixed.options.probing, seed);
     if after == before {
         return Ok(None);
@@ -280,7 +292,7 @@ fn destination(
         },
     };
     let mut update = tx.conn.prepare_cached(
-        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6 WHERE id = ?1",
+        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6, doubted = ?7 WHERE id = ?1",
     )?;
     update.execute(params![
         attempt.destination,
@@ -289,22 +301,24 @@ fn destination(
         after.failures,
         after.not_before.map(micros),
         words,
+        doubtful.then_some(attempt.study),
     ])?;
     Ok((after.reach != before.reach).then_some(after.reach))
 }
 
-/// The breaker of a destination, from its row.
-fn breaker(tx: &Tx<'_>, destination: i64) -> Result<Breaker, Fault> {
+/// The breaker of a destination, from its row, and the study of the last doubt about it.
+fn breaker(tx: &Tx<'_>, destination: i64) -> Result<(Breaker, Option<i64>), Fault> {
     let mut find =
-        tx.conn.prepare_cached("SELECT reach, since, failures, not_before FROM destinations WHERE id = ?1")?;
+        tx.conn.prepare_cached("SELECT reach, since, failures, not_before, doubted FROM destinations WHERE id = ?1")?;
     let breaker = find.query_row([destination], |row| {
         let (reach, since, not_before): (String, Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(3)?);
-        Ok(Breaker {
+        let breaker = Breaker {
             reach: Reach::parse(&reach).unwrap_or(Reach::Up),
             since: since.map(time),
             failures: row.get(2)?,
             not_before: not_before.map(time),
-        })
+        };
+        Ok((breaker, row.get(4)?))
     })?;
     Ok(breaker)
 }

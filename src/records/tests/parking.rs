@@ -115,6 +115,54 @@ async fn a_destination_without_room_is_left_alone_and_costs_no_instance_its_life
     site.verify().await;
 }
 
+/// REL-24, WEB-062: three doubts about one study are no outage; about several they are.
+#[tokio::test]
+async fn what_is_in_doubt_for_one_study_keeps_no_other_waiting() {
+    for (studies, want) in [(1, Reach::Up), (2, Reach::Down)] {
+        let site = Site::new();
+        let mut now = noon();
+        for n in 1..=studies {
+            let mut one = push(n);
+            one.head.study = study(n);
+            site.stored(one).await;
+        }
+        for _ in 0..4 {
+            for _ in 0..studies {
+                site.send("surrey", unknown(), now).await;
+            }
+            now += 20 * MINUTE;
+            while let Some(check) = site.check("surrey", now).await {
+                site.settle(&check, absent(), now).await;
+            }
+            now += 2 * HOUR;
+        }
+        assert_eq!(view(&site).await.reach, want, "{studies} studies");
+        site.verify().await;
+    }
+}
+
+/// REL-24: what was sent three times and lost each time goes alone.
+#[tokio::test]
+async fn what_is_lost_again_and_again_goes_alone() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    let (mut now, mut sizes) = (noon(), Vec::new());
+    for _ in 0..6 {
+        now += 2 * HOUR;
+        let batch = site.lease("surrey", now).await.unwrap();
+        sizes.push(batch.items.len());
+        site.settle(&batch, unknown(), now).await;
+        now += 2 * HOUR;
+        while let Some(check) = site.check("surrey", now).await {
+            site.settle(&check, absent(), now).await;
+        }
+    }
+    assert_eq!(sizes, [3, 3, 3, 1, 1, 1]);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn a_profile_is_kept_and_the_last_one_counts() {
     let site = Site::new();

@@ -104,6 +104,8 @@ pub(super) struct Far {
     /// Whether it does not take the one class that there is.
     pub(super) choosy: bool,
     since: Option<Time>,
+    /// The study of the last doubt.
+    doubted: Option<u32>,
 }
 
 /// An arrival: which instance, of which content, from whom, for whom.
@@ -143,7 +145,8 @@ impl Model {
     }
 
     fn far(&mut self, name: &str) -> &mut Far {
-        let new = Far { reach: Reach::Up, failures: 0, not_before: None, paused: false, choosy: false, since: None };
+        let (reach, since, doubted) = (Reach::Up, None, None);
+        let new = Far { reach, failures: 0, not_before: None, paused: false, choosy: false, since, doubted };
         self.far.entry(name.to_owned()).or_insert(new)
     }
 

@@ -81,7 +81,8 @@ impl Model {
         }
         self.attempts[attempt].left -= mine.len();
         if let Some(showing) = showing {
-            self.shows(&to, showing, at);
+            let study = self.attempts[attempt].study;
+            self.shows(&to, study, showing, at);
         }
         late.into_iter().map(|(id, _)| *id).collect()
     }
@@ -133,7 +134,13 @@ impl Model {
         to = if t.damaged { Held } else { to };
         t.resume = Pending;
         t.hand = None;
-        t.interruptions = if check { t.interruptions } else { 0 };
+        let again = t.damaged || matches!(to, Pending | Deferred);
+        let lost_again = matches!(outcome, Outcome::Absent { .. }) && again && t.failures >= self.options.isolate_after;
+        t.interruptions = match check {
+            true if lost_again => t.interruptions.max(self.options.isolate_after),
+            true => t.interruptions,
+            false => 0,
+        };
         t.due = if to == Pending { 0 } else { at + wait };
         t.go(to, at);
         if let (Outcome::Unsupported { said, .. }, Parked) = (outcome, to) {
@@ -149,13 +156,17 @@ impl Model {
     }
 
     /// What a batch showed of a destination.
-    fn shows(&mut self, to: &str, showing: Showing, at: Time) {
+    fn shows(&mut self, to: &str, study: u32, showing: Showing, at: Time) {
         let probing = self.options.probing;
         let far = self.far(to);
         let out = far.since.filter(|_| far.reach != Reach::Up).map_or(0, |since| at - since);
         let wait = if out >= micros(probing.steady_after) { micros(probing.steady) } else { 0 };
         // What ends while a wait runs was begun before it, and neither ends nor shortens it.
         let running = far.not_before.filter(|time| *time > at);
+        let doubted = (showing == Showing::Doubtful).then_some(study);
+        if doubted.is_some() && far.reach == Reach::Up && far.doubted == doubted {
+            return;
+        }
         let (reach, failures, not_before) = match showing {
             Showing::Answered if running.is_some() => return,
             Showing::Answered => (Reach::Up, 0, None),
@@ -165,14 +176,14 @@ impl Model {
                 (Reach::Down, if progress { 1 } else { far.failures + 1 }, Some(at + wait))
             }
             Showing::Doubtful if far.reach == Reach::Up && far.failures + 1 < probing.doubts => {
-                far.failures += 1;
+                (far.failures, far.doubted) = (far.failures + 1, doubted);
                 return;
             }
             Showing::Doubtful => (Reach::Down, far.failures + 1, Some(at + wait)),
         };
         let changed = far.reach != reach;
         let since = if changed || far.since.is_none() { Some(at) } else { far.since };
-        *far = Far { reach, failures, not_before: not_before.max(running), since, ..far.clone() };
+        *far = Far { reach, failures, not_before: not_before.max(running), since, doubted, ..far.clone() };
         if changed && reach == Reach::Up {
             let parked = self.transfers.iter_mut().filter(|t| t.to == to && t.state == Parked && !t.class);
             parked.for_each(|t| (t.state, t.due) = (Pending, 0));
