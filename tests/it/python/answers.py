@@ -10,12 +10,13 @@ Prints one JSON object a line: status (null when no answer came), comment, offen
 
 import json
 import sys
-import time
 from io import BytesIO
 from pathlib import Path
 
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
+
+from send import pause
 
 
 def ask(port, called, row):
@@ -31,10 +32,7 @@ def ask(port, called, row):
     request.MessageID, request.Priority = 1, 0
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = row["command_class"], row["instance"]
     request.DataSet = BytesIO(data)
-    # The association's own thread reads answers unless it is paused, as send_c_store() does it.
-    association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        time.sleep(0.001)
+    pause(association)
     association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()

@@ -31,14 +31,23 @@ def send(association, context, row, message):
     request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = row["sop_class"], row["sop_instance"]
     body = data[start:]
     request.DataSet = BytesIO(body + b"\0" * (len(body) % 2))
-    # The association's own thread reads answers unless it is paused, as send_c_store() does it.
-    association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        time.sleep(0.001)
+    pause(association)
+    if not association.is_established:
+        return None
     association.dimse.send_msg(request, context)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()
     return None if answer is None else answer.Status
+
+
+def pause(association):
+    """Pauses the association's own thread, which else may take the answer, as send_c_store() does it. It looks paused for a moment
+    in each of its rounds, so that it must look so for a while."""
+    association._reactor_checkpoint.clear()
+    calm = 0
+    while calm < 5 and association.is_established:
+        time.sleep(0.001)
+        calm = calm + 1 if association._is_paused else 0
 
 
 def group(rows):
