@@ -77,6 +77,8 @@ indexed! {
     PERFORMED_STEP_START_TIME = 0x0040 0x0245 "PerformedProcedureStepStartTime" "performed_procedure_step_start_time" "TM" Series;
 }
 
+/// Query/Retrieve Level (PS3.4 section C.4.1.1.3).
+pub const QUERY_RETRIEVE_LEVEL: Tag = Tag::new(0x0008, 0x0052);
 /// Modalities in Study.
 pub const MODALITIES_IN_STUDY: Tag = Tag::new(0x0008, 0x0061);
 /// SOP Classes in Study.

@@ -3,6 +3,9 @@
 /// Verification (PS3.4 annex A).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 
+/// Study Root Query/Retrieve Information Model, FIND (PS3.4 section C.6.2).
+pub const STUDY_ROOT_FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+
 /// Modality Worklist Information Model, FIND (PS3.4 section K.4.1.1.3).
 pub const WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
 

@@ -1,9 +1,10 @@
 //! What a node shows of what was sent to it, by C-FIND at the level of instances (PS3.4 section C.4.1; FLT-043).
 
 use crate::courier::carrier::Report;
-use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
+use crate::dicom::attributes::{QUERY_RETRIEVE_LEVEL, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
 use crate::dicom::charset::Charset;
 use crate::dicom::query::identifier::{self, Identifier};
+use crate::dicom::sop_class::STUDY_ROOT_FIND;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{self, Inquiry, Operation, Reply, Scu, ScuError, Status, Target, status::Class};
@@ -15,12 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
-
-/// Study Root Query/Retrieve Information Model - FIND.
-const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
-
-/// Query/Retrieve Level.
-const LEVEL: Tag = Tag::new(0x0008, 0x0052);
 
 /// UIDs in one question.
 const LIST: usize = 32;
@@ -37,8 +32,8 @@ enum Silent {
     Answered(Status),
 }
 
-/// Asks the node which instances of a batch it shows. What it shows is verified, but for what may be another version of the UID: a
-/// node gives nothing back that could be compared (WEB-055 says the same of peers).
+/// Asks the node which instances of a batch it shows. What it shows is verified, but for what may be another version of the UID: a node
+/// gives nothing back that could be compared (INV-12).
 pub(super) async fn check(target: &Target, batch: &Batch) -> Report {
     let shown = match shown(target, &batch.study, &batch.items).await {
         Ok(shown) => shown,
@@ -88,7 +83,7 @@ async fn shown(target: &Target, study: &StudyUid, items: &[Leased]) -> Result<BT
     for item in items {
         series.entry(item.series.clone()).or_default().push(item.sop_instance.clone());
     }
-    let (scu, context, explicit) = dimse::connect_for_queries(target, FIND, false).await?;
+    let (scu, context, explicit) = dimse::connect_for_queries(target, STUDY_ROOT_FIND, false).await?;
     let mut line = Line { scu, context, explicit, quiet: target.timers.response };
     let mut found = BTreeSet::new();
     for (series, instances) in &series {
@@ -126,7 +121,7 @@ impl Line {
     ) -> Result<BTreeSet<InstanceUid>, Silent> {
         let list = instances.iter().map(InstanceUid::as_str).collect::<Vec<_>>().join("\\");
         let keys: BTreeMap<Tag, String> = [
-            (LEVEL, "IMAGE".to_owned()),
+            (QUERY_RETRIEVE_LEVEL, "IMAGE".to_owned()),
             (STUDY_INSTANCE_UID, study.to_string()),
             (SERIES_INSTANCE_UID, series.to_string()),
             (SOP_INSTANCE_UID, list),
@@ -174,7 +169,6 @@ fn named(bytes: &[u8], explicit: bool, study: &str) -> Option<InstanceUid> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -9,8 +9,8 @@ use crate::dicom::uid::InstanceUid;
 use crate::dicom::vr::Vr;
 use crate::dimse::{Operation, QueryAnswer, QueryRequest, Status};
 
-/// Query/Retrieve Level.
-pub(super) const LEVEL: Tag = Tag::new(0x0008, 0x0052);
+pub(super) use crate::dicom::attributes::QUERY_RETRIEVE_LEVEL as LEVEL;
+
 /// Retrieve AE Title.
 pub(super) const RETRIEVE_AE_TITLE: Tag = Tag::new(0x0008, 0x0054);
 /// Instance Availability.

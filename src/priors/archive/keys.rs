@@ -5,8 +5,7 @@ use crate::dicom::query::{Match, matching};
 use crate::dicom::tag::Tag;
 use std::collections::BTreeMap;
 
-/// Query/Retrieve Level.
-pub(super) const LEVEL: Tag = Tag::new(0x0008, 0x0052);
+pub(super) use crate::dicom::attributes::QUERY_RETRIEVE_LEVEL as LEVEL;
 
 /// Keys that narrow a query of studies at the archive: those that every archive must support, or ignores without harm. Each
 /// answer is matched again here. Study Time is not among them: beside a range of dates it would cut a night in two (WEB-092).

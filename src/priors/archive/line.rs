@@ -1,8 +1,10 @@
 //! One association to an archive for queries or moves, and how it fails.
 
-use super::{Archive, keys};
+use super::Archive;
+use crate::dicom::attributes::QUERY_RETRIEVE_LEVEL;
 use crate::dicom::charset::Charset;
 use crate::dicom::query::identifier::{self, Identifier};
+use crate::dicom::sop_class::STUDY_ROOT_FIND;
 use crate::dicom::tag::Tag;
 use crate::dimse::{self, Inquiry, Operation, Reply, Scu, ScuError, Status, status::Class};
 use std::collections::BTreeMap;
@@ -11,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Study Root, FIND and MOVE.
-const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+/// Study Root, MOVE.
 const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 
 /// Why an archive did not do what it was asked. The text holds nothing of a patient.
@@ -42,7 +43,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) async fn open(archive: &Archive, operation: Operation) -> Result<Self, Failure> {
-        let class = if operation == Operation::Find { FIND } else { MOVE };
+        let class = if operation == Operation::Find { STUDY_ROOT_FIND } else { MOVE };
         let asks = operation == Operation::Find;
         let (scu, context, explicit) = dimse::connect_for_queries(&archive.target, class, asks).await?;
         let relational = asks && scu.is_relational(class);
@@ -53,7 +54,7 @@ impl Line {
     pub(super) async fn find(&mut self, keys: &Values, quiet: Duration, most: usize) -> Result<Vec<Values>, Failure> {
         let found = Arc::new(Mutex::new(Vec::new()));
         let explicit = self.explicit;
-        let wanted: Vec<Tag> = keys.keys().copied().filter(|tag| *tag != keys::LEVEL).collect();
+        let wanted: Vec<Tag> = keys.keys().copied().filter(|tag| *tag != QUERY_RETRIEVE_LEVEL).collect();
         let taken = Arc::clone(&found);
         let each = move |reply: Reply| {
             let mut found = taken.lock().unwrap_or_else(PoisonError::into_inner);
