@@ -35,7 +35,7 @@ pub use error::StoreError;
 pub use identity::Noted;
 pub use labels::Labelled;
 pub use place::{Place, file_name};
-pub use read::BlobReader;
+pub use read::{Ahead, BlobReader};
 pub use reader::StoreReader;
 pub use receive::{Receiving, Spooled};
 pub use recover::{Recovered, Standing};
@@ -407,6 +407,19 @@ impl Store {
                 BlobReader::open(Arc::clone(&self.core), self.core.moved.follow(place), expect, range).await
             }
             opened => opened,
+        }
+    }
+
+    /// Has the beginning of a blob read that will be wanted soon. Never waits, and takes at most half of the memory of what goes out.
+    pub fn ahead(&self, place: Place, expect: Digest) -> Ahead {
+        Ahead::begin(&self.core, self.core.moved.follow(place), expect)
+    }
+
+    /// Reads a whole blob, of which the beginning may have been read already. Errors as [`Self::read`].
+    pub async fn read_on(&self, place: Place, expect: Digest, ahead: Ahead) -> Result<BlobReader, StoreError> {
+        match ahead.into_reader(&self.core, self.core.moved.follow(place), expect).await {
+            Some(reader) => Ok(reader),
+            None => self.read(place, expect, None).await,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::dicom::rewrite::Rewriter;
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::records::Retrievable;
-use crate::store::{BlobReader, Store};
+use crate::store::{Ahead, BlobReader, Store};
 use bytes::{Buf, Bytes};
 
 /// A data set as it leaves, chunk by chunk. The last chunk comes only after the digest agreed (REL-07).
@@ -19,8 +19,18 @@ pub(super) struct DataSet {
 
 impl DataSet {
     pub(super) async fn open(store: &Store, item: &Retrievable, plan: &Plan) -> Result<Self, BodyError> {
+        Self::open_on(store, item, plan, Ahead::default()).await
+    }
+
+    /// As [`Self::open`], where the beginning of the blob may have been read already.
+    pub(super) async fn open_on(
+        store: &Store,
+        item: &Retrievable,
+        plan: &Plan,
+        ahead: Ahead,
+    ) -> Result<Self, BodyError> {
         let stages = Stages::of(item, plan)?;
-        let reader = store.read(item.place, item.digest, None).await?;
+        let reader = store.read_on(item.place, item.digest, ahead).await?;
         Ok(Self { reader, stages: Some(stages), waiting: Bytes::new() })
     }
 

@@ -109,12 +109,14 @@ impl<C: Carrier> Lane<C> {
             kicked.mark_unchanged();
             let wait = self.fill(&stop).await;
             let room = self.has_room();
+            // While we gather, news of what arrives would wake us for nothing.
+            let listens = room && !self.is_gathering();
             // In this order: what has ended makes room before more is begun.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = self.batches.join_next_with_id() => self.ended(ended).await,
-                changed = kicked.changed(), if room => if changed.is_err() { break },
+                changed = kicked.changed(), if listens => if changed.is_err() { break },
                 () = tokio::time::sleep(wait), if room => {}
             }
         }
@@ -125,6 +127,11 @@ impl<C: Carrier> Lane<C> {
 
     fn has_room(&self) -> bool {
         self.batches.len() < self.window.size()
+    }
+
+    /// Whether nothing is to be leased, whatever arrives, before some time has passed or a batch has ended.
+    fn is_gathering(&self) -> bool {
+        self.looked && self.sends.waits(Instant::now()).is_some()
     }
 
     /// Starts batches while there is room and something is due; says how long until something may be.
@@ -190,7 +197,11 @@ impl<C: Carrier> Lane<C> {
 
     fn begin(&mut self, batch: Batch) {
         let on_the_way = OnTheWay { attempt: batch.attempt, kind: batch.kind };
-        self.gathering(batch.kind).begins(Instant::now());
+        let gathering = self.gathering(batch.kind);
+        gathering.begins(Instant::now());
+        if batch.last {
+            gathering.is_drained();
+        }
         let hand = Hand::new(&self.in_flight, batch.items.len());
         let (records, clock) = (self.records.clone(), self.clock.clone());
         let (gate, carrier) = (self.gate.clone(), Arc::clone(&self.carrier));

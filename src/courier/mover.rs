@@ -8,7 +8,7 @@ use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dicom::uid::StudyUid;
 use crate::dimse::{self, Offer, Scu, ScuError, Stores, Target, status::Class};
 use crate::records::{Expected, Retrievable};
-use crate::store::Store;
+use crate::store::{Ahead, Store};
 
 /// Gives instances to one node.
 pub struct Mover {
@@ -111,11 +111,16 @@ impl Mover {
         }
     }
 
+    /// Has the beginning of an instance read that is to be given next.
+    pub fn ahead(&self, item: &Retrievable) -> Ahead {
+        self.sender.ahead(item)
+    }
+
     /// Gives the node one instance, once, in the one form that fits it best (DIM-088).
     pub async fn give(
         &self,
         to: &mut impl Stores,
-        item: &Retrievable,
+        (item, ahead): (&Retrievable, Ahead),
         originator: Option<(String, u16)>,
     ) -> SubOperation {
         let (context, plan, length) = match self.sender.plan(to, item, &[], false).await {
@@ -124,7 +129,7 @@ impl Mover {
                 return SubOperation::Failed { why: fault.outcome.words().to_owned(), damage: fault.damage };
             }
         };
-        match self.sender.send_as(to, item, context, plan, length, originator).await {
+        match self.sender.send_as(to, (item, ahead), context, plan, length, originator).await {
             Ok(response) => match response.status.class() {
                 Class::Success => SubOperation::Completed,
                 Class::Warning => SubOperation::Warning,

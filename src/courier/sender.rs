@@ -15,7 +15,7 @@ use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreRespons
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::Foreign;
 use crate::records::{KnownPatient, Records, RecordsError, Retrievable};
-use crate::store::Store;
+use crate::store::{Ahead, Store};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,18 +55,23 @@ impl Sender {
         Self { store, foreigners }
     }
 
+    /// Has the beginning of an instance read that is to be sent next.
+    pub(super) fn ahead(&self, item: &Retrievable) -> Ahead {
+        self.store.ahead(item.place, item.digest)
+    }
+
     /// Sends one instance as it is planned.
     pub(super) async fn send_as(
         &self,
         to: &mut impl Stores,
-        item: &Retrievable,
+        (item, ahead): (&Retrievable, Ahead),
         context_id: u8,
         plan: Plan,
         length: Option<u64>,
         move_originator: Option<(String, u16)>,
     ) -> Result<StoreResponse, Unsent> {
         let ours = |error: BodyError| Unsent { fault: Some(error.fault()), failure: None };
-        let data = DataSet::open(&self.store, item, &plan).await.map_err(ours)?;
+        let data = DataSet::open_on(&self.store, item, &plan, ahead).await.map_err(ours)?;
         let command = StoreCommand {
             context_id,
             sop_class: plan.general.map_or_else(|| item.sop_class.to_string(), str::to_owned),

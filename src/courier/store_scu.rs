@@ -14,7 +14,7 @@ use crate::dimse::{self, Lost, Scu, ScuError, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
-use crate::store::Store;
+use crate::store::{Ahead, Store};
 use std::time::Duration;
 
 /// Takes batches to one node.
@@ -108,13 +108,15 @@ impl StoreScu {
         stayed: &mut Option<Stayed>,
         stale: bool,
     ) -> bool {
-        let mut broken: Option<Broken> = None;
+        let (mut broken, mut ahead): (Option<Broken>, _) = (None, Ahead::default());
         for (at, item) in group.items.iter().enumerate() {
             if let Some(Broken { why, charge }) = &broken {
                 report.outcomes.push((item.transfer, deferred(format!("not sent: {why}"), *charge)));
                 continue;
             }
-            let (fault, lost) = self.send_one(&mut association, item).await;
+            let read = std::mem::take(&mut ahead);
+            ahead = group.items.get(at + 1).map(|next| self.sender.ahead(next)).unwrap_or_default();
+            let (fault, lost) = self.send_one(&mut association, item, read).await;
             if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
                 association.abort().await;
                 return false;
@@ -135,13 +137,13 @@ impl StoreScu {
 
     /// What became of one instance, and why the association can be used no longer. What the node could not make sense of is
     /// sent once more natively if it had gone compressed: some accept syntaxes that they cannot read (DIM-054).
-    async fn send_one(&self, association: &mut Scu, item: &Leased) -> (Fault, Option<Broken>) {
+    async fn send_one(&self, association: &mut Scu, item: &Leased, ahead: Ahead) -> (Fault, Option<Broken>) {
         let (context, plan, length) = match self.sender.plan(association, item, &item.released, false).await {
             Ok(planned) => planned,
             Err(fault) => return (fault, None),
         };
         let transcoded = plan.transcode;
-        let refusal = match self.send_as(association, item, context, plan, length).await {
+        let refusal = match self.send_as(association, (item, ahead), context, plan, length).await {
             Sent::Answered(Judged::Syntax(refusal), _) => refusal,
             Sent::Answered(Judged::Outcome(outcome), warning) => return (Fault { warning, ..outcome.into() }, None),
             Sent::Answered(Judged::There, _) => return (doubtful().into(), None),
@@ -153,7 +155,7 @@ impl StoreScu {
         let Ok((context, plan, length)) = self.sender.plan(association, item, &item.released, true).await else {
             return (refusal.into(), None);
         };
-        match self.send_as(association, item, context, plan, length).await {
+        match self.send_as(association, (item, Ahead::default()), context, plan, length).await {
             Sent::Answered(Judged::Outcome(outcome) | Judged::Syntax(outcome), warning) => {
                 (Fault { warning, ..outcome.into() }, None)
             }
@@ -166,13 +168,13 @@ impl StoreScu {
     async fn send_as(
         &self,
         association: &mut Scu,
-        item: &Leased,
+        (item, ahead): (&Leased, Ahead),
         context_id: u8,
         plan: Plan,
         length: Option<u64>,
     ) -> Sent {
         let transform = plan.transform.clone();
-        let answered = self.sender.send_as(association, item, context_id, plan, length, None).await;
+        let answered = self.sender.send_as(association, (item, ahead), context_id, plan, length, None).await;
         let destination = |why: &str| Some(Broken { why: why.to_owned(), charge: Charge::Destination });
         match answered {
             Ok(response) => {

@@ -16,7 +16,7 @@ use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::Store;
-use parcel::{Parcel, Spoilt};
+use parcel::{Coming, Parcel, Spoilt};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -144,7 +144,12 @@ impl StowCarrier {
     async fn request(&self, batch: &Batch, parcels: &[Parcel]) -> Verdict {
         let items: Vec<Item> = parcels.iter().map(Parcel::judged).collect();
         let spoilt = Spoilt::default();
-        let parts = parcels.iter().map(|parcel| parcel.clone().part(self.store.clone(), Arc::clone(&spoilt))).collect();
+        let coming = Coming::default();
+        let next = |at: usize| parcels.get(at + 1).map(|next: &Parcel| next.item.copy.clone());
+        let part = |(at, parcel): (usize, &Parcel)| {
+            parcel.clone().part(self.store.clone(), Arc::clone(&spoilt), (next(at), coming.clone()))
+        };
+        let parts = parcels.iter().enumerate().map(part).collect();
         let body = match PartsBody::related(parts) {
             Ok(body) => body,
             Err(error) => return settled(ours(&items, &error.to_string())),

@@ -64,6 +64,8 @@ pub struct Batch {
     pub unsupported: BTreeSet<String>,
     /// Whether the destination may be asked just now what it holds: it did not tell us to wait with that, nor refuse it lately.
     pub may_ask: bool,
+    /// Nothing else was due to be sent there when it was leased. Of what is to be asked about it says nothing.
+    pub last: bool,
 }
 
 /// One leased transfer, with all that sending it needs.

@@ -48,6 +48,39 @@ struct Source {
     check: Option<(Sha256, Digest)>,
 }
 
+/// The beginning of a whole blob, being read before it is asked for, so that one that is sent does not wait for the next one's disk and
+/// digest. Dropped, it is forgotten. Where it could not be begun or failed, the blob is read when it is asked for.
+#[derive(Default)]
+pub struct Ahead(Option<Begun>);
+
+/// A read under way: of which blob, and its first chunk.
+struct Begun {
+    place: Place,
+    digest: Digest,
+    job: Job<(Source, Bytes)>,
+}
+
+impl Ahead {
+    /// Begins, if memory and disk have nothing better to do.
+    pub(super) fn begin(core: &Arc<Core>, place: Place, expect: Digest) -> Self {
+        if place.length == 0 {
+            return Self(None);
+        }
+        let Some(buffer) = spare_buffer_for(core, place.length) else { return Self(None) };
+        let begun = core.try_start(buffer, move |core, buffer| {
+            Source::open(core, place, expect, 0..place.length, Some((Sha256::new(), expect)))?.read(buffer)
+        });
+        Self(begun.ok().map(|job| Begun { place, digest: expect, job }))
+    }
+
+    /// The reader of the blob that was begun, if it is this one and could be read.
+    pub(super) async fn into_reader(self, core: &Arc<Core>, place: Place, expect: Digest) -> Option<BlobReader> {
+        let Begun { job, .. } = self.0.filter(|begun| (begun.place, begun.digest) == (place, expect))?;
+        let begun = finish_job(job).await.ok()?;
+        Some(BlobReader::begun(Arc::clone(core), begun, place.length))
+    }
+}
+
 /// What is longer than this is read past the page cache: the cache would cost more time than the disk. For shorter
 /// blobs, the system reads the neighbours ahead, which were often stored together and are asked for together.
 const BUFFERED: u64 = 64 << 10;
@@ -74,13 +107,17 @@ impl BlobReader {
                 source.read(buffer)
             })
             .await;
-        let (source, first) = finish_job(job).await?;
+        Ok(Self::begun(core, finish_job(job).await?, remaining))
+    }
+
+    /// A reader whose first chunk is there.
+    fn begun(core: Arc<Core>, (source, first): (Source, Bytes), remaining: u64) -> Self {
         let mut reader = Self { core, first: None, state: State::Done, remaining };
         if remaining > 0 {
             reader.first = Some(first);
             reader.state = reader.read_ahead(source);
         }
-        Ok(reader)
+        reader
     }
 
     /// Bytes not handed out yet.

@@ -281,6 +281,25 @@ async fn what_comes_while_a_batch_is_on_its_way_is_gathered_for_a_moment() {
     site.verify().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_one_by_one_is_not_sent_one_by_one() {
+    let site = Site::new();
+    let script = Arc::new(Script::new(true, 1_000_000));
+    let stop = CancellationToken::new();
+    let courier = Courier::start(&site.records, no_routes(), vec![lane("kent", &script, options(8, 1000))], &stop);
+    let began = Instant::now();
+    for n in 1..=300 {
+        arrive(&site, n, 1, &["kent"]).await;
+    }
+    until(async || verified(&site, 1..=300).await == 300).await;
+    let (batches, took) = (script.seen.lock().unwrap().batches.len(), began.elapsed());
+    // A batch that took all that was due is not followed at once by one of what came while it was leased.
+    assert!(batches as u128 <= took.as_millis() / 20 + 2, "{batches} batches within {took:?}");
+    stop.cancel();
+    courier.ended().await;
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn while_routes_are_replaced_nothing_is_leased() {
     let site = Site::new();

@@ -8,8 +8,8 @@ use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use crate::dicomweb::client::{OutPart, SourceError};
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
-use crate::records::Leased;
-use crate::store::Store;
+use crate::records::{Leased, Retrievable};
+use crate::store::{Ahead, Store};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,22 @@ pub(super) struct Parcel {
 
 /// What our own side spoilt while a body was being sent: which transfer, and how.
 pub(super) type Spoilt = Arc<Mutex<Option<(TransferId, Fault)>>>;
+
+/// What of the next instance of a request has been read while the one before it is sent.
+#[derive(Clone, Default)]
+pub(super) struct Coming(Arc<Mutex<Ahead>>);
+
+impl Coming {
+    /// What was read of the instance whose turn it is.
+    fn take(&self) -> Ahead {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the next one read.
+    fn read(&self, store: &Store, next: &Retrievable) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = store.ahead(next.place, next.digest);
+    }
+}
 
 impl Parcel {
     /// Whether it goes in another syntax than the native one of the web.
@@ -41,32 +57,41 @@ impl Parcel {
     }
 
     /// Its part of a request; the blob is opened only when its turn comes.
-    pub(super) fn part(self, store: Store, spoilt: Spoilt) -> OutPart {
+    pub(super) fn part(self, store: Store, spoilt: Spoilt, (next, coming): (Option<Retrievable>, Coming)) -> OutPart {
         let prefix = self.plan.prefix(&self.item);
         OutPart {
             // Orthanc 1.10 answers 200 and stores nothing when a part names its transfer syntax in the Content-Type.
             transfer_syntax: None,
             length: prefix.len() as u64 + self.plan.length,
-            data: stream::iter([Ok(Bytes::from(prefix))]).chain(data_set(store, self, spoilt)).boxed(),
+            data: stream::iter([Ok(Bytes::from(prefix))]).chain(data_set(store, self, spoilt, (next, coming))).boxed(),
         }
     }
 }
 
 /// The bytes of a data set as a stream. Our own fault ends it with an error, which breaks the request off, so that the
 /// peer never sees a whole body (DIM-053, FLT-024).
-fn data_set(store: Store, parcel: Parcel, spoilt: Spoilt) -> BoxStream<'static, Result<Bytes, SourceError>> {
-    let state = (store, parcel, spoilt, None::<DataSet>);
-    stream::try_unfold(state, |(store, parcel, spoilt, data)| async move {
+fn data_set(
+    store: Store,
+    parcel: Parcel,
+    spoilt: Spoilt,
+    (next, coming): (Option<Retrievable>, Coming),
+) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    let state = (store, parcel, spoilt, (next, coming), None::<DataSet>);
+    stream::try_unfold(state, |(store, parcel, spoilt, (then, coming), data)| async move {
         let next = async {
             let mut data = match data {
                 Some(data) => data,
-                None => DataSet::open(&store, &parcel.item, &parcel.plan).await?,
+                None => {
+                    let data = DataSet::open_on(&store, &parcel.item, &parcel.plan, coming.take()).await?;
+                    then.iter().for_each(|then| coming.read(&store, then));
+                    data
+                }
             };
             let bytes = data.next().await?;
             Ok::<_, BodyError>((bytes, data))
         };
         match next.await {
-            Ok((Some(bytes), data)) => Ok(Some((bytes, (store, parcel, spoilt, Some(data))))),
+            Ok((Some(bytes), data)) => Ok(Some((bytes, (store, parcel, spoilt, (then, coming), Some(data))))),
             Ok((None, _)) => Ok(None),
             Err(error) => {
                 *spoilt.lock().unwrap_or_else(PoisonError::into_inner) = Some((parcel.item.transfer, error.fault()));

@@ -7,6 +7,7 @@ use crate::courier::mover::SubOperation;
 use crate::dimse::{ScuError, Status};
 use crate::priors::watch::Came;
 use crate::records::{Expected, InstanceId, Retrievable};
+use crate::store::Ahead;
 use std::collections::BTreeSet;
 
 const OTHER_PATIENT: &str = "its study is not of the patient who was asked for";
@@ -96,7 +97,7 @@ impl Given<'_, '_> {
                         return line.give_way().await;
                     }
                     let came = match (kept, given) {
-                        (_, true) => self.move_one(&mut line, item, originator).await,
+                        (_, true) => self.move_one(&mut line, (item, Ahead::default()), originator).await,
                         (false, _) => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
                         (true, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
                     };
@@ -119,7 +120,7 @@ impl Given<'_, '_> {
                     return;
                 }
                 match self.is_of_patient(&item).await {
-                    true => self.get_one(&item, kept, receives).await,
+                    true => self.get_one((&item, Ahead::default()), kept, receives).await,
                     false => {
                         let why = OTHER_PATIENT.into();
                         self.count(&item, SubOperation::Failed { why, damage: None }).await;

@@ -13,6 +13,7 @@ use crate::dimse::{
 };
 use crate::priors::gather::Gathering;
 use crate::records::{Expected, InstanceId, Records, Retrievable, RetrievalEnded};
+use crate::store::Ahead;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
@@ -118,15 +119,17 @@ impl<'a, 'd> Given<'a, 'd> {
             line.prepare(&lot.offers).await;
             let ids = self.of(&lot);
             for page in ids.chunks(PAGE) {
-                for (item, kept) in self.copies(page).await {
-                    if !self.goes_on().await || (kept && !self.has_turn(&mut line, &item.study).await) {
+                let (copies, mut ahead) = (self.copies(page).await, Ahead::default());
+                for (at, (item, kept)) in copies.iter().enumerate() {
+                    if !self.goes_on().await || (*kept && !self.has_turn(&mut line, &item.study).await) {
                         return line.give_way().await;
                     }
+                    let read = std::mem::replace(&mut ahead, self.ahead(copies.get(at + 1)));
                     let came = match kept {
                         false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-                        true => self.move_one(&mut line, &item, &originator).await,
+                        true => self.move_one(&mut line, (item, read), &originator).await,
                     };
-                    self.count(&item, came).await;
+                    self.count(item, came).await;
                 }
             }
         }
@@ -139,23 +142,35 @@ impl<'a, 'd> Given<'a, 'd> {
         self.tell().await;
         let ids: Vec<InstanceId> = self.expected.instances.iter().map(|(id, _)| *id).collect();
         for page in ids.chunks(PAGE) {
-            for (item, kept) in self.copies(page).await {
+            let (copies, mut ahead) = (self.copies(page).await, Ahead::default());
+            for (at, (item, kept)) in copies.iter().enumerate() {
                 if !self.goes_on().await {
                     return;
                 }
-                self.get_one(&item, kept, receives).await;
+                let read = std::mem::replace(&mut ahead, self.ahead(copies.get(at + 1)));
+                self.get_one((item, read), *kept, receives).await;
             }
         }
         self.got_arrivals(receives).await;
     }
 
     /// One sub-operation over the requester's own association.
-    pub(super) async fn get_one(&mut self, item: &Retrievable, kept: bool, receives: &BTreeSet<String>) {
+    pub(super) async fn get_one(
+        &mut self,
+        (item, ahead): (&Retrievable, Ahead),
+        kept: bool,
+        receives: &BTreeSet<String>,
+    ) {
         let came = match kept {
             false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-            true => self.mover.give(&mut Own { dialogue: self.dialogue, receives }, item, None).await,
+            true => self.mover.give(&mut Own { dialogue: self.dialogue, receives }, (item, ahead), None).await,
         };
         self.count(item, came).await;
+    }
+
+    /// Has the next one read while this one is given, if it is kept.
+    fn ahead(&self, next: Option<&(Retrievable, bool)>) -> Ahead {
+        next.filter(|(_, kept)| *kept).map(|(item, _)| self.mover.ahead(item)).unwrap_or_default()
     }
 
     /// The instances of some kinds.

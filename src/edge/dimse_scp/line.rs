@@ -8,6 +8,7 @@ use crate::courier::turns::Taken;
 use crate::dicom::uid::StudyUid;
 use crate::dimse::{Offer, Scu};
 use crate::records::Retrievable;
+use crate::store::Ahead;
 use std::future::pending;
 
 /// Most contexts of one association (DIM-003).
@@ -99,7 +100,7 @@ impl Given<'_, '_> {
     pub(super) async fn move_one(
         &mut self,
         line: &mut Line,
-        item: &Retrievable,
+        (item, ahead): (&Retrievable, Ahead),
         originator: &(String, u16),
     ) -> SubOperation {
         let failed = |why: String| SubOperation::Failed { why, damage: None };
@@ -117,7 +118,7 @@ impl Given<'_, '_> {
             }
         }
         let Some(open) = &mut line.association else { return failed("no association".into()) };
-        let giving = self.mover.give(open, item, Some(originator.clone()));
+        let giving = self.mover.give(open, (item, ahead), Some(originator.clone()));
         let came = alongside(self.dialogue, self.counts, giving).await;
         match open.is_alive() {
             true => line.lost = 0,

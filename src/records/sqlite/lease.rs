@@ -71,7 +71,8 @@ fn send(
         }
         let batch = begin(tx, destination, BatchKind::Send, to, waiting.study, &chosen, at)?;
         queue::served(tx, to, waiting)?;
-        return Ok(Some(batch));
+        let last = queue::next(tx.conn, to, limits.together)?.is_none();
+        return Ok(Some(Batch { last, ..batch }));
     }
     Ok(None)
 }
@@ -259,7 +260,7 @@ fn begin(
     let unsupported = unsupported::classes(tx.conn, to)?;
     let may_ask = asking::may_ask(tx.conn, to, at)?;
     let (attempt, destination) = (AttemptId(attempt), destination.clone());
-    Ok(Batch { attempt, kind, destination, study, routes, items, unsupported, may_ask })
+    Ok(Batch { attempt, kind, destination, study, routes, items, unsupported, may_ask, last: false })
 }
 
 /// Whether another version of the UID was sent to the same destination.

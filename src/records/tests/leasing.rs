@@ -38,7 +38,17 @@ async fn bytes_limit_a_batch() {
     }
     let limits = LeaseLimits { instances: 100, bytes: 2500, together: true };
     let batch = site.records.lease(&destination("surrey"), limits, noon()).await.unwrap().unwrap();
-    assert_eq!(batch.items.len(), 2);
+    assert_eq!((batch.items.len(), batch.last), (2, false));
+    let rest = site.records.lease(&destination("surrey"), limits, noon()).await.unwrap().unwrap();
+    assert_eq!((rest.items.len(), rest.last), (2, false));
+    let rest = site.records.lease(&destination("surrey"), limits, noon()).await.unwrap().unwrap();
+    assert_eq!((rest.items.len(), rest.last), (1, true), "nothing else is due");
+    let mut another = push(6);
+    another.head.study = study(2);
+    site.stored(push(7)).await;
+    site.stored(another).await;
+    let first = site.records.lease(&destination("surrey"), limits, noon()).await.unwrap().unwrap();
+    assert_eq!((first.items.len(), first.last), (1, false), "another study is due");
 }
 
 #[tokio::test]

@@ -36,6 +36,38 @@ async fn a_flipped_bit_withholds_the_last_chunk() {
     assert_eq!(fixture.store.poisoned(), None);
 }
 
+/// What is read ahead is read as it would be later: checked, of the blob that is asked for and no other, and its memory comes back.
+#[tokio::test]
+async fn what_is_read_ahead_is_checked_like_anything_else() {
+    let fixture = fixture();
+    let store = &fixture.store;
+    for length in [0, 1, 5000, 525_600, 3 * MIB + 1] {
+        let (data, other) = (noise(length, 5), noise(length + 1, 6));
+        let (place, digest) = put(store, &data).await.unwrap();
+        let (next, of_next) = put(store, &other).await.unwrap();
+        let ahead = store.ahead(place, digest);
+        assert_eq!(read_all(store.read_on(place, digest, ahead).await.unwrap()).await.1.unwrap(), data);
+        let ahead = store.ahead(place, digest);
+        assert_eq!(read_all(store.read_on(next, of_next, ahead).await.unwrap()).await.1.unwrap(), other);
+        if length > 0 {
+            let file = open(&fixture, place);
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, place.offset).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], place.offset).unwrap();
+            let ahead = store.ahead(place, digest);
+            let (before, result) = match store.read_on(place, digest, ahead).await {
+                Ok(reader) => read_all(reader).await,
+                Err(error) => (0, Err(error)),
+            };
+            assert!(before < length && matches!(result, Err(StoreError::Corrupt { .. })), "{length}: {before}");
+        }
+        drop(store.ahead(next, of_next));
+    }
+    while store.usage().buffers_out > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_reader_that_failed_never_ends_well() {
     let fixture = fixture();
