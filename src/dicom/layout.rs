@@ -166,7 +166,15 @@ impl Surveyor {
     }
 
     fn found(&self, pixels: Pixels) -> Layout {
-        Layout { image: self.image, planar: self.planar, float: self.float, pixels }
+        let mut image = self.image;
+        if let Pixels::Native { length, .. } = pixels
+            && (image.photometric, image.samples) == (Photometric::YbrFull422, 3)
+            && image.native_bytes().is_ok_and(|all| length >= all)
+        {
+            // Each pixel has chroma of its own, whatever the attribute says: decompressed, and called as before.
+            image.photometric = Photometric::YbrFull;
+        }
+        Layout { image, planar: self.planar, float: self.float, pixels }
     }
 
     /// As the transcoder has it: bytes are turned round by the words of the representation (PS3.5 section 7.3).

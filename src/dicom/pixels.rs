@@ -128,6 +128,8 @@ pub fn decoded_photometric(syntax: &TransferSyntaxUid, image: &Image) -> Photome
         // Whatever the attribute says, the codestream tells whether there is a transform, and it is undone.
         (Some(Codec::Jpeg), 3) => Photometric::Rgb,
         (Some(Codec::Jpeg2000), 3) if image.photometric != Photometric::YbrFull => Photometric::Rgb,
+        // Out of these come three whole samples a pixel, which native YBR_FULL_422 does not have (PS3.3 section C.7.6.3.1.2).
+        (Some(Codec::Rle | Codec::JpegLs), 3) if image.photometric == Photometric::YbrFull422 => Photometric::YbrFull,
         _ => image.photometric,
     }
 }
@@ -157,8 +159,13 @@ pub fn decode(syntax: &TransferSyntaxUid, image: &Image, codestream: &[u8]) -> R
     if bytes.len() != length {
         return Err(DecodeError::Failed);
     }
-    // Called YBR_FULL and decoded to RGB it would have the wrong colours.
-    if codec == Codec::Jpeg2000 && photometric == Photometric::YbrFull && jpeg2000::is_mixed(codestream) {
+    // Called YBR_FULL and decoded to RGB it would have the wrong colours, and so would it the other way round.
+    let contradicts = match image.photometric {
+        Photometric::YbrFull => jpeg2000::is_mixed(codestream),
+        Photometric::YbrFull422 => !jpeg2000::is_mixed(codestream),
+        _ => false,
+    };
+    if codec == Codec::Jpeg2000 && image.samples == 3 && contradicts {
         return Err(DecodeError::Disagree("Photometric Interpretation"));
     }
     Ok(Frame { bytes, photometric })

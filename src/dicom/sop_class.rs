@@ -14,8 +14,23 @@ pub const STORAGE_SERVICE: &str = "1.2.840.10008.4.2";
 /// The root below which the standard defines storage classes (PS3.4 section B.5).
 const STORAGE_ROOT: &str = "1.2.840.10008.5.1.4.1.1.";
 /// The storage classes of the standard that stand elsewhere: RT Beams Delivery Instruction, RT Brachy Application Setup
-/// Delivery Instruction.
-const STORAGE_ELSEWHERE: &[&str] = &["1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10"];
+/// Delivery Instruction; and the retired Stored Print, Hardcopy Grayscale Image, Hardcopy Color Image, which old archives hold.
+const STORAGE_ELSEWHERE: &[&str] = &[
+    "1.2.840.10008.5.1.4.34.7",
+    "1.2.840.10008.5.1.4.34.10",
+    "1.2.840.10008.5.1.1.27",
+    "1.2.840.10008.5.1.1.29",
+    "1.2.840.10008.5.1.1.30",
+];
+
+/// Video Endoscopic, Microscopic and Photographic Image.
+const VIDEO: &[&str] =
+    &["1.2.840.10008.5.1.4.1.1.77.1.1.1", "1.2.840.10008.5.1.4.1.1.77.1.2.1", "1.2.840.10008.5.1.4.1.1.77.1.4.1"];
+
+/// Whether instances of a class are video, which nothing here decodes.
+pub fn is_video(class: &str) -> bool {
+    VIDEO.contains(&class)
+}
 
 /// Abstract syntaxes, or the roots of families of them, that are known to be something other than storage of an
 /// instance that has a patient and a study (PS3.4, PS3.6 annex A). A trailing dot makes a root.
@@ -61,10 +76,11 @@ const OTHER_SERVICES: &[&str] = &[
 /// Tells whether a node may offer this abstract syntax for storage: anything, private ones included, that is not known
 /// to be another service (docs/ARCHITECTURE.md, "SOP classes"; DIM-033).
 pub fn may_be_storage(abstract_syntax: &str) -> bool {
-    !OTHER_SERVICES.iter().any(|known| match known.strip_suffix('.') {
-        Some(_) => abstract_syntax.starts_with(known),
-        None => abstract_syntax == *known,
-    })
+    STORAGE_ELSEWHERE.contains(&abstract_syntax)
+        || !OTHER_SERVICES.iter().any(|known| match known.strip_suffix('.') {
+            Some(_) => abstract_syntax.starts_with(known),
+            None => abstract_syntax == *known,
+        })
 }
 
 /// Tells whether the standard defines this class as storage, in this edition or one to come: all else that may be
@@ -122,13 +138,22 @@ mod tests {
             "1.2.840.10008.5.1.4.1.1.88.33",
             "1.2.840.10008.5.1.4.34.7",
             "1.2.840.10008.5.1.4.34.10",
+            "1.2.840.10008.5.1.1.27",
+            "1.2.840.10008.5.1.1.29",
+            "1.2.840.10008.5.1.1.30",
             "1.3.12.2.1107.5.9.1",
         ];
         for class in storage {
             assert!(may_be_storage(class), "{class}");
         }
         assert!(may_be_storage("1.2.840.10008.5.1.4.1.1.200.2"), "CT Performed Procedure Protocol has a patient");
-        let others = [VERIFICATION, "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.20.1", "1.2.840.10008.5.1.4.31"];
+        let others = [
+            VERIFICATION,
+            "1.2.840.10008.5.1.1.9",
+            "1.2.840.10008.5.1.4.1.2.2.1",
+            "1.2.840.10008.1.20.1",
+            "1.2.840.10008.5.1.4.31",
+        ];
         for class in others {
             assert!(!may_be_storage(class), "{class}");
             assert!(!is_storage_of_the_standard(class), "{class}");

@@ -1,6 +1,6 @@
 //! The Native DICOM Model (PS3.19 Annex A): a bounded reader, for peers that answer in XML. No recursion, no entities but XML's own.
 
-pub(in crate::dicomweb) mod write;
+pub mod write;
 
 use crate::dicom::tag::Tag;
 use crate::dicomweb::dataset::{Dataset, Members, PersonName, Raw, VR};

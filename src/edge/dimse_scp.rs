@@ -100,7 +100,8 @@ impl Scp for DimseFace {
         if class != sop_class::VERIFICATION && !caller.stores(class) && !caller.receives.contains(class) {
             return ContextAnswer::AbstractSyntaxNotSupported;
         }
-        match preferred(&context.transfer_syntaxes) {
+        let given = caller.receives.contains(class).then(|| giving(class, &context.transfer_syntaxes)).flatten();
+        match given.or_else(|| preferred(&context.transfer_syntaxes)) {
             Some(index) => ContextAnswer::Accept(index),
             None => ContextAnswer::TransferSyntaxesNotSupported,
         }
@@ -298,6 +299,16 @@ fn preferred(syntaxes: &[String]) -> Option<usize> {
         return explicit;
     }
     syntaxes.iter().position(|uid| TransferSyntaxUid::parse(uid).is_ok())
+}
+
+/// In which of the proposed syntaxes instances of a class are given to a requester that takes them over its own association: a context
+/// has one, and what can be sent natively, whatever it is stored in, needs a native one. Of video nothing can.
+fn giving(class: &str, syntaxes: &[String]) -> Option<usize> {
+    if sop_class::is_video(class) {
+        return None;
+    }
+    let place = |wanted: &str| syntaxes.iter().position(|uid| uid == wanted);
+    place(transfer_syntax::EXPLICIT_VR_LE).or_else(|| place(transfer_syntax::IMPLICIT_VR_LE))
 }
 
 fn refused(refusal: &Refusal) -> StoreAnswer {

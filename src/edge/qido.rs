@@ -21,9 +21,11 @@ use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use crate::dicomweb::json;
-use crate::dicomweb::media_type::DICOM_JSON;
+use crate::dicomweb::media_type::{self, DICOM_JSON, DICOM_XML, JSON};
+use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::prefer;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
+use crate::dicomweb::xml;
 use crate::peers::{Node, Origin};
 use crate::priors::archive::widen;
 use crate::priors::marker;
@@ -68,6 +70,8 @@ pub(super) struct Asked {
     locals: Vec<LocalId>,
     /// How long archives may take, where whoever asks waits for a limited time.
     within: Option<Duration>,
+    /// In which media type the results are wanted.
+    form: &'static str,
 }
 
 type Answered = Result<Response, Box<Response>>;
@@ -112,12 +116,12 @@ impl Asked {
         base: Base,
         target: Target,
         headers: &HeaderMap,
-        query: &str,
+        query_string: &str,
     ) -> Result<Self, Box<Response>> {
         let Some(asker) = caller.asker() else {
             return refuse(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
         };
-        let query = qido::parse(query, Limits::default())
+        let query = qido::parse(query_string, Limits::default())
             .and_then(|query| {
                 query.matches.iter().try_for_each(|matched| {
                     let wrong = |wanted| QidoError::Value { name: found::keyword(matched), wanted };
@@ -131,7 +135,9 @@ impl Asked {
         let Caller { viewer, behalf, .. } = caller;
         // What is left of it is for the rest of the work, and for the way.
         let within = prefer::waits(headers).map(|waits| waits * 3 / 4);
-        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient: None, locals: Vec::new(), within })
+        let form = form(headers, query_string)?;
+        let (patient, locals) = (None, Vec::new());
+        Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient, locals, within, form })
     }
 
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
@@ -438,9 +444,7 @@ impl Asked {
         warnings.extend(elsewhere::warnings(service, &window));
         let mut response = match window.sets.is_empty() {
             true => StatusCode::NO_CONTENT.into_response(),
-            false => {
-                (StatusCode::OK, [(header::CONTENT_TYPE, DICOM_JSON)], json::write_list(&window.sets)).into_response()
-            }
+            false => self.results(&window.sets)?,
         };
         if window.silent {
             response.headers_mut().insert(qido::INCOMPLETE, HeaderValue::from_static("archive"));
@@ -452,6 +456,37 @@ impl Asked {
         }
         Ok(response)
     }
+
+    /// One array of JSON, or a part of XML for each result (PS3.18 section 10.6.3).
+    fn results(&self, sets: &[Dataset]) -> Answered {
+        if self.form != DICOM_XML {
+            return Ok((StatusCode::OK, [(header::CONTENT_TYPE, self.form)], json::write_list(sets)).into_response());
+        }
+        let no_randomness = |_| Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the system gave no randomness"));
+        let writer = Writer::new(DICOM_XML).map_err(no_randomness)?;
+        let mut body = Vec::new();
+        for (at, set) in sets.iter().enumerate() {
+            let document = xml::write::document(set);
+            body.extend_from_slice(&writer.found_head(document.len() as u64, at == 0));
+            body.extend_from_slice(&document);
+        }
+        body.extend_from_slice(&writer.end());
+        Ok((StatusCode::OK, [(header::CONTENT_TYPE, writer.content_type())], body).into_response())
+    }
+}
+
+/// The media type of the results; 406 where none is acceptable (PS3.18 sections 8.3.3.1, 8.7.5). The query parameter counts more than the header.
+fn form(headers: &HeaderMap, query: &str) -> Result<&'static str, Box<Response>> {
+    let accept = super::wado::accept(headers, query)?;
+    let form = media_type::preferred(accept.as_deref(), &[DICOM_JSON, JSON, DICOM_XML]);
+    form.map_or_else(
+        || {
+            let detail =
+                "results can be had as application/dicom+json or as multipart/related; type=\"application/dicom+xml\"";
+            refuse(StatusCode::NOT_ACCEPTABLE, detail)
+        },
+        Ok,
+    )
 }
 
 /// A series of our catalogue or of an archive that is told by itself: one that waits for what other sites say of it is not.

@@ -195,7 +195,7 @@ impl Asked {
 }
 
 /// The query parameter counts more than the header.
-fn accept(headers: &HeaderMap, query: &str) -> Result<Option<String>, Box<Response>> {
+pub(super) fn accept(headers: &HeaderMap, query: &str) -> Result<Option<String>, Box<Response>> {
     if let Some(given) = query.split('&').find_map(|pair| pair.strip_prefix("accept=")) {
         let text = percent_decode_str(given).decode_utf8();
         return match text {

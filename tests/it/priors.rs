@@ -226,6 +226,27 @@ fn series_and_images_of_another_sites_study_are_found_after_a_restart() {
     assert_eq!((statuses(said), last(said)["comment"].as_str()), (vec![0xC001], Some("B NOT ANSWERING")), "{said}");
 }
 
+/// DIM-080: what a search by an NHS number shows is retrieved by it too, in whatever form the number is held.
+#[test]
+fn a_number_that_is_held_with_spaces_retrieves_what_it_finds() {
+    let stage = Stage::new();
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[], ""));
+    give(&stage, &a, "PACS", &json!([patient(1, "943 476 5919"), patient(2, NHS), patient(8, "4000000004")]));
+    let get = |keys: Value| json!({ "op": "get", "model": "patient", "classes": ["1.2.840.10008.5.1.4.1.1.4"], "keys": keys });
+    let said = ask(
+        stage.path(),
+        &a,
+        &[
+            get(json!({ "QueryRetrieveLevel": "PATIENT", "PatientID": NHS })),
+            get(json!({ "QueryRetrieveLevel": "STUDY", "PatientID": NHS, "StudyInstanceUID": uid(1) })),
+            get(json!({ "QueryRetrieveLevel": "STUDY", "PatientID": NHS, "StudyInstanceUID": uid(8) })),
+        ],
+    );
+    for (said, completed) in said.iter().zip([2, 1, 0]) {
+        assert_eq!((&last(said)["status"], &last(said)["completed"]), (&json!(0), &json!(completed)), "{said}");
+    }
+}
+
 /// "Origins and loops": what a peer searches for here is answered from what is held here, and asked of nobody else.
 #[test]
 fn a_peers_search_is_not_passed_on() {

@@ -81,6 +81,9 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
         (format!("studies?StudyInstanceUID={study}"), 1),
         (format!("studies?StudyInstanceUID={study},{}", all[2].study), 2),
         ("studies?PatientID=T0000001".to_owned(), 2),
+        // Padding and Python's words.
+        ("studies?PatientID=T0000001%20&fuzzymatching=True".to_owned(), 2),
+        ("studies?StudyDate=20250310%20".to_owned(), 2),
         ("studies?PatientID=T000*&PatientName=specimen^*".to_owned(), 2),
         ("studies?PatientID=t0000001".to_owned(), 0),
         ("studies?00100020=T0000001&StudyDate=20250301-20250331".to_owned(), 2),
@@ -105,6 +108,7 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
     for (resource, found) in rows {
         assert_eq!(site.search(&resource).len(), found, "{resource}");
     }
+    in_the_form_that_is_wanted(&site);
     for wrong in [
         "studies?StudyDate=2025",
         "studies?limit=-1",
@@ -122,6 +126,34 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
     ] {
         assert_eq!(site.ask(&site.b, wrong).status, 400, "{wrong}");
     }
+}
+
+/// WEB-091: JSON or parts of XML, whichever Accept prefers; neither for who takes neither.
+fn in_the_form_that_is_wanted(site: &Site) {
+    let ask = |accept: &str| {
+        let mut wire = Wire::open(&site.b, site.gateway.config.web_port);
+        wire.head("GET /dicom-web/studies?PatientID=T0000001", &[&format!("Accept: {accept}")]).unwrap();
+        wire.answer().expect("an answer")
+    };
+    let xml = "multipart/related; type=\"application/dicom+xml\"";
+    for accept in
+        ["application/dicom+json", "application/json", "*/*", &format!("{xml}; q=0.5, application/dicom+json")]
+    {
+        let reply = ask(accept);
+        assert_eq!((reply.status, reply.json().as_array().map(Vec::len)), (200, Some(2)), "{accept}");
+    }
+    let reply = ask(xml);
+    let kind = reply.header("content-type").unwrap().to_owned();
+    assert!(reply.status == 200 && kind.starts_with(xml), "{kind}");
+    let text = reply.text();
+    let boundary = kind.split("boundary=").nth(1).unwrap().trim_matches('"');
+    assert!(
+        text.starts_with(&format!("--{boundary}\r\n")) && text.trim_end().ends_with(&format!("--{boundary}--")),
+        "{text}"
+    );
+    assert_eq!(text.matches("<NativeDicomModel").count(), 2, "{text}");
+    assert_eq!(text.matches("keyword=\"StudyInstanceUID\"").count(), 2, "{text}");
+    assert_eq!(ask("image/png").status, 406);
 }
 
 #[test]

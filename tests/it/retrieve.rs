@@ -67,11 +67,14 @@ fn movescu_and_getscu_give_every_instance_as_it_was_stored() {
     let site = Radiology::start(1, &nodes(node.port));
     dcmtk("movescu", &site, &["-aem", "OUT"]);
     assert_eq!(digests(&node.files()), sent(&site, 1));
-    let got = stage.path().join("got");
-    std::fs::create_dir_all(&got).unwrap();
-    dcmtk("getscu", &site, &["+B", "-od", got.to_str().unwrap()]);
-    let files: Vec<PathBuf> = std::fs::read_dir(&got).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(digests(&files), sent(&site, 1));
+    // Who would rather have it compressed offers, in the one context of the class, native syntaxes as well.
+    for preferring in [&[][..], &["+xs"], &["+xv"], &["+xt"], &["+xr"], &["+xd"]] {
+        let got = stage.path().join(format!("got{}", preferring.concat()));
+        std::fs::create_dir_all(&got).unwrap();
+        dcmtk("getscu", &site, &[preferring, &["+B", "-od", got.to_str().unwrap()]].concat());
+        let files: Vec<PathBuf> = std::fs::read_dir(&got).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(digests(&files), sent(&site, 1), "{preferring:?}");
+    }
     site.site.verify_ledger(true);
 }
 

@@ -114,3 +114,37 @@ fn fragments_and_their_table_are_found() {
     assert_eq!(layout.pixels, Pixels::Fragments { at: set.len() as u64 - 8, table });
     assert_eq!(layout.cells(1), None);
 }
+
+/// PS3.3 section C.7.6.3.1.2: what was decompressed keeps its name often, and has three whole samples a pixel; the length tells.
+#[test]
+fn the_length_tells_whether_two_pixels_share_their_chroma() {
+    let head = |frames: &str| {
+        [
+            short(0x0028_0002, b"US", &[3, 0]),
+            short(0x0028_0004, b"CS", b"YBR_FULL_422"),
+            short(0x0028_0008, b"IS", frames.as_bytes()),
+            short(0x0028_0010, b"US", &[2, 0]),
+            short(0x0028_0011, b"US", &[2, 0]),
+            short(0x0028_0100, b"US", &[8, 0]),
+        ]
+        .concat()
+    };
+    // Of two frames; and of one that says that it has none.
+    let rows = [
+        ("2 ", 16, Photometric::YbrFull422, 64),
+        ("2 ", 24, Photometric::YbrFull, 96),
+        ("0 ", 12, Photometric::YbrFull, 96),
+        ("0 ", 8, Photometric::YbrFull422, 64),
+    ];
+    for (frames, length, photometric, bits) in rows {
+        let set = [head(frames), long(0x7FE0_0010, b"OB", length, &vec![0; length as usize])].concat();
+        let layout = survey(EXPLICIT, &set, set.len()).unwrap();
+        let last = layout.image.frames;
+        assert_eq!(layout.image.photometric, photometric, "{frames} {length}");
+        assert_eq!(
+            layout.cells(last),
+            Some(Cells { at: u64::from(last - 1) * bits, length: bits }),
+            "{frames} {length}"
+        );
+    }
+}

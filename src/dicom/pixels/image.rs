@@ -171,11 +171,12 @@ impl Image {
     }
 }
 
-/// An Integer String; 0, which is no number of frames, for anything else. An empty value counts as absent.
+/// An Integer String; 0, which is no number of frames, for anything else. An empty value counts as absent, and so does the 0 that some
+/// write where there is one frame.
 fn whole_number(value: &[u8]) -> u32 {
     let text = String::from_utf8_lossy(value);
     match text.trim_matches([' ', '\0']) {
         "" => 1,
-        text => text.trim_start_matches('+').parse().unwrap_or(0),
+        text => text.trim_start_matches('+').parse().map_or(0, |frames: u32| frames.max(1)),
     }
 }

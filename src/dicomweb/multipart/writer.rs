@@ -70,6 +70,16 @@ impl Writer {
         self.located(self.part_type, length, location, first)
     }
 
+    /// The same for a result of a search, which is nowhere else to be had.
+    pub fn found_head(&self, length: u64, first: bool) -> Bytes {
+        let line_end = if first { "" } else { "\r\n" };
+        let head = format!(
+            "{line_end}--{}\r\nContent-Type: {}\r\nContent-Length: {length}\r\n\r\n",
+            self.boundary, self.part_type
+        );
+        Bytes::from(head)
+    }
+
     fn located(&self, kind: &str, length: Option<impl Display>, location: &str, first: bool) -> Bytes {
         let line_end = if first { "" } else { "\r\n" };
         let length = length.map(|bytes| format!("Content-Length: {bytes}\r\n")).unwrap_or_default();

@@ -77,9 +77,10 @@ fn number(name: &str, value: &str) -> Result<u64, QidoError> {
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, QidoError> {
+    // Python's words are taken too.
     match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
+        _ if value.eq_ignore_ascii_case("true") => Ok(true),
+        _ if value.eq_ignore_ascii_case("false") => Ok(false),
         _ => Err(QidoError::Value { name: shown(name), wanted: "true or false" }),
     }
 }
@@ -119,8 +120,9 @@ fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Re
     let values = match vr {
         Vr::UI => uids(name, value, limits)?,
         // No code has a comma (PS3.5 section 6.2): who writes one means several, as of UIDs.
-        Vr::CS => vec![decoded(value)?.replace(',', "\\")],
-        _ => vec![decoded(value)?],
+        Vr::CS => vec![decoded(value)?.trim_matches(' ').replace(',', "\\")],
+        // Spaces at the ends are padding (PS3.5 section 6.2).
+        _ => vec![decoded(value)?.trim_matches(' ').to_owned()],
     };
     query.matches.push(Match { path, vr, values });
     Ok(())

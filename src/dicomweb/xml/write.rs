@@ -25,6 +25,14 @@ pub(in crate::dicomweb) fn attributes(set: &Dataset, out: &mut Vec<u8>) {
     }
 }
 
+/// A data set as a Native DICOM Model document (PS3.19 section A.1).
+pub fn document(set: &Dataset) -> Vec<u8> {
+    let mut out = BEGIN.to_vec();
+    attributes(set, &mut out);
+    out.extend_from_slice(END);
+    out
+}
+
 /// The beginning of an attribute.
 pub(in crate::dicomweb) fn open(tag: Tag, vr: VR, out: &mut Vec<u8>) {
     let entry = StandardDataDictionary.by_tag(::dicom::core::Tag(tag.group(), tag.element()));

@@ -8,12 +8,13 @@ use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
+use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Counts, Dialogue, Operation, QueryAnswer, QueryRequest, Status};
-use crate::peers::{Node, Registry};
+use crate::peers::{Node, Origin, Registry};
 use crate::priors::gather::Gathering;
-use crate::records::{Expected, Picked, RecordsError, RetrievalBegan, StudyRow, Walk};
+use crate::records::{Expected, Picked, RecordsError, RetrievalBegan, StudyRow, Texts, Walk};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -128,8 +129,7 @@ async fn picked(
         instances: uids(SOP_INSTANCE_UID).filter_map(|uid| InstanceUid::parse(uid).ok()).collect(),
     };
     if let [patient] = asked.values(PATIENT_ID) {
-        let ids = held_as(node, patient);
-        let walk = Walk { studies: picked.studies.clone(), patient_ids: ids, ..Walk::default() };
+        let walk = Walk { studies: picked.studies.clone(), ..Walk::default() };
         let named = std::mem::replace(&mut picked.studies, of_patient(face, registry, node, patient, walk).await?);
         // Only patient-level retrieval stays here. A study that is here and not this patient's is not asked for elsewhere.
         let mut sought = picked.clone();
@@ -191,19 +191,30 @@ async fn of_patient(
     mut walk: Walk,
 ) -> Result<Vec<StudyUid>, Box<QueryAnswer>> {
     let (mut studies, mut issuers) = (Vec::new(), BTreeSet::new());
+    // A number of the NHS is held in several forms; C-FIND shows its studies whichever was asked for.
+    let named = face.priors.named(registry, node, patient, None);
+    let told = |origin: &Origin, held: &Texts| {
+        let Some(named) = named.as_ref().filter(|named| named.nhs.is_some()) else { return false };
+        let number = held.0.get(&PATIENT_ID).and_then(|id| NhsNumber::parse(id).ok());
+        number == named.nhs && named.is_told_by(registry, origin, &held.0)
+    };
+    walk.patient_ids = held_as(node, patient);
+    walk.patient_ids.extend(named.iter().filter_map(|named| named.nhs).flat_map(|nhs| nhs.forms()));
     loop {
         let rows = face.records.walk_studies(walk.clone()).await.map_err(|error| unreadable(&error))?;
         let Some(last) = rows.last() else { break };
         walk.after = last.row;
         for row in rows {
             let StudyRow { study, attributes, origin, .. } = row;
+            let meant = told(&origin, &attributes);
             let Some(values) = shown(registry, node, &origin, attributes) else { continue };
-            if patient_of(&values) != Some(patient) {
+            if patient_of(&values) != Some(patient) && !meant {
                 continue;
             }
-            let peer = origin.site().unwrap_or_default().to_owned();
-            issuers
-                .insert(values.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned().unwrap_or(peer));
+            let said = values.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned();
+            let issuer = said.unwrap_or_else(|| origin.site().unwrap_or_default().to_owned());
+            // The NHS issued it, whoever holds it.
+            issuers.insert(if meant { "NHS".to_owned() } else { issuer });
             studies.push(study);
         }
     }

@@ -30,7 +30,7 @@ const OCTETS: &[&str] = &["multipart/related; type=\"application/octet-stream\""
 const PICTURES: &[&str] = &[media_type::IMAGE_JPEG, media_type::IMAGE_PNG];
 const STORED: &[u16] = &[200, 202, 400, 403, 408, 409, 413, 415, 503];
 const RETRIEVED: &[u16] = &[200, 206, 304, 400, 403, 404, 406, 410, 416, 500, 503];
-const FOUND: &[u16] = &[200, 204, 400, 403, 413, 503];
+const FOUND: &[u16] = &[200, 204, 400, 403, 406, 413, 503];
 
 /// What there is; the router has no more.
 const TRANSACTIONS: &[Transaction] = &[
@@ -89,8 +89,7 @@ const fn pictures(path: &'static str) -> Transaction {
 }
 
 const fn search(path: &'static str) -> Transaction {
-    let gives = &[media_type::DICOM_JSON];
-    Transaction { path, method: "GET", name: "Search", takes: &[], gives, statuses: FOUND }
+    Transaction { path, method: "GET", name: "Search", takes: &[], gives: METADATA, statuses: FOUND }
 }
 
 pub(super) async fn answer(face: State<WebFace>, Extension(base): Extension<Base>, headers: HeaderMap) -> Response {
