@@ -206,6 +206,9 @@ fn release(
     let before = front(tx, against)?;
     let kept = before.state == "stored";
     let (behind, in_front) = if kept { (held.id, before.id) } else { (before.id, held.id) };
+    if kept {
+        becomes_ours(tx, before.id, held.id)?;
+    }
     tx.conn
         .prepare_cached("UPDATE instances SET state = 'stored', unrouted = unrouted AND NOT ?2 WHERE id = ?1")?
         .execute(params![held.id, kept])?;
@@ -240,6 +243,18 @@ fn release(
     if !all.is_empty() {
         more.insert("steps".into(), Fact::List(all));
     }
+    Ok(())
+}
+
+/// What was a copy of another's until now, and was sent to us in other bytes, is ours to keep, as it is with the same bytes ("No
+/// destination").
+fn becomes_ours(tx: &Tx<'_>, before: i64, held: i64) -> Result<(), Fault> {
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE instances SET (borrowed, unrouted) = (SELECT borrowed, unrouted FROM instances WHERE id = ?2) \
+         WHERE id = ?1 AND borrowed > 0 AND borrowed <> (SELECT borrowed FROM instances WHERE id = ?2) \
+         AND (SELECT borrowed FROM instances WHERE id = ?2) <> 1",
+    )?;
+    update.execute([before, held])?;
     Ok(())
 }
 

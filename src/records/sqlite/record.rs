@@ -238,6 +238,9 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
         }
     };
     becomes_ours(tx, case, version)?;
+    if let Some(front) = front.as_ref().filter(|front| front.id != version.id) {
+        becomes_ours(tx, case, front)?;
+    }
     if let Some(front) = &front
         && owes_nobody(tx, front, &owed)?
     {

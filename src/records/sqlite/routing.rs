@@ -89,9 +89,13 @@ pub(in crate::records) fn routable(conn: &Connection, instances: &[InstanceId]) 
     Ok(list)
 }
 
+/// How an instance came, and how the versions came that say the same and in whose stead it is owed.
 fn arrivals(conn: &Connection, instance: InstanceId) -> Result<Vec<(crate::peers::Origin, Option<AeTitle>)>, Fault> {
     let mut find = conn.prepare_cached(
-        "SELECT origin_kind, origin_name, source FROM arrivals WHERE instance = ?1 GROUP BY 1, 2, 3 ORDER BY max(n) DESC LIMIT 64",
+        "WITH RECURSIVE version (id) AS (VALUES (?1) UNION SELECT o.id FROM version v JOIN instances i ON i.id = v.id \
+         JOIN instances o ON o.sop_uid = i.sop_uid WHERE o.behind = v.id) \
+         SELECT origin_kind, origin_name, source FROM arrivals WHERE instance IN (SELECT id FROM version) \
+         GROUP BY 1, 2, 3 ORDER BY max(n) DESC LIMIT 64",
     )?;
     let mut rows = find.query([instance.0])?;
     let mut list = Vec::new();

@@ -65,6 +65,32 @@ impl Site {
     }
 }
 
+/// "No destination": a copy of another's that is pushed to us in other bytes is ours to keep, and is told as what no route chose.
+#[tokio::test]
+async fn a_copy_that_is_pushed_in_other_bytes_is_ours() {
+    use crate::peers::Origin;
+    for again in [false, true] {
+        let site = Site::new();
+        site.stored(Arrival { origin: Origin::Pulled("surrey".into()), chosen: Vec::new(), ..push(1) }).await;
+        let kept = site.record(Arrival { chosen: Vec::new(), ..push_other(1, 10) }).await.kept;
+        assert_eq!(kept, Kept::Differs { instance: SECOND, exception: CONFLICT });
+        assert!(site.judged(Verdict::Same).await);
+        let first = || async { site.records.instance(&uid(1), noon()).await.unwrap().remove(0) };
+        assert_eq!(site.versions().await, [("stored".into(), None, false), ("stored".into(), Some(FIRST), false)]);
+        assert!(first().await.unrouted, "it is told");
+        let routable = site.records.routable(vec![FIRST]).await.unwrap();
+        assert_eq!(routable[0].arrivals.len(), 2, "a route that chooses either chooses what is owed for both");
+        assert_eq!(site.condemn(FIRST, by_age()).await.instances, 0, "what no route chose is not purged by age");
+        if again {
+            // Now a route chooses somebody for the same bytes.
+            site.record(Arrival { chosen: vec![to("kent")], ..push_other(1, 10) }).await;
+            assert!(!first().await.unrouted);
+            assert_eq!(site.lease("kent", noon()).await.unwrap().items.len(), 1);
+        }
+        site.verify().await;
+    }
+}
+
 #[tokio::test]
 async fn what_says_the_same_is_released_and_sent_to_nobody_twice() {
     let site = Site::new();

@@ -120,6 +120,26 @@ async fn what_is_rejected_is_hidden_and_stops() {
     site.verify().await;
 }
 
+/// WEB-105, FLT-085: who may have it gets the note, though a person has stopped what was sent there; who was never sent it does not.
+#[tokio::test]
+async fn what_was_stopped_after_it_was_sent_is_told_to_who_may_have_it() {
+    let site = Site::new();
+    site.stored(Arrival { chosen: vec![to("surrey"), to("kent"), to("sussex"), to("essex")], ..push(1) }).await;
+    for (to, outcome) in [("surrey", accepted()), ("kent", unknown()), ("sussex", unknown())] {
+        site.send(to, outcome, noon()).await;
+    }
+    let of = |views: &[TransferView], name: &str| views.iter().find(|t| t.destination.0 == name).unwrap().transfer;
+    let views = site.transfers(1).await;
+    site.act(Verb::Hold, &[of(&views, "surrey"), of(&views, "kent"), of(&views, "essex")]).await;
+    site.act(Verb::Cancel, &[of(&views, "sussex")]).await;
+    site.stored(Arrival { chosen: Vec::new(), ..note(9) }).await;
+    assert_eq!(site.read_notes(&names(1, &[1])).await, [Standing::InForce]);
+    let mut told: Vec<String> = site.transfers(9).await.into_iter().map(|t| t.destination.0).collect();
+    told.sort();
+    assert_eq!(told, ["kent", "surrey", "sussex"]);
+    site.verify().await;
+}
+
 /// WEB-105: a gateway that stops while what it sends is rejected asks about it no more.
 #[tokio::test]
 async fn what_was_under_way_at_a_stop_goes_no_further() {

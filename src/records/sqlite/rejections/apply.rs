@@ -136,7 +136,7 @@ fn hide(
     drop(find);
     for transfer in found {
         let transfer = transfer?;
-        if matches!(transfer.state, State::Accepted | State::Verified | State::Unknown | State::Leased) {
+        if may_have(&transfer) {
             has.insert((note, transfer.destination), transfer.verify);
         }
         if transfer.attempt.is_none() && !transfer.state.is_done(transfer.verify) {
@@ -144,6 +144,15 @@ fn hide(
         }
     }
     Ok(())
+}
+
+/// Whether its destination has the instance, or may have it: also of what was stopped by a person or by damage after it had been sent.
+fn may_have(transfer: &Transfer) -> bool {
+    match transfer.state {
+        State::Accepted | State::Verified | State::Unknown | State::Leased => true,
+        State::Cancelled => transfer.attempts > 0,
+        _ => transfer.evidence.is_some() || transfer.resume.as_deref() == Some(State::Unknown.word()),
+    }
 }
 
 /// A note that is hidden or shown changes what it names.
