@@ -410,7 +410,8 @@ impl Store {
         }
     }
 
-    /// Has the beginning of a blob read that will be wanted soon. Never waits, and takes at most half of the memory of what goes out.
+    /// Has the beginning of a blob read that will be wanted soon. Never waits, and begins only while half of the memory of what
+    /// goes out is free.
     pub fn ahead(&self, place: Place, expect: Digest) -> Ahead {
         Ahead::begin(&self.core, self.core.moved.follow(place), expect)
     }
