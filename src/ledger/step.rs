@@ -15,6 +15,8 @@ pub struct Standing {
     pub verify: Verify,
     /// Failures that were charged to it, in a row.
     pub failures: u32,
+    /// How often in a row the destination was asked about it in vain. It makes the waits longer, and is no failure.
+    pub unanswered: u32,
     /// The waits that its own failures have cost so far; what giving up is measured by.
     pub spent: Duration,
     /// Whether the destination was taking things when this was tried.
@@ -61,6 +63,8 @@ pub struct Step {
     pub wait: Duration,
     /// Failures charged to it in a row, from now on.
     pub failures: u32,
+    /// Questions about it in a row that came to nothing, from now on.
+    pub unanswered: u32,
     /// The waits that its own failures have cost, from now on.
     pub spent: Duration,
     /// Whether this step gave it up because its time was spent.
@@ -72,8 +76,14 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
     let sending = standing.state == State::Leased;
     let stay = |to| if sending { to } else { standing.state };
     let backed_off = patience.backoff.delay(standing.failures, seed);
-    let plain = |to, wait| Step { to, wait, failures: standing.failures, spent: standing.spent, given_up: false };
-    let done = |to| Step { to, wait: Duration::ZERO, failures: 0, spent: standing.spent, given_up: false };
+    let plain = |to, wait| as_it_was(standing, to, wait);
+    let done = |to| Step { failures: 0, unanswered: 0, ..plain(to, Duration::ZERO) };
+    // Whoever is silent when asked is asked less and less often; that says nothing of the instance, and costs no time of its own,
+    // however long it lasts (REL-20, REL-21, FLT-068).
+    let asked_in_vain = || {
+        let wait = patience.backoff.delay(standing.failures.saturating_add(standing.unanswered), seed);
+        Step { unanswered: standing.unanswered.saturating_add(1), ..plain(standing.state, wait) }
+    };
     match outcome {
         Outcome::Accepted { .. } => done(State::Accepted),
         Outcome::Verified { .. } | Outcome::Uncompared { .. } => done(State::Verified),
@@ -83,13 +93,8 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
         Outcome::Refused { after, scarce, .. } => refused(standing, patience, after.unwrap_or(backed_off), *scarce),
         Outcome::Unknown { .. } | Outcome::Claimed { .. } if sending => plain(State::Unknown, backed_off),
         // The other cause sends it, and then this one is asked about again: once is enough (FLT-053).
-        Outcome::Absent { .. } if standing.twin && !sending => {
-            Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }
-        }
-        // It could not be asked: that costs no time of its own, however long the outage lasts (REL-20, REL-21, FLT-068).
-        Outcome::Unknown { .. } | Outcome::Claimed { .. } => {
-            Step { failures: standing.failures.saturating_add(1), ..plain(standing.state, backed_off) }
-        }
+        Outcome::Absent { .. } if standing.twin && !sending => asked_in_vain(),
+        Outcome::Unknown { .. } | Outcome::Claimed { .. } => asked_in_vain(),
         Outcome::Absent { .. } => absent(standing, patience, backed_off),
         Outcome::Deferred { charge: Charge::Destination, .. } => plain(stay(State::Deferred), Duration::ZERO),
         Outcome::Deferred { charge: Charge::Us, after, .. } => {
@@ -103,6 +108,12 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
     }
 }
 
+/// Another state, and nothing said of the instance.
+fn as_it_was(standing: &Standing, to: State, wait: Duration) -> Step {
+    let Standing { failures, unanswered, spent, .. } = *standing;
+    Step { to, wait, failures, unanswered, spent, given_up: false }
+}
+
 /// The destination was asked and does not have it.
 fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Step {
     if standing.state == State::Accepted && standing.failures < patience.late_looks {
@@ -110,12 +121,11 @@ fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Ste
     }
     // While the destination takes nothing, that is no fault of the instance: it waits with the destination (REL-21).
     if !standing.answering {
-        let (failures, spent) = (standing.failures, standing.spent);
-        return Step { to: State::Pending, wait: Duration::ZERO, failures, spent, given_up: false };
+        return Step { unanswered: 0, ..as_it_was(standing, State::Pending, Duration::ZERO) };
     }
     // What was interrupted once goes out again at once; what keeps getting lost waits longer each time.
     if standing.failures == 0 {
-        return Step { to: State::Pending, wait: Duration::ZERO, failures: 1, spent: standing.spent, given_up: false };
+        return Step { failures: 1, unanswered: 0, ..as_it_was(standing, State::Pending, Duration::ZERO) };
     }
     charged(standing, patience, State::Deferred, backed_off)
 }
@@ -136,7 +146,7 @@ fn charged(standing: &Standing, patience: &Patience, to: State, wait: Duration) 
     let spent = standing.spent.saturating_add(wait);
     let given_up = spent >= patience.give_up;
     let to = if given_up { State::Dead } else { to };
-    Step { to, wait, failures: standing.failures.saturating_add(1), spent, given_up }
+    Step { to, wait, failures: standing.failures.saturating_add(1), unanswered: 0, spent, given_up }
 }
 
 #[cfg(test)]

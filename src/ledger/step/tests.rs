@@ -35,7 +35,15 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 fn standing(state: State, failures: u32) -> Standing {
-    Standing { state, verify: Verify::Present, failures, spent: Duration::ZERO, answering: true, twin: false }
+    Standing {
+        state,
+        verify: Verify::Present,
+        failures,
+        unanswered: 0,
+        spent: Duration::ZERO,
+        answering: true,
+        twin: false,
+    }
 }
 
 #[test]
@@ -59,7 +67,8 @@ fn each_outcome_leads_where_the_table_says() {
         (Unknown, 0, Outcome::Verified { evidence: words() }, Verified, 0),
         (Unknown, 0, Outcome::Absent { why: words() }, Pending, 1),
         (Unknown, 1, Outcome::Absent { why: words() }, Deferred, 2),
-        (Unknown, 1, Outcome::Unknown { why: words() }, Unknown, 2),
+        (Unknown, 1, Outcome::Unknown { why: words() }, Unknown, 1),
+        (Unknown, 1, Outcome::Claimed { why: words() }, Unknown, 1),
         (Unknown, 1, deferred(Charge::Destination, None), Unknown, 1),
         (Unknown, 1, deferred(Charge::Instance, None), Unknown, 2),
         (Unknown, 1, Outcome::Parked { why: words() }, Unknown, 1),
@@ -80,7 +89,8 @@ fn what_goes_for_another_cause_is_asked_about_again() {
     for (state, failures) in [(State::Unknown, 0), (State::Unknown, 3), (State::Accepted, 9)] {
         let twin = Standing { twin: true, ..standing(state, failures) };
         let step = after(&twin, &Outcome::Absent { why: words() }, &Patience::default(), 5);
-        assert_eq!((step.to, step.failures, step.spent, step.given_up), (state, failures + 1, Duration::ZERO, false));
+        assert_eq!((step.to, step.failures, step.unanswered), (state, failures, 1));
+        assert_eq!((step.spent, step.given_up), (Duration::ZERO, false));
         assert!(step.wait > Duration::ZERO);
     }
     let sent = Standing { twin: true, ..standing(State::Leased, 0) };
@@ -168,10 +178,17 @@ fn a_destination_that_cannot_be_asked_wears_nothing_out() {
         for seed in 0..10_000 {
             let step = after(&now, &Outcome::Unknown { why: words() }, &patience, seed);
             assert_eq!((step.to, step.spent, step.given_up), (state, Duration::ZERO, false));
-            assert!(step.wait <= patience.backoff.ceiling(now.failures));
-            now = Standing { failures: step.failures, ..now };
+            assert!(step.wait <= patience.backoff.ceiling(now.unanswered));
+            now = Standing { failures: step.failures, unanswered: step.unanswered, ..now };
         }
-        assert_eq!(now.failures, 10_000, "each counts, so that the waits grow");
+        assert_eq!(now.unanswered, 10_000, "each counts, so that the waits grow");
+        assert_eq!(now.failures, 0, "and none against the instance");
+        // What is refused once after that is tried again, and what is looked for is looked for as often as ever.
+        let refused = after(&Standing { state: State::Leased, ..now }, &refused(false, None), &patience, 1);
+        assert_eq!((refused.to, refused.failures, refused.unanswered), (State::Deferred, 1, 0));
+        let absent = after(&now, &Outcome::Absent { why: words() }, &patience, 1);
+        let then = if state == State::Unknown { State::Pending } else { State::Accepted };
+        assert_eq!((absent.to, absent.failures, absent.unanswered), (then, 1, 0));
     }
 }
 

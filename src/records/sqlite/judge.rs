@@ -3,7 +3,7 @@
 use super::owe::{self, Moment, Owed, Subject, Wanted};
 use super::rows::{Fault, cause, damaged, digest, micros, origin, parsed, place, priority, span};
 use super::status::exception_view;
-use super::tx::{Noted, TRANSFER, Transfer, Tx};
+use super::tx::{BEHIND, Noted, TRANSFER, Transfer, Tx};
 use crate::dicom::canon::{Content, Hash, Pixels};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::change;
@@ -282,10 +282,10 @@ fn held_transfers(tx: &Tx<'_>, held: &Version) -> Result<Vec<Due>, Fault> {
             id: transfer.id,
             verify: transfer.verify,
             transfer,
-            cause: cause(&row.get::<_, String>(19)?)?,
-            route: row.get(20)?,
-            mandatory: row.get(21)?,
-            priority: priority(row.get(22)?)?,
+            cause: cause(&row.get::<_, String>(BEHIND)?)?,
+            route: row.get(BEHIND + 1)?,
+            mandatory: row.get(BEHIND + 2)?,
+            priority: priority(row.get(BEHIND + 3)?)?,
         });
     }
     Ok(list)

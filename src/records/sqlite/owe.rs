@@ -3,7 +3,7 @@
 use super::record::{Case, Version};
 use super::rejections;
 use super::rows::{Fault, cause_text, span, verify_word};
-use super::tx::{Noted, Transfer, Tx, lane_of};
+use super::tx::{BEHIND, Noted, Transfer, Tx, lane_of};
 use crate::ledger::change::{self, Made};
 use crate::ledger::entry::{EntryId, Fact, Facts, facts};
 use crate::ledger::transfer::{Cause, State, TransferId};
@@ -250,7 +250,7 @@ pub(in crate::records) fn transfers(
     let mut rows = find.query(params![subject.study, destination, subject.instance])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push((Transfer::read(row)??, row.get(19)?));
+        found.push((Transfer::read(row)??, row.get(BEHIND)?));
     }
     Ok(found)
 }

@@ -11,15 +11,24 @@ use crate::peers::Destination;
 use rusqlite::params;
 use std::time::SystemTime;
 
-/// Pauses a destination, or resumes it; whether that changed anything. Nothing is sent to one that is paused and nothing asked;
-/// what is in hand ends. Resuming also lifts the classes that it did not take (WEB-063), and ends the notice of what it warned of. The give-up clocks of its transfers stand still, since only their own failures move them.
+/// What came of pausing or resuming.
+pub(in crate::records) struct Paused {
+    /// Whether it changed anything.
+    pub(in crate::records) changed: bool,
+    /// Whether more may be parked for a class: to be resumed once more.
+    pub(in crate::records) more: bool,
+}
+
+/// Pauses a destination, or resumes it. Nothing is sent to one that is paused and nothing asked;
+/// what is in hand ends. Resuming also lifts the classes that it did not take (WEB-063), a page of what was parked for them, and ends the
+/// notice of what it warned of. The give-up clocks of its transfers stand still, since only their own failures move them.
 pub(in crate::records) fn pause(
     tx: &mut Tx<'_>,
     destination: &Destination,
     paused: bool,
     (who, reason): (&str, &str),
     now: SystemTime,
-) -> Result<bool, Fault> {
+) -> Result<Paused, Fault> {
     let (to, at) = (tx.destination(destination)?, micros(now));
     let words = if reason.is_empty() { None } else { Some(tx.words(reason)?) };
     let word = if paused { "pause" } else { "resume" };
@@ -49,15 +58,16 @@ pub(in crate::records) fn pause(
     let seen = !paused && warnings::forget(tx, to)?;
     if changed == 0 && lifted.is_none() && !seen {
         tx.conn.prepare_cached("DELETE FROM acts WHERE id = ?1")?.execute([act])?;
-        return Ok(false);
+        return Ok(Paused { changed: false, more: false });
     }
     let mut told = facts([("verb", word.into()), ("who", who.into()), ("destination", destination.0.as_str().into())]);
     told.extend(words.map(|(_, fact)| ("words".to_owned(), fact)));
-    if let Some(lifted) = lifted.filter(|lifted| !lifted.is_empty()) {
-        let step = change::step(State::Pending, &lifted, facts([("outcome", "resumed".into())]));
+    let more = lifted.as_ref().is_some_and(|lifted| lifted.more);
+    if let Some(lifted) = lifted.filter(|lifted| !lifted.transfers.is_empty()) {
+        let step = change::step(State::Pending, &lifted.transfers, facts([("outcome", "resumed".into())]));
         told.insert("steps".into(), [step].into_iter().collect());
     }
     tx.append(entry, Kind::Act, at, told, Vec::new());
     tx.kick(destination.clone());
-    Ok(true)
+    Ok(Paused { changed: true, more })
 }

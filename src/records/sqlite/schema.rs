@@ -29,6 +29,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0016.sql"),
     include_str!("0017.sql"),
     include_str!("0018.sql"),
+    include_str!("0019.sql"),
 ];
 
 /// The newest layout.

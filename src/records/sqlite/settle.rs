@@ -60,6 +60,10 @@ pub(in crate::records) fn settle(
     let mut told = Told::default();
     let mut fresh = Vec::with_capacity(outcomes.len());
     let seed = Tx::seed()?;
+    let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
+    for (about, code) in &summary.warnings {
+        warned.entry(*about).or_default().push(*code);
+    }
     for (id, outcome) in outcomes {
         let transfer = Transfer::load(tx.conn, *id)?.filter(|transfer| transfer.attempt == Some(attempt.id));
         let Some(transfer) = transfer else {
@@ -69,7 +73,7 @@ pub(in crate::records) fn settle(
         };
         fresh.push((transfer.state, outcome));
         let instance = transfer.instance;
-        for (_, code) in summary.warnings.iter().filter(|(about, _)| about == id) {
+        for code in warned.get(id).into_iter().flatten() {
             warnings::note(tx, attempt.destination, *code, instance, at)?;
         }
         let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
@@ -149,9 +153,9 @@ fn one(
     let at_once =
         Outcome::Deferred { why: outcome.words().to_owned(), charge: Charge::Us, after: Some(Duration::ZERO) };
     let outcome = if lifted { &at_once } else { outcome };
-    let Transfer { state, verify, failures, .. } = transfer;
+    let Transfer { state, verify, failures, unanswered, .. } = transfer;
     let twin = matches!(outcome, Outcome::Absent { .. }) && has_twin(tx, &transfer)?;
-    let standing = Standing { state, verify, failures, spent, answering: attempt.answering, twin };
+    let standing = Standing { state, verify, failures, unanswered, spent, answering: attempt.answering, twin };
     let mut step = step::after(&standing, outcome, &tx.fixed.options.patience, Tx::seed_for(seed, transfer.id));
     let again = matches!(step.to, State::Pending | State::Deferred | State::Parked);
     let corrupt = again && blobs::is_corrupt(tx.conn, transfer.instance)?;
@@ -172,7 +176,7 @@ fn one(
     }
     transfer.go(step.to, at)?;
     transfer.attempt = None;
-    transfer.failures = step.failures;
+    (transfer.failures, transfer.unanswered) = (step.failures, step.unanswered);
     transfer.spent = span(step.spent);
     transfer.outcome = Some(if corrupt { "corrupt" } else { outcome.word() }.to_owned());
     transfer.words = Some(words);

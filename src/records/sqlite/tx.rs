@@ -133,6 +133,8 @@ pub(in crate::records) struct Transfer {
     pub(in crate::records) due: i64,
     pub(in crate::records) attempts: i64,
     pub(in crate::records) failures: u32,
+    /// Questions about it in a row that came to nothing.
+    pub(in crate::records) unanswered: u32,
     pub(in crate::records) interruptions: u32,
     pub(in crate::records) spent: i64,
     pub(in crate::records) attempt: Option<i64>,
@@ -150,7 +152,10 @@ pub(in crate::records) struct Transfer {
 
 /// The columns that [`Transfer::read`] reads, in its order.
 pub(in crate::records) const TRANSFER: &str = "id, instance, destination, verify, state, due, attempts, failures, \
-    interruptions, spent, attempt, resume, outcome, words, evidence, done, steps, entry, claimed";
+    interruptions, spent, attempt, resume, outcome, words, evidence, done, steps, entry, claimed, unanswered";
+
+/// The first column behind those of [`TRANSFER`], for who asks for more.
+pub(in crate::records) const BEHIND: usize = 20;
 
 /// Where an open transfer waits.
 pub(in crate::records) mod lane {
@@ -217,6 +222,7 @@ impl Transfer {
             steps: row.get(16)?,
             entry: EntryId(entry),
             claimed: row.get(18)?,
+            unanswered: row.get(19)?,
         }))
     }
 
@@ -244,7 +250,7 @@ impl Transfer {
 
     /// Forgets its failures: it starts afresh.
     pub(in crate::records) fn refresh(&mut self) {
-        (self.failures, self.interruptions, self.spent, self.due) = (0, 0, 0, 0);
+        (self.failures, self.unanswered, self.interruptions, self.spent, self.due) = (0, 0, 0, 0, 0);
     }
 
     /// Writes the columns back.
@@ -252,7 +258,7 @@ impl Transfer {
         let mut update = conn.prepare_cached(
             "UPDATE transfers SET state = ?2, lane = ?3, due = ?4, attempts = ?5, failures = ?6, interruptions = ?7, \
              spent = ?8, attempt = ?9, resume = ?10, outcome = ?11, words = ?12, evidence = ?13, done = ?14, steps = ?15, \
-             entry = ?16, claimed = ?17 WHERE id = ?1",
+             entry = ?16, claimed = ?17, unanswered = ?18 WHERE id = ?1",
         )?;
         update.execute(params![
             self.id.0,
@@ -275,6 +281,7 @@ impl Transfer {
             self.steps,
             self.entry.0,
             self.claimed,
+            self.unanswered,
         ])?;
         Ok(())
     }

@@ -9,6 +9,9 @@ use crate::records::Unsupported;
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
+/// So many transfers are let go in one commit, so that nothing that arrives waits for long.
+const PAGE: usize = 1000;
+
 /// What a transfer is parked for, beside the destination as a whole.
 pub(in crate::records) const CLASS: &str = "class";
 
@@ -61,19 +64,26 @@ pub(in crate::records) fn forget(tx: &Tx<'_>, destination: i64, instance: i64) -
     Ok(())
 }
 
-/// Forgets all classes of a destination, and lets go what was parked for them, also for one that was forgotten before; `None` if
-/// there was nothing of either.
+/// What was let go of a destination.
+pub(in crate::records) struct Lifted {
+    pub(in crate::records) transfers: Vec<TransferId>,
+    /// Whether more may be parked there for a class.
+    pub(in crate::records) more: bool,
+}
+
+/// Forgets all classes of a destination, and lets go what was parked for them, also for one that was forgotten before, a page of
+/// it; `None` if there was nothing of either.
 pub(in crate::records) fn lift(
     tx: &Tx<'_>,
     destination: i64,
     (entry, act): (EntryId, i64),
     at: i64,
-) -> Result<Option<Vec<TransferId>>, Fault> {
+) -> Result<Option<Lifted>, Fault> {
     let mut delete = tx.conn.prepare_cached("DELETE FROM unsupported WHERE destination = ?1")?;
     let known = delete.execute([destination])?;
     let columns = super::tx::TRANSFER;
     let mut find = tx.conn.prepare_cached(&format!(
-        "SELECT {columns} FROM transfers WHERE destination = ?1 AND lane = ?2 AND state = 'parked'"
+        "SELECT {columns} FROM transfers WHERE destination = ?1 AND lane = ?2 AND state = 'parked' LIMIT {PAGE}"
     ))?;
     let parked = find.query_map(params![destination, lane::PERSON], Transfer::read)?.collect::<Result<Vec<_>, _>>()?;
     let mut lifted = Vec::with_capacity(parked.len());
@@ -85,5 +95,6 @@ pub(in crate::records) fn lift(
         transfer.save_step(tx.conn, &Noted { at, what: "resumed", attempt: None, act: Some(act), words: None })?;
         lifted.push(transfer.id);
     }
-    Ok((known > 0 || !lifted.is_empty()).then_some(lifted))
+    let more = lifted.len() == PAGE;
+    Ok((known > 0 || !lifted.is_empty()).then_some(Lifted { transfers: lifted, more }))
 }

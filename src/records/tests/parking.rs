@@ -54,6 +54,24 @@ async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up_until
     site.verify().await;
 }
 
+/// WEB-063: however much is parked for a class, all of it goes, in commits for which nothing that arrives waits long.
+#[tokio::test]
+async fn more_than_a_page_that_is_parked_for_a_class_is_lifted_by_one_act() {
+    let site = Site::new();
+    let count = 1001u32;
+    for n in 1..=count {
+        site.stored(push(n)).await;
+    }
+    let mut parked = 0;
+    while parked < count as usize {
+        parked += site.send("surrey", unsupported(true), noon()).await;
+    }
+    assert!(site.records.pause(&destination("surrey"), false, "jo", "they take it now", noon()).await.unwrap());
+    let open = view(&site).await.open;
+    assert_eq!(open, [("pending", u64::from(count))].into(), "none is left parked");
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn what_was_not_sent_for_a_class_that_is_lifted_meanwhile_goes_at_once() {
     let site = Site::new();

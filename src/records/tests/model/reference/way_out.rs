@@ -114,10 +114,11 @@ impl Model {
             Outcome::Deferred { charge: Charge::Us, after, .. } => (stay(Deferred), asked(after), false),
             Outcome::Deferred { charge: Charge::Instance, after, .. } => (stay(Deferred), asked(after), true),
         };
-        let not_found = matches!(outcome, Outcome::Absent { .. }) && (answering || to != Pending);
+        // Where another cause sends it, nothing is said of this one.
+        let not_found = matches!(outcome, Outcome::Absent { .. }) && !(twin && check) && (answering || to != Pending);
         match outcome {
             Outcome::Accepted { .. } | Outcome::Verified { .. } => (t.failures, t.evidence) = (0, true),
-            _ if charged || not_found || check && matches!(outcome, Outcome::Unknown { .. }) => t.failures += 1,
+            _ if charged || not_found => t.failures += 1,
             _ => {}
         }
         if charged {
