@@ -169,12 +169,14 @@ pub fn server_config(identity: &Identity, trust: &Trust, protocols: &[&[u8]]) ->
 /// The configuration of a calling face: the other side must show a certificate that `trust` vouches for and that carries
 /// the name it is called by; we show `identity`.
 pub fn client_config(identity: &Identity, trust: &Trust) -> Result<Arc<ClientConfig>, TlsError> {
-    let config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)
         .map_err(setup)?
         .with_root_certificates(trust.roots())
         .with_client_auth_cert(identity.chain.clone(), identity.key())
         .map_err(setup)?;
+    // A resumed session would not look at the other side's certificate again (FLT-046).
+    config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
 

@@ -74,7 +74,8 @@ impl StowCarrier {
                     waiting.push(parcels[half..].to_vec());
                     waiting.push(parcels[..half].to_vec());
                 }
-                Then::ByClass => waiting.extend(by_class(parcels)),
+                Then::ByClass => waiting.extend(apart(parcels, |parcel| &parcel.item.sop_class)),
+                Then::BySyntax => waiting.extend(apart(parcels, |parcel| &parcel.plan.transfer_syntax)),
                 Then::Natively { of, why } => {
                     waiting.push(self.natively(chosen(parcels, &of), &why, &mut report).await);
                 }
@@ -99,14 +100,18 @@ impl StowCarrier {
         report
     }
 
-    /// How an instance goes: as it is stored if it may and the peer did not refuse its syntax before, else natively.
+    /// How an instance goes: as it is stored if it may and the peer did not refuse its syntax before, else natively. What cannot be
+    /// decoded is offered as it is stored all the same: nobody has judged it yet.
     async fn plan(&self, item: &Leased) -> Result<Plan, super::body::BodyError> {
         let refused =
             || self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(item.transfer_syntax.as_str());
-        match refused() {
-            true => Plan::re_encoded(item)?.measured(&self.store, item).await,
-            false => Plan::for_the_web(&self.store, item).await,
+        if refused() {
+            match Plan::re_encoded(item)?.measured(&self.store, item).await {
+                Err(super::body::BodyError::Transcode(_)) => {}
+                planned => return planned,
+            }
         }
+        Plan::for_the_web(&self.store, item).await
     }
 
     /// Plans once more what the peer does not take in its syntax; what cannot be re-encoded is given up (WEB-058).
@@ -167,7 +172,8 @@ impl StowCarrier {
                     Ok(module) => (module, String::new()),
                     Err(why) => (None, why),
                 };
-                let answer = Answer { status: answer.status, module, remark, retry_after: answer.retry_after };
+                let (status, retry_after) = (answer.status, answer.retry_after);
+                let answer = Answer { status, module, remark, refuses_us: answer.refuses_us, retry_after };
                 verdict::stow(&answer, &items)
             }
             (Err(failure), None) => settled(failed(&failure, &items)),
@@ -185,11 +191,11 @@ fn chosen(parcels: Vec<Parcel>, of: &[TransferId]) -> Vec<Parcel> {
     parcels.into_iter().filter(|parcel| of.contains(&parcel.item.transfer)).collect()
 }
 
-/// The parcels class by class.
-fn by_class(parcels: Vec<Parcel>) -> Vec<Vec<Parcel>> {
+/// The parcels in groups of those that have the same of something.
+fn apart<T: PartialEq>(parcels: Vec<Parcel>, of: impl Fn(&Parcel) -> &T) -> Vec<Vec<Parcel>> {
     let mut groups: Vec<Vec<Parcel>> = Vec::new();
     for parcel in parcels {
-        let same = |group: &&mut Vec<Parcel>| group.iter().any(|one| one.item.sop_class == parcel.item.sop_class);
+        let same = |group: &&mut Vec<Parcel>| group.iter().any(|one| of(one) == of(&parcel));
         match groups.iter_mut().find(same) {
             Some(group) => group.push(parcel),
             None => groups.push(vec![parcel]),

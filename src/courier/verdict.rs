@@ -8,7 +8,7 @@ mod reasons;
 pub use reasons::{Judged, c_store, failure_reason, is_warning};
 
 use super::carrier::Report;
-use crate::dicom::uid::{InstanceUid, SopClassUid};
+use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use crate::dicomweb::stow::StoreResponse;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::TransferId;
@@ -23,8 +23,8 @@ pub struct Item {
     pub instance: InstanceUid,
     /// Its class.
     pub sop_class: SopClassUid,
-    /// Whether it went in another syntax than Explicit VR Little Endian, so that it may yet be taken in that.
-    pub compressed: bool,
+    /// The syntax in which it went, if that was another than Explicit VR Little Endian, so that it may yet be taken in that.
+    pub compressed: Option<TransferSyntaxUid>,
 }
 
 /// What a peer answered to a STOW-RS request.
@@ -36,6 +36,8 @@ pub struct Answer {
     pub module: Option<StoreResponse>,
     /// Why none could be read, or what the body said instead.
     pub remark: String,
+    /// It is a page about our certificate, which a server in front of the peer does not accept.
+    pub refuses_us: bool,
     /// What `Retry-After` asked for, already clamped (WEB-075).
     pub retry_after: Option<Duration>,
 }
@@ -59,6 +61,8 @@ pub enum Then {
     Halve,
     /// All were refused for a class, and there are several: each class by itself (WEB-063).
     ByClass,
+    /// All were refused for a transfer syntax, and there are several: each syntax by itself (WEB-058).
+    BySyntax,
     /// These may be taken in Explicit VR Little Endian; what cannot be re-encoded is given up (WEB-058).
     Natively {
         /// Which.
@@ -132,6 +136,9 @@ impl Judge<'_> {
         match status {
             200..=299 | 406 => self.unknown(false),
             300..=399 => self.park("redirects are not followed; correct the peer's url"),
+            400 if self.answer.refuses_us => {
+                self.park("a server in front of the peer does not accept our certificate; it names no instance")
+            }
             400 | 413 if several => self.then(Then::Halve),
             400 => self.dead("the peer cannot read this instance"),
             401 | 407 => self.park("the peer does not accept who we are; see its `identity` or token for us"),
@@ -145,9 +152,13 @@ impl Judge<'_> {
             }),
             411 => self.park("the peer asks for a length although one was sent"),
             413 => self.dead("larger than the peer takes"),
-            415 if self.items.iter().any(|item| item.compressed) => {
+            415 if self.items.iter().any(|item| item.compressed != self.items[0].compressed) => {
+                self.then(Then::BySyntax)
+            }
+            415 if self.items.iter().any(|item| item.compressed.is_some()) => {
                 self.then(Then::Natively { of: self.all(), why: self.detail.clone() })
             }
+            415 if several => self.then(Then::Halve),
             415 => self.dead("the peer takes it neither as it is stored nor in Explicit VR Little Endian"),
             429 => self.wait("the peer asks us to slow down"),
             501 if self.items.iter().any(|item| item.sop_class != self.items[0].sop_class) => self.then(Then::ByClass),
@@ -212,7 +223,7 @@ impl Judge<'_> {
             report.warnings.extend(warning(module, item).map(|code| (item.transfer, code)));
             match judged {
                 Judged::Outcome(outcome) => report.outcomes.push((item.transfer, outcome)),
-                Judged::Syntax(_) if item.compressed => natively.push(item.transfer),
+                Judged::Syntax(_) if item.compressed.is_some() => natively.push(item.transfer),
                 Judged::Syntax(outcome) => report.outcomes.push((item.transfer, outcome)),
                 Judged::There => there.push(item.transfer),
             }

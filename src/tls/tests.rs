@@ -106,6 +106,34 @@ fn expired_and_foreign_certificates_are_refused_on_both_sides() {
     }
 }
 
+/// FLT-046: a node that offers to resume sessions shows its certificate each time all the same.
+#[test]
+fn who_is_called_shows_a_certificate_each_time() {
+    let authority = DevAuthority::create().unwrap();
+    let trust = Trust::from_pem(authority.trust().as_bytes()).unwrap();
+    let a = identity(&authority.site("a", &["a.example"], Validity::days(30)).unwrap());
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).unwrap();
+    let server = Arc::new(builder.with_no_client_auth().with_single_cert(a.chain.clone(), a.key()).unwrap());
+    assert!(server.send_tls13_tickets > 0);
+    let config = client_config(&a, &trust).unwrap();
+    for _ in 0..2 {
+        let name = ServerName::try_from("a.example").unwrap();
+        let mut client = ClientConnection::new(Arc::clone(&config), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&server)).unwrap();
+        // To the end, with what comes behind the handshake.
+        while client.wants_write() || server.wants_write() {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            client.write_tls(&mut up).unwrap();
+            server.read_tls(&mut up.as_slice()).unwrap();
+            server.process_new_packets().unwrap();
+            server.write_tls(&mut down).unwrap();
+            client.read_tls(&mut down.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        assert_eq!(client.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
+}
+
 #[test]
 fn what_cannot_be_used_is_refused_with_the_reason() {
     let authority = DevAuthority::create().unwrap();

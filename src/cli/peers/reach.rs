@@ -18,6 +18,9 @@ const SERVICE: usize = 5;
 pub(super) const QUERY: usize = 6;
 const STORE: usize = 7;
 
+/// Stands for a page about our certificate, as nginx counts it before it makes it 400.
+const NOT_OURS: u16 = 495;
+
 /// What was found out on the way.
 pub(super) struct Way {
     /// Steps that failed, each with what was said, in order.
@@ -56,18 +59,19 @@ pub(super) async fn walk(client: &PeerClient) -> Result<Way, Failure> {
         return Ok(Way { failed: vec![(step, failure.to_string())], ends: Some(step) });
     }
     let mut stored = store_nothing(client, &study).await?;
-    if stored == Ok(406) {
+    if stored.as_ref().is_ok_and(|(status, _)| *status == 406) {
         // It may have only the other form of answers (WEB-052).
         client.ask_for(client.form().other());
         stored = store_nothing(client, &study).await?;
     }
-    Ok(judge(asked.err(), stored))
+    Ok(judge(asked.err(), stored.map(|(status, refuses_us)| if refuses_us { NOT_OURS } else { status })))
 }
 
-/// The status that a STOW-RS request without instances gets, or why it gets none.
-async fn store_nothing(client: &PeerClient, study: &StudyUid) -> Result<Result<u16, String>, Failure> {
+/// The status that a STOW-RS request without instances gets, and whether it is for our certificate; or why it gets none.
+async fn store_nothing(client: &PeerClient, study: &StudyUid) -> Result<Result<(u16, bool), String>, Failure> {
     let nothing = PartsBody::related(Vec::new()).map_err(Failure::some)?;
-    Ok(client.store(study, nothing).await.map(|answer| answer.status).map_err(|failure| failure.to_string()))
+    let answered = client.store(study, nothing).await;
+    Ok(answered.map(|answer| (answer.status, answer.refuses_us)).map_err(|failure| failure.to_string()))
 }
 
 /// Where a request failed that got no answer.
@@ -109,6 +113,10 @@ fn judge(query: Option<QueryFailure>, store: Result<u16, String>) -> Way {
     } else {
         None
     };
+    if refused == Some(NOT_OURS) {
+        let why = "a server in front of the peer does not accept our certificate".to_owned();
+        return Way { failed: vec![(PERMISSION, why)], ends: Some(PERMISSION) };
+    }
     if let (Some(step), Some(why)) = (deep, &query) {
         return Way { failed: vec![(step, why.clone())], ends: Some(step) };
     }
@@ -131,6 +139,7 @@ mod tests {
             (None, Ok(400), &[]),
             (None, Ok(200), &[]),
             (None, Ok(409), &[]),
+            (refused(400), Ok(NOT_OURS), &[PERMISSION]),
             (refused(401), Ok(401), &[PERMISSION]),
             (refused(403), Ok(401), &[PERMISSION]),
             (refused(404), Ok(404), &[SERVICE]),

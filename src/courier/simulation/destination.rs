@@ -350,7 +350,7 @@ fn pairs(items: &[&Leased]) -> Vec<Item> {
         transfer: item.transfer,
         instance: item.sop_instance.clone(),
         sop_class: item.sop_class.clone(),
-        compressed: false,
+        compressed: None,
     };
     items.iter().map(judged).collect()
 }
@@ -377,7 +377,7 @@ impl Carrier for Network {
                     report.outcomes.extend(asked.outcomes);
                     waiting.extend(alone.into_iter().map(|item| vec![item]));
                 }
-                Then::Halve | Then::ByClass | Then::Natively { .. } => {
+                Then::Halve | Then::ByClass | Then::BySyntax | Then::Natively { .. } => {
                     let (first, second) = items.split_at(items.len() / 2);
                     waiting.extend([second.to_vec(), first.to_vec()]);
                 }

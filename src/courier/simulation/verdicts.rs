@@ -56,7 +56,7 @@ pub(super) fn seen(shown: bool) -> Outcome {
 
 /// A status without a word about the instances.
 pub(super) fn status(status: u16, retry_after: Option<Duration>) -> Answer {
-    Answer { status, module: None, remark: String::new(), retry_after }
+    Answer { status, module: None, remark: String::new(), refuses_us: false, retry_after }
 }
 
 /// An answer that speaks of each instance.

@@ -52,7 +52,7 @@ impl Parcel {
             transfer: self.item.transfer,
             instance: self.item.sop_instance.clone(),
             sop_class: self.item.sop_class.clone(),
-            compressed: self.is_compressed(),
+            compressed: self.is_compressed().then(|| self.plan.transfer_syntax.clone()),
         }
     }
 

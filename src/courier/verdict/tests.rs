@@ -19,14 +19,16 @@ fn uid(letter: &str) -> InstanceUid {
     InstanceUid::parse(&format!("1.2.3.{}", letter.as_bytes()[0])).unwrap()
 }
 
-/// `A B`; an asterisk means compressed, a prime of another class.
+/// `A B`; an asterisk means compressed, a plus compressed in another way, a prime of another class.
 fn items(text: &str) -> Vec<Item> {
     let class = |other: bool| SopClassUid::parse(if other { "1.2.9" } else { "1.2.8" }).unwrap();
+    let syntax = |uid| TransferSyntaxUid::parse(uid).unwrap();
+    let (jpeg, mpeg) = (syntax("1.2.840.10008.1.2.4.70"), syntax("1.2.840.10008.1.2.4.102"));
     let item = |(n, word): (usize, &str)| Item {
         transfer: TransferId(n as i64 + 1),
         instance: uid(word),
         sop_class: class(word.ends_with('\'')),
-        compressed: word.ends_with('*'),
+        compressed: word.find(['*', '+']).map(|at| if word[at..] == *"*" { jpeg.clone() } else { mpeg.clone() }),
     };
     text.split(' ').enumerate().map(item).collect()
 }
@@ -57,7 +59,7 @@ fn answer(status: &str, body: &str) -> Answer {
     let whole = || module(body).to_json();
     let read = match body {
         "-" => Ok(None),
-        "html" => StoreResponse::from_body(Some("text/html"), b"<html>It works!</html>"),
+        "html" | "certificate" => StoreResponse::from_body(Some("text/html"), b"<html>It works!</html>"),
         "cut" => StoreResponse::from_body(Some(json), &module("A B").to_json()[..40]),
         xml if xml.starts_with("xml ") => {
             let StoreResponse { referenced, failed, other_failures, .. } = module(xml);
@@ -71,7 +73,8 @@ fn answer(status: &str, body: &str) -> Answer {
         Ok(module) => (module, String::new()),
         Err(why) => (None, why),
     };
-    Answer { status: status.parse().unwrap(), module, remark, retry_after: Some(Duration::from_secs(7)) }
+    let (status, retry_after) = (status.parse().unwrap(), Some(Duration::from_secs(7)));
+    Answer { status, module, remark, refuses_us: body == "certificate", retry_after }
 }
 
 /// The word of the tables for an outcome.
@@ -91,6 +94,7 @@ fn then_word(then: &Then) -> &'static str {
         Then::Nothing => "-",
         Then::Halve => "halve",
         Then::ByClass => "class",
+        Then::BySyntax => "syntax",
         Then::Natively { .. } => "natively",
         Then::Ask { absent: Absent::Alone, .. } => "ask-alone",
         Then::Ask { absent: Absent::Dead, .. } => "ask-dead",
@@ -119,7 +123,7 @@ fn rows(id: &str) {
         // Nobody is forgotten, and nobody is judged twice.
         let rest: Vec<TransferId> = match &verdict.then {
             Then::Nothing => Vec::new(),
-            Then::Halve | Then::ByClass => items.iter().map(|item| item.transfer).collect(),
+            Then::Halve | Then::ByClass | Then::BySyntax => items.iter().map(|item| item.transfer).collect(),
             Then::Natively { of, .. } | Then::Ask { of, .. } => of.clone(),
         };
         let all: Vec<TransferId> = said.iter().map(|(id, _)| *id).chain(rest).collect();

@@ -2,6 +2,7 @@
 
 use super::pace::Pace;
 use super::{PeerClient, counted::Gauge};
+use crate::dicomweb::media_type::MediaType;
 use crate::dicomweb::retry_after;
 use crate::dicomweb::stow::StoreResponse;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,8 @@ pub struct StoreAnswer {
     pub content_type: Option<String>,
     /// The module; `Ok(None)` if the answer has no body; an error, for people, if the body cannot be read.
     pub module: Result<Option<StoreResponse>, String>,
+    /// The answer is a page of a server in front of the peer that does not accept our certificate: nginx says so with 400.
+    pub refuses_us: bool,
     /// True if the whole request had been handed over when the answer had been read.
     pub body_sent: bool,
     /// Bytes of the request's body that were handed over.
@@ -37,9 +40,11 @@ impl PeerClient {
         let warnings = response.headers().get_all(WARNING).iter().take(16);
         let warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
         let body = self.read_body(response, || gauge.handed()).await;
+        let refuses_us =
+            body.as_ref().is_ok_and(|body| status == 400 && is_about_certificates(content_type.as_deref(), body));
         let module = body.and_then(|body| StoreResponse::from_body(content_type.as_deref(), &body));
         let (body_sent, sent) = (gauge.finished(), gauge.handed());
-        StoreAnswer { status, retry_after, warnings, content_type, module, body_sent, sent }
+        StoreAnswer { status, retry_after, warnings, content_type, module, refuses_us, body_sent, sent }
     }
 
     /// Reads a body to its end; errors are for people. What moves elsewhere for this answer counts as progress, too:
@@ -93,10 +98,41 @@ impl PeerClient {
     }
 }
 
+/// So much of a page is looked at.
+const PAGE_BYTES: usize = 4096;
+
+/// Whether a page says that the certificate of a request was not accepted, or that there was none.
+fn is_about_certificates(content_type: Option<&str>, body: &[u8]) -> bool {
+    let is_page =
+        content_type.is_some_and(|kind| MediaType::parse(kind).is_ok_and(|kind| kind.essence() == "text/html"));
+    let begins = &body[..body.len().min(PAGE_BYTES)];
+    is_page && begins.to_ascii_lowercase().windows(11).any(|word| word == b"certificate")
+}
+
 pub(super) fn header(response: &Response, name: HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
 pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     retry_after::parse(&header(response, RETRY_AFTER)?, SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WEB-049: what nginx 1.22 answers to a certificate that it does not accept, and other pages.
+    #[test]
+    fn a_page_about_our_certificate_is_told_from_others() {
+        let rows: [(Option<&str>, &[u8], bool); 5] = [
+            (Some("text/html"), b"<html>\r\n<head><title>400 The SSL certificate error</title></head>", true),
+            (Some("text/html; charset=utf-8"), b"<title>400 No required SSL certificate was sent</title>", true),
+            (Some("text/html"), b"<html><head><title>400 Bad Request</title></head>", false),
+            (Some("application/dicom+json"), b"{\"certificate\": 1}", false),
+            (None, b"certificate", false),
+        ];
+        for (kind, body, want) in rows {
+            assert_eq!(is_about_certificates(kind, body), want, "{kind:?}");
+        }
+    }
 }

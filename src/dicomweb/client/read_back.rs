@@ -1,6 +1,7 @@
 //! Reading an instance back by WADO-RS: what a peer really holds, as a digest of its data set; nothing of it is kept.
 
 use super::answer::{header, retry_after};
+use super::retrieve::{AS_IT_LIKES, AS_STORED};
 use super::{PeerClient, RetrieveFailure, SendFailure};
 use crate::dicom::part10::MetaParser;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, TransferSyntaxUid};
@@ -10,9 +11,6 @@ use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-
-/// As the peer holds it, whatever its transfer syntax (WEB-004).
-const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 
 /// An instance as a peer gave it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +112,10 @@ impl PeerClient {
         most: u64,
     ) -> Result<ReadBack, NotReadBack> {
         let url = self.url(&format!("studies/{study}/series/{series}/instances/{instance}"));
-        let response = self.get(url, AS_STORED).await?;
+        let mut response = self.get(url.clone(), AS_STORED).await?;
+        if matches!(response.status().as_u16(), 400 | 406) {
+            response = self.get(url, AS_IT_LIKES).await?;
+        }
         let status = response.status().as_u16();
         if status != 200 {
             return Err(NotReadBack::Refused { status, retry_after: retry_after(&response) });

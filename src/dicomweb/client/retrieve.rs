@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 /// As the peer holds it, whatever its transfer syntax (WEB-004).
-const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+pub(super) const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 /// For servers that do not know the parameter.
-const AS_IT_LIKES: &str = "multipart/related; type=\"application/dicom\"";
+pub(super) const AS_IT_LIKES: &str = "multipart/related; type=\"application/dicom\"";
 
 /// What is retrieved of a study.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
