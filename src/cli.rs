@@ -142,6 +142,16 @@ impl Failure {
         Self { code: 5, message: message.to_string() }
     }
 
+    /// Whoever read the answer has closed the pipe: no failure, and nothing more to say.
+    pub(crate) fn unheard() -> Self {
+        Self { code: 0, message: String::new() }
+    }
+
+    /// Whether it is only that nobody reads the answer any more.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.code == 0
+    }
+
     /// What is told.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -210,13 +220,15 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Restore(options) => backup::restore(&place, options).await,
         Command::Reconcile(options) => reconcile::run(&place, options).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "weybridge", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "weybridge", &mut script);
+            render::line(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
-        Command::Man => clap_mangen::Man::new(Arguments::command())
-            .render(&mut std::io::stdout())
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(Failure::some),
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page).map_err(Failure::some)?;
+            render::line(String::from_utf8_lossy(&page).trim_end()).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 

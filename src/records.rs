@@ -369,8 +369,15 @@ impl Records {
         if who.trim().is_empty() || (paused && reason.trim().is_empty()) {
             return Err(RecordsError::Refused("to pause needs a name and a reason".into()));
         }
-        let (destination, who, reason) = (destination.clone(), who.to_owned(), reason.trim().to_owned());
-        self.commit(move |tx| pause::pause(tx, &destination, paused, (&who, &reason), now)).await
+        let mut any = false;
+        loop {
+            let (to, who, reason) = (destination.clone(), who.to_owned(), reason.trim().to_owned());
+            let done = self.commit(move |tx| pause::pause(tx, &to, paused, (&who, &reason), now)).await?;
+            any |= done.changed;
+            if !done.more {
+                return Ok(any);
+            }
+        }
     }
 
     /// Keeps what a peer was found to do, as JSON, in place of what was found before (WEB-073).

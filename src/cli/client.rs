@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::io;
 use std::path::Path;
 use tokio::net::UnixStream;
 
@@ -30,25 +31,33 @@ pub(super) fn records(config: &Config) -> Result<Records, Failure> {
 
 /// A connection to the admin socket of a running gateway.
 pub(super) struct Gateway {
-    sender: http1::SendRequest<BoxBody<Bytes, std::io::Error>>,
+    sender: http1::SendRequest<BoxBody<Bytes, io::Error>>,
 }
 
 impl Gateway {
     /// Connects to the gateway that serves this data directory; `None` if none runs.
     pub(super) async fn connect(data_dir: &Path) -> Option<Self> {
-        let stream = UnixStream::connect(data_dir.join(crate::edge::admin::SOCKET)).await.ok()?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        tokio::spawn(connection);
-        Some(Self { sender })
+        Self::open(data_dir).await.ok()
     }
 
-    /// The same, but a gateway that does not run is a failure with exit code 3.
+    async fn open(data_dir: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(data_dir.join(crate::edge::admin::SOCKET)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    /// The same, but a gateway that does not run is a failure with exit code 3, and one that we may not command with 4.
     pub(super) async fn required(config: &Config) -> Result<Self, Failure> {
-        Self::connect(&config.site.data_dir).await.ok_or_else(|| {
-            Failure::unreachable(format!(
-                "no gateway is running on {}; start it with `weybridge serve`",
-                config.site.data_dir.display()
-            ))
+        let dir = config.site.data_dir.display();
+        Self::open(&config.site.data_dir).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Failure::unreachable(format!("no gateway is running on {dir}; start it with `weybridge serve`"))
+            }
+            io::ErrorKind::PermissionDenied => Failure::forbidden(format!(
+                "you may not command the gateway on {dir}; its user may: try `sudo -u` and that user's name"
+            )),
+            _ => Failure::unreachable(format!("the gateway on {dir} cannot be reached: {error}")),
         })
     }
 
@@ -65,7 +74,7 @@ impl Gateway {
     }
 
     /// Sends a stream of bytes.
-    pub(super) async fn upload(&mut self, path: &str, body: BoxBody<Bytes, std::io::Error>) -> Result<Value, Failure> {
+    pub(super) async fn upload(&mut self, path: &str, body: BoxBody<Bytes, io::Error>) -> Result<Value, Failure> {
         self.call(Method::POST, path, body).await
     }
 
@@ -96,12 +105,7 @@ impl Gateway {
         Ok(last)
     }
 
-    async fn call(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: BoxBody<Bytes, std::io::Error>,
-    ) -> Result<Value, Failure> {
+    async fn call(&mut self, method: Method, path: &str, body: BoxBody<Bytes, io::Error>) -> Result<Value, Failure> {
         read(self.send(method, path, body).await?).await
     }
 
@@ -109,7 +113,7 @@ impl Gateway {
         &mut self,
         method: Method,
         path: &str,
-        body: BoxBody<Bytes, std::io::Error>,
+        body: BoxBody<Bytes, io::Error>,
     ) -> Result<Response<Incoming>, Failure> {
         let request = Request::builder()
             .method(method)

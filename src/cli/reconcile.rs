@@ -63,19 +63,24 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
         compare(&asked_of, &study, &done, &options, &mut gaps).await?;
     }
     if !options.json {
-        render::line(format!("{} asked for, {} missing at {}", gaps.asked, gaps.missing.len(), options.peer))?;
+        let told = format!("{} asked for, {} missing at {}", gaps.asked, gaps.missing.len(), options.peer);
+        render::aside(render::line(told))?;
     }
-    if let (Some((studies, why)), true) = (&gaps.silent, gaps.missing.is_empty() || !options.reopen) {
+    let reopened = match options.reopen && !gaps.missing.is_empty() {
+        true => Some(reopen(&config, &options, &gaps.missing).await?),
+        false => None,
+    };
+    if let Some((studies, why)) = &gaps.silent {
         let missing = gaps.missing.len();
         let peer = &options.peer;
         return Err(Failure::unreachable(format!(
             "{peer} cannot be asked of {studies} studies: {why}; of the others {missing} instances are missing there"
         )));
     }
-    match (gaps.missing.is_empty(), options.reopen) {
+    match (gaps.missing.is_empty(), reopened) {
         (true, _) => Ok(ExitCode::SUCCESS),
-        (false, true) => reopen(&config, &options, &gaps.missing).await,
-        (false, false) => Err(Failure::some(format!(
+        (false, Some(ended)) => Ok(ended),
+        (false, None) => Err(Failure::some(format!(
             "{} does not show {} instances that it was sent; `--reopen --reason` owes them again",
             options.peer,
             gaps.missing.len()
@@ -101,17 +106,16 @@ async fn compare(
     gaps.asked += done.len();
     gaps.missing.extend(missing.iter().map(|view| view.transfer));
     let uids: Vec<&str> = missing.iter().map(|view| view.sop_instance_uid.as_str()).collect();
-    if options.json {
+    render::aside(if options.json {
         render::json(&json!({
             "study_instance_uid": study.as_str(),
             "destination": options.peer,
             "asked": done.len(),
             "missing": uids,
-        }))?;
+        }))
     } else {
-        uids.iter().try_for_each(|uid| render::line(format!("missing: {uid} of study {study}")))?;
-    }
-    Ok(())
+        uids.iter().try_for_each(|uid| render::line(format!("missing: {uid} of study {study}")))
+    })
 }
 
 async fn reopen(config: &Config, options: &Options, missing: &[TransferId]) -> Ended {

@@ -10,7 +10,15 @@ use std::time::{Duration, SystemTime};
 
 /// Writes a line to standard output; a closed pipe ends the command quietly.
 pub(super) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::some(format!("cannot write the answer: {error}")))
+    writeln!(io::stdout(), "{text}").map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::unheard(),
+        _ => Failure::some(format!("cannot write the answer: {error}")),
+    })
+}
+
+/// What is told while something is being done: that nobody listens any more ends the telling, and not the doing.
+pub(super) fn aside(told: Result<(), Failure>) -> Result<(), Failure> {
+    told.or_else(|failure| if failure.is_unheard() { Ok(()) } else { Err(failure) })
 }
 
 /// Writes one JSON object on a line of its own.

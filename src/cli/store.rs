@@ -17,7 +17,7 @@ use crate::dicom::part10::{self, FileMeta, Titles};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::edge::admin::ScrubStatus;
 use crate::records::{InstanceView, Records};
-use crate::store::StoreReader;
+use crate::store::{BlobReader, StoreReader};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -171,8 +171,27 @@ async fn write(config: &Config, records: &Records, instance: &InstanceView, path
     let blob = records.blob_of(&instance.sha256).await.map_err(Failure::some)?;
     let (_, place) = blob.ok_or_else(|| Failure::some("its bytes are no longer kept here"))?;
     let mut reader = blobs(config)?.read(place, instance.sha256).await.map_err(Failure::some)?;
-    let file = File::create_new(path).map_err(Failure::some)?;
-    let mut out = BufWriter::new(file);
+    if path.exists() {
+        return Err(Failure::some("there is such a file already"));
+    }
+    // Under another name until all of it is there: a damaged blob leaves nothing that looks whole (REL-07).
+    let part = path.with_extension("dcm.part");
+    let written = write_whole(config, instance, &mut reader, &part).await;
+    let named = written.and_then(|()| std::fs::rename(&part, path).map_err(Failure::some));
+    if named.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    named
+}
+
+/// Writes the file and syncs it.
+async fn write_whole(
+    config: &Config,
+    instance: &InstanceView,
+    reader: &mut BlobReader,
+    path: &Path,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::new(File::create(path).map_err(Failure::some)?);
     let meta = FileMeta {
         sop_class: instance.sop_class_uid.clone(),
         sop_instance: instance.sop_instance_uid.clone(),
@@ -189,5 +208,6 @@ async fn write(config: &Config, records: &Records, instance: &InstanceView, path
     while let Some(bytes) = reader.next().await.map_err(Failure::some)? {
         out.write_all(&bytes).map_err(Failure::some)?;
     }
-    out.flush().map_err(Failure::some)
+    out.flush().map_err(Failure::some)?;
+    out.get_ref().sync_all().map_err(Failure::some)
 }

@@ -1,5 +1,6 @@
 //! `[[node]]` and `[[peer]]`: one entry at a time. What several entries must agree on is in check.rs.
 
+use super::mistakes::Mistakes;
 use super::raw::{At, List, Span, Table};
 use super::site;
 use super::values::{
@@ -12,6 +13,7 @@ use crate::peers::{
     Archive, Foreign, May, Node, PatientIds, Peer, Silent, StorageClasses, UnknownClasses, User, Verify,
 };
 use ipnet::IpNet;
+use rustls_pki_types::ServerName;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,8 +129,21 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         archive,
     };
     agree(&table, &node, callable, &at.span);
+    if let (Some(name), true) = (&identity, node.address.is_some() && (node.may.receive || node.archive.is_some())) {
+        callable_name(table.mistakes(), &name.value, &name.span);
+    }
     table.finish();
     Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to, retrieve_ae: span })
+}
+
+/// Whoever is called over TLS is held to a DNS name or an IP address (RFC 9525); a URI only names who calls.
+fn callable_name(mistakes: &Mistakes<'_>, name: &str, span: &Span) {
+    if ServerName::try_from(name).is_err() {
+        let message = format!("`{name}` cannot be called: it is no DNS name and no IP address");
+        let hint =
+            "write as `identity` the DNS name or IP address that the certificate carries as subject alternative name";
+        mistakes.wrong(Some(span.clone()), message, hint);
+    }
 }
 
 /// Largest file of a passcode, in bytes.
@@ -249,9 +264,11 @@ pub(super) fn peer(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option
     let query_timeout = table.optional("query_timeout", duration).map(|at| at.value);
     table.not_built("proxy", "leave it out: peers are reached directly, and proxies of the environment are ignored");
     table.not_built("token", "leave it out: peers are known by their certificates");
+    let mistakes = table.mistakes();
     table.finish();
     let (name, url) = (name?, url?);
     let (identity, span) = identity.map_or((url.value.host, url.span), |at| (at.value, at.span));
+    callable_name(mistakes, &identity, &span);
     let peer = Peer {
         name: name.value,
         url: url.value.url,

@@ -9,6 +9,7 @@ use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::seconds;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Stdio;
 
 /// A site whose only peer cannot be reached.
 fn alone(stage: &Stage) -> Gateway {
@@ -77,6 +78,39 @@ fn a_person_sends_files_to_a_destination_by_name() {
     assert_eq!(site.cli(&["send", broken.to_str().unwrap(), "--to", "OUT"]).code, Some(1));
 }
 
+/// UIX-04: what is no DICOM, however long, is refused by itself, the rest of its folder goes, and who stops reading stops only that.
+#[test]
+fn a_folder_with_what_is_no_dicom_in_it_is_sent_all_the_same() {
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let folder = stage.path().join("disc");
+    std::fs::create_dir(&folder).unwrap();
+    let files = demo_study("ct");
+    for (n, file) in files.iter().enumerate() {
+        std::fs::copy(file, folder.join(format!("image-{n}.dcm"))).unwrap();
+    }
+    // By its name the first: whatever ends the command there keeps all the others back.
+    std::fs::write(folder.join("autorun.bin"), vec![7; 8 << 20]).unwrap();
+    let sent = site.cli(&["send", folder.to_str().unwrap(), "--to", "b"]);
+    assert_eq!(sent.code, Some(1), "{sent:?}");
+    assert!(sent.stdout.contains(&format!("{} instances kept and queued for b, 1 refused", files.len())), "{sent:?}");
+
+    let other = stage.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let wanted = 20;
+    for n in 0..wanted {
+        let names = names(80, 2, n);
+        let file = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 8 << 10, n));
+        std::fs::write(other.join(format!("{n}.dcm")), file).unwrap();
+    }
+    let mut told = site.command(&["send", other.to_str().unwrap(), "--to", "b", "--json"]);
+    let mut told = told.stdout(Stdio::piped()).spawn().unwrap();
+    drop(told.stdout.take());
+    assert_eq!(told.wait().unwrap().code(), Some(0), "nobody reads what it says, and it does what it was told");
+    let (instances, _) = site.transfers("b", "pending");
+    assert_eq!(instances, files.len() as u64 + wanted, "all of them are queued");
+}
+
 #[test]
 fn read_commands_work_whether_the_gateway_runs_or_not() {
     let mut sites = TwoSites::start(None);
@@ -123,6 +157,10 @@ fn a_flipped_byte_in_a_blob_is_found_and_never_sent() {
     flip_blob(&site.data_dir().join("blobs"), &data_set(&names, 8 << 10, 4));
     let verified = site.cli(&["store", "verify", "--json"]);
     assert_eq!(verified.code, Some(5), "{verified:?}");
+    let out = stage.path().join("out");
+    let exported = site.cli(&["store", "export", &names.study, out.to_str().unwrap()]);
+    assert_eq!(exported.code, Some(1), "{exported:?}");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "nothing is left that looks like an image");
     assert_eq!(site.cli(&["ledger", "verify", "--blobs"]).code, Some(5));
     assert_eq!(site.cli(&["ledger", "verify"]).code, Some(0), "the ledger itself is whole");
     // A peer that can be reached now must not get it.

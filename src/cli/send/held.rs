@@ -60,24 +60,26 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         return Ok(ExitCode::SUCCESS);
     }
     let bar = progress(studies.len() as u64);
-    let (mut owed, mut under_way, mut done, mut left_out, mut not_given) = (0, 0, 0, 0, 0);
+    let (mut owed, mut under_way, mut done, mut from_there, mut unsendable, mut not_given) = (0, 0, 0, 0, 0, 0);
     for study in &studies {
         let answer = order(&mut gateway, options, study).await?;
         let count = |name: &str| answer[name].as_u64().unwrap_or(0);
         owed += count("owed");
         under_way += count("under_way");
         done += count("done");
-        left_out += count("came_from_there") + count("unsendable");
+        from_there += count("came_from_there");
+        unsendable += count("unsendable");
         not_given += count("not_given");
         bar.inc(1);
         if options.json {
             let mut value = serde_json::to_value(study).map_err(Failure::some)?;
             value["destination"] = options.to.as_str().into();
             value["ordered"] = answer;
-            bar.suspend(|| render::json(&value))?;
+            render::aside(bar.suspend(|| render::json(&value)))?;
         }
     }
     bar.finish_and_clear();
+    let left_out = from_there + unsendable;
     if !options.json {
         render::line(format!(
             "to {}: {owed} instances queued, {under_way} on their way already, {done} there already, {left_out} left out",
@@ -95,16 +97,24 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
             "{not_given} instances that an archive holds did not come from it; {again}"
         )));
     }
+    if owed + under_way + done == 0 {
+        return Err(Failure::some("nothing can be sent"));
+    }
     if options.held.wait {
-        return wait(config, options, &studies).await;
+        wait(config, options, &studies).await?;
+        // What has no transfer was not waited for (UIX-04).
+        return match unsendable {
+            0 => Ok(ExitCode::SUCCESS),
+            _ => Err(Failure::some(format!(
+                "{unsendable} more of what this site held cannot be sent: it waits for a person, is damaged or is gone; \
+                 see `weybridge study`"
+            ))),
+        };
     }
     if !options.json {
         render::line("follow them with `weybridge transfers list`")?;
     }
-    match owed + under_way + done {
-        0 => Err(Failure::some("nothing can be sent")),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The studies that are meant. More than one person's is refused (IDY-046).

@@ -45,7 +45,13 @@ pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<A
         facts: SourceFacts::default(),
         requested: Some(Requested { destination, request, verify, priority }),
     };
-    match take(&face, source, body.into_data_stream()).await {
+    let mut body = body.into_data_stream();
+    let taken = take(&face, source, &mut body).await;
+    if taken.is_err() {
+        // Read to its end, so that the command hears why and sends its next file over the same connection.
+        while let Some(Ok(_)) = body.next().await {}
+    }
+    match taken {
         Ok(receipt) => {
             let value = serde_json::json!({
                 "sop_instance_uid": receipt.sop_instance.as_str(),
@@ -75,7 +81,7 @@ fn code(refusal: &Refusal) -> StatusCode {
     }
 }
 
-async fn take(face: &AdminFace, source: Source, mut body: BodyDataStream) -> Result<Receipt, Refusal> {
+async fn take(face: &AdminFace, source: Source, body: &mut BodyDataStream) -> Result<Receipt, Refusal> {
     let unreadable = |why: String| Refusal::Malformed { why, tag: None };
     let mut meta = Some(MetaParser::new());
     let mut reception: Option<Reception> = None;

@@ -189,7 +189,8 @@ impl Gateway {
         self.cli(arguments).ok(&format!("ledger verify at {}", self.config.name));
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command line call, not yet made.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--config").arg(self.config_file()).args(arguments).current_dir(&self.folder);
         command.env("RUST_BACKTRACE", "1");
