@@ -128,10 +128,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         max_parallel,
         archive,
     };
-    agree(&table, &node, callable, &at.span);
-    if let (Some(name), true) = (&identity, node.address.is_some() && (node.may.receive || node.archive.is_some())) {
-        callable_name(table.mistakes(), &name.value, &name.span);
-    }
+    agree(&table, &node, callable, (&at.span, identity.as_ref().map(|at| &at.span)));
     table.finish();
     Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to, retrieve_ae: span })
 }
@@ -230,7 +227,7 @@ fn archive(table: &mut Table<'_>, retrieve_ae: Option<At<AeTitle>>) -> Option<Ar
 }
 
 /// What the keys of one node must agree on; `callable` says that an address or identity is written, right or wrong.
-fn agree(table: &Table<'_>, node: &Node, callable: bool, title: &Span) {
+fn agree(table: &Table<'_>, node: &Node, callable: bool, (title, identity): (&Span, Option<&Span>)) {
     let wrong = |message: String, hint: &str| table.mistakes().wrong(Some(title.clone()), message, hint);
     let name = &node.ae_title;
     if node.may.receive && !table.has("address") {
@@ -242,6 +239,11 @@ fn agree(table: &Table<'_>, node: &Node, callable: bool, title: &Span) {
     if (node.may.calls() || node.archive.is_some()) && !callable {
         let hint = "say where it calls from (`from_addresses`), or which name its certificate carries (`identity`)";
         wrong(format!("nobody can call as node {name}"), hint);
+    }
+    if let (Some(name), Some(at), Some(_)) = (&node.identity, identity, &node.address)
+        && (node.may.receive || node.archive.is_some())
+    {
+        callable_name(table.mistakes(), name, at);
     }
     if node.identity.is_none() && node.from_addresses.iter().any(|network| network.prefix_len() == 0) {
         let message = format!("any machine that knows its AE title may call as node {name}");

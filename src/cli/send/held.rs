@@ -59,38 +59,11 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let bar = progress(studies.len() as u64);
-    let (mut owed, mut under_way, mut done, mut from_there, mut unsendable, mut not_given) = (0, 0, 0, 0, 0, 0);
-    for study in &studies {
-        let answer = order(&mut gateway, options, study).await?;
-        let count = |name: &str| answer[name].as_u64().unwrap_or(0);
-        owed += count("owed");
-        under_way += count("under_way");
-        done += count("done");
-        from_there += count("came_from_there");
-        unsendable += count("unsendable");
-        not_given += count("not_given");
-        bar.inc(1);
-        if options.json {
-            let mut value = serde_json::to_value(study).map_err(Failure::some)?;
-            value["destination"] = options.to.as_str().into();
-            value["ordered"] = answer;
-            render::aside(bar.suspend(|| render::json(&value)))?;
-        }
-    }
-    bar.finish_and_clear();
-    let left_out = from_there + unsendable;
+    let ordered = order_all(&mut gateway, options, &studies).await?;
     if !options.json {
-        render::line(format!(
-            "to {}: {owed} instances queued, {under_way} on their way already, {done} there already, {left_out} left out",
-            options.to
-        ))?;
-        if done + left_out > 0 && !options.held.again {
-            render::line(
-                "what is there already, or came from there, goes with --again; see `weybridge exceptions list` for what is held",
-            )?;
-        }
+        ordered.tell(options)?;
     }
+    let Ordered { owed, under_way, done, unsendable, not_given, .. } = ordered;
     if not_given > 0 {
         let again = "what came of it is sent; send again when the archive answers";
         return Err(Failure::some(format!(
@@ -115,6 +88,63 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         render::line("follow them with `weybridge transfers list`")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What came of the orders, in instances.
+#[derive(Default)]
+struct Ordered {
+    owed: u64,
+    under_way: u64,
+    done: u64,
+    came_from_there: u64,
+    unsendable: u64,
+    not_given: u64,
+}
+
+impl Ordered {
+    fn tell(&self, options: &super::Options) -> Result<(), Failure> {
+        let Self { owed, under_way, done, came_from_there, unsendable, .. } = self;
+        let left_out = came_from_there + unsendable;
+        render::line(format!(
+            "to {}: {owed} instances queued, {under_way} on their way already, {done} there already, {left_out} left out",
+            options.to
+        ))?;
+        if done + left_out > 0 && !options.held.again {
+            render::line(
+                "what is there already, or came from there, goes with --again; see `weybridge exceptions list` for what is held",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Orders the studies one after another.
+async fn order_all(
+    gateway: &mut client::Gateway,
+    options: &super::Options,
+    studies: &[Held],
+) -> Result<Ordered, Failure> {
+    let bar = progress(studies.len() as u64);
+    let mut all = Ordered::default();
+    for study in studies {
+        let answer = order(gateway, options, study).await?;
+        let count = |name: &str| answer[name].as_u64().unwrap_or(0);
+        all.owed += count("owed");
+        all.under_way += count("under_way");
+        all.done += count("done");
+        all.came_from_there += count("came_from_there");
+        all.unsendable += count("unsendable");
+        all.not_given += count("not_given");
+        bar.inc(1);
+        if options.json {
+            let mut value = serde_json::to_value(study).map_err(Failure::some)?;
+            value["destination"] = options.to.as_str().into();
+            value["ordered"] = answer;
+            render::aside(bar.suspend(|| render::json(&value)))?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(all)
 }
 
 /// The studies that are meant. More than one person's is refused (IDY-046).
