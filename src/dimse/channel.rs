@@ -45,6 +45,8 @@ pub(super) struct Channel {
     begun: Option<(u8, u32, Vec<u8>)>,
     /// Bytes that the wire has taken.
     sent: u64,
+    /// The wire has taken a part of what was to be sent, and perhaps of a PDU.
+    torn: bool,
 }
 
 impl Channel {
@@ -70,6 +72,7 @@ impl Channel {
             unread: 0,
             begun: None,
             sent: 0,
+            torn: false,
         }
     }
 
@@ -259,10 +262,16 @@ impl Channel {
         self.state = State::Sta1;
     }
 
-    /// Sends the A-ABORT that is owed, if any, and enters Sta13.
+    /// Sends the A-ABORT that is owed, if any, and enters Sta13. Within a PDU the peer would take it for the rest of that, so that the
+    /// connection is closed instead (PS3.8 section 9.3.1; DIM-053).
     pub(super) async fn send_owed_abort(&mut self, within: Duration) {
         let Some(codes) = self.doom.take() else { return };
         if self.state == State::Sta1 || self.state == State::Sta13 {
+            return;
+        }
+        if self.torn {
+            self.state = State::Sta1;
+            let _ = timeout(within, self.wire.shutdown()).await;
             return;
         }
         self.state = State::Sta13;

@@ -29,6 +29,7 @@ impl Channel {
                 Ok(Ok(bytes)) => {
                     IoSlice::advance_slices(&mut bufs, bytes);
                     self.sent += bytes as u64;
+                    self.torn = !bufs.is_empty();
                     patience.spend(began.elapsed(), bytes as u64);
                 }
                 Ok(Err(lost)) => return Err(self.last_words(lost).await),

@@ -311,3 +311,24 @@ async fn a_peer_that_ignores_our_identity_is_refused_if_policy_says_so() {
     assert_eq!(error, ScuError::IdentityIgnored);
     assert_eq!(task.await.unwrap().unwrap().lost, Some(Lost::Aborted { by: 0, reason: 0 }));
 }
+
+/// An A-ABORT within a PDU would be taken for the rest of that (PS3.8 section 9.3.1; DIM-053).
+#[tokio::test(start_paused = true)]
+async fn a_pdu_that_was_cut_short_is_not_completed_by_our_abort() {
+    let (mut scu, mut wire) = accepted(16_384).await;
+    let late = target().timers.message_idle + std::time::Duration::from_millis(500);
+    let storing = async move {
+        let data = pattern(3 << 20);
+        scu.store(store_ct("1.2"), None, &mut parts(&data, 100_000)).await.unwrap_err()
+    };
+    // The node reads on just after it was given up, while an A-ABORT would still wait for room.
+    let by_hand = async {
+        tokio::time::sleep(late).await;
+        let mut rest = Vec::new();
+        wire.read_to_end(&mut rest).await.unwrap();
+        rest
+    };
+    let (failure, rest) = tokio::join!(storing, by_hand);
+    assert!(matches!(failure, StoreFailure::Incomplete(_)), "{failure}");
+    assert_eq!(rest.len(), 1 << 20, "something follows what the wire had room for");
+}
