@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The directory of the store, with the health of the disk below it.
@@ -24,6 +24,8 @@ pub(super) struct Disk {
     direct: bool,
     poison: OnceLock<Arc<str>>,
     syncs: AtomicU64,
+    /// The file system cannot reserve: room is taken by writing.
+    unreserved: AtomicBool,
     #[cfg(test)]
     pub(super) faults: Faults,
 }
@@ -52,6 +54,7 @@ impl Disk {
             direct,
             poison: OnceLock::new(),
             syncs: AtomicU64::new(0),
+            unreserved: AtomicBool::new(false),
             #[cfg(test)]
             faults: Faults::default(),
             dir,
@@ -132,11 +135,25 @@ impl Disk {
     pub(super) fn reserve(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
         let reserved = self.injected(Step::Write).and_then(|()| {
             match retry(|| fallocate(file, FallocateFlags::empty(), offset, length)) {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(offset.saturating_add(length)),
-                other => other.map_err(io::Error::from),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    self.unreserved.store(true, Ordering::Relaxed);
+                    file.set_len(offset.saturating_add(length))
+                }
+                Ok(()) => {
+                    self.space.took(length);
+                    Ok(())
+                }
+                Err(errno) => Err(errno.into()),
             }
         });
         reserved.map_err(|source| self.failed(Step::Write, path, source))
+    }
+
+    /// As [`Self::reserve`], for an object of any length: its room must not come out of what the records and what is in flight need to
+    /// finish (REL-06). Errors: `Full` also where the reserve would be touched.
+    pub(super) fn reserve_above(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
+        self.space.spares(length)?;
+        self.reserve(file, path, offset, length)
     }
 
     /// Cuts the file to `length`, which gives back what was reserved beyond.
@@ -165,7 +182,9 @@ impl Disk {
             IoSlice::advance_slices(&mut slices, whole);
             offset += whole as u64;
         }
-        self.space.wrote(total as u64);
+        if self.unreserved.load(Ordering::Relaxed) {
+            self.space.took(total as u64);
+        }
         Ok(())
     }
 

@@ -36,7 +36,7 @@ impl OwnFile {
         Ok(Self { core: Arc::clone(core), file, path, number, written: 0, reserved: 0, kept: false })
     }
 
-    /// Appends whole pages.
+    /// Appends whole pages. Errors: `Full` also where they would touch the reserve (REL-06, FLT-021).
     pub(super) fn append(&mut self, buffers: &[Buffer]) -> Result<(), StoreError> {
         let disk = &self.core.disk;
         disk.check()?;
@@ -44,11 +44,11 @@ impl OwnFile {
         let end = self.written + bytes;
         if end > self.reserved {
             let ahead = end + self.reserved.clamp(AHEAD.0, AHEAD.1);
-            let length = match disk.reserve(&self.file, &self.path, self.reserved, ahead - self.reserved) {
+            let length = match disk.reserve_above(&self.file, &self.path, self.reserved, ahead - self.reserved) {
                 Ok(()) => ahead,
                 // Too little room to reserve ahead: it may still do for these bytes.
                 Err(StoreError::Full { .. }) => {
-                    disk.reserve(&self.file, &self.path, self.reserved, end - self.reserved)?;
+                    disk.reserve_above(&self.file, &self.path, self.reserved, end - self.reserved)?;
                     end
                 }
                 Err(error) => return Err(error),

@@ -33,7 +33,7 @@ pub(super) struct Marks {
 #[derive(Default)]
 struct State {
     asked: Option<Instant>,
-    /// Bytes free when last asked, less what was written since.
+    /// Bytes free when last asked, less what was taken since.
     free: u64,
     /// Refusing since the low mark was passed, until the high mark is.
     refusing: bool,
@@ -78,6 +78,17 @@ impl Space {
         Err(StoreError::Full { free: state.free, reserve: self.reserve })
     }
 
+    /// Whether `wanted` bytes more for what was let in before leave the reserve untouched. Refusing it says nothing about new work: one
+    /// object too large for the room left is no reason to refuse the next, smaller one.
+    pub(super) fn spares(&self, wanted: u64) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut state)?;
+        match state.free >= self.reserve.saturating_add(wanted) {
+            true => Ok(()),
+            false => Err(StoreError::Full { free: state.free, reserve: self.reserve }),
+        }
+    }
+
     /// Bytes free on the file system.
     pub(super) fn free(&self) -> Result<u64, StoreError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,8 +104,15 @@ impl Space {
         Marks { reserve: self.reserve, size, refusing }
     }
 
-    /// Counts bytes written since the file system was last asked.
-    pub(super) fn wrote(&self, bytes: u64) {
+    /// Pretends for an hour that so much is free.
+    #[cfg(test)]
+    pub(super) fn pretend(&self, free: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.asked, state.free) = (Some(Instant::now() + Duration::from_secs(3600)), free);
+    }
+
+    /// Counts bytes taken since the file system was last asked.
+    pub(super) fn took(&self, bytes: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.free = state.free.saturating_sub(bytes);
     }
@@ -142,11 +160,7 @@ mod tests {
             (1000, 0, true),
         ];
         for (free, wanted, want) in rows {
-            // An answer dated ahead stays fresh for as long as the test may take.
-            let asked = Some(Instant::now() + Duration::from_secs(3600));
-            let mut state = space.state.lock().unwrap();
-            (state.asked, state.free) = (asked, free);
-            drop(state);
+            space.pretend(free);
             assert_eq!(space.room(wanted).is_ok(), want, "{free} free, {wanted} wanted");
         }
     }

@@ -117,3 +117,30 @@ async fn new_work_is_refused_below_the_reserve() {
     // What was let in before still finishes.
     put(&store, &noise(5000, 1)).await.unwrap();
 }
+
+/// One long object takes nothing of the reserve, and what is short is taken right after (REL-06, FLT-021).
+#[tokio::test]
+async fn a_long_object_leaves_the_reserve_alone() {
+    let reserve = 100 * MIB as u64;
+    let Fixture { store, dir: _dir } = fixture_with(|options| options.reserve_bytes = Some(reserve));
+    // Its segment has its room before the disk is as full as is pretended.
+    put(&store, &noise(1000, 1)).await.unwrap();
+    let space = &store.core.disk.space;
+    space.pretend(reserve + 8 * MIB as u64);
+    let mut receiving = store.receive().await.unwrap();
+    let (piece, mut taken) = (noise(MIB, 2), 0);
+    let refused = loop {
+        match receiving.write(&piece).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 32, "32 MiB were taken where 8 are spare");
+    };
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    assert!((6..=12).contains(&taken), "{taken} MiB were taken");
+    assert!(space.free().unwrap() >= reserve);
+    drop(receiving);
+    store.room(0).unwrap();
+    put(&store, &noise(1024, 3)).await.unwrap();
+    assert!(!store.usage().refusing);
+}
