@@ -64,6 +64,7 @@ use crate::ledger::outcome::Outcome;
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::TransferId;
 use crate::peers::{Destination, Registry};
+use crate::store::Place;
 use kicks::Kicks;
 use sqlite::acts::{Act, Matching, PAGE};
 use sqlite::readers::Readers;
@@ -418,11 +419,32 @@ impl Records {
         }
     }
 
-    /// Sets an instance aside whose bytes no longer agree with their digest (REL-07): its generation is never used again, its
-    /// transfers are held, and the same instance arriving anew releases them. The bytes stay on disk.
-    pub async fn corrupt(&self, instance: InstanceId, why: &str, now: SystemTime) -> Result<(), RecordsError> {
+    /// Sets an instance aside whose bytes, read at a place, no longer agree with their digest (REL-07): its generation is never used
+    /// again, its transfers are held, and the same instance arriving anew releases them. The bytes stay on disk. `false` if its bytes
+    /// are not live there any more: what was read says nothing of those that it has now.
+    pub async fn corrupt(
+        &self,
+        instance: InstanceId,
+        place: Place,
+        why: &str,
+        now: SystemTime,
+    ) -> Result<bool, RecordsError> {
         let why = why.to_owned();
-        self.commit(move |tx| blobs::corrupt(tx, instance, &why, now)).await
+        self.commit(move |tx| blobs::corrupt(tx, (instance, place), &why, now)).await
+    }
+
+    /// As [`Self::corrupt`], where its bytes lie now.
+    #[cfg(test)]
+    pub(crate) async fn corrupt_here(
+        &self,
+        instance: InstanceId,
+        why: &str,
+        now: SystemTime,
+    ) -> Result<bool, RecordsError> {
+        match self.copies(vec![instance]).await?.first() {
+            Some((item, _)) => self.corrupt(instance, item.place, why, now).await,
+            None => Ok(false),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::TransferId;
 use crate::records::{Batch, InstanceId, Leased};
+use crate::store::Place;
 use std::future::Future;
 
 /// What came of carrying or checking one batch.
@@ -16,8 +17,8 @@ pub struct Report {
     pub outcomes: Vec<(TransferId, Outcome)>,
     /// What the other side said as a whole, in its own words, for the ledger.
     pub detail: String,
-    /// Instances whose own copy here was found damaged: to be set aside (REL-07).
-    pub damaged: Vec<(InstanceId, String)>,
+    /// Instances whose own copy here was found damaged, and where it lay: to be set aside (REL-07).
+    pub damaged: Vec<(InstanceId, Place, String)>,
     /// The destination as a whole failed or wants to be left alone: nothing more of the batch is sent.
     pub unusable: bool,
     /// How it let itself be asked what it holds; `None` if it was not asked.
@@ -35,7 +36,7 @@ impl Report {
     /// Notes a fault of our own about one transfer.
     pub(super) fn fault(&mut self, item: &Leased, fault: Fault) {
         self.outcomes.push((item.transfer, fault.outcome));
-        self.damaged.extend(fault.damage.map(|why| (item.instance, why)));
+        self.damaged.extend(fault.damage.map(|why| (item.instance, item.place, why)));
         self.warnings.extend(fault.warning.map(|code| (item.transfer, code)));
     }
 }

@@ -311,10 +311,10 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
         let (count, code) = (report.warnings.len(), format!("{code:04X}"));
         tracing::warn!(destination = %batch.destination, study = %batch.study, count, code, "the destination stored with a warning; see `weybridge why`");
     }
-    for (instance, why) in &report.damaged {
+    for (instance, place, why) in &report.damaged {
         tracing::error!(instance = instance.0, why = %why, "a stored instance is damaged and is set aside");
         // What came of the batch is recorded all the same: the damage is found again when the blob is read again.
-        if let Err(error) = records.corrupt(*instance, why, clock.now()).await {
+        if let Err(error) = records.corrupt(*instance, *place, why, clock.now()).await {
             tracing::error!(instance = instance.0, error = %error, "the damage could not be recorded");
         }
     }

@@ -238,7 +238,7 @@ async fn whole(face: &WebFace, item: &Retrievable) -> Result<(), Box<Response>> 
     let Err(error) = face.store.verify(item.place, item.digest).await else { return Ok(()) };
     tracing::error!(instance = %item.sop_instance, error = %error, "an instance cannot be retrieved");
     if error.is_damage()
-        && let Err(error) = face.records.corrupt(item.instance, &error.to_string(), SystemTime::now()).await
+        && let Err(error) = face.records.corrupt(item.instance, item.place, &error.to_string(), SystemTime::now()).await
     {
         tracing::error!(error = %error, "the damage could not be recorded");
     }

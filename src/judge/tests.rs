@@ -185,7 +185,7 @@ async fn bytes_without_a_digest_are_unknown_and_bytes_that_cannot_be_read_stay()
         }
     }
     assert_eq!(site.judge.keep(vec![first]).await.unwrap().kept, []);
-    site.records.corrupt(first, "cut", SystemTime::now()).await.unwrap();
+    site.records.corrupt_here(first, "cut", SystemTime::now()).await.unwrap();
     site.arrive(IMPLICIT_LE, &encode(&instance(), IMPLICIT)).await;
     assert_eq!(site.verdict().await, (Some(Verdict::Unknown), true));
     site.verify().await;

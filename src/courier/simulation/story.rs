@@ -197,7 +197,7 @@ impl Story {
                 records.order(order(study, name, again, now)).await.unwrap();
             }
             // There may be no such instance.
-            Event::Damage(instance) => drop(records.corrupt(InstanceId(instance), "bits", now).await),
+            Event::Damage(instance) => drop(records.corrupt_here(InstanceId(instance), "bits", now).await),
             Event::Purge => {
                 let before = now.checked_sub(HOUR).unwrap();
                 let (found, _) = records.purgeable(before, None, 0).await.unwrap();

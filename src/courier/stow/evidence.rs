@@ -201,7 +201,7 @@ impl StowCarrier {
             }
             Compared::Refused(failure) => uncompared(&failure),
             Compared::Ours(error) => {
-                report.damaged.extend(error.fault().damage.map(|why| (item.instance, why)));
+                report.damaged.extend(error.fault().damage.map(|why| (item.instance, item.place, why)));
                 later(&error)
             }
             Compared::Never(reason) if must_be_seen => {

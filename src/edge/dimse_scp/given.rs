@@ -205,7 +205,8 @@ impl<'a, 'd> Given<'a, 'd> {
             SubOperation::Failed { why, damage } => {
                 self.fail(item.sop_instance.as_str(), &why);
                 if let Some(damage) = damage
-                    && let Err(error) = self.records.corrupt(item.instance, &damage, SystemTime::now()).await
+                    && let Err(error) =
+                        self.records.corrupt(item.instance, item.place, &damage, SystemTime::now()).await
                 {
                     tracing::error!(error = %error, "the damage could not be recorded");
                 }

@@ -154,7 +154,7 @@ async fn run<T: Send + 'static>(long: bool, work: impl FnOnce() -> io::Result<T>
 pub(super) async fn failed(records: &Records, item: &Retrievable, error: StoreError) -> io::Error {
     tracing::error!(instance = %item.sop_instance, error = %error, "a retrieval is broken off");
     if error.is_damage()
-        && let Err(error) = records.corrupt(item.instance, &error.to_string(), SystemTime::now()).await
+        && let Err(error) = records.corrupt(item.instance, item.place, &error.to_string(), SystemTime::now()).await
     {
         tracing::error!(error = %error, "the damage could not be recorded");
     }

@@ -68,21 +68,19 @@ pub(in crate::records) fn counts(conn: &Connection) -> Result<BlobCounts, Fault>
     Ok(counts)
 }
 
-/// Sets a generation aside whose bytes no longer agree with their digest: it is never used again and never deleted. The open
-/// transfers of its instances wait for a person, or for the same instance to arrive anew.
+/// Sets the generation of an instance aside, if its bytes lie where they were read and no longer agree with their digest: it is never
+/// used again and never deleted. The open transfers of its instances wait for a person, or for the same instance to arrive anew.
 pub(in crate::records) fn corrupt(
     tx: &mut Tx<'_>,
-    InstanceId(instance): InstanceId,
+    (InstanceId(instance), at): (InstanceId, Place),
     why: &str,
     now: SystemTime,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let mut find = tx.conn.prepare_cached("SELECT blob FROM instances WHERE id = ?1")?;
     let blob: Option<i64> = find.query_row([instance], |row| row.get(0)).optional()?;
     drop(find);
     let Some(blob) = blob else { return refuse(format!("there is no instance {instance}")) };
-    let mut set = tx.conn.prepare_cached("UPDATE blobs SET state = 'corrupt' WHERE id = ?1 AND state = 'live'")?;
-    let set = set.execute([blob])?;
-    if set > 0 { set_aside(tx, blob, why, now) } else { Ok(()) }
+    damaged_at(tx, (BlobId(blob), at), why, now)
 }
 
 /// The same for a generation that was found damaged at a place; `false` if it is not live there any more: it was purged,

@@ -295,7 +295,7 @@ async fn damaged_bytes_are_set_aside_until_they_arrive_anew() {
     let site = Site::new();
     let instance = site.stored(Arrival { chosen: vec![to("surrey"), to("kent")], ..push(1) }).await;
     let in_hand = site.lease("surrey", noon()).await.unwrap();
-    site.records.corrupt(instance, "SHA-256 differs", noon()).await.unwrap();
+    site.records.corrupt_here(instance, "SHA-256 differs", noon()).await.unwrap();
     assert_eq!(site.states(1).await, [State::Leased, State::Held]);
     site.settle(&in_hand, deferred(Charge::Us, None), noon()).await;
     assert_eq!(site.states(1).await, [State::Held, State::Held]);
@@ -386,5 +386,22 @@ async fn what_we_asked_for_is_not_unrouted_until_somebody_pushes_it() {
     site.record(Arrival { origin: node("CT1"), chosen, ..push(1) }).await;
     let owed: Vec<String> = site.transfers(1).await.into_iter().map(|transfer| transfer.destination.0).collect();
     assert_eq!(owed, ["kent"]);
+    site.verify().await;
+}
+
+/// A slow reader's report comes when the bytes that it read were purged and have arrived anew (REL-07).
+#[tokio::test]
+async fn damage_says_nothing_of_bytes_that_lie_elsewhere() {
+    let site = Site::new();
+    let instance = site.stored(Arrival { chosen: vec![], ..push(1) }).await;
+    assert_eq!(site.condemn(instance, Purging::by("jo", "room").unwrap()).await.instances, 1);
+    let freed = site.records.condemned().await.unwrap().iter().map(|(blob, ..)| *blob).collect();
+    site.records.freed(freed).await.unwrap();
+    let anew = Arrival { blob: BlobRef::New(new_place(5)), chosen: vec![], ..push(1) };
+    site.record(anew).await;
+    assert!(!site.records.corrupt(instance, new_place(1), "SHA-256 differs", noon()).await.unwrap());
+    assert!(site.records.blob_of(&digest(1)).await.unwrap().is_some(), "what came anew is whole");
+    assert!(site.records.corrupt(instance, new_place(5), "SHA-256 differs", noon()).await.unwrap());
+    assert_eq!(site.records.blob_of(&digest(1)).await.unwrap(), None);
     site.verify().await;
 }

@@ -338,7 +338,7 @@ async fn a_version_that_a_person_rejects_goes_nowhere_for_good() {
     // Neither by arriving again, nor after its bytes were damaged and came back.
     let again = |file| Arrival { chosen: vec![to("kent")], blob: BlobRef::New(new_place(file)), ..push_other(1, 10) };
     assert_eq!(site.record(again(50)).await.kept, Kept::Differs { instance: SECOND, exception: CONFLICT });
-    site.records.corrupt(SECOND, "SHA-256 differs", noon()).await.unwrap();
+    site.records.corrupt_here(SECOND, "SHA-256 differs", noon()).await.unwrap();
     assert_eq!(site.record(again(51)).await.kept, Kept::Differs { instance: SECOND, exception: CONFLICT });
     assert_eq!(site.versions().await[1], ("held".into(), None, true));
     assert_eq!(site.states(1).await, [State::Verified, State::Cancelled]);
@@ -360,7 +360,7 @@ async fn a_decision_needs_a_name_and_a_reason_and_an_open_conflict() {
     }
     let unknown = site.records.resolve(ExceptionId(9), Resolution::Accept, "jo", "because", noon()).await;
     assert!(matches!(unknown, Err(RecordsError::Refused(_))));
-    site.records.corrupt(SECOND, "SHA-256 differs", noon()).await.unwrap();
+    site.records.corrupt_here(SECOND, "SHA-256 differs", noon()).await.unwrap();
     let damaged = site.records.resolve(CONFLICT, Resolution::Accept, "jo", "because", noon()).await;
     assert!(matches!(damaged, Err(RecordsError::Refused(why)) if why.contains("damaged")));
     assert_eq!(site.states(1).await, [State::Verified, State::Held]);

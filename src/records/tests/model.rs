@@ -240,7 +240,7 @@ impl Run {
             Act::Damage { version } => {
                 let real = async move {
                     // There may be no such instance.
-                    let _ = records.corrupt(InstanceId(version as i64 + 1), "bits", now).await;
+                    let _ = records.corrupt_here(InstanceId(version as i64 + 1), "bits", now).await;
                     String::new()
                 };
                 (
