@@ -8,6 +8,7 @@
 //! returns its [`Place`] when it is durable. Only when the records have committed that place may anybody be told that
 //! the object is safe (REL-01). A place that the records never learn of is garbage, and the next start frees it.
 
+mod ahead;
 mod buffers;
 mod compact;
 mod copy_out;
@@ -29,17 +30,19 @@ mod space;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::Ahead;
 pub use compact::Emptied;
 pub use digest::Digest;
 pub use error::StoreError;
 pub use identity::Noted;
 pub use labels::Labelled;
 pub use place::{Place, file_name};
-pub use read::{Ahead, BlobReader};
+pub use read::BlobReader;
 pub use reader::StoreReader;
 pub use receive::{Receiving, Spooled};
 pub use recover::{Recovered, Standing};
 
+use ahead::Aheads;
 use buffers::{Budget, PAGE_BYTES};
 use compact::Moved;
 use disk::Disk;
@@ -151,6 +154,8 @@ struct Core {
     inward: Budget,
     /// Buffers of what goes out.
     outward: Budget,
+    /// What of it is being read before it is asked for.
+    aheads: Aheads,
     slots: Arc<Semaphore>,
     tally: Tally,
 }
@@ -278,6 +283,7 @@ impl Store {
             moved: Moved::default(),
             inward: Budget::new(budget - budget / 4, chunk),
             outward: Budget::new(budget / 4, chunk),
+            aheads: Aheads::default(),
             slots: Arc::new(Semaphore::new(SLOTS)),
             tally,
         });

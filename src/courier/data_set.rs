@@ -37,6 +37,8 @@ impl DataSet {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         while let Some(stages) = self.stages.take() {
             if self.waiting.is_empty() {
+                // Also what is taken to its end keeps its buffer, and who holds one must not wait for the next.
+                self.waiting = Bytes::new();
                 match self.reader.next().await? {
                     Some(bytes) => self.waiting = bytes,
                     None => {

@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod hostile;
+mod memory;
 mod queries;
 mod requestor;
 mod server;

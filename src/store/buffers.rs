@@ -70,6 +70,12 @@ impl Budget {
         [Size::First, Size::Second].into_iter().find(fits).unwrap_or(Size::Chunk)
     }
 
+    /// A buffer, if one is to be had at once. It is not taken from those that wait already.
+    pub(super) fn take_now(&self, size: Size) -> Option<Buffer> {
+        let permit = Arc::clone(&self.permits).try_acquire_many_owned(self.shelf.cost(size)).ok()?;
+        Some(self.shelf.lend(size, permit))
+    }
+
     /// Waits for a buffer. Only for callers that hold none.
     pub(super) async fn take(&self, size: Size) -> Buffer {
         let cost = self.shelf.cost(size);

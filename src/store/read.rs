@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering;
 /// A whole blob is hashed as it passes, and its last chunk is withheld until the digest agrees; so a receiver never gets
 /// a damaged blob complete (REL-07, DIM-053). A range cannot be checked and is not.
 ///
-/// Chunks are lent from the budget: who keeps them, keeps others waiting. At most one chunk is read ahead.
+/// Chunks are lent from the budget: who keeps one keeps others waiting, and must have let go of it before asking for the next, which
+/// may wait until one is free. At most one chunk is read ahead.
 pub struct BlobReader {
     core: Arc<Core>,
     /// The first chunk, which was read when the blob was opened.
@@ -38,7 +39,7 @@ enum State {
 }
 
 /// An open file, and what is to be read of it.
-struct Source {
+pub(super) struct Source {
     file: File,
     path: PathBuf,
     position: u64,
@@ -46,39 +47,6 @@ struct Source {
     /// Read past the page cache, in whole pages.
     direct: bool,
     check: Option<(Sha256, Digest)>,
-}
-
-/// The beginning of a whole blob, being read before it is asked for, so that one that is sent does not wait for the next one's disk and
-/// digest. Dropped, it is forgotten. Where it could not be begun or failed, the blob is read when it is asked for.
-#[derive(Default)]
-pub struct Ahead(Option<Begun>);
-
-/// A read under way: of which blob, and its first chunk.
-struct Begun {
-    place: Place,
-    digest: Digest,
-    job: Job<(Source, Bytes)>,
-}
-
-impl Ahead {
-    /// Begins, if memory and disk have nothing better to do.
-    pub(super) fn begin(core: &Arc<Core>, place: Place, expect: Digest) -> Self {
-        if place.length == 0 {
-            return Self(None);
-        }
-        let Some(buffer) = spare_buffer_for(core, place.length) else { return Self(None) };
-        let begun = core.try_start(buffer, move |core, buffer| {
-            Source::open(core, place, expect, 0..place.length, Some((Sha256::new(), expect)))?.read(buffer)
-        });
-        Self(begun.ok().map(|job| Begun { place, digest: expect, job }))
-    }
-
-    /// The reader of the blob that was begun, if it is this one and could be read.
-    pub(super) async fn into_reader(self, core: &Arc<Core>, place: Place, expect: Digest) -> Option<BlobReader> {
-        let Begun { job, .. } = self.0.filter(|begun| (begun.place, begun.digest) == (place, expect))?;
-        let begun = finish_job(job).await.ok()?;
-        Some(BlobReader::begun(Arc::clone(core), begun, place.length))
-    }
 }
 
 /// What is longer than this is read past the page cache: the cache would cost more time than the disk. For shorter
@@ -111,7 +79,7 @@ impl BlobReader {
     }
 
     /// A reader whose first chunk is there.
-    fn begun(core: Arc<Core>, (source, first): (Source, Bytes), remaining: u64) -> Self {
+    pub(super) fn begun(core: Arc<Core>, (source, first): (Source, Bytes), remaining: u64) -> Self {
         let mut reader = Self { core, first: None, state: State::Done, remaining };
         if remaining > 0 {
             reader.first = Some(first);
@@ -168,7 +136,7 @@ impl BlobReader {
 }
 
 impl Source {
-    fn open(
+    pub(super) fn open(
         core: &Core,
         place: Place,
         expect: Digest,
@@ -195,7 +163,7 @@ impl Source {
     }
 
     /// Fills the buffer from where the last one ended. If these are the last bytes, they come only with the right digest.
-    fn read(mut self, mut buffer: Buffer) -> Result<(Self, Bytes), StoreError> {
+    pub(super) fn read(mut self, mut buffer: Buffer) -> Result<(Self, Bytes), StoreError> {
         // O_DIRECT reads whole pages from the start of a page on; what stands before the range is skipped.
         let skip = if self.direct { self.position % PAGE_BYTES } else { 0 };
         let end = usize::try_from(skip + self.left()).unwrap_or(usize::MAX).min(buffer.capacity());
@@ -223,16 +191,22 @@ impl Source {
     }
 }
 
-/// A buffer for the next of `left` bytes: large while there is plenty. Waits for it.
+/// A buffer for the next of `left` bytes: large while there is plenty. Waits for it, and takes back for it what was read ahead for
+/// others: who holds that may be waiting for a buffer too.
 async fn buffer_for(core: &Core, left: u64) -> Buffer {
-    match spare_buffer_for(core, left) {
-        Some(buffer) => buffer,
-        None => core.outward.take(core.outward.size_for(left)).await,
+    if let Some(buffer) = spare_buffer_for(core, left) {
+        return buffer;
     }
+    let size = core.outward.size_for(left);
+    if let Some(buffer) = core.outward.take_now(size) {
+        return buffer;
+    }
+    let _none_meanwhile = core.aheads.take_back();
+    core.outward.take(size).await
 }
 
 /// As [`buffer_for`], but `None` rather than wait or leave little for others.
-fn spare_buffer_for(core: &Core, left: u64) -> Option<Buffer> {
+pub(super) fn spare_buffer_for(core: &Core, left: u64) -> Option<Buffer> {
     let size = core.outward.size_for(left);
     let large = || (size == Size::Chunk).then(|| core.outward.grow(Size::Large)).flatten();
     if core.outward.is_short() { None } else { large().or_else(|| core.outward.grow(size)) }

@@ -32,6 +32,7 @@ impl StoreReader {
             moved: Default::default(),
             inward,
             outward,
+            aheads: Default::default(),
             slots: Arc::new(Semaphore::new(SLOTS)),
             tally: Tally::default(),
         };

@@ -132,13 +132,15 @@ pub(in crate::dimse) async fn send(
     let mut patience = Patience::moving(association.timers(), Phase::Sending);
     let mut held = association.begin(context, command);
     let before = association.sent();
-    let mut given = 0;
-    let mut current = part(source, length, &mut given).await.map_err(StoreFailure::Source)?;
-    let mut begun = false;
-    while let Some(bytes) = current {
+    let (mut given, mut begun) = (0, false);
+    // What came last, kept until it is known whether it ends the data set. Where the length says that it does not, it leaves before the
+    // next is asked for: its memory may be what the next one waits for.
+    let mut kept: Option<Bytes> = None;
+    loop {
         let next = match part(source, length, &mut given).await {
             Ok(next) => next,
             Err(failure) => {
+                // Of the command nothing leaves before the first of the data.
                 if begun {
                     let lost = association.give_up();
                     over.get_or_insert(lost);
@@ -147,17 +149,28 @@ pub(in crate::dimse) async fn send(
                 return Err(StoreFailure::Source(failure));
             }
         };
-        begun = true;
-        let last = next.is_none();
-        if let Err(lost) = association.send_data(context, &mut held, &bytes, last, &mut patience).await {
-            over.get_or_insert_with(|| lost.clone());
-            association.abort_now().await;
-            return Err(match association.sent() == before {
-                true => StoreFailure::NotSent(lost.into()),
-                false => StoreFailure::Incomplete(lost.into()),
-            });
+        let ends = next.is_none();
+        let surely_more = length.is_some_and(|length| given < length);
+        let (now, later) = match kept.take() {
+            None if surely_more => (next, None),
+            None => (None, next),
+            kept => (kept, next),
+        };
+        kept = later;
+        if let Some(bytes) = now {
+            begun = true;
+            if let Err(lost) = association.send_data(context, &mut held, &bytes, ends, &mut patience).await {
+                over.get_or_insert_with(|| lost.clone());
+                association.abort_now().await;
+                return Err(match association.sent() == before {
+                    true => StoreFailure::NotSent(lost.into()),
+                    false => StoreFailure::Incomplete(lost.into()),
+                });
+            }
         }
-        current = next;
+        if ends {
+            break;
+        }
     }
     // Whether what could not be pushed out arrived, only the peer knows.
     if let Err(lost) = association.flush(&mut patience).await {

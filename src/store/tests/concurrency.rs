@@ -158,3 +158,24 @@ async fn a_dropped_write_spoils_the_stream() {
     assert!(matches!(first.finish(&syntax()).await.map(|_| ()), Err(StoreError::Interrupted)));
     until("all comes back", || fixture.store.usage().buffers_in == 0 && files(&fixture.dir).is_empty()).await;
 }
+
+/// What was read ahead holds memory while its owner may wait for more: whoever must wait takes it back.
+#[tokio::test]
+async fn what_is_read_ahead_keeps_nobody_waiting() {
+    let fixture = fixture_with(|options| options.buffer_budget_bytes = 0);
+    let store = &fixture.store;
+    let data = noise(MIB, 1);
+    let (place, digest) = put(store, &data).await.unwrap();
+    let ahead: Vec<Ahead> = (0..8).map(|_| store.ahead(place, digest)).collect();
+    let first = within_a_minute(store.read(place, digest, None)).await.unwrap();
+    let second = within_a_minute(store.read(place, digest, None)).await.unwrap();
+    assert!(second.remaining() > 0);
+    drop((first, second));
+    for ahead in ahead {
+        let reader = within_a_minute(store.read_on(place, digest, ahead)).await.unwrap();
+        assert!(within_a_minute(read_all(reader)).await.1.unwrap() == data);
+    }
+    until("all buffers are back", || store.usage().buffers_out == 0).await;
+    drop(store.ahead(place, digest));
+    until("a read that nobody wants gives its buffer back", || store.usage().buffers_out == 0).await;
+}
