@@ -97,15 +97,23 @@ async fn tcp(target: &Target) -> Result<TcpStream, ScuError> {
         Ok(found) => found.take(MAX_ADDRESSES).collect(),
         Err(error) => return Err(ScuError::Dns { address: target.address.clone(), why: error.to_string() }),
     };
-    let mut why = "the name has no address".to_owned();
-    for candidate in found {
-        match timeout_at(deadline, TcpStream::connect(candidate)).await {
+    dial(&target.address, &found, deadline).await
+}
+
+/// Tries addresses in turn. Each has an even share of the time that is left, so that one that does not answer at all leaves some for the
+/// others.
+async fn dial(address: &str, candidates: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ScuError> {
+    let refused = |why: String| ScuError::Connect { address: address.to_owned(), why };
+    let mut failed = refused("the name has no address".to_owned());
+    for (candidate, to_go) in candidates.iter().zip((1..=candidates.len() as u32).rev()) {
+        let share = deadline.saturating_duration_since(Instant::now()) / to_go;
+        match timeout(share, TcpStream::connect(candidate)).await {
             Ok(Ok(socket)) => return Ok(socket),
-            Ok(Err(error)) => why = error.to_string(),
-            Err(_) => return Err(late().into()),
+            Ok(Err(error)) => failed = refused(error.to_string()),
+            Err(_) => failed = Lost::Timeout(Phase::Connect).into(),
         }
     }
-    Err(ScuError::Connect { address: target.address.clone(), why })
+    Err(failed)
 }
 
 /// A-ASSOCIATE-RQ and its answer, under the negotiation timer.
@@ -154,4 +162,33 @@ async fn ask(
         return Err(ScuError::IdentityIgnored);
     }
     Ok(peer)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        // A queue of connections that nobody takes: once it is full, the system drops what comes.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let first = silent.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(socket) = timeout(Duration::from_millis(200), TcpStream::connect(first)).await {
+            queued.push(socket.unwrap());
+            assert!(queued.len() < 100);
+        }
+        let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let both = [first, live.local_addr().unwrap()];
+        let deadline = Instant::now() + Duration::from_secs(2);
+        assert_eq!(dial("node:104", &both, deadline).await.unwrap().peer_addr().unwrap(), both[1]);
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let late = ScuError::Lost(Lost::Timeout(Phase::Connect));
+        assert_eq!(dial("node:104", &both[..1], deadline).await.unwrap_err(), late);
+    }
 }
