@@ -8,6 +8,7 @@ use crate::support::files::{
 };
 use crate::support::gateway::Gateway;
 use crate::support::holder::{Holder, Manner};
+use crate::support::odd_node::OddNode;
 use crate::support::python;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
@@ -29,14 +30,7 @@ impl Scene {
         let stage = Stage::new();
         let b = Holder::start(&stage.authority.issue(B_IDENTITY));
         let out = StoreScp::start(&stage.path().join("out"), "OUT");
-        let radiology = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n";
-        let config = SiteConfig::new("a", stage.identity_of_a())
-            .node("OUT", Some(out.port))
-            .with(radiology)
-            .peer("b", &b.url(), B_IDENTITY, "present")
-            .route("all to b", "b", "")
-            .with(priors);
-        let a = Gateway::start(&stage.path().join("a"), config);
+        let a = site(&stage, &b, out.port, priors);
         Self { a, b, out, stage }
     }
 
@@ -71,6 +65,18 @@ impl Scene {
             .map(|path| (read_part10(&std::fs::read(path).unwrap()).unwrap().instance, data_set_digest(path)))
             .collect()
     }
+}
+
+/// Site A, where OUT is at a port.
+fn site(stage: &Stage, b: &Holder, out: u16, priors: &str) -> Gateway {
+    let radiology = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n";
+    let config = SiteConfig::new("a", stage.identity_of_a())
+        .node("OUT", Some(out))
+        .with(radiology)
+        .peer("b", &b.url(), B_IDENTITY, "present")
+        .route("all to b", "b", "")
+        .with(priors);
+    Gateway::start(&stage.path().join("a"), config)
 }
 
 fn instance(story: u64, n: u64) -> (Names, Vec<u8>) {
@@ -200,6 +206,34 @@ fn ten_who_ask_cause_one_pull_that_passes_on_what_has_come() {
     assert_eq!(retrievals.len(), 1, "{retrievals:?}");
     assert_eq!(lists, 2, "once before and once after");
     assert_eq!(scene.at_out(), digests(&files));
+}
+
+/// DIM-089: what comes slowly is all given, also to a destination that does not keep an idle association open.
+#[test]
+fn a_destination_that_closes_idle_associations_gets_what_comes_slowly() {
+    let stage = Stage::new();
+    let b = Holder::start(&stage.authority.issue(B_IDENTITY));
+    let node = OddNode::start(stage.path(), &["--idle", "1.5"]);
+    let a = site(&stage, &b, node.port, "[priors]\npatience = \"120s\"");
+    for (names, file) in (1..=3).map(|n| instance(545, n)) {
+        b.hold(&names.study, &names.series, &file);
+    }
+    b.then([Manner::Told]);
+    let list = stage.path().join("slowly.jsonl");
+    std::fs::write(&list, move_study(545).to_string()).unwrap();
+    let port = a.config.dicom_port.to_string();
+    let closed = || node.seen("end").iter().filter(|end| end["how"] == "aborted").count();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]));
+        for n in 1..=3 {
+            b.speak(1);
+            until(seconds(60), "what came is given", || (node.seen("store").len() == n).then_some(()));
+            until(seconds(60), "the node closes", || (n == 3 || closed() == n).then_some(()));
+        }
+        let said = asking.join().unwrap();
+        let answer = said[0]["answers"].as_array().unwrap().last().unwrap();
+        assert_eq!(counts(answer), (0, [3, 0, 0]), "{answer}");
+    });
 }
 
 /// "A silent site is visible", "Freshness": what is here is given; what may be at a silent site is a failure, and never nothing.

@@ -194,6 +194,16 @@ fn a_destination_that_dies_leaves_right_counts() {
     assert_eq!(list.split('\\').count(), 6);
 }
 
+/// DIM-012: a destination that says that it is busy just now is asked again.
+#[test]
+fn a_destination_that_is_busy_for_a_moment_gets_everything() {
+    let stage = Stage::new();
+    let (node, site) = six(&stage, &["--busy", "2"]);
+    let answer = last(&site.ask(&[move_study(2)])[0]).clone();
+    assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0), [Some(6), Some(0), Some(0)]), "{answer}");
+    assert_eq!((node.seen("rejected").len(), node.seen("store").len()), (2, 6));
+}
+
 /// DIM-086, DIM-087, FLT-081, INV-17: after a cancel, or when whoever asked is gone, nothing more begins.
 #[test]
 fn a_cancel_or_a_lost_originator_starts_nothing_more() {

@@ -6,13 +6,21 @@ use super::given::{Given, MOST_LOST, PAGE, alongside};
 use crate::courier::mover::SubOperation;
 use crate::courier::turns::Taken;
 use crate::dicom::uid::StudyUid;
-use crate::dimse::{Offer, Scu};
+use crate::dimse::{Offer, Scu, ScuError};
 use crate::records::Retrievable;
 use crate::store::Ahead;
 use std::future::pending;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Most contexts of one association (DIM-003).
 const MOST_CONTEXTS: usize = 128;
+
+/// After so long without use, an association that turns out to be closed was closed for that.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long a destination that cannot take an association just now is left alone, before it is asked again.
+const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// The association, if one is open, and what it is opened for.
 #[derive(Default)]
@@ -21,6 +29,10 @@ pub(super) struct Line {
     offers: Vec<Offer>,
     /// Associations that were lost one after the other.
     pub(super) lost: u32,
+    /// When the last instance went over it.
+    used: Option<Instant>,
+    /// One stood before.
+    stood: bool,
     turn: Option<Turn>,
 }
 
@@ -59,6 +71,11 @@ impl Line {
         self.turn = None;
     }
 
+    /// Whether an association is open that was idle for so long that the destination may have closed it.
+    fn is_stale(&self) -> bool {
+        self.association.is_some() && self.used.is_some_and(|used| used.elapsed() >= IDLE)
+    }
+
     /// Ends once somebody waits for the turn that we have.
     pub(super) async fn wanted(&self) {
         match &self.turn {
@@ -95,9 +112,26 @@ impl Given<'_, '_> {
         true
     }
 
-    /// One sub-operation over the association that is open, or over a new one. A destination that cannot be reached is not
-    /// called again for each instance.
+    /// One sub-operation over the association that is open, or over a new one. The destination may have closed one that was idle while
+    /// the instance was awaited, which is no fault of either: it is given once more, over a new one.
     pub(super) async fn move_one(
+        &mut self,
+        line: &mut Line,
+        (item, ahead): (&Retrievable, Ahead),
+        originator: &(String, u16),
+    ) -> SubOperation {
+        let (stale, lost) = (line.is_stale(), line.lost);
+        let came = self.give_over(line, (item, ahead), originator).await;
+        let closed = stale && line.association.is_none() && matches!(came, SubOperation::Failed { damage: None, .. });
+        if !closed || !self.goes_on().await {
+            return came;
+        }
+        line.lost = lost;
+        self.give_over(line, (item, Ahead::default()), originator).await
+    }
+
+    /// The same, once. A destination that cannot be reached is not called again for each instance.
+    async fn give_over(
         &mut self,
         line: &mut Line,
         (item, ahead): (&Retrievable, Ahead),
@@ -108,9 +142,8 @@ impl Given<'_, '_> {
             if line.lost >= MOST_LOST {
                 return failed("the destination was lost".into());
             }
-            let opening = self.mover.open(&line.offers);
-            match alongside(self.dialogue, self.counts, opening).await {
-                Ok(opened) => line.association = Some(opened),
+            match self.opened(line).await {
+                Ok(opened) => (line.association, line.stood) = (Some(opened), true),
                 Err(error) => {
                     line.lost = MOST_LOST;
                     return failed(error.to_string());
@@ -120,6 +153,7 @@ impl Given<'_, '_> {
         let Some(open) = &mut line.association else { return failed("no association".into()) };
         let giving = self.mover.give(open, (item, ahead), Some(originator.clone()));
         let came = alongside(self.dialogue, self.counts, giving).await;
+        line.used = Some(Instant::now());
         match open.is_alive() {
             true => line.lost = 0,
             false => {
@@ -128,5 +162,52 @@ impl Given<'_, '_> {
             }
         }
         came
+    }
+
+    /// Opens the association. A destination that cannot take it just now is asked a few times more (DIM-012): it said so itself, or it
+    /// took one before.
+    async fn opened(&mut self, line: &Line) -> Result<Scu, ScuError> {
+        let mut waits = WAITS.into_iter();
+        loop {
+            let opening = self.mover.open(&line.offers);
+            let error = match alongside(self.dialogue, self.counts, opening).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            let Some(wait) = waits.next().filter(|_| is_passing(&error, line.stood)) else { return Err(error) };
+            if !self.goes_on().await || unless_over(self.dialogue, self.counts, sleep(wait)).await.is_none() {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Whether a destination may take an association soon that it does not take now.
+fn is_passing(error: &ScuError, stood: bool) -> bool {
+    match error {
+        ScuError::Rejected { result, .. } => *result == 2,
+        ScuError::Connect { .. } => stood,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_waited_for() {
+        let rejected = |result| ScuError::Rejected { result, by: 3, reason: 2 };
+        let refused = || ScuError::Connect { address: "node:104".to_owned(), why: "refused".to_owned() };
+        let rows = [
+            (rejected(2), false, true),
+            (rejected(1), true, false),
+            (refused(), true, true),
+            (refused(), false, false),
+            (ScuError::Offers, true, false),
+        ];
+        for (error, stood, want) in rows {
+            assert_eq!(is_passing(&error, stood), want, "{error}, {stood}");
+        }
     }
 }

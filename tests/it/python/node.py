@@ -1,14 +1,17 @@
 """A node that stores nothing and misbehaves as it is told, by pynetdicom. It writes down what it sees.
 
 usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
-       [--abort-after N] [--statuses FILE] [--tell KEYWORD]...
+       [--abort-after N] [--statuses FILE] [--tell KEYWORD]... [--busy N] [--idle SECONDS]
        [--find lists|one|everything]
 
 It answers C-FIND of instances if told how: as the standard says, taking a list of UIDs for one UID, or heeding no key. What it was
 given is there at once, and not what it broke off at.
 
+The first N associations that are asked for while it is busy are rejected: transient, local limit exceeded. An association on which
+nothing happens for so many idle seconds is aborted.
+
 FILE holds an object: for an instance, the statuses that it gets in turn, of which the last stays.
-LOG gets one JSON object a line: an association with what was proposed, a store with the number of its association, its class,
+LOG gets one JSON object a line: a rejection, an association with what was proposed, a store with the number of its association, its class,
 syntax and bytes, and of its data set the attributes that are to be told, an end.
 """
 
@@ -36,6 +39,8 @@ def arguments():
     parser.add_argument("--pdu", type=int, default=16382)
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--abort-after", type=int, default=0)
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--slow-first", type=float, default=0.0)
     parser.add_argument("--statuses", type=Path)
     parser.add_argument("--tell", action="append", default=[])
@@ -58,6 +63,10 @@ def main():
         """Everything proposed is supported, but for what the options leave out."""
         nonlocal opened
         opened += 1
+        if opened <= options.busy:
+            note(kind="rejected")
+            event.assoc.acse.send_reject(0x02, 0x03, 0x02)
+            return
         event.assoc.number = opened
         proposed = event.assoc.requestor.primitive.presentation_context_definition_list
         offered = [[c.abstract_syntax, [str(ts) for ts in c.transfer_syntax]] for c in proposed]
@@ -113,6 +122,7 @@ def main():
     ae = AE(ae_title="OUT")
     ae.maximum_pdu_size = options.pdu
     ae.maximum_associations = 50
+    ae.network_timeout = options.idle
     handlers = [
         (evt.EVT_REQUESTED, requested),
         (evt.EVT_C_STORE, store),
