@@ -161,6 +161,15 @@ impl Message {
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         self.segments.iter().map(|text| Segment { delimiters: self.delimiters, text })
     }
+
+    /// Whether another message, or a batch or file of them, begins within it, whatever its delimiters: one answer could not tell of both.
+    pub fn holds_another(&self) -> bool {
+        let begins = |text: &str| {
+            let rest = ["MSH", "BHS", "FHS"].into_iter().find_map(|name| text.trim_start().strip_prefix(name));
+            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        };
+        self.segments.iter().skip(1).any(|text| begins(text))
+    }
 }
 
 /// One segment.

@@ -16,6 +16,9 @@ fn start(from: &str) -> (Gateway, u16, Stage) {
 
 const PID: &str = "PID|||R7^^^^MR~4000000004^^^NHS^NH||SECRET^NAME||19600229|F";
 
+/// The beginning of another header.
+const SECOND: &str = "MSH|^~\\&|RIS|ROYAL|||20250310|";
+
 /// IDY-040, INV-01: an order is acknowledged when it is kept: what it says of numbers is known, also after the process was killed.
 /// The ledger names nobody (LED-010).
 #[test]
@@ -90,6 +93,9 @@ fn what_cannot_be_taken_is_answered_and_bounded() {
         ("ADT^A08", PID, "AA"),
         ("ADT^A37", PID, "AR"),
         ("ADT^A04", "PV1||O", "AE"),
+        // Two messages in one frame: AA would be said of both, and the second lost.
+        ("ORM^O01", &format!("{PID}\rORC|NW|P1\r{SECOND}|ORM^O01|C8|P|2.5.1\r{PID}\rORC|NW|P2"), "AE"),
+        ("ADT^A02", &format!("PV1||O\r{SECOND}|ADT^A08|C8|P|2.5.1\r{PID}"), "AE"),
     ] {
         let answer = say(&mut socket, kind, rest);
         assert!(answer.contains(&format!("\rMSA|{want}|C7|")), "{kind} {rest}: {answer}");

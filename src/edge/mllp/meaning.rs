@@ -90,6 +90,10 @@ pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<Optio
     }
     let unread = |error: crate::hl7::message::MessageError| Refusal::error(Fault::Unreadable, "MSH", error.to_string());
     let message = header.message(bytes).map_err(unread)?;
+    if message.holds_another() {
+        let why = "a frame holds one message, and this one holds the beginning of another (MSH, BHS or FHS)";
+        return Err(Refusal::error(Fault::Sequence, "MSH^2", why));
+    }
     if kind == Kind::Passing {
         return Ok(None);
     }

@@ -125,6 +125,31 @@ fn what_cannot_be_used_is_refused_where_it_stands() {
     }
 }
 
+/// A frame that holds the beginning of another message, a batch or a file is refused whole, whatever the first one is: one acknowledgement
+/// would be taken for both.
+#[test]
+fn of_two_messages_in_one_frame_neither_is_taken() {
+    let another = [
+        "MSH|^~\\&|RIS|ROYAL|||20250310||ADT^A08|C8|P|2.5.1",
+        "MSH#$~%&#RIS",
+        "BHS|^~\\&",
+        "FHS|^~\\&",
+        " MSH|^~\\&|RIS",
+        "MSH|",
+    ];
+    for begins in another {
+        for (kind, rest) in [("ORM^O01", "ORC|NW|P1\r"), ("ADT^A08", ""), ("ADT^A02", "")] {
+            let refusal = heard(kind, &format!("{PID}{rest}{begins}\r{PID}")).err().expect(begins);
+            let told = (refusal.answer, refusal.fault, refusal.place);
+            assert_eq!(told, (Refused::Error, Fault::Sequence, "MSH^2"), "{kind} {begins}");
+        }
+    }
+    // Text that begins so, or a segment of another name, is none.
+    for rest in ["NTE|1||MSH|^~", "MSHX|1", "ZZZ|BHS|1"] {
+        assert!(heard("ADT^A08", &format!("{PID}{rest}")).is_ok(), "{rest}");
+    }
+}
+
 /// IDY-040: an order is of the number that this site issued, else of another local one, else of the NHS number.
 #[test]
 fn an_order_is_of_a_number_with_its_issuer() {
