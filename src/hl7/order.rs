@@ -7,9 +7,9 @@ use super::message::{Message, Segment};
 pub struct Placed {
     /// ORC-1: `NW`, `XO`, `CA`, `DC`, `SC` and so on; `CA` or `DC` too where ORC-5 says so.
     pub control: String,
-    /// ORC-2 or OBR-2.
+    /// ORC-2 or OBR-2, with its namespace.
     pub placer: String,
-    /// ORC-3 or OBR-3.
+    /// ORC-3 or OBR-3, with its namespace.
     pub filler: String,
     /// IPC-1, else OBR-18.
     pub accession: String,
@@ -25,6 +25,13 @@ pub struct Placed {
     pub scheduled: String,
 }
 
+/// A number with whoever gave it out, where that is said (data type EI): `1001`, `1001^WARD`, `1001^^1.2.3`. Two systems behind one sender may
+/// give out the same number for two orders. Empty where there is none.
+fn number(segment: &Segment<'_>, at: usize) -> String {
+    let parts = [1, 2, 3].map(|component| segment.part(at, component));
+    if parts[0].is_empty() { String::new() } else { parts.join("^").trim_end_matches('^').to_owned() }
+}
+
 /// The first of two texts that says something.
 fn first(one: &str, other: String) -> String {
     if one.is_empty() { other } else { one.to_owned() }
@@ -36,8 +43,8 @@ impl Placed {
         let ended = control == "SC" && matches!(status.as_str(), "CA" | "DC");
         Self {
             control: if ended { status } else { control },
-            placer: segment.part(2, 1),
-            filler: segment.part(3, 1),
+            placer: number(segment, 2),
+            filler: number(segment, 3),
             scheduled: segment.part(7, 4),
             ..Self::default()
         }
@@ -46,8 +53,8 @@ impl Placed {
     fn add(&mut self, segment: &Segment<'_>) {
         match segment.name() {
             "OBR" => {
-                self.placer = first(&self.placer, segment.part(2, 1));
-                self.filler = first(&self.filler, segment.part(3, 1));
+                self.placer = first(&self.placer, number(segment, 2));
+                self.filler = first(&self.filler, number(segment, 3));
                 (self.procedure, self.description) = (segment.part(4, 1), segment.part(4, 2));
                 self.accession = first(&self.accession, segment.part(18, 1));
                 self.modality = first(&self.modality, segment.part(24, 1));

@@ -53,6 +53,24 @@ fn orders_and_numbers_are_found_whatever_the_delimiters() {
     assert_eq!((who.numbers[0].universal.as_str(), who.numbers[0].authority.as_str()), ("1.2.826", ""));
 }
 
+/// Two systems behind one sender may give out one number: its namespace belongs to it, wherever it is written.
+#[test]
+fn a_number_of_an_order_keeps_its_namespace() {
+    for (written, want) in [
+        ("1001", "1001"),
+        ("1001^WARD", "1001^WARD"),
+        ("1001^^1.2.3^ISO", "1001^^1.2.3"),
+        ("1001^WARD^1.2.3^ISO~1002", "1001^WARD^1.2.3"),
+        ("1001^\"\"", "1001"),
+        ("^WARD", ""),
+    ] {
+        for order in [format!("ORC|NW|{written}|{written}\r"), format!("ORC|NW\rOBR|1|{written}|{written}\r")] {
+            let [order] = &orders(&read(&format!("MSH|^~\\&|RIS\r{order}")))[..] else { panic!("one order") };
+            assert_eq!([&order.placer, &order.filler], [want; 2], "{written}");
+        }
+    }
+}
+
 /// An escape sequence that is not one of the five stays as it is: it must not make one number out of another.
 #[test]
 fn escapes_never_make_another_number() {

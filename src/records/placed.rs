@@ -19,9 +19,9 @@ pub struct PlacedOrder {
     pub row: i64,
     /// Who told it: `hl7 RIS`, `worklist ris`. Not looked at when it is taken.
     pub source: String,
-    /// The number of who placed it.
+    /// The number of who placed it, with its namespace where that was said: `1001^WARD`.
     pub placer: String,
-    /// The number of who fills it; its source knows it by the placer's number, else by this.
+    /// The number of who fills it, likewise; its source knows it by the placer's number, else by this.
     pub filler: String,
     /// Accession Number; empty if it was not said.
     pub accession: String,

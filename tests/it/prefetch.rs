@@ -256,15 +256,18 @@ fn an_order_has_the_priors_pulled_once() {
     until(seconds(60), "the prior is here", || (a.holds(&uid(1)) == 1).then_some(()));
     until(seconds(30), "it has ended", || ended(&ahead(&a)[0], "1 studies chosen").then_some(()));
     told("XO", "P2", "CT", "m3");
+    // The same number of another system behind the same sender is another order.
+    told("NW", "P2^WARD", "CT", "m5");
     a.stop();
     a.up();
     told("NW", "P3", "CT", "m4");
     let rows = until(seconds(60), "the next has ended", || {
         let rows = ahead(&a);
-        rows.last().filter(|row| rows.len() > 1 && ended(row, "1 studies chosen")).is_some().then_some(rows)
+        rows.last().filter(|row| rows.len() > 2 && ended(row, "1 studies chosen")).is_some().then_some(rows)
     });
     let causes: Vec<(&str, &str)> =
         rows.iter().map(|row| (row["cause"].as_str().unwrap(), row["of"].as_str().unwrap())).collect();
-    assert_eq!(causes, [("order", "hl7 RIS at ROYAL P2"), ("order", "hl7 RIS at ROYAL P3")]);
+    let orders = ["P2", "P2^WARD", "P3"].map(|number| format!("hl7 RIS at ROYAL {number}"));
+    assert_eq!(causes, orders.each_ref().map(|order| ("order", order.as_str())));
     assert!(!a.log().contains(NUMBER), "{}", a.log());
 }

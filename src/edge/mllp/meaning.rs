@@ -72,6 +72,9 @@ fn is_event(text: &str) -> bool {
     matches!(text.as_bytes(), [b'A', tens, ones] if tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
+/// The longest number of an order with its namespace, in characters: as long as an EI may be.
+const LONGEST_NUMBER: usize = 427;
+
 const NO_PATIENT: &str = "the message names no patient in PID-3";
 
 /// Reads a message: `None` if it is sound and nothing of it is used; why it is not taken otherwise.
@@ -214,8 +217,8 @@ fn order(placed: Placed, patient: &LocalId, born: &str) -> Result<PlacedOrder, R
     Ok(PlacedOrder {
         row: 0,
         source: String::new(),
-        placer: plain(placed.placer, 199),
-        filler: plain(placed.filler, 199),
+        placer: plain(placed.placer, LONGEST_NUMBER),
+        filler: plain(placed.filler, LONGEST_NUMBER),
         accession: short(placed.accession),
         study: StudyUid::parse(&placed.study).ok(),
         control: short(placed.control),
