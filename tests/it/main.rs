@@ -41,6 +41,7 @@ mod foreign_people;
 mod hostile;
 mod hostile_slow;
 mod housekeeping;
+mod issuers;
 mod judge;
 mod lanes;
 mod lying_proxy;

@@ -1,6 +1,7 @@
 //! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
 
 mod elsewhere;
+mod whose;
 
 use super::archived::NEARLINE;
 use super::asked::*;
@@ -144,12 +145,16 @@ impl Find<'_, '_> {
     /// What means the patient who was asked for need not match in the number: the node is shown it with its issuer.
     fn fitting(&self, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
         let meant = self.is_meant(origin, &held);
+        if !meant && self.is_anothers(origin, &held) {
+            return None;
+        }
         self.fitting_as(meant, origin, held)
     }
 
     /// The same where it is known already whether that patient is meant.
     fn fitting_as(&self, meant: bool, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
-        let values = shown(&self.registry, self.node, origin, held)?;
+        let mut values = shown(&self.registry, self.node, origin, held)?;
+        self.tell_issuer(origin, &mut values);
         let held = |tag: Tag| values.get(&tag).map(String::as_str);
         let whose = |key: &Match| meant && [PATIENT_ID, ISSUER_OF_PATIENT_ID].contains(&key.path[0]);
         // The unique keys above have been asked for too, whether or not they are to be given back.

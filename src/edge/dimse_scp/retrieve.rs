@@ -3,12 +3,12 @@
 use super::archived;
 use super::asked::{Asked, Root};
 use super::given::{Given, alongside};
-use super::shown::{held_as, patient_of, shown};
+use super::shown::{held_as, issuer_of, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
-use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Counts, Dialogue, Operation, QueryAnswer, QueryRequest, Status};
@@ -211,10 +211,10 @@ async fn of_patient(
             if patient_of(&values) != Some(patient) && !meant {
                 continue;
             }
-            let said = values.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned();
-            let issuer = said.unwrap_or_else(|| origin.site().unwrap_or_default().to_owned());
+            // Two nodes of this site may give the same number to two people, as two sites may (IDY-040).
+            let issuer = issuer_of(registry, &origin, &values);
             // The NHS issued it, whoever holds it.
-            issuers.insert(if meant { "NHS".to_owned() } else { issuer });
+            issuers.insert(if meant || is_issuer(&issuer) { "NHS".to_owned() } else { issuer });
             studies.push(study);
         }
     }

@@ -1,7 +1,7 @@
 //! What a node is shown of another site's patients: the values that the objects will carry when they reach it ("Foreign patients").
 
 use crate::courier::foreign::{self, Case, Decision, Policy, Source, Stamp};
-use crate::dicom::attributes::PATIENT_ID;
+use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::charset::Charset;
 use crate::dicom::head::Attributes;
 use crate::dicom::patient::Judgement;
@@ -38,6 +38,12 @@ pub(super) fn shown(registry: &Registry, node: &Node, origin: &Origin, held: Tex
         }
     }
     Some(values)
+}
+
+/// Who issued the number with which a node is shown something: as the object says, else as its sender's entry says (IDY-040).
+pub(super) fn issuer_of(registry: &Registry, origin: &Origin, values: &BTreeMap<Tag, String>) -> String {
+    let said = values.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned();
+    said.unwrap_or_else(|| registry.issuer(origin))
 }
 
 /// The Patient IDs under which a patient may be held whom a node asks for: as given, and without the issuer that we put before it.

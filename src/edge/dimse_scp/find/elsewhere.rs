@@ -15,7 +15,6 @@ use crate::priors::Clock;
 use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
-use crate::priors::whom::Patient;
 use crate::records::{StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,24 +62,9 @@ impl Elsewhere {
 }
 
 impl Find<'_, '_> {
-    /// The patient whom the query names, if it names one.
-    pub(super) async fn named_patient(&self) -> Option<Patient> {
-        let id = exact(&self.keys.matches, PATIENT_ID).or_else(|| exact(&self.asked.unique, PATIENT_ID))?;
-        let issuer = exact(&self.keys.matches, ISSUER_OF_PATIENT_ID);
-        let patient = self.face.priors.named(&self.registry, self.node, id, issuer)?;
-        let birth_date = exact(&self.keys.matches, PATIENT_BIRTH_DATE).map(str::to_owned);
-        Some(self.face.priors.linked(patient, birth_date).await)
-    }
-
     /// For whom other sites are asked.
     fn behalf(&self) -> OnBehalf {
         self.registry.behalf_of_node(&self.node.ae_title)
-    }
-
-    /// Whether what came from a site, or is held of it, means the patient whom the query names: then its number need not be the
-    /// one that was asked for, since the node is shown it with its issuer.
-    pub(super) fn is_meant(&self, origin: &Origin, held: &Texts) -> bool {
-        self.patient.as_ref().is_some_and(|patient| patient.is_told_by(&self.registry, origin, &held.0))
     }
 
     /// Other sites tell of studies: who asks for patients is told that these are this site's alone (DIM-070).
