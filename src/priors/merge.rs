@@ -22,8 +22,10 @@ pub struct Found {
 pub struct Copy {
     /// The attributes as the asker is shown them.
     pub values: Texts,
-    /// What is held here.
+    /// What is held here, and at an archive of this site.
     pub size: StudySize,
+    /// An archive of this site has more than is here.
+    pub nearline: bool,
 }
 
 /// Copies that wait for the other sites' counts; what comes beyond is told at once.
@@ -70,15 +72,16 @@ impl Merge {
         None
     }
 
-    /// The copies that waited, once nobody is waited for any more.
+    /// The copies that waited, once nobody is waited for any more, and whether all of each is here.
     pub fn rest(self) -> impl Iterator<Item = (StudyUid, Copy, bool)> {
         let mut elsewhere = self.elsewhere;
         self.waiting.into_iter().map(move |(study, mut copy)| {
             let there = elsewhere.remove(&study).unwrap_or_default();
-            let whole = there.instances <= copy.size.instances;
-            if !whole {
+            let more = there.instances > copy.size.instances;
+            if more {
                 copy.size = larger(copy.size, there);
             }
+            let whole = !more && !copy.nearline;
             (study, copy, whole)
         })
     }
@@ -118,7 +121,7 @@ mod tests {
     }
 
     fn copy(instances: u64) -> Copy {
-        Copy { values: Texts::default(), size: size(instances, "CT") }
+        Copy { values: Texts::default(), size: size(instances, "CT"), nearline: false }
     }
 
     /// DIM-070: a study once; ours before others' copies of it, the first answer before the second.
@@ -132,12 +135,17 @@ mod tests {
         assert_eq!(merge.copy(&uid(3), copy(5)), None);
         assert_eq!(merge.copy(&uid(4), copy(5)), None);
         assert_eq!(merge.copy(&uid(4), copy(5)), None, "a copy twice");
+        let archived = Copy { nearline: true, ..copy(8) };
+        assert_eq!(merge.copy(&uid(5), archived.clone()), None);
+        assert_eq!(merge.there(found("b", 5, 7)), None);
         assert_eq!(merge.there(found("c", 3, 7)), None);
         assert_eq!(merge.there(found("b", 3, 6)), None);
         assert_eq!(merge.there(found("b", 4, 4)), None);
         let rest: Vec<_> = merge.rest().collect();
         let grown = StudySize { modalities: vec!["SR".into(), "CT".into()], ..size(7, "") };
-        assert_eq!(rest, [(uid(3), Copy { size: grown, ..copy(0) }, false), (uid(4), copy(5), true)]);
+        let want =
+            [(uid(3), Copy { size: grown, ..copy(0) }, false), (uid(4), copy(5), true), (uid(5), archived, false)];
+        assert_eq!(rest, want, "what an archive alone has is not here, whatever a site has");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A site whose archive is silent, as another site sees it: what its spool holds is shown and given, and never as all that there is.
 
 use crate::support::archive::{Behind, OddArchive, Prepared};
-use crate::support::config::SiteConfig;
+use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::gateway::Gateway;
-use crate::support::neighbours;
 use crate::support::radiology::{ROOT, last};
-use crate::support::two_sites::B_IDENTITY;
+use crate::support::two_sites::{A_IDENTITY, B_IDENTITY};
 use crate::support::wait::{seconds, until};
+use crate::support::{multipart, neighbours, web};
+use crate::viewer::TOKEN;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -125,4 +126,37 @@ fn a_list_of_studies_that_is_too_long_is_no_answer() {
     assert_eq!(last(&said)["comment"], "1 studies not asked for elsewhere; name 10 at most");
     let said = scene.ask(find(&unknown[..10]));
     assert_eq!((&last(&said)["status"], last(&said).get("comment")), (&json!(0), None), "{said}");
+}
+
+/// DIM-070: of a study that another site sent first, an archive may hold more than that: a workstation and a viewer are told so.
+#[test]
+fn what_an_archive_has_beyond_another_sites_copy_is_told() {
+    let mut prepared = Prepared::new(4);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    // Both sites have the numbers of one trust.
+    prepared.config = prepared.config.with("issuer = \"ZZ001\"");
+    let (token, port) = (prepared.stage.path().join("viewer.token"), free_port());
+    std::fs::write(&token, TOKEN).unwrap();
+    let viewer = format!(
+        "[[node]]\nae_title = \"VIEWER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\nforeign = \"as_is\"\n\
+         [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\n",
+        token.display()
+    );
+    let b = prepared.start("ARCHIVE", archive.port, &viewer);
+    let of_two = b.files.iter().find(|file| file["study"] == study(2)).unwrap();
+    let file = std::fs::read(of_two["path"].as_str().unwrap()).unwrap();
+    let body = b.stage.path().join("copy.body");
+    std::fs::write(&body, multipart::body(&[file], true)).unwrap();
+    let a = b.stage.authority.issue(A_IDENTITY);
+    let url = format!("{}/studies", b.site.config.url());
+    assert_eq!(web::store(&a, &url, &multipart::content_type(), &body, &[]).status, 200);
+    let said = neighbours::ask(b.stage.path(), &b.site, &[neighbours::priors_of("P1")]).remove(0);
+    let row = |n: u32, id: &str, count: &str| (study(n), id.to_owned(), "NEARLINE".to_owned(), count.to_owned());
+    assert_eq!(neighbours::studies(&said), [row(1, "P1", "3"), row(2, "ZZ001:P1", "4")], "{said}");
+    let url = format!("http://127.0.0.1:{port}/dicom-web/studies?PatientID=P1");
+    let answer = web::request(None, &a.trust, &url, &["--header", &format!("Authorization: Bearer {TOKEN}")]);
+    let sets: Vec<Value> = serde_json::from_str(&answer.body).unwrap();
+    let two = sets.iter().find(|set| set["0020000D"]["Value"][0] == study(2)).unwrap();
+    let told = ["00080056", "00201208"].map(|tag| two[tag]["Value"][0].clone());
+    assert_eq!(told, [json!("NEARLINE"), json!(4)], "{two}");
 }

@@ -269,7 +269,7 @@ fn a_peers_search_is_not_passed_on() {
     assert_eq!(c.asked(), [""; 0]);
 }
 
-/// DIM-070: a study of which a copy is held here is listed once, as held here, unless its holder has more of it by now.
+/// DIM-070: a study of which a copy is held here is listed once, as held here, unless its holder has more of it by now; so is a series.
 #[test]
 fn a_copy_held_here_is_listed_once_with_the_right_count() {
     let stage = Stage::new();
@@ -288,7 +288,14 @@ fn a_copy_held_here_is_listed_once_with_the_right_count() {
     assert_eq!(studies(&ask(stage.path(), &a, &[priors_of(NHS)])[0]), [row(1, &mine, "ONLINE", 1)]);
     // A second instance of it comes into being at B.
     grow(&stage, &b);
-    assert_eq!(studies(&ask(stage.path(), &a, &[priors_of(NHS)])[0]), [row(1, &mine, "NEARLINE", 2)]);
+    let series = json!({ "keys": { "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": uid(1), "SeriesInstanceUID": "",
+        "NumberOfSeriesRelatedInstances": "", "InstanceAvailability": "" } });
+    let said = ask(stage.path(), &a, &[priors_of(NHS), series]);
+    assert_eq!(studies(&said[0]), [row(1, &mine, "NEARLINE", 2)]);
+    let found = identifiers(&said[1]);
+    let [series] = &found[..] else { panic!("one series, once: {}", said[1]) };
+    let told = (&series["InstanceAvailability"], &series["NumberOfSeriesRelatedInstances"]);
+    assert_eq!(told, (&json!("NEARLINE"), &json!("2")), "its series likewise: {}", said[1]);
 }
 
 /// Study 1 of the patient gets another instance.

@@ -42,10 +42,13 @@ pub(super) struct Find<'a, 'd> {
     pub(super) remark: Option<String>,
 }
 
-/// What was told below a study, of here and of archives.
+/// What was told below a study, or waits, of here and of archives.
 #[derive(Default)]
 pub(super) struct Known {
     told: BTreeSet<String>,
+    /// Series of other sites of which a copy is held here, and how many instances an archive holds of each: where they came from there may
+    /// be more of them by now.
+    waiting: BTreeMap<SeriesUid, (SeriesRow, u64)>,
     /// Some of it came from a node of this site, or lies in an archive of it.
     own: bool,
     /// Some of it came from another site.
@@ -263,7 +266,7 @@ impl Find<'_, '_> {
                 }
                 let (copy, size) = (row.origin.site().is_some(), sizes.remove(&row.row));
                 if let Some(elsewhere) = elsewhere.as_mut().filter(|_| copy) {
-                    self.copy(size.unwrap_or_default(), &row.study, values, elsewhere).await?;
+                    self.copy((size.unwrap_or_default(), theirs), &row.study, values, elsewhere).await?;
                     continue;
                 }
                 if let Some(elsewhere) = &mut elsewhere {
@@ -351,7 +354,10 @@ impl Find<'_, '_> {
             for row in rows {
                 let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
                 known.insert(&row.series, &row.origin);
-                self.tell_series(row, theirs).await?;
+                match row.origin.site() {
+                    None => self.tell_series(row, theirs).await?,
+                    Some(_) => drop(known.waiting.insert(row.series.clone(), (row, theirs))),
+                }
             }
         }
         for (_, mut row) in archived {
@@ -363,7 +369,7 @@ impl Find<'_, '_> {
     }
 
     /// One series, of which an archive holds so many instances.
-    async fn tell_series(&mut self, mut row: SeriesRow, theirs: u64) -> Result<(), End> {
+    pub(super) async fn tell_series(&mut self, mut row: SeriesRow, theirs: u64) -> Result<(), End> {
         self.goes_on().await?;
         row.attributes.0.insert(STUDY_INSTANCE_UID, row.study.to_string());
         row.attributes.0.insert(SERIES_INSTANCE_UID, row.series.to_string());

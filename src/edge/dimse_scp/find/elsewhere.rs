@@ -12,6 +12,7 @@ use crate::edge::dimse_scp::shown::shown;
 use crate::edge::qido::elsewhere::found_elsewhere;
 use crate::peers::{Origin, Silent};
 use crate::priors::Clock;
+use crate::priors::archive::widen;
 use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
@@ -155,23 +156,27 @@ impl Find<'_, '_> {
             for row in copies {
                 let Some(values) = self.fitting_as(true, &row.origin, row.attributes) else { continue };
                 let size = sizes.remove(&row.row).unwrap_or_default();
-                self.copy(size, &row.study, values, elsewhere).await?;
+                self.copy((size, None), &row.study, values, elsewhere).await?;
             }
         }
     }
 
-    /// A copy held here waits: where it came from there may be more of it by now.
+    /// A copy held here waits: where it came from there may be more of it by now. An archive may have more of it as well.
     pub(super) async fn copy(
         &mut self,
-        size: StudySize,
+        (mut size, theirs): (StudySize, Option<StudySize>),
         study: &StudyUid,
         mut values: BTreeMap<Tag, String>,
         elsewhere: &mut Elsewhere,
     ) -> Result<(), End> {
         values.insert(STUDY_INSTANCE_UID, study.to_string());
+        let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
+        if nearline {
+            values.insert(AVAILABILITY, NEARLINE.to_owned());
+        }
         with_size(&mut values, &size);
         if self.fits_size(&values)
-            && let Some(copy) = elsewhere.merge.copy(study, Copy { values: Texts(values), size })
+            && let Some(copy) = elsewhere.merge.copy(study, Copy { values: Texts(values), size, nearline })
         {
             elsewhere.note(&copy.values.0);
             self.tell(copy.values.0).await?;
@@ -291,22 +296,31 @@ impl Find<'_, '_> {
         if silences.is_empty() { Ok(()) } else { Err(self.incomplete(&silences)) }
     }
 
-    /// Series or instances of a study that other sites hold: whoever has shown it is asked, or everybody if it is unknown here too.
-    /// `known` is what was told already; `unique` is the UID's attribute.
-    pub(super) async fn below_study(&mut self, unique: Tag, known: Known) -> Result<(), End> {
+    /// Series or instances of a study that other sites hold. `known` is what was told already, or waits; `unique` is the UID's attribute.
+    pub(super) async fn below_study(&mut self, unique: Tag, mut known: Known) -> Result<(), End> {
         let ours = known.own && !known.copies;
-        let mut told = known.told;
+        let silent = self.hear_below(unique, &mut known).await?;
+        for (row, theirs) in known.waiting.into_values() {
+            self.tell_series(row, theirs).await?;
+        }
+        self.ended_below(&silent, ours)
+    }
+
+    /// Asks whoever has shown the study, or everybody if it is unknown here too, and tells what is not known yet; who kept silent.
+    async fn hear_below(&mut self, unique: Tag, known: &mut Known) -> Result<Vec<(String, Outcome)>, End> {
+        let Known { told, waiting, .. } = known;
+        let mut silent = Vec::new();
         let Some(study) = self.asked.values(STUDY_INSTANCE_UID).first().and_then(|uid| StudyUid::parse(uid).ok())
         else {
-            return Ok(());
+            return Ok(silent);
         };
-        let known = self.face.priors.known_holders(&study).await;
-        let sites = match known.is_empty() && told.is_empty() {
+        let holders = self.face.priors.known_holders(&study).await;
+        let sites = match holders.is_empty() && told.is_empty() {
             true => self.face.priors.sites().sites.clone(),
-            false => known,
+            false => holders,
         };
         if sites.is_empty() || marker::is_marker(&study) {
-            return Ok(());
+            return Ok(silent);
         }
         let wanted = match unique == SERIES_INSTANCE_UID {
             true => Wanted::Series(study),
@@ -316,14 +330,13 @@ impl Find<'_, '_> {
             }
         };
         let mut answers = self.face.priors.search(&wanted, sites, &self.behalf());
-        let mut silent = Vec::new();
         loop {
             let part = tokio::select! {
                 biased;
                 part = answers.next() => part,
                 () = self.dialogue.heard() => return Err(End::Over),
             };
-            let Some(Part { site, what }) = part else { return self.ended_below(&silent, ours) };
+            let Some(Part { site, what }) = part else { return Ok(silent) };
             match what {
                 What::Ended(Outcome::Answered { .. }) => {}
                 What::Ended(outcome) => silent.push((site, outcome)),
@@ -332,6 +345,11 @@ impl Find<'_, '_> {
                     for Found { site, values, size, .. } in list {
                         self.goes_on().await?;
                         let uid = values.0.get(&unique).cloned().unwrap_or_default();
+                        let copy = SeriesUid::parse(&uid).ok().and_then(|series| waiting.get_mut(&series));
+                        if let Some((_, theirs)) = copy {
+                            *theirs = size.instances.max(*theirs);
+                            continue;
+                        }
                         let Some(mut values) = self.fitting(&Origin::Peer(site), values) else { continue };
                         if told.insert(uid) {
                             values.insert(SERIES_RELATED_INSTANCES, size.instances.to_string());

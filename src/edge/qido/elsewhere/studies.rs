@@ -7,6 +7,7 @@ use crate::dicom::tag::Tag;
 use crate::dicom::uid::StudyUid;
 use crate::peers::Origin;
 use crate::priors::Clock;
+use crate::priors::archive::widen;
 use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
@@ -73,13 +74,14 @@ impl Studies {
         }
     }
 
-    /// A copy held here waits: where it came from there may be more of it by now.
-    fn copy(&mut self, row: StudyRow, size: StudySize) {
+    /// A copy held here waits: where it came from there may be more of it by now. An archive may have more of it as well.
+    fn copy(&mut self, (row, theirs): Archived, mut size: StudySize) {
         self.note(&row.attributes);
         let study = row.study.clone();
-        match self.merge.copy(&study, Copy { values: Texts::default(), size }) {
+        let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
+        match self.merge.copy(&study, Copy { values: Texts::default(), size, nearline }) {
             None => drop(self.copies.entry(study).or_insert(row)),
-            Some(copy) => drop(self.foreign.insert(study, Foreign { row, size: copy.size, here: true })),
+            Some(copy) => drop(self.foreign.insert(study, Foreign { row, size: copy.size, here: !nearline })),
         }
     }
 
@@ -120,16 +122,16 @@ impl Asked {
     ) -> Result<Vec<Archived>, Box<Response>> {
         let (copies, own): (Vec<_>, Vec<_>) = page.into_iter().partition(|(row, _)| row.origin.site().is_some());
         own.iter().for_each(|(row, _)| elsewhere.own(row));
-        self.set_aside(elsewhere, copies.into_iter().map(|(row, _)| row).collect()).await?;
+        self.set_aside(elsewhere, copies).await?;
         Ok(own)
     }
 
-    async fn set_aside(&self, elsewhere: &mut Studies, copies: Vec<StudyRow>) -> Result<(), Box<Response>> {
-        let rows = copies.iter().map(|row| row.row).collect();
+    async fn set_aside(&self, elsewhere: &mut Studies, copies: Vec<Archived>) -> Result<(), Box<Response>> {
+        let rows = copies.iter().map(|(row, _)| row.row).collect();
         let mut sizes = self.face.records.study_sizes(rows, self.wants_classes()).await.map_err(unreadable)?;
-        for row in copies {
-            let size = sizes.remove(&row.row).unwrap_or_default();
-            elsewhere.copy(row, size);
+        for copy in copies {
+            let size = sizes.remove(&copy.0.row).unwrap_or_default();
+            elsewhere.copy(copy, size);
         }
         Ok(())
     }
@@ -233,7 +235,7 @@ impl Asked {
             let (own, mut copies): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.origin.site().is_none());
             ours.extend(own.into_iter().map(|row| row.study));
             copies.retain(|row| elsewhere.meant && self.fits_as(true, Level::Study, &row.attributes));
-            self.set_aside(elsewhere, copies).await?;
+            self.set_aside(elsewhere, copies.into_iter().map(|row| (row, None)).collect()).await?;
         }
     }
 
