@@ -43,7 +43,7 @@ impl PrefetchCause {
 /// What is to be pulled ahead: for whom, and why. `Debug` prints nothing of the patient.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prefetch {
-    /// Why. Each cause counts once.
+    /// Why. Each cause counts once, a study once for each modality.
     pub cause: PrefetchCause,
     /// For whom other sites are asked: `node CT1`, `user jo`.
     pub who: String,
@@ -72,7 +72,7 @@ pub struct PrefetchRow {
     pub id: i64,
     /// What is pulled, and why.
     pub what: Prefetch,
-    /// When it was caused.
+    /// When it was caused, by the latest of its modalities.
     pub at: SystemTime,
     /// How often it was tried and is to be tried again.
     pub tries: u32,
@@ -114,7 +114,8 @@ impl Records {
         self.inner.readers.ask(move |conn| prefetch::acquired(conn, since)).await
     }
 
-    /// Takes on what is to be pulled ahead, each cause once, and notes in the same commit that all up to an instance was looked at.
+    /// Takes on what is to be pulled ahead, each cause once, but that a study counts again with a modality that is new of it; and notes in the
+    /// same commit that all up to an instance was looked at.
     pub async fn prefetch_acquired(
         &self,
         new: Vec<Prefetch>,
@@ -145,15 +146,17 @@ impl Records {
         self.inner.readers.ask(prefetch::list).await
     }
 
-    /// Notes how a try ended; `due` is when the next one is. What ended a month ago is forgotten, a few at a time.
+    /// Notes how a try of a prefetch as it was read ended; `due` is when the next one is. If another modality came meanwhile, it is due
+    /// at once instead. What ended a month ago is forgotten, a few at a time.
     pub async fn prefetch_tried(
         &self,
-        id: i64,
+        tried: &PrefetchRow,
         due: Option<SystemTime>,
         how: String,
         now: SystemTime,
     ) -> Result<(), RecordsError> {
-        self.commit(move |tx| prefetch::tried(tx, id, due, &how, now)).await
+        let (id, modalities) = (tried.id, tried.what.modalities.clone());
+        self.commit(move |tx| prefetch::tried(tx, (id, &modalities), due, &how, now)).await
     }
 
     /// Notes that a study was chosen by a rule, or how far it came.

@@ -105,6 +105,27 @@ fn a_new_study_has_the_priors_pulled_that_a_rule_means_and_each_study_once() {
     }
 }
 
+/// A PET-CT sends its CT series first: what the rule for PET means is pulled as well, though the study has caused a prefetch by then.
+#[test]
+fn each_modality_of_a_study_has_its_priors_pulled() {
+    let stage = Stage::new();
+    let rule =
+        |name: &str| format!("[[prefetch]]\nname = \"{name}\"\narrived = [\"{name}\"]\nmodality = [\"{name}\"]\n");
+    let (a, b) = sites(&stage, &[rule("CT"), rule("PT")].concat());
+    let b = Gateway::start(&stage.path().join("b"), b);
+    give(&stage, &b, "PACS", &json!([study(1, "CT", "CHEST", "20240102"), study(2, "PT", "CHEST", "20240102")]));
+    let a = Gateway::start(&stage.path().join("a"), a);
+    let mut second = study(10, "PT", "CHEST", "20261101");
+    second["series"] = json!(2);
+    give(&stage, &a, "PACS", &json!([study(10, "CT", "CHEST", "20261101")]));
+    until(seconds(60), "the CT is here", || ahead(&a).first().filter(|row| ended(row, "1 studies chosen")).map(|_| ()));
+    assert_eq!((a.holds(&uid(1)), a.holds(&uid(2))), (1, 0));
+    give(&stage, &a, "PACS", &json!([second]));
+    until(seconds(60), "the PET is here", || (a.holds(&uid(2)) == 1).then_some(()));
+    until(seconds(30), "it has ended", || ended(&ahead(&a)[0], "2 studies chosen").then_some(()));
+    assert_eq!(ahead(&a).len(), 1, "one cause");
+}
+
 /// UIX-12: while a site keeps silent it is tried again, also after a restart here; what it has is pulled once it is back.
 #[test]
 fn a_prefetch_waits_for_a_silent_site_across_a_restart() {

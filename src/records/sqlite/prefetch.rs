@@ -77,9 +77,13 @@ pub(in crate::records) fn take(tx: &mut Tx<'_>, new: &Prefetch, now: SystemTime)
     if open >= MOST_OPEN as i64 {
         return refuse(format!("{MOST_OPEN} prefetches are open already; ask again later"));
     }
+    // A study may bring another modality with a later series: then it is worked on again, for what the rules mean by that.
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO prefetches (kind, cause, who, patient_id, issuer, nhs, birth_date, modalities, at, due, how) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'waiting') ON CONFLICT (kind, cause) DO NOTHING RETURNING id",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, 'waiting') ON CONFLICT (kind, cause) DO UPDATE SET \
+         modalities = modalities || '\\' || excluded.modalities, at = excluded.at, tries = 0, due = excluded.due, how = excluded.how \
+         WHERE kind = 'study' AND excluded.modalities != '' \
+         AND instr('\\' || modalities || '\\', '\\' || excluded.modalities || '\\') = 0 RETURNING id",
     )?;
     let modalities = new.modalities.join("\\");
     let Prefetch { cause, who, patient_id, issuer, nhs, birth_date, .. } = new;
@@ -139,15 +143,16 @@ pub(in crate::records) fn list(conn: &Connection) -> Result<Vec<PrefetchRow>, Fa
 /// See [`crate::records::Records::prefetch_tried`].
 pub(in crate::records) fn tried(
     tx: &mut Tx<'_>,
-    id: i64,
+    (id, modalities): (i64, &[String]),
     due: Option<SystemTime>,
     how: &str,
     now: SystemTime,
 ) -> Result<(), Fault> {
-    let mut update = tx
-        .conn
-        .prepare_cached("UPDATE prefetches SET tries = tries + (?2 IS NOT NULL), due = ?2, how = ?3 WHERE id = ?1")?;
-    update.execute(params![id, due.map(micros), how])?;
+    // With a modality that came meanwhile it is due still.
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE prefetches SET tries = tries + (?2 IS NOT NULL), due = ?2, how = ?3 WHERE id = ?1 AND trim(modalities, '\\') = ?4",
+    )?;
+    update.execute(params![id, due.map(micros), how, modalities.join("\\")])?;
     let before = now.checked_sub(REMEMBERED).map_or(0, micros);
     let old = "SELECT id FROM prefetches WHERE due IS NULL AND at < ?1 ORDER BY id LIMIT ?2";
     tx.conn

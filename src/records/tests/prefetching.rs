@@ -26,6 +26,11 @@ fn cause(of: u32) -> Prefetch {
     }
 }
 
+/// A prefetch as it stands.
+async fn row(site: &Site, id: i64) -> PrefetchRow {
+    site.records.prefetches().await.unwrap().into_iter().find(|row| row.id == id).unwrap()
+}
+
 /// Looks, and notes that it did: the studies, one for each series.
 async fn look(site: &Site) -> Vec<StudyUid> {
     let (acquired, looked_at) = site.records.acquired(noon() - DAY).await.unwrap();
@@ -67,21 +72,57 @@ async fn a_cause_counts_once_and_is_worked_on_until_it_ends() {
     assert!(site.records.prefetch(second, noon()).await.unwrap().is_some(), "a request is another cause than a study");
     let due = site.records.prefetches_due(noon()).await.unwrap();
     assert_eq!((due.len(), due[0].id, &due[0].what), (2, id, &first));
-    site.records.prefetch_tried(id, Some(noon() + MINUTE), "waits".into(), noon()).await.unwrap();
+    let tried = row(&site, id).await;
+    site.records.prefetch_tried(&tried, Some(noon() + MINUTE), "waits".into(), noon()).await.unwrap();
     let (site, _) = site.restart();
     assert_eq!(site.records.prefetches_due(noon()).await.unwrap().len(), 1);
     let later = site.records.prefetches_due(noon() + MINUTE).await.unwrap();
     assert!(later.iter().any(|row| row.id == id && row.tries == 1 && row.how == "waits"), "{later:?}");
     site.records.prefetch_chose(id, &study(7), "b", "rule", "came".into(), noon()).await.unwrap();
-    site.records.prefetch_tried(id, None, "done".into(), noon()).await.unwrap();
+    site.records.prefetch_tried(&tried, None, "done".into(), noon()).await.unwrap();
     assert_eq!(site.records.prefetches_due(noon() + DAY).await.unwrap().len(), 1);
     site.records.prefetch_acquired(vec![first], InstanceId(0), noon()).await.unwrap();
     assert_eq!(site.records.prefetches().await.unwrap().len(), 2);
     // A month later it is forgotten, with the next that ends.
     let other = site.records.prefetch(cause(3), noon() + 31 * DAY).await.unwrap().unwrap();
-    site.records.prefetch_tried(other, None, "done".into(), noon() + 31 * DAY).await.unwrap();
+    let tried = row(&site, other).await;
+    site.records.prefetch_tried(&tried, None, "done".into(), noon() + 31 * DAY).await.unwrap();
     let left: Vec<i64> = site.records.prefetches().await.unwrap().iter().map(|row| row.id).collect();
     assert!(!left.contains(&id) && left.contains(&other), "{left:?}");
     assert!(!format!("{:?}", site.records.prefetches().await.unwrap()).contains("secret"), "Debug prints no patient");
+    site.verify().await;
+}
+
+/// A series of another modality has its study worked on again, also while that is under way; one of a modality that is known has not, and an
+/// order or a request never counts again.
+#[tokio::test]
+async fn a_study_counts_again_with_another_modality() {
+    let site = Site::new();
+    let with = |modality: &str| Prefetch { modalities: vec![modality.into()], ..cause(1) };
+    let id = site.records.prefetch(with("CT"), noon()).await.unwrap().unwrap();
+    let tried = row(&site, id).await;
+    site.records.prefetch_acquired(vec![with("PT"), with("CT"), with("T")], InstanceId(1), noon()).await.unwrap();
+    assert_eq!(row(&site, id).await.what.modalities, ["CT", "PT", "T"]);
+    // What was under way knew of the first alone.
+    site.records.prefetch_tried(&tried, None, "done".into(), noon()).await.unwrap();
+    let due = site.records.prefetches_due(noon()).await.unwrap();
+    assert_eq!((due.len(), due[0].how.as_str()), (1, "waiting"));
+    site.records.prefetch_tried(&due[0], None, "done".into(), noon()).await.unwrap();
+    assert_eq!(site.records.prefetch(with("PT"), noon()).await.unwrap(), None);
+    assert!(site.records.prefetches_due(noon()).await.unwrap().is_empty());
+    assert_eq!(site.records.prefetch(with("MR"), noon() + MINUTE).await.unwrap(), Some(id));
+    let again = row(&site, id).await;
+    assert_eq!((again.due, again.at, again.tries), (Some(noon() + MINUTE), noon() + MINUTE, 0));
+    for cause in [PrefetchCause::Order("hl7 RIS 1".into()), PrefetchCause::Request("1".into())] {
+        let with = |modality: &str| Prefetch { cause: cause.clone(), ..with(modality) };
+        let id = site.records.prefetch(with("CT"), noon()).await.unwrap().unwrap();
+        assert_eq!(site.records.prefetch(with("PT"), noon()).await.unwrap(), None);
+        assert_eq!(row(&site, id).await.what.modalities, ["CT"]);
+    }
+    // A series without a modality, and then one with.
+    let id = site.records.prefetch(Prefetch { modalities: Vec::new(), ..cause(2) }, noon()).await.unwrap().unwrap();
+    assert_eq!(site.records.prefetch(cause(2), noon()).await.unwrap(), Some(id));
+    site.records.prefetch_tried(&row(&site, id).await, None, "done".into(), noon()).await.unwrap();
+    assert_eq!(row(&site, id).await.due, None);
     site.verify().await;
 }
