@@ -48,7 +48,9 @@ pub use proof::{EntryLine, Report, hex};
 pub use pulls::{HeldInstance, PullEnded, PullRow};
 pub use refusals::Refusals;
 pub use rejections::{NamedInstance, NoteRead, RejectionView, Standing, Unread};
-pub use retrieval::{Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded};
+pub use retrieval::{
+    Copies, Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded,
+};
 pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Rejected, Taken, What};
 pub use views::{

@@ -7,9 +7,10 @@ use super::marker::is_marker;
 use super::watch::{Came, Follower, Lost, Told, Wanted};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Walk};
+use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Resource, Walk};
 use futures_util::future::{join_all, select_all};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Studies of one request that other sites are asked for; the rest of a longer list is given as it is here, and the answer says so.
@@ -64,12 +65,20 @@ struct Sought<'a> {
     ours: bool,
 }
 
+/// Where an instance is that is to come.
+struct Place {
+    study: Arc<StudyUid>,
+    series: SeriesUid,
+}
+
 /// Where the parts of a request are that are not here.
 #[derive(Default)]
 pub struct Gathering {
     followers: Vec<(Follower, Wanted)>,
     /// What is to come and has not.
     awaited: BTreeSet<InstanceUid>,
+    /// Where each is that was to come.
+    places: BTreeMap<InstanceUid, Place>,
     /// What is here, was awaited, or came already: nothing is given twice.
     known: BTreeSet<InstanceUid>,
     picked: Picked,
@@ -192,6 +201,7 @@ impl Gathering {
         let here: BTreeSet<&InstanceUid> = of.held.iter().map(|held| &held.sop_instance).collect();
         let mut listed_anywhere: BTreeSet<InstanceUid> = BTreeSet::new();
         let mut silent: Vec<(String, Why)> = unasked.iter().map(|site| (site.name.clone(), Why::NotAsked)).collect();
+        let study = Arc::new(of.study.clone());
         for (follower, told) in told {
             let listing = match told {
                 Told::Listed(listing) => listing,
@@ -207,16 +217,19 @@ impl Gathering {
             };
             // The first who has an instance is asked for it.
             let fresh = listing.iter().filter(|(uid, _)| !listed_anywhere.contains(*uid) && !here.contains(uid));
-            let mine: BTreeSet<InstanceUid> =
-                fresh.filter(|(uid, listed)| self.is_picked(uid, &listed.series)).map(|(uid, _)| uid.clone()).collect();
+            let mine: BTreeMap<InstanceUid, Place> = fresh
+                .filter(|(uid, listed)| self.is_picked(uid, &listed.series))
+                .map(|(uid, listed)| (uid.clone(), Place { study: Arc::clone(&study), series: listed.series.clone() }))
+                .collect();
             let all = mine.len() == listing.len() - listing.keys().filter(|uid| here.contains(uid)).count();
             let wanted = match self.picked.series.is_empty() && self.picked.instances.is_empty() && all {
                 true => Wanted { whole: true, ..Wanted::default() },
-                false => Wanted { instances: mine.clone(), ..Wanted::default() },
+                false => Wanted { instances: mine.keys().cloned().collect(), ..Wanted::default() },
             };
             listed_anywhere.extend(listing.keys().cloned());
             if !mine.is_empty() {
-                self.awaited.extend(mine);
+                self.awaited.extend(mine.keys().cloned());
+                self.places.extend(mine);
                 self.followers.push((follower, wanted));
             }
         }
@@ -280,6 +293,13 @@ impl Gathering {
     /// Instances that are to come.
     pub fn awaited(&self) -> u64 {
         self.awaited.len() as u64
+    }
+
+    /// An instance that was to come, as a part of its study and series.
+    pub fn resource(&self, instance: &InstanceUid) -> Option<Resource> {
+        let Place { study, series } = self.places.get(instance)?;
+        let (study, series) = (StudyUid::clone(study), Some(series.clone()));
+        Some(Resource { study, series, instance: Some(instance.clone()) })
     }
 
     /// Instances that are known to be at sites that do not answer, and are not here.

@@ -75,6 +75,15 @@ pub struct Picked {
     pub instances: Vec<InstanceUid>,
 }
 
+/// Copies that were asked for by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// In the order of their numbers, each with whether it is kept still.
+    pub list: Vec<(Retrievable, bool)>,
+    /// So many are not there for who looks: a rule withholds them, or a rejection note hides them.
+    pub withheld: u64,
+}
+
 /// The instances that were kept of what was picked, at one moment: 12 bytes of memory each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expected {
@@ -134,9 +143,9 @@ impl Records {
         self.seen(move |conn, look| retrieve::expected(conn, picked, look)).await
     }
 
-    /// Instances by their numbers, in order, each with whether it is kept still. At most 256 are asked for.
-    pub async fn copies(&self, instances: Vec<InstanceId>) -> Result<Vec<(Retrievable, bool)>, RecordsError> {
-        self.inner.readers.ask(move |conn| retrieve::copies(conn, &instances)).await
+    /// Instances by their numbers, as far as who looks may see them. At most 256 are asked for.
+    pub async fn copies(&self, instances: Vec<InstanceId>) -> Result<Copies, RecordsError> {
+        self.seen(move |conn, look| retrieve::copies(conn, &instances, look)).await
     }
 
     /// Enters in the ledger that a node is about to be given instances, before the first of them is sent. Gives the name of

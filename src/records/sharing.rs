@@ -6,9 +6,9 @@
 use super::sqlite::access::{self, Access};
 use super::sqlite::rejections;
 use super::sqlite::rows::{Fault, micros};
-use super::sqlite::sharing::{Connection, Look};
+use super::sqlite::sharing::{self, Connection, Look};
 use super::sqlite::tx::Tx;
-use super::{Records, RecordsError, Resource, Texts};
+use super::{Picked, Records, RecordsError, Resource, Texts};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::ledger::entry::{Kind, facts};
@@ -117,6 +117,12 @@ impl Records {
             Ok(shown)
         })
         .await
+    }
+
+    /// What of it others may be asked for, for who looks: not the studies and series that are withheld for certain, nor the instances that
+    /// a rejection note hides (WEB-105).
+    pub async fn may_be_sought(&self, picked: Picked) -> Result<Picked, RecordsError> {
+        self.seen(move |conn, look| sharing::sought(conn, picked, look)).await
     }
 
     /// Whether all of a resource is withheld from who looks, whatever else of it others hold; or is an instance that a rejection note

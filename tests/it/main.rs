@@ -92,4 +92,5 @@ mod wado_forms;
 mod web_hostile;
 mod wires;
 mod withhold;
+mod withhold_elsewhere;
 mod worklist;

@@ -197,13 +197,13 @@ pub(super) async fn brought(
             // Of instances that are named it is known whether they are here.
             all.doubtful |= named.is_empty();
         }
-        let untold = (named.is_empty() && !asked.silent.is_empty()).then_some(of);
+        let untold = named.is_empty() && !asked.silent.is_empty();
         let not_begun = if asked.busy { asked.missing } else { 0 };
         all.missing += not_begun;
         counts.remaining = counts.remaining.map(|remaining| remaining + asked.listed);
-        fetches.push((asked.fetching, untold, not_begun));
+        fetches.push((asked.fetching, of, untold, not_begun));
     }
-    for (fetching, untold, mut counted) in fetches {
+    for (fetching, of, untold, mut counted) in fetches {
         if let Some(fetching) = fetching {
             // What lost its association, or cannot be sent, the dialogue remembers.
             let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
@@ -211,14 +211,25 @@ pub(super) async fn brought(
                 return Brought { unbegun: counts.remaining.unwrap_or_default(), ..all };
             };
             counted += fetched.missing;
-            all.missing += fetched.missing;
-            all.lacking.extend(fetched.lacking);
+            // What is withheld for certain, now that something of it is here, is not told of.
+            if fetched.missing > 0 && !hides(face, &of).await {
+                all.missing += fetched.missing;
+                all.lacking.extend(fetched.lacking);
+            }
         }
-        if let Some(of) = untold {
+        if untold {
             all.gone += gone(face, &of, counted).await;
         }
     }
     all
+}
+
+/// Whether all of it is withheld from the node; if that cannot be known, what is missing is told.
+async fn hides(face: &DimseFace, of: &Resource) -> bool {
+    face.records.hides(of).await.unwrap_or_else(|error| {
+        tracing::error!(error = %error, "what is withheld cannot be looked up");
+        false
+    })
 }
 
 /// Instances that were here once, beyond those that another archive holds and did not give.

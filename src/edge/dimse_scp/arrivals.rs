@@ -4,9 +4,10 @@
 use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE, alongside};
 use super::line::Line;
 use crate::courier::mover::SubOperation;
+use crate::dicom::uid::InstanceUid;
 use crate::dimse::{ScuError, Status};
 use crate::priors::watch::Came;
-use crate::records::{Expected, InstanceId, Retrievable};
+use crate::records::{Expected, InstanceId, Picked, Retrievable};
 use crate::store::Ahead;
 use std::collections::BTreeSet;
 
@@ -55,10 +56,7 @@ impl Given<'_, '_> {
         while let Some(came) = next {
             match came {
                 Came::Here(_, id) => page.push(id),
-                Came::Lost(instance, why) => {
-                    self.fail(instance.as_str(), &why.to_string());
-                    self.tell().await;
-                }
+                Came::Lost(instance, why) => page.extend(self.lost(&instance, &why.to_string()).await),
             }
             next = if page.len() < PAGE { self.gathering.try_next() } else { None };
         }
@@ -66,6 +64,27 @@ impl Given<'_, '_> {
         let grown = std::mem::take(&mut self.gathering.grown);
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining + grown);
         Some(page)
+    }
+
+    /// What no site gives has failed, unless it is here all the same, since somebody sent it meanwhile: then its number. What is withheld
+    /// for certain is not told of.
+    async fn lost(&mut self, instance: &InstanceUid, why: &str) -> Option<InstanceId> {
+        let of = self.gathering.resource(instance);
+        if let Some(of) = of {
+            let picked =
+                Picked { studies: vec![of.study.clone()], series: Vec::new(), instances: vec![instance.clone()] };
+            let here = self.records.expected(picked).await.ok().and_then(|here| here.instances.first().copied());
+            if let Some((id, _)) = here {
+                return Some(id);
+            }
+            if self.records.hides(&of).await.unwrap_or(false) {
+                self.one_less();
+                return None;
+            }
+        }
+        self.fail(instance.as_str(), why);
+        self.tell().await;
+        None
     }
 
     /// Whether what came is of the patient who was asked for, as the node is shown patients; once for each study. Without a patient in

@@ -12,7 +12,7 @@ use crate::dimse::{
     Counts, Dialogue, QueryAnswer, QueryRequest, Source, Status, StoreCommand, StoreFailure, StoreResponse, Stores,
 };
 use crate::priors::gather::Gathering;
-use crate::records::{Expected, InstanceId, Records, Retrievable, RetrievalEnded};
+use crate::records::{Copies, Expected, InstanceId, Records, Retrievable, RetrievalEnded};
 use crate::store::Ahead;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -32,7 +32,7 @@ pub(super) const MOST_LOST: u32 = 2;
 
 /// One retrieval on its way.
 pub(super) struct Given<'a, 'd> {
-    records: &'a Records,
+    pub(super) records: &'a Records,
     pub(super) mover: &'a Mover,
     pub(super) dialogue: &'a mut Dialogue<'d>,
     expected: &'a Expected,
@@ -179,16 +179,17 @@ impl<'a, 'd> Given<'a, 'd> {
         mine.map(|(id, _)| *id).collect()
     }
 
-    /// Where instances are now. Those that cannot be looked up have failed, and have no name.
+    /// Where instances are now. Those that cannot be looked up have failed, and have no name. What is withheld from who asks, or from who
+    /// would be given it, is not counted: it is as if it had not come ("Sharing limits").
     pub(super) async fn copies(&mut self, page: &[InstanceId]) -> Vec<(Retrievable, bool)> {
         let copies = self.records.copies(page.to_vec()).await.unwrap_or_else(|error| {
             tracing::error!(error = %error, "a part of a retrieval could not be looked up");
-            Vec::new()
+            Copies::default()
         });
-        let missing = (page.len() - copies.len()) as u64;
-        self.counts.failed += missing;
-        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(missing));
-        copies
+        let absent = (page.len() - copies.list.len()) as u64;
+        self.counts.failed += absent.saturating_sub(copies.withheld);
+        self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(absent));
+        copies.list
     }
 
     /// Each instance that was expected is counted once: completed, failed, with a warning, or remaining (INV-17).
@@ -240,7 +241,7 @@ impl<'a, 'd> Given<'a, 'd> {
         self.remaining() + self.counts.failed
     }
 
-    fn one_less(&mut self) {
+    pub(super) fn one_less(&mut self) {
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining.saturating_sub(1));
     }
 

@@ -46,7 +46,7 @@ pub(super) async fn retrieve(
         Err(refused) => return *refused,
     };
     // Copies that are being given are not flushed, however long it takes.
-    let held = match face.fetcher.hold(plan.sought.studies.clone()).await {
+    let held = match face.fetcher.hold(plan.studies.clone()).await {
         Ok(held) => held,
         Err(error) => return unreadable(&error),
     };
@@ -60,8 +60,10 @@ struct Prepared {
     to: AeTitle,
     mover: Arc<Mover>,
     picked: Picked,
-    /// What other sites are asked for, besides.
+    /// What archives and other sites are asked for, besides: without what is withheld for certain from who asks.
     sought: Picked,
+    /// The studies that were asked for, for the ledger.
+    studies: Vec<StudyUid>,
     /// The patient who was named, if one was.
     patient: Option<String>,
 }
@@ -83,8 +85,10 @@ async fn prepared(
     let mover = mover.ok_or_else(|| Box::new(unknown()))?;
     let asked = Asked::read(request, root)?;
     let (picked, sought) = picked(face, &registry, node, &asked).await?;
+    let studies = sought.studies.clone();
+    let sought = face.records.may_be_sought(sought).await.map_err(|error| Box::new(unreadable(&error)))?;
     let patient = asked.values(PATIENT_ID).first().cloned();
-    Ok(Prepared { to, mover, picked, sought, patient })
+    Ok(Prepared { to, mover, picked, sought, studies, patient })
 }
 
 /// A destination is a node that may receive; whoever asks is that node, or lists it in `move_to` (DIM-081).
@@ -286,7 +290,7 @@ async fn run(
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
         node: caller.node().to_string(),
         destination: plan.to.to_string(),
-        studies: plan.sought.studies,
+        studies: plan.studies,
         instances: given.total(),
     };
     let entry = match face.records.retrieval_began(began).await {

@@ -4,7 +4,7 @@ use super::rows::{Fault, count, origin, parsed, place, refuse, time};
 use super::sharing::{self, Look};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::peers::Hidden;
-use crate::records::{Expected, Extent, InstanceId, MOST_EXPECTED, Picked, Resource, Retrievable};
+use crate::records::{Copies, Expected, Extent, InstanceId, MOST_EXPECTED, Picked, Resource, Retrievable};
 use crate::store::Digest;
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
@@ -127,19 +127,25 @@ fn copy(row: &Row<'_>) -> Result<(Retrievable, bool), Fault> {
 }
 
 /// See [`crate::records::Records::copies`].
-pub(in crate::records) fn copies(conn: &Connection, ids: &[InstanceId]) -> Result<Vec<(Retrievable, bool)>, Fault> {
+pub(in crate::records) fn copies(conn: &Connection, ids: &[InstanceId], look: &mut Look) -> Result<Copies, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
-         a.origin_kind, a.origin_name, i.received, s.uid, iif(i.hidden IS NULL, i.state, 'hidden') {COPY} \
-         WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id LIMIT ?2"
+         a.origin_kind, a.origin_name, i.received, s.uid, i.state, {} {COPY} \
+         WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id LIMIT ?2",
+        look.out_of_sight()
     ))?;
     let ids = Value::from_iter(ids.iter().map(|id| id.0)).to_string();
     let mut rows = find.query(params![ids, PAGE])?;
-    let mut list = Vec::new();
+    let mut copies = Copies::default();
     while let Some(row) = rows.next()? {
-        list.push(copy(row)?);
+        let (item, kept) = copy(row)?;
+        let hidden: bool = row.get(16)?;
+        match hidden || !look.shows_series(conn, item.study.as_str(), item.series.as_str())? {
+            true => copies.withheld += 1,
+            false => copies.list.push((item, kept)),
+        }
     }
-    Ok(list)
+    Ok(copies)
 }
 
 /// See [`crate::records::Records::expected`].

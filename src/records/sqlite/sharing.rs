@@ -8,8 +8,8 @@ use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::cross_reference::LocalId;
 use crate::dicom::nhs_number::NhsNumber;
 use crate::peers::{Hidden, StudyFacts, Withhold};
-use crate::records::Elsewhere;
 use crate::records::sharing::{Eyes, Note};
+use crate::records::{Elsewhere, Picked};
 pub(in crate::records) use rusqlite::Connection;
 use rusqlite::{OptionalExtension, params};
 use serde_json::Value;
@@ -53,6 +53,14 @@ impl Look {
         match self.eyes.another_site {
             true => "i.behind IS NULL AND i.hidden IS NULL AND i.borrowed <> 1",
             false => "i.behind IS NULL AND i.hidden IS NULL",
+        }
+    }
+
+    /// What of instances `i` is nobody's to see who looks, whatever its state.
+    pub(in crate::records) fn out_of_sight(&self) -> &'static str {
+        match self.eyes.another_site {
+            true => "i.hidden IS NOT NULL OR i.borrowed = 1",
+            false => "i.hidden IS NOT NULL",
         }
     }
 
@@ -144,6 +152,33 @@ impl Look {
 /// The UIDs of hidden series as a list for a query.
 pub(in crate::records) fn list(hidden: &Hidden) -> String {
     Value::from_iter(hidden.series.keys().map(String::as_str)).to_string()
+}
+
+/// See [`crate::records::Records::may_be_sought`].
+pub(in crate::records) fn sought(conn: &Connection, mut picked: Picked, look: &mut Look) -> Result<Picked, Fault> {
+    let (mut studies, mut hidden_series) = (Vec::with_capacity(picked.studies.len()), BTreeSet::new());
+    for study in picked.studies {
+        let hidden = look.hidden(conn, study.as_str())?;
+        if hidden.certain(None).is_none() {
+            hidden_series.extend(hidden.series.into_keys());
+            studies.push(study);
+        }
+    }
+    let named = (picked.series.len(), picked.instances.len());
+    picked.series.retain(|series| !hidden_series.contains(series.as_str()));
+    let mut instances = Vec::with_capacity(picked.instances.len());
+    for instance in picked.instances {
+        let mut hidden = false;
+        for study in &studies {
+            hidden = hidden || rejections::is_hidden_here(conn, study.as_str(), instance.as_str())?;
+        }
+        instances.extend(Some(instance).filter(|_| !hidden));
+    }
+    picked.instances = instances;
+    // A list of which nothing is left would mean all.
+    let emptied = (named.0 > 0 && picked.series.is_empty()) || (named.1 > 0 && picked.instances.is_empty());
+    picked.studies = if emptied { Vec::new() } else { studies };
+    Ok(picked)
 }
 
 /// What these rules hide of a study.

@@ -87,8 +87,8 @@ async fn what_is_rejected_is_hidden_and_stops() {
     assert_eq!(site.states(3).await, [State::Leased, State::Cancelled], "what is under way is left alone");
     let copies = site.records.copies(vec![InstanceId(1), InstanceId(2)]).await.unwrap();
     assert_eq!(
-        copies.iter().map(|(_, kept)| *kept).collect::<Vec<_>>(),
-        [false, true],
+        (copies.list.iter().map(|(copy, kept)| (copy.instance, *kept)).collect::<Vec<_>>(), copies.withheld),
+        (vec![(InstanceId(2), true)], 1),
         "nor given by what began before"
     );
     let of_note = site.transfers(9).await;
