@@ -88,6 +88,8 @@ pub struct Gathering {
     pub silent: Vec<Silent>,
     /// Instances that were named, are not here, and that no site which answers has, where one does not.
     pub lacking: BTreeSet<InstanceUid>,
+    /// Whether any site was asked.
+    pub asked: bool,
     /// Instances that came beside those that were awaited, since this was last looked at.
     pub grown: u64,
     /// Instances that are known to be missing, and whose names are not known.
@@ -202,6 +204,7 @@ impl Gathering {
         let mut listed_anywhere: BTreeSet<InstanceUid> = BTreeSet::new();
         let mut silent: Vec<(String, Why)> = unasked.iter().map(|site| (site.name.clone(), Why::NotAsked)).collect();
         let study = Arc::new(of.study.clone());
+        self.asked |= !told.is_empty();
         for (follower, told) in told {
             let listing = match told {
                 Told::Listed(listing) => listing,
@@ -311,6 +314,17 @@ impl Gathering {
     pub fn nowhere(&self) -> impl Iterator<Item = &InstanceUid> {
         let named = self.picked.instances.iter();
         named.filter(|uid| !self.known.contains(*uid) && !self.lacking.contains(*uid))
+    }
+
+    /// These are here by now, and are given as what is here: they are not awaited any more.
+    pub fn are_here(&mut self, here: &BTreeSet<InstanceUid>) {
+        self.awaited.retain(|uid| !here.contains(uid));
+        self.known.extend(here.iter().cloned());
+    }
+
+    /// Whether an instance is to come.
+    pub fn awaits(&self, instance: &InstanceUid) -> bool {
+        self.awaited.contains(instance)
     }
 
     /// Begins to retrieve what is missing.

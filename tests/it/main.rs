@@ -59,6 +59,7 @@ mod priors_limits;
 mod priors_silence;
 mod pull;
 mod pull_scripted;
+mod pull_sources;
 mod qido;
 mod query;
 mod query_hostile;

@@ -220,7 +220,7 @@ impl<'a, 'd> Given<'a, 'd> {
 
     /// What an archive holds of what was asked for, and did not give, has failed (DIM-089); what it was asked for when the requester
     /// cancelled remains (DIM-086).
-    pub(super) fn lack(&mut self, archived: &Brought) {
+    pub(super) fn lack(&mut self, archived: &Brought, _here: &BTreeSet<InstanceUid>) {
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining.max(archived.unbegun));
         self.counts.failed += archived.missing;
         archived.lacking.iter().for_each(|uid| self.name(uid.as_str()));

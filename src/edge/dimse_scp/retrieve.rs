@@ -1,6 +1,6 @@
 //! C-MOVE and C-GET over what is held: what is meant, who is given it, and how the sub-operations are counted (PS3.4 sections C.4.2, C.4.3).
 
-use super::archived;
+use super::archived::{self, Brought};
 use super::asked::{Asked, Root};
 use super::given::{Given, alongside};
 use super::shown::{held_as, issuer_of, patient_of, shown};
@@ -167,10 +167,11 @@ impl Proof<'_> {
 /// What is given of what is here: also of studies that were not before an archive brought them, if they are of the patient who was named.
 async fn here_by_now(
     face: &DimseFace,
-    mut picked: Picked,
+    picked: &Picked,
     sought: &Picked,
     proof: Option<&Proof<'_>>,
 ) -> Result<Expected, RecordsError> {
+    let mut picked = picked.clone();
     for study in &sought.studies {
         if let Some(proof) = proof
             && !picked.studies.contains(study)
@@ -184,6 +185,67 @@ async fn here_by_now(
         true => Ok(Expected::default()),
         false => face.records.expected(picked).await,
     }
+}
+
+/// The names of what is expected.
+async fn names_of(
+    face: &DimseFace,
+    studies: &[StudyUid],
+    expected: &Expected,
+) -> Result<BTreeSet<InstanceUid>, RecordsError> {
+    let mut names = BTreeSet::new();
+    for study in studies {
+        let held = face.records.held_of(study).await?.into_iter();
+        let given = held.filter(|held| expected.instances.binary_search_by_key(&held.instance, |(id, _)| *id).is_ok());
+        names.extend(given.map(|held| held.sop_instance));
+    }
+    Ok(names)
+}
+
+/// What is given of what was asked for.
+struct Plan {
+    /// What is here.
+    expected: Expected,
+    /// Its names, where it matters whether one of them is here.
+    names: BTreeSet<InstanceUid>,
+    /// What archives brought, or did not.
+    archived: Brought,
+    /// What other sites have.
+    gathering: Gathering,
+}
+
+/// What archives bring first, then what is here and what other sites list.
+async fn planned(
+    face: &DimseFace,
+    caller: &Caller,
+    node: &Node,
+    prepared: &Prepared,
+    proof: Option<&Proof<'_>>,
+    dialogue: &mut Dialogue<'_>,
+) -> Result<Plan, RecordsError> {
+    let sought = &prepared.sought;
+    let archived = archived::brought(face, caller, (&prepared.to, &prepared.mover), sought, dialogue).await;
+    let mut expected = here_by_now(face, &prepared.picked, sought, proof).await?;
+    // The requester hears from us before other sites are asked, which may take seconds (DIM-083).
+    let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
+    let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+    let behalf = face.registry.borrow().behalf_of_node(&node.ae_title);
+    // Who cancelled while an archive was waited for waits for nobody else.
+    let mut gathering = match archived.unbegun {
+        0 => alongside(dialogue, counts, face.fetcher.gather(sought, None, &behalf)).await?,
+        _ => Gathering::default(),
+    };
+    if gathering.asked {
+        // What came while they were asked is given too, and is not awaited besides.
+        expected = here_by_now(face, &prepared.picked, sought, proof).await?;
+        expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
+    }
+    let names = match gathering.awaited() > 0 || !archived.lacking.is_empty() {
+        true => names_of(face, &sought.studies, &expected).await?,
+        false => BTreeSet::new(),
+    };
+    gathering.are_here(&names);
+    Ok(Plan { expected, names, archived, gathering })
 }
 
 /// The studies of the patient whom the node is shown under this number. A number that several parties issued is nobody's.
@@ -256,36 +318,22 @@ async fn run(
     let Ok(_seat) = face.retrievals.try_acquire() else {
         return refuse(Status::NO_SUB_OPERATIONS, "too many retrievals at once; ask again later", None);
     };
-    let archived = archived::brought(face, caller, (&plan.to, &plan.mover), &plan.sought, dialogue).await;
-    let proof = plan.patient.map(|patient| {
+    let proof = plan.patient.clone().map(|patient| {
         let registry = Arc::clone(&face.registry.borrow());
         Proof { face, registry, node, patient }
     });
-    let mut expected = match here_by_now(face, plan.picked, &plan.sought, proof.as_ref()).await {
-        Ok(expected) => expected,
+    let planned = planned(face, caller, node, &plan, proof.as_ref(), dialogue).await;
+    let Plan { expected, names, archived, gathering } = match planned {
+        Ok(planned) => planned,
         Err(error) => return unreadable(&error),
     };
-    // The requester hears from us before other sites are asked, which may take seconds (DIM-083).
-    let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
-    let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
-    let behalf = face.registry.borrow().behalf_of_node(&node.ae_title);
-    // Who cancelled while an archive was waited for waits for nobody else.
-    let gathered = match archived.unbegun {
-        0 => alongside(dialogue, counts, face.fetcher.gather(&plan.sought, None, &behalf)).await,
-        _ => Ok(Default::default()),
-    };
-    let gathering = match gathered {
-        Ok(gathering) => gathering,
-        Err(error) => return unreadable(&error),
-    };
-    expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
     let nothing = expected.instances.is_empty() && gathering.awaited() == 0;
     if let Some(answer) = silence(nothing, &gathering).or_else(|| archived.silence(nothing)) {
         return answer;
     }
     let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
     given.proof = proof;
-    given.lack(&archived);
+    given.lack(&archived, &names);
     let began = RetrievalBegan {
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
         node: caller.node().to_string(),

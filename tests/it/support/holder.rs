@@ -57,6 +57,8 @@ struct State {
     retrievals: Vec<String>,
     accepts: BTreeSet<String>,
     silent: bool,
+    /// Questions that were taken and not answered.
+    hushed: usize,
 }
 
 pub struct Holder {
@@ -114,6 +116,11 @@ impl Holder {
         self.state.lock().unwrap().silent = silent;
     }
 
+    /// How many questions it took and did not answer.
+    pub fn hushed(&self) -> usize {
+        self.state.lock().unwrap().hushed
+    }
+
     /// Lets so many parts go that wait to be told.
     pub fn speak(&self, parts: usize) {
         self.word.add_permits(parts);
@@ -168,13 +175,19 @@ async fn connection(stream: TcpStream, config: Arc<rustls::ServerConfig>, shared
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let shared = shared.clone();
         async move {
-            if shared.0.lock().unwrap().silent {
+            if hushes(&mut shared.0.lock().unwrap()) {
                 std::future::pending::<()>().await;
             }
             Ok::<_, Error>(answer(&request, shared))
         }
     });
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Whether a question gets no answer.
+fn hushes(state: &mut State) -> bool {
+    state.hushed += usize::from(state.silent);
+    state.silent
 }
 
 fn answer(request: &Request<Incoming>, (state, word): Shared) -> Response<Body> {

@@ -1,0 +1,130 @@
+//! C-MOVE and C-GET of what several hold: this site and another, two sites, an archive and a site. Who is silent or fails takes nothing
+//! from what others give, and nothing is called whole that may not be.
+
+use crate::support::archive::{OddArchive, Prepared};
+use crate::support::config::SiteConfig;
+use crate::support::dcmtk::StoreScp;
+use crate::support::files::{
+    EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, part10, read_part10,
+};
+use crate::support::gateway::Gateway;
+use crate::support::holder::{Holder, Manner};
+use crate::support::multipart;
+use crate::support::neighbours::{self, identity};
+use crate::support::pacs::{Association, Status};
+use crate::support::radiology::{ROOT, last};
+use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
+use crate::support::wait::{seconds, until};
+use crate::support::web;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Site A with a workstation, a PACS and a node OUT, and two peers that are played.
+struct Scene {
+    a: Gateway,
+    b: Holder,
+    c: Holder,
+    out: StoreScp,
+    stage: Stage,
+}
+
+impl Scene {
+    fn start(tables: &str) -> Self {
+        let stage = Stage::new();
+        let [b, c] = ["b", "c"].map(|name| Holder::start(&identity(&stage, name)));
+        let out = StoreScp::start(&stage.path().join("out"), "OUT");
+        let radiology = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n";
+        let config = SiteConfig::new("a", stage.identity_of_a())
+            .node("OUT", Some(out.port))
+            .node("SENDER", None)
+            .with(radiology)
+            .peer("b", &b.url(), B_IDENTITY, "present")
+            .peer("c", &c.url(), "c.weybridge.test", "present")
+            .with(tables);
+        let a = Gateway::start(&stage.path().join("a"), config);
+        Self { a, b, c, out, stage }
+    }
+
+    fn ask(&self, request: Value) -> Value {
+        neighbours::ask(self.stage.path(), &self.a, &[request]).remove(0)
+    }
+
+    /// Moves studies to OUT: status, completed and failed, and the comment.
+    fn take(&self, stories: &[u64]) -> (u64, [u64; 2], String) {
+        told(&self.ask(moved(stories)))
+    }
+
+    /// The PACS of A sends an instance of a study.
+    fn push(&self, story: u64, n: u64) {
+        let (names, data) = (names(story, 1, n), data(story, n));
+        let mut pacs =
+            Association::open(self.a.config.dicom_port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+        assert_eq!(pacs.store(SECONDARY_CAPTURE, &names.instance, &data).unwrap(), Status::SUCCESS);
+        pacs.release();
+    }
+
+    /// Site B sends A an instance of a study.
+    fn push_as_b(&self, story: u64, n: u64) {
+        let (_, file) = instance(story, n);
+        let body = self.stage.path().join("b.body");
+        std::fs::write(&body, multipart::body(&[file], true)).unwrap();
+        let url = format!("{}/studies", self.a.config.url());
+        let answer = web::store(&identity(&self.stage, "b"), &url, &multipart::content_type(), &body, &[]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    fn at_out(&self) -> BTreeMap<String, String> {
+        let files = self.out.files();
+        files
+            .iter()
+            .map(|path| (read_part10(&std::fs::read(path).unwrap()).unwrap().instance, data_set_digest(path)))
+            .collect()
+    }
+}
+
+fn data(story: u64, n: u64) -> Vec<u8> {
+    data_set(&names(story, 1, n), 4000, story * 100 + n)
+}
+
+fn instance(story: u64, n: u64) -> (Names, Vec<u8>) {
+    let names = names(story, 1, n);
+    let file = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data(story, n));
+    (names, file)
+}
+
+/// Has a peer hold instances of a study; gives digests by UID.
+fn hold(peer: &Holder, story: u64, instances: std::ops::RangeInclusive<u64>) -> BTreeMap<String, String> {
+    let one = |n| {
+        let (names, file) = instance(story, n);
+        peer.hold(&names.study, &names.series, &file);
+        (names.instance, digest(&data(story, n)))
+    };
+    instances.map(one).collect()
+}
+
+fn moved(stories: &[u64]) -> Value {
+    let studies: Vec<String> = stories.iter().map(|story| names(*story, 1, 1).study).collect();
+    json!({ "op": "move", "to": "OUT", "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": studies.join("\\") } })
+}
+
+fn told(said: &Value) -> (u64, [u64; 2], String) {
+    let end = last(said);
+    let number = |name: &str| end[name].as_u64().unwrap_or_default();
+    (number("status"), [number("completed"), number("failed")], end["comment"].as_str().unwrap_or_default().into())
+}
+
+/// DIM-089, INV-17: what arrives here while another site is waited for is given too.
+#[test]
+fn what_arrives_while_other_sites_are_asked_is_given() {
+    let scene = Scene::start("");
+    scene.b.be_silent(true);
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| scene.take(&[700, 701]));
+        until(seconds(60), "B is asked", || (scene.b.hushed() > 0).then_some(()));
+        scene.push(701, 1);
+        assert_eq!(taking.join().unwrap(), (0xB000, [1, 0], "b does not answer; there may be more".into()));
+    });
+    assert_eq!(scene.at_out(), BTreeMap::from([(names(701, 1, 1).instance, digest(&data(701, 1)))]));
+    scene.a.verify_ledger(true);
+}
