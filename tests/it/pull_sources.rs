@@ -128,3 +128,29 @@ fn what_arrives_while_other_sites_are_asked_is_given() {
     assert_eq!(scene.at_out(), BTreeMap::from([(names(701, 1, 1).instance, digest(&data(701, 1)))]));
     scene.a.verify_ledger(true);
 }
+
+/// DIM-084, DIM-089: an instance that an archive does not give has not failed if another site gives it.
+#[test]
+fn what_an_archive_does_not_give_another_site_does() {
+    let mut prepared = Prepared::new(2);
+    let identity_of_a = prepared.stage.authority.issue(A_IDENTITY);
+    let peer = Holder::start(&identity_of_a);
+    prepared.config =
+        SiteConfig::new("b", prepared.stage.authority.issue(B_IDENTITY)).peer("a", &peer.url(), A_IDENTITY, "present");
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    let study = format!("{ROOT}.2");
+    let held: Vec<&Value> = site.files.iter().filter(|file| file["study"] == study).collect();
+    let text = |file: &Value, name: &str| file[name].as_str().unwrap().to_owned();
+    for file in &held {
+        peer.hold(&study, &text(file, "series"), &std::fs::read(text(file, "path")).unwrap());
+    }
+    let names: Vec<String> = held.iter().map(|file| text(file, "sop_instance")).collect();
+    archive.behaves(&json!({ "hold_back": names }));
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);
+    assert_eq!(told(&said), (0, [2, 0], String::new()), "{said}");
+    assert_eq!(last(&said).get("identifier"), None);
+    assert!(site.given().keys().eq(site.held(&study).keys()));
+}

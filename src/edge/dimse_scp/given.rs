@@ -218,12 +218,16 @@ impl<'a, 'd> Given<'a, 'd> {
         }
     }
 
-    /// What an archive holds of what was asked for, and did not give, has failed (DIM-089); what it was asked for when the requester
-    /// cancelled remains (DIM-086).
-    pub(super) fn lack(&mut self, archived: &Brought, _here: &BTreeSet<InstanceUid>) {
+    /// What an archive holds of what was asked for, and did not give, has failed (DIM-089), but for what is here by now, comes from
+    /// another site, or has failed already; what it was asked for when the requester cancelled remains (DIM-086).
+    pub(super) fn lack(&mut self, archived: &Brought, here: &BTreeSet<InstanceUid>) {
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining.max(archived.unbegun));
-        self.counts.failed += archived.missing;
-        archived.lacking.iter().for_each(|uid| self.name(uid.as_str()));
+        let counted = |uid: &&InstanceUid| {
+            here.contains(*uid) || self.gathering.awaits(uid) || self.gathering.lacking.contains(*uid)
+        };
+        let (counted, lacking): (Vec<&InstanceUid>, Vec<_>) = archived.lacking.iter().partition(counted);
+        self.counts.failed += archived.missing.saturating_sub(counted.len() as u64);
+        lacking.into_iter().for_each(|uid| self.name(uid.as_str()));
         if archived.silent.is_some() {
             // What is named and nowhere to be had, the archive may have; what was here once it has, or other sites do.
             let nowhere = self.gathering.nowhere().filter(|uid| !archived.lacking.contains(uid));
