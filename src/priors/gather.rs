@@ -7,7 +7,7 @@ use super::marker::is_marker;
 use super::watch::{Came, Follower, Lost, Told, Wanted};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Resource, Walk};
+use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Resource};
 use futures_util::future::{join_all, select_all};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -155,29 +155,24 @@ impl Fetcher {
 
     /// Whether what is here of a study came from nodes of this site, and no copy of it from elsewhere.
     async fn is_ours(&self, of: &Sought<'_>) -> Result<bool, RecordsError> {
-        if of.held.is_empty() || of.held.iter().any(|held| held.pulled) {
-            return Ok(false);
-        }
-        let walk = Walk { studies: vec![of.study.clone()], ..Walk::default() };
-        let rows = self.records().walk_studies(walk).await?;
-        Ok(!rows.is_empty() && rows.iter().all(|row| row.origin.site().is_none()))
+        Ok(!of.held.is_empty() && !self.records().came_from_elsewhere(of.study).await?)
     }
 }
 
 impl Sought<'_> {
     /// What a site that does not say may have of what was picked, beyond so many instances that are here or come.
     fn beyond(&self, site: &str, picked: &Picked, have: u64) -> Beyond {
-        if self.ours {
-            return Beyond::Ours;
-        }
+        let nothing = if self.ours { Beyond::Ours } else { Beyond::Nothing };
         if !picked.instances.is_empty() {
             // They are named: it is known which of them are here.
-            return Beyond::Nothing;
+            return nothing;
         }
         let known = self.holders.iter().find(|holder| holder.peer == site).and_then(|holder| holder.instances);
         let missing = self.pulls.iter().find(|pull| pull.peer == site).map_or(0, |pull| pull.missing);
         match known {
-            Some(known) if known <= have => Beyond::Nothing,
+            Some(known) if known <= have => nothing,
+            // That our nodes sent it says nothing of what a site once listed and is not here.
+            None if self.ours => Beyond::Ours,
             // How many of them are in the series that are asked for nobody knows.
             _ if !picked.series.is_empty() => Beyond::Unknown,
             Some(known) => Beyond::Known(known - have),

@@ -103,6 +103,12 @@ impl Records {
         self.inner.readers.ask(move |conn| pulls::held(conn, &study)).await
     }
 
+    /// Whether any of what is kept of a study ever came from another site, be it pushed by that or pulled from it.
+    pub async fn came_from_elsewhere(&self, study: &StudyUid) -> Result<bool, RecordsError> {
+        let study = study.clone();
+        self.inner.readers.ask(move |conn| pulls::came_from_elsewhere(conn, &study)).await
+    }
+
     /// Copies of studies that were not asked for since `before`: the study and as many of its instances as one commit takes.
     pub async fn to_flush(&self, before: SystemTime) -> Result<Vec<(StudyUid, Vec<InstanceId>)>, RecordsError> {
         self.inner.readers.ask(move |conn| pulls::to_flush(conn, before)).await

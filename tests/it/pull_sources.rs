@@ -129,6 +129,24 @@ fn what_arrives_while_other_sites_are_asked_is_given() {
     scene.a.verify_ledger(true);
 }
 
+/// "A silent site is visible": a study of which a part came from our own nodes is not ours alone, and of one that a site once listed
+/// more of the rest is missing.
+#[test]
+fn a_study_of_mixed_origin_is_not_called_whole_while_its_holder_is_silent() {
+    let scene = Scene::start("");
+    hold(&scene.b, 710, 1..=3);
+    let of = names(710, 1, 1);
+    let image = json!({ "op": "move", "to": "OUT", "keys": { "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": of.study,
+        "SeriesInstanceUID": of.series, "SOPInstanceUID": "1.2.3" } });
+    assert_eq!(told(&scene.ask(image)), (0, [0, 0], String::new()), "B has said how many it has");
+    scene.push(710, 1);
+    scene.push_as_b(710, 2);
+    scene.b.be_silent(true);
+    assert_eq!(scene.take(&[710]), (0xB000, [2, 1], "b does not answer; 1 missing".into()));
+    scene.b.be_silent(false);
+    assert_eq!(scene.take(&[710]), (0, [3, 0], String::new()));
+}
+
 /// DIM-084, DIM-089: an instance that an archive does not give has not failed if another site gives it.
 #[test]
 fn what_an_archive_does_not_give_another_site_does() {

@@ -117,6 +117,16 @@ pub(in crate::records) fn held(conn: &Connection, study: &StudyUid) -> Result<Ve
     Ok(list)
 }
 
+/// See [`crate::records::Records::came_from_elsewhere`].
+pub(in crate::records) fn came_from_elsewhere(conn: &Connection, study: &StudyUid) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT 1 FROM instances i JOIN arrivals a ON a.instance = i.id \
+         WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND i.state = 'stored' AND i.behind IS NULL \
+         AND a.origin_kind IN ('peer', 'pulled')",
+    )?;
+    Ok(find.exists([study.as_str()])?)
+}
+
 /// See [`crate::records::Records::to_flush`].
 pub(in crate::records) fn to_flush(
     conn: &Connection,

@@ -62,6 +62,26 @@ async fn only_new_studies_of_our_nodes_are_news() {
     site.verify().await;
 }
 
+/// "A silent site is visible": a study is ours while nothing that is kept of it ever came from another site, whichever came first.
+#[tokio::test]
+async fn a_study_is_ours_while_nothing_of_it_came_from_elsewhere() {
+    let site = Site::new();
+    let archive = Origin::Archive(AeTitle::parse("VNA").unwrap());
+    let rows = [
+        (1, vec![(1, node("PACS")), (2, node("CT1")), (3, archive), (4, Origin::Operator("jo".into()))], false),
+        (2, vec![(11, node("PACS")), (12, Origin::Peer("b".into()))], true),
+        (3, vec![(21, node("PACS")), (22, Origin::Pulled("b".into()))], true),
+        (4, vec![(31, node("PACS")), (31, Origin::Peer("b".into()))], true),
+    ];
+    for (of, arrivals, want) in rows {
+        for (n, origin) in arrivals {
+            site.record(arrival(n, of, 1, origin)).await;
+        }
+        assert_eq!(site.records.came_from_elsewhere(&study(of)).await.unwrap(), want, "{of}");
+    }
+    site.verify().await;
+}
+
 /// Each cause once, also after it has ended and after a restart; what is due is what was not ended.
 #[tokio::test]
 async fn a_cause_counts_once_and_is_worked_on_until_it_ends() {
