@@ -18,7 +18,7 @@ pub use crate::dicomweb::stow::Form;
 pub use answer::StoreAnswer;
 pub use body::{OutPart, PartsBody, SourceError};
 pub use failure::{QueryFailure, SendFailure, Stage};
-pub use listing::{Listed, Listing, MOST_LISTED, StudyList};
+pub use listing::{InPart, Listed, Listing, MOST_LISTED, StudyList};
 pub use present::Presence;
 pub use probe::Offered;
 pub use read_back::{NotReadBack, ReadBack};

@@ -7,6 +7,7 @@ use super::marker::is_marker;
 use super::watch::{Came, Follower, Lost, Told, Wanted};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+use crate::dicomweb::client::InPart;
 use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Resource};
 use futures_util::future::{join_all, select_all};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ pub enum Why {
     NotAnswering,
     /// An archive of that site does not answer it; what the site shows without is listed.
     InPart,
+    /// Not all that it lists can be read.
+    Unreadable,
     /// It was not asked: the request names too many studies.
     NotAsked,
 }
@@ -204,8 +207,9 @@ impl Gathering {
             let listing = match told {
                 Told::Listed(listing) => listing,
                 // What it lists is given; what it does not list is not taken for gone.
-                Told::InPart(listing) => {
-                    silent.push((follower.site().to_owned(), Why::InPart));
+                Told::InPart(listing, why) => {
+                    let why = if why == InPart::Said { Why::InPart } else { Why::Unreadable };
+                    silent.push((follower.site().to_owned(), why));
                     listing
                 }
                 Told::Silent(_) => {
@@ -268,6 +272,7 @@ impl Gathering {
         Some(match worst.why {
             Why::NotAnswering => format!("{site} does not answer"),
             Why::InPart => format!("an archive of {site} does not answer"),
+            Why::Unreadable => format!("{site} lists some of it unreadably"),
             Why::NotAsked => format!("{site} was not asked beyond {MOST_STUDIES} studies"),
         })
     }

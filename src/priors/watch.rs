@@ -1,7 +1,7 @@
 //! A pull that several follow: what the site lists, what has come, what will not come, and how it ended (DIM-083, UIX-12).
 
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::dicomweb::client::{Listed, Listing};
+use crate::dicomweb::client::{InPart, Listed, Listing};
 use crate::records::InstanceId;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -42,8 +42,8 @@ impl Wanted {
 pub enum Told {
     /// These instances; none if it has no such study.
     Listed(Arc<Listing>),
-    /// These instances, and it may have more: an archive of that site does not answer it.
-    InPart(Arc<Listing>),
+    /// These instances, and it may have more: an archive of that site does not answer it, or not all that it lists can be read.
+    InPart(Arc<Listing>, InPart),
     /// Nothing, and why, for people.
     Silent(Arc<str>),
 }
@@ -337,7 +337,7 @@ impl Follower {
     /// The series and class of an instance that the site lists.
     pub fn listed(&self, instance: &InstanceUid) -> Option<Listed> {
         match &self.pull.state().told {
-            Some(Told::Listed(listing) | Told::InPart(listing)) => listing.get(instance).cloned(),
+            Some(Told::Listed(listing) | Told::InPart(listing, _)) => listing.get(instance).cloned(),
             _ => None,
         }
     }

@@ -470,3 +470,22 @@ fn an_archive_that_can_is_asked_once_for_all_instances_of_a_study() {
     assert_eq!(site.retrieve(&format!("studies/{one}")), Some((200, site.held(&one))));
     assert_eq!(asked(), 4);
 }
+
+/// DIM-089: where an archive tells of an instance without its name, what is given is not called all.
+#[test]
+fn what_an_archive_lists_unreadably_is_told_of() {
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let port = archive.port;
+    let site = prepared.start("ARCHIVE", port, "");
+    archive.behaves(&json!({ "nameless": [format!("{}.1.2", study(2))] }));
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(2) });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);
+    let end = last(&said);
+    assert_eq!(
+        (&end["status"], &end["completed"]),
+        (&json!(0xB000), &json!(3)),
+        "the study came whole all the same: {said}"
+    );
+    assert_eq!(end["comment"], "archive ARCHIVE did not answer; there may be more");
+}

@@ -5,7 +5,7 @@ use super::{PeerClient, QueryFailure, SendFailure, Stage};
 use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Results asked for at a time.
@@ -30,61 +30,150 @@ pub type Listing = BTreeMap<InstanceUid, Listed>;
 pub struct StudyList {
     /// The instances.
     pub instances: Listing,
-    /// The peer says that it may have more: what is not listed may be there all the same.
-    pub in_part: bool,
+    /// Why what is not listed may be there all the same, if it may.
+    pub in_part: Option<InPart>,
+}
+
+/// Why a list is not all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InPart {
+    /// The peer says that it may have more.
+    Said,
+    /// Some of its rows name no instance, or no series of theirs.
+    Unreadable,
+}
+
+/// What the rows of several pages hold.
+#[derive(Default)]
+struct Rows {
+    list: StudyList,
+    /// Rows name an instance and not the series that PS3.18 requires with it.
+    lack_series: bool,
+}
+
+/// Part of a study whose instances are asked for.
+struct Asked<'a> {
+    study: &'a StudyUid,
+    /// Only these, whatever series their rows say, if any.
+    series: Option<&'a SeriesUid>,
+    /// How long the first page may take.
+    within: Duration,
 }
 
 impl PeerClient {
-    /// The instances that the peer shows of a study, each once; none if it has no such study. Rows of other studies and rows
-    /// without the UIDs that PS3.18 requires are passed over. `within` is how long the first page may take. Errors: [`QueryFailure`], also
-    /// beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
+    /// The instances that the peer shows of a study, each once; none if it has no such study. Rows of other studies are passed over. Of a
+    /// peer that does not say to which series its instances belong (PS3.18 table 10.6.3-5), each series is asked for. `within` is how long the
+    /// first page may take. Errors: [`QueryFailure`], also beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
     pub async fn listing(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
-        let (mut listing, mut in_part) = (Listing::new(), false);
+        let Rows { mut list, lack_series } = self.rows(&Asked { study, series: None, within }).await?;
+        // What cannot be listed so either stays a list in part.
+        if lack_series && let Ok(all) = self.listing_by_series(study, within).await {
+            list = all;
+        }
+        match list.in_part {
+            Some(InPart::Said) if list.instances.is_empty() => Err(QueryFailure::InPart),
+            Some(InPart::Unreadable) if list.instances.is_empty() => {
+                Err(QueryFailure::Unreadable("no row of its list names an instance and its series".into()))
+            }
+            _ => Ok(list),
+        }
+    }
+
+    /// The same, series by series.
+    async fn listing_by_series(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
+        let (mut all, mut series) = (StudyList::default(), BTreeSet::new());
         let mut offset = 0;
-        let ended = |instances: Listing, in_part| match in_part && instances.is_empty() {
-            true => Err(QueryFailure::InPart),
-            false => Ok(StudyList { instances, in_part }),
+        loop {
+            let query = format!("limit={PAGE}&offset={offset}");
+            let page = match self.page(&format!("studies/{study}/series"), &query, Some(within)).await? {
+                Page::Matches(page) => page,
+                Page::NotLikeThis(failure) => return Err(failure),
+            };
+            let before = series.len();
+            for row in &page.sets {
+                match row.first_text(SERIES_INSTANCE_UID).and_then(|text| SeriesUid::parse(text).ok()) {
+                    Some(uid) => drop(series.insert(uid)),
+                    None => all.in_part = Some(InPart::Unreadable),
+                }
+            }
+            all.in_part = all.in_part.or(page.in_part.then_some(InPart::Said));
+            offset += page.sets.len();
+            if series.len() == before {
+                break;
+            }
+        }
+        for series in &series {
+            let Rows { list, .. } = self.rows(&Asked { study, series: Some(series), within }).await?;
+            all.instances.extend(list.instances);
+            all.in_part = all.in_part.or(list.in_part);
+            if all.instances.len() > MOST_LISTED {
+                return Err(too_many());
+            }
+        }
+        Ok(all)
+    }
+
+    /// The instances of a study or a series, page by page.
+    async fn rows(&self, asked: &Asked<'_>) -> Result<Rows, QueryFailure> {
+        let (mut rows, mut offset) = (Rows::default(), 0);
+        let path = match asked.series {
+            None => format!("studies/{}/instances", asked.study),
+            Some(series) => format!("studies/{}/series/{series}/instances", asked.study),
         };
         loop {
             let query = format!("includefield=00080016&limit={PAGE}&offset={offset}");
-            let path = format!("studies/{study}/instances");
-            let asking = self.page(&path, &query, Some(within));
+            let asking = self.page(&path, &query, Some(asked.within));
             let answer = match offset {
-                0 => tokio::time::timeout(within, asking).await.unwrap_or_else(|_| Err(late(within))),
+                0 => tokio::time::timeout(asked.within, asking).await.unwrap_or_else(|_| Err(late(asked.within))),
                 _ => asking.await,
             };
-            let Matches { sets: rows, more, in_part: now } = match answer? {
+            let Matches { sets, more, in_part } = match answer? {
                 Page::Matches(matches) => matches,
-                Page::NotLikeThis(failure) if failure.is_not_found() => return ended(listing, in_part),
+                Page::NotLikeThis(failure) if failure.is_not_found() => return Ok(rows),
                 Page::NotLikeThis(failure) => return Err(failure),
             };
-            in_part |= now;
-            let before = listing.len();
-            listing.extend(rows.iter().filter_map(|row| read(study, row)));
-            if listing.len() > MOST_LISTED {
-                return Err(QueryFailure::Unreadable(format!("it lists more than {MOST_LISTED} instances of a study")));
+            if in_part {
+                rows.list.in_part = Some(InPart::Said);
             }
-            offset += rows.len();
+            let before = rows.list.instances.len();
+            sets.iter().for_each(|row| rows.note(asked, row));
+            if rows.list.instances.len() > MOST_LISTED {
+                return Err(too_many());
+            }
+            offset += sets.len();
             // The end, which one of ours tells; or a server that ignores the offset and shows the same again.
-            if listing.len() == before || (self.is_ours() && !more) {
-                return ended(listing, in_part);
+            if rows.list.instances.len() == before || (self.is_ours() && !more) {
+                return Ok(rows);
             }
         }
     }
 }
 
+impl Rows {
+    /// Takes a row that is not of another study. What cannot be read of it makes the list no shorter than it is: it is one in part.
+    fn note(&mut self, asked: &Asked<'_>, row: &Dataset) {
+        let home = row.first_text(STUDY_INSTANCE_UID).and_then(|text| StudyUid::parse(text).ok());
+        if home.is_some_and(|home| home != *asked.study) {
+            return;
+        }
+        let instance = row.first_text(SOP_INSTANCE_UID).and_then(|text| InstanceUid::parse(text).ok());
+        let said = row.first_text(SERIES_INSTANCE_UID);
+        self.lack_series |= instance.is_some() && said.is_none();
+        let series = asked.series.cloned().or_else(|| SeriesUid::parse(said?).ok());
+        let (Some(instance), Some(series)) = (instance, series) else {
+            self.list.in_part = self.list.in_part.or(Some(InPart::Unreadable));
+            return;
+        };
+        let sop_class = row.first_text(SOP_CLASS_UID).and_then(|text| SopClassUid::parse(text).ok());
+        self.list.instances.insert(instance, Listed { series, sop_class });
+    }
+}
+
+fn too_many() -> QueryFailure {
+    QueryFailure::Unreadable(format!("it lists more than {MOST_LISTED} instances of a study"))
+}
+
 fn late(within: Duration) -> QueryFailure {
     let detail = format!("no list within {} ms", within.as_millis());
     QueryFailure::NotAnswered(SendFailure { stage: Stage::Timeout, sent: 0, detail })
-}
-
-fn read(study: &StudyUid, row: &Dataset) -> Option<(InstanceUid, Listed)> {
-    let home = row.first_text(STUDY_INSTANCE_UID).and_then(|text| StudyUid::parse(text).ok());
-    if home.is_some_and(|home| home != *study) {
-        return None;
-    }
-    let instance = InstanceUid::parse(row.first_text(SOP_INSTANCE_UID)?).ok()?;
-    let series = SeriesUid::parse(row.first_text(SERIES_INSTANCE_UID)?).ok()?;
-    let sop_class = row.first_text(SOP_CLASS_UID).and_then(|text| SopClassUid::parse(text).ok());
-    Some((instance, Listed { series, sop_class }))
 }

@@ -46,7 +46,7 @@ pub struct Brought {
     pub missing: u64,
     /// The fetch of those.
     pub fetching: Option<Fetching>,
-    /// Archives that did not answer: whether they hold more is not known.
+    /// Archives that did not answer, or not readably: whether they hold more is not known.
     pub silent: Vec<AeTitle>,
     /// Too much is being fetched just now.
     pub busy: bool,
@@ -153,7 +153,13 @@ impl Archives {
         let mut lists: Vec<(&Arc<Archive>, Listed)> = Vec::new();
         for (archive, answer) in archives.iter().zip(answers) {
             match answer {
-                Ok(listed) => lists.push((archive, listed)),
+                Ok(listed) => {
+                    if listed.in_part {
+                        tracing::warn!(archive = %archive.name, "what an archive lists cannot all be read");
+                        brought.silent.push(archive.name.clone());
+                    }
+                    lists.push((archive, listed));
+                }
                 Err(failure) => {
                     tracing::warn!(archive = %archive.name, reason = %failure, "an archive did not say what it holds");
                     brought.silent.push(archive.name.clone());

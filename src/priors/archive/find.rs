@@ -73,6 +73,13 @@ pub struct ArchivedInstance {
     pub origin: Origin,
 }
 
+/// What one archive answered.
+struct Answer {
+    rows: Vec<Values>,
+    /// Answers that could not be read.
+    unreadable: usize,
+}
+
 impl Archives {
     /// Studies that match, each with what it holds. Nothing is asked if the keys name nobody and no time.
     pub async fn studies(&self, by: Option<&AeTitle>, wanted: Wanted<'_>) -> Found<(StudyRow, StudySize)> {
@@ -148,7 +155,7 @@ impl Archives {
         for (archive, answer) in archives.iter().zip(join_all(asked).await) {
             match answer {
                 Ok(answers) => {
-                    for (key, row) in answers.iter().filter_map(|values| row(archive, values)) {
+                    for (key, row) in answers.rows.iter().filter_map(|values| row(archive, values)) {
                         let next = found.rows.len();
                         let at = *seen.entry(key).or_insert(next);
                         match found.rows.get_mut(at) {
@@ -174,7 +181,7 @@ impl Archives {
         wanted: Wanted<'_>,
         what: (Level, bool),
         within: Duration,
-    ) -> Result<Vec<Values>, Failure> {
+    ) -> Result<Answer, Failure> {
         let (silences, name) = (&self.inner.silences, archive.name.as_str());
         if silences.of(name, std::time::Instant::now()).is_none() {
             return self.patiently(archive, wanted, what, within).await;
@@ -204,7 +211,7 @@ impl Archives {
         wanted: Wanted<'_>,
         (level, names): (Level, bool),
         within: Duration,
-    ) -> Result<Vec<Values>, Failure> {
+    ) -> Result<Answer, Failure> {
         let asked = std::time::Instant::now();
         let answer = timeout(within, rows(archive, wanted, level, names)).await;
         let answer = answer.unwrap_or(Err(Failure::Late(within)));
@@ -220,7 +227,7 @@ impl Archives {
         answer
     }
 
-    /// What one archive lists of a resource, within a time. Whoever waits longer than a query takes waits for it even if it kept silent.
+    /// What one archive lists of a resource, within a time; what names no instance or no series makes the list one in part. Whoever waits longer than a query takes waits for it even if it kept silent.
     pub(super) async fn listed(
         &self,
         archive: &Arc<Archive>,
@@ -235,15 +242,16 @@ impl Archives {
             (None, None) => Level::Study,
         };
         let wanted = Wanted { matches: &[], combined: false, study: Some(&of.study), series: of.series.as_ref() };
-        let rows = match within > archive.query_timeout() {
+        let answer = match within > archive.query_timeout() {
             true => self.patiently(archive, wanted, (Level::Instance, true), within).await?,
             false => self.in_time(archive, wanted, (Level::Instance, true), within).await?,
         };
-        let mut listed = Listed { of: Some(level), ..Listed::default() };
-        for values in &rows {
+        let mut listed = Listed { of: Some(level), in_part: answer.unreadable > 0, ..Listed::default() };
+        for values in &answer.rows {
             let (Some(series), Some(instance)) =
                 (uid(values, SERIES_INSTANCE_UID, SeriesUid::parse), uid(values, SOP_INSTANCE_UID, InstanceUid::parse))
             else {
+                listed.in_part = true;
                 continue;
             };
             let is_wanted = of.instance.as_ref().is_none_or(|wanted| *wanted == instance);
@@ -276,13 +284,14 @@ impl Archive {
 
 /// The answers of one archive, from the study down to the level: an archive need not answer below the study without the unique
 /// keys above (PS3.4 section C.4.1.3.1).
-async fn rows(archive: &Archive, wanted: Wanted<'_>, level: Level, names: bool) -> Result<Vec<Values>, Failure> {
+async fn rows(archive: &Archive, wanted: Wanted<'_>, level: Level, names: bool) -> Result<Answer, Failure> {
     // The semaphore is never closed.
     let _seat = archive.queries.acquire().await.ok();
     let mut line = Line::open(archive, Operation::Find).await?;
     let rows = down(&mut line, archive, wanted, level, names).await;
+    let unreadable = line.unreadable;
     line.close().await;
-    rows
+    Ok(Answer { rows: rows?, unreadable })
 }
 
 /// With `names`, only the UIDs of instances are wanted.

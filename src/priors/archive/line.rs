@@ -39,6 +39,8 @@ pub(super) struct Line {
     explicit: bool,
     /// The archive answers below a study without the unique keys above.
     pub(super) relational: bool,
+    /// Answers that could not be read.
+    pub(super) unreadable: usize,
 }
 
 impl Line {
@@ -47,23 +49,25 @@ impl Line {
         let asks = operation == Operation::Find;
         let (scu, context, explicit) = dimse::connect_for_queries(&archive.target, class, asks).await?;
         let relational = asks && scu.is_relational(class);
-        Ok(Self { scu, context, explicit, relational })
+        Ok(Self { scu, context, explicit, relational, unreadable: 0 })
     }
 
-    /// Asks for matches of keys, and gives their values; of more than `most`, none.
+    /// Asks for matches of keys, and gives their values; of more than `most`, none. A match that cannot be read is counted.
     pub(super) async fn find(&mut self, keys: &Values, quiet: Duration, most: usize) -> Result<Vec<Values>, Failure> {
-        let found = Arc::new(Mutex::new(Vec::new()));
+        let found = Arc::new(Mutex::new((Vec::new(), 0)));
         let explicit = self.explicit;
         let wanted: Vec<Tag> = keys.keys().copied().filter(|tag| *tag != QUERY_RETRIEVE_LEVEL).collect();
         let taken = Arc::clone(&found);
         let each = move |reply: Reply| {
             let mut found = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            // What cannot be read is no match; a count of it would help nobody.
-            let identifier = reply.identifier.and_then(|bytes| Identifier::read(&bytes, explicit).ok());
-            if let Some(identifier) = identifier {
-                found.push(wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?))).collect());
+            match reply.identifier.map(|bytes| Identifier::read(&bytes, explicit)) {
+                Some(Ok(identifier)) => {
+                    found.0.push(wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?))).collect());
+                }
+                Some(Err(_)) => found.1 += 1,
+                None => {}
             }
-            if found.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if found.0.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let bytes = identifier::write(keys, &Charset::default(), explicit);
         let asked = Inquiry {
@@ -74,7 +78,8 @@ impl Line {
             quiet,
         };
         let last = self.scu.ask(&asked, &CancellationToken::new(), each).await;
-        let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        let (found, unreadable) = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        self.unreadable += unreadable;
         if found.len() > most {
             return Err(Failure::TooMuch(most));
         }

@@ -38,9 +38,9 @@ pub(super) struct Course<'a> {
 /// Pulls until all that is wanted is here or lost, or nobody wants it any more.
 pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
     let (told, checked) = match list(inner, site, pull).await {
-        Ok(StudyList { instances, in_part: true }) => {
-            tracing::warn!(site = %site.name, study = %pull.study, listed = instances.len(), "a site says in part what it has of a study");
-            (Told::InPart(Arc::new(instances)), None)
+        Ok(StudyList { instances, in_part: Some(why) }) => {
+            tracing::warn!(site = %site.name, study = %pull.study, listed = instances.len(), ?why, "a site says in part what it has of a study");
+            (Told::InPart(Arc::new(instances), why), None)
         }
         Ok(list) => (Told::Listed(Arc::new(list.instances)), Some(SystemTime::now())),
         Err(why) => {
@@ -49,7 +49,7 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
         }
     };
     pull.tell(told.clone());
-    let (Told::Listed(listing) | Told::InPart(listing)) = told else {
+    let (Told::Listed(listing) | Told::InPart(listing, _)) = told else {
         pull.end("silent", Ending::Now);
         return;
     };
@@ -84,9 +84,9 @@ async fn list(inner: &Inner, site: &Site, pull: &Pull) -> Result<StudyList, Stri
     // While the site is silent it is known by this how much it has.
     let (site, study) = (&site.name, pull.study.clone());
     let noted = match (list.instances.len(), list.in_part) {
-        (0, _) => inner.records.study_not_at(site, &study).await,
+        (0, None) => inner.records.study_not_at(site, &study).await,
         (count, in_part) => {
-            let instances = Some(count as u64).filter(|_| !in_part);
+            let instances = Some(count as u64).filter(|_| in_part.is_none());
             inner.records.studies_seen_at(site, vec![SeenStudy { study, instances }], SystemTime::now()).await
         }
     };
@@ -214,11 +214,11 @@ impl Course<'_> {
         let Ok(StudyList { instances: mut now, in_part }) = list(self.inner, self.site, self.pull).await else {
             return;
         };
-        if in_part {
+        if let Some(why) = in_part {
             // What it does not list now is not gone.
             now.extend(self.listing.iter().map(|(uid, listed)| (uid.clone(), listed.clone())));
             self.listing = Arc::new(now);
-            self.pull.tell(Told::InPart(Arc::clone(&self.listing)));
+            self.pull.tell(Told::InPart(Arc::clone(&self.listing), why));
             return;
         }
         self.checked = Some(SystemTime::now());

@@ -9,6 +9,7 @@ BEHAVIOUR is an object in a file that is read anew at each request:
   gap          seconds before each instance that is moved
   hold_back    instances that are not moved
   besides      lines of a LIST: files that are moved although nobody asked for them
+  nameless     instances whose names are not told in answers to queries
   silent       a move is not answered until this is false again
   relational   relational queries are agreed to
 Whatever it moved, the final answer to a move is success, without counts.
@@ -101,6 +102,8 @@ def find(event):
                 answer.ModalitiesInStudy = sorted({str(HEADS[r["sop_instance"]].Modality) for r in ROWS if r["study"] == row["study"]})
             elif tag not in ("QueryRetrieveLevel", "SpecificCharacterSet"):
                 setattr(answer, tag, head.get(tag, ""))
+        if unique == "sop_instance" and row["sop_instance"] in how.get("nameless", []):
+            answer.SOPInstanceUID = ""
         yield 0xFF00, answer
     if how.get("find_status"):
         yield how["find_status"], None

@@ -152,6 +152,66 @@ async fn a_listing_is_read_to_its_end() {
     })
     .await;
     let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await.unwrap();
-    assert!(!listing.in_part);
+    assert_eq!(listing.in_part, None);
     assert_eq!(listing.instances.into_keys().collect::<Vec<_>>(), [uid(1), uid(2), uid(3)]);
+}
+
+/// One row of a list: a SOP Instance UID, and the series where it is told.
+fn row_of(instance: &str, series: Option<&str>) -> String {
+    let series = series.map(|uid| format!(r#","0020000E":{{"vr":"UI","Value":["{uid}"]}}"#)).unwrap_or_default();
+    format!(r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}}{series}}}"#)
+}
+
+/// DIM-089: what cannot be read of a list makes it one in part, not a shorter one; a peer that tells no series is asked for each of them.
+#[tokio::test]
+async fn what_cannot_be_read_of_a_listing_is_not_passed_over() {
+    let one = uid(1).to_string();
+    let cases: [(Vec<String>, bool); 4] = [
+        (vec![row_of(&one, Some("1.2.4")), row_of("no uid", Some("1.2.4"))], true),
+        (vec![row_of(&one, None), row_of(&uid(2).to_string(), None)], true),
+        (vec![row_of(&one, None), row_of(&uid(2).to_string(), Some("1.2.5"))], false),
+        (vec![row_of("no uid", Some("1.2.4"))], true),
+    ];
+    let mut told = Vec::new();
+    for (rows, knows_series) in cases {
+        let all = format!("[{}]", rows.join(","));
+        let (server, authority) = with_server(move |mut conn| {
+            let all = all.clone();
+            async move {
+                let kind = "Content-Type: application/dicom+json\r\n";
+                while let Some(head) = conn.head().await {
+                    let (path, query) = head.target().split_once('?').unwrap();
+                    let series =
+                        r#"[{"0020000E":{"vr":"UI","Value":["1.2.4"]}},{"0020000E":{"vr":"UI","Value":["1.2.5"]}}]"#;
+                    let body = match path.rsplit('/').take(2).collect::<Vec<_>>()[..] {
+                        _ if !query.ends_with("offset=0") => String::new(),
+                        ["instances", "1.2.4"] => format!("[{}]", row_of(&uid(1).to_string(), None)),
+                        ["instances", "1.2.5"] => format!("[{}]", row_of(&uid(2).to_string(), None)),
+                        ["instances", _] => all.clone(),
+                        _ if knows_series => series.to_owned(),
+                        _ => String::new(),
+                    };
+                    match body.is_empty() {
+                        true if path.ends_with("series") && !knows_series => {
+                            conn.answer("400 Bad Request", "", "").await
+                        }
+                        true => conn.answer("204 No Content", "", "").await,
+                        false => conn.answer("200 OK", kind, &body).await,
+                    }
+                }
+            }
+        })
+        .await;
+        let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
+        let words = |list: StudyList| {
+            let rows = list.instances.iter().map(|(uid, listed)| format!("{uid} {}", listed.series));
+            (rows.collect::<Vec<_>>(), list.in_part)
+        };
+        told.push(listing.map(words));
+    }
+    let [first, second] = [format!("{one} 1.2.4"), format!("{} 1.2.5", uid(2))];
+    assert_eq!(told[0], Ok((vec![first.clone()], Some(InPart::Unreadable))));
+    assert_eq!(told[1], Ok((vec![first, second.clone()], None)));
+    assert_eq!(told[2], Ok((vec![second], Some(InPart::Unreadable))));
+    assert!(matches!(&told[3], Err(QueryFailure::Unreadable(_))), "{told:?}");
 }
