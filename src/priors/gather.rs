@@ -10,12 +10,16 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::client::InPart;
 use crate::records::{HeldInstance, Holder, InstanceId, Picked, PullRow, RecordsError, Resource};
 use futures_util::future::{join_all, select_all};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Studies of one request that other sites are asked for; the rest of a longer list is given as it is here, and the answer says so.
 const MOST_STUDIES: usize = 64;
+
+/// Studies of one request that sites are asked for at once: each asks its own records and archives for it.
+const AT_ONCE: usize = 16;
 
 /// A site that did not say what it has of a study, or not all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +72,14 @@ struct Sought<'a> {
     ours: bool,
 }
 
+/// What the sites said of a study.
+struct Answers<'a> {
+    of: Sought<'a>,
+    told: Vec<(Follower, Told)>,
+    /// Sites that were not asked.
+    unasked: Vec<Site>,
+}
+
 /// Where an instance is that is to come.
 struct Place {
     study: Arc<StudyUid>,
@@ -111,10 +123,9 @@ impl Fetcher {
         behalf: &OnBehalf,
     ) -> Result<Gathering, RecordsError> {
         let mut gathering = Gathering { picked: picked.clone(), ..Gathering::default() };
-        let studies: Vec<&StudyUid> = picked.studies.iter().filter(|study| !is_marker(study)).collect();
-        let mut asked = 0;
-        for study in studies {
-            let mut of = self.sought(study).await?;
+        let (mut asked, mut questions) = (0, Vec::new());
+        for study in picked.studies.iter().filter(|study| !is_marker(study)) {
+            let of = self.sought(study).await?;
             let mut sites = self.whom(&of);
             if let Some(named) = from {
                 sites = self.priors().sites().site(named).cloned().into_iter().collect();
@@ -124,17 +135,33 @@ impl Fetcher {
             }
             asked += usize::from(!sites.is_empty());
             let unasked = if asked > MOST_STUDIES { std::mem::take(&mut sites) } else { Vec::new() };
-            let mut followers: Vec<Follower> = sites.iter().map(|site| self.join(site, study, behalf)).collect();
-            let told = join_all(followers.iter_mut().map(Follower::told)).await;
-            if !unasked.is_empty() || told.iter().any(|told| !matches!(told, Told::Listed(_))) {
-                of.ours = self.is_ours(&of).await?;
-            }
-            gathering.add(&of, followers.into_iter().zip(told).collect(), &unasked);
+            questions.push(self.answers(of, sites, unasked, behalf).boxed());
+        }
+        // A silent site costs its time once, not once for each study.
+        let mut answers = stream::iter(questions).buffered(AT_ONCE);
+        while let Some(Answers { of, told, unasked }) = answers.try_next().await? {
+            gathering.add(&of, told, &unasked);
         }
         if asked > MOST_STUDIES {
             tracing::warn!(studies = asked, "a request names more studies than other sites are asked for at once");
         }
         Ok(gathering)
+    }
+
+    /// What the sites say of a study.
+    async fn answers<'a>(
+        &self,
+        mut of: Sought<'a>,
+        sites: Vec<Site>,
+        unasked: Vec<Site>,
+        behalf: &OnBehalf,
+    ) -> Result<Answers<'a>, RecordsError> {
+        let mut followers: Vec<Follower> = sites.iter().map(|site| self.join(site, of.study, behalf)).collect();
+        let told = join_all(followers.iter_mut().map(Follower::told)).await;
+        if !unasked.is_empty() || told.iter().any(|told| !matches!(told, Told::Listed(_))) {
+            of.ours = self.is_ours(&of).await?;
+        }
+        Ok(Answers { of, told: followers.into_iter().zip(told).collect(), unasked })
     }
 
     async fn sought<'a>(&self, study: &'a StudyUid) -> Result<Sought<'a>, RecordsError> {

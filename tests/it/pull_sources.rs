@@ -172,3 +172,28 @@ fn what_an_archive_does_not_give_another_site_does() {
     assert_eq!(last(&said).get("identifier"), None);
     assert!(site.given().keys().eq(site.held(&study).keys()));
 }
+
+/// DIM-086: who waits for the lists of other sites is heard, and is not kept.
+#[test]
+fn a_cancel_ends_the_wait_for_other_sites() {
+    let scene = Scene::start("");
+    scene.b.be_silent(true);
+    let mut request = moved(&[720, 721]);
+    request["cancel"] = json!(1);
+    let (status, counts, _) = told(&scene.ask(request));
+    assert_eq!((status, counts), (0xFE00, [0, 0]));
+}
+
+/// DIM-083: the sites are asked for the studies of a list at once: a silent one costs its time once.
+#[test]
+fn a_silent_site_delays_a_list_of_studies_once() {
+    let scene = Scene::start("");
+    let files = hold(&scene.c, 735, 1..=1);
+    scene.b.be_silent(true);
+    let began = Instant::now();
+    let (status, counts, _) = scene.take(&[730, 731, 732, 733, 734, 735]);
+    // Each list may take two seconds to begin.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!((status, counts), (0xB000, [1, 0]));
+    assert_eq!(scene.at_out(), files);
+}

@@ -1,8 +1,8 @@
 //! C-MOVE and C-GET over what is held: what is meant, who is given it, and how the sub-operations are counted (PS3.4 sections C.4.2, C.4.3).
 
-use super::archived::{self, Brought};
+use super::archived::{self, Brought, unless_over};
 use super::asked::{Asked, Root};
-use super::given::{Given, alongside};
+use super::given::Given;
 use super::shown::{held_as, issuer_of, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
@@ -224,16 +224,21 @@ async fn planned(
     dialogue: &mut Dialogue<'_>,
 ) -> Result<Plan, RecordsError> {
     let sought = &prepared.sought;
-    let archived = archived::brought(face, caller, (&prepared.to, &prepared.mover), sought, dialogue).await;
+    let mut archived = archived::brought(face, caller, (&prepared.to, &prepared.mover), sought, dialogue).await;
     let mut expected = here_by_now(face, &prepared.picked, sought, proof).await?;
     // The requester hears from us before other sites are asked, which may take seconds (DIM-083).
     let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
     let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
     let behalf = face.registry.borrow().behalf_of_node(&node.ae_title);
-    // Who cancelled while an archive was waited for waits for nobody else.
-    let mut gathering = match archived.unbegun {
-        0 => alongside(dialogue, counts, face.fetcher.gather(sought, None, &behalf)).await?,
-        _ => Gathering::default(),
+    // Who cancels waits for nobody else (DIM-086).
+    let asking = face.fetcher.gather(sought, None, &behalf);
+    let gathered = if archived.unbegun == 0 { unless_over(dialogue, counts, asking).await } else { None };
+    let mut gathering = match gathered {
+        Some(gathered) => gathered?,
+        None => {
+            archived.unbegun = archived.unbegun.max(1);
+            Gathering::default()
+        }
     };
     if gathering.asked {
         // What came while they were asked is given too, and is not awaited besides.
