@@ -84,6 +84,10 @@ struct Answers<'a> {
 struct Place {
     study: Arc<StudyUid>,
     series: SeriesUid,
+    /// The site that is asked for it.
+    site: Arc<str>,
+    /// Sites that list it too, and are asked if that one does not give it.
+    others: Vec<Arc<str>>,
 }
 
 /// Where the parts of a request are that are not here.
@@ -94,6 +98,8 @@ pub struct Gathering {
     awaited: BTreeSet<InstanceUid>,
     /// Where each is that was to come.
     places: BTreeMap<InstanceUid, Place>,
+    /// Who asks other sites, and for whom.
+    asks: Option<(Fetcher, OnBehalf)>,
     /// What is here, was awaited, or came already: nothing is given twice.
     known: BTreeSet<InstanceUid>,
     picked: Picked,
@@ -122,7 +128,8 @@ impl Fetcher {
         from: Option<&str>,
         behalf: &OnBehalf,
     ) -> Result<Gathering, RecordsError> {
-        let mut gathering = Gathering { picked: picked.clone(), ..Gathering::default() };
+        let mut gathering =
+            Gathering { picked: picked.clone(), asks: Some((self.clone(), behalf.clone())), ..Gathering::default() };
         let (mut asked, mut questions) = (0, Vec::new());
         for study in picked.studies.iter().filter(|study| !is_marker(study)) {
             let of = self.sought(study).await?;
@@ -244,12 +251,22 @@ impl Gathering {
                     continue;
                 }
             };
+            let site: Arc<str> = follower.site().into();
             // The first who has an instance is asked for it.
             let fresh = listing.iter().filter(|(uid, _)| !listed_anywhere.contains(*uid) && !here.contains(uid));
             let mine: BTreeMap<InstanceUid, Place> = fresh
                 .filter(|(uid, listed)| self.is_picked(uid, &listed.series))
-                .map(|(uid, listed)| (uid.clone(), Place { study: Arc::clone(&study), series: listed.series.clone() }))
+                .map(|(uid, listed)| {
+                    let (study, site) = (Arc::clone(&study), Arc::clone(&site));
+                    (uid.clone(), Place { study, series: listed.series.clone(), site, others: Vec::new() })
+                })
                 .collect();
+            // The next is asked for what those before it do not give.
+            for uid in listing.keys().filter(|uid| listed_anywhere.contains(*uid)) {
+                if let Some(place) = self.places.get_mut(uid).filter(|place| place.study == study) {
+                    place.others.push(Arc::clone(&site));
+                }
+            }
             let all = mine.len() == listing.len() - listing.keys().filter(|uid| here.contains(uid)).count();
             let wanted = match self.picked.series.is_empty() && self.picked.instances.is_empty() && all {
                 true => Wanted { whole: true, ..Wanted::default() },
@@ -327,7 +344,7 @@ impl Gathering {
 
     /// An instance that was to come, as a part of its study and series.
     pub fn resource(&self, instance: &InstanceUid) -> Option<Resource> {
-        let Place { study, series } = self.places.get(instance)?;
+        let Place { study, series, .. } = self.places.get(instance)?;
         let (study, series) = (StudyUid::clone(study), Some(series.clone()));
         Some(Resource { study, series, instance: Some(instance.clone()) })
     }
@@ -377,7 +394,10 @@ impl Gathering {
             }
             let (came, at, _) = select_all(self.followers.iter_mut().map(|(it, _)| Box::pin(it.next()))).await;
             match came {
-                None => drop(self.followers.swap_remove(at)),
+                None => {
+                    let (ended, _) = self.followers.swap_remove(at);
+                    self.ask_others_than(&ended);
+                }
                 Some(came) => {
                     if let Some(came) = self.concerns_us(came, at) {
                         return Some(came);
@@ -400,11 +420,19 @@ impl Gathering {
     }
 
     fn concerns_us(&mut self, came: Came, at: usize) -> Option<Came> {
-        let (Came::Here(uid, _) | Came::Lost(uid, _)) = &came;
+        let uid = match &came {
+            Came::Here(uid, _) => uid,
+            // What this site could not take from one it cannot take from another.
+            Came::Lost(uid, why) => {
+                let is_theirs = !matches!(why, Lost::NotTaken(_));
+                let passed_on = !self.is_asked_of(uid, at) || (is_theirs && self.ask_next(uid));
+                return (!passed_on && self.awaited.remove(uid)).then_some(came);
+            }
+        };
         if self.awaited.remove(uid) {
             return Some(came);
         }
-        let grown = matches!(came, Came::Here(..)) && !self.known.contains(uid);
+        let grown = !self.known.contains(uid);
         let listed = self.followers[at].0.listed(uid);
         let picked = match listed {
             Some(listed) => self.is_picked(uid, &listed.series),
@@ -416,5 +444,44 @@ impl Gathering {
         self.known.insert(uid.clone());
         self.grown += 1;
         Some(came)
+    }
+
+    /// Whether an instance is asked of the site that a follower follows; others may have asked another in vain.
+    fn is_asked_of(&self, instance: &InstanceUid, at: usize) -> bool {
+        let (Some(place), Some((follower, _))) = (self.places.get(instance), self.followers.get(at)) else {
+            return false;
+        };
+        *place.site == *follower.site() && *place.study == *follower.study()
+    }
+
+    /// Asks the next site that lists an instance for it; false if there is none.
+    fn ask_next(&mut self, instance: &InstanceUid) -> bool {
+        let (Some((fetcher, behalf)), Some(place)) = (&self.asks, self.places.get_mut(instance)) else { return false };
+        let sites = fetcher.priors().sites();
+        while !place.others.is_empty() {
+            place.site = place.others.remove(0);
+            let Some(site) = sites.site(&place.site) else { continue };
+            let wanted = || Wanted { instances: BTreeSet::from([instance.clone()]), ..Wanted::default() };
+            let is_theirs = |follower: &Follower| *follower.site() == *place.site && *follower.study() == *place.study;
+            let mut known = self.followers.iter_mut().filter(|(follower, _)| is_theirs(follower));
+            if !known.any(|(follower, _)| follower.want(wanted())) {
+                let mut follower = fetcher.join(site, &place.study, behalf);
+                follower.want(wanted());
+                self.followers.push((follower, Wanted::default()));
+            }
+            return true;
+        }
+        false
+    }
+
+    /// A pull has ended: what did not come of it is asked of the next sites.
+    fn ask_others_than(&mut self, ended: &Follower) {
+        let at = self.followers.iter().any(|(other, _)| other.site() == ended.site() && other.study() == ended.study());
+        let is_theirs = |place: &Place| *place.site == *ended.site() && *place.study == *ended.study();
+        let left = |uid: &&InstanceUid| !at && self.places.get(*uid).is_some_and(is_theirs);
+        let left: Vec<InstanceUid> = self.awaited.iter().filter(left).cloned().collect();
+        for instance in left {
+            self.ask_next(&instance);
+        }
     }
 }

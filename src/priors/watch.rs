@@ -302,14 +302,18 @@ impl Follower {
         }
     }
 
-    /// Wants more of the study.
-    pub fn want(&mut self, wanted: Wanted) {
+    /// Wants more of the study; false if the pull has ended, so that nothing more comes of it.
+    pub fn want(&mut self, wanted: Wanted) -> bool {
         let mut state = self.pull.state();
+        if state.progress.ended.is_some() {
+            return false;
+        }
         state.wanted.widen(wanted);
         state.widened += 1;
         state.undecided -= usize::from(!std::mem::replace(&mut self.decided, true));
         drop(state);
         self.pull.changed.send_replace(());
+        true
     }
 
     /// What became of the next instance, whoever wanted it; `None` at the end. Nothing is lost when it is dropped.

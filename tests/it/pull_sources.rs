@@ -197,3 +197,17 @@ fn a_silent_site_delays_a_list_of_studies_once() {
     assert_eq!((status, counts), (0xB000, [1, 0]));
     assert_eq!(scene.at_out(), files);
 }
+
+/// DIM-089: what a site that lists an instance does not give is taken from the next that does.
+#[test]
+fn what_one_site_does_not_give_the_next_does() {
+    let scene = Scene::start("");
+    let files = hold(&scene.b, 740, 1..=4);
+    hold(&scene.c, 740, 1..=3);
+    scene.b.then((0..20).map(|_| Manner::Refuse(404)));
+    let (status, counts, _) = scene.take(&[740]);
+    assert_eq!((status, counts), (0xB000, [3, 1]), "the fourth is at b alone");
+    let want: BTreeMap<_, _> = files.into_iter().take(3).collect();
+    assert_eq!(scene.at_out(), want);
+    scene.a.verify_ledger(true);
+}
