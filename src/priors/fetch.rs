@@ -15,7 +15,7 @@ use crate::records::{Records, RecordsError, SourceFacts};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 /// How studies are pulled.
@@ -29,7 +29,7 @@ pub struct FetchOptions {
     pub keep: Duration,
     /// Instances of one pull that may be between arrival and commit, in bytes.
     pub commit_bytes: u64,
-    /// Pulls at once.
+    /// Pulls at once; of one site a quarter of them.
     pub at_once: usize,
 }
 
@@ -65,6 +65,8 @@ struct Inner {
     registry: watch::Receiver<Arc<Registry>>,
     options: FetchOptions,
     seats: Semaphore,
+    /// The same for each site: one that hangs takes no more of them.
+    of_site: Mutex<HashMap<String, Arc<Semaphore>>>,
     under_way: Mutex<HashMap<(String, StudyUid), Arc<Pull>>>,
     /// When it was last noted that copies are in use.
     noted: Mutex<HashMap<StudyUid, Instant>>,
@@ -80,8 +82,8 @@ impl Fetcher {
         options: FetchOptions,
     ) -> Self {
         let seats = Semaphore::new(options.at_once);
-        let (under_way, noted) = Default::default();
-        let inner = Inner { priors, records, intake, registry, options, seats, under_way, noted };
+        let (of_site, under_way, noted) = Default::default();
+        let inner = Inner { priors, records, intake, registry, options, seats, of_site, under_way, noted };
         Self { inner: Arc::new(inner) }
     }
 
@@ -157,7 +159,25 @@ impl Fetcher {
     }
 }
 
+/// Leave to pull from a site; given back when it is dropped.
+struct Seat<'a> {
+    _of_site: Option<OwnedSemaphorePermit>,
+    _of_all: Option<SemaphorePermit<'a>>,
+}
+
 impl Inner {
+    /// Waits until one more may be pulled from a site. Who waits for a site that hangs keeps nobody from another.
+    async fn seat(&self, site: &str) -> Seat<'_> {
+        let of_site = {
+            let mut of_site = self.of_site.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Semaphore::new((self.options.at_once / 4).max(1)));
+            Arc::clone(of_site.entry(site.to_owned()).or_insert_with(new))
+        };
+        // Neither is ever closed.
+        let _of_site = of_site.acquire_owned().await.ok();
+        Seat { _of_site, _of_all: self.seats.acquire().await.ok() }
+    }
+
     /// Who sends, for intake: what is pulled goes to who asked, and fires no route.
     fn source(&self, site: &Site) -> Arc<Source> {
         let origin = Origin::Pulled(site.name.clone());

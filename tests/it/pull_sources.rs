@@ -211,3 +211,29 @@ fn what_one_site_does_not_give_the_next_does() {
     assert_eq!(scene.at_out(), want);
     scene.a.verify_ledger(true);
 }
+
+/// FLT-083: a site that takes retrievals and gives nothing holds up those from itself, and no others.
+#[test]
+fn a_site_that_hangs_holds_up_no_other() {
+    let scene = Scene::start("");
+    let stories: Vec<u64> = (750..770).collect();
+    for story in &stories {
+        hold(&scene.b, *story, 1..=1);
+    }
+    let files = hold(&scene.c, 770, 1..=1);
+    scene.b.then(stories.iter().map(|_| Manner::Told));
+    let folder = scene.stage.path().join("hung");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::thread::scope(|scope| {
+        let hung = scope.spawn(|| neighbours::ask(&folder, &scene.a, &[moved(&stories)]));
+        until(seconds(60), "B hangs", || (scene.b.asked().1.len() >= 4).then_some(()));
+        let began = Instant::now();
+        assert_eq!(scene.take(&[770]), (0, [1, 0], String::new()));
+        // A pull that hangs is given up after two minutes.
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        assert_eq!(scene.at_out(), files);
+        scene.b.speak(stories.len());
+        let said = hung.join().unwrap().remove(0);
+        assert_eq!(told(&said).1, [20, 0], "{said}");
+    });
+}

@@ -114,7 +114,7 @@ impl Course<'_> {
             }
         }
         loop {
-            let seat = self.inner.seats.acquire().await;
+            let seat = self.inner.seat(&self.site.name).await;
             let how = self.rounds().await;
             drop(seat);
             let (wanted, widened) = self.pull.wanted();
