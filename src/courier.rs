@@ -8,7 +8,6 @@
 mod alerts;
 mod body;
 mod carrier;
-mod clock;
 mod closed;
 mod data_set;
 pub mod decoding;
@@ -29,7 +28,7 @@ mod window;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
-mod simulation;
+pub(crate) mod simulation;
 
 pub use carrier::{Carrier, Carriers, Report};
 pub use lane::LaneOptions;
@@ -37,10 +36,10 @@ pub use sender::Foreigners;
 pub use store_scu::StoreScu;
 pub use stow::StowCarrier;
 
+use crate::clock::Clock;
 use crate::peers::Destination;
 use crate::records::Records;
 use crate::router::Routes;
-use clock::Clock;
 use gate::Gate;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

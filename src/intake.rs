@@ -11,6 +11,7 @@ mod reception;
 pub use commit::Receipt;
 pub use reception::{Arrived, Reception};
 
+use crate::clock::Clock;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::scanner;
 use crate::dicom::tag::Tag;
@@ -149,6 +150,7 @@ pub struct Intake {
 }
 
 struct Inner {
+    clock: Clock,
     store: Store,
     records: Records,
     routes: watch::Receiver<Arc<Routes>>,
@@ -160,9 +162,18 @@ struct Inner {
 impl Intake {
     /// An intake into this store and these records; each arrival takes the routes that are in force when it commits.
     pub fn new(store: Store, records: Records, routes: watch::Receiver<Arc<Routes>>, options: IntakeOptions) -> Self {
-        let inner =
-            Inner { store, records, routes, options, gates: Gates::default(), stopping: AtomicBool::new(false) };
-        Self { inner: Arc::new(inner) }
+        Self::by(Clock::system(), (store, records), routes, options)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn by(
+        clock: Clock,
+        (store, records): (Store, Records),
+        routes: watch::Receiver<Arc<Routes>>,
+        options: IntakeOptions,
+    ) -> Self {
+        let (gates, stopping) = (Gates::default(), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { clock, store, records, routes, options, gates, stopping }) }
     }
 
     /// Refuses whatever starts from now on; what has started may finish.

@@ -12,6 +12,7 @@ mod trust;
 
 pub use retention::{Due, PurgeReport};
 
+use crate::clock::Clock;
 use crate::judge::{Judge, JudgeError};
 use crate::records::{BlobId, Purging, Records, RecordsError};
 use crate::store::{Digest, Noted, Place, Store, StoreError};
@@ -19,8 +20,9 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// So often at most the blobs note how far the records have come.
@@ -78,6 +80,7 @@ pub struct Janitor {
 }
 
 struct Inner {
+    clock: Clock,
     records: Records,
     store: Store,
     judge: Judge,
@@ -99,8 +102,14 @@ struct Inner {
 impl Janitor {
     /// A janitor that has not begun.
     pub fn new(records: Records, store: Store, judge: Judge, options: JanitorOptions) -> Self {
+        Self::by(Clock::system(), records, store, judge, options)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn by(clock: Clock, records: Records, store: Store, judge: Judge, options: JanitorOptions) -> Self {
         let trusted = std::sync::Mutex::new(trust::Trusted::new(options.last_known, Instant::now()));
         let inner = Inner {
+            clock,
             records,
             store,
             judge,
@@ -193,7 +202,7 @@ impl Janitor {
         if self.is_paused() {
             return Err(JanitorError::Paused);
         }
-        let purged = self.inner.records.condemn(instances, purging, SystemTime::now()).await?;
+        let purged = self.inner.records.condemn(instances, purging, self.inner.clock.now()).await?;
         self.free(purged.blobs.clone()).await?;
         Ok(purged)
     }
@@ -212,7 +221,7 @@ impl Janitor {
 
     /// Uses a blob again that was set aside and reads whole. What could not be removed for want of its label goes when that is whole.
     async fn take_back(&self, blob: BlobId, digest: Digest, place: Place) -> Result<(), JanitorError> {
-        let (records, now) = (&self.inner.records, SystemTime::now());
+        let (records, now) = (&self.inner.records, self.inner.clock.now());
         match self.inner.store.check_label(place).await {
             Ok(()) if records.condemn_again(blob, place, now).await? => {
                 tracing::info!(blob = %digest, "a blob that could not be removed can be, and goes");
@@ -267,7 +276,7 @@ impl Janitor {
         (blob, digest, place): (BlobId, Digest, Place),
         why: &StoreError,
     ) -> Result<bool, JanitorError> {
-        let set_aside = self.inner.records.damaged(blob, place, &why.to_string(), SystemTime::now()).await?;
+        let set_aside = self.inner.records.damaged(blob, place, &why.to_string(), self.inner.clock.now()).await?;
         if set_aside {
             tracing::error!(blob = %digest, why = %why, "a stored blob is damaged and is set aside; the same bytes arriving again heal it");
         }
@@ -308,7 +317,7 @@ impl Janitor {
     /// The same one by one. A generation where something else lies than its label says is set aside and never tried again: it may be
     /// another's place, so that nothing is deleted there.
     async fn free_each(&self, blobs: Vec<(BlobId, Place)>) -> Result<(), JanitorError> {
-        let (records, now) = (&self.inner.records, SystemTime::now());
+        let (records, now) = (&self.inner.records, self.inner.clock.now());
         for (blob, place) in blobs {
             match self.inner.store.free(place).await {
                 Ok(()) => records.freed(vec![blob]).await?,

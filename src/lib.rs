@@ -8,12 +8,13 @@
 //! engine       intake -> router      courier      priors -> intake      janitor -> judge      rejections
 //! state        store      records      ledger      peers -> tls
 //! protocol     dimse      dicomweb      hl7
-//! vocabulary   dicom
+//! vocabulary   dicom      clock
 //! ```
 
 pub mod app;
 pub mod certs;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod courier;
 pub mod dicom;

@@ -1,6 +1,6 @@
 //! Tells when urgent transfers wait: after five minutes, half an hour and two hours (REL-20).
 
-use super::clock::Clock;
+use crate::clock::Clock;
 use crate::peers::Destination;
 use crate::records::{DestinationView, Records};
 use std::collections::BTreeMap;

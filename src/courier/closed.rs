@@ -2,8 +2,8 @@
 //! (INV-15).
 
 use super::carrier::{Carrier, Report};
-use super::clock::Clock;
 use super::lane::{Lane, LaneOptions};
+use crate::clock::Clock;
 use crate::ledger::breaker::Reach;
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::State;

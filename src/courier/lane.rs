@@ -5,10 +5,10 @@
 
 use super::LaneSpec;
 use super::carrier::{Carrier, Report};
-use super::clock::Clock;
 use super::gate::{self, Gate, Passed};
 use super::gathering::Gathering;
 use super::window::Window;
+use crate::clock::Clock;
 use crate::ledger::breaker::{self, Asking, Showing};
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::{State, TransferId};

@@ -9,7 +9,7 @@ use crate::router::{self, Routes};
 use crate::store::{Digest, Settled, Spooled};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How often a commit that meets a purge of its own blob starts over before it gives up.
 const ROUNDS: u32 = 4;
@@ -115,7 +115,7 @@ impl Intake {
                 chosen,
                 routes: requested.is_none().then(|| Arc::clone(routes.version())),
                 requested,
-                received_at: SystemTime::now(),
+                received_at: self.inner.clock.now(),
                 resend_after: self.inner.options.resend_after,
             };
             match self.inner.records.record(arrival).await? {

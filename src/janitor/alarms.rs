@@ -2,7 +2,7 @@
 
 use super::Janitor;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// What lasts is told again so often.
 const AGAIN: Duration = Duration::from_secs(86_400);
@@ -55,7 +55,7 @@ impl Janitor {
         let (Ok(summary), Ok(oldest)) = (summary, oldest) else { return };
         let news = told.lock().unwrap_or_else(PoisonError::into_inner).is_news(summary.unrouted, Instant::now());
         if news {
-            let age = oldest.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default();
+            let age = oldest.and_then(|at| self.inner.clock.now().duration_since(at).ok()).unwrap_or_default();
             tracing::warn!(
                 instances = summary.unrouted,
                 oldest_seconds = age.as_secs(),

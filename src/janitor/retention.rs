@@ -39,7 +39,7 @@ impl Janitor {
     /// The time by which bytes grow old.
     fn believed(&self) -> SystemTime {
         let mut trusted = self.inner.trusted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        trusted.now(SystemTime::now(), std::time::Instant::now())
+        trusted.now(self.inner.clock.now(), tokio::time::Instant::now())
     }
 
     /// Purges what is due: by age, and if the disk is short of room also what was kept for as long as everything is kept at
@@ -89,7 +89,7 @@ impl Janitor {
             return Ok(0);
         }
         let purging = Purging::by_rule(rule, before);
-        let purged = self.inner.records.condemn(instances, purging, SystemTime::now()).await?;
+        let purged = self.inner.records.condemn(instances, purging, self.inner.clock.now()).await?;
         *bytes += purged.bytes;
         self.free(purged.blobs).await?;
         Ok(purged.instances)
@@ -116,7 +116,7 @@ impl Janitor {
                 // What stays is owed, or was given to somebody lately: it is looked at again after a part of the time.
                 self.inner.records.pull_used(&study, before + keep / LOOKED_AT_AGAIN).await?;
             } else if whole {
-                self.inner.records.flushed(&study, before, SystemTime::now()).await?;
+                self.inner.records.flushed(&study, before, self.inner.clock.now()).await?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::{Janitor, JanitorError};
 use crate::records::{BlobId, ScrubPass};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Blobs of one page.
@@ -33,7 +33,7 @@ impl Janitor {
     pub(super) async fn scrub_next(&self) -> Result<Duration, JanitorError> {
         let (records, every) = (&self.inner.records, self.inner.options.scrub_every);
         let last = records.scrub_pass().await?;
-        let now = SystemTime::now();
+        let now = self.inner.clock.now();
         let pass = match last {
             Some(pass) if pass.ended.is_none() => pass,
             // A clock that was set back does not keep a pass away for longer than the usual time.
@@ -54,7 +54,7 @@ impl Janitor {
             let page = records.live_blobs(pass.after, PAGE).await?;
             if page.is_empty() {
                 self.look_again().await?;
-                pass.ended = Some(SystemTime::now());
+                pass.ended = Some(self.inner.clock.now());
                 records.note_scrub(pass).await?;
                 tracing::info!(
                     blobs = pass.blobs,

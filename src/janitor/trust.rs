@@ -1,6 +1,7 @@
 //! The time by which bytes grow old: the wall clock's, but not that of a clock that has jumped ahead (FLT-070).
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 /// So far ahead of the last that is known of an earlier run the wall clock may be at a start.
 const AHEAD: Duration = Duration::from_secs(86_400);

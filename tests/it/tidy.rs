@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &str)] = &[
     // vocabulary
     ("dicom", ""),
+    ("clock", ""),
     // protocol: neither knows the other, nor anything of ours
     ("dimse", "dicom"),
     ("dicomweb", "dicom"),
@@ -22,12 +23,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("records", "dicom ledger peers store"),
     // engine
     ("router", "dicom peers"),
-    ("intake", "dicom ledger peers records router store"),
-    ("courier", "dicom dicomweb dimse ledger peers records router store"),
+    ("intake", "clock dicom ledger peers records router store"),
+    ("courier", "clock dicom dicomweb dimse ledger peers records router store"),
     ("priors", "dicom dicomweb dimse intake ledger peers records store"),
     ("judge", "dicom ledger peers records store"),
     ("rejections", "dicom records store"),
-    ("janitor", "judge ledger records store"),
+    ("janitor", "clock judge ledger records store"),
     // edge
     ("edge", "courier dicom dicomweb dimse hl7 intake janitor ledger peers priors records router store tls"),
     // shell

@@ -4,7 +4,7 @@ use super::Told;
 use super::chance::Chance;
 use super::destination::{Network, Weather, World};
 use super::judge;
-use crate::courier::clock::Clock;
+use crate::clock::Clock;
 use crate::courier::{Courier, LaneOptions, LaneSpec};
 use crate::dicom::uid::InstanceUid;
 use crate::ledger::breaker::Probing;
@@ -71,10 +71,10 @@ struct Coming {
 
 /// What was acknowledged.
 #[derive(Debug, Clone)]
-pub(super) struct Acknowledged {
-    pub(super) instance: InstanceUid,
-    pub(super) digest: Digest,
-    pub(super) chosen: Vec<String>,
+pub(crate) struct Acknowledged {
+    pub(crate) instance: InstanceUid,
+    pub(crate) digest: Digest,
+    pub(crate) chosen: Vec<String>,
 }
 
 /// The story, as far as it is told.
