@@ -257,16 +257,23 @@ pub async fn look(
     let _one = READING.acquire().await;
     let begun = Digester::new(syntax, profile);
     let mut digester = begun.map(|digester| if lines { digester.with_lines() } else { digester });
-    let ended = |error: tokio::task::JoinError| JudgeError::Ended(error.to_string());
     while let Some(chunk) = reader.next().await? {
         // Also what cannot be told is read to its end: it may be damaged, which the reader finds out.
         if let Ok(mut open) = digester {
-            let pushed = tokio::task::spawn_blocking(move || open.push(&chunk).map(|()| open));
-            digester = pushed.await.map_err(ended)?;
+            digester = off_thread(move || open.push(&chunk).map(|()| open)).await?;
         }
     }
-    let finished = tokio::task::spawn_blocking(move || digester.and_then(Digester::finish)).await.map_err(ended)?;
+    let finished = off_thread(move || digester.and_then(Digester::finish)).await?;
     Ok(finished.map_or_else(untold, Some))
+}
+
+/// Runs what may take long where it delays nobody.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JudgeError> {
+    #[cfg(test)]
+    if crate::store::simulated::is_on() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| JudgeError::Ended(error.to_string()))
 }
 
 fn untold<T>(error: CanonError) -> Option<T> {

@@ -187,7 +187,7 @@ fn remove(core: &Core, number: u64) -> Result<Emptied, StoreError> {
         return Ok(if number < core.identity.base { Emptied::Kept } else { Emptied::Inhabited });
     };
     let bytes = std::os::unix::fs::MetadataExt::blocks(&file.metadata().map_err(fail)?) * 512;
-    fs::remove_file(&path).map_err(fail)?;
+    core.disk.remove(&path).map_err(fail)?;
     core.disk.sync_dir()?;
     moved.iter().for_each(|place| core.tally.removed(place.length));
     Ok(Emptied::Gone(bytes))

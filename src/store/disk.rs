@@ -2,6 +2,8 @@
 
 use super::buffers::{PAGE, page_start};
 use super::label::LABEL;
+#[cfg(test)]
+use super::simulated;
 use super::{StoreError, space::Space};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
@@ -102,7 +104,12 @@ impl Disk {
         if self.direct {
             options.custom_flags(direct_flag());
         }
-        options.open(path).map_err(|source| self.failed(Step::Prepare, path, source))
+        #[cfg(test)]
+        simulated::step(&self.dir);
+        let made = options.open(path).map_err(|source| self.failed(Step::Prepare, path, source))?;
+        #[cfg(test)]
+        simulated::made(path);
+        Ok(made)
     }
 
     /// Opens a file to read from. `direct` reads past the page cache, where that works, and asks for whole pages.
@@ -133,6 +140,8 @@ impl Disk {
     /// Reserves blocks from `offset` on and makes the file that long, so that writes there neither move its end nor
     /// meet a full disk. File systems that cannot reserve only get the length.
     pub(super) fn reserve(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
+        #[cfg(test)]
+        simulated::step(&self.dir);
         let reserved = self.injected(Step::Write).and_then(|()| {
             match retry(|| fallocate(file, FallocateFlags::empty(), offset, length)) {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
@@ -158,7 +167,22 @@ impl Disk {
 
     /// Cuts the file to `length`, which gives back what was reserved beyond.
     pub(super) fn cut(&self, file: &File, path: &Path, length: u64) -> Result<(), StoreError> {
+        #[cfg(test)]
+        {
+            simulated::step(&self.dir);
+            simulated::cuts(path);
+        }
         file.set_len(length).map_err(|source| self.failed(Step::Prepare, path, source))
+    }
+
+    /// Removes a file. That is durable only after [`Self::sync_dir`].
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        {
+            simulated::step(&self.dir);
+            simulated::removes(path);
+        }
+        std::fs::remove_file(path)
     }
 
     /// Writes all of `slices`, one behind the other, from `offset` on. Every slice starts on a page and is whole pages
@@ -171,6 +195,11 @@ impl Disk {
         mut offset: u64,
     ) -> Result<(), StoreError> {
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        #[cfg(test)]
+        {
+            simulated::step(&self.dir);
+            simulated::wrote(path, offset, offset + total as u64);
+        }
         while !slices.is_empty() {
             let written =
                 self.injected(Step::Write).and_then(|()| Ok(retry(|| rustix::io::pwritev(file, slices, offset))?));
@@ -194,8 +223,13 @@ impl Disk {
         if cfg!(feature = "sabotage-no-blob-sync") {
             return Ok(());
         }
+        #[cfg(test)]
+        simulated::step(&self.dir);
         let synced = self.injected(Step::Sync).and_then(|()| file.sync_data());
-        synced.map_err(|source| self.failed(Step::Sync, path, source))
+        synced.map_err(|source| self.failed(Step::Sync, path, source))?;
+        #[cfg(test)]
+        simulated::synced(path);
+        Ok(())
     }
 
     /// fsync of the directory: the names made or removed before are on the disk when this returns (REL-05).
@@ -203,13 +237,23 @@ impl Disk {
         if cfg!(feature = "sabotage-no-blob-sync") {
             return Ok(());
         }
+        #[cfg(test)]
+        simulated::step(&self.dir);
         let synced = self.injected(Step::Sync).and_then(|()| self.handle.sync_all());
-        synced.map_err(|source| self.failed(Step::Sync, &self.dir, source))
+        synced.map_err(|source| self.failed(Step::Sync, &self.dir, source))?;
+        #[cfg(test)]
+        simulated::synced_dir();
+        Ok(())
     }
 
     /// Gives the blocks of a range of pages back to the file system; the range then reads as zeros. Where that is not possible,
     /// its last page is overwritten with zeros, which takes the label away; the room comes back with the segment.
     pub(super) fn punch(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
+        #[cfg(test)]
+        {
+            simulated::step(&self.dir);
+            simulated::punches(path, offset, length);
+        }
         match retry(|| fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)) {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {

@@ -3,7 +3,7 @@
 use super::buffers::PAGE_BYTES;
 use super::label::Label;
 use super::{Core, Place, StoreError};
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn free_one(core: &Core, place: Place) -> Result<bool, StoreError> {
         let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
         disk.punch(&file, &path, place.offset, place.extent())?;
     } else {
-        fs::remove_file(&path).map_err(fail)?;
+        disk.remove(&path).map_err(fail)?;
     }
     core.tally.removed(place.length);
     Ok(!place.shared)

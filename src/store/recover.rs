@@ -219,7 +219,7 @@ fn drop_orphan(
         recovered.strays += 1;
         return Ok(());
     }
-    fs::remove_file(&path).map_err(|source| StoreError::Io { path, source })?;
+    disk.remove(&path).map_err(|source| StoreError::Io { path, source })?;
     recovered.orphans_removed += 1;
     Ok(())
 }

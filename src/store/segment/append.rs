@@ -43,17 +43,31 @@ pub(in crate::store) enum Appended {
 pub(in crate::store) struct Appender {
     queue: Option<mpsc::Sender<Request>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The same work without a thread, in a simulation.
+    #[cfg(test)]
+    inline: Option<Inline>,
 }
 
 impl Appender {
     /// Starts the thread. It makes its first segment when the first blob comes.
     pub(in crate::store) fn start(core: Arc<Core>) -> Result<Self, StoreError> {
+        #[cfg(test)]
+        if crate::store::simulated::is_on() {
+            let appending = Mutex::new(Appending { core, segment: None, group: Vec::new() });
+            let inline = Some(Inline { appending, waiting: Mutex::default() });
+            return Ok(Self { queue: None, thread: Mutex::default(), inline });
+        }
         let (queue, requests) = mpsc::channel(QUEUE);
         let path = core.disk.dir.clone();
         let run = move || Appending { core, segment: None, group: Vec::new() }.run(requests);
         let thread = std::thread::Builder::new().name("store-append".into()).spawn(run);
         let thread = thread.map_err(|source| StoreError::Io { path, source })?;
-        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Mutex::new(Some(thread)),
+            #[cfg(test)]
+            inline: None,
+        })
     }
 
     /// Appends a blob unless it is `known`, and returns when it is durable. Dropped while it waits in line, nothing has
@@ -66,6 +80,11 @@ impl Appender {
     ) -> Result<Appended, StoreError> {
         let (answer, answered) = oneshot::channel();
         let ended = || core.disk.poison("the append thread has ended");
+        #[cfg(test)]
+        if let Some(inline) = &self.inline {
+            inline.work(Request { append, known, answer }).await;
+            return answered.await.map_err(|_| ended())?;
+        }
         let queue = self.queue.as_ref().ok_or_else(ended)?;
         queue.send(Request { append, known, answer }).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
@@ -86,6 +105,39 @@ impl Drop for Appender {
             && thread.join().is_err()
         {
             tracing::error!("the append thread of the store panicked");
+        }
+    }
+}
+
+/// What queues in a simulation: whoever runs first appends all of it as one group.
+#[cfg(test)]
+struct Inline {
+    appending: Mutex<Appending>,
+    waiting: Mutex<Vec<Request>>,
+}
+
+#[cfg(test)]
+impl Inline {
+    async fn work(&self, request: Request) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        tokio::task::yield_now().await;
+        let group = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if !group.is_empty() {
+            let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+            group.into_iter().for_each(|request| appending.place(request));
+            appending.flush();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+impl Drop for Inline {
+    fn drop(&mut self) {
+        let appending = self.appending.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Who has died seals nothing.
+        if let Some(segment) = appending.segment.take().filter(|_| !crate::store::simulated::is_dead()) {
+            segment.seal(&appending.core);
         }
     }
 }
