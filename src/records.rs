@@ -69,6 +69,8 @@ use crate::peers::{Destination, Registry};
 use crate::store::Place;
 use kicks::Kicks;
 use sqlite::acts::{Act, Matching, PAGE};
+#[cfg(test)]
+use sqlite::inline::committed::{Committed, committed};
 use sqlite::readers::Readers;
 use sqlite::rows::Fault;
 use sqlite::tx::Tx;
@@ -262,7 +264,13 @@ impl Records {
 
     /// Records an arrival whose bytes are durable: identity, provenance, what is owed, and the entry, in one commit (INV-01, INV-02).
     pub async fn record(&self, arrival: Arrival) -> Result<Recorded, RecordsError> {
-        self.commit(move |tx| record::record(tx, &arrival)).await
+        self.commit(move |tx| {
+            let recorded = record::record(tx, &arrival)?;
+            #[cfg(test)]
+            committed(|| Committed::Arrived(arrival.into(), recorded));
+            Ok(recorded)
+        })
+        .await
     }
 
     /// Leases the next batch of one study to send to a destination, oldest first; `None` if nothing is due or the destination is
@@ -274,7 +282,13 @@ impl Records {
         now: SystemTime,
     ) -> Result<Option<Batch>, RecordsError> {
         let destination = destination.clone();
-        self.commit(move |tx| lease::lease(tx, &destination, BatchKind::Send, limits, now)).await
+        self.commit(move |tx| {
+            let batch = lease::lease(tx, &destination, BatchKind::Send, limits, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Leased { to: destination, check: false, limits, now, batch: batch.clone() });
+            Ok(batch)
+        })
+        .await
     }
 
     /// Leases the next batch of one study that the destination is to be asked about: unknown, or accepted and still without the
@@ -287,7 +301,13 @@ impl Records {
     ) -> Result<Option<Batch>, RecordsError> {
         let destination = destination.clone();
         let limits = LeaseLimits { instances, bytes: u64::MAX, together: true };
-        self.commit(move |tx| lease::lease(tx, &destination, BatchKind::Check, limits, now)).await
+        self.commit(move |tx| {
+            let batch = lease::lease(tx, &destination, BatchKind::Check, limits, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Leased { to: destination, check: true, limits, now, batch: batch.clone() });
+            Ok(batch)
+        })
+        .await
     }
 
     /// Settles outcomes of an attempt, all of them or those that are known so far. What the attempt no longer holds is noted as
@@ -299,7 +319,13 @@ impl Records {
         summary: AttemptSummary,
         now: SystemTime,
     ) -> Result<Settled, RecordsError> {
-        self.commit(move |tx| settle::settle(tx, attempt, &outcomes, &summary, now)).await
+        self.commit(move |tx| {
+            let settled = settle::settle(tx, attempt, &outcomes, &summary, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Settled { attempt, outcomes, now, settled: settled.clone() });
+            Ok(settled)
+        })
+        .await
     }
 
     /// Retries, holds, releases or cancels transfers. `who` is a person's name; holding and cancelling need a reason. Long
@@ -375,7 +401,14 @@ impl Records {
         let mut any = false;
         loop {
             let (to, who, reason) = (destination.clone(), who.to_owned(), reason.trim().to_owned());
-            let done = self.commit(move |tx| pause::pause(tx, &to, paused, (&who, &reason), now)).await?;
+            let done = self
+                .commit(move |tx| {
+                    let done = pause::pause(tx, &to, paused, (&who, &reason), now)?;
+                    #[cfg(test)]
+                    committed(|| Committed::Paused { to, paused, changed: done.changed });
+                    Ok(done)
+                })
+                .await?;
             any |= done.changed;
             if !done.more {
                 return Ok(any);
@@ -392,14 +425,32 @@ impl Records {
     /// Ends an attempt that our own end broke off, as a restart would: what was being sent is unknown and asked about first,
     /// and counts as interrupted (REL-24). Does nothing if it has ended.
     pub async fn interrupted(&self, attempt: AttemptId, now: SystemTime) -> Result<(), RecordsError> {
-        self.commit(move |tx| recover::interrupted(tx, attempt, now)).await
+        self.commit(move |tx| {
+            recover::interrupted(tx, attempt, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Interrupted(attempt, now));
+            Ok(())
+        })
+        .await
     }
 
     async fn act_on(&self, act: &Act, transfers: Vec<TransferId>) -> Result<Acted, RecordsError> {
         let mut all = Acted::default();
         for page in transfers.chunks(PAGE) {
             let (act, page) = (act.clone(), page.to_vec());
-            let acted = self.commit(move |tx| acts::act(tx, &act, &page)).await?;
+            let acted = self
+                .commit(move |tx| {
+                    let acted = acts::act(tx, &act, &page)?;
+                    #[cfg(test)]
+                    committed(|| Committed::Acted {
+                        verb: act.verb,
+                        transfers: page,
+                        now: act.now,
+                        acted: acted.clone(),
+                    });
+                    Ok(acted)
+                })
+                .await?;
             all.changed += acted.changed;
             let room = PAGE.saturating_sub(all.skipped.len());
             all.skipped.extend(acted.skipped.into_iter().take(room));
@@ -432,7 +483,15 @@ impl Records {
         now: SystemTime,
     ) -> Result<bool, RecordsError> {
         let why = why.to_owned();
-        self.commit(move |tx| blobs::corrupt(tx, (instance, place), &why, now)).await
+        self.commit(move |tx| {
+            let set_aside = blobs::corrupt(tx, (instance, place), &why, now)?;
+            #[cfg(test)]
+            if set_aside {
+                committed(|| Committed::Corrupt(instance, now));
+            }
+            Ok(set_aside)
+        })
+        .await
     }
 
     /// As [`Self::corrupt`], where its bytes lie now.

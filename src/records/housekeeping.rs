@@ -2,6 +2,8 @@
 
 use super::arrival::{BlobId, InstanceId};
 use super::sqlite::acts::PAGE;
+#[cfg(test)]
+use super::sqlite::inline::committed::{Committed, committed};
 use super::sqlite::{backup, blobs, heal, purge, scrub, stuck};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
@@ -195,19 +197,37 @@ impl Records {
         if instances.len() > PAGE {
             return Err(RecordsError::Refused(format!("more than {PAGE} instances at once")));
         }
-        self.commit(move |tx| purge::condemn(tx, &instances, &purging, now)).await
+        self.commit(move |tx| {
+            let purged = purge::condemn(tx, &instances, &purging, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Condemned { instances, purging, purged: purged.clone() });
+            Ok(purged)
+        })
+        .await
     }
 
     /// Notes that condemned generations have been freed; nothing of them is on disk any more.
     pub async fn freed(&self, blobs: Vec<BlobId>) -> Result<(), RecordsError> {
-        self.commit(move |tx| purge::freed(tx, &blobs)).await
+        self.commit(move |tx| {
+            purge::freed(tx, &blobs)?;
+            #[cfg(test)]
+            committed(|| Committed::Freed(blobs));
+            Ok(())
+        })
+        .await
     }
 
     /// Sets a condemned generation aside whose room cannot be given back, since what lies at that place is not labelled as its own: it is
     /// neither tried again nor deleted, and an exception says so. `false` if it is not condemned there.
     pub async fn stuck(&self, blob: BlobId, place: Place, why: &str, now: SystemTime) -> Result<bool, RecordsError> {
         let why = why.to_owned();
-        self.commit(move |tx| stuck::stuck_at(tx, (blob, place), &why, now)).await
+        self.commit(move |tx| {
+            let stuck = stuck::stuck_at(tx, (blob, place), &why, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Stuck(blob));
+            Ok(stuck)
+        })
+        .await
     }
 
     /// Condemns a generation again that was set aside because it could not be freed, now that it can; `false` if it is none of these.
@@ -219,19 +239,37 @@ impl Records {
     /// transfers are held, and the same instance arriving anew releases them. `false` if it is not live at that place any more.
     pub async fn damaged(&self, blob: BlobId, place: Place, why: &str, now: SystemTime) -> Result<bool, RecordsError> {
         let why = why.to_owned();
-        self.commit(move |tx| blobs::damaged_at(tx, (blob, place), &why, now)).await
+        self.commit(move |tx| {
+            let set_aside = blobs::damaged_at(tx, (blob, place), &why, now)?;
+            #[cfg(test)]
+            committed(|| Committed::Damaged { blob, now, set_aside });
+            Ok(set_aside)
+        })
+        .await
     }
 
     /// Brings back a generation that was set aside and now reads whole at that place: its instances are what they were, and what was
     /// held for the damage goes on. `false` if it is not set aside there, or the same bytes have arrived meanwhile.
     pub async fn sound(&self, blob: BlobId, place: Place, now: SystemTime) -> Result<bool, RecordsError> {
-        self.commit(move |tx| heal::sound_at(tx, (blob, place), now)).await
+        self.commit(move |tx| {
+            let sound = heal::sound_at(tx, (blob, place), now)?;
+            #[cfg(test)]
+            committed(|| Committed::Sound(blob));
+            Ok(sound)
+        })
+        .await
     }
 
     /// Records that a live generation lies elsewhere now, where its bytes are durable; `false` if it is not live at the old
     /// place any more, and nothing has changed.
     pub async fn moved(&self, blob: BlobId, from: Place, to: Place) -> Result<bool, RecordsError> {
-        self.commit(move |tx| blobs::moved(tx, blob, from, to)).await
+        self.commit(move |tx| {
+            let moved = blobs::moved(tx, blob, from, to)?;
+            #[cfg(test)]
+            committed(|| Committed::Moved { to, moved });
+            Ok(moved)
+        })
+        .await
     }
 
     /// Writes a copy of the records, as they stand at one moment, to a new file. Commits go on meanwhile.

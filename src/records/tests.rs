@@ -11,7 +11,7 @@ mod judging;
 mod leasing;
 mod locating;
 mod looping;
-mod model;
+pub(crate) mod model;
 mod parking;
 mod prefetching;
 mod proving;

@@ -1,6 +1,8 @@
 //! Records without threads, files and chance, for simulations: commits and questions run where they are asked for, in memory,
 //! and a process that died leaves behind what it had committed.
 
+pub(crate) mod committed;
+
 use super::readers::{Readers, in_one_view};
 use super::rows::Fault;
 use super::writer::{Job, Writer};

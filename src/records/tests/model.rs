@@ -1,7 +1,7 @@
 //! Random histories beside a reference model, with deaths anywhere (REL-32; INV-02 to INV-04, INV-06 to INV-08, INV-10 to INV-14, INV-20).
 
-mod picture;
-mod reference;
+pub(crate) mod picture;
+pub(crate) mod reference;
 
 use super::support::*;
 use crate::dicom::ae_title::AeTitle;
@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 /// The destinations, and whether their word is enough. The PACS sends, too.
 const DESTINATIONS: [(&str, bool); 3] = [("surrey", false), ("kent", false), ("PACS", true)];
-const UIDS: u32 = 5;
+pub(crate) const UIDS: u32 = 5;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -148,7 +148,7 @@ fn options(hold_after: u32) -> RecordsOptions {
     }
 }
 
-fn micros(at: SystemTime) -> Time {
+pub(crate) fn micros(at: SystemTime) -> Time {
     at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as Time
 }
 
@@ -184,7 +184,7 @@ impl Run {
                 let coming = coming(&self.model, n, content, from, chosen, by_hand, known);
                 self.files += 1;
                 let arrival = arrival(&coming, self.files, now);
-                let real = async move { how(records.record(arrival).await.unwrap().kept) };
+                let real = async move { how(records.record(arrival).await.unwrap().kept).to_owned() };
                 (Box::pin(real), Box::new(move |model| model.arrive(&coming, DAY.as_micros() as Time, at).to_owned()))
             }
             Act::Settle { attempt, part, outcomes } => {
@@ -334,7 +334,7 @@ impl Run {
 
     /// The records and the model agree, in everything that can be seen of both.
     async fn compare(&self) -> Picture {
-        let (seen, modelled) = (picture(&self.records, self.now).await, picture_of(&self.model));
+        let (seen, modelled) = (picture(&self.records, self.now).await, picture_of(&self.model, digest));
         assert_eq!(seen, modelled);
         let (sums, _) = self.records.transfers_list(TransferFilter::default(), self.now).await.unwrap();
         for s in sums {
@@ -418,7 +418,8 @@ fn arrival(coming: &Coming, file: u64, now: SystemTime) -> Arrival {
     arrival
 }
 
-fn how(kept: Kept) -> Answer {
+/// In the words of the model.
+pub(crate) fn how(kept: Kept) -> &'static str {
     match kept {
         Kept::Stored { .. } => "stored",
         Kept::Same { .. } => "same",
@@ -426,7 +427,6 @@ fn how(kept: Kept) -> Answer {
         Kept::BlobGone => "gone",
         Kept::Rerouted => "rerouted",
     }
-    .to_owned()
 }
 
 fn histories() -> u32 {

@@ -8,6 +8,7 @@ use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::{Destination, Origin, Priority, Verify};
+pub(crate) use crate::records::sqlite::inline::committed::{Committed, drain};
 pub(crate) use crate::records::sqlite::inline::{Disk, seed_chance};
 use crate::records::*;
 use crate::store::{Digest, Place};

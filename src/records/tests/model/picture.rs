@@ -4,27 +4,28 @@ use super::reference::{self, Model, Time};
 use super::{UIDS, micros};
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
-use crate::records::tests::support::*;
+use crate::records::tests::support::uid;
 use crate::records::*;
+use crate::store::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 /// What can be seen of the records.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     /// By number: UID, version, state, arrivals, whether unrouted, digest.
-    pub(super) versions: BTreeMap<usize, (u32, u32, String, u64, bool, crate::store::Digest)>,
+    pub(crate) versions: BTreeMap<usize, (u32, u32, String, u64, bool, Digest)>,
     /// By number: version, destination, state, times sent, whether there is evidence.
-    pub(super) transfers: BTreeMap<usize, (usize, String, State, u32, bool)>,
+    pub(crate) transfers: BTreeMap<usize, (usize, String, State, u32, bool)>,
     /// Kind, UID, version, transfer.
-    pub(super) exceptions: BTreeSet<(String, u32, u32, Option<usize>)>,
+    pub(crate) exceptions: BTreeSet<(String, u32, u32, Option<usize>)>,
     /// Reach, failures, when it may be tried, whether paused.
-    pub(super) far: BTreeMap<String, (Reach, u32, Option<Time>, bool)>,
+    pub(crate) far: BTreeMap<String, (Reach, u32, Option<Time>, bool)>,
     /// Live and damaged generations, and those that are to be freed.
     blobs: (u64, u64, u64),
 }
 
-pub(super) async fn picture(records: &Records, now: SystemTime) -> Picture {
+pub(crate) async fn picture(records: &Records, now: SystemTime) -> Picture {
     let mut picture = Picture::default();
     let mut numbers = BTreeMap::new();
     for n in 1..=UIDS {
@@ -51,7 +52,7 @@ pub(super) async fn picture(records: &Records, now: SystemTime) -> Picture {
     picture
 }
 
-pub(super) fn picture_of(model: &Model) -> Picture {
+pub(crate) fn picture_of(model: &Model, digest: impl Fn(u32) -> Digest) -> Picture {
     let version = |v: &reference::Version| (v.uid, v.number, v.state.into(), v.arrivals, v.unrouted, digest(v.content));
     let transfer = |t: &reference::Transfer| (t.version, t.to.clone(), t.state, t.attempts, t.evidence);
     let exception = |(kind, about, transfer): &reference::Exception| {

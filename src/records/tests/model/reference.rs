@@ -11,10 +11,10 @@ use std::time::Duration;
 
 mod way_out;
 
-pub(super) type Time = i64;
+pub(crate) type Time = i64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     Live,
     Condemned,
     Freed,
@@ -22,30 +22,30 @@ pub(super) enum Bytes {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Version {
-    pub(super) uid: u32,
-    pub(super) number: u32,
-    pub(super) study: u32,
-    pub(super) content: u32,
+pub(crate) struct Version {
+    pub(crate) uid: u32,
+    pub(crate) number: u32,
+    pub(crate) study: u32,
+    pub(crate) content: u32,
     /// `stored`, `held`, `purged` or `corrupt`.
-    pub(super) state: &'static str,
-    pub(super) blob: usize,
-    pub(super) from: BTreeSet<String>,
-    pub(super) arrivals: u64,
-    pub(super) unrouted: bool,
+    pub(crate) state: &'static str,
+    pub(crate) blob: usize,
+    pub(crate) from: BTreeSet<String>,
+    pub(crate) arrivals: u64,
+    pub(crate) unrouted: bool,
     last: Time,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Transfer {
-    pub(super) version: usize,
-    pub(super) to: String,
-    pub(super) cause: String,
+pub(crate) struct Transfer {
+    pub(crate) version: usize,
+    pub(crate) to: String,
+    pub(crate) cause: String,
     /// Whether the word of the destination is enough.
-    pub(super) trusting: bool,
-    pub(super) state: State,
-    pub(super) attempts: u32,
-    pub(super) evidence: bool,
+    pub(crate) trusting: bool,
+    pub(crate) state: State,
+    pub(crate) attempts: u32,
+    pub(crate) evidence: bool,
     hand: Option<usize>,
     failures: u32,
     interruptions: u32,
@@ -93,16 +93,16 @@ struct Attempt {
 }
 
 /// What waits for a person: kind, version, transfer.
-pub(super) type Exception = (&'static str, usize, Option<usize>);
+pub(crate) type Exception = (&'static str, usize, Option<usize>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Far {
-    pub(super) reach: Reach,
-    pub(super) failures: u32,
-    pub(super) not_before: Option<Time>,
-    pub(super) paused: bool,
+pub(crate) struct Far {
+    pub(crate) reach: Reach,
+    pub(crate) failures: u32,
+    pub(crate) not_before: Option<Time>,
+    pub(crate) paused: bool,
     /// Whether it does not take the one class that there is.
-    pub(super) choosy: bool,
+    pub(crate) choosy: bool,
     since: Option<Time>,
     /// The study of the last doubt.
     doubted: Option<u32>,
@@ -110,22 +110,23 @@ pub(super) struct Far {
 
 /// An arrival: which instance, of which content, from whom, for whom.
 #[derive(Debug, Clone)]
-pub(super) struct Coming {
-    pub(super) uid: u32,
-    pub(super) content: u32,
-    pub(super) from: (&'static str, &'static str),
-    pub(super) chosen: Vec<(&'static str, bool)>,
-    pub(super) requested: Option<&'static str>,
+pub(crate) struct Coming {
+    pub(crate) uid: u32,
+    pub(crate) content: u32,
+    pub(crate) from: (&'static str, &'static str),
+    pub(crate) chosen: Vec<(&'static str, bool)>,
+    pub(crate) requested: Option<&'static str>,
     /// The generation that it names, if it brings no bytes.
-    pub(super) named: Option<usize>,
+    pub(crate) named: Option<usize>,
 }
 
-pub(super) struct Model {
-    pub(super) versions: Vec<Version>,
-    pub(super) blobs: Vec<(u32, Bytes)>,
-    pub(super) transfers: Vec<Transfer>,
-    pub(super) exceptions: BTreeSet<Exception>,
-    pub(super) far: BTreeMap<String, Far>,
+#[derive(Clone)]
+pub(crate) struct Model {
+    pub(crate) versions: Vec<Version>,
+    pub(crate) blobs: Vec<(u32, Bytes)>,
+    pub(crate) transfers: Vec<Transfer>,
+    pub(crate) exceptions: BTreeSet<Exception>,
+    pub(crate) far: BTreeMap<String, Far>,
     attempts: Vec<Attempt>,
     options: RecordsOptions,
 }
@@ -134,12 +135,12 @@ fn micros(time: Duration) -> Time {
     time.as_micros() as Time
 }
 
-pub(super) fn study_of(uid: u32) -> u32 {
+pub(crate) fn study_of(uid: u32) -> u32 {
     1 + uid % 2
 }
 
 impl Model {
-    pub(super) fn new(options: RecordsOptions) -> Self {
+    pub(crate) fn new(options: RecordsOptions) -> Self {
         let (versions, blobs, transfers, attempts) = (vec![], vec![], vec![], vec![]);
         Self { versions, blobs, transfers, exceptions: BTreeSet::new(), far: BTreeMap::new(), attempts, options }
     }
@@ -150,12 +151,12 @@ impl Model {
         self.far.entry(name.to_owned()).or_insert(new)
     }
 
-    pub(super) fn live(&self, content: u32) -> Option<usize> {
+    pub(crate) fn live(&self, content: u32) -> Option<usize> {
         self.blobs.iter().position(|(of, bytes)| *of == content && *bytes == Bytes::Live)
     }
 
     /// What became of it: `stored`, `same`, `differs` or `gone`.
-    pub(super) fn arrive(&mut self, coming: &Coming, resend_after: Time, at: Time) -> &'static str {
+    pub(crate) fn arrive(&mut self, coming: &Coming, resend_after: Time, at: Time) -> &'static str {
         let blob = match (coming.named, self.live(coming.content)) {
             (None, Some(live)) => live,
             (None, None) => {
@@ -312,7 +313,7 @@ impl Model {
     }
 
     /// A person does something to a transfer; whether that was allowed.
-    pub(super) fn act(&mut self, verb: Verb, id: usize, at: Time) -> bool {
+    pub(crate) fn act(&mut self, verb: Verb, id: usize, at: Time) -> bool {
         let Some(t) = self.transfers.get(id) else { return false };
         let version = self.versions[t.version].state;
         let free = t.hand.is_none() && (!t.is_done() || verb == Verb::Reopen);
@@ -352,7 +353,7 @@ impl Model {
         true
     }
 
-    pub(super) fn pause(&mut self, to: &str, paused: bool) -> bool {
+    pub(crate) fn pause(&mut self, to: &str, paused: bool) -> bool {
         let far = self.far(to);
         let mut changed = far.paused != paused;
         if changed && !paused {
@@ -370,7 +371,7 @@ impl Model {
     }
 
     /// The bytes of a version are found damaged.
-    pub(super) fn damage(&mut self, version: usize, at: Time) {
+    pub(crate) fn damage(&mut self, version: usize, at: Time) {
         let Some(blob) = self.versions.get(version).map(|v| v.blob) else { return };
         if self.blobs[blob].1 != Bytes::Live {
             return;
@@ -397,7 +398,7 @@ impl Model {
     }
 
     /// The bytes of a version may go, by age or by a person; whether they do.
-    pub(super) fn purge(&mut self, version: usize, before: Option<Time>) -> bool {
+    pub(crate) fn purge(&mut self, version: usize, before: Option<Time>) -> bool {
         let Some(v) = self.versions.get(version) else { return false };
         let mine = || self.transfers.iter().filter(|t| t.version == version);
         let excepted = self.exceptions.iter().any(|(_, about, _)| self.versions[*about].uid == v.uid);
@@ -417,12 +418,12 @@ impl Model {
         true
     }
 
-    pub(super) fn condemned(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn condemned(&self) -> impl Iterator<Item = usize> {
         let condemned = |(_, (_, bytes)): &(usize, &(u32, Bytes))| *bytes == Bytes::Condemned;
         self.blobs.iter().enumerate().filter(condemned).map(|(blob, _)| blob)
     }
 
-    pub(super) fn free(&mut self, blobs: &[usize]) {
+    pub(crate) fn free(&mut self, blobs: &[usize]) {
         blobs.iter().for_each(|blob| self.blobs[*blob].1 = Bytes::Freed);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 impl Model {
     /// Takes note of a lease; what is wrong with it, if anything.
-    pub(in super::super) fn lease(
+    pub(crate) fn lease(
         &mut self,
         (to, check, most, together): (&str, bool, usize, bool),
         at: Time,
@@ -70,7 +70,7 @@ impl Model {
     }
 
     /// Takes outcomes; those that came too late.
-    pub(in super::super) fn settle(&mut self, attempt: usize, outcomes: &[(usize, Outcome)], at: Time) -> Vec<usize> {
+    pub(crate) fn settle(&mut self, attempt: usize, outcomes: &[(usize, Outcome)], at: Time) -> Vec<usize> {
         let (mine, late): (Vec<_>, Vec<_>) =
             outcomes.iter().partition(|(id, _)| self.transfers[*id].hand == Some(attempt));
         let to = self.attempts[attempt].to.clone();
@@ -192,7 +192,7 @@ impl Model {
     }
 
     /// An attempt breaks off by our own end: it may have arrived.
-    pub(in super::super) fn interrupt(&mut self, attempt: usize, at: Time) {
+    pub(crate) fn interrupt(&mut self, attempt: usize, at: Time) {
         let check = self.attempts[attempt].check;
         self.attempts[attempt].left = 0;
         for (id, t) in self.transfers.iter_mut().enumerate().filter(|(_, t)| t.hand == Some(attempt)) {
@@ -211,7 +211,7 @@ impl Model {
     }
 
     /// The process dies, and the next one starts.
-    pub(in super::super) fn restart(&mut self, at: Time) {
+    pub(crate) fn restart(&mut self, at: Time) {
         for attempt in 0..self.attempts.len() {
             if self.attempts[attempt].left > 0 {
                 self.interrupt(attempt, at);
