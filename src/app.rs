@@ -8,6 +8,9 @@ mod options;
 pub mod reconcile;
 mod tasks;
 mod unfinished;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+mod whole;
 
 pub use lanes::{node_target, peer_client};
 pub use options::scanner_limits;

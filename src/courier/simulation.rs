@@ -4,10 +4,11 @@
 //! that passes. Lanes, breaker, records and recovery are the real ones; below them are a destination that keeps the truth, a
 //! clock that stands still until everybody waits, and records in memory. A seed that fails is told again by `WEYBRIDGE_SEED=n`.
 
-mod chance;
-mod destination;
-mod judge;
-mod story;
+pub(crate) mod chance;
+pub(crate) mod destination;
+pub(crate) mod judge;
+pub(crate) mod sending;
+pub(crate) mod story;
 mod verdicts;
 
 use chance::Chance;

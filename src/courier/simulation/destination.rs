@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 /// What a destination is like for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weather {
+pub(crate) enum Weather {
     /// It does what it should, as real ones do: mostly.
     Clear,
     /// Anything may happen to a request.
@@ -36,43 +36,43 @@ pub(super) enum Weather {
 }
 
 /// One destination.
-pub(super) struct Far {
-    pub(super) verify: Verify,
-    pub(super) weather: Weather,
+pub(crate) struct Far {
+    pub(crate) verify: Verify,
+    pub(crate) weather: Weather,
     /// What it has, and from when it shows it.
-    pub(super) held: BTreeMap<InstanceUid, (Digest, SystemTime)>,
+    pub(crate) held: BTreeMap<InstanceUid, (Digest, SystemTime)>,
     /// What it said that it does not have, and was not given since.
     said_absent: BTreeSet<InstanceUid>,
     /// What it gave a reason to give up, or to wait for.
-    pub(super) grounds: BTreeSet<InstanceUid>,
+    pub(crate) grounds: BTreeSet<InstanceUid>,
 }
 
 /// All that lies beyond the process, and survives it.
-pub(super) struct World {
+pub(crate) struct World {
     chance: Chance,
-    pub(super) now: SystemTime,
-    pub(super) far: BTreeMap<String, Far>,
-    pub(super) trace: Vec<String>,
-    pub(super) wrong: Vec<String>,
-    pub(super) faults: usize,
+    pub(crate) now: SystemTime,
+    pub(crate) far: BTreeMap<String, Far>,
+    pub(crate) trace: Vec<String>,
+    pub(crate) wrong: Vec<String>,
+    pub(crate) faults: usize,
     /// Whom to wake after so many more notes.
     wake: Option<(u32, Arc<Notify>)>,
 }
 
 impl World {
-    pub(super) fn new(chance: Chance) -> Self {
+    pub(crate) fn new(chance: Chance) -> Self {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let (far, trace, wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
         Self { chance, now, far, trace, wrong, faults: 0, wake: None }
     }
 
-    pub(super) fn add(&mut self, name: &str, verify: Verify) {
+    pub(crate) fn add(&mut self, name: &str, verify: Verify) {
         let (held, said_absent, grounds) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         self.far.insert(name.into(), Far { verify, weather: Weather::Clear, held, said_absent, grounds });
     }
 
     /// Adds to the story.
-    pub(super) fn note(&mut self, now: SystemTime, line: &str) {
+    pub(crate) fn note(&mut self, now: SystemTime, line: &str) {
         self.now = now;
         let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         self.trace.push(format!("{at} {line}"));
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// Wakes whoever waits for it after so many more notes.
-    pub(super) fn wake_after(&mut self, notes: u32) -> Arc<Notify> {
+    pub(crate) fn wake_after(&mut self, notes: u32) -> Arc<Notify> {
         let wake = Arc::new(Notify::new());
         self.wake = Some((notes, Arc::clone(&wake)));
         wake
@@ -118,7 +118,7 @@ impl World {
 
 /// What becomes of one request to store.
 #[derive(Debug, Clone)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It never got there.
     Unreachable,
     /// We cannot show who we are, or they cannot.
@@ -135,7 +135,7 @@ pub(super) enum Fate {
 
 /// What becomes of one instance of an answered request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Stored,
     Failed(u16),
     /// Kept, or not, and not spoken of.
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// What becomes of each of these at a destination that answers.
-    pub(super) fn parts(&mut self, name: &str, items: &[&Leased]) -> Vec<Part> {
+    pub(crate) fn parts(&mut self, name: &str, items: &[&Leased]) -> Vec<Part> {
         let mut parts = Vec::new();
         for item in items {
             let part = self.part(name);
@@ -223,11 +223,11 @@ impl World {
 }
 
 /// The carrier to one destination.
-pub(super) struct Network {
-    pub(super) name: String,
-    pub(super) world: Arc<Mutex<World>>,
-    pub(super) now: Box<dyn Fn() -> SystemTime + Send + Sync>,
-    pub(super) together: bool,
+pub(crate) struct Network {
+    pub(crate) name: String,
+    pub(crate) world: Arc<Mutex<World>>,
+    pub(crate) now: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    pub(crate) together: bool,
 }
 
 impl Network {
@@ -236,6 +236,11 @@ impl Network {
         let mut world = self.world.lock().unwrap();
         world.now = (self.now)();
         what(&mut world, &self.name)
+    }
+
+    /// Notes what is wrong.
+    pub(crate) fn wrong(&self, why: String) {
+        self.there(|world, _| world.wrong.push(why));
     }
 
     async fn travel(&self) {

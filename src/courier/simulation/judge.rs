@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 /// At any moment the ledger is sound.
-pub(super) fn at_any_time(records: &Records, world: &Mutex<World>) {
+pub(crate) fn at_any_time(records: &Records, world: &Mutex<World>) {
     let report = records.verify_inline();
     if !report.is_sound() {
         world.lock().unwrap().wrong.push(format!("the ledger is not sound: {:?}", report.problems));
@@ -18,7 +18,7 @@ pub(super) fn at_any_time(records: &Records, world: &Mutex<World>) {
 
 /// When all has settled: nothing acknowledged is lost, nothing is verified that the destination does not have, every transfer has
 /// its end, and who gave up had a reason (INV-01, INV-02, INV-04, REL-10, REL-21, REL-34). How many transfers there are.
-pub(super) async fn in_the_end(
+pub(crate) async fn in_the_end(
     records: &Records,
     world: &Mutex<World>,
     acknowledged: &[Acknowledged],
