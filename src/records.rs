@@ -471,42 +471,6 @@ impl Records {
             all.skipped.extend(acted.skipped.into_iter().take(room));
         }
     }
-
-    /// Sets an instance aside whose bytes, read at a place, no longer agree with their digest (REL-07): its generation is never used
-    /// again, its transfers are held, and the same instance arriving anew releases them. The bytes stay on disk. `false` if its bytes
-    /// are not live there any more: what was read says nothing of those that it has now.
-    pub async fn corrupt(
-        &self,
-        instance: InstanceId,
-        place: Place,
-        why: &str,
-        now: SystemTime,
-    ) -> Result<bool, RecordsError> {
-        let why = why.to_owned();
-        self.commit(move |tx| {
-            let set_aside = blobs::corrupt(tx, (instance, place), &why, now)?;
-            #[cfg(test)]
-            if set_aside {
-                committed(|| Committed::Corrupt(instance, now));
-            }
-            Ok(set_aside)
-        })
-        .await
-    }
-
-    /// As [`Self::corrupt`], where its bytes lie now.
-    #[cfg(test)]
-    pub(crate) async fn corrupt_here(
-        &self,
-        instance: InstanceId,
-        why: &str,
-        now: SystemTime,
-    ) -> Result<bool, RecordsError> {
-        match self.copies(vec![instance]).await?.first() {
-            Some((item, _)) => self.corrupt(instance, item.place, why, now).await,
-            None => Ok(false),
-        }
-    }
 }
 
 impl std::fmt::Debug for Records {

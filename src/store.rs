@@ -17,6 +17,7 @@ mod disk;
 mod error;
 mod free;
 mod identity;
+mod jobs;
 mod label;
 mod labels;
 mod own;
@@ -50,6 +51,7 @@ use buffers::{Budget, PAGE_BYTES};
 use compact::Moved;
 use disk::Disk;
 use identity::Identity;
+use jobs::{Job, finish_job};
 use receive::Body;
 use segment::{Append, Appended, Appender};
 use std::fs;
@@ -58,7 +60,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 /// Disk jobs that run at one time; more wait without a thread.
 const SLOTS: usize = 16;
@@ -197,60 +198,10 @@ pub enum Settled {
     Known(Spooled),
 }
 
-/// A job on a blocking thread.
-type Job<T> = JoinHandle<Result<T, StoreError>>;
-
-/// The result of a job. It fails of itself only if the runtime is shutting down or the job panicked.
-async fn finish_job<T>(job: Job<T>) -> Result<T, StoreError> {
-    match job.await {
-        Ok(result) => result,
-        Err(error) => Err(StoreError::Io { path: "disk job".into(), source: std::io::Error::other(error) }),
-    }
-}
-
 impl Core {
     /// A file number that was never used before.
     fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Runs `work` on a blocking thread, once fewer than [`SLOTS`] jobs run. If the job's handle is dropped, it still
-    /// runs to its end, and what it returns is dropped.
-    async fn start<T, F>(self: &Arc<Self>, work: F) -> Job<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Arc<Self>) -> Result<T, StoreError> + Send + 'static,
-    {
-        #[cfg(test)]
-        if simulated::is_on() {
-            return tokio::spawn(std::future::ready(work(self)));
-        }
-        // The semaphore is never closed.
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let core = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            work(&core)
-        })
-    }
-
-    /// As [`Self::start`], but gives `input` back rather than wait.
-    fn try_start<I, T, F>(self: &Arc<Self>, input: I, work: F) -> Result<Job<T>, I>
-    where
-        I: Send + 'static,
-        T: Send + 'static,
-        F: FnOnce(&Arc<Self>, I) -> Result<T, StoreError> + Send + 'static,
-    {
-        #[cfg(test)]
-        if simulated::is_on() {
-            return Ok(tokio::spawn(std::future::ready(work(self, input))));
-        }
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return Err(input) };
-        let core = Arc::clone(self);
-        Ok(tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            work(&core, input)
-        }))
     }
 }
 

@@ -68,6 +68,10 @@ impl Beside {
     /// Lets the model do what was committed since it was last looked at.
     pub(super) fn follow(&mut self) {
         for commit in drain() {
+            if !self.wrong.is_empty() {
+                // Who has departed once says nothing any more.
+                continue;
+            }
             self.commits += 1;
             let told = format!("{commit:?}");
             if let Err(why) = self.one(commit) {
