@@ -64,6 +64,8 @@ pub(super) struct Plan {
     pub(super) transcode: bool,
     /// What is changed in it for this destination.
     pub(super) edits: Option<Edits>,
+    /// Only its head was read to decide that: what was read there must not stand further on.
+    pub(super) guarded: bool,
     /// The SOP class under which it leaves, if that is not its own (DIM-051).
     pub(super) general: Option<&'static str>,
     /// By which rules that is.
@@ -84,7 +86,8 @@ impl Plan {
     /// Exactly as it was received.
     pub(super) fn as_stored(item: &Retrievable) -> Self {
         let transfer_syntax = item.transfer_syntax.clone();
-        Self { transfer_syntax, transcode: false, edits: None, general: None, transform: None, length: item.length }
+        let (edits, general, transform) = (None, None, None);
+        Self { transfer_syntax, transcode: false, edits, guarded: false, general, transform, length: item.length }
     }
 
     /// As Explicit VR Little Endian, its pixels decoded if they are compressed; its length is not known yet.
@@ -100,6 +103,7 @@ impl Plan {
             transfer_syntax: syntax,
             transcode,
             edits: None,
+            guarded: false,
             general: None,
             transform: None,
             length: item.length,

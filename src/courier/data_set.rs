@@ -2,7 +2,7 @@
 
 use super::body::{BodyError, Plan};
 use super::decoding;
-use crate::dicom::rewrite::Rewriter;
+use crate::dicom::rewrite::{RewriteError, Rewriter, Survey};
 use crate::dicom::transcode::Transcoder;
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::records::Retrievable;
@@ -77,6 +77,8 @@ struct Stages {
     transcoder: Option<Transcoder>,
     /// The most bytes that are taken at once.
     step: usize,
+    /// Looks for what stands too late to have been decided upon.
+    guard: Option<Survey>,
     rewriter: Option<Rewriter>,
 }
 
@@ -93,7 +95,8 @@ impl Stages {
         let deflated = transfer_syntax::encoding(&item.transfer_syntax) == Encoding::DeflatedExplicitLittle;
         let step = if deflated && transcoder.is_some() { decoding::DEFLATED_STEP } else { usize::MAX };
         let rewriter = plan.edits.clone().map(|edits| Rewriter::new(&plan.transfer_syntax, edits)).transpose();
-        Ok(Self { transcoder, step, rewriter: rewriter.map_err(|error| BodyError::Rewrite(error.to_string()))? })
+        let guard = plan.guarded.then(|| Survey::new(&plan.transfer_syntax, "").map(Survey::guarding)).transpose();
+        Ok(Self { transcoder, step, guard: guard.map_err(unchangeable)?, rewriter: rewriter.map_err(unchangeable)? })
     }
 
     /// Whether pixels are decoded.
@@ -119,9 +122,12 @@ impl Stages {
     }
 
     fn rewrite(&mut self, bytes: Bytes) -> Result<Bytes, BodyError> {
+        if let Some(guard) = &mut self.guard {
+            guard.push(&bytes).map_err(unchangeable)?;
+        }
         let Some(rewriter) = &mut self.rewriter else { return Ok(bytes) };
         let mut out = Vec::new();
-        rewriter.push(&bytes, &mut out).map_err(|error| BodyError::Rewrite(error.to_string()))?;
+        rewriter.push(&bytes, &mut out).map_err(unchangeable)?;
         Ok(out.into())
     }
 
@@ -133,8 +139,12 @@ impl Stages {
         }
         let mut out = self.rewrite(last.into())?.to_vec();
         if let Some(rewriter) = self.rewriter {
-            rewriter.finish(&mut out).map_err(|error| BodyError::Rewrite(error.to_string()))?;
+            rewriter.finish(&mut out).map_err(unchangeable)?;
         }
         Ok(out.into())
     }
+}
+
+fn unchangeable(error: RewriteError) -> BodyError {
+    BodyError::Rewrite(error.to_string())
 }

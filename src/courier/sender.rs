@@ -1,5 +1,8 @@
 //! One instance into one association: in which context, syntax and form it goes, whoever opened the association.
 
+#[cfg(test)]
+mod tests;
+
 use super::body::{BodyError, Fault, Plan};
 use super::data_set::DataSet;
 use super::foreign::{self, Case, Decision, Policy};
@@ -19,7 +22,7 @@ use crate::store::{Ahead, Store};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is stored in more bytes than these is changed without a dry pass.
+/// What is stored in more bytes than these is decided upon by its head, and changed without a dry pass.
 const DRY_PASS: u64 = 2 << 20;
 
 /// Sends instances to one node as it must have them.
@@ -120,6 +123,7 @@ impl Sender {
             Some(syntax) => Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?,
         };
         (plan.edits, plan.transform, plan.general) = (edits, transform, general);
+        plan.guarded = self.decides(item) && !is_read_whole(item);
         if let Some(class) = general {
             general::change(&mut plan, item, class, &self.foreigners.site);
         }
@@ -141,7 +145,7 @@ impl Sender {
     async fn edits(&self, item: &Retrievable, released: &[String]) -> Result<Option<(Edits, String)>, Fault> {
         let Some(name) = item.origin.site() else { return Ok(None) };
         let policy = self.foreigners.policy;
-        if policy.mode == Foreign::AsIs && !policy.mark_imported {
+        if !self.decides(item) && !policy.mark_imported {
             return Ok(None);
         }
         let issuer = self.foreigners.issuers.get(name).map(String::as_str);
@@ -160,6 +164,11 @@ impl Sender {
         }
     }
 
+    /// Whether the patient's numbers in an object decide what becomes of it.
+    fn decides(&self, item: &Retrievable) -> bool {
+        item.origin.site().is_some() && self.foreigners.policy.mode != Foreign::AsIs
+    }
+
     /// Whether a patient is surely one of ours: of those who came from our nodes under this NHS number (IDY-044).
     async fn judge(&self, foreign: &Patient) -> Result<Judgement, Fault> {
         let Some(number) = foreign.number else { return Ok(Judgement::NoNumber) };
@@ -176,14 +185,17 @@ impl Sender {
         Ok(judge(foreign, &ours))
     }
 
-    /// Reads as much of an instance as the decision needs.
+    /// Reads as much of an instance as the decision needs. Where a patient's number decides, none may stand further on: what is short, or
+    /// could not be guarded as it is sent, is read to its end.
     async fn survey(&self, item: &Retrievable) -> Result<Found, BodyError> {
         let unreadable = |error: RewriteError| BodyError::Rewrite(error.to_string());
         let base = if is_opaque(item) { Plan::re_encoded(item)? } else { Plan::as_stored(item) };
-        let mut survey = Survey::new(&base.transfer_syntax, &self.foreigners.site).map_err(unreadable)?;
+        let whole = self.decides(item) && is_read_whole(item);
+        let survey = Survey::new(&base.transfer_syntax, &self.foreigners.site).map_err(unreadable)?;
+        let mut survey = if whole { survey.guarding() } else { survey };
         let mut data = DataSet::open(&self.store, item, &base).await?;
         while let Some(bytes) = data.next().await? {
-            if survey.push(&bytes).map_err(unreadable)? {
+            if survey.push(&bytes).map_err(unreadable)? && !whole {
                 break;
             }
         }
@@ -216,6 +228,11 @@ fn refused(item: &Retrievable) -> Fault {
         "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it"
     );
     Outcome::Dead { why }.into()
+}
+
+/// Whether a decision reads all of an object, and not its head alone.
+fn is_read_whole(item: &Retrievable) -> bool {
+    item.length <= DRY_PASS || is_opaque(item)
 }
 
 /// Whether changes can be made only after re-encoding: in big endian and deflated data sets.

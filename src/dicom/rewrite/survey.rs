@@ -34,6 +34,11 @@ const READ: &[Tag] = &[
 /// Sequences of the top level whose items may each have an Accession Number of their own.
 pub const REQUESTS: [Tag; 2] = [REQUEST_ATTRIBUTES, REFERENCED_REQUESTS];
 
+/// Whether an element of the top level is read.
+fn is_read(tag: Tag) -> bool {
+    READ.contains(&tag) || tag == OTHER_PATIENT_IDS || REQUESTS.contains(&tag)
+}
+
 /// What a survey found. `Debug` prints no values.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
@@ -78,6 +83,8 @@ pub struct Survey {
     /// Of the item in hand: who made it, and the Patient ID in it.
     item: (Vec<u8>, Option<Box<[u8]>>),
     done: bool,
+    /// It takes what comes after, too, in which nothing may stand that is read.
+    guards: bool,
 }
 
 impl fmt::Debug for Survey {
@@ -98,12 +105,19 @@ impl Survey {
             value: Vec::new(),
             item: Default::default(),
             done: false,
+            guards: false,
         })
     }
 
-    /// Takes the next bytes; true once all has been seen, so that no more are needed.
+    /// The same that takes all of the data set, and refuses what it reads where that stands after Instance Origin Status: out of
+    /// order (PS3.5 section 7.1), it would have no part in what is decided.
+    pub fn guarding(self) -> Self {
+        Self { guards: true, ..self }
+    }
+
+    /// Takes the next bytes; true once all has been read, so that no more are needed unless it is [`Self::guarding`].
     pub fn push(&mut self, mut input: &[u8]) -> Result<bool, RewriteError> {
-        while !self.done {
+        while !self.done || self.guards {
             match self.walker.next(&mut input)? {
                 Some(event) => self.take(event)?,
                 None => break,
@@ -114,7 +128,7 @@ impl Survey {
 
     /// What was found, once [`Self::push`] said that it has seen all or the whole data set was pushed.
     pub fn finish(mut self) -> Result<Found, RewriteError> {
-        if !self.done {
+        if !self.done || self.guards {
             self.walker.finish()?;
         }
         let charset = self.found.attributes.values.get(&SPECIFIC_CHARACTER_SET);
@@ -142,9 +156,12 @@ impl Survey {
 
     fn element(&mut self, element: Element) -> Result<(), RewriteError> {
         let tag = element.tag;
-        if element.top && tag > INSTANCE_ORIGIN_STATUS {
-            self.done = true;
-            return Ok(());
+        self.done |= element.top && tag > INSTANCE_ORIGIN_STATUS;
+        if self.done {
+            return match element.top && is_read(tag) {
+                true => Err(RewriteError::Disordered { tag }),
+                false => Ok(()),
+            };
         }
         self.value.clear();
         self.keep = match self.path[..] {

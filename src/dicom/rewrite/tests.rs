@@ -4,6 +4,7 @@
 
 mod appending;
 mod clearing;
+mod guarding;
 
 use super::*;
 use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, PATIENT_ID};
