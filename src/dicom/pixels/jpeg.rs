@@ -36,7 +36,10 @@ pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, Decode
     while missing.contains(&true) {
         let scan = Scan::read(&mut header, &mut rest)?;
         for component in &scan.components {
-            missing[component.index] = false;
+            // Sequential and lossless processes code each once (ITU-T T.81 section 4.11).
+            if !std::mem::replace(&mut missing[component.index], false) {
+                return Err(DecodeError::Broken("a component in two scans"));
+            }
         }
         match header.process {
             Process::Sequential => sequential::scan(&header, &scan, &mut rest, &mut planes)?,

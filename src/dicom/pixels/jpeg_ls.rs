@@ -23,7 +23,10 @@ pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, Decode
     while missing.contains(&true) {
         let (scan, data) = header.next_scan(codestream)?;
         for component in &scan.components {
-            missing[*component] = false;
+            // Again and again, a few bytes would take hours.
+            if !std::mem::replace(&mut missing[*component], false) {
+                return Err(DecodeError::Broken("a component in two scans"));
+            }
         }
         let read = scan::decode(&scan, image, data, &mut raster)?;
         header.skip(read);
