@@ -47,12 +47,12 @@ pub fn decoder(input: &[u8]) {
         // The syntaxes are all of those that there are decoders for.
         Err(error) => assert!(error != DecodeError::Syntax && !error.to_string().is_empty()),
     }
-    frames(&image, codestream);
+    frames(&image, &syntax, codestream);
 }
 
 /// The same bytes as fragments, cut where they say: a length, then so many bytes.
-fn frames(image: &Image, mut bytes: &[u8]) {
-    let mut frames = Frames::new(image, image.signed);
+fn frames(image: &Image, syntax: &TransferSyntaxUid, mut bytes: &[u8]) {
+    let mut frames = Frames::new(image, syntax);
     let (mut whole, mut fragments) = (0, 0);
     while let Some((&length, rest)) = bytes.split_first() {
         let (fragment, rest) = rest.split_at(usize::from(length).min(rest.len()));

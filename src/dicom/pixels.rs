@@ -154,7 +154,7 @@ pub fn decode(syntax: &TransferSyntaxUid, image: &Image, codestream: &[u8]) -> R
         Codec::JpegLs => jpeg_ls::decode(image, codestream),
         Codec::Jpeg2000 => jpeg2000::decode(image, codestream),
         Codec::Rle => rle::decode(image, codestream),
-        Codec::Uncompressed => codestream.get(..length).map(<[u8]>::to_vec).ok_or(DecodeError::Truncated),
+        Codec::Uncompressed => uncompressed(length, codestream),
     })?;
     if bytes.len() != length {
         return Err(DecodeError::Failed);
@@ -169,6 +169,15 @@ pub fn decode(syntax: &TransferSyntaxUid, image: &Image, codestream: &[u8]) -> R
         return Err(DecodeError::Disagree("Photometric Interpretation"));
     }
     Ok(Frame { bytes, photometric })
+}
+
+/// Cells that are not compressed, and nothing behind them but padding.
+fn uncompressed(length: usize, codestream: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let (cells, padding) = codestream.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+    match padding.iter().all(|byte| *byte == 0) {
+        true => Ok(cells.to_vec()),
+        false => Err(DecodeError::Disagree("bytes of a frame")),
+    }
 }
 
 /// Runs a decoder where its panic reaches nobody.

@@ -11,11 +11,13 @@ use sha2::{Digest as _, Sha256};
 const EXTENDED_OFFSET_TABLE: Tag = Tag::new(0x7FE0, 0x0001);
 const PLANAR_CONFIGURATION: Tag = Tag::new(0x0028, 0x0006);
 const PHOTOMETRIC_INTERPRETATION: Tag = Tag::new(0x0028, 0x0004);
-const RLE: &str = "1.2.840.10008.1.2.5";
 
 /// The longest value of an attribute that is looked at, and of an offset table: a million frames.
 const LONGEST: u32 = 64;
 const LONGEST_TABLE: u32 = 8 << 20;
+/// The most native bytes of all frames that are decoded: twice what a native value can have. Without a limit a few bytes a frame
+/// would keep everything else from being read for hours.
+const MOST_DECODED: u64 = 8 << 30;
 
 /// What an instance shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +101,12 @@ impl PixelDigester {
         self.taking
     }
 
+    /// Whether the pixels are passed over.
+    #[cfg(test)]
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self.state, State::Unread)
+    }
+
     /// An element of the data set itself begins.
     pub(super) fn element(&mut self, element: &Element) {
         self.taking = matches!(element.tag.0, 0x7FE0_0001..=0x7FE0_0003 | 0x7FE0_0008..=0x7FE0_0010);
@@ -137,10 +145,11 @@ impl PixelDigester {
         if pixels::is_lossy(&self.syntax) {
             return State::Bitstream { hasher: self.prefix("lossy", &self.photometric), table: true };
         }
-        if !pixels::is_decodable(&self.syntax) || self.image.native_bytes().is_err() {
+        let few = self.image.native_bytes().is_ok_and(|bytes| bytes <= MOST_DECODED);
+        if !pixels::is_decodable(&self.syntax) || !few {
             return State::Unread;
         }
-        let mut frames = Frames::new(&self.image, self.syntax.as_str() == RLE);
+        let mut frames = Frames::new(&self.image, &self.syntax);
         frames.extended(&std::mem::take(&mut self.table));
         let shown = match pixels::decoded_photometric(&self.syntax, &self.image) {
             Photometric::Other => self.photometric.clone(),

@@ -1,6 +1,7 @@
 //! From fragments to frames (PS3.5 section A.4): which fragments are one frame's codestream.
 
-use super::Image;
+use super::{Codec, Image};
+use crate::dicom::uid::TransferSyntaxUid;
 
 /// The longest Basic Offset Table that is read, whatever Number of Frames says: two million frames.
 const MAX_TABLE_BYTES: usize = 8 * 1024 * 1024;
@@ -23,15 +24,15 @@ pub enum FragmentError {
 
 /// Gathers the fragments of Pixel Data, one frame at a time. The first fragment is the Basic Offset Table.
 ///
-/// An offset table, basic or extended, says where frames begin. Without one, an image of one frame takes all fragments;
-/// with several frames a fragment begins one if it begins as a codestream does, or as RLE must, one fragment each. It
-/// holds two codestreams at most: a frame is known to be whole when the next begins.
+/// A fragment begins a frame if it begins as a codestream does, whatever Number of Frames and the tables say: what would follow a
+/// codestream in its frame, no decoder would look at. An offset table, basic or extended, may name others. In RLE each fragment is
+/// a frame; cells that are not compressed have no beginning, and fill their frame. It holds two codestreams at most: a frame is
+/// known to be whole when the next begins.
 #[derive(Debug)]
 pub struct Frames {
     promised: u32,
     limit: usize,
-    /// Each fragment is a frame (PS3.5 section A.4.2).
-    one_each: bool,
+    ends: Ends,
     /// Where frames begin, counted from the first byte of the first fragment's item; empty if nobody says.
     starts: Vec<u64>,
     /// Whether the fragment in hand is the Basic Offset Table.
@@ -44,15 +45,50 @@ pub struct Frames {
     found: u64,
 }
 
+/// By what it is told that a frame is whole.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::dicom) enum Ends {
+    /// Another codestream begins.
+    Start,
+    /// Its fragment ends (PS3.5 section A.4.2).
+    Fragment,
+    /// It has so many bytes (PS3.5 section A.4.11).
+    Bytes(u64),
+}
+
+impl Ends {
+    /// In this transfer syntax.
+    pub(in crate::dicom) fn of(syntax: &TransferSyntaxUid, image: &Image) -> Self {
+        match Codec::of(syntax) {
+            Some(Codec::Rle) => Self::Fragment,
+            Some(Codec::Uncompressed) => image.frame_bytes().map_or(Self::Fragment, |bytes| Self::Bytes(bytes as u64)),
+            _ => Self::Start,
+        }
+    }
+
+    /// Whether a fragment that is not empty begins a frame, after `gathered` bytes of the one before; `named` if a table says so.
+    pub(in crate::dicom) fn begins(self, fragment: &[u8], gathered: u64, named: bool) -> bool {
+        match self {
+            // SOI and the next marker; SOC and SIZ; the signature box of JP2.
+            Self::Start => {
+                let starts = [&[0xFF, 0xD8, 0xFF][..], &[0xFF, 0x4F, 0xFF, 0x51], b"\0\0\0\x0CjP  "];
+                named || starts.iter().any(|start| fragment.starts_with(start))
+            }
+            Self::Fragment => true,
+            Self::Bytes(bytes) => gathered >= bytes,
+        }
+    }
+}
+
 impl Frames {
-    /// For an image whose Pixel Data begins; `one_each` if its transfer syntax puts each frame in one fragment.
-    pub fn new(image: &Image, one_each: bool) -> Self {
+    /// For an image in this transfer syntax whose Pixel Data begins.
+    pub fn new(image: &Image, syntax: &TransferSyntaxUid) -> Self {
         let native = image.frame_bytes().unwrap_or(0);
         Self {
             promised: image.frames,
             // Incompressible noise grows by less than half in every codec, and a head may have comments.
             limit: native.saturating_mul(2).saturating_add(1024 * 1024),
-            one_each,
+            ends: Ends::of(syntax, image),
             starts: Vec::new(),
             table: true,
             at: 0,
@@ -110,24 +146,13 @@ impl Frames {
             self.frame = fragment;
             return None;
         }
-        if self.begins(&fragment) {
+        let named = self.starts.binary_search(&self.at).is_ok();
+        if !fragment.is_empty() && self.ends.begins(&fragment, self.frame.len() as u64, named) {
             self.found += 1;
             return Some(std::mem::replace(&mut self.frame, fragment));
         }
         self.frame.extend_from_slice(&fragment);
         None
-    }
-
-    fn begins(&self, fragment: &[u8]) -> bool {
-        match () {
-            () if self.promised == 1 => false,
-            () if self.one_each => true,
-            () if !self.starts.is_empty() => self.starts.binary_search(&self.at).is_ok(),
-            // SOI and the next marker; SOC and SIZ; the signature box of JP2.
-            () => [&[0xFF, 0xD8, 0xFF][..], &[0xFF, 0x4F, 0xFF, 0x51], b"\0\0\0\x0CjP  "]
-                .iter()
-                .any(|start| fragment.starts_with(start)),
-        }
     }
 
     /// Ends the gathering with the codestream of the last frame; an error if there are not as many as promised.

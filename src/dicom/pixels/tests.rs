@@ -201,9 +201,9 @@ fn syntaxes_say_whether_they_lose_and_whether_they_can_be_decoded() {
     }
 }
 
-/// The frames of these fragments, the first of which is the offset table.
-fn frames(promised: u32, one_each: bool, extended: &[u8], fragments: &[&[u8]]) -> Result<Vec<Vec<u8>>, FragmentError> {
-    let mut frames = Frames::new(&Image { frames: promised, ..image(8, 8, 1, 8) }, one_each);
+/// The frames of these fragments of 64 cells each, the first of which is the offset table.
+fn frames(uid: &str, promised: u32, extended: &[u8], fragments: &[&[u8]]) -> Result<Vec<Vec<u8>>, FragmentError> {
+    let mut frames = Frames::new(&Image { frames: promised, ..image(8, 8, 1, 8) }, &syntax(uid));
     frames.extended(extended);
     let mut found = Vec::new();
     for fragment in fragments {
@@ -215,33 +215,100 @@ fn frames(promised: u32, one_each: bool, extended: &[u8], fragments: &[&[u8]]) -
     Ok(found)
 }
 
+const JPEG: &str = "1.2.840.10008.1.2.4.70";
+const UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
+
+fn whole(parts: &[&[&[u8]]]) -> Vec<Vec<u8>> {
+    parts.iter().map(|part| part.concat()).collect()
+}
+
 #[test]
 fn fragments_become_frames() {
     let (a, b, c) = (&[0xFF, 0xD8, 0xFF, 1][..], &[0xFF, 0xD8, 0xFF, 2][..], &[3u8, 3][..]);
-    let whole = |parts: &[&[&[u8]]]| parts.iter().map(|part| part.concat()).collect::<Vec<_>>();
     // One frame takes all, whatever the table says.
-    assert_eq!(frames(1, false, &[], &[&[], a, b, c]), Ok(whole(&[&[a, b, c]])));
-    assert_eq!(frames(1, true, &[], &[&[0, 0, 0, 0], c, c]), Ok(whole(&[&[c, c]])));
-    // A table: the second frame begins with the third fragment, 22 bytes on.
+    assert_eq!(frames(JPEG, 1, &[], &[&[], a, c, c]), Ok(whole(&[&[a, c, c]])));
+    assert_eq!(frames(RLE, 1, &[], &[&[0, 0, 0, 0], c, &[]]), Ok(whole(&[&[c]])));
+    // A table: the second frame begins with the third fragment.
     let table = [0, 0, 0, 0, 22, 0, 0, 0];
-    assert_eq!(frames(2, false, &[], &[&table, a, c, b]), Ok(whole(&[&[a, c], &[b]])));
-    assert_eq!(frames(2, false, &[], &[&table, c, b, c]), Ok(whole(&[&[c, b], &[c]])), "the table counts");
-    let extended = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
-    assert_eq!(frames(2, false, &extended, &[&[], a, c, b]), Ok(whole(&[&[a, c], &[b]])));
+    assert_eq!(frames(JPEG, 2, &[], &[&table, a, c, b]), Ok(whole(&[&[a, c], &[b]])));
+    let table = [0, 0, 0, 0, 20, 0, 0, 0];
+    assert_eq!(frames(JPEG, 2, &[], &[&table, c, c, c]), Ok(whole(&[&[c, c], &[c]])), "the table counts");
+    let extended = [0u64.to_le_bytes(), 20u64.to_le_bytes()].concat();
+    assert_eq!(frames(JPEG, 2, &extended, &[&[], c, c, c]), Ok(whole(&[&[c, c], &[c]])));
     // No table, or one that cannot be true: a frame begins where a codestream does.
     for table in [&[][..], &[0; 8], &[9, 0, 0, 0, 1, 0, 0, 0], &[0; 4]] {
-        assert_eq!(frames(2, false, &[], &[table, a, c, b, c]), Ok(whole(&[&[a, c], &[b, c]])), "{table:?}");
+        assert_eq!(frames(JPEG, 2, &[], &[table, a, c, b, c]), Ok(whole(&[&[a, c], &[b, c]])), "{table:?}");
     }
-    assert_eq!(frames(3, true, &[], &[&[], c, c, c]), Ok(whole(&[&[c], &[c], &[c]])));
+    assert_eq!(frames(RLE, 3, &[], &[&[], c, c, c]), Ok(whole(&[&[c], &[c], &[c]])));
+}
+
+/// A table that could be true and is not: its offsets leave out the items' headers.
+#[test]
+fn codestreams_begin_frames_whatever_a_table_says() {
+    let (a, b, c) = (&[0xFF, 0xD8, 0xFF, 1][..], &[0xFF, 0x4F, 0xFF, 0x51][..], &[3u8, 3][..]);
+    let table = [0, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0];
+    assert_eq!(frames(JPEG, 3, &[], &[&table, a, b, a]), Ok(whole(&[&[a], &[b], &[a]])));
+    assert_eq!(frames(JPEG, 3, &[], &[&table, a, c, b, c, a]), Ok(whole(&[&[a, c], &[b, c], &[a]])));
+}
+
+/// What follows a codestream in its frame is not looked at: so a second one is a second frame, also where one is promised.
+#[test]
+fn a_second_codestream_is_a_second_frame() {
+    let (a, c) = (&[0xFF, 0xD8, 0xFF, 1][..], &[3u8, 3][..]);
+    let two = |promised| Err(FragmentError::Count { found: 2, promised });
+    for table in [&[][..], &[0; 4]] {
+        assert_eq!(frames(JPEG, 1, &[], &[table, a, a]), two(1));
+        assert_eq!(frames(RLE, 1, &[], &[table, c, c]), two(1));
+    }
+    let table = [0, 0, 0, 0, 24, 0, 0, 0];
+    let three = frames(JPEG, 2, &[], &[&table, a, a, a]);
+    assert_eq!(three, Err(FragmentError::Count { found: 3, promised: 2 }));
+}
+
+/// PS3.5 section A.4.11: cells that are not compressed have no beginning; a frame ends when it is full.
+#[test]
+fn frames_without_compression_end_when_they_are_full() {
+    let (half, cells) = ([1; 32], [2; 64]);
+    assert_eq!(frames(UNCOMPRESSED, 2, &[], &[&[], &cells, &half, &half]), Ok(whole(&[&[&cells], &[&half, &half]])));
+    let two = Err(FragmentError::Count { found: 2, promised: 1 });
+    assert_eq!(frames(UNCOMPRESSED, 1, &[], &[&[], &cells, &half]), two);
+    let (uncompressed, grey) = (syntax(UNCOMPRESSED), image(1, 3, 1, 8));
+    assert_eq!(decode(&uncompressed, &grey, &[1, 2, 3, 0]).unwrap().bytes, [1, 2, 3]);
+    let longer = decode(&uncompressed, &grey, &[1, 2, 3, 0, 1, 2, 3, 0]);
+    assert_eq!(longer, Err(DecodeError::Disagree("bytes of a frame")));
 }
 
 #[test]
 fn the_number_of_frames_must_be_as_promised_and_none_may_be_endless() {
     let c = &[3u8, 3][..];
-    assert_eq!(frames(3, true, &[], &[&[], c, c]), Err(FragmentError::Count { found: 2, promised: 3 }));
-    assert_eq!(frames(2, true, &[], &[&[], c, c, c]), Err(FragmentError::Count { found: 3, promised: 2 }));
-    assert_eq!(frames(1, false, &[], &[&[]]), Err(FragmentError::Count { found: 0, promised: 1 }));
-    assert_eq!(frames(1, false, &[], &[&[], &vec![0; 2 << 20]]), Err(FragmentError::TooLong));
+    assert_eq!(frames(RLE, 3, &[], &[&[], c, c]), Err(FragmentError::Count { found: 2, promised: 3 }));
+    assert_eq!(frames(RLE, 2, &[], &[&[], c, c, c]), Err(FragmentError::Count { found: 3, promised: 2 }));
+    assert_eq!(frames(JPEG, 1, &[], &[&[]]), Err(FragmentError::Count { found: 0, promised: 1 }));
+    assert_eq!(frames(JPEG, 1, &[], &[&[], &vec![0; 2 << 20]]), Err(FragmentError::TooLong));
     // Nor may the table be, on the word of the attributes.
-    assert_eq!(frames(u32::MAX, true, &[], &[&vec![0; 9 << 20]]), Err(FragmentError::TooLong));
+    assert_eq!(frames(RLE, u32::MAX, &[], &[&vec![0; 9 << 20]]), Err(FragmentError::TooLong));
+}
+
+/// SEC-021: a scan of some bytes fills a component of any size, so no component has two.
+#[test]
+fn no_component_is_coded_twice() {
+    // Three components of 8 by 8; each scan is one component of one value.
+    let frame = |marker: u8| [0xFF, 0xD8, 0xFF, marker, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+    let twice = Err(DecodeError::Broken("a component in two scans"));
+    let colours = image(8, 8, 3, 8);
+    // JPEG-LS: runs of ones, a bit stuffed after each 0xFF.
+    let scan = |id: u8| [&[0xFF, 0xDA, 0, 8, 1, id, 0, 0, 0, 0][..], &[0xFF, 0x7F].repeat(8)].concat();
+    let jpeg_ls = |ids: &[u8]| [&frame(0xF7)[..], &ids.iter().flat_map(|id| scan(*id)).collect::<Vec<u8>>()].concat();
+    let uid = syntax("1.2.840.10008.1.2.4.80");
+    assert_eq!(decode(&uid, &colours, &jpeg_ls(&[1, 2, 3])).unwrap().bytes, [0; 192]);
+    assert_eq!(decode(&uid, &colours, &jpeg_ls(&[1, 1, 2, 3])), twice);
+    // Lossless JPEG: a table whose one code, 0, is no difference.
+    let table = [&[0xFF, 0xC4, 0, 20, 0, 1][..], &[0; 16]].concat();
+    let scan = |id: u8| [&[0xFF, 0xDA, 0, 8, 1, id, 0, 1, 0, 0][..], &[0; 8]].concat();
+    let jpeg = |ids: &[u8]| {
+        let scans: Vec<u8> = ids.iter().flat_map(|id| scan(*id)).collect();
+        [&frame(0xC3)[..], &table, &scans].concat()
+    };
+    assert_eq!(decode(&syntax(JPEG), &colours, &jpeg(&[1, 2, 3])).unwrap().bytes, [128; 192]);
+    assert_eq!(decode(&syntax(JPEG), &colours, &jpeg(&[1, 2, 1, 3])), twice);
 }

@@ -154,7 +154,7 @@ impl Decoding {
         let bytes = self.image.native_bytes().map_err(|why| fault(why.into()))?;
         let length = u32::try_from(bytes + bytes % 2).ok().filter(|length| *length < UNDEFINED);
         let length = length.ok_or(TranscodeError::TooLong { bytes })?;
-        let mut frames = Frames::new(&self.image, self.syntax.as_str() == RLE);
+        let mut frames = Frames::new(&self.image, &self.syntax);
         frames.extended(&std::mem::take(&mut self.table));
         self.frames = Some(frames);
         Ok((if self.image.bits_allocated > 8 { Vr::OW } else { Vr::OB }, length))
@@ -218,9 +218,6 @@ impl Decoding {
         Ok(())
     }
 }
-
-/// RLE, in which each frame is one fragment.
-const RLE: &str = "1.2.840.10008.1.2.5";
 
 /// A value of even length.
 fn padded(text: &str) -> Vec<u8> {

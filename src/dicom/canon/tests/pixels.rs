@@ -106,6 +106,37 @@ fn lossy_images_are_their_bitstreams() {
     assert!(matches!(native_pixels(&grey(b"1 "), &[1, 2]), Pixels::Lossless(_)));
 }
 
+/// IDY-006: where one frame is promised, or nothing is, a second is not left out of the digest.
+#[test]
+fn more_frames_than_are_promised_are_unknown() {
+    let [one, two] = [rle(&[[1, 2]]), rle(&[[3, 4]])];
+    for frames in [&b"1 "[..], b"0 ", b""] {
+        assert!(matches!(pixels(RLE, &grey(frames), fragments(&[], &[&one])), Pixels::Lossless(_)));
+        assert_eq!(pixels(RLE, &grey(frames), fragments(&[], &[&one, &two])), Pixels::Unknown);
+        let cells = fragments(&[], &[&[1, 2], &[3, 4]]);
+        assert_eq!(pixels(UNCOMPRESSED, &grey(frames), cells), Pixels::Unknown);
+        assert_eq!(pixels(UNCOMPRESSED, &grey(frames), fragments(&[], &[&[1, 2, 3, 4]])), Pixels::Unknown);
+    }
+    let cells = fragments(&[], &[&[1, 2], &[3, 4]]);
+    assert_eq!(pixels(UNCOMPRESSED, &grey(b"2 "), cells), native_pixels(&grey(b"2 "), &[1, 2, 3, 4]));
+}
+
+/// SEC-021: fragments of some bytes do not promise frames that take hours to decode.
+#[test]
+fn frames_of_too_many_bytes_together_are_unknown() {
+    // 65,535 by 3 cells, of which each fragment could be a frame of equal ones.
+    let mut large = grey(b"50000 ");
+    large.retain(|node| !matches!(node, Node::Value { tag: Tag(0x0028_0010 | 0x0028_0011), .. }));
+    large.splice(3..3, [value(0x0028_0010, Vr::US, &[0xFF, 0xFF]), value(0x0028_0011, Vr::US, &[3, 0])]);
+    let bytes = encode(&[&large[..], &[fragments(&[], &[&rle(&[[1, 2]])])]].concat(), EXPLICIT);
+    let mut digester = Digester::new(&TransferSyntaxUid::parse(RLE).unwrap(), Profile::default()).unwrap();
+    let (fragments, end) = bytes.split_at(bytes.len() - 8);
+    digester.push(fragments).unwrap();
+    assert!(digester.pixels.is_unread(), "at once");
+    digester.push(end).unwrap();
+    assert_eq!(digester.finish().unwrap().0.pixels, Pixels::Unknown);
+}
+
 /// IDY-006: what cannot be decoded has no digest.
 #[test]
 fn pixels_that_cannot_be_read_are_unknown() {

@@ -136,6 +136,8 @@ fn what_cannot_be_decoded_rightly_is_an_error() {
     let rows = [
         ([one(b"2 "), vec![fragments(&[frame()])]].concat(), count(1, 2)),
         ([one(b"2 "), vec![fragments(&[frame(), frame(), frame()])]].concat(), count(3, 2)),
+        ([one(b"1 "), vec![fragments(&[frame(), frame()])]].concat(), count(2, 1)),
+        ([one(b""), vec![fragments(&[frame(), frame()])]].concat(), count(2, 1)),
         ([one(b"2 "), vec![short]].concat(), TranscodeError::NotEncapsulated),
         (
             [one(b"1 "), vec![fragments(&[vec![0; 64]])]].concat(),
