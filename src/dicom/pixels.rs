@@ -15,7 +15,7 @@ mod raster;
 mod rle;
 mod room;
 #[cfg(test)]
-mod tests;
+pub(in crate::dicom) mod tests;
 
 use super::uid::TransferSyntaxUid;
 pub use fragments::{FragmentError, Frames};
@@ -124,12 +124,14 @@ pub fn is_lossy(syntax: &TransferSyntaxUid) -> bool {
 /// The Photometric Interpretation (0028,0004) that the frames of an image have once they are decoded: known before the
 /// first of them is.
 pub fn decoded_photometric(syntax: &TransferSyntaxUid, image: &Image) -> Photometric {
+    let ybr = matches!(image.photometric, Photometric::YbrFull | Photometric::YbrFull422);
     match (Codec::of(syntax), image.samples) {
-        // Whatever the attribute says, the codestream tells whether there is a transform, and it is undone.
-        (Some(Codec::Jpeg), 3) => Photometric::Rgb,
+        // Whatever the attribute says, the codestream tells whether there is a transform, and it is undone. But undoing it rounds:
+        // what was compressed without loss stays as it was (PS3.5 section 8.2.1).
+        (Some(Codec::Jpeg), 3) if is_lossy(syntax) || !ybr => Photometric::Rgb,
         (Some(Codec::Jpeg2000), 3) if image.photometric != Photometric::YbrFull => Photometric::Rgb,
         // Out of these come three whole samples a pixel, which native YBR_FULL_422 does not have (PS3.3 section C.7.6.3.1.2).
-        (Some(Codec::Rle | Codec::JpegLs), 3) if image.photometric == Photometric::YbrFull422 => Photometric::YbrFull,
+        (Some(Codec::Jpeg | Codec::Rle | Codec::JpegLs), 3) if ybr => Photometric::YbrFull,
         _ => image.photometric,
     }
 }
@@ -150,7 +152,7 @@ pub fn decode(syntax: &TransferSyntaxUid, image: &Image, codestream: &[u8]) -> R
         Codec::Rle | Codec::Uncompressed => length as u64,
     })?;
     let bytes = isolated(|| match codec {
-        Codec::Jpeg => jpeg::decode(image, codestream),
+        Codec::Jpeg => jpeg::decode(image, codestream, photometric == Photometric::YbrFull),
         Codec::JpegLs => jpeg_ls::decode(image, codestream),
         Codec::Jpeg2000 => jpeg2000::decode(image, codestream),
         Codec::Rle => rle::decode(image, codestream),

@@ -27,9 +27,12 @@ pub(super) fn demand(image: &Image) -> Result<u64, DecodeError> {
 }
 
 /// Decodes one frame. A codestream that has less data than its image is an error; what follows the last scan is not
-/// looked at.
-pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, DecodeError> {
+/// looked at. With `ybr` the components are to stay Y, Cb, Cr; else they become RGB if they are that.
+pub(super) fn decode(image: &Image, codestream: &[u8], ybr: bool) -> Result<Vec<u8>, DecodeError> {
     let mut header = Header::read(image, codestream)?;
+    if ybr && !std::mem::replace(&mut header.ybr, false) {
+        return Err(DecodeError::Disagree("Photometric Interpretation"));
+    }
     let mut planes = header.planes(image)?;
     let mut missing: Vec<bool> = vec![true; planes.len()];
     let mut rest = codestream.get(header.length..).ok_or(DecodeError::Truncated)?;

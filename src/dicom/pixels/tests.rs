@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+pub(in crate::dicom) mod colours;
+
 use super::*;
 
 fn syntax(uid: &str) -> TransferSyntaxUid {

@@ -33,8 +33,11 @@ pub(super) struct Header {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) components: Vec<Component>,
-    /// Whether the components are Y, Cb, Cr.
+    /// Whether the components are Y, Cb, Cr, known once all is read.
     pub(super) ybr: bool,
+    /// Whether Adobe's segment says that there is a transform; and whether JFIF's is there.
+    adobe: Option<bool>,
+    jfif: bool,
     /// Quantization tables, in zigzag order.
     pub(super) quantization: [Option<[u16; 64]>; 4],
     pub(super) dc: [Option<Table>; 4],
@@ -77,7 +80,9 @@ impl Header {
             rows: 0,
             columns: 0,
             components: Vec::new(),
-            ybr: image.photometric != Photometric::Rgb,
+            ybr: false,
+            adobe: None,
+            jfif: false,
             quantization: [None; 4],
             dc: [const { None }; 4],
             ac: [const { None }; 4],
@@ -95,6 +100,7 @@ impl Header {
                     return Err(DecodeError::Broken("a scan before the frame header"));
                 }
                 header.length = codestream.len() - before.len();
+                header.ybr = header.is_ybr(image);
                 return Ok(header);
             }
             header.segment(image, marker, segment(&mut rest)?)?;
@@ -109,13 +115,24 @@ impl Header {
             0xC5..=0xC7 => Err(DecodeError::Process("hierarchical JPEG")),
             0xC9..=0xCB | 0xCD..=0xCF => Err(DecodeError::Process("arithmetic coding")),
             SOI | EOI => Err(DecodeError::Truncated),
-            // Adobe's segment is the one that says for certain whether there is a transform.
             0xEE if body.starts_with(b"Adobe") && body.len() >= 12 => {
-                self.ybr = body[11] != 0;
+                self.adobe = Some(body[11] != 0);
+                Ok(())
+            }
+            0xE0 if body.starts_with(b"JFIF\0") => {
+                self.jfif = true;
                 Ok(())
             }
             _ => self.tables(marker, body),
         }
+    }
+
+    /// Adobe's segment says for certain whether there is a transform. With JFIF's there is one, whatever the attribute says (ITU-T
+    /// T.871), but for components that are called R, G and B, which says otherwise; lossless files do not keep to it.
+    fn is_ybr(&self, image: &Image) -> bool {
+        let called_rgb = self.components.iter().map(|component| component.id).eq(*b"RGB");
+        let jfif = self.jfif && self.process == Process::Sequential && !called_rgb;
+        self.adobe.unwrap_or(jfif || image.photometric != Photometric::Rgb)
     }
 
     /// The segments that may also stand between scans.
