@@ -7,8 +7,9 @@
 //!   that of its items. So lengths, defined or not, do not count, nor does the order in which elements came.
 //! - What an element is, the dictionary ([`super::dictionary::VERSION`]) says, not the representation that was written,
 //!   since implicit encodings write none. What the dictionary does not know is bytes, or a sequence if it can be read as one.
-//! - Text counts as it reads, not as it is encoded, without padding at its end. Text that cannot be decoded without doubt
-//!   counts as its bytes, so that two doubtful texts are never equal by accident.
+//! - Text counts as it reads, not as it is encoded, without padding at its end. Text that cannot be decoded without doubt, or is very
+//!   long, counts as its bytes in their character set, so that two doubtful texts are never equal by accident; and so does what may be
+//!   text, since the dictionary does not know it, where it has bytes that are not ASCII.
 //! - Left out: groups 0000 and 0002, group lengths, Data Set Trailing Padding, Specific Character Set (0008,0005), Retrieve AE
 //!   Title (0008,0054), Instance Availability (0008,0056), the pixels and the tables of their fragments, and what a
 //!   [`Profile`] calls volatile. Photometric Interpretation and Planar Configuration go with the pixels.
@@ -33,6 +34,9 @@ use super::walk::{Event, StructureError, Syntax, Walker};
 use pixels::PixelDigester;
 use sha2::{Digest as _, Sha256};
 use tree::Tree;
+
+/// The version of the canon: raised whenever the same data set gives other digests, which are then compared with no older ones.
+pub const VERSION: &str = "2";
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -120,7 +124,7 @@ impl Profile {
 
     /// Its name: the version of the canon and what is left out. Digests of different names cannot be compared.
     pub fn name(&self) -> String {
-        self.volatile.iter().fold("1".to_owned(), |name, tag| format!("{name} {:08X}", tag.0))
+        self.volatile.iter().fold(VERSION.to_owned(), |name, tag| format!("{name} {:08X}", tag.0))
     }
 }
 
@@ -219,8 +223,8 @@ impl Digester {
             hasher.finalize().into()
         };
         let content = Content {
-            canon: fold("weybridge canon 1\0", &|tag| !of_pixels(tag)),
-            core: fold("weybridge core 1\0", &|tag| !of_pixels(tag) && RECONCILABLE.binary_search(tag).is_err()),
+            canon: fold("weybridge canon 2\0", &|tag| !of_pixels(tag)),
+            core: fold("weybridge core 2\0", &|tag| !of_pixels(tag) && RECONCILABLE.binary_search(tag).is_err()),
             pixels,
             patient: self.patient,
         };

@@ -127,7 +127,7 @@ fn what_does_not_count_does_not_count() {
     let stamped = with(&nodes, 0x0008_0012, Vr::DA, b"20260101");
     assert_ne!(explicit(&stamped).canon, before.canon);
     let profile = Profile::new([Tag(0x0008_0012), Tag(0x0008_0012)]);
-    assert_eq!(profile.name(), "1 00080012");
+    assert_eq!(profile.name(), "2 00080012");
     let (content, _) = content_of(EXPLICIT_VR_LE, profile, &[&encode(&stamped, EXPLICIT)]).unwrap();
     assert_eq!(content.canon, before.canon);
 }
@@ -164,6 +164,41 @@ fn text_counts_as_it_reads() {
         explicit(&nodes).canon
     };
     assert_eq!(item(None, "ää".as_bytes()), item(Some(b"ISO_IR 100"), b"\xE4\xE4"));
+}
+
+/// Bytes that are not decoded are another text in another character set: where the dictionary does not know them, or there are many.
+#[test]
+fn bytes_that_may_be_text_count_in_their_character_set() {
+    let long = |text: &[u8]| text.repeat((1 << 20) / text.len() + 2);
+    let of = |charset: &[u8], tag: u32, vr: Vr, bytes: &[u8]| {
+        explicit(&with(&with(&instance(), 0x0008_0005, Vr::CS, charset), tag, vr, bytes)).canon
+    };
+    let rows: &[(u32, Vr, &[u8], bool)] = &[
+        (0x0009_1001, Vr::UN, "Schädel ".as_bytes(), true),
+        (0x0009_1001, Vr::LO, "Schädel ".as_bytes(), true),
+        (0x0009_1001, Vr::UN, &long("ä".as_bytes()), true),
+        (0x0040_A160, Vr::UT, &long("ä".as_bytes()), true),
+        (0x0009_1001, Vr::LO, b"\x1B$B", true),
+        (0x0009_1001, Vr::UN, b"Skull ", false),
+        (0x0009_1001, Vr::UN, &long(b"x "), false),
+        (0x0040_A160, Vr::UT, &long(b"x "), false),
+        // Numbers are no text.
+        (0x0028_0106, Vr::SS, &[0xFF, 0xFF], false),
+        (0x0028_1201, Vr::OW, &long(&[0xFF, 0xFF]), false),
+    ];
+    // The name in it reads the same in each, so that nothing else differs.
+    for (tag, vr, bytes, differs) in rows {
+        let plain = |charset: &[u8]| {
+            let nodes = with(&instance(), 0x0008_0005, Vr::CS, charset);
+            explicit(&with(&with(&nodes, 0x0010_0010, Vr::PN, b"Eva "), *tag, *vr, bytes)).canon
+        };
+        assert_eq!(plain(b"ISO_IR 100") != plain(b"ISO_IR 192"), *differs, "{} {vr:?}", Tag(*tag));
+        assert_eq!(plain(b"ISO_IR 100"), plain(b""), "undeclared is ISO_IR 100");
+    }
+    assert_eq!(of(b"ISO_IR 100", 0x0009_1001, Vr::UN, b"\xE4 "), of(b"ISO_IR 100", 0x0009_1001, Vr::LO, b"\xE4 "));
+    let late = [value(0x0009_1001, Vr::UN, b"\xE4 "), value(0x0008_0005, Vr::CS, b"ISO_IR 192")];
+    let late = content_of(EXPLICIT_VR_LE, Profile::default(), &[&encode(&late, EXPLICIT)]);
+    assert_eq!(late, Err(CanonError::LateCharset));
 }
 
 /// IDY-003: what implicit encodings cannot say does not count: representations, and private sequences with a length.

@@ -91,6 +91,9 @@ enum Value {
         hasher: Sha256,
         length: u64,
         head: Vec<u8>,
+        /// It is, or may be, text in the declared character set, and this has been seen to matter.
+        text: bool,
+        governed: bool,
     },
     /// It is gathered, since it is normalised or looked into.
     Gathered {
@@ -123,6 +126,11 @@ fn end(hasher: Sha256, length: u64) -> Hash {
 
 fn whole(tag: Tag, kind: u8, bytes: &[u8]) -> Hash {
     end(start(tag, kind).chain_update(bytes), bytes.len() as u64)
+}
+
+/// Whether another character set could make another text of it.
+fn is_governed(bytes: &[u8]) -> bool {
+    bytes.iter().any(|b| !b.is_ascii() || *b == 0x1B)
 }
 
 /// A sequence without items; where no representation says that it is one, it is an empty value.
@@ -214,7 +222,9 @@ impl Tree {
             }
             Some(_) => {
                 let kind = if class == Class::Unknown { b'u' } else { b'w' };
-                self.value = Value::Passing { hasher: start(tag, kind), length: 0, head: Vec::new() };
+                let text = matches!(class, Class::Unknown | Class::Text { .. });
+                self.value =
+                    Value::Passing { hasher: start(tag, kind), length: 0, head: Vec::new(), text, governed: false };
             }
         }
         Ok(())
@@ -233,8 +243,9 @@ impl Tree {
         }
         match &mut self.value {
             Value::LeftOut => {}
-            Value::Passing { hasher, length, head } => {
+            Value::Passing { hasher, length, head, text, governed } => {
                 hasher.update(slice);
+                *governed |= *text && is_governed(slice);
                 *length += slice.len() as u64;
                 head.extend_from_slice(&slice[..slice.len().min(SHOWN - head.len())]);
             }
@@ -246,7 +257,10 @@ impl Tree {
         let (tag, vr) = self.current;
         match std::mem::replace(&mut self.value, Value::LeftOut) {
             Value::LeftOut => Ok(()),
-            Value::Passing { hasher, length, head } => {
+            Value::Passing { mut hasher, length, head, governed, .. } => {
+                if governed {
+                    self.govern(&mut hasher);
+                }
                 self.add(tag, end(hasher, length), |_| preview(vr, &head, length))
             }
             Value::Charset(bytes) => {
@@ -268,7 +282,11 @@ impl Tree {
                 self.add(tag, no_items(tag, known), |_| "(no items)".to_owned())
             }
             Value::Gathered { bytes, .. } => {
-                let digest = self.guessed(tag, &bytes).unwrap_or_else(|| whole(tag, b'u', &bytes));
+                let mut hasher = start(tag, b'u').chain_update(&bytes);
+                if is_governed(&bytes) {
+                    self.govern(&mut hasher);
+                }
+                let digest = self.guessed(tag, &bytes).unwrap_or_else(|| end(hasher, bytes.len() as u64));
                 let head = &bytes[..bytes.len().min(SHOWN)];
                 self.add(tag, digest, |_| preview(vr, head, bytes.len() as u64))
             }
@@ -276,12 +294,9 @@ impl Tree {
     }
 
     fn text(&mut self, tag: Tag, name: bool, bytes: &[u8]) -> Result<(), CanonError> {
-        if bytes.iter().any(|b| !b.is_ascii() || *b == 0x1B) {
-            let levels = self.frames.iter_mut().filter_map(|frame| match frame {
-                Frame::Level(level) => Some(level),
-                _ => None,
-            });
-            levels.for_each(|level| level.texts = true);
+        let mut hasher = start(tag, b'r').chain_update(bytes);
+        if is_governed(bytes) {
+            self.govern(&mut hasher);
         }
         let charset = self.level().map(|level| level.charset.clone()).unwrap_or_default();
         let decoded = if name { charset.decode_name(bytes) } else { charset.decode(bytes) };
@@ -289,12 +304,23 @@ impl Tree {
         let digest = match text.contains(char::REPLACEMENT_CHARACTER) {
             false => whole(tag, b't', text.as_bytes()),
             // Two texts that cannot be read may look alike and differ: they count as their bytes, in their character set.
-            true => {
-                let terms = charset.terms.join("\\");
-                end(start(tag, b'r').chain_update(bytes).chain_update([0]).chain_update(&terms), bytes.len() as u64)
-            }
+            true => end(hasher, bytes.len() as u64),
         };
         self.add(tag, digest, |_| text.to_owned())
+    }
+
+    /// Bytes that are not decoded count with the character set that governs them, and one that is declared after them comes too late.
+    fn govern(&mut self, hasher: &mut Sha256) {
+        let mut terms = String::new();
+        for frame in &mut self.frames {
+            if let Frame::Level(level) = frame {
+                level.texts = true;
+                terms = level.charset.terms.join("\\");
+            }
+        }
+        // What is not declared is read as Latin 1.
+        hasher.update([0]);
+        hasher.update(if terms.is_empty() { "ISO_IR 100" } else { &terms });
     }
 
     /// The digest of an unknown element as a sequence, if its bytes can be read as one: implicit encodings do not say.

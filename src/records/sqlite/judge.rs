@@ -4,7 +4,7 @@ use super::owe::{self, Moment, Owed, Subject, Wanted};
 use super::rows::{Fault, cause, damaged, digest, micros, origin, parsed, place, priority, span};
 use super::status::exception_view;
 use super::tx::{BEHIND, Noted, TRANSFER, Transfer, Tx};
-use crate::dicom::canon::{Content, Hash, Pixels};
+use crate::dicom::canon::{Content, Hash, Pixels, VERSION};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::change;
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
@@ -63,16 +63,17 @@ pub(in crate::records) fn digests(
     Ok(Some(said.map(|(canon, core)| Content { canon, core, pixels, patient })))
 }
 
-/// Versions whose bytes are here and of which no digests are kept.
+/// Versions whose bytes are here and of which no digests are kept, or only of an earlier canon.
 pub(in crate::records) fn undigested(conn: &Connection, instances: &[InstanceId]) -> Result<Vec<Undigested>, Fault> {
     let mut find = conn.prepare_cached(
         "SELECT i.id, i.transfer_syntax, i.sha256, b.file, b.shared, b.offset, b.length, a.origin_kind, a.origin_name \
          FROM instances i JOIN blobs b ON b.id = i.blob JOIN arrivals a ON a.instance = i.id AND a.n = 1 \
-         WHERE i.id = ?1 AND i.state IN ('stored', 'held') AND NOT EXISTS (SELECT 1 FROM digests d WHERE d.instance = i.id)",
+         WHERE i.id = ?1 AND i.state IN ('stored', 'held') AND NOT EXISTS \
+         (SELECT 1 FROM digests d WHERE d.instance = i.id AND (d.profile = ?2 OR d.profile LIKE ?2 || ' %'))",
     )?;
     let mut list = Vec::new();
     for InstanceId(instance) in instances {
-        let mut rows = find.query([instance])?;
+        let mut rows = find.query(params![instance, VERSION])?;
         if let Some(row) = rows.next()? {
             let (syntax, sha256): (String, Vec<u8>) = (row.get(1)?, row.get(2)?);
             list.push(Undigested {

@@ -1,7 +1,7 @@
 //! Tests of verdicts and decisions about other content under a known UID (IDY-007, IDY-010, IDY-020, INV-12, UIX-09).
 
 use super::support::*;
-use crate::dicom::canon::{Content, Pixels};
+use crate::dicom::canon::{Content, Pixels, VERSION};
 use crate::ledger::entry::{Entry, Fact, Kind};
 use crate::ledger::judgement::Verdict;
 use crate::ledger::outcome::Charge;
@@ -199,15 +199,17 @@ async fn what_says_the_same_as_what_was_purged_stands_in_for_it() {
         let site = Site::new();
         site.stored(push(1)).await;
         site.send("surrey", verified(), noon()).await;
-        let digested = Digested { instance: FIRST, profile: "1".into(), content: Some(content(1)) };
+        let digested = |profile: &str| Digested { instance: FIRST, profile: profile.into(), content: Some(content(1)) };
+        // Those of an earlier canon will not do.
+        site.records.keep_digests(vec![digested("1")]).await.unwrap();
         assert_eq!(site.records.undigested(vec![FIRST]).await.unwrap().len(), 1);
-        site.records.keep_digests(vec![digested]).await.unwrap();
+        site.records.keep_digests(vec![digested(VERSION)]).await.unwrap();
         assert_eq!(site.records.undigested(vec![FIRST]).await.unwrap().len(), 0);
         assert_eq!(site.condemn(FIRST, by_age()).await.instances, 1);
         let now = noon() + later;
         site.record(Arrival { received_at: now, chosen: vec![to("surrey"), to("kent")], ..push_other(1, 10) }).await;
-        assert_eq!(site.records.digests(FIRST, "1".into()).await.unwrap(), Some(Some(content(1))));
-        assert_eq!(site.records.digests(FIRST, "2".into()).await.unwrap(), None);
+        assert_eq!(site.records.digests(FIRST, VERSION.into()).await.unwrap(), Some(Some(content(1))));
+        assert_eq!(site.records.digests(FIRST, "another".into()).await.unwrap(), None);
         assert!(site.records.judged(verdict_of(Verdict::Same, now)).await.unwrap());
         assert_eq!(site.versions().await, [("purged".into(), Some(SECOND), false), ("stored".into(), None, false)]);
         assert_eq!(site.states(1).await, [State::Verified, want, State::Pending]);
