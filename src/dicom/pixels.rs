@@ -18,6 +18,7 @@ mod room;
 pub(in crate::dicom) mod tests;
 
 use super::uid::TransferSyntaxUid;
+pub(in crate::dicom) use fragments::Ends;
 pub use fragments::{FragmentError, Frames};
 pub use image::{Image, ImageError, Photometric};
 use raster::Raster;

@@ -2,7 +2,8 @@
 //!
 //! No input or output: the indexer says which bytes it would see next, and is shown them.
 
-use super::super::pixels::Image;
+use super::super::pixels::{Ends, Image};
+use super::super::uid::TransferSyntaxUid;
 
 const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
 const SEQUENCE_END: [u8; 4] = [0xFE, 0xFF, 0xDD, 0xE0];
@@ -59,6 +60,9 @@ pub enum Next {
 enum Stage {
     TableHead,
     Table,
+    /// Whether the table tells the truth: its second offset, then its last.
+    Second,
+    Last,
     Fragment,
 }
 
@@ -66,23 +70,35 @@ enum Stage {
 #[derive(Debug)]
 pub struct Indexer {
     promised: u32,
-    /// Each fragment is a frame.
-    one_each: bool,
+    ends: Ends,
     extended: Vec<u8>,
     stage: Stage,
     at: u64,
     /// Bytes of the Basic Offset Table.
     table: u64,
     starts: Vec<u64>,
+    /// Where the items of fragments begin, as far as there are no more than frames; how many there are; and the bytes of the frame in
+    /// hand.
+    items: Vec<u64>,
     fragments: u64,
+    gathered: u64,
 }
 
 impl Indexer {
-    /// For an image whose fragments begin at a byte of the data set; `one_each` if its syntax puts each frame in one fragment
-    /// (RLE). The first step is [`Indexer::wants`].
-    pub fn new(image: &Image, one_each: bool, at: u64, extended: Vec<u8>) -> Self {
-        let (stage, table, starts, fragments) = (Stage::TableHead, 0, Vec::new(), 0);
-        Self { promised: image.frames, one_each, extended, stage, at, table, starts, fragments }
+    /// For an image in this syntax whose fragments begin at a byte of the data set. The first step is [`Indexer::wants`].
+    pub fn new(image: &Image, syntax: &TransferSyntaxUid, at: u64, extended: Vec<u8>) -> Self {
+        Self {
+            promised: image.frames,
+            ends: Ends::of(syntax, image),
+            extended,
+            stage: Stage::TableHead,
+            at,
+            table: 0,
+            starts: Vec::new(),
+            items: Vec::new(),
+            fragments: 0,
+            gathered: 0,
+        }
     }
 
     /// The bytes that it would see first.
@@ -104,6 +120,13 @@ impl Indexer {
                 self.after_table(&extended, 8)
             }
             Stage::Table => self.after_table(bytes, 4),
+            Stage::Second | Stage::Last if !bytes.starts_with(&ITEM) => Ok(self.by_fragments()),
+            Stage::Second => {
+                self.stage = Stage::Last;
+                let last = self.starts.last().copied().unwrap_or(self.at);
+                Ok(Next::Show(last..last.saturating_add(8)))
+            }
+            Stage::Last => Ok(Next::Done(Index { starts: std::mem::take(&mut self.starts) })),
             Stage::Fragment => self.fragment(bytes),
         }
     }
@@ -112,31 +135,48 @@ impl Indexer {
         self.at += self.table;
         let offset = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
         let offsets: Vec<u64> = table.chunks_exact(width).map(offset).collect();
-        // A table is believed if it can be true: as many offsets as frames, the first 0, each beyond the last.
-        let rising = offsets.windows(2).all(|pair| pair[0] < pair[1]);
-        let whole = offsets.len() as u64 == u64::from(self.promised) && offsets.first() == Some(&0) && rising;
-        if whole || self.promised == 1 {
-            let offsets = if whole { offsets } else { vec![0] };
-            let starts = offsets.into_iter().map(|offset| self.at.saturating_add(offset)).collect();
-            return Ok(Next::Done(Index { starts }));
+        if self.promised == 1 {
+            return Ok(Next::Done(Index { starts: vec![self.at] }));
         }
+        // A table can be true that has as many offsets as frames, the first 0, each beyond the last. It is believed if items are there: some
+        // writers count without the items' headers.
+        let rising = offsets.windows(2).all(|pair| pair[0] < pair[1]);
+        if offsets.len() as u64 != u64::from(self.promised) || offsets.first() != Some(&0) || !rising {
+            return Ok(self.by_fragments());
+        }
+        self.starts = offsets.into_iter().map(|offset| self.at.saturating_add(offset)).collect();
+        self.stage = Stage::Second;
+        let second = self.starts.get(1).copied().unwrap_or(self.at);
+        Ok(Next::Show(second..second.saturating_add(8)))
+    }
+
+    /// No table says where frames begin.
+    fn by_fragments(&mut self) -> Next {
+        self.starts.clear();
         self.stage = Stage::Fragment;
-        Ok(Next::Show(self.at..self.at + 8 + START))
+        Next::Show(self.at..self.at + 8 + START)
     }
 
     fn fragment(&mut self, bytes: &[u8]) -> Result<Next, IndexError> {
         if bytes.is_empty() || bytes.starts_with(&SEQUENCE_END) {
-            let (starts, promised) = (std::mem::take(&mut self.starts), self.promised);
-            return match starts.len() as u64 == u64::from(promised) {
-                true => Ok(Next::Done(Index { starts })),
-                false => Err(IndexError::Count { found: starts.len(), promised }),
-            };
+            let (starts, items, promised) =
+                (std::mem::take(&mut self.starts), std::mem::take(&mut self.items), self.promised);
+            // Of codestreams whose beginning is not known there is usually one in each fragment.
+            let found = starts.len();
+            let starts = [starts, items].into_iter().find(|starts| starts.len() as u64 == u64::from(promised));
+            return starts.map(|starts| Next::Done(Index { starts })).ok_or(IndexError::Count { found, promised });
         }
         let length = length(bytes, ITEM).ok_or(IndexError::Malformed)?;
         let content = bytes.get(8..).unwrap_or_default();
-        if self.fragments == 0 || self.one_each || begins(content) {
+        let begins = length > 0 && self.ends.begins(content, self.gathered, false);
+        if self.fragments == 0 || begins {
             self.starts.push(self.at);
+            self.gathered = 0;
         }
+        if self.fragments <= u64::from(self.promised) {
+            self.items.push(self.at);
+        }
+        self.gathered += length;
         self.fragments += 1;
         if self.fragments > MOST_FRAGMENTS {
             return Err(IndexError::Malformed);
@@ -150,12 +190,6 @@ impl Indexer {
 fn length(bytes: &[u8], tag: [u8; 4]) -> Option<u64> {
     let length = bytes.strip_prefix(&tag)?.first_chunk::<4>()?;
     Some(u32::from_le_bytes(*length)).filter(|length| *length != u32::MAX).map(u64::from)
-}
-
-/// SOI and the next marker; SOC and SIZ; the signature box of JP2.
-fn begins(fragment: &[u8]) -> bool {
-    let starts = [&[0xFF, 0xD8, 0xFF][..], &[0xFF, 0x4F, 0xFF, 0x51], b"\0\0\0\x0CjP  "];
-    starts.iter().any(|start| fragment.starts_with(start))
 }
 
 /// Takes the contents out of the fragments of one frame as they stream past.

@@ -7,6 +7,9 @@ use crate::dicom::contents::tests::{item, long, short};
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
+const RLE: &str = "1.2.840.10008.1.2.5";
+const UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
+const JPEG_XL: &str = "1.2.840.10008.1.2.4.110";
 
 fn image(frames: &str, bits: u8) -> Vec<u8> {
     let nested = item(&short(0x0028_0010, b"US", &[9, 0]));
@@ -52,9 +55,9 @@ fn what_is_promised_and_not_there_is_no_frame() {
 }
 
 /// Hops over the fragments of a data set that begins with them.
-fn hop(frames: u32, one_each: bool, extended: Vec<u8>, bytes: &[u8]) -> Result<Index, IndexError> {
-    let image = Image { frames, ..Image::unknown() };
-    let mut indexer = Indexer::new(&image, one_each, 0, extended);
+fn hop(frames: u32, uid: &str, extended: Vec<u8>, bytes: &[u8]) -> Result<Index, IndexError> {
+    let image = Image { frames, rows: 1, columns: 3, bits_allocated: 8, ..Image::unknown() };
+    let mut indexer = Indexer::new(&image, &TransferSyntaxUid::parse(uid).unwrap(), 0, extended);
     let mut range = indexer.wants();
     for _ in 0..100 {
         let at = |n: u64| usize::try_from(n).unwrap().min(bytes.len());
@@ -74,20 +77,47 @@ fn frames_are_found_by_a_table_by_their_starts_or_one_each() {
     let fragments = |table: &[u8]| [item(table), first.clone(), more.clone(), second.clone(), END.to_vec()].concat();
     let table = [0u32.to_le_bytes(), 22u32.to_le_bytes()].concat();
     let extended = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
-    assert_eq!(hop(2, false, Vec::new(), &fragments(&[])).unwrap().starts, [8, 30]);
-    assert_eq!(hop(2, false, Vec::new(), &fragments(&table)).unwrap().starts, [16, 38]);
-    assert_eq!(hop(2, false, extended, &fragments(&[])).unwrap().starts, [8, 30]);
-    assert_eq!(hop(3, true, Vec::new(), &fragments(&[])).unwrap().starts, [8, 20, 30]);
-    assert_eq!(hop(1, false, Vec::new(), &fragments(&[])).unwrap().starts, [8]);
-    assert_eq!(hop(3, false, Vec::new(), &fragments(&[])), Err(IndexError::Count { found: 2, promised: 3 }));
+    assert_eq!(hop(2, JPEG, Vec::new(), &fragments(&[])).unwrap().starts, [8, 30]);
+    assert_eq!(hop(2, JPEG, Vec::new(), &fragments(&table)).unwrap().starts, [16, 38]);
+    assert_eq!(hop(2, JPEG, extended, &fragments(&[])).unwrap().starts, [8, 30]);
+    assert_eq!(hop(3, RLE, Vec::new(), &fragments(&[])).unwrap().starts, [8, 20, 30]);
+    assert_eq!(hop(1, JPEG, Vec::new(), &fragments(&[])).unwrap().starts, [8]);
+    assert_eq!(hop(3, JPEG, Vec::new(), &fragments(&[])).unwrap().starts, [8, 20, 30], "as many fragments as frames");
+    assert_eq!(hop(4, JPEG, Vec::new(), &fragments(&[])), Err(IndexError::Count { found: 2, promised: 4 }));
     // A table that cannot be true is not believed.
     let wrong = [0u32.to_le_bytes(), 0u32.to_le_bytes()].concat();
-    assert_eq!(hop(2, false, Vec::new(), &fragments(&wrong)).unwrap().starts, [16, 38]);
-    assert_eq!(hop(2, false, Vec::new(), b"no fragments"), Err(IndexError::Malformed));
-    assert_eq!(hop(2, false, Vec::new(), &[item(&[]), vec![1; 30]].concat()), Err(IndexError::Malformed));
-    let index = hop(2, false, Vec::new(), &fragments(&[])).unwrap();
+    assert_eq!(hop(2, JPEG, Vec::new(), &fragments(&wrong)).unwrap().starts, [16, 38]);
+    assert_eq!(hop(2, JPEG, Vec::new(), b"no fragments"), Err(IndexError::Malformed));
+    assert_eq!(hop(2, JPEG, Vec::new(), &[item(&[]), vec![1; 30]].concat()), Err(IndexError::Malformed));
+    let index = hop(2, JPEG, Vec::new(), &fragments(&[])).unwrap();
     assert_eq!((index.range(1, 99), index.range(2, 99)), (Some(8..30), Some(30..99)));
     assert_eq!([index.range(0, 99), index.range(3, 99)], [None, None]);
+}
+
+/// Offsets that leave out the headers of the items, all or the last; codestreams without a known beginning; and cells that are not
+/// compressed, of which a frame has three and a byte of padding.
+#[test]
+fn frames_are_found_beside_a_table_that_is_not_true() {
+    let frames = |frame: &[u8], table: &[u32]| {
+        let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+        [item(&table), item(frame), item(frame), item(frame), END.to_vec()].concat()
+    };
+    for (uid, frame) in
+        [(JPEG, [0xFF, 0xD8, 0xFF, 1]), (RLE, [0; 4]), (UNCOMPRESSED, [0; 4]), (JPEG_XL, [0xFF, 0x0A, 1, 2])]
+    {
+        for table in [&[0, 12, 24][..], &[0, 4, 8], &[0, 12, 20]] {
+            assert_eq!(
+                hop(3, uid, Vec::new(), &frames(&frame, table)).unwrap().starts,
+                [20, 32, 44],
+                "{uid} {table:?}"
+            );
+        }
+        assert_eq!(hop(3, uid, Vec::new(), &frames(&frame, &[])).unwrap().starts, [8, 20, 32], "{uid}");
+        let beyond = frames(&frame, &[0, 12, u32::MAX - 1]);
+        assert_eq!(hop(3, uid, Vec::new(), &beyond).unwrap().starts, [20, 32, 44], "{uid}");
+    }
+    let halves = [item(&[]), item(&[1; 2]), item(&[2; 2]), item(&[3; 4]), END.to_vec()].concat();
+    assert_eq!(hop(2, UNCOMPRESSED, Vec::new(), &halves).unwrap().starts, [8, 28]);
 }
 
 #[test]

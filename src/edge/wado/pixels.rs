@@ -20,8 +20,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// RLE, in which each frame is one fragment.
-const RLE: &str = "1.2.840.10008.1.2.5";
 /// Instances whose frames are remembered, and the most frames of one of them.
 const REMEMBERED: usize = 64;
 const MOST_FRAMES: usize = 100_000;
@@ -317,7 +315,7 @@ async fn survey(face: &WebFace, item: &Retrievable) -> io::Result<Option<Layout>
 
 /// Finds where frames begin among fragments.
 async fn index(face: &WebFace, item: &Retrievable, image: &Image, at: u64, table: Vec<u8>) -> io::Result<Index> {
-    let mut indexer = Indexer::new(image, item.transfer_syntax.as_str() == RLE, at, table);
+    let mut indexer = Indexer::new(image, &item.transfer_syntax, at, table);
     let (mut range, mut window, mut bytes) = (indexer.wants(), 0..0, Vec::new());
     loop {
         let end = range.end.min(item.length);
