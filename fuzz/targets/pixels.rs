@@ -32,6 +32,7 @@ pub fn decoder(input: &[u8]) {
         samples: [1, 3, 4][usize::from(samples) % 3],
         bits_allocated: [8, 16, 32][usize::from(cell) % 3],
         bits_stored: u16::from(stored % 33),
+        high_bit: None,
         signed: more & 1 == 1,
         photometric: PHOTOMETRICS[usize::from(photometric) % PHOTOMETRICS.len()],
         frames: u32::from(more >> 1),

@@ -76,7 +76,9 @@ pub fn render(
     cells: &[u8],
     wish: &Wish,
 ) -> Result<Picture, RenderError> {
-    let image = Image { photometric, ..layout.image };
+    // Decoders put the stored bits lowest.
+    let high_bit = layout.image.high_bit.filter(|_| !decoded);
+    let image = Image { photometric, high_bit, ..layout.image };
     let channels = if image.samples == 1 && photometric != Photometric::PaletteColor { 1 } else { 3 };
     let made = image.pixels() as u64 * channels;
     if made == 0 || made > MAX_BYTES || cells.len() as u64 > MAX_BYTES {
@@ -118,10 +120,10 @@ fn values<'a>(
         bits if bits == 0 || bits > image.bits_allocated => image.bits_allocated,
         bits => bits,
     };
-    // What lies above Bits Stored is not the value's: overlays, in old objects.
-    let (spare, signed) = (64 - u32::from(stored), image.signed);
+    // What lies above High Bit, and below the stored bits, is not the value's: overlays, in old objects.
+    let (below, spare, signed) = (image.bits_below(), 64 - u32::from(stored), image.signed);
     Ok(cells.chunks_exact(width).map(move |cell| {
-        let whole = cell.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte)) << spare;
+        let whole = cell.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte)) >> below << spare;
         if signed { whole.cast_signed() >> spare } else { (whole >> spare).cast_signed() }
     }))
 }

@@ -23,6 +23,7 @@ fn image(row: &Value) -> Image {
         samples: number("samples"),
         bits_allocated: number("bits_allocated"),
         bits_stored: number("bits_stored"),
+        high_bit: None,
         signed: row["signed"].as_bool().unwrap(),
         photometric: Photometric::parse(row["photometric"].as_str().unwrap().as_bytes()),
         frames: number("frames").into(),

@@ -230,7 +230,10 @@ impl PixelDigester {
         }
         let expected = pixels::decoded_photometric(&self.syntax, &self.image);
         match pixels::decode(&self.syntax, &self.image, codestream) {
-            Ok(frame) if frame.photometric == expected => {
+            Ok(mut frame) if frame.photometric == expected => {
+                if let Some(sign) = Sign::of(&self.image) {
+                    sign.extend(&mut frame.bytes);
+                }
                 hasher.update(&frame.bytes);
                 true
             }
@@ -259,14 +262,43 @@ fn value_without_padding(value: &[u8]) -> Vec<u8> {
     value[..length].to_vec()
 }
 
+/// A sign that is to be extended over its cell: the bytes of the cell, and its stored bits.
+#[derive(Clone, Copy)]
+struct Sign {
+    cell: usize,
+    stored: u32,
+}
+
+impl Sign {
+    /// None where there is no sign, or nothing above it, or where the stored bits are not the lowest.
+    fn of(image: &Image) -> Option<Self> {
+        let (allocated, stored) = (u32::from(image.bits_allocated), u32::from(image.bits_stored));
+        let lowest = image.high_bit.is_none_or(|high| u32::from(high) + 1 == stored);
+        let extended = image.signed && stored > 0 && stored < allocated && matches!(allocated, 8 | 16 | 32);
+        (extended && lowest).then_some(Self { cell: (allocated / 8) as usize, stored })
+    }
+
+    /// Extends it in whole cells.
+    fn extend(self, cells: &mut [u8]) {
+        let Self { cell, stored } = self;
+        for bytes in cells.chunks_exact_mut(cell) {
+            let value = bytes.iter().rev().fold(0_u32, |value, byte| value << 8 | u32::from(*byte));
+            // Only a cell with nothing above its stored bits: what stands there else may be an overlay.
+            if value >> stored == 0 && value >> (stored - 1) == 1 {
+                bytes.copy_from_slice(&(value | u32::MAX << stored).to_le_bytes()[..cell]);
+            }
+        }
+    }
+}
+
 /// Native cells in passing, in the form that decoders give: padding at the end left out, signs extended over the cell, the
 /// samples of a pixel side by side.
 struct Native {
     hasher: Sha256,
     /// Bytes that are still to come, padding left out.
     left: u64,
-    /// Bytes of a cell whose sign is to be extended, its stored bits, and bytes of a cell that is not whole.
-    sign: Option<(usize, u32)>,
+    /// The sign to be extended, and bytes of a cell that is not whole.
+    sign: Option<Sign>,
     held: Vec<u8>,
     /// Bytes of a sample's plane and of a frame, if planes are to be woven together; and the frame as far as it has come.
     planes: Option<(usize, usize, usize)>,
@@ -285,10 +317,7 @@ impl Native {
                 length
             }
         };
-        let (allocated, stored) = (u32::from(image.bits_allocated), u32::from(image.bits_stored));
-        let extended = image.signed && stored > 0 && stored < allocated && matches!(allocated, 8 | 16 | 32);
-        let sign = extended.then_some(((allocated / 8) as usize, stored));
-        Self { hasher, left, sign, held: Vec::new(), planes: None, frame: Vec::new() }
+        Self { hasher, left, sign: Sign::of(image), held: Vec::new(), planes: None, frame: Vec::new() }
     }
 
     /// The same in planes, which are woven together frame by frame; none if they do not fit.
@@ -323,20 +352,14 @@ impl Native {
     }
 
     fn cells(&mut self, slice: &[u8]) {
-        let Some((cell, stored)) = self.sign else {
+        let Some(sign) = self.sign else {
             self.hasher.update(slice);
             return;
         };
         self.held.extend_from_slice(slice);
-        let whole = self.held.len() - self.held.len() % cell;
+        let whole = self.held.len() - self.held.len() % sign.cell;
         let mut cells: Vec<u8> = self.held.drain(..whole).collect();
-        for bytes in cells.chunks_exact_mut(cell) {
-            let value = bytes.iter().rev().fold(0_u32, |value, byte| value << 8 | u32::from(*byte));
-            // Only a cell with nothing above its stored bits: what stands there else may be an overlay.
-            if value >> stored == 0 && value >> (stored - 1) == 1 {
-                bytes.copy_from_slice(&(value | u32::MAX << stored).to_le_bytes()[..cell]);
-            }
-        }
+        sign.extend(&mut cells);
         self.hasher.update(&cells);
     }
 

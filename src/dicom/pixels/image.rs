@@ -10,6 +10,7 @@ const ROWS: Tag = Tag::new(0x0028, 0x0010);
 const COLUMNS: Tag = Tag::new(0x0028, 0x0011);
 const BITS_ALLOCATED: Tag = Tag::new(0x0028, 0x0100);
 const BITS_STORED: Tag = Tag::new(0x0028, 0x0101);
+const HIGH_BIT: Tag = Tag::new(0x0028, 0x0102);
 const PIXEL_REPRESENTATION: Tag = Tag::new(0x0028, 0x0103);
 
 /// Photometric Interpretation (0028,0004), as far as decoding must tell them apart (PS3.3 section C.7.6.3.1.2).
@@ -72,6 +73,8 @@ pub struct Image {
     pub bits_allocated: u16,
     /// Bits Stored (0028,0101).
     pub bits_stored: u16,
+    /// High Bit (0028,0102), if it is there.
+    pub high_bit: Option<u16>,
     /// Whether Pixel Representation (0028,0103) says two's complement.
     pub signed: bool,
     /// Photometric Interpretation (0028,0004).
@@ -103,6 +106,7 @@ impl Image {
             samples: 1,
             bits_allocated: 0,
             bits_stored: 0,
+            high_bit: None,
             signed: false,
             photometric: Photometric::Other,
             frames: 1,
@@ -120,6 +124,7 @@ impl Image {
                 | COLUMNS
                 | BITS_ALLOCATED
                 | BITS_STORED
+                | HIGH_BIT
                 | PIXEL_REPRESENTATION
         )
     }
@@ -135,9 +140,17 @@ impl Image {
             COLUMNS => self.columns = short(),
             BITS_ALLOCATED => self.bits_allocated = short(),
             BITS_STORED => self.bits_stored = short(),
+            HIGH_BIT => self.high_bit = value.first_chunk::<2>().map(|short| u16::from_le_bytes(*short)),
             PIXEL_REPRESENTATION => self.signed = short() == 1,
             _ => {}
         }
+    }
+
+    /// Bits of a native cell below the stored ones; none where High Bit cannot be true. Now it must be Bits Stored less one (PS3.5
+    /// section 8.1.1), which old objects do not keep to.
+    pub fn bits_below(&self) -> u16 {
+        let below = self.high_bit.and_then(|high| high.checked_add(1)?.checked_sub(self.bits_stored));
+        below.filter(|below| self.bits_stored > 0 && below + self.bits_stored <= self.bits_allocated).unwrap_or(0)
     }
 
     /// Bytes of one cell.

@@ -12,7 +12,8 @@ fn syntax(uid: &str) -> TransferSyntaxUid {
 
 fn image(rows: u16, columns: u16, samples: u16, bits: u16) -> Image {
     let photometric = if samples == 3 { Photometric::Rgb } else { Photometric::Monochrome2 };
-    Image { rows, columns, samples, bits_allocated: bits, bits_stored: bits, signed: false, photometric, frames: 1 }
+    let (bits_allocated, bits_stored) = (bits, bits);
+    Image { rows, columns, samples, bits_allocated, bits_stored, photometric, ..Image::unknown() }
 }
 
 const RLE: &str = "1.2.840.10008.1.2.5";

@@ -14,7 +14,7 @@ fn layout(columns: u16, samples: u16, bits: u16, stored: u16, signed: bool) -> L
         bits_stored: stored,
         signed,
         photometric: Photometric::Monochrome2,
-        frames: 1,
+        ..Image::unknown()
     };
     Layout { image, planar: false, float: false, pixels: Pixels::Native { at: 0, length: 0, word: 1 } }
 }
@@ -61,6 +61,27 @@ fn windows_and_rescaling_are_those_of_the_standard() {
     assert_eq!(shades(&frame, &of_set, Monochrome2, &cells, sigmoid), [21, 30, 128, 225]);
     // Without a window: the range of the frame, signed, and without what lies above Bits Stored.
     assert_eq!(shades(&frame, &plain, Monochrome2, &words(&[-100, 0, 100, 0x1064]), None), [0, 128, 255, 255]);
+}
+
+/// PS3.5 section 8.1.1: old objects have their stored bits where High Bit says; decoders put them lowest.
+#[test]
+fn the_stored_bits_end_at_high_bit() {
+    let plain = Look::default();
+    let want = shades(&layout(3, 1, 16, 12, true), &plain, Photometric::Monochrome2, &words(&[-100, 0, 100]), None);
+    let of = |high: u16, stored: u16, decoded: bool, cells: &[i16]| {
+        let mut frame = layout(3, 1, 16, stored, true);
+        frame.image.high_bit = Some(high);
+        let wish = Wish::default();
+        render(&frame, &plain, Photometric::Monochrome2, decoded, &words(cells), &wish).unwrap().bytes
+    };
+    assert_eq!(want, [0, 128, 255]);
+    assert_eq!(of(15, 12, false, &[-1600, 15, 1600]), want, "what lies below does not count");
+    assert_eq!(of(13, 12, false, &[-400, 1, 0x4000 | 400]), want, "and neither does what lies above");
+    assert_eq!(of(11, 12, false, &[-100, 0, 100]), want);
+    assert_eq!(of(15, 12, true, &[-100, 0, 100]), want);
+    // One that cannot be true.
+    assert_eq!(of(99, 12, false, &[-100, 0, 100]), want);
+    assert_eq!(of(15, 0, false, &[-100, 0, 100]), want);
 }
 
 #[test]

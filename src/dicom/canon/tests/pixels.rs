@@ -1,8 +1,10 @@
 //! The digest of pixels: equal in every form that loses nothing, of bitstreams where something may be lost, else unknown.
 
 use super::*;
+use crate::dicom::pixels::tests::colours::lossless;
 
 const RLE: &str = "1.2.840.10008.1.2.5";
+const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
 const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
 const MPEG2: &str = "1.2.840.10008.1.2.4.100";
 const HTJ2K_LOSSLESS: &str = "1.2.840.10008.1.2.4.201";
@@ -92,6 +94,39 @@ fn padding_and_unextended_signs_do_not_count_and_bits_above_do() {
     let unsigned = described(b"1 ", 1, (16, 12), 0, None);
     assert_ne!(native_pixels(&unsigned, &[0xFF, 0x0F, 1, 0]), native_pixels(&unsigned, &[0xFF, 0xFF, 1, 0]));
     assert_ne!(native_pixels(&one, &[1, 2]), native_pixels(&one, &[1, 2, 0, 0]), "more than was promised");
+}
+
+/// IDY-005: what a decoder gives is in the same form as what is native: in its colours, and with its signs.
+#[test]
+fn decoded_cells_are_in_the_form_of_native_ones() {
+    let mut ybr = described(b"1 ", 3, (8, 8), 0, Some(0));
+    ybr.retain(|node| !matches!(node, Node::Value { tag: Tag(0x0028_0004 | 0x0028_0011), .. }));
+    ybr.insert(1, value(0x0028_0004, Vr::CS, b"YBR_FULL"));
+    ybr.insert(5, value(0x0028_0011, Vr::US, &[1, 0]));
+    let native = native_pixels(&ybr, &[128, 178, 78, 0]);
+    assert!(matches!(native, Pixels::Lossless(_)));
+    assert_eq!(pixels(JPEG_LOSSLESS, &ybr, fragments(&[], &[&lossless(&[])])), native);
+    let signed = described(b"1 ", 1, (16, 12), 1, None);
+    let native = native_pixels(&signed, &[0xFF, 0xFF, 1, 0]);
+    for high in [0x0F, 0xFF] {
+        let cells = [0xFF, high, 1, 0];
+        assert_eq!(native_pixels(&signed, &cells), native);
+        assert_eq!(pixels(RLE, &signed, fragments(&[], &[&rle(&[[high, 0], [0xFF, 1]])])), native);
+        assert_eq!(pixels(UNCOMPRESSED, &signed, fragments(&[], &[&cells])), native);
+    }
+}
+
+/// Where the stored bits are not the lowest, there is no sign to extend (PS3.5 section 8.1.1).
+#[test]
+fn signs_are_extended_only_below_high_bit() {
+    let of = |high: u8, cells: &[u8]| {
+        let mut signed = described(b"1 ", 1, (16, 12), 1, None);
+        signed.insert(signed.len() - 1, value(0x0028_0102, Vr::US, &[high, 0]));
+        native_pixels(&signed, cells)
+    };
+    let (short, long) = ([0xF0, 0x0F, 0, 0], [0xF0, 0xFF, 0, 0]);
+    assert_eq!(of(11, &short), of(11, &long));
+    assert_ne!(of(15, &short), of(15, &long));
 }
 
 /// IDY-005: what lost something is its bitstream, whatever its fragments.
