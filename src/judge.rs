@@ -10,7 +10,7 @@ pub mod compare;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
-use crate::dicom::canon::{CanonError, Content, Digester, Line, Profile};
+use crate::dicom::canon::{CanonError, Content, Digester, Outline, Profile};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::judgement::{self, Side, Verdict};
 use crate::peers::{Destination, Origin, Party, Registry};
@@ -253,7 +253,7 @@ pub async fn look(
     syntax: &TransferSyntaxUid,
     profile: Profile,
     lines: bool,
-) -> Result<Option<(Content, Vec<Line>)>, JudgeError> {
+) -> Result<Option<(Content, Outline)>, JudgeError> {
     let _one = READING.acquire().await;
     let begun = Digester::new(syntax, profile);
     let mut digester = begun.map(|digester| if lines { digester.with_lines() } else { digester });

@@ -20,7 +20,7 @@ mod pixels;
 mod tests;
 mod tree;
 
-pub use outline::Line;
+pub use outline::{Line, Outline};
 pub use pixels::Pixels;
 
 use super::attributes::PATIENT_ID;
@@ -203,7 +203,7 @@ impl Digester {
     }
 
     /// Says what the data set is, once all of it was pushed, and its elements if they were asked for.
-    pub fn finish(mut self) -> Result<(Content, Vec<Line>), CanonError> {
+    pub fn finish(mut self) -> Result<(Content, Outline), CanonError> {
         if let Some(transcoder) = self.transcoder.take() {
             let mut out = Vec::new();
             transcoder.finish(&mut out)?;
@@ -212,8 +212,8 @@ impl Digester {
         self.walker.finish()?;
         let pixels = self.pixels.finish();
         let of_pixels = |tag: &Tag| pixels != Pixels::Absent && OF_PIXELS.contains(tag);
-        let (elements, mut lines) = self.tree.finish();
-        lines.retain(|line| line.inside || !of_pixels(&line.tag));
+        let (elements, mut outline) = self.tree.finish();
+        outline.lines.retain(|line| line.inside || !of_pixels(&line.tag));
         let fold = |name: &str, counts: &dyn Fn(&Tag) -> bool| {
             let mut hasher = Sha256::new_with_prefix(name);
             for (tag, digest) in elements.iter().filter(|(tag, _)| counts(tag)) {
@@ -228,7 +228,7 @@ impl Digester {
             pixels,
             patient: self.patient,
         };
-        Ok((content, lines))
+        Ok((content, outline))
     }
 
     fn walk(&mut self, mut bytes: &[u8]) -> Result<(), CanonError> {

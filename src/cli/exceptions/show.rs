@@ -3,7 +3,7 @@
 use super::as_json;
 use crate::cli::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
-use crate::dicom::canon::{Content, Line, Pixels, Profile};
+use crate::dicom::canon::{Content, Outline, Pixels, Profile};
 use crate::judge::compare::{Difference, differences};
 use crate::judge::{look, profile};
 use crate::records::{ExceptionId, ExceptionView, InstanceView, Records};
@@ -16,13 +16,15 @@ use std::time::SystemTime;
 const MOST: usize = 200;
 
 /// What a version says and shows, with its elements; or why that cannot be shown.
-type Looked = Result<(Content, Vec<Line>), &'static str>;
+type Looked = Result<(Content, Outline), &'static str>;
 
 /// Two versions and what differs.
 struct Sides {
     versions: [InstanceView; 2],
     looked: [Looked; 2],
     found: Vec<Difference>,
+    /// One of them has more elements than are compared.
+    cut: bool,
 }
 
 pub(super) async fn run(place: &ConfigPlace, id: ExceptionId, json: bool) -> Ended {
@@ -35,6 +37,7 @@ pub(super) async fn run(place: &ConfigPlace, id: ExceptionId, json: bool) -> End
         let mut value = as_json(&exception);
         if let (Value::Object(map), Some(sides)) = (&mut value, &sides) {
             map.insert("differences".into(), sides.found.iter().map(difference_json).collect());
+            map.insert("more_elements".into(), sides.cut.into());
             map.insert("pixels".into(), pixels(sides).into());
             map.insert("unreadable".into(), Value::from(unreadable(sides)));
         }
@@ -62,11 +65,11 @@ async fn sides(config: &Config, records: &Records, exception: &ExceptionView) ->
     let profile = profile(&config.registry(), &held.source);
     let first = read(records, &blobs, other, &profile).await?;
     let second = read(records, &blobs, held, &profile).await?;
-    let found = match (&first, &second) {
-        (Ok((_, first)), Ok((_, second))) => differences(first, second),
-        _ => Vec::new(),
+    let (found, cut) = match (&first, &second) {
+        (Ok((_, first)), Ok((_, second))) => (differences(first, second), first.cut || second.cut),
+        _ => (Vec::new(), false),
     };
-    Ok(Some(Sides { versions: [other.clone(), held.clone()], looked: [first, second], found }))
+    Ok(Some(Sides { versions: [other.clone(), held.clone()], looked: [first, second], found, cut }))
 }
 
 async fn read(
@@ -144,6 +147,9 @@ fn side_by_side(sides: &Sides) -> Result<(), Failure> {
     }
     render::line(format!("pixels    {}", pixels(sides)))?;
     unreadable(sides).iter().try_for_each(render::line)?;
+    if sides.cut {
+        render::line("elements  there are more than are compared here; others may differ")?;
+    }
     let places = [("study", first.study_instance_uid.as_str(), second.study_instance_uid.as_str())];
     for (what, one, other) in places.iter().filter(|(_, one, other)| one != other) {
         render::line(format!("{what} {one} and {other}"))?;

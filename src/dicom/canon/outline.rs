@@ -7,6 +7,15 @@ use crate::dicom::vr::Vr;
 /// The longest text of a value that is shown, in characters.
 const LONGEST: usize = 200;
 
+/// The elements of a data set, in the order in which they stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outline {
+    /// As many as are noted.
+    pub lines: Vec<Line>,
+    /// There are more.
+    pub cut: bool,
+}
+
 /// One element with a value, of the data set or inside its sequences. `Debug` prints no value (SEC-010).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Line {

@@ -13,7 +13,7 @@ use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, IMP
 use crate::dicom::vr::Vr;
 use proptest::prelude::*;
 
-fn content_of(syntax: &str, profile: Profile, input: &[&[u8]]) -> Result<(Content, Vec<Line>), CanonError> {
+fn content_of(syntax: &str, profile: Profile, input: &[&[u8]]) -> Result<(Content, Outline), CanonError> {
     let mut digester = Digester::new(&TransferSyntaxUid::parse(syntax).unwrap(), profile)?.with_lines();
     for piece in input {
         digester.push(piece)?;
@@ -263,7 +263,8 @@ fn an_nhs_number_is_told_from_any_other() {
 
 #[test]
 fn lines_show_where_values_stand_and_hide_them_from_debug() {
-    let (_, lines) = content_of(EXPLICIT_VR_LE, Profile::default(), &[&encode(&instance(), EXPLICIT)]).unwrap();
+    let (_, outline) = content_of(EXPLICIT_VR_LE, Profile::default(), &[&encode(&instance(), EXPLICIT)]).unwrap();
+    let Outline { lines, cut: false } = outline else { panic!("{outline:?}") };
     let line = |path: &str| lines.iter().find(|line| line.path == path).map(Line::shown);
     assert_eq!(line("(0010,0010)").as_deref(), Some("Müller^Eva"));
     assert_eq!(line("(0008,2218)[1] > (0008,0104)").as_deref(), Some("Head"));
@@ -275,6 +276,11 @@ fn lines_show_where_values_stand_and_hide_them_from_debug() {
     let long = Line { value: "a\n".repeat(300), ..lines[0].clone() };
     assert_eq!(long.shown().chars().count(), 201);
     assert!(!long.shown().contains('\n'));
+    for (number, cut) in [(20_000, false), (20_001, true)] {
+        let many = encode(&vec![value(0x0009_1001, Vr::UN, b"ab"); number], EXPLICIT);
+        let (_, outline) = content_of(EXPLICIT_VR_LE, Profile::default(), &[&many]).unwrap();
+        assert_eq!((outline.lines.len(), outline.cut), (20_000, cut));
+    }
 }
 
 proptest! {

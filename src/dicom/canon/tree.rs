@@ -1,6 +1,6 @@
 //! The elements of a data set, level by level: each becomes a digest, and each level the digest of its elements.
 
-use super::outline::{Line, preview};
+use super::outline::{Line, Outline, preview};
 use super::{CanonError, Hash};
 use crate::dicom::attributes::SPECIFIC_CHARACTER_SET;
 use crate::dicom::charset::Charset;
@@ -113,7 +113,7 @@ pub(super) struct Tree {
     /// The first element is read as a sequence.
     forced: bool,
     guesses: u32,
-    lines: Option<Vec<Line>>,
+    outline: Option<Outline>,
 }
 
 fn start(tag: Tag, kind: u8) -> Sha256 {
@@ -155,21 +155,21 @@ impl Tree {
             kept: 0,
             forced: false,
             guesses: 0,
-            lines: None,
+            outline: None,
         }
     }
 
     pub(super) fn note_lines(&mut self) {
-        self.lines = Some(Vec::new());
+        self.outline = Some(Outline::default());
     }
 
     /// The elements of the data set in ascending order, and the lines that were noted.
-    pub(super) fn finish(mut self) -> (Vec<(Tag, Hash)>, Vec<Line>) {
+    pub(super) fn finish(mut self) -> (Vec<(Tag, Hash)>, Outline) {
         let elements = match self.frames.drain(..).next() {
             Some(Frame::Level(level)) => sorted(level.elements),
             _ => Vec::new(),
         };
-        (elements, self.lines.unwrap_or_default())
+        (elements, self.outline.unwrap_or_default())
     }
 
     pub(super) fn event(&mut self, walker: &mut Walker, event: Event<'_>) -> Result<(), CanonError> {
@@ -384,9 +384,9 @@ impl Tree {
 
     fn add(&mut self, tag: Tag, digest: Hash, shown: impl FnOnce(()) -> String) -> Result<(), CanonError> {
         let inside = self.frames.len() > 1;
-        if let Some(lines) = &mut self.lines
-            && lines.len() < MOST_LINES
-        {
+        if let Some(outline) = self.outline.as_mut().filter(|outline| outline.lines.len() >= MOST_LINES) {
+            outline.cut = true;
+        } else if let Some(Outline { lines, .. }) = &mut self.outline {
             let mut path = String::new();
             for frame in &self.frames {
                 if let Frame::Sequence { tag, items, .. } = frame {
