@@ -66,7 +66,6 @@ use crate::ledger::outcome::Outcome;
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::TransferId;
 use crate::peers::{Destination, Registry};
-use crate::store::Place;
 use kicks::Kicks;
 use sqlite::acts::{Act, Matching, PAGE};
 #[cfg(test)]
@@ -75,7 +74,7 @@ use sqlite::readers::Readers;
 use sqlite::rows::Fault;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
-use sqlite::{acts, blobs, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
+use sqlite::{acts, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;

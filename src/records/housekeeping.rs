@@ -278,7 +278,7 @@ impl Records {
         why: &str,
         now: SystemTime,
     ) -> Result<bool, RecordsError> {
-        match self.copies(vec![instance]).await?.first() {
+        match self.copies(vec![instance]).await?.list.first() {
             Some((item, _)) => self.corrupt(instance, item.place, why, now).await,
             None => Ok(false),
         }
