@@ -162,11 +162,11 @@ impl Asked {
     /// Whether a row matches in all keys of its level and above. Keys that are not indexed are not supported, and ignored. A
     /// number that can be an NHS number matches in whatever form it is held; whose it is, the answer says.
     ///
-    /// What another site sent means the patient whom a viewer names, or is another's, though its number be the same (IDY-040).
+    /// What another site sent is not listed under the patient whom a viewer names if it is another's, though its number be the same (IDY-040).
     fn fits(&self, level: Level, origin: &Origin, texts: &Texts) -> bool {
-        let meant = self.is_meant(origin, texts);
-        let anothers = !meant && self.patient.is_some() && origin.site().is_some();
-        !anothers && self.fits_as(meant || self.is_linked(origin, texts), level, texts)
+        let anothers = |patient: &Patient| patient.is_anothers(&self.face.registry.borrow(), origin, &texts.0);
+        let meant = || self.is_meant(origin, texts) || self.is_linked(origin, texts);
+        !self.patient.as_ref().is_some_and(anothers) && self.fits_as(meant(), level, texts)
     }
 
     /// The same where it is known whether the patient is meant whom a viewer asks for: then the number need not be the one asked for.

@@ -50,6 +50,19 @@ pub struct Said {
     pub birth_date: String,
 }
 
+impl Said {
+    /// What the attributes of an object say.
+    fn of(held: &BTreeMap<Tag, String>) -> Self {
+        let text = |tag| held.get(&tag).cloned().unwrap_or_default();
+        Self {
+            id: text(PATIENT_ID),
+            issuer: text(ISSUER_OF_PATIENT_ID),
+            birth_date: text(PATIENT_BIRTH_DATE),
+            ..Self::default()
+        }
+    }
+}
+
 impl fmt::Debug for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Said")
@@ -143,20 +156,27 @@ impl Patient {
     /// Whether what came from a site, or is held of it, means this patient, as far as its attributes tell. Of what came from nobody else
     /// its own number tells: whether it is the same NHS number, however it is written.
     pub fn is_told_by(&self, registry: &Registry, origin: &Origin, held: &BTreeMap<Tag, String>) -> bool {
-        let text = |tag| held.get(&tag).cloned().unwrap_or_default();
-        let said = Said {
-            id: text(PATIENT_ID),
-            issuer: text(ISSUER_OF_PATIENT_ID),
-            birth_date: text(PATIENT_BIRTH_DATE),
-            ..Said::default()
-        };
-        let Some(site) = origin.site() else {
+        let said = Said::of(held);
+        let Some(meant) = self.meant_by_site(registry, origin, &said) else {
             let by = Some(said.issuer.as_str()).filter(|issuer| !issuer.is_empty()).map(str::to_owned);
             let issued = is_issuer(&by.unwrap_or_else(|| registry.issuer(origin)));
             return issued && self.nhs.is_some() && self.is_meant(&said, "", Some("NHS")) == Meant::Yes;
         };
+        meant == Meant::Yes
+    }
+
+    /// Whether what came from another site, or is held of it, is another's, though its number may read the same (IDY-040): its attributes or
+    /// the site's entry say so. Of an NHS number of which nothing says who issued it nobody knows.
+    pub fn is_anothers(&self, registry: &Registry, origin: &Origin, held: &BTreeMap<Tag, String>) -> bool {
+        let meant = self.meant_by_site(registry, origin, &Said::of(held));
+        matches!(meant, Some(Meant::Namesake | Meant::No))
+    }
+
+    /// Whether what a site's object says means this patient; `None` of what came from nobody else.
+    fn meant_by_site(&self, registry: &Registry, origin: &Origin, said: &Said) -> Option<Meant> {
+        let site = origin.site()?;
         let issuer = registry.peer(site).and_then(|peer| peer.issuer.as_deref());
-        self.is_meant(&said, site, issuer) == Meant::Yes
+        Some(self.is_meant(said, site, issuer))
     }
 
     /// Whether one number and its issuer are this patient's; `by_name`: the number is meant by the name of the site that gave it.

@@ -4,6 +4,7 @@ use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
 use crate::support::radiology::last;
 use crate::support::two_sites::Stage;
+use crate::support::{multipart, python, web};
 use crate::viewer_search::Viewed;
 use serde_json::{Value, json};
 
@@ -108,4 +109,31 @@ fn a_namesakes_copy_does_not_join_the_patient() {
     assert_eq!(studies(&said[0]), [online(4, "123")], "{}", said[0]);
     assert_eq!(studies(&said[1]), [online(1, "123")], "{}", said[1]);
     assert_eq!(studies(&said[2]), [online(2, NHS)], "{}", said[2]);
+}
+
+/// IDY-040: the same where the site that pushed them is asked nothing: the namesake is not listed, and a number of the NHS is, though nothing says
+/// that it is one.
+#[test]
+fn a_namesake_whose_site_is_not_asked_is_not_listed_either() {
+    let stage = Stage::new();
+    let b = identity(&stage, "b");
+    let neighbour = Neighbour::new("b", "https://127.0.0.1:9/dicom-web").with("priors = false");
+    let site = Viewed::start(stage, &[neighbour], "", "");
+    give(&site.stage, &site.a, "SENDER", &json!([patient(4, "123")]));
+    let people = json!([patient(1, "123"), patient(2, NHS)]);
+    let files = python::lines("patients", [site.stage.path().as_os_str(), people.to_string().as_ref()]);
+    let parts: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file["path"].as_str().unwrap()).unwrap()).collect();
+    let body = site.stage.path().join("pushed.body");
+    std::fs::write(&body, multipart::body(&parts, true)).unwrap();
+    let url = format!("{}/studies", site.a.config.url());
+    assert_eq!(web::store(&b, &url, &multipart::content_type(), &body, &[]).status, 200);
+    for (number, want) in [("123", uid(4)), (NHS, uid(2))] {
+        let sets = site.shown(&format!("studies?PatientID={number}")).sets;
+        let uids: Vec<&Value> = sets.iter().map(|set| &set["0020000D"]["Value"][0]).collect();
+        assert_eq!(uids, [&json!(want)], "{number}");
+        let mut request = priors_of(number);
+        request["calling"] = json!("VIEWER");
+        let said = &ask(site.stage.path(), &site.a, &[request])[0];
+        assert_eq!(studies(said), [(want, number.to_owned(), "ONLINE".to_owned(), "1".to_owned())], "{said}");
+    }
 }

@@ -99,9 +99,10 @@ impl Asked {
         (!value.is_empty() && !value.contains(['*', '?', '\\'])).then_some(value)
     }
 
-    /// The patient whom a viewer's search names, if it names one.
+    /// The patient whom a viewer's search names, if it names one; whether other sites are asked or not, what came from them is here.
     pub(super) async fn named_patient(&self) -> Option<Patient> {
-        let (priors, node) = self.asking()?;
+        let priors = self.face.elsewhere.as_ref()?.priors();
+        let node = self.viewer.as_ref()?;
         let registry = Arc::clone(&self.face.registry.borrow());
         let patient = priors.named(&registry, node, self.exact(PATIENT_ID)?, self.exact(ISSUER_OF_PATIENT_ID))?;
         Some(priors.linked(patient, self.exact(PATIENT_BIRTH_DATE).map(str::to_owned)).await)

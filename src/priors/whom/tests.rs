@@ -134,3 +134,26 @@ fn an_answer_means_the_patient_only_by_number_and_issuer() {
     }
     assert!(!format!("{linked:?} {:?}", said(NHS, "")).contains("943"));
 }
+
+/// IDY-040: what is held of another site is another's if that is said; of an NHS number of which nothing is said, and of what came from our own
+/// nodes, it is not known.
+#[test]
+fn a_copy_is_anothers_only_if_that_is_said() {
+    let registry = Registry::new([], Vec::new(), Vec::new());
+    let (nhs, local) = (patient(NHS, "OWN", true).unwrap(), patient("4711", "OWN", false).unwrap());
+    let (peer, node) = (Origin::Pulled("b".into()), Origin::Node(AeTitle::parse("PACS").unwrap()));
+    let rows = [
+        (&nhs, &peer, NHS, "NHS", false),
+        (&nhs, &peer, NHS, "", false),
+        (&nhs, &peer, NHS, "ZZ002", true),
+        (&nhs, &peer, "6000000006", "", true),
+        (&local, &peer, "4711", "OWN", false),
+        (&local, &peer, "4711", "", true),
+        (&local, &peer, "4711", "ZZ002", true),
+        (&local, &node, "4711", "ZZ002", false),
+    ];
+    for (asked, origin, id, issuer, want) in rows {
+        let held = BTreeMap::from([(PATIENT_ID, id.to_owned()), (ISSUER_OF_PATIENT_ID, issuer.to_owned())]);
+        assert_eq!(asked.is_anothers(&registry, origin, &held), want, "{origin:?} {id} {issuer}");
+    }
+}

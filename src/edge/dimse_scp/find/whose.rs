@@ -33,7 +33,7 @@ impl Find<'_, '_> {
     pub(super) fn is_anothers(&self, origin: &Origin, held: &Texts) -> bool {
         let Some(patient) = self.patient.as_ref().filter(|_| self.asked.level <= Level::Study) else { return false };
         if origin.site().is_some() {
-            return self.node.foreign != Foreign::Prefix;
+            return self.node.foreign != Foreign::Prefix && patient.is_anothers(&self.registry, origin, &held.0);
         }
         let own = self.node.issuer.as_ref() == Some(&patient.issuer);
         let said = held.0.get(&ISSUER_OF_PATIENT_ID).is_some_and(|issuer| !issuer.is_empty());
