@@ -278,10 +278,8 @@ impl Records {
         why: &str,
         now: SystemTime,
     ) -> Result<bool, RecordsError> {
-        match self.copies(vec![instance]).await?.list.first() {
-            Some((item, _)) => self.corrupt(instance, item.place, why, now).await,
-            None => Ok(false),
-        }
+        let lies = self.commit(move |tx| blobs::place_of(tx, instance)).await?;
+        self.corrupt(instance, lies, why, now).await
     }
 
     /// Brings back a generation that was set aside and now reads whole at that place: its instances are what they were, and what was

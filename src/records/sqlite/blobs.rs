@@ -83,6 +83,19 @@ pub(in crate::records) fn corrupt(
     damaged_at(tx, (BlobId(blob), at), why, now)
 }
 
+/// Where the bytes of an instance lie now, whatever became of them.
+#[cfg(test)]
+pub(in crate::records) fn place_of(tx: &Tx<'_>, InstanceId(instance): InstanceId) -> Result<Place, Fault> {
+    let mut find = tx.conn.prepare_cached(
+        "SELECT b.file, b.shared, b.offset, b.length FROM instances i JOIN blobs b ON b.id = i.blob WHERE i.id = ?1",
+    )?;
+    let mut rows = find.query([instance])?;
+    match rows.next()? {
+        Some(row) => Ok(super::rows::place(row, 0)?),
+        None => refuse(format!("there is no instance {instance}")),
+    }
+}
+
 /// The same for a generation that was found damaged at a place; `false` if it is not live there any more: it was purged,
 /// moved or set aside meanwhile, and what was read says nothing.
 pub(in crate::records) fn damaged_at(
