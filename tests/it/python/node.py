@@ -66,6 +66,8 @@ def main():
         if opened <= options.busy:
             note(kind="rejected")
             event.assoc.acse.send_reject(0x02, 0x03, 0x02)
+            # Not before it has been sent.
+            event.assoc.kill()
             return
         event.assoc.number = opened
         proposed = event.assoc.requestor.primitive.presentation_context_definition_list
