@@ -226,6 +226,16 @@ fn row(site: &Gateway, peer: &ScriptedPeer, number: u64, cells: &[&str]) {
     }
 }
 
+/// WEB-058: whom a 415 for several does not mean is not judged for it; here the peer has refused no syntax before.
+#[test]
+fn a_refused_syntax_costs_nobody_who_came_in_another() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    let said = "415 -;200 A B;415 -";
+    row(&site, &peer, 1, &["WEB-058", "A* B", "-", said, "A=verified B=verified", "A=3 B=2"]);
+}
+
 #[test]
 fn each_answer_of_a_peer_comes_to_what_the_table_says() {
     let stage = Stage::new();
