@@ -142,16 +142,6 @@ impl Failure {
         Self { code: 5, message: message.to_string() }
     }
 
-    /// Whoever read the answer has closed the pipe: no failure, and nothing more to say.
-    pub(crate) fn unheard() -> Self {
-        Self { code: 0, message: String::new() }
-    }
-
-    /// Whether it is only that nobody reads the answer any more.
-    pub(crate) fn is_unheard(&self) -> bool {
-        self.code == 0
-    }
-
     /// What is told.
     pub(crate) fn message(&self) -> &str {
         &self.message

@@ -63,8 +63,7 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
         compare(&asked_of, &study, &done, &options, &mut gaps).await?;
     }
     if !options.json {
-        let told = format!("{} asked for, {} missing at {}", gaps.asked, gaps.missing.len(), options.peer);
-        render::aside(render::line(told))?;
+        render::line(format!("{} asked for, {} missing at {}", gaps.asked, gaps.missing.len(), options.peer))?;
     }
     let reopened = match options.reopen && !gaps.missing.is_empty() {
         true => Some(reopen(&config, &options, &gaps.missing).await?),
@@ -106,7 +105,7 @@ async fn compare(
     gaps.asked += done.len();
     gaps.missing.extend(missing.iter().map(|view| view.transfer));
     let uids: Vec<&str> = missing.iter().map(|view| view.sop_instance_uid.as_str()).collect();
-    render::aside(if options.json {
+    if options.json {
         render::json(&json!({
             "study_instance_uid": study.as_str(),
             "destination": options.peer,
@@ -115,7 +114,7 @@ async fn compare(
         }))
     } else {
         uids.iter().try_for_each(|uid| render::line(format!("missing: {uid} of study {study}")))
-    })
+    }
 }
 
 async fn reopen(config: &Config, options: &Options, missing: &[TransferId]) -> Ended {

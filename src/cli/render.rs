@@ -8,17 +8,13 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-/// Writes a line to standard output; a closed pipe ends the command quietly.
+/// Writes a line to standard output. That nobody reads any more ends the telling: what is being done goes on, and the exit code says
+/// what came of it.
 pub(super) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{text}").map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::unheard(),
-        _ => Failure::some(format!("cannot write the answer: {error}")),
+    writeln!(io::stdout(), "{text}").or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Failure::some(format!("cannot write the answer: {error}"))),
     })
-}
-
-/// What is told while something is being done: that nobody listens any more ends the telling, and not the doing.
-pub(super) fn aside(told: Result<(), Failure>) -> Result<(), Failure> {
-    told.or_else(|failure| if failure.is_unheard() { Ok(()) } else { Err(failure) })
 }
 
 /// Writes one JSON object on a line of its own.

@@ -52,12 +52,12 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     for file in &files {
         let outcome = send_one(&mut gateway, file, &options, &request).await;
         bar.inc(1);
-        render::aside(bar.suspend(|| match (&outcome, options.json) {
+        bar.suspend(|| match (&outcome, options.json) {
             (Ok(value), true) => render::json(value),
             (Ok(_), false) => Ok(()),
             (Err(failure), true) => render::json(&serde_json::json!({"file": file, "error": failure.message})),
             (Err(failure), false) => render::line(format!("{}: {}", file.display(), failure.message)),
-        }))?;
+        })?;
         match outcome {
             Ok(_) => stored += 1,
             Err(failure) if failure.code == 3 => return Err(failure),
@@ -66,8 +66,8 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     }
     bar.finish_and_clear();
     if !options.json {
-        let told = format!("{stored} instances kept and queued for {}, {failed} refused", options.to);
-        render::aside(render::line(told).and_then(|()| render::line("follow them with `weybridge transfers list`")))?;
+        render::line(format!("{stored} instances kept and queued for {}, {failed} refused", options.to))?;
+        render::line("follow them with `weybridge transfers list`")?;
     }
     if failed > 0 { Err(Failure::some(format!("{failed} files were refused"))) } else { Ok(ExitCode::SUCCESS) }
 }

@@ -76,7 +76,7 @@ pub fn render(
     cells: &[u8],
     wish: &Wish,
 ) -> Result<Picture, RenderError> {
-    // Decoders put the stored bits lowest.
+    // Decoders put the stored bits lowest. RLE gives back what was there, so that its cells of another High Bit are shown by their low bits.
     let high_bit = layout.image.high_bit.filter(|_| !decoded);
     let image = Image { photometric, high_bit, ..layout.image };
     let channels = if image.samples == 1 && photometric != Photometric::PaletteColor { 1 } else { 3 };

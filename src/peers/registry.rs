@@ -127,15 +127,17 @@ impl Registry {
     /// Who issued the patient identifiers of a party where its objects do not say: as its entry says, else this site's own for a
     /// node and an operator, and the peer's name for a peer. It is our word, and never written into an object (IDY-040).
     pub fn issuer(&self, origin: &Origin) -> String {
-        let own = || self.issuer.clone();
+        self.named_issuer(origin).unwrap_or_else(|| self.issuer.clone())
+    }
+
+    /// The same, but `None` where only this site's own is left: for an operator, and for a node whose entry names none.
+    pub fn named_issuer(&self, origin: &Origin) -> Option<String> {
         match origin {
-            Origin::Node(title) | Origin::Archive(title) => {
-                self.node(title).and_then(Node::numbers_of).unwrap_or_else(own)
-            }
+            Origin::Node(title) | Origin::Archive(title) => self.node(title).and_then(Node::numbers_of),
             Origin::Peer(name) | Origin::Pulled(name) => {
-                self.peer(name).and_then(|peer| peer.issuer.clone()).unwrap_or_else(|| name.clone())
+                Some(self.peer(name).and_then(|peer| peer.issuer.clone()).unwrap_or_else(|| name.clone()))
             }
-            Origin::Operator(_) => own(),
+            Origin::Operator(_) => None,
         }
     }
 

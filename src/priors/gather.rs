@@ -144,7 +144,7 @@ impl Fetcher {
             let unasked = if asked > MOST_STUDIES { std::mem::take(&mut sites) } else { Vec::new() };
             questions.push(self.answers(of, sites, unasked, behalf).boxed());
         }
-        // A silent site costs its time once, not once for each study.
+        // A silent site costs its time once for so many studies, not once for each.
         let mut answers = stream::iter(questions).buffered(AT_ONCE);
         while let Some(Answers { of, told, unasked }) = answers.try_next().await? {
             gathering.add(&of, told, &unasked);
@@ -362,8 +362,15 @@ impl Gathering {
 
     /// These are here by now, and are given as what is here: they are not awaited any more.
     pub fn are_here(&mut self, here: &BTreeSet<InstanceUid>) {
+        let new = here.iter().filter(|uid| !self.known.contains(*uid) && !self.awaited.contains(*uid));
+        self.unnamed = self.unnamed.saturating_sub(new.count() as u64);
         self.awaited.retain(|uid| !here.contains(uid));
+        self.lacking.retain(|uid| !here.contains(uid));
         self.known.extend(here.iter().cloned());
+        if self.awaited.is_empty() {
+            // Who follows and wants nothing would keep a pull from its end.
+            self.followers.clear();
+        }
     }
 
     /// Whether an instance is to come.

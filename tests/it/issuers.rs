@@ -27,7 +27,8 @@ fn issued(said: &Value) -> Vec<(String, String)> {
 }
 
 /// IDY-040, DIM-080: two nodes of one site whose entries name two issuers send one number for two people. A search tells the two apart,
-/// finds one of them for whoever names its issuer or gives out that number itself, and a retrieve of the patient is refused.
+/// finds one of them for whoever names its issuer or gives out that number itself, and a retrieve of the patient is refused. What a modality
+/// sends whose entry names no issuer stays with the numbers of the PACS.
 #[test]
 fn a_number_of_two_issuers_within_a_site_is_no_one_patient() {
     let stage = Stage::new();
@@ -36,14 +37,17 @@ fn a_number_of_two_issuers_within_a_site_is_no_one_patient() {
             "[[node]]\nae_title = \"{title}\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\", \"find\", \"move\"]\nissuer = \"{issuer}\"\n"
         )
     };
-    let tables = [pacs("PACS1", "RAA"), pacs("PACS2", "RBB")].concat();
+    let modality = "[[node]]\nae_title = \"CT1\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\n";
+    let tables = [pacs("PACS1", "RAA"), pacs("PACS2", "RBB"), modality.to_owned()].concat();
     let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[], &tables));
     give(&stage, &a, "PACS1", &json!([patient(1, "123"), patient(3, "77")]));
     give(&stage, &a, "PACS2", &json!([patient(2, "123")]));
-    let find = |calling: &str, issuer: &str| {
-        json!({ "calling": calling, "keys": { "QueryRetrieveLevel": "STUDY", "PatientID": "123", "StudyInstanceUID": "",
+    give(&stage, &a, "CT1", &json!([patient(5, "77")]));
+    let of = |id: &str, calling: &str, issuer: &str| {
+        json!({ "calling": calling, "keys": { "QueryRetrieveLevel": "STUDY", "PatientID": id, "StudyInstanceUID": "",
             "IssuerOfPatientID": issuer } })
     };
+    let find = |calling: &str, issuer: &str| of("123", calling, issuer);
     let get = |keys: Value| json!({ "op": "get", "model": "patient", "classes": ["1.2.840.10008.5.1.4.1.1.4"], "keys": keys });
     let said = ask(
         stage.path(),
@@ -57,12 +61,16 @@ fn a_number_of_two_issuers_within_a_site_is_no_one_patient() {
             get(json!({ "QueryRetrieveLevel": "PATIENT", "PatientID": "123" })),
             get(json!({ "QueryRetrieveLevel": "STUDY", "PatientID": "123", "StudyInstanceUID": uid(2) })),
             get(json!({ "QueryRetrieveLevel": "PATIENT", "PatientID": "77" })),
+            of("77", "PACS1", ""),
+            of("77", "PACS1", "RAA"),
         ],
     );
     assert_eq!((&last(&said[5])["status"], last(&said[5]).get("completed")), (&json!(0xA900), None), "{}", said[5]);
-    for said in &said[6..] {
-        assert_eq!((&last(said)["status"], &last(said)["completed"]), (&json!(0), &json!(1)), "{said}");
+    for (said, count) in [(&said[6], 1), (&said[7], 2)] {
+        assert_eq!((&last(said)["status"], &last(said)["completed"]), (&json!(0), &json!(count)), "{said}");
     }
+    assert_eq!(issued(&said[8]), [3, 5].map(|n| (uid(n), String::new())), "{}", said[8]);
+    assert_eq!(issued(&said[9]), [3, 5].map(|n| (uid(n), "RAA".to_owned())), "{}", said[9]);
     let (one, two) = ((uid(1), "RAA".to_owned()), (uid(2), "RBB".to_owned()));
     assert_eq!(issued(&said[0]), [one, two.clone()], "each with its issuer: {}", said[0]);
     assert_eq!(issued(&said[1]), std::slice::from_ref(&two), "{}", said[1]);

@@ -129,6 +129,24 @@ fn what_arrives_while_other_sites_are_asked_is_given() {
     scene.a.verify_ledger(true);
 }
 
+/// The same of what one site lists while another is waited for: nobody waits for what is here by then.
+#[test]
+fn what_a_site_lists_and_somebody_sends_meanwhile_is_not_awaited() {
+    let scene = Scene::start("");
+    let all = hold(&scene.b, 702, 1..=2);
+    scene.c.be_silent(true);
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| scene.take(&[702]));
+        until(seconds(60), "C is asked", || (scene.c.hushed() > 0).then_some(()));
+        scene.push(702, 1);
+        scene.push(702, 2);
+        assert_eq!(taking.join().unwrap(), (0xB000, [2, 0], "c does not answer; there may be more".into()));
+    });
+    assert_eq!(scene.at_out(), all);
+    scene.c.be_silent(false);
+    assert_eq!(scene.take(&[702]), (0, [2, 0], String::new()), "and no pull is left that keeps another from its end");
+}
+
 /// "A silent site is visible": a study of which a part came from our own nodes is not ours alone, and of one that a site once listed
 /// more of the rest is missing.
 #[test]

@@ -140,7 +140,7 @@ async fn order_all(
             let mut value = serde_json::to_value(study).map_err(Failure::some)?;
             value["destination"] = options.to.as_str().into();
             value["ordered"] = answer;
-            render::aside(bar.suspend(|| render::json(&value)))?;
+            bar.suspend(|| render::json(&value))?;
         }
     }
     bar.finish_and_clear();

@@ -182,7 +182,10 @@ fn bytes_that_may_be_text_count_in_their_character_set() {
         (0x0009_1001, Vr::UN, b"Skull ", false),
         (0x0009_1001, Vr::UN, &long(b"x "), false),
         (0x0040_A160, Vr::UT, &long(b"x "), false),
-        // Numbers are no text.
+        // Numbers are no text, known or not.
+        (0x0009_1001, Vr::OB, &[0xFF, 1, 0xFF, 2], false),
+        (0x0009_1001, Vr::UN, &[0xE4, 0, 0xE4, 0], false),
+        (0x0009_1001, Vr::LO, &[0xE4, 0], true),
         (0x0028_0106, Vr::SS, &[0xFF, 0xFF], false),
         (0x0028_1201, Vr::OW, &long(&[0xFF, 0xFF]), false),
     ];

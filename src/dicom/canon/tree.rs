@@ -91,9 +91,9 @@ enum Value {
         hasher: Sha256,
         length: u64,
         head: Vec<u8>,
-        /// It is, or may be, text in the declared character set, and this has been seen to matter.
+        /// It is, or may be, text in the declared character set; and what has been seen of it.
         text: bool,
-        governed: bool,
+        looks: Looks,
     },
     /// It is gathered, since it is normalised or looked into.
     Gathered {
@@ -128,9 +128,39 @@ fn whole(tag: Tag, kind: u8, bytes: &[u8]) -> Hash {
     end(start(tag, kind).chain_update(bytes), bytes.len() as u64)
 }
 
-/// Whether another character set could make another text of it.
-fn is_governed(bytes: &[u8]) -> bool {
-    bytes.iter().any(|b| !b.is_ascii() || *b == 0x1B)
+/// What bytes look like that may be text: no character set has control characters but for these few (PS3.5 section 6.1.3).
+#[derive(Default, Clone, Copy)]
+struct Looks {
+    high: bool,
+    padded: bool,
+    binary: bool,
+}
+
+impl Looks {
+    fn of(bytes: &[u8]) -> Self {
+        let mut looks = Self::default();
+        looks.see(bytes);
+        looks
+    }
+
+    fn see(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                _ if self.binary => return,
+                0 => self.padded = true,
+                0x01..=0x08 | 0x0B | 0x0E..=0x1A | 0x1C..=0x1F => self.binary = true,
+                _ => {
+                    self.binary = self.padded;
+                    self.high |= !byte.is_ascii() || *byte == 0x1B;
+                }
+            }
+        }
+    }
+
+    /// Whether another character set could make another text of it.
+    fn is_governed(self) -> bool {
+        self.high && !self.binary
+    }
 }
 
 /// A sequence without items; where no representation says that it is one, it is an empty value.
@@ -223,8 +253,13 @@ impl Tree {
             Some(_) => {
                 let kind = if class == Class::Unknown { b'u' } else { b'w' };
                 let text = matches!(class, Class::Unknown | Class::Text { .. });
-                self.value =
-                    Value::Passing { hasher: start(tag, kind), length: 0, head: Vec::new(), text, governed: false };
+                self.value = Value::Passing {
+                    hasher: start(tag, kind),
+                    length: 0,
+                    head: Vec::new(),
+                    text,
+                    looks: Looks::default(),
+                };
             }
         }
         Ok(())
@@ -243,9 +278,11 @@ impl Tree {
         }
         match &mut self.value {
             Value::LeftOut => {}
-            Value::Passing { hasher, length, head, text, governed } => {
+            Value::Passing { hasher, length, head, text, looks } => {
                 hasher.update(slice);
-                *governed |= *text && is_governed(slice);
+                if *text {
+                    looks.see(slice);
+                }
                 *length += slice.len() as u64;
                 head.extend_from_slice(&slice[..slice.len().min(SHOWN - head.len())]);
             }
@@ -257,8 +294,8 @@ impl Tree {
         let (tag, vr) = self.current;
         match std::mem::replace(&mut self.value, Value::LeftOut) {
             Value::LeftOut => Ok(()),
-            Value::Passing { mut hasher, length, head, governed, .. } => {
-                if governed {
+            Value::Passing { mut hasher, length, head, looks, .. } => {
+                if looks.is_governed() {
                     self.govern(&mut hasher);
                 }
                 self.add(tag, end(hasher, length), |_| preview(vr, &head, length))
@@ -283,7 +320,7 @@ impl Tree {
             }
             Value::Gathered { bytes, .. } => {
                 let mut hasher = start(tag, b'u').chain_update(&bytes);
-                if is_governed(&bytes) {
+                if Looks::of(&bytes).is_governed() {
                     self.govern(&mut hasher);
                 }
                 let digest = self.guessed(tag, &bytes).unwrap_or_else(|| end(hasher, bytes.len() as u64));
@@ -295,7 +332,7 @@ impl Tree {
 
     fn text(&mut self, tag: Tag, name: bool, bytes: &[u8]) -> Result<(), CanonError> {
         let mut hasher = start(tag, b'r').chain_update(bytes);
-        if is_governed(bytes) {
+        if Looks::of(bytes).is_governed() {
             self.govern(&mut hasher);
         }
         let charset = self.level().map(|level| level.charset.clone()).unwrap_or_default();

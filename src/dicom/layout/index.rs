@@ -82,6 +82,8 @@ pub struct Indexer {
     items: Vec<u64>,
     fragments: u64,
     gathered: u64,
+    /// A fragment began as a codestream does.
+    known: bool,
 }
 
 impl Indexer {
@@ -98,6 +100,7 @@ impl Indexer {
             items: Vec::new(),
             fragments: 0,
             gathered: 0,
+            known: false,
         }
     }
 
@@ -161,14 +164,16 @@ impl Indexer {
         if bytes.is_empty() || bytes.starts_with(&SEQUENCE_END) {
             let (starts, items, promised) =
                 (std::mem::take(&mut self.starts), std::mem::take(&mut self.items), self.promised);
-            // Of codestreams whose beginning is not known there is usually one in each fragment.
+            // Where no codestream's beginning is known there is usually one in each fragment.
             let found = starts.len();
+            let items = if self.known { Vec::new() } else { items };
             let starts = [starts, items].into_iter().find(|starts| starts.len() as u64 == u64::from(promised));
             return starts.map(|starts| Next::Done(Index { starts })).ok_or(IndexError::Count { found, promised });
         }
         let length = length(bytes, ITEM).ok_or(IndexError::Malformed)?;
         let content = bytes.get(8..).unwrap_or_default();
         let begins = length > 0 && self.ends.begins(content, self.gathered, false);
+        self.known |= begins;
         if self.fragments == 0 || begins {
             self.starts.push(self.at);
             self.gathered = 0;

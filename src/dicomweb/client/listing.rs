@@ -47,8 +47,10 @@ pub enum InPart {
 #[derive(Default)]
 struct Rows {
     list: StudyList,
-    /// Rows name an instance and not the series that PS3.18 requires with it.
-    lack_series: bool,
+    /// Instances that are named without the series that PS3.18 requires with them.
+    named: BTreeSet<InstanceUid>,
+    /// Rows name no instance at all.
+    unread: bool,
 }
 
 /// Part of a study whose instances are asked for.
@@ -65,10 +67,23 @@ impl PeerClient {
     /// peer that does not say to which series its instances belong (PS3.18 table 10.6.3-5), each series is asked for. `within` is how long the
     /// first page may take. Errors: [`QueryFailure`], also beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
     pub async fn listing(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
-        let Rows { mut list, lack_series } = self.rows(&Asked { study, series: None, within }).await?;
-        // What cannot be listed so either stays a list in part.
-        if lack_series && let Ok(all) = self.listing_by_series(study, within).await {
-            list = all;
+        let Rows { mut list, named, unread } = self.rows(&Asked { study, series: None, within }).await?;
+        // What is not found so either keeps the list one in part.
+        if !named.is_empty()
+            && let Ok(all) = self.listing_by_series(study, within).await
+        {
+            let said = [list.in_part, all.in_part].contains(&Some(InPart::Said));
+            let unread = unread || all.in_part == Some(InPart::Unreadable);
+            list.instances.extend(all.instances);
+            let lost = named.iter().any(|uid| !list.instances.contains_key(uid));
+            list.in_part = match (said, unread || lost) {
+                (true, _) => Some(InPart::Said),
+                (false, true) => Some(InPart::Unreadable),
+                (false, false) => None,
+            };
+            if list.instances.len() > MOST_LISTED {
+                return Err(too_many());
+            }
         }
         match list.in_part {
             Some(InPart::Said) if list.instances.is_empty() => Err(QueryFailure::InPart),
@@ -87,6 +102,7 @@ impl PeerClient {
             let query = format!("limit={PAGE}&offset={offset}");
             let page = match self.page(&format!("studies/{study}/series"), &query, Some(within)).await? {
                 Page::Matches(page) => page,
+                Page::NotLikeThis(failure) if failure.is_not_found() && offset > 0 => break,
                 Page::NotLikeThis(failure) => return Err(failure),
             };
             let before = series.len();
@@ -158,10 +174,11 @@ impl Rows {
         }
         let instance = row.first_text(SOP_INSTANCE_UID).and_then(|text| InstanceUid::parse(text).ok());
         let said = row.first_text(SERIES_INSTANCE_UID);
-        self.lack_series |= instance.is_some() && said.is_none();
         let series = asked.series.cloned().or_else(|| SeriesUid::parse(said?).ok());
-        let (Some(instance), Some(series)) = (instance, series) else {
+        let (Some(instance), Some(series)) = (instance.clone(), series) else {
             self.list.in_part = self.list.in_part.or(Some(InPart::Unreadable));
+            self.unread |= instance.is_none();
+            self.named.extend(instance);
             return;
         };
         let sop_class = row.first_text(SOP_CLASS_UID).and_then(|text| SopClassUid::parse(text).ok());

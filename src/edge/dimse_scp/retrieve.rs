@@ -3,7 +3,7 @@
 use super::archived::{self, Brought, unless_over};
 use super::asked::{Asked, Root};
 use super::given::Given;
-use super::shown::{held_as, issuer_of, patient_of, shown};
+use super::shown::{held_as, issued_by, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
@@ -245,7 +245,7 @@ async fn planned(
         expected = here_by_now(face, &prepared.picked, sought, proof).await?;
         expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
     }
-    let names = match gathering.awaited() > 0 || !archived.lacking.is_empty() {
+    let names = match gathering.asked || !archived.lacking.is_empty() {
         true => names_of(face, &sought.studies, &expected).await?,
         false => BTreeSet::new(),
     };
@@ -262,6 +262,8 @@ async fn of_patient(
     mut walk: Walk,
 ) -> Result<Vec<StudyUid>, Box<QueryAnswer>> {
     let (mut studies, mut issuers) = (Vec::new(), BTreeSet::new());
+    // Of our own senders: whether the entry of one names an issuer, and whether that of another names none.
+    let (mut named_ours, mut unnamed_ours) = (false, false);
     // A number of the NHS is held in several forms; C-FIND shows its studies whichever was asked for.
     let named = face.priors.named(registry, node, patient, None);
     let told = |origin: &Origin, held: &Texts| {
@@ -283,13 +285,20 @@ async fn of_patient(
                 continue;
             }
             // Two nodes of this site may give the same number to two people, as two sites may (IDY-040).
-            let issuer = issuer_of(registry, &origin, &values);
-            // The NHS issued it, whoever holds it.
-            issuers.insert(if meant || is_issuer(&issuer) { "NHS".to_owned() } else { issuer });
+            match issued_by(registry, &origin, &values) {
+                // The NHS issued it, whoever holds it.
+                _ if meant => drop(issuers.insert("NHS".to_owned())),
+                Some((issuer, said)) => {
+                    named_ours |= !said && origin.site().is_none();
+                    issuers.insert(if is_issuer(&issuer) { "NHS".to_owned() } else { issuer });
+                }
+                None => unnamed_ours = true,
+            }
             studies.push(study);
         }
     }
-    match issuers.len() {
+    // Who names none passes on the numbers of who does.
+    match issuers.len() + usize::from(unnamed_ours && !named_ours) {
         0 | 1 => Ok(studies),
         _ => {
             let why = "several parties issued this Patient ID; name a study";

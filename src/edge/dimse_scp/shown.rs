@@ -40,10 +40,15 @@ pub(super) fn shown(registry: &Registry, node: &Node, origin: &Origin, held: Tex
     Some(values)
 }
 
-/// Who issued the number with which a node is shown something: as the object says, else as its sender's entry says (IDY-040).
-pub(super) fn issuer_of(registry: &Registry, origin: &Origin, values: &BTreeMap<Tag, String>) -> String {
+/// Who issued the number with which a node is shown something, and whether the object says so itself: else its sender's entry does
+/// (IDY-040). `None` where a sender of this site is meant whose entry names none: a modality bears the numbers of its PACS.
+pub(super) fn issued_by(
+    registry: &Registry,
+    origin: &Origin,
+    values: &BTreeMap<Tag, String>,
+) -> Option<(String, bool)> {
     let said = values.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty()).cloned();
-    said.unwrap_or_else(|| registry.issuer(origin))
+    said.map(|issuer| (issuer, true)).or_else(|| registry.named_issuer(origin).map(|issuer| (issuer, false)))
 }
 
 /// The Patient IDs under which a patient may be held whom a node asks for: as given, and without the issuer that we put before it.

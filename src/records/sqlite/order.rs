@@ -121,7 +121,11 @@ fn one(
     ordered: &mut Ordered,
 ) -> Result<(), Fault> {
     if subject.state != "stored" {
-        ordered.unsendable += 1;
+        // What is gone here and there already is missing to nobody.
+        let there =
+            |(transfer, _): &(super::tx::Transfer, String)| matches!(transfer.state, State::Accepted | State::Verified);
+        let is_there = owe::transfers(tx, subject, to)?.iter().any(there);
+        *(if is_there { &mut ordered.done } else { &mut ordered.unsendable }) += 1;
         return Ok(());
     }
     if !order.again && came_only_from(tx, subject.instance, &order.destination.0)? {

@@ -5,7 +5,7 @@ use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, Level, PATIENT_BIRTH_DATE, 
 use crate::dicom::query::matching;
 use crate::dicom::tag::Tag;
 use crate::edge::dimse_scp::asked::exact;
-use crate::edge::dimse_scp::shown::{issuer_of, patient_of};
+use crate::edge::dimse_scp::shown::{issued_by, patient_of};
 use crate::peers::{Foreign, Origin};
 use crate::priors::whom::Patient;
 use crate::records::Texts;
@@ -37,7 +37,7 @@ impl Find<'_, '_> {
         }
         let own = self.node.issuer.as_ref() == Some(&patient.issuer);
         let said = held.0.get(&ISSUER_OF_PATIENT_ID).is_some_and(|issuer| !issuer.is_empty());
-        own && !said && self.registry.issuer(origin) != patient.issuer
+        own && !said && self.registry.named_issuer(origin).is_some_and(|named| named != patient.issuer)
     }
 
     /// Tells by our word who issued a number, where the object does not: of a number that is none of the node's own, and where the query
@@ -48,8 +48,9 @@ impl Find<'_, '_> {
         if prefixed || patient_of(values).is_none() {
             return;
         }
-        let issuer = issuer_of(&self.registry, origin, values);
         let own = self.registry.issuer(&Origin::Node(self.node.ae_title.clone()));
+        // Where nobody names one, it is of the numbers that the asking node goes by.
+        let issuer = issued_by(&self.registry, origin, values).map_or_else(|| own.clone(), |(issuer, _)| issuer);
         if issuer != own || matching(&self.keys.matches, ISSUER_OF_PATIENT_ID).is_some() {
             values.insert(ISSUER_OF_PATIENT_ID, issuer);
         }
