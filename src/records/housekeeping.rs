@@ -278,8 +278,12 @@ impl Records {
         why: &str,
         now: SystemTime,
     ) -> Result<bool, RecordsError> {
-        let lies = self.commit(move |tx| blobs::place_of(tx, instance)).await?;
-        self.corrupt(instance, lies, why, now).await
+        let why = why.to_owned();
+        self.commit(move |tx| {
+            let lies = blobs::place_of(tx, instance)?;
+            blobs::corrupt(tx, (instance, lies), &why, now)
+        })
+        .await
     }
 
     /// Brings back a generation that was set aside and now reads whole at that place: its instances are what they were, and what was
