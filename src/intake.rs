@@ -162,11 +162,11 @@ struct Inner {
 impl Intake {
     /// An intake into this store and these records; each arrival takes the routes that are in force when it commits.
     pub fn new(store: Store, records: Records, routes: watch::Receiver<Arc<Routes>>, options: IntakeOptions) -> Self {
-        Self::by(Clock::system(), (store, records), routes, options)
+        Self::with_clock(Clock::system(), (store, records), routes, options)
     }
 
     /// The same by another clock.
-    pub(crate) fn by(
+    pub(crate) fn with_clock(
         clock: Clock,
         (store, records): (Store, Records),
         routes: watch::Receiver<Arc<Routes>>,

@@ -102,11 +102,17 @@ struct Inner {
 impl Janitor {
     /// A janitor that has not begun.
     pub fn new(records: Records, store: Store, judge: Judge, options: JanitorOptions) -> Self {
-        Self::by(Clock::system(), records, store, judge, options)
+        Self::with_clock(Clock::system(), records, store, judge, options)
     }
 
     /// The same by another clock.
-    pub(crate) fn by(clock: Clock, records: Records, store: Store, judge: Judge, options: JanitorOptions) -> Self {
+    pub(crate) fn with_clock(
+        clock: Clock,
+        records: Records,
+        store: Store,
+        judge: Judge,
+        options: JanitorOptions,
+    ) -> Self {
         let trusted = std::sync::Mutex::new(trust::Trusted::new(options.last_known, Instant::now()));
         let inner = Inner {
             clock,

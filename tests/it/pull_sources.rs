@@ -4,9 +4,7 @@
 use crate::support::archive::{OddArchive, Prepared};
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
-use crate::support::files::{
-    EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, part10, read_part10,
-};
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names, part10};
 use crate::support::gateway::Gateway;
 use crate::support::holder::{Holder, Manner};
 use crate::support::multipart;
@@ -75,11 +73,7 @@ impl Scene {
     }
 
     fn at_out(&self) -> BTreeMap<String, String> {
-        let files = self.out.files();
-        files
-            .iter()
-            .map(|path| (read_part10(&std::fs::read(path).unwrap()).unwrap().instance, data_set_digest(path)))
-            .collect()
+        self.out.digests()
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) fn start(
 ) -> Life {
     let routes = watch::channel(Arc::new(routes())).1;
     let options = IntakeOptions { instance_bytes: 1 << 20, scanner: Default::default(), resend_after: DAY };
-    let intake = Intake::by(wall.clone(), (store.clone(), records.clone()), routes.clone(), options);
+    let intake = Intake::with_clock(wall.clone(), (store.clone(), records.clone()), routes.clone(), options);
     let judge = Judge::new(records.clone(), store.clone(), watch::Sender::default().subscribe(), DAY);
     let options = JanitorOptions {
         purge: true,
@@ -123,7 +123,7 @@ pub(super) fn start(
         scrub_bytes: 1 << 40,
         last_known,
     };
-    let janitor = Janitor::by(wall.clone(), records.clone(), store.clone(), judge, options);
+    let janitor = Janitor::with_clock(wall.clone(), records.clone(), store.clone(), judge, options);
     tokio::spawn(janitor.run(lost, CancellationToken::new()));
     let look: Arc<dyn Fn(&str) + Send + Sync> = {
         let (records, beside, wall) = (records.clone(), Arc::clone(beside), wall.clone());

@@ -1,7 +1,6 @@
 //! Reading an instance back by WADO-RS: what a peer really holds, as a digest of its data set; nothing of it is kept.
 
 use super::answer::{header, retry_after};
-use super::retrieve::{AS_IT_LIKES, AS_STORED};
 use super::{PeerClient, RetrieveFailure, SendFailure};
 use crate::dicom::part10::MetaParser;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, TransferSyntaxUid};
@@ -112,10 +111,7 @@ impl PeerClient {
         most: u64,
     ) -> Result<ReadBack, NotReadBack> {
         let url = self.url(&format!("studies/{study}/series/{series}/instances/{instance}"));
-        let mut response = self.get(url.clone(), AS_STORED).await?;
-        if matches!(response.status().as_u16(), 400 | 406) {
-            response = self.get(url, AS_IT_LIKES).await?;
-        }
+        let response = self.instances(url).await?;
         let status = response.status().as_u16();
         if status != 200 {
             return Err(NotReadBack::Refused { status, retry_after: retry_after(&response) });

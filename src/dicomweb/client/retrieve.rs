@@ -10,17 +10,17 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::media_type::{DICOM, MediaType};
 use crate::dicomweb::multipart::{self, Event, Limits, MultipartError, Parser, PartHeaders};
 use bytes::Bytes;
-use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, Url};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 /// As the peer holds it, whatever its transfer syntax (WEB-004).
-pub(super) const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 /// For servers that do not know the parameter.
-pub(super) const AS_IT_LIKES: &str = "multipart/related; type=\"application/dicom\"";
+const AS_IT_LIKES: &str = "multipart/related; type=\"application/dicom\"";
 
 /// What is retrieved of a study.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,6 +97,15 @@ pub struct Retrieval {
 }
 
 impl PeerClient {
+    /// Asks for instances as they are stored; once more without the parameter where a server does not know it.
+    pub(super) async fn instances(&self, url: Url) -> Result<Response, SendFailure> {
+        let response = self.get(url.clone(), AS_STORED).await?;
+        match response.status().as_u16() {
+            400 | 406 => self.get(url, AS_IT_LIKES).await,
+            _ => Ok(response),
+        }
+    }
+
     /// Asks for a part of a study as it is stored, and awaits the head of the answer, which may have `most` parts. Errors:
     /// [`RetrieveFailure`].
     pub async fn retrieve(&self, study: &StudyUid, part: &Part, most: u32) -> Result<Retrieval, RetrieveFailure> {
@@ -105,10 +114,7 @@ impl PeerClient {
             Part::Series(series) => format!("studies/{study}/series/{series}"),
             Part::Instance(series, instance) => format!("studies/{study}/series/{series}/instances/{instance}"),
         };
-        let mut response = self.get(self.url(&path), AS_STORED).await?;
-        if matches!(response.status().as_u16(), 400 | 406) {
-            response = self.get(self.url(&path), AS_IT_LIKES).await?;
-        }
+        let response = self.instances(self.url(&path)).await?;
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {
             return Err(RetrieveFailure::Refused { status, retry_after: retry_after(&response) });

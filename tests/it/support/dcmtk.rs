@@ -2,9 +2,11 @@
 
 use super::certs::Identity;
 use super::config::free_port;
+use super::files::{data_set_digest, read_part10};
 use super::process::{Finished, Process, finish};
 use super::tools::tool;
 use super::wait::{seconds, until};
+use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,6 +108,13 @@ impl StoreScp {
             std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
+    }
+
+    /// The digests of the data sets received so far, by SOP Instance UID.
+    pub fn digests(&self) -> BTreeMap<String, String> {
+        let one =
+            |path: &PathBuf| (read_part10(&std::fs::read(path).unwrap()).unwrap().instance, data_set_digest(path));
+        self.files().iter().map(one).collect()
     }
 }
 
