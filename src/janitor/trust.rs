@@ -45,6 +45,7 @@ impl Trusted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     const HOUR: Duration = Duration::from_secs(3600);
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -61,15 +62,20 @@ mod tests {
         assert_eq!(fresh.now(at(3), began), at(3), "nothing is known that speaks against it");
         assert_eq!(fresh.now(at(3) + HOUR, began + HOUR), at(3) + HOUR);
         assert_eq!(fresh.now(at(3) + YEAR, began + 2 * HOUR), at(4) + HOUR, "a jump while it runs");
+        note_fired(1);
         assert_eq!(fresh.now(at(3) + 3 * HOUR, began + 3 * HOUR), at(3) + 3 * HOUR, "it is set right");
+        note_fired(1);
         let mut later = Trusted::new(Some(at(0)), began);
         assert_eq!(later.now(at(0) + YEAR, began), at(1), "a start with a wrong clock");
+        note_fired(1);
         assert_eq!(later.now(at(0) + YEAR + HOUR, began + HOUR), at(2));
         let mut off = Trusted::new(Some(at(0)), began);
         let evening = (0..=10).map(|n| off.now(at(7) + HOUR * n, began + HOUR * n)).last();
         assert_eq!(evening, Some(at(7) + HOUR * 10), "a week switched off");
         let mut back = Trusted::new(Some(at(400)), began);
         assert_eq!(back.now(at(35), began), at(35), "set back");
+        note_fired(1);
         assert_eq!(back.now(at(400), began + HOUR), at(400), "and forth again");
+        note_fired(1);
     }
 }

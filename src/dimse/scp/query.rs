@@ -334,6 +334,7 @@ fn response(command: &CommandSet, answer: &QueryAnswer, data_set: bool) -> Comma
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     #[test]
     fn counts_are_clamped_and_never_wrap() {
@@ -343,6 +344,8 @@ mod tests {
         let sent = response(&command, &answer, false);
         let got = [element::REMAINING, element::COMPLETED, element::FAILED, element::WARNING].map(|e| sent.u16(e));
         assert_eq!(got, [Some(65_535), Some(65_535), Some(65_535), Some(3)]);
+        let told = [counts.remaining.unwrap_or(0), counts.completed, counts.failed, counts.warning];
+        note_fired(told.iter().filter(|count| **count > 65_535).count());
         assert_eq!((sent.field(), sent.u16(element::MESSAGE_ID_RESPONDED_TO)), (field::C_MOVE_RSP, Some(7)));
         let last = QueryAnswer { counts: Some(Counts { remaining: None, ..counts }), ..Status::SOME_FAILED.into() };
         assert_eq!(response(&command, &last, true).u16(element::REMAINING), None, "only pending and cancel say it");

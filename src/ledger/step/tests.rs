@@ -1,6 +1,7 @@
 //! Tests of the steps that outcomes ask for.
 
 use super::*;
+use crate::dicom::fired::note_fired;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -92,6 +93,7 @@ fn what_goes_for_another_cause_is_asked_about_again() {
         assert_eq!((step.to, step.failures, step.unanswered), (state, failures, 1));
         assert_eq!((step.spent, step.given_up), (Duration::ZERO, false));
         assert!(step.wait > Duration::ZERO);
+        note_fired(1);
     }
     let sent = Standing { twin: true, ..standing(State::Leased, 0) };
     assert_eq!(after(&sent, &Outcome::Absent { why: words() }, &Patience::default(), 5).to, State::Pending);
@@ -151,6 +153,7 @@ fn an_instance_that_is_asked_for_and_never_shown_is_given_up_too() {
             step.to == State::Dead
         });
         assert!(died, "{outcome:?}: still {now:?}");
+        note_fired(1);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::dicom::attributes::{MODALITY, PATIENT_ID, PATIENT_NAME};
+use crate::dicom::fired::note_fired;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::outcome::Charge;
 use crate::ledger::transfer::{Cause, State};
@@ -42,6 +43,7 @@ async fn the_same_again_adds_provenance_and_nothing_else() {
     );
     let mut after = site.records.instance(&uid(1), noon()).await.unwrap();
     assert_eq!(after[0].arrivals, 3);
+    note_fired(after[0].arrivals as usize - 1);
     after[0].arrivals = 1;
     assert_eq!(before, after);
     site.verify().await;
@@ -91,6 +93,7 @@ async fn sixty_four_contents_of_one_uid_at_once_keep_the_first_and_hold_the_othe
     assert!(views[1..].iter().all(|v| v.state == "held" && v.transfers[0].state == State::Held));
     assert_eq!(site.records.find_instances(FindInstances::default()).await.unwrap().len(), 1);
     site.verify().await;
+    note_fired(differs);
 }
 
 #[tokio::test]
@@ -211,6 +214,7 @@ async fn a_purged_blob_is_never_revived() {
     assert_eq!(site.records.condemned().await.unwrap(), []);
     assert_eq!(site.records.all_places().await.unwrap(), [new_place(8)], "a live blob is not freed");
     site.verify().await;
+    note_fired(gone.len());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Rejection notes: whose count, what they hide and stop, what comes before and after them, and how they end (WEB-105, FLT-085).
 
 use super::support::*;
+use crate::dicom::fired::note_fired;
 use crate::dicom::rejection::{KEY_OBJECT_SELECTION, Named, Reason};
 use crate::dicom::uid::SopClassUid;
 use crate::ledger::transfer::State;
@@ -118,6 +119,7 @@ async fn what_is_rejected_is_hidden_and_stops() {
         )
     );
     site.verify().await;
+    note_fired(1);
 }
 
 /// WEB-105, FLT-085: who may have it gets the note, though a person has stopped what was sent there; who was never sent it does not.
@@ -151,6 +153,7 @@ async fn what_was_under_way_at_a_stop_goes_no_further() {
     assert_eq!(site.states(1).await, [State::Unknown], "the note was not read yet");
     assert_eq!(site.read_notes(&names(1, &[1])).await, [Standing::InForce], "and is read after a start");
     assert_eq!(site.states(1).await, [State::Cancelled]);
+    note_fired(1);
     let late = Site::new();
     late.stored(push(1)).await;
     late.lease("surrey", noon()).await.unwrap();
@@ -159,6 +162,7 @@ async fn what_was_under_way_at_a_stop_goes_no_further() {
     assert_eq!(late.states(1).await, [State::Leased]);
     let (late, _) = late.restart();
     assert_eq!(late.states(1).await, [State::Cancelled]);
+    note_fired(1);
     late.verify().await;
     site.verify().await;
 }

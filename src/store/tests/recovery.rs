@@ -1,6 +1,7 @@
 //! Starting after a stop or a crash: live blobs stay, garbage goes, numbers are never used twice (FLT-001 to FLT-005).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use std::os::unix::fs::MetadataExt;
 
 /// Leaves the directory as a kill would: unfinished files, a segment with its reserved tail.
@@ -52,6 +53,7 @@ async fn live_blobs_stay_and_orphans_go() {
     for (place, digest) in &live {
         store.verify(*place, *digest).await.unwrap();
     }
+    note_fired(recovered.orphans_removed as usize);
 }
 
 #[tokio::test]
@@ -64,6 +66,7 @@ async fn a_start_with_nothing_live_frees_all() {
     let (_store, recovered) = Store::open(options(&dir), []).unwrap();
     assert_eq!(recovered, Recovered { orphans_removed: 2, ..Recovered::default() });
     assert!(files(&dir).is_empty());
+    note_fired(recovered.orphans_removed as usize);
 }
 
 #[tokio::test]
@@ -94,6 +97,7 @@ async fn emptied_segments_go_at_the_next_start() {
     drop(store);
     let (_store, recovered) = Store::open(options(&dir), []).unwrap();
     assert_eq!((recovered.orphans_removed, recovered.strays), (1, 0));
+    note_fired(recovered.orphans_removed as usize);
 }
 
 #[tokio::test]
@@ -108,6 +112,7 @@ async fn missing_and_cut_blobs_are_counted() {
     let (_, recovered) = Store::open(options(&dir), [small, gone, cut]).unwrap();
     assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 1, 1));
     assert_eq!(recovered.lost, [cut, gone]);
+    note_fired((recovered.missing + recovered.damaged) as usize);
 }
 
 #[tokio::test]

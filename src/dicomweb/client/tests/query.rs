@@ -1,6 +1,7 @@
 //! QIDO-RS: asking for instances of servers that do as the standard says, and of others.
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::dicomweb::qido;
 use std::collections::BTreeSet;
 
@@ -118,6 +119,8 @@ async fn what_is_not_held_is_not_found() {
         assert_eq!(presence, found([1, 3]), "{name}");
         let (presence, _) = ask(vec![], manners, 0..2).await;
         assert_eq!(presence, found([]), "{name}, nothing held");
+        // Each was asked twice, and had not all.
+        note_fired(2);
     }
 }
 
