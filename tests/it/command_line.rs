@@ -2,6 +2,7 @@
 
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::pacs::{Association, Status};
 use crate::support::tools::demo_study;
@@ -172,6 +173,7 @@ fn a_flipped_byte_in_a_blob_is_found_and_never_sent() {
         site.log().contains("is damaged and is set aside").then_some(())
     });
     assert_eq!(b.cli(&["study", &names.study]).code, Some(1), "nothing of it reached B");
+    note_fired(1);
 }
 
 /// Finds the bytes of a data set in the blob files and flips one bit in its middle.

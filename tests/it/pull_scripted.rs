@@ -4,6 +4,7 @@
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names, part10, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::holder::{Holder, Manner};
 use crate::support::odd_node::OddNode;
@@ -130,6 +131,7 @@ fn what_is_withdrawn_meanwhile_is_a_failed_sub_operation() {
     assert_eq!(answer["identifier"]["FailedSOPInstanceUIDList"], gone.as_str());
     files.remove(&gone);
     assert_eq!(scene.at_out(), digests(&files));
+    note_fired(1);
     // The next list does not have it, so that it is not expected either.
     assert_eq!(counts(&scene.take(510)), (0, [4, 0, 0]));
     // One that is here already, and that the site lists no more, is not given any more.

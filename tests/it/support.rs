@@ -11,6 +11,7 @@ pub mod corpus;
 pub mod damage;
 pub mod dcmtk;
 pub mod files;
+pub mod fired;
 pub mod gateway;
 pub mod holder;
 pub mod key_holder;

@@ -2,6 +2,7 @@
 //! instance, how often it was sent, and that nothing was sent again unasked where its fate was in doubt.
 
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::odd_node::OddNode;
 use crate::support::pacs::{Association, Status};
@@ -248,6 +249,7 @@ fn each_answer_of_a_peer_comes_to_what_the_table_says() {
     }
     println!("summary: {count} answers of a peer");
     site.verify_ledger(false);
+    note_fired(count);
 }
 
 /// One site that passes everything on to the node `OUT`; `lines` go to the configuration.
@@ -356,6 +358,7 @@ fn a_node_that_is_silent_or_gone_after_the_last_fragment_leaves_it_unknown_and_g
         assert!(story.contains("a node cannot be asked"), "{options:?}: {story}");
         assert!(node.seen("association").len() >= 2, "{options:?}: the first association was aborted");
         site.verify_ledger(false);
+        note_fired(1);
     }
 }
 

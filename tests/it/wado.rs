@@ -5,6 +5,7 @@ use crate::support::dcmtk::storescu;
 use crate::support::files::{
     EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, head, names, part10, read_part10,
 };
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::multipart::{body, boundary_of, complete_parts, content_type};
 use crate::support::python;
@@ -371,6 +372,7 @@ fn slow_readers_hold_up_nobody_else() {
     site.store(&[file(&self::names(436, 2, 1), 100_000, 1)]);
     let stats = &site.gateway.ask(&["store", "stats", "--json"])[0];
     println!("summary: store while eight do not read: {stats}");
+    note_fired(slow.len());
     drop(slow);
     until(seconds(60), "their places are free again", || {
         (site.get(&of_instance(&names), &[ONE]).status == 200).then_some(())
