@@ -75,6 +75,7 @@ impl Sender {
     ) -> Result<StoreResponse, Unsent> {
         let ours = |error: BodyError| Unsent { fault: Some(error.fault()), failure: None };
         let data = DataSet::open_on(&self.store, item, &plan, ahead).await.map_err(ours)?;
+        let pads = !plan.transcode && is_deflated(item);
         let command = StoreCommand {
             context_id,
             sop_class: plan.general.map_or_else(|| item.sop_class.to_string(), str::to_owned),
@@ -82,7 +83,7 @@ impl Sender {
             priority: 0,
             move_originator,
         };
-        let mut source = Outgoing { data, fault: None };
+        let mut source = Outgoing { data, pads, odd: false, fault: None };
         to.store(command, length, &mut source).await.map_err(|failure| {
             let fault = match &failure {
                 StoreFailure::Source(error) => {
@@ -101,7 +102,8 @@ impl Sender {
     /// The length is known for what goes unchanged, and by a dry pass for what is short: so an object that cannot be changed as
     /// it must be costs nothing but itself. A long one would keep the node waiting; it is found out while it is sent, and the
     /// association is aborted (DIM-053).
-    /// With `natively`, not as it is stored.
+    /// With `natively`, not as it is stored. What is stored in an odd length cannot be sent so: what is deflated is padded with one NUL (PS3.5
+    /// section A.5), all else is re-encoded with every value made even (PS3.5 section 7.1.1; DIM-055).
     pub(super) async fn plan(
         &self,
         association: &impl Stores,
@@ -109,18 +111,48 @@ impl Sender {
         released: &[String],
         natively: bool,
     ) -> Result<(u8, Plan, Option<u64>), Fault> {
+        let form = match natively {
+            _ if item.length % 2 == 1 && !is_deflated(item) => Form::Evened,
+            true => Form::Native,
+            false => Form::Stored,
+        };
+        match self.plan_in(association, item, released, form).await? {
+            // What was changed has brought an odd length to light.
+            (_, Plan { transcode: false, .. }, Some(length)) if length % 2 == 1 => {
+                self.even(self.plan_in(association, item, released, Form::Evened).await?)
+            }
+            planned => self.even(planned),
+        }
+    }
+
+    /// Refuses what is of odd length all the same, since nodes cannot take it.
+    fn even(&self, planned: (u8, Plan, Option<u64>)) -> Result<(u8, Plan, Option<u64>), Fault> {
+        match planned.2 {
+            Some(length) if length % 2 == 1 => Err(odd()),
+            _ => Ok(planned),
+        }
+    }
+
+    async fn plan_in(
+        &self,
+        association: &impl Stores,
+        item: &Retrievable,
+        released: &[String],
+        form: Form,
+    ) -> Result<(u8, Plan, Option<u64>), Fault> {
         let (edits, transform) = self.edits(item, released).await?.unzip();
         let own = Some((item.sop_class.as_str(), None));
         let general =
             stand_ins(item.sop_class.as_str(), self.general_class()).iter().map(|class| (*class, Some(*class)));
         let chosen = own.into_iter().chain(general).find_map(|(class, general)| {
             let changed = edits.is_some() || general.is_some();
-            Some((context(association, item, class, changed, natively)?, general))
+            Some((context(association, item, class, changed, form)?, general))
         });
-        let ((context, syntax), general) = chosen.ok_or_else(|| refused(item))?;
+        let ((context, syntax), general) =
+            chosen.ok_or_else(|| if form == Form::Evened { odd() } else { refused(item) })?;
         let mut plan = match syntax {
             None => Plan::as_stored(item),
-            Some(syntax) => Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?,
+            Some(syntax) => Plan::for_a_node(item, syntax).map_err(|error| error.fault())?,
         };
         (plan.edits, plan.transform, plan.general) = (edits, transform, general);
         plan.guarded = self.decides(item) && !is_read_whole(item);
@@ -132,7 +164,9 @@ impl Sender {
             return Ok((context, plan, None));
         }
         let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
-        let length = plan.length;
+        // The padding of what is deflated.
+        let pads = !plan.transcode && is_deflated(item);
+        let length = if pads { plan.length.next_multiple_of(2) } else { plan.length };
         Ok((context, plan, Some(length)))
     }
 
@@ -209,16 +243,29 @@ fn context(
     item: &Retrievable,
     class: &str,
     changed: bool,
-    natively: bool,
+    form: Form,
 ) -> Option<(u8, Option<&'static str>)> {
-    let as_stored = !(natively || changed && is_opaque(item));
+    let as_stored = form == Form::Stored && !(changed && is_opaque(item));
     let context = as_stored.then(|| association.context_for(class, item.transfer_syntax.as_str())).flatten();
     context.map(|context| (context, None)).or_else(|| {
-        [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().find_map(|syntax| {
-            Transcoder::between(&item.transfer_syntax, syntax)?;
+        let implicit = item.transfer_syntax.as_str() == IMPLICIT_VR_LE;
+        let syntaxes = if implicit { [IMPLICIT_VR_LE, EXPLICIT_VR_LE] } else { [EXPLICIT_VR_LE, IMPLICIT_VR_LE] };
+        syntaxes.into_iter().find_map(|syntax| {
+            match form {
+                Form::Evened => Transcoder::evening(&item.transfer_syntax, syntax)?,
+                _ => Transcoder::between(&item.transfer_syntax, syntax)?,
+            };
             Some((association.context_for(class, syntax)?, Some(syntax)))
         })
     })
+}
+
+/// Why an instance of odd length cannot go: fragments are even (PS3.8 annex E).
+fn odd() -> Fault {
+    Outcome::Dead {
+        why: "odd length, PS3.5 7.1.1: it cannot be sent as it is stored, nor be re-encoded so that it can".into(),
+    }
+    .into()
 }
 
 /// Why an instance cannot go in any context that the node accepted.
@@ -241,21 +288,52 @@ fn is_opaque(item: &Retrievable) -> bool {
     matches!(encoding, Encoding::ExplicitBig | Encoding::DeflatedExplicitLittle)
 }
 
+/// Whether the whole data set is deflated.
+fn is_deflated(item: &Retrievable) -> bool {
+    transfer_syntax::encoding(&item.transfer_syntax) == Encoding::DeflatedExplicitLittle
+}
+
 /// Whether a syntax is one of those that every node can read.
 pub(super) fn native(syntax: &TransferSyntaxUid) -> bool {
     matches!(syntax.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE)
 }
 
-/// A data set on its way into an association.
+/// In which form an instance is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it is stored, or else natively.
+    Stored,
+    /// Natively, and not as it is stored.
+    Native,
+    /// The same, also where it is native already: each value is made even.
+    Evened,
+}
+
+/// A data set on its way into an association: of even length, for so are fragments (PS3.8 annex E).
 struct Outgoing {
     data: DataSet,
+    /// It is made even by one NUL at its end.
+    pads: bool,
+    odd: bool,
     fault: Option<Fault>,
 }
 
 impl Source for Outgoing {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         match self.data.next().await {
-            Ok(bytes) => Ok(bytes),
+            Ok(Some(bytes)) => {
+                self.odd ^= bytes.len() % 2 == 1;
+                Ok(Some(bytes))
+            }
+            Ok(None) if !self.odd => Ok(None),
+            Ok(None) if self.pads => {
+                self.odd = false;
+                Ok(Some(Bytes::from_static(&[0])))
+            }
+            Ok(None) => {
+                self.fault = Some(odd());
+                Err(SourceError("of odd length".into()))
+            }
             Err(error) => {
                 self.fault = Some(error.fault());
                 Err(SourceError(error.into()))
