@@ -11,7 +11,7 @@ use super::offers::stand_ins;
 use crate::dicom::nhs_number::is_issuer;
 use crate::dicom::patient::{Judgement, Patient, judge};
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
-use crate::dicom::transcode::Transcoder;
+use crate::dicom::transcode::{Transcoder, begins_implicit};
 use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_LE};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
@@ -51,6 +51,8 @@ pub(super) struct Unsent {
     pub(super) fault: Option<Fault>,
     /// What happened to the association, if anything was begun.
     pub(super) failure: Option<StoreFailure>,
+    /// It is not encoded as its transfer syntax says. Nothing was sent.
+    contradicts: bool,
 }
 
 impl Sender {
@@ -63,7 +65,8 @@ impl Sender {
         self.store.ahead(item.place, item.digest)
     }
 
-    /// Sends one instance as it is planned.
+    /// Sends one instance as it is planned; natively if it turns out not to be encoded as its compressed syntax says, for over that some
+    /// nodes never answer (DIM-057).
     pub(super) async fn send_as(
         &self,
         to: &mut impl Stores,
@@ -73,8 +76,28 @@ impl Sender {
         length: Option<u64>,
         move_originator: Option<(String, u16)>,
     ) -> Result<StoreResponse, Unsent> {
-        let ours = |error: BodyError| Unsent { fault: Some(error.fault()), failure: None };
-        let data = DataSet::open_on(&self.store, item, &plan, ahead).await.map_err(ours)?;
+        let stored = (!plan.transcode).then(|| plan.clone());
+        let sent = self.send_once(to, (item, ahead), (context_id, plan, length), move_originator.clone()).await;
+        let (Err(Unsent { contradicts: true, .. }), Some(stored)) = (&sent, stored) else { return sent };
+        let class = stored.general.unwrap_or(item.sop_class.as_str());
+        let Some((context, Some(syntax))) = context(to, item, class, false, Form::Native) else { return sent };
+        let native = Plan::for_a_node(item, syntax).map_err(|error| ours(&error))?;
+        let plan = Plan { edits: stored.edits, guarded: stored.guarded, general: stored.general, ..native };
+        let (plan, length) = self.sized(plan, item).await.map_err(|error| ours(&error))?;
+        self.send_once(to, (item, Ahead::default()), (context, plan, length), move_originator).await
+    }
+
+    async fn send_once(
+        &self,
+        to: &mut impl Stores,
+        (item, ahead): (&Retrievable, Ahead),
+        (context_id, plan, length): (u8, Plan, Option<u64>),
+        move_originator: Option<(String, u16)>,
+    ) -> Result<StoreResponse, Unsent> {
+        let opened = DataSet::open_on(&self.store, item, &plan, ahead).await;
+        let data = opened.map_err(|error| ours(&error))?;
+        let encapsulated = Encoding::EncapsulatedExplicitLittle;
+        let looks = !plan.transcode && transfer_syntax::encoding(&item.transfer_syntax) == encapsulated;
         let pads = !plan.transcode && is_deflated(item);
         let command = StoreCommand {
             context_id,
@@ -83,7 +106,7 @@ impl Sender {
             priority: 0,
             move_originator,
         };
-        let mut source = Outgoing { data, pads, odd: false, fault: None };
+        let mut source = Outgoing { data, pads, odd: false, looks, contradicts: false, fault: None };
         to.store(command, length, &mut source).await.map_err(|failure| {
             let fault = match &failure {
                 StoreFailure::Source(error) => {
@@ -92,7 +115,7 @@ impl Sender {
                 }
                 _ => None,
             };
-            Unsent { fault, failure: Some(failure) }
+            Unsent { fault, failure: Some(failure), contradicts: source.contradicts }
         })
     }
 
@@ -149,7 +172,7 @@ impl Sender {
             Some((context(association, item, class, changed, form)?, general))
         });
         let ((context, syntax), general) =
-            chosen.ok_or_else(|| if form == Form::Evened { odd() } else { refused(item) })?;
+            chosen.ok_or_else(|| if form == Form::Evened { odd() } else { refused(item, association) })?;
         let mut plan = match syntax {
             None => Plan::as_stored(item),
             Some(syntax) => Plan::for_a_node(item, syntax).map_err(|error| error.fault())?,
@@ -159,15 +182,21 @@ impl Sender {
         if let Some(class) = general {
             general::change(&mut plan, item, class, &self.foreigners.site);
         }
-        let unchanged = !plan.transcode && plan.edits.is_none();
-        if !unchanged && item.length > DRY_PASS {
-            return Ok((context, plan, None));
-        }
-        let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
+        let (plan, length) = self.sized(plan, item).await.map_err(|error| error.fault())?;
         // The padding of what is deflated.
         let pads = !plan.transcode && is_deflated(item);
-        let length = if pads { plan.length.next_multiple_of(2) } else { plan.length };
-        Ok((context, plan, Some(length)))
+        Ok((context, plan, length.map(|length| if pads { length.next_multiple_of(2) } else { length })))
+    }
+
+    /// The plan with its length, but for what is changed and long.
+    async fn sized(&self, plan: Plan, item: &Retrievable) -> Result<(Plan, Option<u64>), BodyError> {
+        let unchanged = !plan.transcode && plan.edits.is_none();
+        if !unchanged && item.length > DRY_PASS {
+            return Ok((plan, None));
+        }
+        let plan = plan.measured(&self.store, item).await?;
+        let length = plan.length;
+        Ok((plan, Some(length)))
     }
 
     /// Whether an object may go to this node under a related general class (DIM-051).
@@ -260,6 +289,11 @@ fn context(
     })
 }
 
+/// A fault of our own before anything was sent.
+fn ours(error: &BodyError) -> Unsent {
+    Unsent { fault: Some(error.fault()), failure: None, contradicts: false }
+}
+
 /// Why an instance of odd length cannot go: fragments are even (PS3.8 annex E).
 fn odd() -> Fault {
     Outcome::Dead {
@@ -269,10 +303,12 @@ fn odd() -> Fault {
 }
 
 /// Why an instance cannot go in any context that the node accepted.
-fn refused(item: &Retrievable) -> Fault {
+fn refused(item: &Retrievable, association: &impl Stores) -> Fault {
     let (class, syntax) = (&item.sop_class, &item.transfer_syntax);
+    let said = association.refusals(class.as_str());
+    let said = if said.is_empty() { String::new() } else { format!(" (it says: {})", said.join(", ")) };
     let why = format!(
-        "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it"
+        "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it{said}"
     );
     Outcome::Dead { why }.into()
 }
@@ -315,12 +351,21 @@ struct Outgoing {
     /// It is made even by one NUL at its end.
     pads: bool,
     odd: bool,
+    /// Its beginning is to be looked at: whether it is encoded as its syntax says.
+    looks: bool,
+    contradicts: bool,
     fault: Option<Fault>,
 }
 
 impl Source for Outgoing {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         match self.data.next().await {
+            Ok(Some(bytes)) if std::mem::take(&mut self.looks) && begins_implicit(&bytes) => {
+                self.contradicts = true;
+                let why = "no node is sent it as it is stored: it has no value representations, against its compressed transfer syntax";
+                self.fault = Some(Outcome::Dead { why: format!("{why}; nor can it be re-encoded") }.into());
+                Err(SourceError(why.into()))
+            }
             Ok(Some(bytes)) => {
                 self.odd ^= bytes.len() % 2 == 1;
                 Ok(Some(bytes))

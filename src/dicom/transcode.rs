@@ -64,6 +64,12 @@ pub struct Report {
     pub frames: u64,
 }
 
+/// Whether a data set that should have representations begins without one, against its transfer syntax (PS3.5 section A.4).
+pub fn begins_implicit(mut head: &[u8]) -> bool {
+    let mut walker = Walker::new(Syntax { explicit: true, big: false }, 1, 1);
+    matches!(walker.next(&mut head), Ok(Some(Event::Element(Element { vr: None, .. }))))
+}
+
 /// What the value in hand becomes.
 #[derive(Debug)]
 enum Value {

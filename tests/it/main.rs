@@ -38,6 +38,7 @@ mod dicom_tls;
 mod faults;
 mod foreign;
 mod foreign_people;
+mod hard_nodes;
 mod hostile;
 mod hostile_slow;
 mod housekeeping;

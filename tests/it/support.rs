@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each story uses the part that it needs")]
 
 pub mod archive;
+pub mod bare_node;
 pub mod beside;
 pub mod caller;
 pub mod calls;

@@ -173,7 +173,7 @@ fn an_instance_whose_class_is_refused_fails_and_the_others_arrive() {
         (site.transfers("OUT", "accepted").1 == 3 && site.transfers("OUT", "dead").1 == 1).then_some(())
     });
     let story = site.cli(&["why", rows[2]["sop_instance"].as_str().unwrap()]).ok("why");
-    assert!(story.contains("accepts neither"), "{story}");
+    assert!(story.contains("accepts neither") && story.contains("(it says: abstract syntax not supported)"), "{story}");
     assert_eq!(node.seen("store").len(), 3);
 }
 
