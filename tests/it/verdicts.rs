@@ -289,7 +289,7 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
         codes.extend(ends.iter().map(|code| (u16::from_str_radix(code, 16).unwrap(), cells[2])));
     }
     // Pending is no answer: pynetdicom does not send it. What parks the node comes last, by itself.
-    codes.retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && *outcome != "parked");
+    codes.retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && *outcome != "forbidden");
     let words = vec!["A"; codes.len()].join(" ");
     let all = instances(1, &words);
     let forbidden = instances(2, "A");

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::dicomweb::stow::{Failed, Form, Pieces, Referenced};
+use crate::ledger::outcome::Refusal;
 use std::collections::BTreeSet;
 
 const STOW: &str = include_str!("../../../test-data/verdicts/stow.tsv");
@@ -80,7 +81,8 @@ fn answer(status: &str, body: &str) -> Answer {
 /// The word of the tables for an outcome.
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Refused { scarce: true, .. } => "scarce",
+        Outcome::Refused { refusal: Refusal::Scarce, .. } => "scarce",
+        Outcome::Refused { refusal: Refusal::Forbidden, .. } => "forbidden",
         Outcome::Deferred { charge, .. } => {
             assert_eq!(*charge, Charge::Destination, "no instance pays for a destination (REL-21)");
             "deferred"

@@ -37,11 +37,9 @@ pub(in crate::records) fn lease(
     let Some(to) = tx.known_destination(destination)? else { return Ok(None) };
     let at = micros(now);
     clamp(tx, to, at)?;
-    if !may_be_tried(tx, to, at)? {
-        return Ok(None);
-    }
+    let Some(probe) = may_be_tried(tx, to, at)? else { return Ok(None) };
     match kind {
-        BatchKind::Send => send(tx, destination, to, limits, at),
+        BatchKind::Send => send(tx, destination, to, limits, (at, probe)),
         BatchKind::Check => {
             if asking::checks_from(tx.conn, to)?.is_none_or(|from| from > at) {
                 return Ok(None);
@@ -59,11 +57,11 @@ fn send(
     destination: &Destination,
     to: i64,
     limits: LeaseLimits,
-    at: i64,
+    (at, probe): (i64, bool),
 ) -> Result<Option<Batch>, Fault> {
     queue::come_due(tx, to, at)?;
     for _ in 0..STALE {
-        let Some(waiting) = queue::next(tx.conn, to, limits.together)? else { return Ok(None) };
+        let Some(waiting) = queue::next(tx.conn, to, limits.together, probe)? else { return Ok(None) };
         let chosen = choose(tx, to_send(tx, to, waiting, limits, at)?, limits);
         if chosen.is_empty() {
             queue::put_right(tx, to, waiting)?;
@@ -71,7 +69,7 @@ fn send(
         }
         let batch = begin(tx, destination, BatchKind::Send, to, waiting.study, &chosen, at)?;
         queue::served(tx, to, waiting)?;
-        let last = queue::next(tx.conn, to, limits.together)?.is_none();
+        let last = queue::next(tx.conn, to, limits.together, false)?.is_none();
         return Ok(Some(Batch { last, ..batch }));
     }
     Ok(None)
@@ -103,20 +101,20 @@ fn clamp(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), Fault> {
 }
 
 /// A destination that is paused is left alone; one that is down or parked gets one probe at a time, and none before its time
-/// (REL-20).
-fn may_be_tried(tx: &Tx<'_>, to: i64, at: i64) -> Result<bool, Fault> {
+/// (REL-20). `None` if it is to be left alone, else whether it is a probe.
+fn may_be_tried(tx: &Tx<'_>, to: i64, at: i64) -> Result<Option<bool>, Fault> {
     let mut find =
         tx.conn.prepare_cached("SELECT reach, not_before, paused IS NOT NULL FROM destinations WHERE id = ?1")?;
     let (reach, not_before, paused): (String, Option<i64>, bool) =
         find.query_row([to], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if paused || not_before.is_some_and(|not_before| not_before > at) {
-        return Ok(false);
+        return Ok(None);
     }
     if reach == Reach::Up.word() {
-        return Ok(true);
+        return Ok(Some(false));
     }
     let mut find = tx.conn.prepare_cached("SELECT 1 FROM transfers WHERE destination = ?1 AND lane = ?2 LIMIT 1")?;
-    Ok(!find.exists(params![to, lane::IN_HAND])?)
+    Ok((!find.exists(params![to, lane::IN_HAND])?).then_some(true))
 }
 
 /// One candidate.

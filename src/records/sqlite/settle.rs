@@ -11,7 +11,7 @@ use super::warnings;
 use crate::ledger::breaker::{self, Breaker, Reach, Showing};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
-use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::outcome::{Charge, Outcome, Refused, Whose};
 use crate::ledger::step::{self, Standing};
 use crate::ledger::transfer::{State, TransferId};
 use crate::records::{AttemptId, AttemptSummary, Settled};
@@ -29,6 +29,35 @@ struct Attempt {
     entry: EntryId,
     /// Whether the destination was taking things before.
     answering: bool,
+    /// How many batches it has taken something of, before this one and with it.
+    taken: (i64, i64),
+    /// The transfer that alone was refused last in words that may be meant of the destination as a whole.
+    refused: Option<i64>,
+    /// What alone is settled now.
+    alone: Option<i64>,
+}
+
+impl Attempt {
+    /// Whose a refusal of this transfer is, if it may be meant of the destination as a whole.
+    fn whose(&self, transfer: &Transfer) -> Whose {
+        let id = Some(transfer.id.0);
+        let alone_again = self.alone == id && self.refused == id;
+        let (taken, with_this) = self.taken;
+        Refused { before: transfer.refused, taken, took: with_this > taken, alone_again }.whose()
+    }
+
+    /// How many batches it has taken something of when it last refused a transfer so, after this outcome.
+    fn refused_at(&self, before: Option<i64>, outcome: &Outcome, state: State) -> Option<i64> {
+        match outcome.may_be_whole() {
+            true => Some(self.taken.1),
+            false => before.filter(|_| !outcome.took(state)),
+        }
+    }
+
+    /// Whether an outcome may show something of the destination: what counts against the instance does not.
+    fn is_shown_by(&self, transfer: &Transfer, outcome: &Outcome) -> bool {
+        !outcome.may_be_whole() || self.whose(transfer) == Whose::Destination
+    }
 }
 
 /// Outcomes of one kind, told together in the entry: the new state, the word, the charge, the words, and whether given up.
@@ -53,17 +82,14 @@ pub(in crate::records) fn settle(
     summary: &AttemptSummary,
     now: SystemTime,
 ) -> Result<Settled, Fault> {
-    let attempt = find(tx, attempt)?;
+    let attempt = taken(tx, find(tx, attempt)?, outcomes)?;
     let at = micros(now);
     let entry = Tx::entry_id()?;
     let mut settled = Settled::default();
     let mut told = Told::default();
     let mut fresh = Vec::with_capacity(outcomes.len());
     let seed = Tx::seed()?;
-    let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
-    for (about, code) in &summary.warnings {
-        warned.entry(*about).or_default().push(*code);
-    }
+    let warned = warned(summary);
     for (id, outcome) in outcomes {
         let transfer = Transfer::load(tx.conn, *id)?.filter(|transfer| transfer.attempt == Some(attempt.id));
         let Some(transfer) = transfer else {
@@ -71,7 +97,9 @@ pub(in crate::records) fn settle(
             settled.late.push(*id);
             continue;
         };
-        fresh.push((transfer.state, outcome));
+        if attempt.is_shown_by(&transfer, outcome) {
+            fresh.push((transfer.state, outcome));
+        }
         let instance = transfer.instance;
         for code in warned.get(id).into_iter().flatten() {
             warnings::note(tx, attempt.destination, *code, instance, at)?;
@@ -118,9 +146,18 @@ pub(in crate::records) fn settle(
     Ok(settled)
 }
 
+/// The warnings of each transfer.
+fn warned(summary: &AttemptSummary) -> BTreeMap<TransferId, Vec<u16>> {
+    let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
+    for (about, code) in &summary.warnings {
+        warned.entry(*about).or_default().push(*code);
+    }
+    warned
+}
+
 fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
     let mut find = tx.conn.prepare_cached(
-        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study FROM attempts a \
+        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study, d.taken, d.refused FROM attempts a \
          JOIN destinations d ON d.id = a.destination WHERE a.id = ?1",
     )?;
     let found = find.query_row([id], |row| {
@@ -128,13 +165,37 @@ fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
         let entry: [u8; 16] = row.get(3)?;
         let (destination, remaining) = (row.get(1)?, row.get(2)?);
         let answering = row.get::<_, String>(4)? == Reach::Up.word();
-        let study = row.get(5)?;
-        Ok(Attempt { id, is_send: kind == "send", destination, study, remaining, entry: EntryId(entry), answering })
+        let (study, taken) = (row.get(5)?, row.get(6)?);
+        let (is_send, entry, taken, refused) = (kind == "send", EntryId(entry), (taken, taken), row.get(7)?);
+        let alone = None;
+        Ok(Attempt { id, is_send, destination, study, remaining, entry, answering, taken, refused, alone })
     });
     match found.optional()? {
         Some(attempt) => Ok(attempt),
         None => refuse(format!("there is no attempt {id}")),
     }
+}
+
+/// Counts the batch if the destination took something of it.
+fn taken(tx: &Tx<'_>, attempt: Attempt, outcomes: &[(TransferId, Outcome)]) -> Result<Attempt, Fault> {
+    let alone = match outcomes {
+        [(id, _)] => Some(id.0),
+        _ => None,
+    };
+    let mut took = false;
+    for (id, outcome) in outcomes {
+        let state = match attempt.is_send {
+            true => Some(State::Leased),
+            false => Transfer::load(tx.conn, *id)?.map(|transfer| transfer.state),
+        };
+        took |= state.is_some_and(|state| outcome.took(state));
+    }
+    if took {
+        let mut update = tx.conn.prepare_cached("UPDATE destinations SET taken = taken + 1 WHERE id = ?1")?;
+        update.execute([attempt.destination])?;
+    }
+    let (before, _) = attempt.taken;
+    Ok(Attempt { taken: (before, before + i64::from(took)), alone, ..attempt })
 }
 
 /// One outcome for one transfer that the attempt holds.
@@ -155,7 +216,8 @@ fn one(
     let outcome = if lifted { &at_once } else { outcome };
     let Transfer { state, verify, failures, unanswered, .. } = transfer;
     let twin = matches!(outcome, Outcome::Absent { .. }) && has_twin(tx, &transfer)?;
-    let standing = Standing { state, verify, failures, unanswered, spent, answering: attempt.answering, twin };
+    let (answering, whose) = (attempt.answering, attempt.whose(&transfer));
+    let standing = Standing { state, verify, failures, unanswered, spent, answering, whose, twin };
     let mut step = step::after(&standing, outcome, &tx.fixed.options.patience, Tx::seed_for(seed, transfer.id));
     let again = matches!(step.to, State::Pending | State::Deferred | State::Parked);
     let corrupt = again && blobs::is_corrupt(tx.conn, transfer.instance)?;
@@ -175,12 +237,10 @@ fn one(
         }
     }
     transfer.go(step.to, at)?;
-    transfer.attempt = None;
-    (transfer.failures, transfer.unanswered) = (step.failures, step.unanswered);
-    transfer.spent = span(step.spent);
+    (transfer.attempt, transfer.entry) = (None, entry);
+    (transfer.failures, transfer.unanswered, transfer.spent) = (step.failures, step.unanswered, span(step.spent));
     transfer.outcome = Some(if corrupt { "corrupt" } else { outcome.word() }.to_owned());
     transfer.words = Some(words);
-    transfer.entry = entry;
     if step.to != State::Pending {
         transfer.due = at.saturating_add(span(step.wait));
     }
@@ -193,6 +253,7 @@ fn one(
         (false, _) => {}
     }
     weigh(&mut transfer, outcome, words);
+    transfer.refused = attempt.refused_at(transfer.refused, outcome, state);
     let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
     transfer.save_step(tx.conn, &noted)?;
     let opens = match (step.to, outcome) {
@@ -203,7 +264,7 @@ fn one(
     if let Some(kind) = opens {
         told.opened.push(open_exception(tx, &transfer, kind, Some(words), at)?);
     }
-    let alike = (step.to, outcome.word(), outcome.charge().map(Charge::word), words, step.given_up);
+    let alike = (step.to, outcome.word(), outcome.charge(whose).map(Charge::word), words, step.given_up);
     told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
     Ok(step.to)
 }
@@ -281,13 +342,10 @@ fn destination(
         return Ok(None);
     }
     let telling = |(_, outcome): &&(State, &Outcome)| {
-        matches!(
-            outcome,
-            Outcome::Parked { .. }
-                | Outcome::Refused { scarce: true, .. }
-                | Outcome::Deferred { charge: Charge::Destination, .. }
-        )
+        outcome.may_be_whole()
+            || matches!(outcome, Outcome::Parked { .. } | Outcome::Deferred { charge: Charge::Destination, .. })
     };
+    let alone = attempt.alone.filter(|_| outcomes.iter().any(|(_, outcome)| outcome.may_be_whole()));
     let words = match after.reach {
         Reach::Up => None,
         _ => match outcomes.iter().find(telling).or_else(|| outcomes.first()) {
@@ -296,7 +354,8 @@ fn destination(
         },
     };
     let mut update = tx.conn.prepare_cached(
-        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6, doubted = ?7 WHERE id = ?1",
+        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6, doubted = ?7, \
+         refused = coalesce(?8, refused) WHERE id = ?1",
     )?;
     update.execute(params![
         attempt.destination,
@@ -306,6 +365,7 @@ fn destination(
         after.not_before.map(micros),
         words,
         doubtful.then_some(attempt.study),
+        alone,
     ])?;
     Ok((after.reach != before.reach).then_some(after.reach))
 }

@@ -2,8 +2,9 @@
 
 use super::support::*;
 use crate::ledger::breaker::Reach;
-use crate::ledger::outcome::Outcome;
+use crate::ledger::outcome::{Charge, Outcome, Refusal};
 use crate::ledger::transfer::State;
+use crate::peers::Priority;
 use crate::records::*;
 
 fn unsupported(said: bool) -> Outcome {
@@ -11,7 +12,11 @@ fn unsupported(said: bool) -> Outcome {
 }
 
 fn scarce() -> Outcome {
-    Outcome::Refused { why: "A700".into(), after: None, scarce: true }
+    Outcome::Refused { why: "A700".into(), after: None, refusal: Refusal::Scarce }
+}
+
+fn forbidden() -> Outcome {
+    Outcome::Refused { why: "0124".into(), after: None, refusal: Refusal::Forbidden }
 }
 
 async fn view(site: &Site) -> DestinationView {
@@ -118,18 +123,128 @@ async fn a_destination_without_room_is_left_alone_and_costs_no_instance_its_life
         assert!(seen.words.unwrap().contains("A700"));
         now += 20 * MINUTE;
     }
-    // It takes something else: now it is the instance.
-    let mut other = push(2);
-    other.head.study = study(2);
-    site.stored(other).await;
-    while site.states(2).await != [State::Verified] {
-        let batch = site.lease("surrey", now).await.unwrap();
-        let taken = batch.items[0].sop_instance == uid(2);
-        site.settle(&batch, if taken { verified() } else { scarce() }, now).await;
+    // It takes something else each time: now it is the instance.
+    let mut others = 0;
+    while site.states(1).await != [State::Dead] {
+        others += 1;
+        let mut other = push(1 + others);
+        other.head.study = study(1 + others);
+        site.stored(other).await;
+        while let Some(batch) = site.lease("surrey", now).await {
+            let bad = batch.items[0].sop_instance == uid(1);
+            site.settle(&batch, if bad { scarce() } else { verified() }, now).await;
+        }
         now += 20 * MINUTE;
     }
-    site.send("surrey", scarce(), now).await;
-    assert_eq!(site.states(1).await, [State::Dead]);
+    assert!((12..=18).contains(&others), "given up after the usual count, beside {others} others");
+    site.verify().await;
+}
+
+/// REL-24, DIM-054: one instance is refused each time, in words that may be meant of the whole destination; everything else is taken. What
+/// arrives goes at once, and the one is given up after the usual count.
+#[tokio::test]
+async fn one_instance_that_is_always_refused_keeps_no_other_waiting_and_is_given_up() {
+    for (refusal, companions, quiet) in [
+        (scarce as fn() -> Outcome, 2, 0),
+        (forbidden, 2, 0),
+        (scarce, 0, 0),
+        (forbidden, 0, 0),
+        (scarce, 0, 9),
+        (forbidden, 0, 9),
+    ] {
+        let site = Site::new();
+        let (mut now, mut tries, mut late) = (noon(), 0, 0);
+        for n in 1..=1 + companions {
+            site.stored(push(n)).await;
+        }
+        for round in 0..40 {
+            // Every few minutes a study; now and then none for hours.
+            let steps = if round % 10 == 5 { 3 + quiet * 10 } else { 3 };
+            for _ in 0..steps {
+                now += 5 * MINUTE;
+                while let Some(batch) = site.lease("surrey", now).await {
+                    let bad = |item: &&Leased| item.sop_instance == uid(1);
+                    tries += batch.items.iter().filter(bad).count();
+                    let one = |item: &Leased| (item.transfer, if bad(&item) { refusal() } else { verified() });
+                    let outcomes = batch.items.iter().map(one).collect();
+                    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), now).await.unwrap();
+                }
+            }
+            let mut other = push(100 + round);
+            other.head.study = study(100 + round);
+            site.stored(other).await;
+            // It is tried as soon as it is there, but for what a first refusal may cost.
+            for _ in 0..10 {
+                let Some(batch) = site.lease("surrey", now).await else { break };
+                let bad = batch.items[0].sop_instance == uid(1);
+                tries += usize::from(bad);
+                site.settle(&batch, if bad { refusal() } else { verified() }, now).await;
+            }
+            late += usize::from(site.states(100 + round).await != [State::Verified]);
+        }
+        let (name, state) = (refusal(), site.states(1).await);
+        assert!(late <= 1, "{name:?} with {companions}: {late} studies waited");
+        assert_eq!((state, view(&site).await.reach), (vec![State::Dead], Reach::Up), "{name:?} after {tries}");
+        let open = site.records.exceptions(true, ExceptionId(0), 0).await.unwrap();
+        assert_eq!(open.len(), 1, "{open:?}");
+        site.verify().await;
+    }
+}
+
+/// REL-24: a probe does not meet the same study each time, however urgent that is.
+#[tokio::test]
+async fn probes_take_turns() {
+    let site = Site::new();
+    for n in 1..=3 {
+        let mut one = push(n);
+        one.head.study = study(n);
+        one.chosen[0].priority = if n == 1 { Priority::Urgent } else { Priority::Routine };
+        site.stored(one).await;
+    }
+    let mut now = noon();
+    let mut met = Vec::new();
+    for _ in 0..7 {
+        let batch = site.lease("surrey", now).await.unwrap();
+        met.push(batch.study.clone());
+        site.settle(&batch, deferred(Charge::Destination, None), now).await;
+        now += 20 * MINUTE;
+    }
+    for n in 1..=3 {
+        assert!(met[1..4].contains(&study(n)) && met[4..].contains(&study(n)), "{met:?}");
+    }
+    site.verify().await;
+}
+
+/// REL-24: a node aborts the association each time at one instance of a study: the rest of the study comes before it from then on.
+#[tokio::test]
+async fn what_a_node_aborts_at_goes_behind_its_study() {
+    let site = Site::new();
+    for n in 1..=4 {
+        site.stored(push(n)).await;
+    }
+    let (mut now, mut batches) = (noon(), 0);
+    while site.states(4).await != [State::Verified] {
+        now += 20 * MINUTE;
+        while let Some(check) = site.check("surrey", now).await {
+            site.settle(&check, absent(), now).await;
+        }
+        let Some(batch) = site.lease("surrey", now).await else { continue };
+        batches += 1;
+        assert!(batches < 4, "its companions wait for it");
+        let mut broken = false;
+        let mut outcome = |item: &Leased| {
+            let before = broken;
+            broken |= item.sop_instance == uid(1);
+            match (before, broken) {
+                (true, _) => deferred(Charge::Destination, None),
+                (_, true) => unknown(),
+                _ => verified(),
+            }
+        };
+        let outcomes = batch.items.iter().map(|item| (item.transfer, outcome(item))).collect();
+        site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), now).await.unwrap();
+    }
+    assert_eq!([site.states(2).await, site.states(3).await].concat(), [State::Verified, State::Verified]);
     site.verify().await;
 }
 

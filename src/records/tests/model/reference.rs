@@ -57,6 +57,8 @@ pub(crate) struct Transfer {
     /// Parked because the destination does not take its class.
     class: bool,
     done: Option<Time>,
+    /// What its destination had taken when it last refused it as it may refuse everything.
+    refused: Option<u32>,
 }
 
 impl Transfer {
@@ -71,7 +73,7 @@ impl Transfer {
     }
 
     fn afresh(&mut self) {
-        (self.failures, self.interruptions, self.spent, self.due) = (0, 0, 0, 0);
+        (self.failures, self.interruptions, self.spent, self.due, self.refused) = (0, 0, 0, 0, None);
     }
 
     fn waits_to_go(&self, at: Time) -> bool {
@@ -106,6 +108,10 @@ pub(crate) struct Far {
     since: Option<Time>,
     /// The study of the last doubt.
     doubted: Option<u32>,
+    /// So many batches it took something of.
+    taken: u32,
+    /// Who alone was refused last as everything may be.
+    refused: Option<usize>,
 }
 
 /// An arrival: which instance, of which content, from whom, for whom.
@@ -147,7 +153,9 @@ impl Model {
 
     fn far(&mut self, name: &str) -> &mut Far {
         let (reach, since, doubted) = (Reach::Up, None, None);
-        let new = Far { reach, failures: 0, not_before: None, paused: false, choosy: false, since, doubted };
+        let (taken, refused) = (0, None);
+        let new =
+            Far { reach, failures: 0, not_before: None, paused: false, choosy: false, since, doubted, taken, refused };
         self.far.entry(name.to_owned()).or_insert(new)
     }
 
@@ -299,6 +307,7 @@ impl Model {
             damaged,
             class: false,
             done,
+            refused: None,
         };
         self.transfers.push(t);
     }

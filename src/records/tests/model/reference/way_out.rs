@@ -2,9 +2,52 @@
 
 use super::{Attempt, Far, Model, Time, Transfer, micros};
 use crate::ledger::breaker::{Reach, Showing, showing};
-use crate::ledger::outcome::{Charge, Outcome};
-use crate::ledger::transfer::State::*;
+use crate::ledger::outcome::{Charge, Outcome, Refusal};
+use crate::ledger::step::Patience;
+use crate::ledger::transfer::State::{self, *};
 use std::time::Duration;
+
+/// How things stand when an outcome comes in.
+#[derive(Clone, Copy)]
+struct How {
+    check: bool,
+    answering: bool,
+    /// The destination took something else since it last refused this one.
+    own: bool,
+    /// It alone was refused, again.
+    again: bool,
+    twin: bool,
+    choosy: bool,
+}
+
+/// What an outcome makes of a transfer: its next state, the wait, and whether that is charged to it.
+fn said(t: &Transfer, outcome: &Outcome, how: How, patience: &Patience) -> (State, Time, bool) {
+    let How { check, answering, own, again, twin, choosy } = how;
+    let stay = |to| if check { t.state } else { to };
+    let asked = |after: &Option<Duration>| micros(after.unwrap_or_default().min(patience.longest_wait));
+    match outcome {
+        Outcome::Accepted { .. } => (Accepted, 0, false),
+        Outcome::Verified { .. } | Outcome::Uncompared { .. } => (Verified, 0, false),
+        Outcome::Held { .. } => (Held, 0, false),
+        Outcome::Dead { .. } => (Dead, 0, false),
+        Outcome::Unsupported { said: false, .. } if !choosy => (stay(Deferred), 0, false),
+        Outcome::Parked { .. } | Outcome::Unsupported { .. } => (stay(Parked), 0, false),
+        Outcome::Refused { refusal: Refusal::Forbidden, .. } if !own && !again => (stay(Parked), 0, false),
+        Outcome::Refused { refusal: Refusal::Forbidden, after, .. } if !own && !answering => {
+            (stay(Parked), asked(after), false)
+        }
+        Outcome::Refused { refusal, after, .. } => (stay(Deferred), asked(after), own || *refusal == Refusal::Instance),
+        Outcome::Unknown { .. } | Outcome::Claimed { .. } => (stay(Unknown), 0, false),
+        Outcome::Absent { .. } if twin && check => (t.state, 0, false),
+        Outcome::Absent { .. } if t.state == Accepted && t.failures < patience.late_looks => (Accepted, 0, true),
+        Outcome::Absent { .. } if !answering => (Deferred, 0, false),
+        Outcome::Absent { .. } if t.failures == 0 => (Pending, 0, false),
+        Outcome::Absent { .. } => (Deferred, 0, true),
+        Outcome::Deferred { charge: Charge::Destination, .. } => (stay(Deferred), 0, false),
+        Outcome::Deferred { charge: Charge::Us, after, .. } => (stay(Deferred), asked(after), false),
+        Outcome::Deferred { charge: Charge::Instance, after, .. } => (stay(Deferred), asked(after), true),
+    }
+}
 
 impl Model {
     /// Takes note of a lease; what is wrong with it, if anything.
@@ -74,48 +117,59 @@ impl Model {
         let (mine, late): (Vec<_>, Vec<_>) =
             outcomes.iter().partition(|(id, _)| self.transfers[*id].hand == Some(attempt));
         let to = self.attempts[attempt].to.clone();
-        let kind = (self.attempts[attempt].check, self.far(&to).reach == Reach::Up);
-        let showing = showing(mine.iter().map(|(id, outcome)| (self.transfers[*id].state, outcome)));
-        for (id, outcome) in &mine {
-            self.one(*id, outcome, kind, at);
+        let check = self.attempts[attempt].check;
+        let kind = (check, self.far(&to).reach == Reach::Up);
+        let took =
+            |(id, outcome): &(usize, Outcome)| outcome.took(if check { self.transfers[*id].state } else { Leased });
+        let took = outcomes.iter().any(took);
+        let alone = (outcomes.len() == 1).then(|| outcomes[0].0);
+        // Who else was refused, and nothing was taken since: it is the destination that refuses.
+        let far = self.far[&to].clone();
+        let since = |id: usize| took || self.transfers[id].refused.is_some_and(|before| before < far.taken);
+        let again = |id: usize| alone == Some(id) && far.refused == Some(id);
+        let whole = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Refused { refusal: Refusal::Scarce | Refusal::Forbidden, .. })
+        };
+        let shows = |id: usize, outcome: &Outcome| !whole(outcome) || !since(id) && !again(id);
+        let telling: Vec<_> = mine.iter().filter(|(id, outcome)| shows(*id, outcome)).collect();
+        let showing = showing(telling.iter().map(|(id, outcome)| (self.transfers[*id].state, outcome)));
+        let refused = alone.filter(|_| telling.iter().any(|(_, outcome)| whole(outcome)));
+        let own: Vec<(bool, bool)> = mine.iter().map(|(id, _)| (since(*id), again(*id))).collect();
+        self.far(&to).taken += u32::from(took);
+        for ((id, outcome), own) in mine.iter().zip(own) {
+            self.one(*id, outcome, kind, own, at);
         }
         self.attempts[attempt].left -= mine.len();
         if let Some(showing) = showing {
             let study = self.attempts[attempt].study;
-            self.shows(&to, study, showing, at);
+            if self.shows(&to, study, showing, at) {
+                let far = self.far(&to);
+                far.refused = refused.or(far.refused);
+            }
         }
         late.into_iter().map(|(id, _)| *id).collect()
     }
 
-    fn one(&mut self, id: usize, outcome: &Outcome, (check, answering): (bool, bool), at: Time) {
+    fn one(
+        &mut self,
+        id: usize,
+        outcome: &Outcome,
+        (check, answering): (bool, bool),
+        (own, again): (bool, bool),
+        at: Time,
+    ) {
         let patience = self.options.patience;
         let me = &self.transfers[id];
-        let choosy = self.far[&me.to].choosy;
+        let (choosy, taken) = (self.far[&me.to].choosy, self.far[&me.to].taken);
         let sends = |t: &Transfer| matches!(t.state, Pending | Leased | Deferred | Parked);
         let twin = |t: &Transfer| t.version == me.version && t.to == me.to && sends(t);
         let twin = self.transfers.iter().enumerate().any(|(other, t)| other != id && twin(t));
+        let how = How { check, answering, own, again, twin, choosy };
+        let (mut to, wait, charged) = said(me, outcome, how, &patience);
         let t = &mut self.transfers[id];
-        let stay = |to| if check { t.state } else { to };
-        let asked = |after: &Option<Duration>| micros(after.unwrap_or_default().min(patience.longest_wait));
-        let (mut to, wait, charged) = match outcome {
-            Outcome::Accepted { .. } => (Accepted, 0, false),
-            Outcome::Verified { .. } | Outcome::Uncompared { .. } => (Verified, 0, false),
-            Outcome::Held { .. } => (Held, 0, false),
-            Outcome::Dead { .. } => (Dead, 0, false),
-            Outcome::Unsupported { said: false, .. } if !choosy => (stay(Deferred), 0, false),
-            Outcome::Parked { .. } | Outcome::Unsupported { .. } => (stay(Parked), 0, false),
-            Outcome::Refused { after, .. } => (stay(Deferred), asked(after), true),
-            Outcome::Unknown { .. } | Outcome::Claimed { .. } => (stay(Unknown), 0, false),
-            Outcome::Absent { .. } if twin && check => (t.state, 0, false),
-            Outcome::Absent { .. } if t.state == Accepted && t.failures < patience.late_looks => (Accepted, 0, true),
-            Outcome::Absent { .. } if !answering || t.failures == 0 => (Pending, 0, false),
-            Outcome::Absent { .. } => (Deferred, 0, true),
-            Outcome::Deferred { charge: Charge::Destination, .. } => (stay(Deferred), 0, false),
-            Outcome::Deferred { charge: Charge::Us, after, .. } => (stay(Deferred), asked(after), false),
-            Outcome::Deferred { charge: Charge::Instance, after, .. } => (stay(Deferred), asked(after), true),
-        };
         // Where another cause sends it, nothing is said of this one.
-        let not_found = matches!(outcome, Outcome::Absent { .. }) && !(twin && check) && (answering || to != Pending);
+        let looked_for = to == Accepted;
+        let not_found = matches!(outcome, Outcome::Absent { .. }) && !(twin && check) && (answering || looked_for);
         match outcome {
             Outcome::Accepted { .. } | Outcome::Verified { .. } => (t.failures, t.evidence) = (0, true),
             _ if charged || not_found => t.failures += 1,
@@ -125,12 +179,14 @@ impl Model {
             t.spent += wait;
             to = if t.spent >= micros(patience.give_up) { Dead } else { to };
         }
-        if let Outcome::Refused { scarce, .. } = outcome
-            && (!scarce || answering)
-            && t.failures >= patience.refusals
-        {
+        if matches!(outcome, Outcome::Refused { .. }) && charged && t.failures >= patience.refusals {
             to = Dead;
         }
+        t.refused = match outcome {
+            Outcome::Refused { refusal: Refusal::Scarce | Refusal::Forbidden, .. } => Some(taken),
+            _ if outcome.took(t.state) => None,
+            _ => t.refused,
+        };
         t.damaged = self.versions[t.version].state == "corrupt" && matches!(to, Pending | Deferred | Parked);
         to = if t.damaged { Held } else { to };
         t.resume = Pending;
@@ -156,8 +212,8 @@ impl Model {
         }
     }
 
-    /// What a batch showed of a destination.
-    fn shows(&mut self, to: &str, study: u32, showing: Showing, at: Time) {
+    /// What a batch showed of a destination; whether that is noted.
+    fn shows(&mut self, to: &str, study: u32, showing: Showing, at: Time) -> bool {
         let probing = self.options.probing;
         let far = self.far(to);
         let out = far.since.filter(|_| far.reach != Reach::Up).map_or(0, |since| at - since);
@@ -166,10 +222,10 @@ impl Model {
         let running = far.not_before.filter(|time| *time > at);
         let doubted = (showing == Showing::Doubtful).then_some(study);
         if doubted.is_some() && far.reach == Reach::Up && far.doubted == doubted {
-            return;
+            return false;
         }
         let (reach, failures, not_before) = match showing {
-            Showing::Answered if running.is_some() => return,
+            Showing::Answered if running.is_some() => return false,
             Showing::Answered => (Reach::Up, 0, None),
             Showing::Refused => (Reach::Parked, far.failures + 1, Some(at + micros(probing.steady))),
             Showing::Silent { after, progress } => {
@@ -178,7 +234,7 @@ impl Model {
             }
             Showing::Doubtful if far.reach == Reach::Up && far.failures + 1 < probing.doubts => {
                 (far.failures, far.doubted) = (far.failures + 1, doubted);
-                return;
+                return true;
             }
             Showing::Doubtful => (Reach::Down, far.failures + 1, Some(at + wait)),
         };
@@ -189,6 +245,7 @@ impl Model {
             let parked = self.transfers.iter_mut().filter(|t| t.to == to && t.state == Parked && !t.class);
             parked.for_each(|t| (t.state, t.due) = (Pending, 0));
         }
+        true
     }
 
     /// An attempt breaks off by our own end: it may have arrived.
