@@ -38,6 +38,7 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
                 "at": render::utc(event.at),
                 "until": event.until.map(render::utc),
                 "instances": event.instances,
+                "version": event.version,
                 "event": words::kind(event),
                 "text": text,
             }))?;
