@@ -30,7 +30,7 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Decide about one: accept or reject a conflict, retry, release or cancel a transfer
+    /// Decide about one: accept or reject a conflict, retry, release or cancel a transfer, or say that damage was seen
     Resolve(Resolve),
 }
 
@@ -38,8 +38,9 @@ pub(super) enum Verb {
 pub(super) struct Resolve {
     /// Its number, as `list` prints it
     id: i64,
-    /// accept: send it as the revision of what was here; reject: keep it and send it nowhere; retry, release or cancel: its transfer
-    #[arg(long = "as", value_parser = ["accept", "reject", "retry", "release", "cancel"])]
+    /// accept: send it as the revision of what was here; reject: keep it and send it nowhere; retry, release or cancel: its transfer;
+    /// seen: its bytes are damaged, and nobody can send it again
+    #[arg(long = "as", value_parser = ["accept", "reject", "retry", "release", "cancel", "seen"])]
     decision: String,
     /// Who decides; kept in the ledger
     #[arg(long, value_name = "NAME")]

@@ -37,6 +37,7 @@ pub(super) mod routing;
 pub(super) mod rows;
 pub(super) mod schema;
 pub(super) mod scrub;
+pub(super) mod seen;
 pub(super) mod settle;
 pub(super) mod sharing;
 pub(super) mod status;

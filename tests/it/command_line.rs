@@ -172,6 +172,19 @@ fn a_flipped_byte_in_a_blob_is_found_and_never_sent() {
         site.log().contains("is damaged and is set aside").then_some(())
     });
     assert_eq!(b.cli(&["study", &names.study]).code, Some(1), "nothing of it reached B");
+    // Nobody can send it again: a person says that it was seen, and it alarms no more.
+    let alarm = site.ask(&["exceptions", "list", "--json"]).remove(0);
+    let number = alarm["exception"].to_string();
+    let seen = |decision| {
+        site.cli(&["exceptions", "resolve", &number, "--as", decision, "--by", "Jo", "--reason", "the disk"])
+    };
+    let other = seen("release");
+    assert!(other.code == Some(1) && other.stderr.contains("seen"), "{other:?}");
+    seen("seen").ok("seen");
+    assert!(site.ask(&["exceptions", "list", "--json"]).is_empty());
+    assert_eq!(site.ask(&["store", "list", "--damaged", "--json"]).len(), 1, "it is damaged as before");
+    push(&site, 4);
+    site.all_become("b", "verified", 1, seconds(60));
 }
 
 /// Finds the bytes of a data set in the blob files and flips one bit in its middle.

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 pub(crate) struct Decision {
     /// The exception's number.
     pub(crate) exception: i64,
-    /// `accept`, `reject`, `retry`, `release` or `cancel`.
+    /// `accept`, `reject`, `retry`, `release`, `cancel` or `seen`.
     pub(crate) decision: String,
     /// Who decides.
     pub(crate) who: String,
@@ -26,6 +26,7 @@ pub(crate) struct Decision {
 enum Way {
     Conflict(Resolution),
     Transfer(Verb),
+    Damage,
 }
 
 /// The decisions that end an exception of a kind.
@@ -34,7 +35,7 @@ fn ways(kind: &str) -> &'static [(&'static str, Way)] {
         "conflict" => &[("accept", Way::Conflict(Resolution::Accept)), ("reject", Way::Conflict(Resolution::Reject))],
         "dead" => &[("retry", Way::Transfer(Verb::Retry)), ("cancel", Way::Transfer(Verb::Cancel))],
         "held" | "poison" => &[("release", Way::Transfer(Verb::Release)), ("cancel", Way::Transfer(Verb::Cancel))],
-        _ => &[],
+        _ => &[("seen", Way::Damage)],
     }
 }
 
@@ -63,10 +64,13 @@ pub(super) async fn resolve(State(face): State<AdminFace>, Json(asked): Json<Dec
 
 fn other_ways(exception: &ExceptionView, ways: &[(&str, Way)]) -> String {
     let words: Vec<&str> = ways.iter().map(|(word, _)| *word).collect();
-    match words.is_empty() {
-        true => "its bytes are damaged: it ends when the same instance arrives again; have it sent once more".into(),
-        false => format!("a {} exception is resolved as one of: {}", exception.kind, words.join(", ")),
-    }
+    let hint = match exception.kind.as_str() {
+        "corrupt" => {
+            "; it also ends when the same instance arrives again, and only that heals it: have it sent once more"
+        }
+        _ => "",
+    };
+    format!("a {} exception is resolved as one of: {}{hint}", exception.kind, words.join(", "))
 }
 
 async fn decide(face: &AdminFace, exception: &ExceptionView, way: &Way, asked: &Decision) -> Result<u64, String> {
@@ -75,6 +79,10 @@ async fn decide(face: &AdminFace, exception: &ExceptionView, way: &Way, asked: &
         Way::Conflict(resolution) => {
             let resolved = face.records.resolve(exception.exception, *resolution, who, reason, now).await;
             resolved.map_err(|error| error.to_string())
+        }
+        Way::Damage => {
+            let seen = face.records.damage_seen(exception.exception, who, reason, now).await;
+            seen.map(|()| 0).map_err(|error| error.to_string())
         }
         Way::Transfer(verb) => {
             let transfers = exception.transfer.into_iter().collect();
@@ -99,7 +107,7 @@ mod tests {
             ("dead", &["retry", "cancel"]),
             ("held", &["release", "cancel"]),
             ("poison", &["release", "cancel"]),
-            ("corrupt", &[]),
+            ("corrupt", &["seen"]),
         ];
         for (kind, want) in rows {
             let words: Vec<&str> = ways(kind).iter().map(|(word, _)| *word).collect();

@@ -311,7 +311,8 @@ pub(in crate::records) fn close_exceptions(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// The bytes of a corrupt version have arrived anew, or read whole again: what was held for that goes on.
+/// The bytes of a corrupt version have arrived anew, or read whole again: what was held for that goes on, whether a person has seen the
+/// damage or not.
 pub(in crate::records) fn release_corrupt(
     tx: &mut Tx<'_>,
     (entry, at): (EntryId, i64),
@@ -323,11 +324,10 @@ pub(in crate::records) fn release_corrupt(
     )?;
     let closed = close.query_map(params![version.instance, at], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     drop(close);
-    if closed.is_empty() || version.state == "held" {
-        owed.closed.extend(closed);
+    owed.closed.extend(closed);
+    if version.state == "held" {
         return Ok(());
     }
-    owed.closed.extend(closed);
     let columns = super::tx::TRANSFER;
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT {columns} FROM transfers WHERE study = ?1 AND instance = ?2 AND state = 'held' AND outcome = 'corrupt'"

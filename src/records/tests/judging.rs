@@ -368,3 +368,32 @@ async fn a_decision_needs_a_name_and_a_reason_and_an_open_conflict() {
     assert_eq!(site.states(1).await, [State::Verified, State::Held]);
     site.verify().await;
 }
+
+/// REL-07, UIX-09: damage that nobody can mend need not alarm for ever. What it means stays, and what is owed goes on once the bytes are here.
+#[tokio::test]
+async fn damage_that_a_person_has_seen_alarms_no_more_and_still_heals() {
+    let site = Site::new();
+    let instance = site.stored(push(1)).await;
+    site.records.corrupt_here(instance, "SHA-256 differs", noon()).await.unwrap();
+    let (alarm, held) = (ExceptionId(1), site.transfers(1).await[0].transfer);
+    let refused = site.records.damage_seen(alarm, "jo", " ", noon()).await;
+    assert!(matches!(refused, Err(RecordsError::Refused(_))), "without a reason");
+    site.records.damage_seen(alarm, "jo", "the scanner has it no more", noon()).await.unwrap();
+    assert_eq!(site.records.exceptions(true, ExceptionId(0), 9).await.unwrap(), []);
+    assert!(matches!(site.records.damage_seen(alarm, "jo", "again", noon()).await, Err(RecordsError::Refused(_))));
+    assert_eq!(site.states(1).await, [State::Held]);
+    assert_eq!(site.act(Verb::Release, &[held]).await.changed, 0, "its bytes are still damaged");
+    let place = site.records.all_places().await.unwrap();
+    assert_eq!(place, [new_place(1)], "set aside, never deleted");
+    let entry = site.last_entry_of(Kind::Act).await;
+    assert_eq!(entry.facts.get("verb").and_then(Fact::text), Some("seen"));
+    assert!(!format!("{:?}", entry.facts).contains("scanner"), "the reason stands beside the ledger, by its hash");
+    site.verify().await;
+    let anew = Arrival { blob: BlobRef::New(new_place(5)), chosen: vec![], ..push(1) };
+    assert_eq!(site.record(anew).await.kept, Kept::Same { instance, owed_again: 1 });
+    assert_eq!(site.states(1).await, [State::Pending]);
+    site.verify().await;
+    let conflict = site.record(push_other(1, 77)).await;
+    let Kept::Differs { exception, .. } = conflict.kept else { panic!("{conflict:?}") };
+    assert!(matches!(site.records.damage_seen(exception, "jo", "no", noon()).await, Err(RecordsError::Refused(_))));
+}
