@@ -2,7 +2,7 @@
 
 use super::{ConfigPlace, Failure};
 use crate::config::Config;
-use crate::records::Records;
+use crate::records::{Records, RecordsError};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -18,15 +18,25 @@ use tokio::net::UnixStream;
 /// Largest answer read from the admin socket, in bytes.
 const ANSWER_BYTES: usize = 64 << 20;
 
+/// What to do about what is for the gateway's own user alone.
+pub(super) const AS_ITS_USER: &str = "its user may: try `sudo -u` and that user's name";
+
 /// Reads and validates the configuration, or says every mistake.
 pub(super) fn load(place: &ConfigPlace) -> Result<Config, Failure> {
     Config::load(&place.path()).map_err(Failure::usage)
 }
 
+/// Whether the configuration has a peer or a node of this name.
+pub(super) fn is_destination(config: &Config, name: &str) -> bool {
+    config.peers.iter().any(|peer| peer.name == name) || config.nodes.iter().any(|node| node.ae_title.as_str() == name)
+}
+
 /// Opens the records of a site for reading; works whether the gateway runs or not.
 pub(super) fn records(config: &Config) -> Result<Records, Failure> {
-    Records::open_read_only(&config.site.data_dir)
-        .map_err(|error| Failure::unreachable(format!("cannot read the records of this site: {error}")))
+    Records::open_read_only(&config.site.data_dir).map_err(|error| match error {
+        RecordsError::NotAllowed { .. } => Failure::forbidden(format!("{error}; {AS_ITS_USER}")),
+        _ => Failure::unreachable(format!("cannot read the records of this site: {error}")),
+    })
 }
 
 /// A connection to the admin socket of a running gateway.
@@ -54,9 +64,9 @@ impl Gateway {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 Failure::unreachable(format!("no gateway is running on {dir}; start it with `weybridge serve`"))
             }
-            io::ErrorKind::PermissionDenied => Failure::forbidden(format!(
-                "you may not command the gateway on {dir}; its user may: try `sudo -u` and that user's name"
-            )),
+            io::ErrorKind::PermissionDenied => {
+                Failure::forbidden(format!("you may not command the gateway on {dir}; {AS_ITS_USER}"))
+            }
             _ => Failure::unreachable(format!("the gateway on {dir} cannot be reached: {error}")),
         })
     }

@@ -197,5 +197,5 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     if !lines.is_empty() {
         render::line("")?;
     }
-    lines.into_iter().try_for_each(|text| render::line(format!("! {text}")))
+    lines.into_iter().try_for_each(|text| render::line(format!("! {}", render::plain(&text))))
 }

@@ -152,7 +152,7 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
         let path = dir.join(file_name(instance));
         if let Err(failure) = write(config, records, instance, &path).await {
             failed += 1;
-            render::line(format!("{}: {}", path.display(), failure.message))?;
+            render::line(format!("{}: {}", render::plain(&path.to_string_lossy()), failure.message))?;
         }
     }
     render::line(format!("{} files written to {}", instances.len() - failed, dir.display()))?;

@@ -42,7 +42,7 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
                 "text": text,
             }))?;
         } else {
-            render::line(format!("{}  {text}", render::local(event.at)))?;
+            render::line(format!("{}  {}", render::local(event.at), render::plain(&text)))?;
         }
     }
     Ok(ExitCode::SUCCESS)
