@@ -13,7 +13,7 @@ use crate::store::Place;
 async fn the_first_is_stored_owed_and_entered_at_once() {
     let site = Site::new();
     let recorded = site.record(Arrival { chosen: vec![to("surrey"), to_accepting("PACS2")], ..push(1) }).await;
-    assert_eq!(recorded, Recorded { kept: Kept::Stored { instance: InstanceId(1) }, redundant: None });
+    assert_eq!(recorded, Recorded { kept: Kept::Stored { instance: InstanceId(1) }, requested: None, redundant: None });
     let views = site.records.instance(&uid(1), noon()).await.unwrap();
     assert_eq!((views.len(), views[0].state.as_str(), views[0].arrivals, views[0].unrouted), (1, "stored", 1, false));
     assert_eq!((views[0].sha256, views[0].bytes, &views[0].source), (digest(1), 1000, &node("PACS")));
@@ -38,7 +38,7 @@ async fn the_same_again_adds_provenance_and_nothing_else() {
     let known = Arrival { blob: BlobRef::Known(BlobId(1)), ..push(1) };
     assert_eq!(
         site.record(known).await,
-        Recorded { kept: Kept::Same { instance: first, owed_again: 0 }, redundant: None }
+        Recorded { kept: Kept::Same { instance: first, owed_again: 0 }, requested: None, redundant: None }
     );
     let mut after = site.records.instance(&uid(1), noon()).await.unwrap();
     assert_eq!(after[0].arrivals, 3);
@@ -205,7 +205,10 @@ async fn a_purged_blob_is_never_revived() {
     assert_eq!(site.record(late).await.kept, Kept::BlobGone);
     assert_eq!(site.records.instance(&uid(1), noon()).await.unwrap()[0].arrivals, 1);
     let anew = Arrival { blob: BlobRef::New(new_place(8)), ..push(1) };
-    assert_eq!(site.record(anew).await, Recorded { kept: Kept::Same { instance, owed_again: 0 }, redundant: None });
+    assert_eq!(
+        site.record(anew).await,
+        Recorded { kept: Kept::Same { instance, owed_again: 0 }, requested: None, redundant: None }
+    );
     assert_eq!(site.records.blob_of(&digest(1)).await.unwrap(), Some((BlobId(2), new_place(8))));
     site.records.freed(vec![BlobId(1), BlobId(2)]).await.unwrap();
     assert_eq!(site.records.condemned().await.unwrap(), []);
