@@ -159,8 +159,8 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let store = limits::store(document.table("store"));
     let retention = limits::retention(document.table("retention"));
     let priors = priors::priors(document.table("priors"));
-    let nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
-    let (viewer, viewer_listener) = viewer::viewer(document.table("viewer"), base, &nodes).unzip();
+    let mut nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
+    let (viewer, viewer_listener) = viewer::viewer(document.table("viewer"), base, &mut nodes).unzip();
     listeners.extend(viewer_listener);
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
@@ -171,6 +171,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     document.finish();
     check::listeners(&listeners, has_tls, mistakes);
     check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
+    check::callers(&nodes, mistakes);
     check::moves(&nodes, mistakes);
     check::archives(&nodes, &routes, &dicom.ae_title, mistakes);
     check::identities(&peers, mistakes);

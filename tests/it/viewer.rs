@@ -2,7 +2,9 @@
 
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::storescu;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE};
 use crate::support::gateway::Gateway;
+use crate::support::pacs::Association;
 use crate::support::tools::demo_study;
 use crate::support::two_sites::Stage;
 use std::io::{Read, Write};
@@ -31,7 +33,7 @@ impl Site {
         std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
         let port = free_port();
         let viewer = format!(
-            "[[node]]\nae_title = \"VIEWER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [{may}]\nforeign = \"as_is\"\n\
+            "[[node]]\nae_title = \"VIEWER\"\nmay = [{may}]\nforeign = \"as_is\"\n\
              [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\nallow_origin = [\"{PAGE}\"]\n{tables}",
             token.display()
         );
@@ -107,6 +109,22 @@ fn who_shows_the_token_is_shown_what_its_node_may_see() {
         ledger.contains("\\\"peer\\\":\\\"VIEWER\\\"") && ledger.contains("\\\"what\\\":\\\"viewer\\\""),
         "{ledger}"
     );
+}
+
+/// DIM-020: under the title of a node that viewers have, and that says nothing of where it calls from, nobody gets an association.
+#[test]
+fn nobody_calls_as_the_node_of_viewers() {
+    let site = Site::start("\"find\", \"move\"");
+    let open =
+        |title: &str| Association::open(site.gateway.config.dicom_port, title, "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE);
+    open("DCMTK").unwrap().release();
+    assert!(open("VIEWER").is_err());
+    let refused = site.gateway.ask(&["status", "--json"]).remove(0);
+    assert!(
+        refused["last_refusal"].as_str().is_some_and(|why| why.contains("may not call from this address")),
+        "{refused}"
+    );
+    assert_eq!(status(&site.shown("studies?limit=10")), 200);
 }
 
 #[test]
