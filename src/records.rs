@@ -54,8 +54,8 @@ pub use retrieval::{
 pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Rejected, Taken, What};
 pub use views::{
-    BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
-    Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported, Warned,
+    BlobCounts, Cursor, DestinationView, EndedBy, ExceptionView, FindInstances, FoundInstance, InstanceView,
+    LedgerHead, Paused, Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported, Warned,
 };
 pub use work::{
     Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Routable, Selection, Settled, Verb,

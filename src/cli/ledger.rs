@@ -50,6 +50,7 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
             "root": root,
             "first_bad": report.first_bad,
             "blobs_read": damaged.blobs,
+            "bytes_read": damaged.bytes,
             "problems": problems,
         }))?;
     } else if problems.is_empty() {

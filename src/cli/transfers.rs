@@ -195,15 +195,21 @@ async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
         client::records(&config)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
     let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
     if json {
-        render::json(&transfer_json(&report))?;
+        let mut value = transfer_json(&report);
+        value["sop_instance_uid"] = report.sop_instance_uid.as_str().into();
+        value["study_instance_uid"] = report.study_instance_uid.as_str().into();
+        value["version"] = report.version.into();
+        render::json(&value)?;
     } else {
         render::line(transfer_text(&report))?;
+        render::line(format!("    instance: {}, version {}", report.sop_instance_uid, report.version))?;
+        render::line(format!("    study: {}", report.study_instance_uid))?;
         if let Some(outcome) = &report.last_outcome {
             let words = report.last_words.as_deref().unwrap_or("");
-            render::line(format!("    last: {outcome}, {words}"))?;
+            render::line(format!("    last: {}", render::plain(&format!("{outcome}, {words}"))))?;
         }
         if let Some(evidence) = &report.evidence {
-            render::line(format!("    evidence: {evidence}"))?;
+            render::line(format!("    evidence: {}", render::plain(evidence)))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -248,6 +254,7 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
     }
     let config = client::load(place)?;
     let mut gateway = client::Gateway::required(&config).await?;
+    let to = chosen.to.clone();
     let request = Request {
         ids: chosen.ids,
         study: chosen.study,
@@ -258,6 +265,12 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
     let body = serde_json::to_value(&request).map_err(Failure::some)?;
     let answer = gateway.post(&format!("/transfers/{verb}"), &body).await?;
     let changed = answer["changed"].as_u64().unwrap_or(0);
+    // One that is not configured any more may be owed something still.
+    if let Some(to) = to.filter(|to| changed == 0 && !client::is_destination(&config, to)) {
+        return Err(Failure::usage(format!(
+            "no such destination: {to} is neither a peer nor a node, and nothing is owed to it"
+        )));
+    }
     render::line(format!("{verb}: {changed} transfers"))?;
     if changed == 0 {
         Err(Failure::some("none of the chosen transfers is in a state that allows it"))
