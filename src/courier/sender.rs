@@ -148,7 +148,7 @@ impl Sender {
         if !self.decides(item) && !policy.mark_imported {
             return Ok(None);
         }
-        let issuer = self.foreigners.issuers.get(name).map(String::as_str);
+        let issuer = item.word.as_ref().or_else(|| self.foreigners.issuers.get(name)).map(String::as_str);
         let stamp = foreign::Stamp { site: &self.foreigners.site, received: item.received };
         let found = self.survey(item).await.map_err(|error| error.fault())?;
         let source = foreign::Source { name, issuer };

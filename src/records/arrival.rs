@@ -49,6 +49,8 @@ pub struct SourceFacts {
     pub certificate: Option<String>,
     /// Who issued its patient identifiers where the objects do not say, as our configuration said then (IDY-040).
     pub issuer: Option<String>,
+    /// Who issued them by the word of the site that was asked, where that differs from what our configuration says of it (IDY-040).
+    pub word: Option<String>,
 }
 
 /// The bytes of an arrival.

@@ -61,6 +61,8 @@ pub struct Retrievable {
     pub origin: Origin,
     /// When it was first received.
     pub received: SystemTime,
+    /// Who issued its patient's number by the word of the site that it was pulled from, where that is not who our configuration says.
+    pub word: Option<String>,
 }
 
 /// What a node asks to be given: instances of these studies, and of them only those of these series, and only these. An empty

@@ -157,6 +157,9 @@ fn from(origin: &Origin, source: &SourceFacts) -> String {
     if let Some(issuer) = &source.issuer {
         text.push_str(&format!("; patients' numbers without an issuer are taken for {issuer}'s, by our configuration"));
     }
+    if let Some(word) = &source.word {
+        text.push_str(&format!("; that site says that {word} issued this one"));
+    }
     text
 }
 

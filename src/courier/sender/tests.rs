@@ -62,6 +62,7 @@ async fn sent(mode: Foreign, syntax: &str, nodes: &[Node]) -> Result<Vec<u8>, Ou
         length: bytes.len() as u64,
         origin: Origin::Peer("surrey".into()),
         received: UNIX_EPOCH + Duration::from_secs(1_709_210_096),
+        word: None,
     };
     let foreigners = Foreigners {
         policy: Policy { mode, ..Policy::default() },

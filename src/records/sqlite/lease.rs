@@ -3,7 +3,7 @@
 use super::asking;
 use super::queue::{self, Waiting};
 use super::routing;
-use super::rows::{Fault, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
+use super::rows::{Fault, WORD, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
 use super::tx::{Transfer, Tx, lane};
 use super::unsupported;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -274,14 +274,14 @@ fn rival(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
 
 /// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force.
 fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fault> {
-    let mut find = tx.conn.prepare_cached(
+    let mut find = tx.conn.prepare_cached(&format!(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
-         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text FROM transfers t \
+         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text, {WORD} FROM transfers t \
          JOIN instances i ON i.id = t.instance JOIN blobs b ON b.id = i.blob \
          JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study \
          JOIN arrivals a ON a.instance = i.id AND a.n = 1 LEFT JOIN rejections n ON n.instance = i.id \
-         LEFT JOIN words w ON w.id = n.words WHERE t.id = ?1",
-    )?;
+         LEFT JOIN words w ON w.id = n.words WHERE t.id = ?1"
+    ))?;
     let mut rows = find.query([transfer.id.0])?;
     let row = rows.next()?.ok_or_else(|| damaged("instance"))?;
     let text = |n: usize| row.get::<_, String>(n);
@@ -304,6 +304,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
             length: count(row.get(10)?),
             origin: origin(&text(11)?, &text(12)?)?,
             received: time(row.get(13)?),
+            word: row.get("word")?,
         },
         attempts: small(transfer.attempts),
         cause: cause(&text(14)?)?,
