@@ -1,6 +1,7 @@
 //! One peer's DICOMweb: STOW-RS, QIDO-RS and WADO-RS over HTTP/1.1 and mutual TLS, with no redirect, no retry and no proxy of the environment.
 
 mod answer;
+mod as_study;
 mod body;
 mod counted;
 mod failure;

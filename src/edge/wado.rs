@@ -160,6 +160,11 @@ impl Asked {
         let elsewhere = self.pulled().await?;
         let awaited = Awaited { elsewhere, ..archived::awaited(&self.face, &self.resource).await? };
         let extent = &awaited.extent;
+        if awaited.elsewhere.stale > 0 {
+            return Err(archived::not_given(
+                "its site files it under another patient by now, and what that gives differs from the copy here: a person must decide",
+            ));
+        }
         match extent.stored {
             0 if extent.damaged > 0 => {
                 refuse(StatusCode::INTERNAL_SERVER_ERROR, "what this site holds of it is damaged")

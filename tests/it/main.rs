@@ -58,6 +58,7 @@ mod priors;
 mod priors_limits;
 mod priors_silence;
 mod pull;
+mod pull_believed;
 mod pull_scripted;
 mod pull_sources;
 mod qido;

@@ -283,7 +283,10 @@ fn claimed(why: &str, failure: &str) -> Outcome {
 fn refused(failure: &QueryFailure) -> Asking {
     let after = match failure {
         QueryFailure::Refused { retry_after, .. } => *retry_after,
-        QueryFailure::NotAnswered(_) | QueryFailure::Unreadable(_) | QueryFailure::InPart => None,
+        QueryFailure::NotAnswered(_)
+        | QueryFailure::Unreadable(_)
+        | QueryFailure::InPart
+        | QueryFailure::Fewer { .. } => None,
     };
     Asking::Not { why: failure.to_string(), after }
 }
