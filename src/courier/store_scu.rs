@@ -1,20 +1,23 @@
 //! Carries a batch to a node by C-STORE, over as many associations as its contexts need, one after the other (PS3.4 annex
 //! B; DIM-003).
 
+mod choosy;
 mod shown;
 
 use super::body::{Fault, Plan};
 use super::carrier::Report;
 use super::linger::{Linger, Stayed};
-use super::offers::{Group, groups};
+use super::offers::{Group, groups, stand_ins};
 use super::sender::{Foreigners, Sender, Unsent, native};
 use super::turns::Turns;
 use super::verdict::{self, Judged};
-use crate::dimse::{self, Lost, Scu, ScuError, StoreFailure, Target};
+use crate::dimse::{self, Lost, Offer, Scu, ScuError, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::{Ahead, Store};
+use choosy::{Choosy, Lacks};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Takes batches to one node.
@@ -24,6 +27,7 @@ pub struct StoreScu {
     linger: Linger,
     turns: Turns,
     verify: Verify,
+    choosy: Choosy,
 }
 
 impl StoreScu {
@@ -38,7 +42,7 @@ impl StoreScu {
         verify: Verify,
     ) -> Self {
         let (target, sender) = (Box::new(target), Sender::new(store, foreigners));
-        Self { target, sender, linger: Linger::new(linger), turns, verify }
+        Self { target, sender, linger: Linger::new(linger), turns, verify, choosy: Choosy::default() }
     }
 
     /// Waits for its turn, which whoever has it gives up after a page of instances.
@@ -83,6 +87,7 @@ impl StoreScu {
         }
         match dimse::connect(&self.target, &group.offers).await {
             Ok(association) => {
+                self.choosy.met(&accepted(&association));
                 let open = Stayed { offers: group.offers.clone(), association };
                 self.send_all(open, group, report, stayed, false).await;
             }
@@ -116,7 +121,7 @@ impl StoreScu {
             }
             let read = std::mem::take(&mut ahead);
             ahead = group.items.get(at + 1).map(|next| self.sender.ahead(next)).unwrap_or_default();
-            let (fault, lost) = self.send_one(&mut association, item, read).await;
+            let (fault, lost) = self.send_one((&mut association, &offers), item, read).await;
             if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
                 association.abort().await;
                 return false;
@@ -137,10 +142,15 @@ impl StoreScu {
 
     /// What became of one instance, and why the association can be used no longer. What the node could not make sense of is
     /// sent once more natively if it had gone compressed: some accept syntaxes that they cannot read (DIM-054).
-    async fn send_one(&self, association: &mut Scu, item: &Leased, ahead: Ahead) -> (Fault, Option<Broken>) {
+    async fn send_one(
+        &self,
+        (association, offers): (&mut Scu, &[Offer]),
+        item: &Leased,
+        ahead: Ahead,
+    ) -> (Fault, Option<Broken>) {
         let (context, plan, length) = match self.sender.plan(association, item, &item.released, false).await {
             Ok(planned) => planned,
-            Err(fault) => return (fault, None),
+            Err(fault) => return self.unfit((association, offers), item, fault),
         };
         let transcoded = plan.transcode;
         let refusal = match self.send_as(association, (item, ahead), context, plan, length).await {
@@ -161,6 +171,25 @@ impl StoreScu {
             }
             Sent::Answered(Judged::There, _) => (doubtful().into(), None),
             Sent::Failed(fault, broken) => (fault, broken),
+        }
+    }
+
+    /// What becomes of an instance that cannot go over an association: where the node accepted no context for it, that may say more of
+    /// the node than of the instance.
+    fn unfit(&self, (association, offers): (&Scu, &[Offer]), item: &Leased, fault: Fault) -> (Fault, Option<Broken>) {
+        let Outcome::Dead { why } = &fault.outcome else { return (fault, None) };
+        let own = item.sop_class.as_str();
+        let mut classes = vec![own];
+        classes.extend(stand_ins(own, self.sender.general_class()));
+        let why = why.clone();
+        match self.choosy.lacks(&classes, &accepted(association), offers) {
+            Lacks::Syntax => (fault, None),
+            Lacks::Class => (Outcome::Unsupported { why, said: true }.into(), None),
+            Lacks::Everything => {
+                let charge = Charge::Destination;
+                let why = format!("the node accepted the association and nothing of what was offered on it: {why}");
+                (deferred(why.clone(), charge).into(), Some(Broken { why, charge }))
+            }
         }
     }
 
@@ -219,6 +248,11 @@ fn changed(judged: Judged, transform: Option<&str>) -> Judged {
         }
         (judged, _) => judged,
     }
+}
+
+/// The SOP classes that the node accepted on an association, in any transfer syntax.
+fn accepted(association: &Scu) -> BTreeSet<&str> {
+    association.accepted().map(|context| context.abstract_syntax.as_str()).collect()
 }
 
 fn deferred(why: String, charge: Charge) -> Outcome {

@@ -78,7 +78,8 @@ pub enum Outcome {
         /// nothing at all, no instance is given up for it.
         scarce: bool,
     },
-    /// The destination does not take this SOP class: parked, with all others of the class, until a person lifts it (WEB-063).
+    /// The destination does not take this SOP class: parked, with all others of the class, until one that is tried now and then is
+    /// taken, or a person lifts it (WEB-063).
     Unsupported {
         /// What the other side said, in plain words.
         why: String,

@@ -289,18 +289,21 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
         codes.extend(ends.iter().map(|code| (u16::from_str_radix(code, 16).unwrap(), cells[2])));
     }
     // Pending is no answer: pynetdicom does not send it. What parks the node comes last, by itself.
-    codes.retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && *outcome != "parked");
+    codes.retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && !matches!(*outcome, "parked" | "unsupported"));
     let words = vec!["A"; codes.len()].join(" ");
     let all = instances(1, &words);
     let forbidden = instances(2, "A");
     // One that goes deflated and is understood only natively, one that is never understood, one that is full at first.
     let more = instances(3, "A* B* C");
+    // One whose class is refused once, and of which another is taken.
+    let choosy = instances(5, "A' B'");
     let uid = |one: &Instance| one.names.instance.clone();
     // What is out of resources has room the second time: how often it may be so, the rules of the ledger say.
     let turns = |code: u16, outcome: &str| if outcome == "scarce" { vec![code, 0] } else { vec![code] };
     let mut script: BTreeMap<String, Vec<u16>> =
         all.iter().zip(&codes).map(|(one, (code, outcome))| (uid(one), turns(*code, outcome))).collect();
     script.insert(uid(&forbidden[0]), vec![0x0124]);
+    script.insert(uid(&choosy[0]), vec![0x0122, 0]);
     script.extend([(uid(&more[0]), vec![0xA900, 0]), (uid(&more[1]), vec![0xC000]), (uid(&more[2]), vec![0xA700, 0])]);
     let file = stage.path().join("statuses.json");
     std::fs::write(&file, serde_json::to_string(&script).unwrap()).unwrap();
@@ -333,6 +336,18 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
     until(seconds(60), "the rest too", || (states(&site, &more[0].names.study) == want).then_some(()));
     assert_eq!(got(&node, &uid(&more[0])), [DEFLATED, EXPLICIT_LE], "once more natively");
     assert_eq!(got(&node, &uid(&more[1])), [DEFLATED, EXPLICIT_LE], "and then no more");
+
+    push_to_node(&site, &choosy);
+    let stands = |state: &str| {
+        let want = [(uid(&choosy[0]), state.to_owned()), (uid(&choosy[1]), "accepted".to_owned())];
+        let want: BTreeMap<String, String> = want.into();
+        until(seconds(30), state, || (states(&site, &choosy[0].names.study) == want).then_some(()));
+    };
+    stands("parked");
+    let told = site.cli(&["status"]).ok("status");
+    assert!(told.contains(&format!("OUT: does not take SOP class {OTHER_CLASS}")), "{told}");
+    site.cli(&["nodes", "resume", "OUT"]).ok("resume");
+    stands("accepted");
 
     push_to_node(&site, &forbidden);
     let parked = || states(&site, &forbidden[0].names.study).values().all(|state| state == "parked").then_some(());

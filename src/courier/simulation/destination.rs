@@ -356,6 +356,7 @@ fn pairs(items: &[&Leased]) -> Vec<Item> {
         instance: item.sop_instance.clone(),
         sop_class: item.sop_class.clone(),
         compressed: None,
+        familiar: false,
     };
     items.iter().map(judged).collect()
 }

@@ -24,9 +24,9 @@ impl Judged {
     }
 }
 
-/// A class that the destination does not take: parked there until a person lifts it (WEB-063).
+/// A class that the destination does not take: parked there; one is tried now and then (WEB-063).
 pub(super) fn unsupported(detail: &str) -> Outcome {
-    let why = format!("{detail}: the peer does not support its SOP class");
+    let why = format!("{detail}: the SOP class is not supported there");
     Outcome::Unsupported { why, said: true }
 }
 
@@ -82,7 +82,7 @@ pub fn c_store(status: u16, comment: &str) -> Judged {
             "the node holds this UID already, and cannot be asked what it holds; a person must decide",
         )),
         0x0117 | 0x0119 => Judged::dead(why("the node finds its UID invalid")),
-        0x0118 | 0x0122 | 0xA800 => Judged::dead(why("the node does not support its SOP class")),
+        0x0118 | 0x0122 | 0xA800 => Judged::Outcome(unsupported(&format!("C-STORE status {status:04X}{said}"))),
         0x0105 | 0x0106 | 0x0112..=0x0115 | 0x0120 | 0x0121 | 0x0123 => {
             Judged::dead(why("the node refuses its content"))
         }

@@ -19,7 +19,7 @@ fn uid(letter: &str) -> InstanceUid {
     InstanceUid::parse(&format!("1.2.3.{}", letter.as_bytes()[0])).unwrap()
 }
 
-/// `A B`; an asterisk means compressed, a plus compressed in another way, a prime of another class.
+/// `A B`; an asterisk means compressed, a plus compressed in another way, a prime of another class, a caret of a class that was taken.
 fn items(text: &str) -> Vec<Item> {
     let class = |other: bool| SopClassUid::parse(if other { "1.2.9" } else { "1.2.8" }).unwrap();
     let syntax = |uid| TransferSyntaxUid::parse(uid).unwrap();
@@ -29,6 +29,7 @@ fn items(text: &str) -> Vec<Item> {
         instance: uid(word),
         sop_class: class(word.ends_with('\'')),
         compressed: word.find(['*', '+']).map(|at| if word[at..] == *"*" { jpeg.clone() } else { mpeg.clone() }),
+        familiar: word.ends_with('^'),
     };
     text.split(' ').enumerate().map(item).collect()
 }
@@ -59,8 +60,9 @@ fn answer(status: &str, body: &str) -> Answer {
     let whole = || module(body).to_json();
     let read = match body {
         "-" => Ok(None),
-        "html" | "certificate" => StoreResponse::from_body(Some("text/html"), b"<html>It works!</html>"),
+        "html" | "certificate" | "pages" => StoreResponse::from_body(Some("text/html"), b"<html>It works!</html>"),
         "cut" => StoreResponse::from_body(Some(json), &module("A B").to_json()[..40]),
+        "room" => Err("there is no room".to_owned()),
         xml if xml.starts_with("xml ") => {
             let StoreResponse { referenced, failed, other_failures, .. } = module(xml);
             let pieces = Pieces::new(Form::Xml, None, referenced.into_iter(), failed.into_iter(), other_failures);
@@ -74,7 +76,8 @@ fn answer(status: &str, body: &str) -> Answer {
         Err(why) => (None, why),
     };
     let (status, retry_after) = (status.parse().unwrap(), Some(Duration::from_secs(7)));
-    Answer { status, module, remark, refuses_us: body == "certificate", retry_after }
+    let (refuses_us, pages, no_room) = (body == "certificate", body == "pages", body == "room");
+    Answer { status, module, remark, refuses_us, pages, no_room, retry_after }
 }
 
 /// The word of the tables for an outcome.

@@ -53,7 +53,7 @@ pub(in crate::records) fn lease(
     }
 }
 
-/// The batch of the study whose turn it is.
+/// One instance of a class that the destination did not take, if it is time to try that again; else the batch of the study whose turn it is.
 fn send(
     tx: &mut Tx<'_>,
     destination: &Destination,
@@ -62,6 +62,12 @@ fn send(
     at: i64,
 ) -> Result<Option<Batch>, Fault> {
     queue::come_due(tx, to, at)?;
+    if let Some((id, class)) = unsupported::to_probe(tx, to, limits.together, at)? {
+        let study: i64 = tx.conn.query_row("SELECT study FROM transfers WHERE id = ?1", [id.0], |row| row.get(0))?;
+        let mut batch = begin(tx, destination, BatchKind::Send, to, study, &[id], at)?;
+        batch.unsupported.remove(&class);
+        return Ok(Some(batch));
+    }
     for _ in 0..STALE {
         let Some(waiting) = queue::next(tx.conn, to, limits.together)? else { return Ok(None) };
         let chosen = choose(tx, to_send(tx, to, waiting, limits, at)?, limits);
@@ -233,6 +239,7 @@ fn begin(
         transfer.entry = entry;
         if kind == BatchKind::Send {
             transfer.go(State::Leased, at)?;
+            transfer.resume.take_if(|resume| resume == unsupported::CLASS);
             transfer.attempts += 1;
         }
         transfer.save(tx.conn)?;

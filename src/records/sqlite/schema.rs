@@ -30,6 +30,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0017.sql"),
     include_str!("0018.sql"),
     include_str!("0019.sql"),
+    include_str!("0020.sql"),
 ];
 
 /// The newest layout.

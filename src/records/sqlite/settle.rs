@@ -16,7 +16,7 @@ use crate::ledger::step::{self, Standing};
 use crate::ledger::transfer::{State, TransferId};
 use crate::records::{AttemptId, AttemptSummary, Settled};
 use rusqlite::{OptionalExtension, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 /// An attempt as its row holds it.
@@ -45,6 +45,48 @@ struct Told {
     resumed: Vec<TransferId>,
 }
 
+/// What a batch showed of the SOP classes that its destination takes.
+#[derive(Default)]
+struct Classes {
+    /// Those that it was known not to take when the batch was settled.
+    noted: BTreeSet<String>,
+    /// Those of which it took an instance.
+    taken: BTreeSet<String>,
+    /// Those that it said not to take.
+    refused: BTreeSet<String>,
+}
+
+impl Classes {
+    fn see(
+        &mut self,
+        tx: &Tx<'_>,
+        attempt: &Attempt,
+        (outcome, state): (&Outcome, State),
+        instance: i64,
+    ) -> Result<(), Fault> {
+        match outcome {
+            Outcome::Unsupported { said: true, .. } if state == State::Parked => {
+                self.refused.insert(unsupported::class_of(tx.conn, instance)?);
+            }
+            Outcome::Accepted { .. } | Outcome::Verified { .. } | Outcome::Uncompared { .. }
+                if attempt.is_send && !self.noted.is_empty() =>
+            {
+                self.taken.insert(unsupported::class_of(tx.conn, instance)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What it took after all, and did not refuse as well, is let go; gives those that it had not refused before.
+    fn end(&self, tx: &Tx<'_>, destination: i64) -> Result<Vec<String>, Fault> {
+        for class in self.noted.intersection(&self.taken).filter(|class| !self.refused.contains(*class)) {
+            unsupported::taken(tx, destination, class)?;
+        }
+        Ok(self.refused.difference(&self.noted).cloned().collect())
+    }
+}
+
 /// Settles outcomes of an attempt. Only transfers that the attempt still holds are touched (INV-07).
 pub(in crate::records) fn settle(
     tx: &mut Tx<'_>,
@@ -60,6 +102,7 @@ pub(in crate::records) fn settle(
     let mut told = Told::default();
     let mut fresh = Vec::with_capacity(outcomes.len());
     let seed = Tx::seed()?;
+    let mut classes = Classes { noted: unsupported::classes(tx.conn, attempt.destination)?, ..Classes::default() };
     let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
     for (about, code) in &summary.warnings {
         warned.entry(*about).or_default().push(*code);
@@ -77,6 +120,7 @@ pub(in crate::records) fn settle(
             warnings::note(tx, attempt.destination, *code, instance, at)?;
         }
         let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
+        classes.see(tx, &attempt, (outcome, state), instance)?;
         let stopped = match state {
             State::Pending | State::Deferred | State::Parked | State::Held | State::Dead => {
                 resolve::superseded(tx, *id, (entry, at))?
@@ -98,24 +142,37 @@ pub(in crate::records) fn settle(
     if reach == Some(Reach::Up) {
         told.resumed = resume(tx, &attempt, entry, at)?;
     }
-    let mut facts = told.facts();
-    facts.insert("attempt".into(), attempt.id.into());
+    settled.refused_classes = classes.end(tx, attempt.destination)?;
+    told.resumed.extend(unsupported::let_go(tx, attempt.destination, entry, at)?);
+    let facts = about(tx, &attempt, told.facts(), (reach, settled.ended), summary)?;
+    tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
+    let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
+    rejections::apply::stop(tx, &ended, at)?;
     let name = tx.destination_name(attempt.destination)?;
-    facts.insert("destination".into(), name.0.as_str().into());
+    tx.kick(name);
+    Ok(settled)
+}
+
+/// The facts of an entry with what it says of its attempt.
+fn about(
+    tx: &Tx<'_>,
+    attempt: &Attempt,
+    mut facts: Facts,
+    (reach, ended): (Option<Reach>, bool),
+    summary: &AttemptSummary,
+) -> Result<Facts, Fault> {
+    facts.insert("attempt".into(), attempt.id.into());
+    facts.insert("destination".into(), tx.destination_name(attempt.destination)?.0.as_str().into());
     if let Some(reach) = reach {
         facts.insert("reach".into(), reach.word().into());
     }
-    if settled.ended && attempt.remaining > 0 {
+    if ended && attempt.remaining > 0 {
         facts.insert("end".into(), 1.into());
     }
     if !summary.detail.is_empty() {
         facts.insert("words".into(), tx.words(&summary.detail)?.1);
     }
-    tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
-    let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
-    rejections::apply::stop(tx, &ended, at)?;
-    tx.kick(name);
-    Ok(settled)
+    Ok(facts)
 }
 
 fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {

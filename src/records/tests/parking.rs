@@ -1,8 +1,8 @@
 //! SOP classes that a destination does not take, and destinations that are out of resources (WEB-063, DIM-054).
 
 use super::support::*;
-use crate::ledger::breaker::Reach;
-use crate::ledger::outcome::Outcome;
+use crate::ledger::breaker::{Probing, Reach};
+use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::transfer::State;
 use crate::records::*;
 
@@ -27,30 +27,94 @@ async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up_until
     let seen = view(&site).await;
     assert_eq!((seen.reach, seen.unsupported.len()), (Reach::Up, 1));
     assert_eq!(seen.unsupported[0].why.as_deref(), Some("HTTP 501"));
-    // Neither time nor a success of another class, nor a restart, lets it go.
+    // Neither a success of another class, nor a restart, lets it go.
     let (site, _) = site.restart();
-    assert!(site.lease("surrey", noon() + DAY).await.is_none());
+    let (soon, later) = (noon() + MINUTE, noon() + 2 * MINUTE);
+    assert!(site.lease("surrey", soon).await.is_none());
     let mut other = push(2);
     other.head.sop_class = crate::dicom::uid::SopClassUid::parse("1.2.840.10008.5.1.4.1.1.4").unwrap();
     site.stored(other).await;
     site.stored(push(3)).await;
-    let batch = site.lease("surrey", noon() + DAY).await.unwrap();
+    let batch = site.lease("surrey", soon).await.unwrap();
     assert_eq!(batch.unsupported.len(), 1, "the lane is told");
     let one =
         |item: &Leased| (item.transfer, if item.sop_instance == uid(2) { verified() } else { unsupported(false) });
     let outcomes = batch.items.iter().map(one).collect();
-    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), noon() + DAY).await.unwrap();
+    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), soon).await.unwrap();
     let states = [site.states(1).await, site.states(2).await, site.states(3).await].concat();
     assert_eq!(states, [State::Parked, State::Verified, State::Parked]);
-    assert!(site.lease("surrey", noon() + 2 * DAY).await.is_none());
+    assert!(site.lease("surrey", later).await.is_none());
     site.verify().await;
 
     // Resuming lifts it, although nothing was paused; once.
     let to = destination("surrey");
-    assert!(site.records.pause(&to, false, "jo", "they take it now", noon() + 2 * DAY).await.unwrap());
-    assert!(!site.records.pause(&to, false, "jo", "again", noon() + 2 * DAY).await.unwrap());
-    assert_eq!(site.send("surrey", verified(), noon() + 2 * DAY).await, 2);
+    assert!(site.records.pause(&to, false, "jo", "they take it now", later).await.unwrap());
+    assert!(!site.records.pause(&to, false, "jo", "again", later).await.unwrap());
+    assert_eq!(site.send("surrey", verified(), later).await, 2);
     assert_eq!((site.states(1).await, view(&site).await.unsupported), (vec![State::Verified], Vec::new()));
+    site.verify().await;
+}
+
+/// WEB-063: one instance is tried now and then, no more often than a destination that is out; when it is taken, all of its class go.
+#[tokio::test]
+async fn a_class_that_is_refused_is_tried_by_one_instance_now_and_then_and_heals() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    let mut parked = 0;
+    while parked < 3 {
+        parked += site.send("surrey", unsupported(true), noon()).await;
+    }
+    let steady = Probing::default().steady;
+    assert!(site.lease("surrey", noon() + steady / 2).await.is_none(), "not before its time");
+    let first = site.lease("surrey", noon() + steady).await.unwrap();
+    assert_eq!((first.items.len(), first.unsupported.len()), (1, 0), "one, and it is really sent");
+    assert!(site.lease("surrey", noon() + steady).await.is_none(), "and no other");
+    assert!(site.settle(&first, unsupported(true), noon() + steady).await.refused_classes.is_empty(), "no news");
+    assert_eq!(view(&site).await.unsupported.len(), 1);
+    // A clock that was set back does not make it wait for ever.
+    let again = site.lease("surrey", noon() - DAY).await.unwrap();
+    site.settle(&again, unsupported(true), noon() - DAY).await;
+    let at = noon() + 2 * steady;
+    // What comes of the next says nothing of the class.
+    let third = site.lease("surrey", at).await.unwrap();
+    site.settle(&third, deferred(Charge::Us, None), at).await;
+    assert!(site.lease("surrey", at).await.is_none(), "it waits, and so do the others");
+    let at = at + steady;
+    let probe = site.lease("surrey", at).await.unwrap();
+    assert_eq!(probe.items.len(), 1);
+    site.settle(&probe, verified(), at).await;
+    assert!(view(&site).await.unsupported.is_empty(), "it heals");
+    let mut sent = 1;
+    while sent < 3 {
+        sent += site.send("surrey", verified(), at + steady).await;
+    }
+    for n in 1..=3 {
+        assert_eq!(site.states(n).await, [State::Verified], "{n}");
+    }
+    site.verify().await;
+}
+
+/// WEB-063: more than a page of what was parked goes by itself, too.
+#[tokio::test]
+async fn more_than_a_page_that_is_parked_for_a_class_goes_when_one_is_taken() {
+    let site = Site::new();
+    let count = 1002u32;
+    for n in 1..=count {
+        site.stored(push(n)).await;
+    }
+    let mut parked = 0;
+    while parked < count as usize {
+        parked += site.send("surrey", unsupported(true), noon()).await;
+    }
+    let at = noon() + Probing::default().steady;
+    let mut sent = 0;
+    while sent < count as usize {
+        sent += site.send("surrey", verified(), at).await;
+    }
+    assert!(view(&site).await.open.is_empty(), "none is left parked");
+    assert!(view(&site).await.unsupported.is_empty());
     site.verify().await;
 }
 

@@ -101,8 +101,8 @@ pub(crate) struct Far {
     pub(crate) failures: u32,
     pub(crate) not_before: Option<Time>,
     pub(crate) paused: bool,
-    /// Whether it does not take the one class that there is.
-    pub(crate) choosy: bool,
+    /// When the one class that there is, which it does not take, is tried again.
+    pub(crate) choosy: Option<Time>,
     since: Option<Time>,
     /// The study of the last doubt.
     doubted: Option<u32>,
@@ -147,7 +147,7 @@ impl Model {
 
     fn far(&mut self, name: &str) -> &mut Far {
         let (reach, since, doubted) = (Reach::Up, None, None);
-        let new = Far { reach, failures: 0, not_before: None, paused: false, choosy: false, since, doubted };
+        let new = Far { reach, failures: 0, not_before: None, paused: false, choosy: None, since, doubted };
         self.far.entry(name.to_owned()).or_insert(new)
     }
 
@@ -348,7 +348,7 @@ impl Model {
         if verb == Verb::Retry {
             let name = t.to.clone();
             let far = self.far(&name);
-            (far.not_before, far.choosy) = (None, far.choosy && !class);
+            (far.not_before, far.choosy) = (None, far.choosy.filter(|_| !class));
         }
         true
     }
@@ -361,7 +361,7 @@ impl Model {
         }
         far.paused = paused;
         if !paused {
-            changed |= std::mem::take(&mut far.choosy);
+            changed |= far.choosy.take().is_some();
             for t in self.transfers.iter_mut().filter(|t| t.to == to && t.class) {
                 changed = true;
                 (t.state, t.class, t.due) = (Pending, false, 0);

@@ -15,6 +15,15 @@ impl Model {
         got: Option<(usize, Vec<usize>)>,
     ) -> Result<(), String> {
         let due = self.due(to, check, together, at);
+        if let Some(probe) = self.to_probe(to, check, together, at) {
+            return match got {
+                Some((attempt, items)) if attempt == self.attempts.len() && items == [probe] => {
+                    self.begin((to, check), items, at);
+                    Ok(())
+                }
+                got => Err(format!("{probe} is to be tried for its class, and {got:?} was leased")),
+            };
+        }
         let Some((attempt, items)) = got else {
             return if due.is_empty() { Ok(()) } else { Err(format!("{due:?} are due and none was leased")) };
         };
@@ -34,6 +43,12 @@ impl Model {
         if !of_study.iter().any(apart) && items.len() < of_study.len().min(most) {
             return Err(format!("only {items:?} of {of_study:?}"));
         }
+        self.begin((to, check), items, at);
+        Ok(())
+    }
+
+    fn begin(&mut self, (to, check): (&str, bool), items: Vec<usize>, at: Time) {
+        let (attempt, study) = (self.attempts.len(), self.versions[self.transfers[items[0]].version].study);
         self.attempts.push(Attempt { check, to: to.to_owned(), study, left: items.len() });
         for id in items {
             let t = &mut self.transfers[id];
@@ -43,7 +58,32 @@ impl Model {
                 t.attempts += 1;
             }
         }
-        Ok(())
+    }
+
+    /// The transfer by which it is to be tried whether a destination takes the class by now, if it is time for that.
+    fn to_probe(&mut self, to: &str, check: bool, together: bool, at: Time) -> Option<usize> {
+        let between = micros(self.options.probing.steady);
+        let due = |probe: Time| probe <= at || probe > at + between;
+        if check || self.is_left_alone(to, at) || !self.far.get(to)?.choosy.is_some_and(due) {
+            return None;
+        }
+        let may = |t: &Transfer| {
+            t.to == to && t.class && (together || !self.is_under_way(to, self.versions[t.version].study))
+        };
+        let found = self.transfers.iter().position(may)?;
+        self.far(to).choosy = Some(at + between);
+        Some(found)
+    }
+
+    fn is_under_way(&self, to: &str, study: u32) -> bool {
+        self.attempts.iter().any(|a| !a.check && a.left > 0 && a.to == to && a.study == study)
+    }
+
+    /// Whether a destination is paused, waited for, or being probed.
+    fn is_left_alone(&self, to: &str, at: Time) -> bool {
+        let Some(far) = self.far.get(to) else { return true };
+        let probing = far.reach != Reach::Up && self.transfers.iter().any(|t| t.to == to && t.hand.is_some());
+        far.paused || far.not_before.is_some_and(|time| time > at) || probing
     }
 
     /// What may be leased for a destination.
@@ -57,14 +97,12 @@ impl Model {
         far.not_before = far.not_before.map(|time| time.min(furthest));
         let lanes = |t: &&mut Transfer| t.to == to && t.hand.is_none() && !t.class && !matches!(t.state, Held | Dead);
         self.transfers.iter_mut().filter(lanes).for_each(|t| t.due = t.due.min(furthest));
-        let probing = far.reach != Reach::Up && self.transfers.iter().any(|t| t.to == to && t.hand.is_some());
-        if far.paused || far.not_before.is_some_and(|time| time > at) || probing {
+        if self.is_left_alone(to, at) {
             return vec![];
         }
-        let under_way = |study| self.attempts.iter().any(|a| !a.check && a.left > 0 && a.to == to && a.study == study);
         let may = |t: &Transfer| match check {
             true => t.waits_to_be_asked(at),
-            false => t.waits_to_go(at) && (together || !under_way(self.versions[t.version].study)),
+            false => t.waits_to_go(at) && (together || !self.is_under_way(to, self.versions[t.version].study)),
         };
         (0..self.transfers.len()).filter(|id| self.transfers[*id].to == to && may(&self.transfers[*id])).collect()
     }
@@ -76,8 +114,21 @@ impl Model {
         let to = self.attempts[attempt].to.clone();
         let kind = (self.attempts[attempt].check, self.far(&to).reach == Reach::Up);
         let showing = showing(mine.iter().map(|(id, outcome)| (self.transfers[*id].state, outcome)));
+        let choosy = self.far(&to).choosy.is_some();
         for (id, outcome) in &mine {
             self.one(*id, outcome, kind, at);
+        }
+        let taken = |(_, outcome): &&&(usize, Outcome)| {
+            matches!(outcome, Outcome::Accepted { .. } | Outcome::Verified { .. } | Outcome::Uncompared { .. })
+        };
+        let refused = |(id, outcome): &&&(usize, Outcome)| {
+            matches!(outcome, Outcome::Unsupported { said: true, .. }) && self.transfers[*id].state == Parked
+        };
+        if choosy && !kind.0 && mine.iter().any(|one| taken(&one)) && !mine.iter().any(|one| refused(&one)) {
+            // It takes the class after all.
+            self.far(&to).choosy = None;
+            let parked = self.transfers.iter_mut().filter(|t| t.to == to && t.class);
+            parked.for_each(|t| (t.state, t.class, t.due) = (Pending, false, 0));
         }
         self.attempts[attempt].left -= mine.len();
         if let Some(showing) = showing {
@@ -90,7 +141,7 @@ impl Model {
     fn one(&mut self, id: usize, outcome: &Outcome, (check, answering): (bool, bool), at: Time) {
         let patience = self.options.patience;
         let me = &self.transfers[id];
-        let choosy = self.far[&me.to].choosy;
+        let choosy = self.far[&me.to].choosy.is_some();
         let sends = |t: &Transfer| matches!(t.state, Pending | Leased | Deferred | Parked);
         let twin = |t: &Transfer| t.version == me.version && t.to == me.to && sends(t);
         let twin = self.transfers.iter().enumerate().any(|(other, t)| other != id && twin(t));
@@ -146,8 +197,10 @@ impl Model {
         t.go(to, at);
         if let (Outcome::Unsupported { said, .. }, Parked) = (outcome, to) {
             t.class = true;
-            let name = t.to.clone();
-            self.far(&name).choosy |= said;
+            let (name, probe) = (t.to.clone(), at + micros(self.options.probing.steady));
+            if *said {
+                self.far(&name).choosy = Some(probe);
+            }
         }
         let t = &self.transfers[id];
         let kind = if to == Dead { "dead" } else { "held" };
