@@ -101,6 +101,19 @@ impl Config {
         Self::parse(&text, path, SystemTime::now())
     }
 
+    /// `[site]` alone of a file that is wrong elsewhere: who only reads needs no more. `None` if that cannot be had either.
+    pub fn site_of(path: &Path) -> Option<Site> {
+        let length = std::fs::metadata(path).ok()?.len();
+        let text = std::fs::read_to_string(path).ok().filter(|_| length <= LARGEST_FILE)?;
+        let mistakes = Mistakes::new(path, &text);
+        let (document, _) = DeTable::parse_recoverable(&text);
+        let site = {
+            let mut document = Table::document(document.get_ref(), &mistakes);
+            site::site(document.table("site"), path.parent().unwrap_or(Path::new("")))
+        };
+        mistakes.end().0.is_ok().then_some(site)
+    }
+
     /// The same for a text that is, or would be, the file `path`; `now` decides about certificates.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<Self, ConfigErrors> {
         parse(text, path, now).0

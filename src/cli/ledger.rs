@@ -41,6 +41,10 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
     let (chain, root) = (hex(&report.head.chain), hex(&report.head.root));
     let mut problems = report.problems.clone();
     problems.extend(damaged.problems);
+    if blobs {
+        let aside = records.blob_counts().await.map_err(Failure::some)?.corrupt;
+        problems.extend((aside > 0).then(|| store::set_aside_before(aside)));
+    }
     if json {
         render::json(&serde_json::json!({
             "entries": report.head.size,

@@ -11,7 +11,7 @@ pub(super) async fn run(place: &ConfigPlace) -> Ended {
     keep_private();
     let config = client::load(place)?;
     let deadline = config.timers.drain;
-    let mut running = App::open(config).await.map_err(unopened)?.serve().await.map_err(Failure::some)?;
+    let mut running = App::open(config).await.map_err(unopened)?.serve().await.map_err(unopened)?;
     announce(&running);
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::some)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::some)?;
@@ -46,7 +46,20 @@ fn keep_private() {
 
 /// Two gateways on one directory are a mistake of configuration; starting again does not help.
 fn unopened(error: anyhow::Error) -> Failure {
-    if error.is::<InUse>() { Failure::usage(error) } else { Failure::some(format!("{error:#}")) }
+    if error.is::<InUse>() { Failure::usage(error) } else { Failure::some(chain(&error)) }
+}
+
+/// An error and its causes in one line; a cause that its error already spells out is not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text.push_str(colon);
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn announce(running: &Running) {
@@ -54,4 +67,27 @@ fn announce(running: &Running) {
         tracing::info!(face, %address, "listening");
     }
     tracing::info!("ready");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_spells_out_is_said_once() {
+        let inner = || anyhow::anyhow!("no space left");
+        let outer = anyhow::anyhow!("/data/identity: no space left");
+        let rows = [
+            (inner(), "no space left"),
+            (inner().context("cannot open the blobs"), "cannot open the blobs: no space left"),
+            (
+                inner().context("/data/identity: no space left").context("cannot open"),
+                "cannot open: /data/identity: no space left",
+            ),
+            (outer, "/data/identity: no space left"),
+        ];
+        for (error, want) in rows {
+            assert_eq!(chain(&error), want);
+        }
+    }
 }

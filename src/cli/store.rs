@@ -7,7 +7,7 @@ mod purge;
 mod rebuild;
 mod verify;
 
-pub(super) use verify::{Verified, verify_blobs, verify_files};
+pub(super) use verify::{Verified, set_aside_before, verify_blobs, verify_files};
 
 use super::study::every_instance;
 use super::{ConfigPlace, Ended, Failure, client, render};

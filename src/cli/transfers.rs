@@ -61,6 +61,9 @@ pub(super) struct Chosen {
     /// All to this destination; with --study, those of the study to it
     #[arg(long, value_name = "DEST")]
     to: Option<String>,
+    /// Of these only those in this state, for example `dead`
+    #[arg(long, conflicts_with = "ids")]
+    state: Option<String>,
     /// Why; kept in the ledger
     #[arg(long, default_value = "")]
     reason: String,
@@ -85,7 +88,7 @@ async fn list(
     state: Option<String>,
     json: bool,
 ) -> Ended {
-    let config = client::load(place)?;
+    let site = client::site(place)?;
     let study = study.as_deref().map(StudyUid::parse).transpose().map_err(Failure::usage)?;
     let state = match state {
         Some(word) => {
@@ -94,7 +97,7 @@ async fn list(
         None => None,
     };
     let filter = TransferFilter { study, destination: to.map(Destination), limit: PAGE, ..TransferFilter::default() };
-    let mut lines = every_line(&client::records(&config)?, filter).await?;
+    let mut lines = every_line(&client::records_of(&site)?, filter).await?;
     lines.retain(|line| state.is_none_or(|state| count(line, state) > 0));
     if json {
         lines.iter().try_for_each(|line| render::json(&as_json(line)))?;
@@ -190,9 +193,9 @@ fn as_json(line: &TransferSums) -> Value {
 }
 
 async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
-    let config = client::load(place)?;
+    let site = client::site(place)?;
     let found =
-        client::records(&config)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
+        client::records_of(&site)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
     let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
     if json {
         render::json(&transfer_json(&report))?;
@@ -252,6 +255,7 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
         ids: chosen.ids,
         study: chosen.study,
         destination: chosen.to,
+        state: chosen.state,
         who: super::who(),
         reason: chosen.reason,
     };

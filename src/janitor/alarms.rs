@@ -59,6 +59,10 @@ impl Janitor {
         let told = &self.inner.alarms.told;
         let was = std::mem::replace(&mut told.lock().unwrap_or_else(PoisonError::into_inner).refusing, usage.refusing);
         match (was, usage.refusing) {
+            (false, true) if self.inner.records.is_full() => tracing::error!(
+                free = usage.free_bytes,
+                "the disk is down to its reserve and the records cannot be written: nothing is taken, and deliveries wait, too"
+            ),
             (false, true) => tracing::error!(
                 free = usage.free_bytes,
                 reserve = usage.reserve_bytes,

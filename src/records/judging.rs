@@ -133,7 +133,7 @@ impl Records {
         reason: &str,
         now: SystemTime,
     ) -> Result<(), RecordsError> {
-        if who.trim().is_empty() || reason.trim().is_empty() {
+        if [who, reason].iter().any(|said| said.trim().is_empty()) {
             return Err(RecordsError::Refused("to have seen it needs a name and a reason".into()));
         }
         let (who, reason) = (who.trim().to_owned(), reason.trim().to_owned());

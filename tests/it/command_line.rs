@@ -225,6 +225,34 @@ fn routes_are_explained_and_mistakes_pointed_at() {
     assert_eq!(site.cli(&["serve"]).code, Some(2), "and nothing is served with it");
 }
 
+/// UIX-11: a gateway goes on with the old configuration beside a broken one, and who only reads is answered; its socket comes back when
+/// somebody has removed it, and `status` says what is the matter until then.
+#[test]
+fn who_only_reads_is_answered_beside_a_broken_configuration_and_without_a_socket() {
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let names = push(&site, 5);
+    let whole = std::fs::read_to_string(site.config_file()).unwrap();
+    std::fs::write(site.config_file(), format!("{whole}\n[courrier]\n")).unwrap();
+    for command in [&["status"][..], &["why", &names.study], &["transfers", "list"]] {
+        let told = site.cli(command);
+        assert!(told.code == Some(0) && told.stderr.contains("courrier"), "{command:?}: {told:?}");
+    }
+    assert!(site.cli(&["status"]).stdout.contains("running for"));
+    assert_eq!(
+        site.cli(&["transfers", "retry", "--study", &names.study]).code,
+        Some(2),
+        "what changes something is not done"
+    );
+    std::fs::write(site.config_file(), whole).unwrap();
+    std::fs::remove_file(site.data_dir().join("admin.sock")).unwrap();
+    let told = site.cli(&["status"]).ok("status");
+    assert!(told.contains("holds its data directory") || told.contains("NOT RUNNING"), "{told}");
+    crate::support::wait::until(seconds(60), "the socket is made anew", || {
+        site.cli(&["status"]).stdout.contains("running for").then_some(())
+    });
+}
+
 #[test]
 fn init_writes_what_check_accepts() {
     let folder = tempfile::tempdir().unwrap();

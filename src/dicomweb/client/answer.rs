@@ -7,7 +7,7 @@ use crate::dicomweb::retry_after;
 use crate::dicomweb::stow::StoreResponse;
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::MissedTickBehavior;
 
@@ -64,6 +64,11 @@ impl PeerClient {
     /// Reads a body to its end; errors are for people. What moves elsewhere for this answer counts as progress, too:
     /// a success may begin before its request has ended.
     pub(super) async fn read_body(&self, response: Response, elsewhere: impl Fn() -> u64) -> Result<Bytes, String> {
+        if let Some(encoding) = header(&response, CONTENT_ENCODING).filter(|how| !how.eq_ignore_ascii_case("identity"))
+        {
+            let encoding: String = encoding.chars().take(20).collect();
+            return Err(format!("the answer comes with Content-Encoding {encoding}, for which nobody asked"));
+        }
         let mut body = BytesMut::new();
         let keep = |chunk: Bytes| {
             body.extend_from_slice(&chunk);

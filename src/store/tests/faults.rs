@@ -144,3 +144,19 @@ async fn a_long_object_leaves_the_reserve_alone() {
     put(&store, &noise(1024, 3)).await.unwrap();
     assert!(!store.usage().refusing);
 }
+
+/// REL-06: a directory in which no file can be made is told of until one can.
+#[tokio::test]
+async fn files_that_cannot_be_made_are_told_of_until_one_can() {
+    let Fixture { store, dir } = fixture();
+    let core = Arc::clone(&store.core);
+    assert_eq!(store.trouble(), Trouble::default());
+    // A name that is taken stands for whatever else makes it fail.
+    let path = dir.path().join("taken");
+    drop(core.disk.create(&path).unwrap());
+    assert!(matches!(core.disk.create(&path), Err(StoreError::Io { .. })));
+    let (_, why) = store.trouble().unmade.unwrap();
+    assert!(why.starts_with(&format!("{}: ", dir.path().display())), "{why}");
+    drop(core.disk.create(&dir.path().join("free")).unwrap());
+    assert_eq!(store.trouble(), Trouble::default());
+}
