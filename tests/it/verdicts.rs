@@ -295,15 +295,12 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
     let forbidden = instances(2, "A");
     // One that goes deflated and is understood only natively, one that is never understood, one that is full at first.
     let more = instances(3, "A* B* C");
-    // One whose class is refused once, and of which another is taken.
-    let choosy = instances(5, "A' B'");
     let uid = |one: &Instance| one.names.instance.clone();
     // What is out of resources has room the second time: how often it may be so, the rules of the ledger say.
     let turns = |code: u16, outcome: &str| if outcome == "scarce" { vec![code, 0] } else { vec![code] };
     let mut script: BTreeMap<String, Vec<u16>> =
         all.iter().zip(&codes).map(|(one, (code, outcome))| (uid(one), turns(*code, outcome))).collect();
     script.insert(uid(&forbidden[0]), vec![0x0124]);
-    script.insert(uid(&choosy[0]), vec![0x0122, 0]);
     script.extend([(uid(&more[0]), vec![0xA900, 0]), (uid(&more[1]), vec![0xC000]), (uid(&more[2]), vec![0xA700, 0])]);
     let file = stage.path().join("statuses.json");
     std::fs::write(&file, serde_json::to_string(&script).unwrap()).unwrap();
@@ -337,6 +334,25 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
     assert_eq!(got(&node, &uid(&more[0])), [DEFLATED, EXPLICIT_LE], "once more natively");
     assert_eq!(got(&node, &uid(&more[1])), [DEFLATED, EXPLICIT_LE], "and then no more");
 
+    push_to_node(&site, &forbidden);
+    let parked = || states(&site, &forbidden[0].names.study).values().all(|state| state == "parked").then_some(());
+    until(seconds(30), "what is forbidden parks", parked);
+    assert_eq!(got(&node, &uid(&forbidden[0])).len(), 1);
+    site.verify_ledger(false);
+}
+
+/// WEB-063, DIM-054: a class that a node refuses is parked there, others go on, and a person lifts it.
+#[test]
+fn a_class_that_a_node_refuses_is_parked_there_until_it_is_resumed() {
+    let stage = Stage::new();
+    // One whose class is refused once, and of which another is taken.
+    let choosy = instances(5, "A' B'");
+    let uid = |one: &Instance| one.names.instance.clone();
+    let script = BTreeMap::from([(uid(&choosy[0]), vec![0x0122, 0])]);
+    let file = stage.path().join("statuses.json");
+    std::fs::write(&file, serde_json::to_string(&script).unwrap()).unwrap();
+    let node = OddNode::start(stage.path(), &["--statuses", file.to_str().unwrap()]);
+    let site = site_with_node(&stage, node.port, "");
     push_to_node(&site, &choosy);
     let stands = |state: &str| {
         let want = [(uid(&choosy[0]), state.to_owned()), (uid(&choosy[1]), "accepted".to_owned())];
@@ -348,11 +364,7 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
     assert!(told.contains(&format!("OUT: does not take SOP class {OTHER_CLASS}")), "{told}");
     site.cli(&["nodes", "resume", "OUT"]).ok("resume");
     stands("accepted");
-
-    push_to_node(&site, &forbidden);
-    let parked = || states(&site, &forbidden[0].names.study).values().all(|state| state == "parked").then_some(());
-    until(seconds(30), "what is forbidden parks", parked);
-    assert_eq!(got(&node, &uid(&forbidden[0])).len(), 1);
+    assert!(site.log().contains("does not take a SOP class"), "the log tells of it");
     site.verify_ledger(false);
 }
 
