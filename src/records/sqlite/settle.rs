@@ -102,7 +102,7 @@ pub(in crate::records) fn settle(
     let mut told = Told::default();
     let mut fresh = Vec::with_capacity(outcomes.len());
     let seed = Tx::seed()?;
-    let mut classes = Classes { noted: unsupported::classes(tx.conn, attempt.destination)?, ..Classes::default() };
+    let mut classes = Classes { noted: unsupported::known(tx.conn, attempt.destination)?, ..Classes::default() };
     let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
     for (about, code) in &summary.warnings {
         warned.entry(*about).or_default().push(*code);

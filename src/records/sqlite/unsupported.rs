@@ -17,6 +17,9 @@ const PAGE: usize = 1000;
 /// What a transfer is parked for, beside the destination as a whole.
 pub(in crate::records) const CLASS: &str = "class";
 
+/// Stands for the time of the next try where a person has had one tried: until that one has its answer, none is held back.
+const BY_HAND: i64 = -1;
+
 /// Notes that a destination does not take the class of an instance. It is tried again after a while.
 pub(in crate::records) fn note(tx: &Tx<'_>, destination: i64, instance: i64, words: i64, at: i64) -> Result<(), Fault> {
     let mut insert = tx.conn.prepare_cached(
@@ -45,7 +48,7 @@ pub(in crate::records) fn to_probe(
 ) -> Result<Option<(TransferId, String)>, Fault> {
     // A time further ahead than the wait was told by a clock that has been set back since (FLT-070).
     let mut due = tx.conn.prepare_cached(
-        "SELECT sop_class FROM unsupported WHERE destination = ?1 AND probe IS NOT NULL AND (probe <= ?2 OR probe > ?2 + ?3) \
+        "SELECT sop_class FROM unsupported WHERE destination = ?1 AND probe >= 0 AND (probe <= ?2 OR probe > ?2 + ?3) \
          ORDER BY probe, sop_class",
     )?;
     let classes = due.query_map(params![destination, at, between(tx)], |row| row.get(0))?;
@@ -116,16 +119,22 @@ pub(in crate::records) fn let_go(
 /// Whether it is noted that a destination does not take the class of an instance.
 pub(in crate::records) fn is_noted(conn: &Connection, destination: i64, instance: i64) -> Result<bool, Fault> {
     let mut find = conn.prepare_cached(
-        "SELECT 1 FROM unsupported WHERE destination = ?1 AND probe IS NOT NULL \
+        "SELECT 1 FROM unsupported WHERE destination = ?1 AND probe >= 0 \
          AND sop_class = (SELECT sop_class FROM instances WHERE id = ?2)",
     )?;
     Ok(find.exists(params![destination, instance])?)
 }
 
-/// The classes that a destination does not take.
-pub(in crate::records) fn classes(conn: &Connection, destination: i64) -> Result<BTreeSet<String>, Fault> {
+/// The classes that a destination was said not to take, also those of which a person has one tried.
+pub(in crate::records) fn known(conn: &Connection, destination: i64) -> Result<BTreeSet<String>, Fault> {
     let mut find =
         conn.prepare_cached("SELECT sop_class FROM unsupported WHERE destination = ?1 AND probe IS NOT NULL")?;
+    Ok(find.query_map([destination], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// The classes that a destination does not take.
+pub(in crate::records) fn classes(conn: &Connection, destination: i64) -> Result<BTreeSet<String>, Fault> {
+    let mut find = conn.prepare_cached("SELECT sop_class FROM unsupported WHERE destination = ?1 AND probe >= 0")?;
     Ok(find.query_map([destination], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
@@ -145,12 +154,14 @@ pub(in crate::records) fn list(conn: &Connection, destination: i64) -> Result<Ve
     Ok(list)
 }
 
-/// Forgets the class of an instance at a destination: what is retried by hand is really sent.
+/// Has nothing of the class of an instance held back at a destination: what is retried by hand is really sent, and if it is taken the
+/// others of its class go, too.
 pub(in crate::records) fn forget(tx: &Tx<'_>, destination: i64, instance: i64) -> Result<(), Fault> {
-    let mut delete = tx.conn.prepare_cached(
-        "DELETE FROM unsupported WHERE destination = ?1 AND sop_class = (SELECT sop_class FROM instances WHERE id = ?2)",
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE unsupported SET probe = ?3 WHERE destination = ?1 AND probe IS NOT NULL \
+         AND sop_class = (SELECT sop_class FROM instances WHERE id = ?2)",
     )?;
-    delete.execute(params![destination, instance])?;
+    update.execute(params![destination, instance, BY_HAND])?;
     Ok(())
 }
 

@@ -157,6 +157,25 @@ async fn what_was_not_sent_for_a_class_that_is_lifted_meanwhile_goes_at_once() {
     site.verify().await;
 }
 
+/// WEB-063: a person has one tried; when it is taken, the others are not left behind.
+#[tokio::test]
+async fn what_is_retried_by_hand_and_taken_lets_the_others_of_its_class_go() {
+    let site = Site::new();
+    for n in 1..=2 {
+        site.stored(push(n)).await;
+        site.send("surrey", unsupported(true), noon()).await;
+    }
+    assert_eq!(site.act(Verb::Retry, &[site.transfers(1).await[0].transfer]).await.changed, 1);
+    assert_eq!(view(&site).await.unsupported.len(), 1, "one is parked still");
+    let batch = site.lease("surrey", noon()).await.unwrap();
+    assert_eq!((batch.items.len(), batch.unsupported.len()), (1, 0));
+    site.settle(&batch, verified(), noon()).await;
+    assert!(view(&site).await.unsupported.is_empty());
+    assert_eq!(site.states(2).await, [State::Pending]);
+    assert_eq!(site.send("surrey", verified(), noon()).await, 1);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn what_is_parked_for_its_class_and_retried_by_hand_is_really_sent() {
     let site = Site::new();

@@ -101,7 +101,7 @@ pub(crate) struct Far {
     pub(crate) failures: u32,
     pub(crate) not_before: Option<Time>,
     pub(crate) paused: bool,
-    /// When the one class that there is, which it does not take, is tried again.
+    /// When the one class that there is, which it does not take, is tried again; below 0 while a person has one tried.
     pub(crate) choosy: Option<Time>,
     since: Option<Time>,
     /// The study of the last doubt.
@@ -348,7 +348,8 @@ impl Model {
         if verb == Verb::Retry {
             let name = t.to.clone();
             let far = self.far(&name);
-            (far.not_before, far.choosy) = (None, far.choosy.filter(|_| !class));
+            far.not_before = None;
+            far.choosy = far.choosy.map(|probe| if class { -1 } else { probe });
         }
         true
     }

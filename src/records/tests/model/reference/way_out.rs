@@ -63,7 +63,7 @@ impl Model {
     /// The transfer by which it is to be tried whether a destination takes the class by now, if it is time for that.
     fn to_probe(&mut self, to: &str, check: bool, together: bool, at: Time) -> Option<usize> {
         let between = micros(self.options.probing.steady);
-        let due = |probe: Time| probe <= at || probe > at + between;
+        let due = |probe: Time| probe >= 0 && (probe <= at || probe > at + between);
         if check || self.is_left_alone(to, at) || !self.far.get(to)?.choosy.is_some_and(due) {
             return None;
         }
@@ -141,7 +141,7 @@ impl Model {
     fn one(&mut self, id: usize, outcome: &Outcome, (check, answering): (bool, bool), at: Time) {
         let patience = self.options.patience;
         let me = &self.transfers[id];
-        let choosy = self.far[&me.to].choosy.is_some();
+        let choosy = self.far[&me.to].choosy.is_some_and(|probe| probe >= 0);
         let sends = |t: &Transfer| matches!(t.state, Pending | Leased | Deferred | Parked);
         let twin = |t: &Transfer| t.version == me.version && t.to == me.to && sends(t);
         let twin = self.transfers.iter().enumerate().any(|(other, t)| other != id && twin(t));
