@@ -112,6 +112,7 @@ pub fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
         let (content_type, body) = match body.as_str() {
             "-" => ("", Vec::new()),
             "html" => ("text/html", b"<html><body>It works!</body></html>".to_vec()),
+            "room" => ("application/problem+json", br#"{"detail": "no room: send less at once"}"#.to_vec()),
             "cut" => ("application/dicom+json", json[..json.len().min(30)].to_vec()),
             xml if xml.starts_with("xml ") => ("application/dicom+xml", store_answer::write_xml(&named).into_bytes()),
             _ => ("application/dicom+json", json),
