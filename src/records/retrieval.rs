@@ -32,8 +32,8 @@ pub struct Extent {
     pub purged: u64,
     /// Instances whose bytes are damaged.
     pub damaged: u64,
-    /// The transfer syntaxes of those that are kept.
-    pub syntaxes: Vec<TransferSyntaxUid>,
+    /// The transfer syntaxes of those that are kept, each with the number of instances.
+    pub syntaxes: Vec<(TransferSyntaxUid, u64)>,
 }
 
 /// One instance that is kept, and where.

@@ -222,6 +222,8 @@ fn one_that_was_cut_off_is_resumed_by_its_tag() {
     assert!(end.status == 206 && end.body == whole.body[total - 100..]);
     let other = site.get(&resource, &[ONE, &format!("Range: bytes={cut}-"), "If-Range: \"another\""]);
     assert!(other.status == 200 && other.body == whole.body, "what was begun is something else");
+    let only = |tag: &str| site.get(&resource, &[ONE, "Range: bytes=0-99", &format!("If-Match: {tag}")]).status;
+    assert_eq!((only(&tag), only("*"), only("\"another\"")), (206, 206, 412), "nothing of something else");
     let beyond = site.get(&resource, &[ONE, &format!("Range: bytes={total}-")]);
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some(format!("bytes */{total}").as_str())));
     let mut wire = site.wire();

@@ -47,7 +47,8 @@ pub(in crate::records) fn extent(conn: &Connection, resource: &Resource, look: &
             "stored" => {
                 extent.stored += instances;
                 let syntax: String = row.get(1)?;
-                extent.syntaxes.push(parsed(&syntax, "Transfer Syntax UID", TransferSyntaxUid::parse)?);
+                let syntax = parsed(&syntax, "Transfer Syntax UID", TransferSyntaxUid::parse)?;
+                extent.syntaxes.push((syntax, instances));
             }
             "purged" => extent.purged += instances,
             "corrupt" => extent.damaged += instances,
