@@ -7,7 +7,7 @@ use crate::dicomweb::retry_after;
 use crate::dicomweb::stow::StoreResponse;
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::MissedTickBehavior;
 
@@ -71,6 +71,7 @@ impl PeerClient {
         if response.content_length().is_some_and(|length| length > bound) {
             return Err(too_long());
         }
+        let coding = coding(&response);
         let mut read = 0u64;
         let mut pace = Pace::new(self.timing.window, self.timing.least_rate, Instant::now());
         let mut tick = tokio::time::interval(pace.tick());
@@ -79,6 +80,7 @@ impl PeerClient {
             tokio::select! {
                 biased;
                 chunk = response.chunk() => match chunk {
+                    Ok(Some(_)) if coding.is_some() => return Err(coding.unwrap_or_default()),
                     Ok(Some(chunk)) if chunk.len() as u64 > bound - read => return Err(too_long()),
                     Ok(Some(chunk)) => {
                         read += chunk.len() as u64;
@@ -111,6 +113,14 @@ fn is_about_certificates(content_type: Option<&str>, body: &[u8]) -> bool {
 
 pub(super) fn header(response: &Response, name: HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// What is said of an answer that is compressed although it was asked for as it is.
+pub(super) fn coding(response: &Response) -> Option<String> {
+    let given = header(response, CONTENT_ENCODING)?;
+    let name: String = given.chars().take(32).filter(char::is_ascii_graphic).collect();
+    let plain = name.is_empty() || name.eq_ignore_ascii_case("identity");
+    (!plain).then(|| format!("it came with Content-Encoding {name}, although identity was asked for"))
 }
 
 pub(super) fn retry_after(response: &Response) -> Option<Duration> {

@@ -173,6 +173,29 @@ async fn a_query_without_an_answer_fails_by_its_stage() {
     assert_eq!((failure.stage, failure.surely_not_sent()), (Stage::BeforeBody, true));
 }
 
+/// What is asked for is asked for as it is; an answer that comes compressed all the same is called so. A byte order mark says nothing.
+#[tokio::test]
+async fn a_compressed_answer_is_called_so() {
+    for (headers, body, want) in [
+        ("Content-Encoding: gzip\r\n", "xx", Some("Content-Encoding gzip")),
+        ("Content-Encoding: Identity\r\n", "[]", None),
+        ("Content-Type: application/dicom+json\r\n", "\u{FEFF}[]", None),
+    ] {
+        let (server, authority) = with_server(move |mut conn| async move {
+            while let Some(head) = conn.head().await {
+                assert_eq!(head.header("accept-encoding"), Some("identity"));
+                conn.answer("200 OK", headers, body).await;
+            }
+        })
+        .await;
+        match (client(&server, &authority).present(&study(), &[uid(1)]).await, want) {
+            (Err(QueryFailure::Unreadable(why)), Some(words)) => assert!(why.contains(words), "{why}"),
+            (Ok(presence), None) => assert!(presence.found.is_empty(), "{headers}"),
+            other => panic!("{headers}: {other:?}"),
+        }
+    }
+}
+
 /// SEC-023: a client that asks on somebody's behalf says so in each request, over the same connections; another says nothing.
 #[tokio::test]
 async fn the_peer_is_told_for_whom_it_is_asked() {

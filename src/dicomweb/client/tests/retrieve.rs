@@ -108,6 +108,21 @@ async fn parts_that_are_not_as_said_do_not_count() {
     assert!(ended.unwrap_err().contains("too many parts"));
 }
 
+/// WEB-104: an answer that is compressed as a whole is called so, and nothing of it counts.
+#[tokio::test]
+async fn a_retrieval_that_comes_compressed_is_called_so() {
+    let (server, authority) = with_server(|mut conn| async move {
+        while let Some(head) = conn.head().await {
+            assert_eq!(head.header("accept-encoding"), Some("identity"));
+            conn.answer("200 OK", &format!("{KIND}Content-Encoding: gzip\r\n"), "xx").await;
+        }
+    })
+    .await;
+    let failure = client(&server, &authority).retrieve(&study(), &Part::Study, 1).await.err().unwrap();
+    let RetrieveFailure::Unreadable(why) = failure else { panic!("{failure}") };
+    assert!(why.contains("Content-Encoding gzip"), "{why}");
+}
+
 /// WEB-004: a server that does not know the parameter is asked without it.
 #[tokio::test]
 async fn a_server_that_knows_no_wildcard_gives_what_it_likes() {

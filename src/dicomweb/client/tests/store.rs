@@ -32,6 +32,21 @@ async fn answering(status: &'static str, headers: String, body: String) -> (Serv
     .await
 }
 
+/// The module of a compressed answer is not known, and it is said why; an answer without a body has none to be compressed.
+#[tokio::test]
+async fn an_answer_that_is_compressed_tells_nothing_of_the_instances() {
+    for (body, unread) in [("xx", true), ("", false)] {
+        let headers = format!("{JSON}Content-Encoding: br\r\n");
+        let (server, authority) = answering("409 Conflict", headers, body.to_owned()).await;
+        let answer = client(&server, &authority).store(&study(), self::body(10)).await.unwrap();
+        assert_eq!(answer.status, 409);
+        match answer.module {
+            Err(why) => assert!(unread && why.contains("Content-Encoding br"), "{why}"),
+            Ok(module) => assert!(!unread && module.is_none()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_sized_multipart_body_goes_out_and_the_module_comes_back() {
     let (seen, saw) = oneshot::channel();
