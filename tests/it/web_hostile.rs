@@ -313,6 +313,7 @@ fn framing_that_contradicts_itself_smuggles_nothing() {
         ("two lengths in one", post(&format!("Content-Length: 0, {}", smuggled.len()), smuggled), 400),
         ("a signed length", post("Content-Length: +0", smuggled), 400),
         ("a coding that is none", post("Transfer-Encoding: xchunked", &both), 400),
+        ("a coding besides", post("Transfer-Encoding: gzip, chunked", &both), 501),
         ("chunked, but not last", post("Transfer-Encoding: chunked, identity", &both), 400),
         ("a blank before the colon", post("Transfer-Encoding : chunked", &both), 400),
         ("a folded line", post("X: y\r\n Transfer-Encoding: chunked", &both), 400),
