@@ -168,7 +168,8 @@ fn quality(range: &MediaType) -> u16 {
 
 /// The most specific range that covers a type, and its weight in thousandths; of several alike the weightiest, then the first.
 fn giving<'r>(ranges: &'r [MediaType], candidate: &str, in_parts: bool) -> Option<(&'r MediaType, u16)> {
-    let covering = ranges.iter().filter_map(|range| {
+    // The last of those that are alike is taken, so they are looked at from behind.
+    let covering = ranges.iter().rev().filter_map(|range| {
         let specific = match (range.essence(), range.parameter("type")) {
             ("*/*", _) => 0,
             (MULTIPART_RELATED, Some(kind)) if kind.eq_ignore_ascii_case(candidate) => 2,
@@ -180,9 +181,7 @@ fn giving<'r>(ranges: &'r [MediaType], candidate: &str, in_parts: bool) -> Optio
         };
         Some((range, specific, quality(range)))
     });
-    // The last of those that are alike is taken, so they are looked at from behind.
-    let covering: Vec<_> = covering.collect();
-    let best = covering.into_iter().rev().max_by_key(|(_, specific, weight)| (*specific, *weight));
+    let best = covering.max_by_key(|(_, specific, weight)| (*specific, *weight));
     best.map(|(range, _, weight)| (range, weight))
 }
 

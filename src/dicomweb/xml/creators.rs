@@ -91,7 +91,7 @@ pub(super) fn place(set: &mut Dataset, named: Vec<(String, Tag, Element)>) -> Re
                 free
             }
         };
-        if set.insert(Tag::new(group, u16::from(block) << 8 | tag.element() & 0xFF), element).is_some() {
+        if set.insert(Tag::new(group, u16::from(block) << 8 | (tag.element() & 0xFF)), element).is_some() {
             return Err(NoPlace::Twice);
         }
     }

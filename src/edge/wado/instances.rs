@@ -154,6 +154,9 @@ mod tests {
     const JPEG_2000: &str = "1.2.840.10008.1.2.4.91";
     const MPEG: &str = "1.2.840.10008.1.2.4.102";
 
+    /// The wrapper, how each instance leaves, and how many do not.
+    type Settled = Option<(Wrapper, Vec<Option<bool>>, u64)>;
+
     /// PS3.18 section 8.7.8.2: each part has a transfer syntax of its own.
     #[test]
     fn each_instance_leaves_in_the_first_syntax_that_fits_it() {
@@ -175,7 +178,7 @@ mod tests {
         let native_first = format!("{}, {};q=0.5", parts(EXPLICIT), parts(JPEG));
         let (kept, made) = (Some(false), Some(true));
         use Wrapper::{Multipart, Single};
-        let rows: [(&str, bool, &[&str], Option<(Wrapper, Vec<Option<bool>>, u64)>); 11] = [
+        let rows: [(&str, bool, &[&str], Settled); 11] = [
             (&both, false, &[JPEG, JPEG_2000], Some((Multipart, vec![kept, kept], 0))),
             (&parts("*"), false, &[JPEG, EXPLICIT, MPEG], Some((Multipart, vec![kept, kept, kept], 0))),
             // What is better accepted comes first.
