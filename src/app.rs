@@ -31,7 +31,7 @@ use crate::priors::archive::Archives;
 use crate::priors::fetch::{FetchOptions, Fetcher};
 use crate::priors::prefetch::Prefetcher;
 use crate::priors::worklist::Worklists;
-use crate::records::Records;
+use crate::records::{Records, Recovered};
 use crate::rejections::NoteReader;
 use crate::store::{Place, Store};
 use anyhow::Context;
@@ -83,13 +83,7 @@ impl App {
         unfinished::refuse(&data_dir)?;
         let (records, recovered) =
             Records::open(&data_dir, lanes::records_options(&config)).context("cannot open the records")?;
-        if recovered.interrupted > 0 {
-            tracing::warn!(
-                attempts = recovered.interrupted,
-                transfers = recovered.unknown,
-                "an earlier run ended with these in hand; they are checked before they are sent again"
-            );
-        }
+        tell(&recovered, &data_dir);
         let live = records.all_places().await.context("cannot read where the blobs are")?;
         let standing = kinship::standing(&data_dir.join(BLOBS), &records, recovered.epoch).await?;
         let (store, freed) =
@@ -443,6 +437,23 @@ fn make(data_dir: &Path) -> io::Result<()> {
     match std::fs::canonicalize(data_dir)?.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+/// What opening the records found, for the log.
+fn tell(recovered: &Recovered, data_dir: &Path) {
+    if recovered.epoch == 1 {
+        tracing::warn!(
+            data_dir = %data_dir.display(),
+            "there were no records: this site begins anew; if it held studies before, stop it: is its disk mounted?"
+        );
+    }
+    if recovered.interrupted > 0 {
+        tracing::warn!(
+            attempts = recovered.interrupted,
+            transfers = recovered.unknown,
+            "an earlier run ended with these in hand; they are checked before they are sent again"
+        );
     }
 }
 

@@ -24,9 +24,10 @@ mod transfers;
 mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::fs::Mode;
 use std::fmt;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Weybridge, a DICOM imaging exchange gateway.
@@ -105,8 +106,11 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write those of all commands to a folder
+    Man {
+        /// The folder, such as /usr/local/share/man/man1
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Why a command ended badly: what to tell the person, and the exit code (UIX-04).
@@ -150,7 +154,8 @@ impl Failure {
     /// Prints the message on standard error and gives the exit code.
     pub fn report(self) -> ExitCode {
         if !self.message.is_empty() {
-            let _ = writeln!(anstream::stderr(), "weybridge: {}", self.message);
+            let lines: Vec<String> = self.message.split('\n').map(render::plain).collect();
+            let _ = writeln!(anstream::stderr(), "weybridge: {}", lines.join("\n"));
         }
         ExitCode::from(self.code)
     }
@@ -175,6 +180,11 @@ pub fn start_tracing(arguments: &Arguments) {
 
 /// Runs the command of the arguments to its end.
 pub fn run(arguments: Arguments) -> Ended {
+    // What a command writes holds patients or keys: it is its user's alone, whatever it was started with (SEC-020). `init` says by
+    // itself who may read each of its files, and manual pages are for everybody.
+    if !matches!(arguments.command, Command::Init(_) | Command::Man { .. }) {
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(64)
@@ -212,19 +222,36 @@ async fn dispatch(arguments: Arguments) -> Ended {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "weybridge", &mut script);
-            render::line(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
+            render::as_it_is(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Arguments::command()).render(&mut page).map_err(Failure::some)?;
-            render::line(String::from_utf8_lossy(&page).trim_end()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Man { dir } => manual(dir.as_deref()),
     }
+}
+
+fn manual(dir: Option<&Path>) -> Ended {
+    if let Some(dir) = dir {
+        let written = clap_mangen::generate_to(Arguments::command(), dir);
+        return written
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| Failure::some(format!("{}: {error}", dir.display())));
+    }
+    let mut page = Vec::new();
+    let command = Arguments::command().disable_help_subcommand(true);
+    clap_mangen::Man::new(command).render(&mut page).map_err(Failure::some)?;
+    render::as_it_is(String::from_utf8_lossy(&page).trim_end()).map(|()| ExitCode::SUCCESS)
 }
 
 /// The person who decides, as the system knows them.
 pub(crate) fn who() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".into())
+    let told = |name: &str| std::env::var(name).ok();
+    named(&told).unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))
+}
+
+/// Who called `sudo` or `doas`, else the user of the session: the first that is a name.
+fn named(told: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let names = ["SUDO_USER", "DOAS_USER", "USER", "LOGNAME"].into_iter().filter_map(told);
+    let mut names = names.map(|name| name.trim().to_owned());
+    names.find(|name| !name.is_empty() && !name.contains(char::is_control))
 }
 
 /// Where the configuration is said to be.
@@ -249,5 +276,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// UIX-09: who decided is the person, not the user whom `sudo` made of them.
+    #[test]
+    fn who_acted_is_who_called_sudo() {
+        type Row = (&'static [(&'static str, &'static str)], Option<&'static str>);
+        let rows: [Row; 7] = [
+            (&[("USER", "root"), ("SUDO_USER", "jo"), ("LOGNAME", "root")], Some("jo")),
+            (&[("USER", "weybridge"), ("DOAS_USER", "jo")], Some("jo")),
+            (&[("USER", "jo")], Some("jo")),
+            (&[("USER", ""), ("LOGNAME", "jo")], Some("jo")),
+            (&[("SUDO_USER", "  "), ("USER", "jo\n")], Some("jo")),
+            (&[("USER", "a\u{1b}[2J")], None),
+            (&[], None),
+        ];
+        for (set, want) in rows {
+            let told = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(named(&told).as_deref(), want, "{set:?}");
+        }
+        assert!(!who().is_empty());
     }
 }

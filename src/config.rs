@@ -101,6 +101,19 @@ impl Config {
         Self::parse(&text, path, SystemTime::now())
     }
 
+    /// `[site]` alone of a file that is wrong elsewhere: who only reads needs no more. `None` if that cannot be had either.
+    pub fn site_of(path: &Path) -> Option<Site> {
+        let length = std::fs::metadata(path).ok()?.len();
+        let text = std::fs::read_to_string(path).ok().filter(|_| length <= LARGEST_FILE)?;
+        let mistakes = Mistakes::new(path, &text);
+        let (document, _) = DeTable::parse_recoverable(&text);
+        let site = {
+            let mut document = Table::document(document.get_ref(), &mistakes);
+            site::site(document.table("site"), path.parent().unwrap_or(Path::new("")))
+        };
+        mistakes.end().0.is_ok().then_some(site)
+    }
+
     /// The same for a text that is, or would be, the file `path`; `now` decides about certificates.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<Self, ConfigErrors> {
         parse(text, path, now).0
@@ -159,8 +172,8 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let store = limits::store(document.table("store"));
     let retention = limits::retention(document.table("retention"));
     let priors = priors::priors(document.table("priors"));
-    let nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
-    let (viewer, viewer_listener) = viewer::viewer(document.table("viewer"), base, &nodes).unzip();
+    let mut nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
+    let (viewer, viewer_listener) = viewer::viewer(document.table("viewer"), base, &mut nodes).unzip();
     listeners.extend(viewer_listener);
     let peers: Vec<_> = document.tables("peer").into_iter().filter_map(|t| parties::peer(t, base, now)).collect();
     let routes: Vec<_> = document.tables("route").into_iter().filter_map(routes::route).collect();
@@ -171,6 +184,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     document.finish();
     check::listeners(&listeners, has_tls, mistakes);
     check::parties(&nodes, &peers, &listeners, has_tls, mistakes);
+    check::callers(&nodes, mistakes);
     check::moves(&nodes, mistakes);
     check::archives(&nodes, &routes, &dicom.ae_title, mistakes);
     check::identities(&peers, mistakes);

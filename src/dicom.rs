@@ -8,6 +8,8 @@ pub mod condition;
 pub mod contents;
 pub mod cross_reference;
 pub mod dictionary;
+#[cfg(test)]
+pub(crate) mod fired;
 pub mod head;
 mod inflate;
 pub mod layout;

@@ -56,7 +56,7 @@ pub struct Claimed {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The disk is below its reserve (REL-06).
-    #[error("no room: the disk is below the reserve; send again later")]
+    #[error("no room: the disk would be below its reserve; send less at once, or later")]
     NoRoom,
     /// The system gives no more descriptors or memory just now; what is stored is sound (FLT-026).
     #[error("the gateway has no descriptors or memory left just now; send again later")]

@@ -113,7 +113,8 @@ impl Janitor {
         judge: Judge,
         options: JanitorOptions,
     ) -> Self {
-        let trusted = std::sync::Mutex::new(trust::Trusted::new(options.last_known, Instant::now()));
+        let trusted =
+            std::sync::Mutex::new(trust::Trusted::new(options.last_known, options.keep_at_least, Instant::now()));
         let inner = Inner {
             clock,
             records,

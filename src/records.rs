@@ -33,7 +33,7 @@ mod views;
 mod work;
 
 pub use crate::peers::Chosen;
-pub use arrival::{Arrival, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
+pub use arrival::{Arrival, Became, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
 pub use asking::Question;
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
 pub use cross_reference::{Learned, MOST_STATEMENTS, Merge, Sought, Statement};
@@ -54,8 +54,8 @@ pub use retrieval::{
 pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Rejected, Taken, What};
 pub use views::{
-    BlobCounts, Cursor, DestinationView, ExceptionView, FindInstances, FoundInstance, InstanceView, LedgerHead, Paused,
-    Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported, Warned,
+    BlobCounts, Cursor, DestinationView, EndedBy, ExceptionView, FindInstances, FoundInstance, InstanceView,
+    LedgerHead, Paused, Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported, Warned,
 };
 pub use work::{
     Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Routable, Selection, Settled, Verb,
@@ -76,6 +76,7 @@ use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
 use sqlite::{acts, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -149,6 +150,7 @@ struct Inner {
     readers: Readers,
     kicks: Arc<Kicks>,
     poison: Arc<OnceLock<String>>,
+    full: Arc<AtomicBool>,
     refusals: refusals::Window,
     questions: refusals::Window,
     withheld: refusals::Window,
@@ -168,8 +170,8 @@ impl Records {
         let mut conn = schema::open_writer(dir, options.cache_bytes)?;
         let (fixed, end, recovered) = recover::recover(&mut conn, options.clone(), SystemTime::now())?;
         let kicks = Arc::new(Kicks::new());
-        let poison = Arc::new(OnceLock::new());
-        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone() };
+        let (poison, full) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone(), full: full.clone() };
         let (sender, queue) = mpsc::channel(options.queue.max(1));
         let thread = std::thread::Builder::new().name("records".into());
         let open_error = |why: std::io::Error| RecordsError::Open { path: dir.to_owned(), why: why.to_string() };
@@ -182,6 +184,7 @@ impl Records {
                     readers,
                     kicks,
                     poison,
+                    full,
                     refusals: Default::default(),
                     questions: Default::default(),
                     withheld: Default::default(),
@@ -207,6 +210,7 @@ impl Records {
                 readers,
                 kicks,
                 poison,
+                full: Arc::default(),
                 refusals: Default::default(),
                 questions: Default::default(),
                 withheld: Default::default(),
@@ -232,6 +236,11 @@ impl Records {
     /// Why nothing can be committed any more, if so (REL-04).
     pub fn poisoned(&self) -> Option<String> {
         self.inner.poison.get().cloned()
+    }
+
+    /// Whether the disk was full when something was to be written last (FLT-022).
+    pub fn is_full(&self) -> bool {
+        self.inner.full.load(Ordering::Relaxed)
     }
 
     /// A counter that goes up whenever a commit made work for a destination due. Subscribe before looking for work.

@@ -33,6 +33,7 @@ pub(crate) mod simulated;
 mod space;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub use ahead::Ahead;
 pub use compact::Emptied;
@@ -45,6 +46,7 @@ pub use read::BlobReader;
 pub use reader::StoreReader;
 pub use receive::{Receiving, Spooled};
 pub use recover::{Recovered, Standing};
+pub use trouble::{Trouble, TurnedAway};
 
 use ahead::Aheads;
 use buffers::{Budget, PAGE_BYTES};
@@ -282,6 +284,12 @@ impl Store {
             Identity { doubted: false, ..identity }.write(&disk)?;
         }
         Ok(identity.doubted)
+    }
+
+    /// Reads the name of a store that has lost its file `identity` from the labels of its blobs, while no gateway runs. Whether it was
+    /// lost; nothing is removed from then on until [`Self::accept`] or [`Self::set_apart`]. Errors: `Io`, also if the labels disagree.
+    pub fn regain_name(dir: impl Into<PathBuf>) -> Result<bool, StoreError> {
+        recover::regain_name(&Disk::open(dir.into(), Some(0), false)?)
     }
 
     /// Begins a new block of file numbers while no gateway runs: whatever lies in the directory now is of an earlier run from

@@ -76,6 +76,9 @@ impl Identity {
         let chain = certificates(certificate)?;
         let facts = chain.first().map(|leaf| Facts::of(leaf)).transpose()?;
         let facts = facts.ok_or_else(|| TlsError::Certificate("the file holds none".into()))?;
+        if is_encrypted(key) {
+            return Err(TlsError::Key(ENCRYPTED.into()));
+        }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| TlsError::Key(e.to_string()))?;
         match CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()) {
             Ok(_) => Ok(Self { chain, key, facts }),
@@ -104,6 +107,19 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.facts.subject)
     }
+}
+
+const ENCRYPTED: &str =
+    "the key is encrypted; write it without a passphrase (openssl pkey -in KEY -out NEW), for this user only";
+
+/// Whether a PEM file says that its key is encrypted, in the form of PKCS #8 or that of OpenSSL before it.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let mut lines = pem.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        line.starts_with(b"-----BEGIN ENCRYPTED")
+            || (line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"))
+            || (line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED\r"))
+    })
 }
 
 /// The authorities that are believed. `Debug` shows how many.

@@ -39,6 +39,12 @@ impl Known {
         Self { lasting, certificates }
     }
 
+    /// How long until something else is to be said: the end of a certificate is not told an hour late.
+    fn next_look(&self, now: SystemTime) -> Duration {
+        let left = self.certificates.iter().filter_map(|(_, facts)| facts.not_after.duration_since(now).ok());
+        left.min().map_or(LOOK, |left| LOOK.min(left + Duration::from_secs(1)))
+    }
+
     /// All warnings as they stand now.
     pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {
         let ending = self.certificates.iter().filter_map(|(what, facts)| expiry::words(what, facts, now));
@@ -69,7 +75,7 @@ pub(super) async fn watch(
         warnings.send_replace(Arc::new(current.warnings(now)));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(current.next_look(now)) => {}
             changed = known.changed() => if changed.is_err() { return Ok(()) },
         }
     }

@@ -1,8 +1,8 @@
 //! How commands reach the gateway: its admin socket for what changes something, its files for what only reads.
 
 use super::{ConfigPlace, Failure};
-use crate::config::Config;
-use crate::records::Records;
+use crate::config::{Config, Site};
+use crate::records::{Records, RecordsError};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -11,22 +11,68 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tokio::net::UnixStream;
 
 /// Largest answer read from the admin socket, in bytes.
 const ANSWER_BYTES: usize = 64 << 20;
 
+/// What to do about what is for the gateway's own user alone.
+pub(super) const AS_ITS_USER: &str = "its user may: try `sudo -u` and that user's name";
+
 /// Reads and validates the configuration, or says every mistake.
 pub(super) fn load(place: &ConfigPlace) -> Result<Config, Failure> {
     Config::load(&place.path()).map_err(Failure::usage)
 }
 
+/// Who the site is and where its data are, for who only reads. What is wrong with the rest of the configuration is a warning then: a
+/// gateway may run on an older one.
+pub(super) fn site(place: &ConfigPlace) -> Result<Site, Failure> {
+    let path = place.path();
+    let errors = match Config::load(&path) {
+        Ok(config) => return Ok(config.site),
+        Err(errors) => errors,
+    };
+    let Some(site) = Config::site_of(&path) else { return Err(Failure::usage(errors)) };
+    // Nobody may be there to read it.
+    let _ = writeln!(io::stderr(), "the configuration is wrong; only its [site] is used\n{errors}");
+    Ok(site)
+}
+
+/// Whether the configuration has a peer or a node of this name.
+pub(super) fn is_destination(config: &Config, name: &str) -> bool {
+    config.peers.iter().any(|peer| peer.name == name) || config.nodes.iter().any(|node| node.ae_title.as_str() == name)
+}
+
 /// Opens the records of a site for reading; works whether the gateway runs or not.
 pub(super) fn records(config: &Config) -> Result<Records, Failure> {
-    Records::open_read_only(&config.site.data_dir)
-        .map_err(|error| Failure::unreachable(format!("cannot read the records of this site: {error}")))
+    records_of(&config.site)
+}
+
+/// The same.
+pub(super) fn records_of(site: &Site) -> Result<Records, Failure> {
+    Records::open_read_only(&site.data_dir).map_err(|error| match error {
+        RecordsError::NotAllowed { .. } => Failure::forbidden(format!("{error}; {AS_ITS_USER}")),
+        _ => Failure::unreachable(format!("cannot read the records of this site: {error}")),
+    })
+}
+
+/// The process that holds the lock of a data directory, as the system lists it: a gateway that runs and cannot be reached.
+pub(super) fn lock_holder(data_dir: &Path) -> Option<u32> {
+    let lock = std::fs::metadata(data_dir.join("lock")).ok()?;
+    let (major, minor) = (rustix::fs::major(lock.dev()), rustix::fs::minor(lock.dev()));
+    holder_of(&std::fs::read_to_string("/proc/locks").ok()?, &format!("{major:02x}:{minor:02x}:{}", lock.ino()))
+}
+
+/// The process that holds a lock on a file, by the lines of `/proc/locks`: `1: FLOCK ADVISORY WRITE 711 08:01:4711 0 EOF`.
+fn holder_of(locks: &str, file: &str) -> Option<u32> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = locks.lines().map(words);
+    let mine = lines
+        .find(|words| words.get(1).is_some_and(|kind| kind == "FLOCK") && words.get(5).is_some_and(|at| at == file))?;
+    mine[4].parse().ok()
 }
 
 /// A connection to the admin socket of a running gateway.
@@ -54,9 +100,9 @@ impl Gateway {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 Failure::unreachable(format!("no gateway is running on {dir}; start it with `weybridge serve`"))
             }
-            io::ErrorKind::PermissionDenied => Failure::forbidden(format!(
-                "you may not command the gateway on {dir}; its user may: try `sudo -u` and that user's name"
-            )),
+            io::ErrorKind::PermissionDenied => {
+                Failure::forbidden(format!("you may not command the gateway on {dir}; {AS_ITS_USER}"))
+            }
             _ => Failure::unreachable(format!("the gateway on {dir} cannot be reached: {error}")),
         })
     }
@@ -148,4 +194,20 @@ async fn read(response: Response<Incoming>) -> Result<Value, Failure> {
         StatusCode::SERVICE_UNAVAILABLE => Failure::unreachable(detail),
         _ => Failure::some(detail),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_a_lock_is_read_from_the_list_of_the_system() {
+        let locks = "1: POSIX  ADVISORY  READ 600 08:01:4711 128 128\n2: -> FLOCK ADVISORY WRITE 3 08:01:4711 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 711 08:01:4711 0 EOF\n4: FLOCK  ADVISORY  WRITE 712 fd:10:9 0 EOF\n5: FLOCK\n";
+        let rows = [("08:01:4711", Some(711)), ("fd:10:9", Some(712)), ("08:01:471", None)];
+        for (file, want) in rows {
+            assert_eq!(holder_of(locks, file), want, "{file}");
+        }
+        assert_eq!(lock_holder(Path::new("/nowhere")), None);
+    }
 }

@@ -78,17 +78,30 @@ async fn list(place: &ConfigPlace, all: bool, json: bool) -> Ended {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = found.iter().map(|one| {
-        vec![
+        let mut row = vec![
             one.exception.to_string(),
             one.kind.clone(),
             one.sop_instance_uid.to_string(),
             one.destination.as_ref().map_or_else(|| "-".into(), ToString::to_string),
             render::local(one.opened),
-            one.words.clone().unwrap_or_default(),
-        ]
+        ];
+        row.extend(all.then(|| ended(one).unwrap_or_else(|| "-".into())));
+        row.push(one.words.clone().unwrap_or_default());
+        row
     });
-    render::table(&["NR", "KIND", "INSTANCE", "TO", "SINCE", "WHY"], rows.collect())?;
+    let header: &[&str] = match all {
+        true => &["NR", "KIND", "INSTANCE", "TO", "SINCE", "ENDED", "WHY"],
+        false => &["NR", "KIND", "INSTANCE", "TO", "SINCE", "WHY"],
+    };
+    render::table(header, rows.collect())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// When it ended, and by which decision; none while it waits.
+fn ended(one: &ExceptionView) -> Option<String> {
+    let by = one.ended_by.as_ref().map(|by| by.verb.as_str());
+    let how = one.decision.as_deref().or(by).unwrap_or("by itself");
+    Some(format!("{} {how}", render::local(one.closed?)))
 }
 
 async fn resolve(place: &ConfigPlace, options: Resolve) -> Ended {
@@ -125,5 +138,8 @@ fn as_json(one: &ExceptionView) -> Value {
         "verdict": one.verdict.map(|verdict| verdict.word()),
         "against_version": one.against,
         "decision": one.decision,
+        "ended_as": one.ended_by.as_ref().map(|by| by.verb.as_str()),
+        "ended_by": one.ended_by.as_ref().map(|by| by.who.as_str()),
+        "reason": one.ended_by.as_ref().and_then(|by| by.reason.as_deref()),
     })
 }

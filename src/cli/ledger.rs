@@ -41,6 +41,10 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
     let (chain, root) = (hex(&report.head.chain), hex(&report.head.root));
     let mut problems = report.problems.clone();
     problems.extend(damaged.problems);
+    if blobs {
+        let aside = records.unhealed().await.map_err(Failure::some)?;
+        problems.extend((aside > 0).then(|| store::set_aside_before(aside)));
+    }
     if json {
         render::json(&serde_json::json!({
             "entries": report.head.size,
@@ -50,6 +54,7 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
             "root": root,
             "first_bad": report.first_bad,
             "blobs_read": damaged.blobs,
+            "bytes_read": damaged.bytes,
             "problems": problems,
         }))?;
     } else if problems.is_empty() {

@@ -113,6 +113,7 @@ async fn test(config: &Config, node: &Node, json: bool) -> Ended {
         let result = match &failed {
             Some((at, failure)) if *at == number => failure.message().to_owned(),
             Some((at, _)) if *at < number => "not tried".into(),
+            _ if !over_tls && matches!(number, TLS | IDENTITY) => "none (plain)".into(),
             _ => "ok".into(),
         };
         match json {

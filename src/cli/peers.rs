@@ -31,7 +31,8 @@ pub(super) enum Verb {
     Probe {
         /// Its name
         name: String,
-        /// Store a made-up instance there twice, look for it and read it back; the peer keeps it until somebody deletes it
+        /// Store a made-up instance there twice, look for it and read it back; the peer keeps it until somebody deletes it, and its routes
+        /// may send it on
         #[arg(long)]
         store: bool,
         /// One JSON object

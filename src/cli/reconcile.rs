@@ -125,6 +125,7 @@ async fn reopen(config: &Config, options: &Options, missing: &[TransferId]) -> E
             ids: page.iter().map(|transfer| transfer.0).collect(),
             study: None,
             destination: None,
+            state: None,
             who: super::who(),
             reason: options.reason.clone().unwrap_or_default(),
         };

@@ -101,7 +101,8 @@ async fn show(place: &ConfigPlace, note: &str, json: bool) -> Ended {
         render::json(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
-    render::line(format!("{note}  {}, from {}", standing(one), one.source.name()))?;
+    let standing = render::plain(&standing(one));
+    render::line(format!("{note}  {standing}, from {}", one.source.name()))?;
     if let Some(reason) = one.reason {
         render::line(format!("    {}, {}", reason.code(), reason.meaning()))?;
     }

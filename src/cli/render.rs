@@ -8,18 +8,29 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-/// Writes a line to standard output. That nobody reads any more ends the telling: what is being done goes on, and the exit code says
-/// what came of it.
+/// Writes a line to standard output, or several. What would move the cursor or change colours is shown by its escape.
 pub(super) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
+    let text = text.to_string();
+    as_it_is(&text.split('\n').map(plain).collect::<Vec<_>>().join("\n"))
+}
+
+/// Writes a line without a change. That nobody reads any more ends the telling: what is being done goes on, and the exit code says what
+/// came of it.
+pub(super) fn as_it_is(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(Failure::some(format!("cannot write the answer: {error}"))),
     })
 }
 
+/// A text of somebody else's on one line: what would move the cursor, or end the line, is shown by its escape.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
+}
+
 /// Writes one JSON object on a line of its own.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
-    line(serde_json::to_string(value).map_err(Failure::some)?)
+    as_it_is(&serde_json::to_string(value).map_err(Failure::some)?)
 }
 
 /// Writes a table with as little ink as possible.
@@ -27,7 +38,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failu
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| plain(cell)));
     }
     let text = table.to_string();
     text.lines().try_for_each(|row| line(row.trim_end()))
@@ -72,6 +83,13 @@ pub(super) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// UIX-05: a reason or a file's name is not obeyed by the terminal, and makes no lines that the gateway did not write.
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(plain("red \u{1b}[31m\nand\tgone\u{7}\u{9b}"), "red \\u{1b}[31m\\nand\\tgone\\u{7}\\u{9b}");
+        assert_eq!(plain("Müller, \"ok\""), "Müller, \"ok\"");
+    }
 
     #[test]
     fn spans_and_sizes_are_short() {

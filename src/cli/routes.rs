@@ -1,12 +1,14 @@
 //! `weybridge routes explain`: which routes an instance would take, and why the others not.
 
 use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::config::Config;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::head::Head;
 use crate::dicom::part10::{Found, MetaParser};
 use crate::dicom::scanner::{Limits, Scanner};
 use crate::peers::Origin;
 use crate::router;
+use serde_json::json;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ pub(super) enum Verb {
     Explain {
         /// The DICOM file
         file: PathBuf,
-        /// The AE title of the node that would send it
+        /// The AE title of the node that would send it [default: the first of the configuration that may store]
         #[arg(long, value_name = "AE", conflicts_with = "peer")]
         node: Option<String>,
         /// The peer that would send it
@@ -37,31 +39,59 @@ pub(super) fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let Verb::Explain { file, node, peer, called, json } = verb;
     let config = client::load(place)?;
     let head = head_of(&file)?;
-    let title = |text: String| AeTitle::parse(&text).map_err(|error| Failure::usage(format!("{text}: {error}")));
-    let origin = match (node, peer) {
-        (_, Some(peer)) => Origin::Peer(peer),
-        (Some(node), None) => Origin::Node(title(node)?),
-        (None, None) => match config.nodes.first() {
-            Some(node) => Origin::Node(node.ae_title.clone()),
-            None => return Err(Failure::usage("say who would send it: --node AE or --peer NAME")),
-        },
-    };
+    let (origin, remark) = sender(&config, node, peer)?;
     let called = match called {
-        Some(text) => Some(title(text)?),
+        Some(text) => Some(title(&text)?),
         None => Some(config.dicom.ae_title.clone()),
     };
+    if let Some(remark) = remark.filter(|_| !json) {
+        render::line(remark)?;
+    }
     for explained in router::explain(&config.routes, &head, &origin, called.as_ref()) {
+        let to: Vec<String> = explained.to.iter().map(ToString::to_string).collect();
         if json {
-            let value = serde_json::json!({"route": explained.route, "matches": explained.matched,
-                "to": explained.to.iter().map(ToString::to_string).collect::<Vec<_>>(), "why": explained.why});
+            let value = json!({"route": explained.route, "matches": explained.matched, "to": to, "why": explained.why,
+                "sender": origin.name()});
             render::json(&value)?;
         } else {
             let verdict = if explained.matched { "matches" } else { "does not match" };
-            let to: Vec<String> = explained.to.iter().map(ToString::to_string).collect();
-            render::line(format!("{}: {verdict}: {} (to {})", explained.route, explained.why, to.join(", ")))?;
+            let to = if to.is_empty() { String::new() } else { format!(" (to {})", to.join(", ")) };
+            render::line(format!("{}: {verdict}: {}{to}", explained.route, explained.why))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn title(text: &str) -> Result<AeTitle, Failure> {
+    AeTitle::parse(text).map_err(|error| Failure::usage(format!("{text}: {error}")))
+}
+
+/// Who would send it, with what a person should know of that: it is known, it was not named, or it may not store.
+fn sender(config: &Config, node: Option<String>, peer: Option<String>) -> Result<(Origin, Option<String>), Failure> {
+    if let Some(name) = peer {
+        let found = config.peers.iter().find(|peer| peer.name == name);
+        let found = found.ok_or_else(|| Failure::usage(format!("{name} is no peer of this configuration")))?;
+        let remark = (!found.may.store).then(|| format!("peer {name} may not store: what it sends is refused"));
+        return Ok((Origin::Peer(name), remark));
+    }
+    let (found, taken) = match node {
+        Some(name) => {
+            let title = title(&name)?;
+            let found = config.nodes.iter().find(|node| node.ae_title == title);
+            (found.ok_or_else(|| Failure::usage(format!("{name} is no node of this configuration")))?, String::new())
+        }
+        None => {
+            let may_store = config.nodes.iter().find(|node| node.may.store);
+            let found = may_store.or(config.nodes.first());
+            let found = found.ok_or_else(|| Failure::usage("say who would send it: --node AE or --peer NAME"))?;
+            (found, format!("as if node {} sent it; --node names another", found.ae_title))
+        }
+    };
+    let remark = match found.may.store {
+        true => taken,
+        false => format!("node {} may not store: what it sends is refused", found.ae_title),
+    };
+    Ok((Origin::Node(found.ae_title.clone()), Some(remark).filter(|remark| !remark.is_empty())))
 }
 
 fn head_of(file: &Path) -> Result<Head, Failure> {

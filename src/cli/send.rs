@@ -8,6 +8,8 @@ use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::fmt;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -36,9 +38,7 @@ pub(super) struct Options {
 
 pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let config = client::load(place)?;
-    let known = config.peers.iter().any(|peer| peer.name == options.to)
-        || config.nodes.iter().any(|node| node.ae_title.as_str() == options.to);
-    if !known {
+    if !client::is_destination(&config, &options.to) {
         return Err(Failure::usage(format!("{} is neither a peer nor a node of this configuration", options.to)));
     }
     if options.paths.is_empty() {
@@ -47,29 +47,84 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let files = files(&options.paths)?;
     let mut gateway = client::Gateway::required(&config).await?;
     let bar = progress(files.len() as u64);
-    let (mut stored, mut failed) = (0u64, 0u64);
+    let mut sum = Sum::default();
     let request = format!("weybridge send by {}", super::who());
     for file in &files {
         let outcome = send_one(&mut gateway, file, &options, &request).await;
         bar.inc(1);
-        bar.suspend(|| match (&outcome, options.json) {
-            (Ok(value), true) => render::json(value),
-            (Ok(_), false) => Ok(()),
-            (Err(failure), true) => render::json(&serde_json::json!({"file": file, "error": failure.message})),
-            (Err(failure), false) => render::line(format!("{}: {}", file.display(), failure.message)),
-        })?;
-        match outcome {
-            Ok(_) => stored += 1,
-            Err(failure) if failure.code == 3 => return Err(failure),
-            Err(_) => failed += 1,
+        bar.suspend(|| tell(file, &outcome, options.json))?;
+        sum.count(&outcome);
+        if let Err(failure) = outcome
+            && failure.code == 3
+        {
+            return Err(failure);
         }
     }
     bar.finish_and_clear();
     if !options.json {
-        render::line(format!("{stored} instances kept and queued for {}, {failed} refused", options.to))?;
+        render::line(format!("to {}: {sum}", options.to))?;
         render::line("follow them with `weybridge transfers list`")?;
     }
-    if failed > 0 { Err(Failure::some(format!("{failed} files were refused"))) } else { Ok(ExitCode::SUCCESS) }
+    match sum.held + sum.not_sent + sum.refused {
+        0 => Ok(ExitCode::SUCCESS),
+        left => Err(Failure::some(format!("{left} of {} files do not go to {} now", files.len(), options.to))),
+    }
+}
+
+/// What came of the files.
+#[derive(Default)]
+struct Sum {
+    queued: u64,
+    under_way: u64,
+    there: u64,
+    held: u64,
+    not_sent: u64,
+    refused: u64,
+}
+
+impl Sum {
+    fn count(&mut self, outcome: &Result<Value, Failure>) {
+        let counter = match outcome.as_ref().map(|told| told["sent"].as_str().unwrap_or_default()) {
+            Ok("queued") => &mut self.queued,
+            Ok("under_way") => &mut self.under_way,
+            Ok("there") => &mut self.there,
+            Ok("held") => &mut self.held,
+            Ok(_) => &mut self.not_sent,
+            Err(_) => &mut self.refused,
+        };
+        *counter += 1;
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queued, under_way, there, held, not_sent, refused } = self;
+        write!(
+            f,
+            "{queued} queued, {under_way} on their way already, {there} there already, {held} wait for a person, \
+             {not_sent} not sent, {refused} refused"
+        )
+    }
+}
+
+/// Says what came of a file: to programs of each, to people of what does not go now. A name that is not UTF-8 is shown as well as can be.
+fn tell(file: &Path, outcome: &Result<Value, Failure>, as_json: bool) -> Result<(), Failure> {
+    let name = file.to_string_lossy();
+    let shown = render::plain(&name);
+    match outcome {
+        Ok(told) if as_json => {
+            let mut told = told.clone();
+            told["file"] = name.into();
+            render::json(&told)
+        }
+        Err(failure) if as_json => render::json(&json!({"file": name, "sent": "refused", "error": failure.message})),
+        Ok(told) => match (told["sent"].as_str(), told["why"].as_str()) {
+            (Some("held"), Some(why)) => render::line(format!("{shown}: waits for a person: {why}")),
+            (_, Some(why)) => render::line(format!("{shown}: not sent: {why}")),
+            (_, None) => Ok(()),
+        },
+        Err(failure) => render::line(format!("{shown}: {}", failure.message)),
+    }
 }
 
 async fn send_one(
@@ -77,7 +132,7 @@ async fn send_one(
     file: &Path,
     options: &Options,
     request: &str,
-) -> Result<serde_json::Value, Failure> {
+) -> Result<Value, Failure> {
     let opened = File::open(file).map_err(|error| Failure::some(format!("cannot read it: {error}")))?;
     let frames = stream::unfold(Some(opened), |state| async move {
         let mut file = state?;

@@ -2,16 +2,18 @@
 
 use super::{ConfigPlace, Ended, Failure, client};
 use crate::app::{App, InUse, Running};
-use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn run(place: &ConfigPlace) -> Ended {
-    keep_private();
+    leave_no_image();
     let config = client::load(place)?;
-    let deadline = config.timers.drain;
-    let mut running = App::open(config).await.map_err(unopened)?.serve().await.map_err(Failure::some)?;
+    let (deadline, data_dir) = (config.timers.drain, config.site.data_dir.clone());
+    let app = App::open(config).await.map_err(|error| unopened(&error, &data_dir))?;
+    let mut running = app.serve().await.map_err(|error| Failure::some(chain(&error)))?;
     announce(&running);
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::some)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::some)?;
@@ -32,10 +34,8 @@ pub(super) async fn run(place: &ConfigPlace) -> Ended {
     }
 }
 
-/// What this process writes holds patients: files are its own user's alone, whatever it was started with, and a crash leaves no
-/// image of its memory (SEC-020).
-fn keep_private() {
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+/// The memory of this process holds patients: a crash leaves no image of it (SEC-020).
+fn leave_no_image() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     // The second is for systems that hand such images to a program, which the limit does not stop.
     let set = setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
@@ -44,9 +44,33 @@ fn keep_private() {
     }
 }
 
-/// Two gateways on one directory are a mistake of configuration; starting again does not help.
-fn unopened(error: anyhow::Error) -> Failure {
-    if error.is::<InUse>() { Failure::usage(error) } else { Failure::some(format!("{error:#}")) }
+/// Two gateways on one directory are a mistake of configuration, and starting again does not help; nor does it where the directory is
+/// another user's.
+fn unopened(error: &anyhow::Error, data_dir: &Path) -> Failure {
+    let denied = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    if error.is::<InUse>() {
+        Failure::usage(error)
+    } else if error.chain().any(denied) {
+        let dir = data_dir.display();
+        Failure::forbidden(format!("{}: you may not serve {dir}; {}", chain(error), client::AS_ITS_USER))
+    } else {
+        Failure::some(chain(error))
+    }
+}
+
+/// An error and its causes in one line; a cause that its error already spells out is not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let colon = if text.is_empty() { "" } else { ": " };
+            text.push_str(colon);
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn announce(running: &Running) {
@@ -54,4 +78,27 @@ fn announce(running: &Running) {
         tracing::info!(face, %address, "listening");
     }
     tracing::info!("ready");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_spells_out_is_said_once() {
+        let inner = || anyhow::anyhow!("no space left");
+        let outer = anyhow::anyhow!("/data/identity: no space left");
+        let rows = [
+            (inner(), "no space left"),
+            (inner().context("cannot open the blobs"), "cannot open the blobs: no space left"),
+            (
+                inner().context("/data/identity: no space left").context("cannot open"),
+                "cannot open: /data/identity: no space left",
+            ),
+            (outer, "/data/identity: no space left"),
+        ];
+        for (error, want) in rows {
+            assert_eq!(chain(&error), want);
+        }
+    }
 }

@@ -16,13 +16,14 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
-    let config = client::load(place)?;
-    let status = match client::Gateway::connect(&config.site.data_dir).await {
+    let site = client::site(place)?;
+    let status = match client::Gateway::connect(&site.data_dir).await {
         Some(mut gateway) => serde_json::from_value(gateway.get("/status").await?).map_err(Failure::some)?,
         None => {
-            let records = client::records(&config)?;
+            let records = client::records_of(&site)?;
             let (summary, blobs) = (records.summary().await, records.blob_counts().await);
-            Status::of_files(&config.site.name, summary.map_err(Failure::some)?, blobs.map_err(Failure::some)?)
+            let status = Status::of_files(&site.name, summary.map_err(Failure::some)?, blobs.map_err(Failure::some)?);
+            Status { held_by: client::lock_holder(&site.data_dir), ..status }
         }
     };
     if options.json {
@@ -34,13 +35,18 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
 }
 
 fn show(status: &Status) -> Result<(), Failure> {
-    match status.running {
-        true => render::line(format!(
+    match (status.running, status.held_by) {
+        (false, Some(process)) => render::line(format!(
+            "{}: process {process} holds its data directory and cannot be reached by its admin socket, which a running gateway \
+             makes anew within a minute; this is what its files tell",
+            status.site
+        ))?,
+        (true, _) => render::line(format!(
             "{}: running for {}",
             status.site,
             render::span(Duration::from_secs(status.uptime_seconds))
         ))?,
-        false => render::line(format!("{}: NOT RUNNING; start it with `weybridge serve`", status.site))?,
+        (false, None) => render::line(format!("{}: NOT RUNNING; start it with `weybridge serve`", status.site))?,
     }
     let free = status.free_bytes.map(|free| format!(", {} free", render::bytes(free))).unwrap_or_default();
     render::line(format!(
@@ -117,7 +123,8 @@ fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
     }
     for class in &one.unsupported {
         lines.push(format!(
-            "{}: does not take SOP class {class}; such transfers are parked until somebody resumes it (`peers resume`, `nodes resume`)",
+            "{}: does not take SOP class {class}; such transfers are parked, and one is tried now and then; resuming it \
+             (`peers resume`, `nodes resume`) tries all",
             one.destination
         ));
     }
@@ -151,7 +158,7 @@ fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
     }
     if one.dead > 0 {
         lines.push(format!(
-            "{}: {} given up; see `weybridge transfers list --state dead`, then retry or cancel",
+            "{}: {} given up; see `weybridge transfers list --state dead`, then `transfers retry --to {0} --state dead`, or cancel",
             one.destination, one.dead
         ));
     }
@@ -166,11 +173,13 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     if status.refusing {
         let free = status.free_bytes.map(render::bytes).unwrap_or_default();
         let reserve = status.reserve_bytes.map(render::bytes).unwrap_or_default();
+        let deliveries = if status.records_full { "" } else { " deliveries go on." };
         lines.push(format!(
-            "THE DISK IS DOWN TO ITS RESERVE ({free} free, {reserve} reserved): nothing new is taken until there is room; \
-             deliveries go on. Make room, or see `weybridge store purge --dry-run`"
+            "THE DISK IS DOWN TO ITS RESERVE ({free} free, {reserve} reserved): nothing new is taken until there is room;{deliveries} \
+             Make room, or see `weybridge store purge --dry-run`"
         ));
     }
+    lines.extend(status.storage.iter().cloned());
     if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0) {
         lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
     }
@@ -197,5 +206,5 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     if !lines.is_empty() {
         render::line("")?;
     }
-    lines.into_iter().try_for_each(|text| render::line(format!("! {text}")))
+    lines.into_iter().try_for_each(|text| render::line(format!("! {}", render::plain(&text))))
 }

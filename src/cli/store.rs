@@ -7,7 +7,7 @@ mod purge;
 mod rebuild;
 mod verify;
 
-pub(super) use verify::{Verified, verify_blobs, verify_files};
+pub(super) use verify::{Verified, set_aside_before, verify_blobs, verify_files};
 
 use super::study::every_instance;
 use super::{ConfigPlace, Ended, Failure, client, render};
@@ -152,7 +152,7 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
         let path = dir.join(file_name(instance));
         if let Err(failure) = write(config, records, instance, &path).await {
             failed += 1;
-            render::line(format!("{}: {}", path.display(), failure.message))?;
+            render::line(format!("{}: {}", render::plain(&path.to_string_lossy()), failure.message))?;
         }
     }
     render::line(format!("{} files written to {}", instances.len() - failed, dir.display()))?;

@@ -78,7 +78,7 @@ fn show(instance: &InstanceView) -> Result<(), Failure> {
     for transfer in &instance.transfers {
         let seen = transfer.evidence.as_ref().or(transfer.last_words.as_ref());
         let seen = seen.map(|text| format!(" ({text})")).unwrap_or_default();
-        render::line(format!("    {}{seen}", transfer_text(transfer)))?;
+        render::line(render::plain(&format!("    {}{seen}", transfer_text(transfer))))?;
     }
     Ok(())
 }

@@ -61,6 +61,9 @@ pub(super) struct Chosen {
     /// All to this destination; with --study, those of the study to it
     #[arg(long, value_name = "DEST")]
     to: Option<String>,
+    /// Of these only those in this state, for example `dead`
+    #[arg(long, conflicts_with = "ids")]
+    state: Option<String>,
     /// Why; kept in the ledger
     #[arg(long, default_value = "")]
     reason: String,
@@ -85,7 +88,7 @@ async fn list(
     state: Option<String>,
     json: bool,
 ) -> Ended {
-    let config = client::load(place)?;
+    let site = client::site(place)?;
     let study = study.as_deref().map(StudyUid::parse).transpose().map_err(Failure::usage)?;
     let state = match state {
         Some(word) => {
@@ -94,7 +97,7 @@ async fn list(
         None => None,
     };
     let filter = TransferFilter { study, destination: to.map(Destination), limit: PAGE, ..TransferFilter::default() };
-    let mut lines = every_line(&client::records(&config)?, filter).await?;
+    let mut lines = every_line(&client::records_of(&site)?, filter).await?;
     lines.retain(|line| state.is_none_or(|state| count(line, state) > 0));
     if json {
         lines.iter().try_for_each(|line| render::json(&as_json(line)))?;
@@ -190,20 +193,26 @@ fn as_json(line: &TransferSums) -> Value {
 }
 
 async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
-    let config = client::load(place)?;
+    let site = client::site(place)?;
     let found =
-        client::records(&config)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
+        client::records_of(&site)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
     let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
     if json {
-        render::json(&transfer_json(&report))?;
+        let mut value = transfer_json(&report);
+        value["sop_instance_uid"] = report.sop_instance_uid.as_str().into();
+        value["study_instance_uid"] = report.study_instance_uid.as_str().into();
+        value["version"] = report.version.into();
+        render::json(&value)?;
     } else {
         render::line(transfer_text(&report))?;
+        render::line(format!("    instance: {}, version {}", report.sop_instance_uid, report.version))?;
+        render::line(format!("    study: {}", report.study_instance_uid))?;
         if let Some(outcome) = &report.last_outcome {
             let words = report.last_words.as_deref().unwrap_or("");
-            render::line(format!("    last: {outcome}, {words}"))?;
+            render::line(format!("    last: {}", render::plain(&format!("{outcome}, {words}"))))?;
         }
         if let Some(evidence) = &report.evidence {
-            render::line(format!("    evidence: {evidence}"))?;
+            render::line(format!("    evidence: {}", render::plain(evidence)))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -248,16 +257,24 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
     }
     let config = client::load(place)?;
     let mut gateway = client::Gateway::required(&config).await?;
+    let to = chosen.to.clone();
     let request = Request {
         ids: chosen.ids,
         study: chosen.study,
         destination: chosen.to,
+        state: chosen.state,
         who: super::who(),
         reason: chosen.reason,
     };
     let body = serde_json::to_value(&request).map_err(Failure::some)?;
     let answer = gateway.post(&format!("/transfers/{verb}"), &body).await?;
     let changed = answer["changed"].as_u64().unwrap_or(0);
+    // One that is not configured any more may be owed something still.
+    if let Some(to) = to.filter(|to| changed == 0 && !client::is_destination(&config, to)) {
+        return Err(Failure::usage(format!(
+            "no such destination: {to} is neither a peer nor a node, and nothing is owed to it"
+        )));
+    }
     render::line(format!("{verb}: {changed} transfers"))?;
     if changed == 0 {
         Err(Failure::some("none of the chosen transfers is in a state that allows it"))

@@ -18,10 +18,10 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
-    let config = client::load(place)?;
+    let site = client::site(place)?;
     let instance = InstanceUid::parse(&options.uid).map_err(Failure::usage)?;
     let study = StudyUid::parse(&options.uid).map_err(Failure::usage)?;
-    let (records, now) = (client::records(&config)?, SystemTime::now());
+    let (records, now) = (client::records_of(&site)?, SystemTime::now());
     let mut story = records.why_instance(&instance, now).await.map_err(Failure::some)?;
     if story.is_empty() {
         story = records.why_study(&study, now).await.map_err(Failure::some)?;
@@ -38,11 +38,12 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
                 "at": render::utc(event.at),
                 "until": event.until.map(render::utc),
                 "instances": event.instances,
+                "version": event.version,
                 "event": words::kind(event),
                 "text": text,
             }))?;
         } else {
-            render::line(format!("{}  {text}", render::local(event.at)))?;
+            render::line(format!("{}  {}", render::local(event.at), render::plain(&text)))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -193,6 +193,15 @@ impl<'a> Names<'a> {
     }
 }
 
+/// Who may call must be able to.
+pub(super) fn callers(nodes: &[NodeEntry], mistakes: &Mistakes<'_>) {
+    for entry in nodes.iter().filter(|entry| entry.uncalled) {
+        let hint = "say where it calls from (`from_addresses`), or which name its certificate carries (`identity`)";
+        let message = format!("nobody can call as node {}", entry.node.ae_title);
+        mistakes.wrong(Some(entry.title.clone()), message, hint);
+    }
+}
+
 /// `move_to` names nodes that may receive.
 pub(super) fn moves(nodes: &[NodeEntry], mistakes: &Mistakes<'_>) {
     let titles: Vec<&str> = nodes.iter().map(|entry| entry.node.ae_title.as_str()).collect();

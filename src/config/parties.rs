@@ -28,6 +28,8 @@ pub(super) struct NodeEntry {
     pub(super) move_to: Vec<At<AeTitle>>,
     /// Where the title stands to which it moves as an archive.
     pub(super) retrieve_ae: Option<Span>,
+    /// It may call, and nothing says from where.
+    pub(super) uncalled: bool,
 }
 
 /// A peer as read, with the places that later checks point at.
@@ -71,8 +73,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let from = table.list("from_addresses", network);
     let listed = table.has("from_addresses");
     let own = address.as_deref().filter(|_| !listed).and_then(literal);
-    let callable =
-        table.has("identity") || own.is_some() || (listed && from.as_ref().is_none_or(|list| list.written > 0));
+    let callable = callable(&table, own.is_some(), listed && from.as_ref().is_none_or(|list| list.written > 0));
     let identity = table.optional("identity", identity);
     let user = user(&mut table, base, identity.is_some());
     let may = may(&mut table, NODE_RIGHTS);
@@ -128,9 +129,16 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         max_parallel,
         archive,
     };
-    agree(&table, &node, callable, (&at.span, identity.as_ref().map(|at| &at.span)));
+    agree(&table, &node, (&at.span, identity.as_ref().map(|at| &at.span)));
     table.finish();
-    Some(NodeEntry { node, title: at.span, identity: identity.map(|at| at.span), move_to, retrieve_ae: span })
+    let uncalled = (node.may.calls() || node.archive.is_some()) && !callable;
+    let identity = identity.map(|at| at.span);
+    Some(NodeEntry { node, title: at.span, identity, move_to, retrieve_ae: span, uncalled })
+}
+
+/// Whether an address from which a node calls, or its identity, is written, right or wrong.
+fn callable(table: &Table<'_>, own: bool, listed: bool) -> bool {
+    table.has("identity") || own || listed
 }
 
 /// Whoever is called over TLS is held to a DNS name or an IP address (RFC 9525); a URI only names who calls.
@@ -160,10 +168,7 @@ fn user(table: &mut Table<'_>, base: &Path, tls: bool) -> Option<User> {
             let hint = "give the node an `identity`, so that it is called over TLS";
             mistakes.wrong(Some(span.clone()), "a passcode travels over TLS only (PS3.7 section D.3.3.7)", hint);
         }
-        if site::exposed(&file) {
-            let message = format!("other users of this machine can read {}", file.display());
-            mistakes.warn(Some(span.clone()), message, "chmod 600 (SEC-020)");
-        }
+        site::warn_if_exposed(table, &file, &span);
         let passcode = passcode(&file).map_err(|why| mistakes.wrong(Some(span), "the passcode cannot be used", why));
         passcode.ok()
     });
@@ -226,8 +231,8 @@ fn archive(table: &mut Table<'_>, retrieve_ae: Option<At<AeTitle>>) -> Option<Ar
     }
 }
 
-/// What the keys of one node must agree on; `callable` says that an address or identity is written, right or wrong.
-fn agree(table: &Table<'_>, node: &Node, callable: bool, (title, identity): (&Span, Option<&Span>)) {
+/// What the keys of one node must agree on.
+fn agree(table: &Table<'_>, node: &Node, (title, identity): (&Span, Option<&Span>)) {
     let wrong = |message: String, hint: &str| table.mistakes().wrong(Some(title.clone()), message, hint);
     let name = &node.ae_title;
     if node.may.receive && !table.has("address") {
@@ -235,10 +240,6 @@ fn agree(table: &Table<'_>, node: &Node, callable: bool, (title, identity): (&Sp
     }
     if node.archive.is_some() && !table.has("address") {
         wrong(format!("node {name} is an archive but has no `address`"), "say where it listens");
-    }
-    if (node.may.calls() || node.archive.is_some()) && !callable {
-        let hint = "say where it calls from (`from_addresses`), or which name its certificate carries (`identity`)";
-        wrong(format!("nobody can call as node {name}"), hint);
     }
     if let (Some(name), Some(at), Some(_)) = (&node.identity, identity, &node.address)
         && (node.may.receive || node.archive.is_some())

@@ -178,10 +178,7 @@ pub(super) fn identity(
     match Identity::load(&base.join(&certificate.value), &key_path) {
         Ok(identity) => {
             ending(table, &certificate.span, "this certificate", identity.facts(), now);
-            if exposed(&key_path) {
-                let message = format!("other users of this machine can read {}", key_path.display());
-                table.mistakes().warn(Some(key.span), message, "chmod 600 (SEC-020)");
-            }
+            warn_if_exposed(table, &key_path, &key.span);
             Some((identity, certificate.span))
         }
         Err(error) => {
@@ -205,8 +202,11 @@ fn ending(table: &Table<'_>, span: &Span, what: &str, facts: &Facts, now: System
     }
 }
 
-/// Tells whether others than owner and group can read a file, or the group can write it.
-pub(super) fn exposed(path: &Path) -> bool {
+/// Warns if others than owner and group can read a file, or the group can write it.
+pub(super) fn warn_if_exposed(table: &Table<'_>, path: &Path, span: &Span) {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0)
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0) {
+        let message = format!("other users of this machine can read {}", path.display());
+        table.mistakes().warn(Some(span.clone()), message, "chmod 600 (SEC-020)");
+    }
 }

@@ -5,6 +5,7 @@
 use super::*;
 use crate::certs::{DevAuthority, SiteKeys, Validity};
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::fired::note_fired;
 use crate::peers::{Destination, Foreign, Party, Verify};
 use proptest::prelude::*;
 use std::fs;
@@ -85,7 +86,7 @@ fn the_starter_works_with_and_without_keys() {
 #[test]
 fn the_two_hospitals_fit_each_other() {
     let site = |name: &str| {
-        let directory = with_keys(name);
+        let directory = with_keys(&format!("{name}.hospital.example"));
         let text = fs::read_to_string(format!("config/two-hospitals/{name}.toml")).unwrap();
         load(directory.path(), &text).unwrap_or_else(|e| panic!("{e}"))
     };
@@ -152,6 +153,7 @@ fn certificates_are_warned_of_before_they_end() {
         (Validity::expired(), &both, &["this certificate (CN=site) has expired"]),
         (Validity::days(99), &server_only, &["the certificate may not identify a client (extended key usage)"]),
     ];
+    let mut warned = 0;
     for (validity, usage, want) in rows {
         let keys = authority.issue("site", &["site.example"], *validity, usage).unwrap();
         write_keys(directory.path(), &authority, "site", &keys);
@@ -159,7 +161,9 @@ fn certificates_are_warned_of_before_they_end() {
         let got: Vec<&str> = config.warnings.iter().map(|w| w.message.as_str()).collect();
         assert_eq!(got, *want);
         assert!(config.warnings.iter().all(|w| w.position == Some((7, 15)) && w.rendered.contains("^^^")));
+        warned += usize::from(!got.is_empty());
     }
+    note_fired(warned);
 }
 
 #[test]
@@ -171,6 +175,65 @@ fn a_key_that_everybody_can_read_is_warned_of() {
         let warnings = load(directory.path(), WITH_TLS).unwrap().warnings;
         assert_eq!(warnings.iter().any(|w| w.message.contains("can read")), warned, "{mode:o}");
     }
+}
+
+/// The set-up of viewers that docs/operations.md tells of.
+const WITH_VIEWER: &str = r#"
+[[node]]
+ae_title = "VIEWER"
+may = ["find", "move"]
+foreign = "as_is"
+[viewer]
+listen = "127.0.0.1:8042"
+token_file = "viewer.token"
+node = "VIEWER"
+"#;
+
+/// SEC-020: a token and a list of patients are no less secret than a key.
+#[test]
+fn a_token_and_a_list_of_patients_that_everybody_can_read_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let files = ["viewer.token", "objections.csv"].map(|name| directory.path().join(name));
+    fs::write(&files[0], "0123456789abcdef0123456789abcdef\n").unwrap();
+    fs::write(&files[1], "9434765919\n").unwrap();
+    let text = format!("{LEAST}{WITH_VIEWER}[[withhold]]\nname = \"objections\"\npatients = \"objections.csv\"\n");
+    for (mode, warned) in [(0o600, 0), (0o640, 0), (0o644, 2)] {
+        files.iter().for_each(|file| fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap());
+        let warnings = load(directory.path(), &text).unwrap_or_else(|e| panic!("{e}")).warnings;
+        let told = warnings.iter().filter(|w| w.message.contains("other users of this machine can read"));
+        assert_eq!(told.count(), warned, "{mode:o}: {warnings:?}");
+    }
+}
+
+/// DIM-020: viewers show a token, so that nobody need be able to call as their node; who may store must be.
+#[test]
+fn the_node_of_viewers_needs_no_caller() {
+    let directory = directory();
+    fs::write(directory.path().join("viewer.token"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let config = load(directory.path(), &format!("{LEAST}{WITH_VIEWER}")).unwrap_or_else(|e| panic!("{e}"));
+    assert!(config.nodes[1].from_addresses.is_empty() && config.nodes[1].identity.is_none());
+    let refused = |text: String| load(directory.path(), &format!("{LEAST}{text}")).expect_err("refused").to_string();
+    for text in [
+        WITH_VIEWER.replace("\"move\"]", "\"move\", \"store\"]"),
+        WITH_VIEWER.replace("node = \"VIEWER\"", "node = \"PACS\""),
+    ] {
+        let said = refused(text);
+        assert!(said.contains("nobody can call as node VIEWER"), "{said}");
+    }
+    let said = refused(WITH_VIEWER.replace("viewer.token", "none.token"));
+    assert!(said.contains("the token cannot be used") && !said.contains("nobody can call"), "{said}");
+}
+
+#[test]
+fn the_pixels_are_never_volatile() {
+    let directory = directory();
+    for name in ["PixelData", "FloatPixelData", "DoubleFloatPixelData", "7FE00010"] {
+        let said =
+            load(directory.path(), &format!("{LEAST}volatile = [\"{name}\"]\n")).expect_err("refused").to_string();
+        assert!(said.contains("these are the pixels"), "{name}: {said}");
+    }
+    load(directory.path(), &format!("{LEAST}volatile = [\"InstanceCreationTime\"]\n")).unwrap();
 }
 
 #[test]
@@ -188,6 +251,13 @@ fn keys_that_do_not_fit_are_shown_at_their_line() {
     assert_eq!(line(WITH_TLS), (8, "the key does not belong to the certificate".into()));
     fs::write(tls.join("site.key"), "rubbish").unwrap();
     assert_eq!(line(WITH_TLS).0, 8);
+    for header in
+        ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----\r\nProc-Type: 4,ENCRYPTED\r"]
+    {
+        fs::write(tls.join("site.key"), format!("{header}\nAAAA\n-----END PRIVATE KEY-----\n")).unwrap();
+        let (at, hint) = line(WITH_TLS);
+        assert!(at == 8 && hint.contains("the key is encrypted"), "{hint}");
+    }
     fs::write(tls.join("site.key"), good).unwrap();
     fs::write(tls.join("site.crt"), "rubbish").unwrap();
     assert_eq!(line(WITH_TLS), (7, "no usable certificate: the file holds none".into()));

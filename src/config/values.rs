@@ -247,15 +247,20 @@ const CHARACTER_SETS: &[&str] = &[
     "GBK",
 ];
 
-/// An attribute, by the keyword of PS3.6 or as eight hexadecimal digits. Those that say which instance it is are none.
+/// An attribute, by the keyword of PS3.6 or as eight hexadecimal digits. Those that say which instance it is, and the pixels, are none.
 pub(super) fn attribute(value: &DeValue<'_>) -> Read<Tag> {
     const IDENTITY: [u32; 4] = [0x0008_0016, 0x0008_0018, 0x0020_000D, 0x0020_000E];
+    // Float Pixel Data, Double Float Pixel Data, Pixel Data.
+    const PIXELS: [u32; 3] = [0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010];
     let text = value.as_str().unwrap_or_default();
     let digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
     let number = if digits { u32::from_str_radix(text, 16).ok().map(Tag) } else { None };
     match number.or_else(|| dictionary::by_keyword(text)) {
         Some(tag) if IDENTITY.contains(&tag.0) => {
             Err("this attribute says which instance it is, and always counts".into())
+        }
+        Some(tag) if PIXELS.contains(&tag.0) => {
+            Err("these are the pixels: two images that differ in them are never the same".into())
         }
         Some(tag) => Ok(tag),
         None => {

@@ -3,7 +3,7 @@
 use super::mistakes::suggest;
 use super::parties::NodeEntry;
 use super::raw::{At, Table};
-use super::site::Listener;
+use super::site::{self, Listener};
 use super::values::{ae_title, listen, path};
 use crate::dicom::ae_title::AeTitle;
 use crate::edge::http::Token;
@@ -30,7 +30,7 @@ pub struct Viewer {
     pub origins: Vec<String>,
 }
 
-pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &[NodeEntry]) -> Option<(Viewer, Listener)> {
+pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &mut [NodeEntry]) -> Option<(Viewer, Listener)> {
     if !table.present() {
         // Asked for all the same, so that the keys are known.
         for key in ["listen", "token_file", "node", "allow_origin"] {
@@ -48,15 +48,14 @@ pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &[NodeEntry]) -> 
         let hint = "write 127.0.0.1 or [::1]; other machines are served by [web]";
         wrong(span.clone(), format!("viewers are served in plain HTTP, so not on {}", value.ip()), hint);
     }
-    let token = file.and_then(|At { value, span }| match token(&base.join(value)) {
-        Ok(token) => Some(token),
-        Err(why) => {
-            wrong(span, format!("the token cannot be used: {why}"), "make one: openssl rand -hex 32 > viewer.token");
-            None
-        }
+    let token = file.and_then(|At { value, span }| {
+        let file = base.join(value);
+        site::warn_if_exposed(&table, &file, &span);
+        let hint = "make one: openssl rand -hex 32 > viewer.token";
+        token(&file).map_err(|why| wrong(span, format!("the token cannot be used: {why}"), hint)).ok()
     });
     if let Some(At { value, span }) = &title {
-        match nodes.iter().find(|entry| entry.node.ae_title == *value) {
+        match nodes.iter_mut().find(|entry| entry.node.ae_title == *value) {
             None => {
                 let known: Vec<&str> = nodes.iter().map(|entry| entry.node.ae_title.as_str()).collect();
                 wrong(
@@ -70,7 +69,8 @@ pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &[NodeEntry]) -> 
                 let message = format!("viewers are shown everything as it came, and node {value} is not");
                 wrong(span.clone(), message, "give them a node of their own, with foreign = \"as_is\"");
             }
-            Some(_) => {}
+            // Viewers come by the token; unless the file says so, nobody calls under their title.
+            Some(entry) => entry.uncalled &= entry.node.may.store || entry.node.may.commit,
         }
     }
     table.finish();

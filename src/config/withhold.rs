@@ -3,6 +3,7 @@
 use super::parties::party;
 use super::raw::{At, Table};
 use super::routes::when;
+use super::site;
 use super::values::{path, text};
 use crate::dicom::attributes::Level;
 use crate::dicom::condition::Condition;
@@ -52,6 +53,7 @@ pub(super) fn withhold(mut table: Table<'_>, base: &Path) -> Option<WithholdEntr
 /// A list of patients from its file. One that cannot be read whole is a mistake: to share what should be withheld is not safe.
 fn list(table: &Table<'_>, base: &Path, file: &At<String>) -> Option<Arc<PatientList>> {
     let place = base.join(&file.value);
+    site::warn_if_exposed(table, &place, &file.span);
     let wrong =
         |hint: String| table.mistakes().wrong(Some(file.span.clone()), "the list of patients cannot be used", hint);
     let read = || -> Result<String, String> {

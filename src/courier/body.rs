@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub(super) transfer_syntax: TransferSyntaxUid,
     /// Whether that is another than the one in which it is stored.
     pub(super) transcode: bool,
+    /// Whether values of odd length are padded as it is re-encoded.
+    pub(super) evened: bool,
     /// What is changed in it for this destination.
     pub(super) edits: Option<Edits>,
     /// Only its head was read to decide that: what was read there must not stand further on.
@@ -87,7 +89,16 @@ impl Plan {
     pub(super) fn as_stored(item: &Retrievable) -> Self {
         let transfer_syntax = item.transfer_syntax.clone();
         let (edits, general, transform) = (None, None, None);
-        Self { transfer_syntax, transcode: false, edits, guarded: false, general, transform, length: item.length }
+        Self {
+            transfer_syntax,
+            transcode: false,
+            evened: false,
+            edits,
+            guarded: false,
+            general,
+            transform,
+            length: item.length,
+        }
     }
 
     /// As Explicit VR Little Endian, its pixels decoded if they are compressed; its length is not known yet.
@@ -96,18 +107,25 @@ impl Plan {
     }
 
     /// As Explicit or Implicit VR Little Endian; see [`Plan::re_encoded`].
-    pub(super) fn re_encoded_to(item: &Retrievable, syntax: &str) -> Result<Self, BodyError> {
+    fn re_encoded_to(item: &Retrievable, syntax: &str) -> Result<Self, BodyError> {
         let syntax = TransferSyntaxUid::parse(syntax).map_err(|error| BodyError::Transcode(error.to_string()))?;
         let transcode = syntax != item.transfer_syntax;
         Ok(Self {
             transfer_syntax: syntax,
             transcode,
+            evened: false,
             edits: None,
             guarded: false,
             general: None,
             transform: None,
             length: item.length,
         })
+    }
+
+    /// As Explicit or Implicit VR Little Endian for a node, which can be sent nothing of odd length: every value is made even, also where the syntax stays (PS3.5 section
+    /// 7.1.1; DIM-055).
+    pub(super) fn for_a_node(item: &Retrievable, syntax: &str) -> Result<Self, BodyError> {
+        Ok(Self { transcode: true, evened: true, ..Self::re_encoded_to(item, syntax)? })
     }
 
     /// Finds the length of a changed data set by a dry pass; nothing is kept of it. What is sent unchanged has its own.

@@ -86,11 +86,11 @@ impl Stages {
     fn of(item: &Retrievable, plan: &Plan) -> Result<Self, BodyError> {
         let unknown =
             || BodyError::Transcode(format!("transfer syntax {} is not one that we re-encode", item.transfer_syntax));
-        let transcoder = match plan.transcode {
-            true => {
-                Some(Transcoder::between(&item.transfer_syntax, plan.transfer_syntax.as_str()).ok_or_else(unknown)?)
-            }
-            false => None,
+        let (from, to) = (&item.transfer_syntax, plan.transfer_syntax.as_str());
+        let transcoder = match (plan.transcode, plan.evened) {
+            (true, true) => Some(Transcoder::evening(from, to).ok_or_else(unknown)?),
+            (true, false) => Some(Transcoder::between(from, to).ok_or_else(unknown)?),
+            (false, _) => None,
         };
         let deflated = transfer_syntax::encoding(&item.transfer_syntax) == Encoding::DeflatedExplicitLittle;
         let step = if deflated && transcoder.is_some() { decoding::DEFLATED_STEP } else { usize::MAX };

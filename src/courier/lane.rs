@@ -13,7 +13,9 @@ use crate::ledger::breaker::{self, Asking, Showing};
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
-use crate::records::{AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Records, RecordsError};
+use crate::records::{
+    AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Records, RecordsError, Settled,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -274,7 +276,7 @@ async fn carry<C: Carrier>(carrier: &C, batch: &Batch) -> Report {
     };
     report.outcomes.extend(batch.items.iter().filter(refused).map(|item| {
         let why =
-            format!("not sent: the destination does not take SOP class {}; resume it to try again", item.sop_class);
+            format!("not sent: the destination does not take SOP class {}; one is tried now and then", item.sop_class);
         (item.transfer, Outcome::Unsupported { why, said: false })
     }));
     report
@@ -321,6 +323,22 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
     commit(records, clock, batch, report).await
 }
 
+/// Tells in the log what of a batch waits for a person from now on: once a batch, with the first reason.
+fn tell(batch: &Batch, outcomes: &[(TransferId, Outcome)], settled: &Settled) {
+    for (state, what) in [(State::Dead, "given up"), (State::Held, "held for a person to decide")] {
+        let those: Vec<TransferId> =
+            settled.applied.iter().filter(|(_, to)| *to == state).map(|(transfer, _)| *transfer).collect();
+        let first = those.first().and_then(|id| outcomes.iter().find(|(transfer, _)| transfer == id));
+        if let Some((_, outcome)) = first {
+            let (destination, study, count, why) = (&batch.destination, &batch.study, those.len(), outcome.words());
+            tracing::warn!(%destination, %study, count, why, "instances were {what}; see `weybridge exceptions list`");
+        }
+    }
+    for class in &settled.refused_classes {
+        tracing::warn!(destination = %batch.destination, class, "the destination does not take a SOP class: its instances are parked there, and one is tried now and then; see `weybridge status`");
+    }
+}
+
 /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
 /// is waited out. What the records refuse again and again for another reason is left to the next start.
 async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
@@ -334,7 +352,11 @@ async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report)
                 tracing::error!(attempt = batch.attempt.0, error = %error, "what came of an attempt cannot be recorded yet");
                 tokio::time::sleep(TROUBLE).await;
             }
-            settled => return settled.map(|_| ()),
+            Ok(settled) => {
+                tell(batch, &report.outcomes, &settled);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::offers::stand_ins;
 use crate::dicom::nhs_number::is_issuer;
 use crate::dicom::patient::{Judgement, Patient, judge};
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
-use crate::dicom::transcode::Transcoder;
+use crate::dicom::transcode::{Transcoder, begins_implicit};
 use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_LE};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
@@ -51,6 +51,8 @@ pub(super) struct Unsent {
     pub(super) fault: Option<Fault>,
     /// What happened to the association, if anything was begun.
     pub(super) failure: Option<StoreFailure>,
+    /// It is not encoded as its transfer syntax says. Nothing was sent.
+    contradicts: bool,
 }
 
 impl Sender {
@@ -63,7 +65,8 @@ impl Sender {
         self.store.ahead(item.place, item.digest)
     }
 
-    /// Sends one instance as it is planned.
+    /// Sends one instance as it is planned; natively if it turns out not to be encoded as its compressed syntax says, for over that some
+    /// nodes never answer (DIM-057).
     pub(super) async fn send_as(
         &self,
         to: &mut impl Stores,
@@ -73,8 +76,29 @@ impl Sender {
         length: Option<u64>,
         move_originator: Option<(String, u16)>,
     ) -> Result<StoreResponse, Unsent> {
-        let ours = |error: BodyError| Unsent { fault: Some(error.fault()), failure: None };
-        let data = DataSet::open_on(&self.store, item, &plan, ahead).await.map_err(ours)?;
+        let stored = (!plan.transcode).then(|| plan.clone());
+        let sent = self.send_once(to, (item, ahead), (context_id, plan, length), move_originator.clone()).await;
+        let (Err(Unsent { contradicts: true, .. }), Some(stored)) = (&sent, stored) else { return sent };
+        let class = stored.general.unwrap_or(item.sop_class.as_str());
+        let Some((context, Some(syntax))) = context(to, item, class, false, Form::Native) else { return sent };
+        let native = Plan::for_a_node(item, syntax).map_err(|error| ours(&error))?;
+        let plan = Plan { edits: stored.edits, guarded: stored.guarded, general: stored.general, ..native };
+        let (plan, length) = self.sized(plan, item).await.map_err(|error| ours(&error))?;
+        self.send_once(to, (item, Ahead::default()), (context, plan, length), move_originator).await
+    }
+
+    async fn send_once(
+        &self,
+        to: &mut impl Stores,
+        (item, ahead): (&Retrievable, Ahead),
+        (context_id, plan, length): (u8, Plan, Option<u64>),
+        move_originator: Option<(String, u16)>,
+    ) -> Result<StoreResponse, Unsent> {
+        let opened = DataSet::open_on(&self.store, item, &plan, ahead).await;
+        let data = opened.map_err(|error| ours(&error))?;
+        let encapsulated = Encoding::EncapsulatedExplicitLittle;
+        let looks = !plan.transcode && transfer_syntax::encoding(&item.transfer_syntax) == encapsulated;
+        let pads = !plan.transcode && is_deflated(item);
         let command = StoreCommand {
             context_id,
             sop_class: plan.general.map_or_else(|| item.sop_class.to_string(), str::to_owned),
@@ -82,7 +106,7 @@ impl Sender {
             priority: 0,
             move_originator,
         };
-        let mut source = Outgoing { data, fault: None };
+        let mut source = Outgoing { data, pads, odd: false, looks, contradicts: false, fault: None };
         to.store(command, length, &mut source).await.map_err(|failure| {
             let fault = match &failure {
                 StoreFailure::Source(error) => {
@@ -91,7 +115,7 @@ impl Sender {
                 }
                 _ => None,
             };
-            Unsent { fault, failure: Some(failure) }
+            Unsent { fault, failure: Some(failure), contradicts: source.contradicts }
         })
     }
 
@@ -101,7 +125,8 @@ impl Sender {
     /// The length is known for what goes unchanged, and by a dry pass for what is short: so an object that cannot be changed as
     /// it must be costs nothing but itself. A long one would keep the node waiting; it is found out while it is sent, and the
     /// association is aborted (DIM-053).
-    /// With `natively`, not as it is stored.
+    /// With `natively`, not as it is stored. What is stored in an odd length cannot be sent so: what is deflated is padded with one NUL (PS3.5
+    /// section A.5), all else is re-encoded with every value made even (PS3.5 section 7.1.1; DIM-055).
     pub(super) async fn plan(
         &self,
         association: &impl Stores,
@@ -109,31 +134,69 @@ impl Sender {
         released: &[String],
         natively: bool,
     ) -> Result<(u8, Plan, Option<u64>), Fault> {
+        let form = match natively {
+            _ if item.length % 2 == 1 && !is_deflated(item) => Form::Evened,
+            true => Form::Native,
+            false => Form::Stored,
+        };
+        match self.plan_in(association, item, released, form).await? {
+            // What was changed has brought an odd length to light.
+            (_, Plan { transcode: false, .. }, Some(length)) if length % 2 == 1 => {
+                self.even(self.plan_in(association, item, released, Form::Evened).await?)
+            }
+            planned => self.even(planned),
+        }
+    }
+
+    /// Refuses what is of odd length all the same, since nodes cannot take it.
+    fn even(&self, planned: (u8, Plan, Option<u64>)) -> Result<(u8, Plan, Option<u64>), Fault> {
+        match planned.2 {
+            Some(length) if length % 2 == 1 => Err(odd()),
+            _ => Ok(planned),
+        }
+    }
+
+    async fn plan_in(
+        &self,
+        association: &impl Stores,
+        item: &Retrievable,
+        released: &[String],
+        form: Form,
+    ) -> Result<(u8, Plan, Option<u64>), Fault> {
         let (edits, transform) = self.edits(item, released).await?.unzip();
         let own = Some((item.sop_class.as_str(), None));
         let general =
             stand_ins(item.sop_class.as_str(), self.general_class()).iter().map(|class| (*class, Some(*class)));
         let chosen = own.into_iter().chain(general).find_map(|(class, general)| {
             let changed = edits.is_some() || general.is_some();
-            Some((context(association, item, class, changed, natively)?, general))
+            Some((context(association, item, class, changed, form)?, general))
         });
-        let ((context, syntax), general) = chosen.ok_or_else(|| refused(item))?;
+        let ((context, syntax), general) =
+            chosen.ok_or_else(|| if form == Form::Evened { odd() } else { refused(item, association) })?;
         let mut plan = match syntax {
             None => Plan::as_stored(item),
-            Some(syntax) => Plan::re_encoded_to(item, syntax).map_err(|error| error.fault())?,
+            Some(syntax) => Plan::for_a_node(item, syntax).map_err(|error| error.fault())?,
         };
         (plan.edits, plan.transform, plan.general) = (edits, transform, general);
         plan.guarded = self.decides(item) && !is_read_whole(item);
         if let Some(class) = general {
             general::change(&mut plan, item, class, &self.foreigners.site);
         }
+        let (plan, length) = self.sized(plan, item).await.map_err(|error| error.fault())?;
+        // The padding of what is deflated.
+        let pads = !plan.transcode && is_deflated(item);
+        Ok((context, plan, length.map(|length| if pads { length.next_multiple_of(2) } else { length })))
+    }
+
+    /// The plan with its length, but for what is changed and long.
+    async fn sized(&self, plan: Plan, item: &Retrievable) -> Result<(Plan, Option<u64>), BodyError> {
         let unchanged = !plan.transcode && plan.edits.is_none();
         if !unchanged && item.length > DRY_PASS {
-            return Ok((context, plan, None));
+            return Ok((plan, None));
         }
-        let plan = plan.measured(&self.store, item).await.map_err(|error| error.fault())?;
+        let plan = plan.measured(&self.store, item).await?;
         let length = plan.length;
-        Ok((context, plan, Some(length)))
+        Ok((plan, Some(length)))
     }
 
     /// Whether an object may go to this node under a related general class (DIM-051).
@@ -148,7 +211,7 @@ impl Sender {
         if !self.decides(item) && !policy.mark_imported {
             return Ok(None);
         }
-        let issuer = self.foreigners.issuers.get(name).map(String::as_str);
+        let issuer = item.word.as_ref().or_else(|| self.foreigners.issuers.get(name)).map(String::as_str);
         let stamp = foreign::Stamp { site: &self.foreigners.site, received: item.received };
         let found = self.survey(item).await.map_err(|error| error.fault())?;
         let source = foreign::Source { name, issuer };
@@ -209,23 +272,43 @@ fn context(
     item: &Retrievable,
     class: &str,
     changed: bool,
-    natively: bool,
+    form: Form,
 ) -> Option<(u8, Option<&'static str>)> {
-    let as_stored = !(natively || changed && is_opaque(item));
+    let as_stored = form == Form::Stored && !(changed && is_opaque(item));
     let context = as_stored.then(|| association.context_for(class, item.transfer_syntax.as_str())).flatten();
     context.map(|context| (context, None)).or_else(|| {
-        [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().find_map(|syntax| {
-            Transcoder::between(&item.transfer_syntax, syntax)?;
+        let implicit = item.transfer_syntax.as_str() == IMPLICIT_VR_LE;
+        let syntaxes = if implicit { [IMPLICIT_VR_LE, EXPLICIT_VR_LE] } else { [EXPLICIT_VR_LE, IMPLICIT_VR_LE] };
+        syntaxes.into_iter().find_map(|syntax| {
+            match form {
+                Form::Evened => Transcoder::evening(&item.transfer_syntax, syntax)?,
+                _ => Transcoder::between(&item.transfer_syntax, syntax)?,
+            };
             Some((association.context_for(class, syntax)?, Some(syntax)))
         })
     })
 }
 
+/// A fault of our own before anything was sent.
+fn ours(error: &BodyError) -> Unsent {
+    Unsent { fault: Some(error.fault()), failure: None, contradicts: false }
+}
+
+/// Why an instance of odd length cannot go: fragments are even (PS3.8 annex E).
+fn odd() -> Fault {
+    Outcome::Dead {
+        why: "odd length, PS3.5 7.1.1: it cannot be sent as it is stored, nor be re-encoded so that it can".into(),
+    }
+    .into()
+}
+
 /// Why an instance cannot go in any context that the node accepted.
-fn refused(item: &Retrievable) -> Fault {
+fn refused(item: &Retrievable, association: &impl Stores) -> Fault {
     let (class, syntax) = (&item.sop_class, &item.transfer_syntax);
+    let said = association.refusals(class.as_str());
+    let said = if said.is_empty() { String::new() } else { format!(" (it says: {})", said.join(", ")) };
     let why = format!(
-        "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it"
+        "the node accepts neither SOP class {class} in transfer syntax {syntax} nor natively in one that we can make of it{said}"
     );
     Outcome::Dead { why }.into()
 }
@@ -241,21 +324,61 @@ fn is_opaque(item: &Retrievable) -> bool {
     matches!(encoding, Encoding::ExplicitBig | Encoding::DeflatedExplicitLittle)
 }
 
+/// Whether the whole data set is deflated.
+fn is_deflated(item: &Retrievable) -> bool {
+    transfer_syntax::encoding(&item.transfer_syntax) == Encoding::DeflatedExplicitLittle
+}
+
 /// Whether a syntax is one of those that every node can read.
 pub(super) fn native(syntax: &TransferSyntaxUid) -> bool {
     matches!(syntax.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE)
 }
 
-/// A data set on its way into an association.
+/// In which form an instance is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it is stored, or else natively.
+    Stored,
+    /// Natively, and not as it is stored.
+    Native,
+    /// The same, also where it is native already: each value is made even.
+    Evened,
+}
+
+/// A data set on its way into an association: of even length, for so are fragments (PS3.8 annex E).
 struct Outgoing {
     data: DataSet,
+    /// It is made even by one NUL at its end.
+    pads: bool,
+    odd: bool,
+    /// Its beginning is to be looked at: whether it is encoded as its syntax says.
+    looks: bool,
+    contradicts: bool,
     fault: Option<Fault>,
 }
 
 impl Source for Outgoing {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         match self.data.next().await {
-            Ok(bytes) => Ok(bytes),
+            Ok(Some(bytes)) if std::mem::take(&mut self.looks) && begins_implicit(&bytes) => {
+                self.contradicts = true;
+                let why = "no node is sent it as it is stored: it has no value representations, against its compressed transfer syntax";
+                self.fault = Some(Outcome::Dead { why: format!("{why}; nor can it be re-encoded") }.into());
+                Err(SourceError(why.into()))
+            }
+            Ok(Some(bytes)) => {
+                self.odd ^= bytes.len() % 2 == 1;
+                Ok(Some(bytes))
+            }
+            Ok(None) if !self.odd => Ok(None),
+            Ok(None) if self.pads => {
+                self.odd = false;
+                Ok(Some(Bytes::from_static(&[0])))
+            }
+            Ok(None) => {
+                self.fault = Some(odd());
+                Err(SourceError("of odd length".into()))
+            }
             Err(error) => {
                 self.fault = Some(error.fault());
                 Err(SourceError(error.into()))

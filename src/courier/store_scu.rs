@@ -1,20 +1,25 @@
 //! Carries a batch to a node by C-STORE, over as many associations as its contexts need, one after the other (PS3.4 annex
 //! B; DIM-003).
 
+mod choosy;
+mod fruitless;
 mod shown;
 
 use super::body::{Fault, Plan};
 use super::carrier::Report;
 use super::linger::{Linger, Stayed};
-use super::offers::{Group, groups};
+use super::offers::{Group, groups, stand_ins};
 use super::sender::{Foreigners, Sender, Unsent, native};
 use super::turns::Turns;
 use super::verdict::{self, Judged};
-use crate::dimse::{self, Lost, Scu, ScuError, StoreFailure, Target};
+use crate::dimse::{self, Lost, Offer, Scu, ScuError, StoreFailure, Target};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::{Ahead, Store};
+use choosy::{Choosy, Lacks};
+use fruitless::Fruitless;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Takes batches to one node.
@@ -24,6 +29,8 @@ pub struct StoreScu {
     linger: Linger,
     turns: Turns,
     verify: Verify,
+    choosy: Choosy,
+    fruitless: Fruitless,
 }
 
 impl StoreScu {
@@ -38,7 +45,8 @@ impl StoreScu {
         verify: Verify,
     ) -> Self {
         let (target, sender) = (Box::new(target), Sender::new(store, foreigners));
-        Self { target, sender, linger: Linger::new(linger), turns, verify }
+        let (choosy, fruitless) = (Choosy::default(), Fruitless::default());
+        Self { target, sender, linger: Linger::new(linger), turns, verify, choosy, fruitless }
     }
 
     /// Waits for its turn, which whoever has it gives up after a page of instances.
@@ -71,96 +79,138 @@ impl StoreScu {
         report
     }
 
-    /// Sends what goes over one association. One that stayed open from the last batch may have been closed meanwhile: if its
-    /// first instance gets no answer, that is no fault of the node's, and all goes over a new one.
+    /// Sends what goes over one association, and over a new one what is left when the node has refused something before its end. One that
+    /// stayed open from the last batch may have been closed meanwhile: if its first instance gets no answer, that is no fault of the
+    /// node's, and all goes over a new one.
     async fn carry_group(&self, group: &Group<'_>, report: &mut Report, stayed: &mut Option<Stayed>) {
+        let mut from = 0;
         if let Some(open) = stayed.take() {
             if !group.offers.iter().all(|offer| open.offers.contains(offer)) {
                 open.release().await;
-            } else if self.send_all(open, group, report, stayed, true).await {
-                return;
+            } else {
+                match self.send_all(open, (group, from), report, stayed, true).await {
+                    Ended::Done => return,
+                    Ended::Left(at) => from = at,
+                }
             }
         }
-        match dimse::connect(&self.target, &group.offers).await {
-            Ok(association) => {
-                let open = Stayed { offers: group.offers.clone(), association };
-                self.send_all(open, group, report, stayed, false).await;
-            }
-            Err(error) => {
-                let why = error.to_string();
-                let outcome = match needs_repair(&error) {
-                    true => Outcome::Parked { why: why.clone() },
-                    false => deferred(why.clone(), Charge::Destination),
-                };
-                report.outcomes.extend(group.items.iter().map(|item| (item.transfer, outcome.clone())));
-                (report.detail, report.unusable) = (why, true);
+        loop {
+            let association = match dimse::connect(&self.target, &group.offers).await {
+                Ok(association) => association,
+                Err(error) => return unreachable(&error, group.items.iter().skip(from), report),
+            };
+            self.choosy.met(&accepted(&association));
+            let open = Stayed { offers: group.offers.clone(), association };
+            match self.send_all(open, (group, from), report, stayed, false).await {
+                Ended::Done => return,
+                Ended::Left(at) => from = at,
             }
         }
     }
 
-    /// Sends a group, after which the association stays; tells whether that counts, which it does not if a `stale` association turns out to
-    /// be closed.
+    /// Sends a group from one of its instances on, after which the association stays; or tells from which on another is needed, as from the
+    /// first if a `stale` association turns out to be closed.
     async fn send_all(
         &self,
         Stayed { offers, mut association }: Stayed,
-        group: &Group<'_>,
+        (group, from): (&Group<'_>, usize),
         report: &mut Report,
         stayed: &mut Option<Stayed>,
         stale: bool,
-    ) -> bool {
+    ) -> Ended {
         let (mut broken, mut ahead): (Option<Broken>, _) = (None, Ahead::default());
-        for (at, item) in group.items.iter().enumerate() {
-            if let Some(Broken { why, charge }) = &broken {
+        for (at, item) in group.items.iter().enumerate().skip(from) {
+            if let Some(Broken { why, charge, .. }) = &broken {
                 report.outcomes.push((item.transfer, deferred(format!("not sent: {why}"), *charge)));
                 continue;
             }
             let read = std::mem::take(&mut ahead);
             ahead = group.items.get(at + 1).map(|next| self.sender.ahead(next)).unwrap_or_default();
-            let (fault, lost) = self.send_one(&mut association, item, read).await;
+            let Some((fault, lost)) = self.send_one((&mut association, &offers), item, read).await else {
+                return Ended::Left(at);
+            };
             if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
                 association.abort().await;
-                return false;
+                return Ended::Left(0);
+            }
+            if lost.as_ref().is_some_and(|lost| lost.silent) {
+                self.fruitless.again(item.transfer);
             }
             report.fault(item, fault);
             broken = lost;
+            if broken.is_none() && association.is_refused() {
+                return if at + 1 < group.items.len() { Ended::Left(at + 1) } else { Ended::Done };
+            }
         }
         match broken {
             None => *stayed = Some(Stayed { offers, association }),
-            Some(Broken { why, charge }) => {
+            Some(Broken { why, charge, .. }) => {
                 association.abort().await;
                 report.detail = why;
                 report.unusable = charge == Charge::Destination;
             }
         }
-        true
+        Ended::Done
     }
 
     /// What became of one instance, and why the association can be used no longer. What the node could not make sense of is
-    /// sent once more natively if it had gone compressed: some accept syntaxes that they cannot read (DIM-054).
-    async fn send_one(&self, association: &mut Scu, item: &Leased, ahead: Ahead) -> (Fault, Option<Broken>) {
-        let (context, plan, length) = match self.sender.plan(association, item, &item.released, false).await {
-            Ok(planned) => planned,
-            Err(fault) => return (fault, None),
-        };
-        let transcoded = plan.transcode;
-        let refusal = match self.send_as(association, (item, ahead), context, plan, length).await {
-            Sent::Answered(Judged::Syntax(refusal), _) => refusal,
-            Sent::Answered(Judged::Outcome(outcome), warning) => return (Fault { warning, ..outcome.into() }, None),
-            Sent::Answered(Judged::There, _) => return (doubtful().into(), None),
-            Sent::Failed(fault, broken) => return (fault, broken),
-        };
-        if transcoded || native(&item.transfer_syntax) {
-            return (refusal.into(), None);
-        }
-        let Ok((context, plan, length)) = self.sender.plan(association, item, &item.released, true).await else {
-            return (refusal.into(), None);
-        };
-        match self.send_as(association, (item, Ahead::default()), context, plan, length).await {
-            Sent::Answered(Judged::Outcome(outcome) | Judged::Syntax(outcome), warning) => {
-                (Fault { warning, ..outcome.into() }, None)
+    /// sent once more natively if it had gone compressed: some accept syntaxes that they cannot read (DIM-054). So is what came to nothing
+    /// twice (DIM-057). None if that needs another association.
+    async fn send_one(
+        &self,
+        (association, offers): (&mut Scu, &[Offer]),
+        item: &Leased,
+        ahead: Ahead,
+    ) -> Option<(Fault, Option<Broken>)> {
+        let compressed = !native(&item.transfer_syntax);
+        let due = compressed && self.fruitless.is_due(item.transfer);
+        let mut planned = self.sender.plan(association, item, &item.released, due).await;
+        if due {
+            self.fruitless.forget(item.transfer);
+            if planned.is_err() {
+                planned = self.sender.plan(association, item, &item.released, false).await;
             }
-            Sent::Answered(Judged::There, _) => (doubtful().into(), None),
-            Sent::Failed(fault, broken) => (fault, broken),
+        }
+        let (context, plan, length) = match planned {
+            Ok(planned) => planned,
+            Err(fault) => return Some(self.unfit((association, offers), item, fault)),
+        };
+        let as_stored = compressed && !plan.transcode;
+        let sent = self.send_as(association, (item, ahead), context, plan, length).await;
+        if matches!(sent, Sent::Answered(..)) {
+            self.fruitless.forget(item.transfer);
+        }
+        let refusal = match sent {
+            Sent::Answered(Judged::Syntax(refusal), _) if as_stored => refusal,
+            sent => return Some(sent.settled(as_stored)),
+        };
+        let Ok((context, plan, length)) = self.sender.plan(association, item, &item.released, true).await else {
+            return Some((refusal.into(), None));
+        };
+        if !association.is_alive() {
+            self.fruitless.natively(item.transfer);
+            return None;
+        }
+        let sent = self.send_as(association, (item, Ahead::default()), context, plan, length).await;
+        Some(sent.settled(false))
+    }
+
+    /// What becomes of an instance that cannot go over an association: where the node accepted no context for it, that may say more of
+    /// the node than of the instance.
+    fn unfit(&self, (association, offers): (&Scu, &[Offer]), item: &Leased, fault: Fault) -> (Fault, Option<Broken>) {
+        let Outcome::Dead { why } = &fault.outcome else { return (fault, None) };
+        let own = item.sop_class.as_str();
+        let mut classes = vec![own];
+        classes.extend(stand_ins(own, self.sender.general_class()));
+        let why = why.clone();
+        match self.choosy.lacks(&classes, &accepted(association), offers) {
+            Lacks::Syntax => (fault, None),
+            Lacks::Class => (Outcome::Unsupported { why, said: true }.into(), None),
+            Lacks::Everything => {
+                let charge = Charge::Destination;
+                let why = format!("the node accepted the association and nothing of what was offered on it: {why}");
+                (deferred(why.clone(), charge).into(), Some(Broken { why, charge, silent: false }))
+            }
         }
     }
 
@@ -175,7 +225,6 @@ impl StoreScu {
     ) -> Sent {
         let transform = plan.transform.clone();
         let answered = self.sender.send_as(association, (item, ahead), context_id, plan, length, None).await;
-        let destination = |why: &str| Some(Broken { why: why.to_owned(), charge: Charge::Destination });
         match answered {
             Ok(response) => {
                 let comment = response.comment.as_deref().unwrap_or("");
@@ -183,17 +232,21 @@ impl StoreScu {
                 let warning = Some(status).filter(|status| verdict::is_warning(*status));
                 Sent::Answered(changed(verdict::c_store(status, comment), transform.as_deref()), warning)
             }
-            Err(Unsent { fault: Some(fault), failure }) => {
+            Err(Unsent { fault: Some(fault), failure, .. }) => {
                 let lost = failure.filter(|_| !association.is_alive());
-                Sent::Failed(fault, lost.map(|failure| Broken { why: failure.to_string(), charge: Charge::Us }))
+                Sent::Failed(
+                    fault,
+                    lost.map(|failure| Broken { why: failure.to_string(), charge: Charge::Us, silent: false }),
+                )
             }
-            Err(Unsent { fault: None, failure }) => {
+            Err(Unsent { fault: None, failure, .. }) => {
                 let why = failure.as_ref().map(StoreFailure::to_string).unwrap_or_default();
+                let silent = failure.as_ref().is_some_and(is_silent);
                 let outcome = match failure {
                     Some(StoreFailure::Unanswered(_)) => Outcome::Unknown { why: why.clone() },
                     _ => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
                 };
-                Sent::Failed(outcome.into(), destination(&why))
+                Sent::Failed(outcome.into(), Some(Broken { why, charge: Charge::Destination, silent }))
             }
         }
     }
@@ -221,6 +274,11 @@ fn changed(judged: Judged, transform: Option<&str>) -> Judged {
     }
 }
 
+/// The SOP classes that the node accepted on an association, in any transfer syntax.
+fn accepted(association: &Scu) -> BTreeSet<&str> {
+    association.accepted().map(|context| context.abstract_syntax.as_str()).collect()
+}
+
 fn deferred(why: String, charge: Charge) -> Outcome {
     Outcome::Deferred { why, charge, after: None }
 }
@@ -245,6 +303,47 @@ enum Sent {
     Failed(Fault, Option<Broken>),
 }
 
+impl Sent {
+    /// What becomes of the instance, and of the association. Only what went compressed can be said to have come to nothing as such.
+    fn settled(self, compressed: bool) -> (Fault, Option<Broken>) {
+        match self {
+            Self::Answered(Judged::Outcome(outcome) | Judged::Syntax(outcome), warning) => {
+                (Fault { warning, ..outcome.into() }, None)
+            }
+            Self::Answered(Judged::There, _) => (doubtful().into(), None),
+            Self::Failed(fault, lost) => (fault, lost.map(|lost| Broken { silent: lost.silent && compressed, ..lost })),
+        }
+    }
+}
+
+/// How the sending of a group over one association ended.
+enum Ended {
+    /// Nothing is left.
+    Done,
+    /// From this instance on, another association is needed.
+    Left(usize),
+}
+
+/// The node cannot be reached: what that means for what was to go there.
+fn unreachable<'a>(error: &ScuError, items: impl Iterator<Item = &'a &'a Leased>, report: &mut Report) {
+    let why = error.to_string();
+    let outcome = match needs_repair(error) {
+        true => Outcome::Parked { why: why.clone() },
+        false => deferred(why.clone(), Charge::Destination),
+    };
+    report.outcomes.extend(items.map(|item| (item.transfer, outcome.clone())));
+    (report.detail, report.unusable) = (why, true);
+}
+
+/// Whether a node broke off or said nothing, as it may over what it cannot read; a wrong answer is none of that.
+fn is_silent(failure: &StoreFailure) -> bool {
+    match failure {
+        StoreFailure::Unanswered(error) => !matches!(error, ScuError::Lost(Lost::Violation(_))),
+        StoreFailure::Incomplete(error) => matches!(error, ScuError::Lost(Lost::Aborted { .. })),
+        _ => false,
+    }
+}
+
 /// A node gives nothing back that could be compared, so that nothing it says of what it had is believed.
 fn doubtful() -> Outcome {
     Outcome::Unknown { why: "the node says that it has it already".into() }
@@ -254,4 +353,6 @@ fn doubtful() -> Outcome {
 struct Broken {
     why: String,
     charge: Charge,
+    /// The node gave up over an instance as it is stored, compressed, or never answered for it.
+    silent: bool,
 }

@@ -2,13 +2,14 @@
 
 mod content;
 mod evidence;
+mod memory;
 mod parcel;
 
 use super::body::Plan;
 use super::carrier::Report;
 use super::verdict::{self, Absent, Answer, Item, Then, Verdict};
 use crate::dicom::canon::Profile;
-use crate::dicomweb::client::{PartsBody, PeerClient, SendFailure, Stage};
+use crate::dicomweb::client::{PartsBody, PeerClient, SendFailure, Stage, StoreAnswer};
 use crate::dicomweb::tls::TlsReason;
 use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
@@ -16,15 +17,13 @@ use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::Store;
+use memory::Memory;
 use parcel::{Coming, Parcel, Spoilt};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// How a Weybridge names itself in its answers (docs/decisions/0008-turns.md).
 const WEYBRIDGE: &str = "Weybridge/";
-
-/// So many transfer syntaxes are remembered that the peer does not take.
-const REMEMBERED: usize = 64;
 
 /// Takes batches to one peer.
 pub struct StowCarrier {
@@ -33,15 +32,14 @@ pub struct StowCarrier {
     verify: Verify,
     /// What the peer writes anew each time does not count where contents are compared.
     profile: Profile,
-    /// Transfer syntaxes that the peer refused: what is in them goes natively at once, until the next start.
-    refused: Mutex<BTreeSet<String>>,
+    memory: Memory,
 }
 
 impl StowCarrier {
     /// A carrier over this client; `verify` says what must be seen besides its answers, and `profile` what does not count in what the
     /// peer gives back.
     pub fn new(client: PeerClient, store: Store, verify: Verify, profile: Profile) -> Self {
-        Self { client, store, verify, profile, refused: Mutex::default() }
+        Self { client, store, verify, profile, memory: Memory::default() }
     }
 
     /// Whether the peer is a Weybridge too, which takes several requests for one study at once.
@@ -103,9 +101,7 @@ impl StowCarrier {
     /// How an instance goes: as it is stored if it may and the peer did not refuse its syntax before, else natively. What cannot be
     /// decoded is offered as it is stored all the same: nobody has judged it yet.
     async fn plan(&self, item: &Leased) -> Result<Plan, super::body::BodyError> {
-        let refused =
-            || self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(item.transfer_syntax.as_str());
-        if refused() {
+        if self.memory.refuses(&item.transfer_syntax) {
             match Plan::re_encoded(item)?.measured(&self.store, item).await {
                 Err(super::body::BodyError::Transcode(_)) => {}
                 planned => return planned,
@@ -122,12 +118,7 @@ impl StowCarrier {
                 again.push(parcel);
                 continue;
             }
-            {
-                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                if refused.len() < REMEMBERED {
-                    refused.insert(parcel.item.transfer_syntax.to_string());
-                }
-            }
+            self.memory.refused(&parcel.item.transfer_syntax);
             let plan = match Plan::re_encoded(&parcel.item) {
                 Ok(plan) => plan.measured(&self.store, &parcel.item).await,
                 Err(error) => Err(error),
@@ -147,7 +138,8 @@ impl StowCarrier {
     }
 
     async fn request(&self, batch: &Batch, parcels: &[Parcel]) -> Verdict {
-        let items: Vec<Item> = parcels.iter().map(Parcel::judged).collect();
+        let judged = |parcel: &Parcel| parcel.judged(self.memory.has_taken(&parcel.item.sop_class));
+        let items: Vec<Item> = parcels.iter().map(judged).collect();
         let spoilt = Spoilt::default();
         let coming = Coming::default();
         let next = |at: usize| parcels.get(at + 1).map(|next: &Parcel| next.item.copy.clone());
@@ -168,13 +160,17 @@ impl StowCarrier {
                     // It may have stored everything; only the form of its answer was in question (WEB-052).
                     self.client.ask_for(self.client.form().other());
                 }
+                let page = answer.is_page();
+                let StoreAnswer { status, retry_after, refuses_us, no_room, .. } = answer;
                 let (module, remark) = match answer.module {
                     Ok(module) => (module, String::new()),
                     Err(why) => (None, why),
                 };
-                let (status, retry_after) = (answer.status, answer.retry_after);
-                let answer = Answer { status, module, remark, refuses_us: answer.refuses_us, retry_after };
-                verdict::stow(&answer, &items)
+                let pages = page && self.memory.pages_since(&batch.study);
+                let answer = Answer { status, module, remark, refuses_us, pages, no_room, retry_after };
+                let verdict = verdict::stow(&answer, &items);
+                self.memory.note(&batch.study, &verdict.report, &items, page);
+                verdict
             }
             (Err(failure), None) => settled(failed(&failure, &items)),
         }

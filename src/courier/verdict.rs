@@ -25,6 +25,8 @@ pub struct Item {
     pub sop_class: SopClassUid,
     /// The syntax in which it went, if that was another than Explicit VR Little Endian, so that it may yet be taken in that.
     pub compressed: Option<TransferSyntaxUid>,
+    /// Whether the peer has taken one of its class before.
+    pub familiar: bool,
 }
 
 /// What a peer answered to a STOW-RS request.
@@ -38,6 +40,11 @@ pub struct Answer {
     pub remark: String,
     /// It is a page about our certificate, which a server in front of the peer does not accept.
     pub refuses_us: bool,
+    /// It is a web page, as was the refusal of another study, and nothing was taken in between: whatever stands in front of the peer
+    /// refuses us all, and judges no instance.
+    pub pages: bool,
+    /// It says that there is no room for so much.
+    pub no_room: bool,
     /// What `Retry-After` asked for, already clamped (WEB-075).
     pub retry_after: Option<Duration>,
 }
@@ -57,7 +64,7 @@ pub enum Then {
     /// There are none.
     #[default]
     Nothing,
-    /// All were refused together: the halves may fare better (WEB-048, WEB-057).
+    /// All were refused together: the halves may fare better (WEB-048, WEB-057, WEB-064).
     Halve,
     /// All were refused for a class, and there are several: each class by itself (WEB-063).
     ByClass,
@@ -107,6 +114,7 @@ pub fn stow(answer: &Answer, items: &[Item]) -> Verdict {
 /// What an answer that says nothing of single instances means for all of them.
 pub fn unnamed(status: u16) -> &'static str {
     match status {
+        501 => "does not say whether anything was stored, nor that a SOP class is not taken",
         202 => "taken, but not processed yet; it is asked for until it shows",
         200..=299 => "does not say which instances are stored",
         406 => "the peer does not answer in the form that we asked for; the next request asks for the other",
@@ -139,6 +147,7 @@ impl Judge<'_> {
             400 if self.answer.refuses_us => {
                 self.park("a server in front of the peer does not accept our certificate; it names no instance")
             }
+            400 | 413 if self.answer.pages => self.wait("a web page that refuses one study after the other"),
             400 | 413 if several => self.then(Then::Halve),
             400 => self.dead("the peer cannot read this instance"),
             401 | 407 => self.park("the peer does not accept who we are; see its `identity` or token for us"),
@@ -161,8 +170,13 @@ impl Judge<'_> {
             415 if several => self.then(Then::Halve),
             415 => self.dead("the peer takes it neither as it is stored nor in Explicit VR Little Endian"),
             429 => self.wait("the peer asks us to slow down"),
+            // No answer of a DICOM service says nothing of a class (WEB-063).
+            501 if !self.answer.remark.is_empty() => self.unknown(true),
             501 if self.items.iter().any(|item| item.sop_class != self.items[0].sop_class) => self.then(Then::ByClass),
+            501 if self.answer.module.is_none() && self.items.iter().any(|item| item.familiar) => self.unknown(true),
             501 => self.each(|_| reasons::unsupported(&self.detail)),
+            503 if self.answer.no_room && several => self.then(Then::Halve),
+            503 if self.answer.no_room => self.wait("the peer has no room for it"),
             503 => self.wait("the peer is busy"),
             507 => self.wait("the peer's disk is full"),
             _ => self.unknown(true),

@@ -7,7 +7,8 @@
 //!   that of its items. So lengths, defined or not, do not count, nor does the order in which elements came.
 //! - What an element is, the dictionary ([`super::dictionary::VERSION`]) says, not the representation that was written,
 //!   since implicit encodings write none. What the dictionary does not know is bytes, or a sequence if it can be read as one.
-//! - Text counts as it reads, not as it is encoded, without padding at its end. Text that cannot be decoded without doubt, or is very
+//! - Text counts as it reads, not as it is encoded, without padding at its end. Spaces around a value or a component of a name, empty
+//!   components and groups at the end of a name, and how a number is written do not count (PS3.5 sections 6.2 and 6.2.1). Text that cannot be decoded without doubt, or is very
 //!   long, counts as its bytes in their character set, so that two doubtful texts are never equal by accident; and so does what may be
 //!   text, since the dictionary does not know it, where it has bytes that are not ASCII.
 //! - Left out: groups 0000 and 0002, group lengths, Data Set Trailing Padding, Specific Character Set (0008,0005), Retrieve AE
@@ -19,6 +20,7 @@ mod pixels;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod values;
 
 pub use outline::{Line, Outline};
 pub use pixels::Pixels;
@@ -36,7 +38,7 @@ use sha2::{Digest as _, Sha256};
 use tree::Tree;
 
 /// The version of the canon: raised whenever the same data set gives other digests, which are then compared with no older ones.
-pub const VERSION: &str = "2";
+pub const VERSION: &str = "3";
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -223,8 +225,8 @@ impl Digester {
             hasher.finalize().into()
         };
         let content = Content {
-            canon: fold("weybridge canon 2\0", &|tag| !of_pixels(tag)),
-            core: fold("weybridge core 2\0", &|tag| !of_pixels(tag) && RECONCILABLE.binary_search(tag).is_err()),
+            canon: fold("weybridge canon 3\0", &|tag| !of_pixels(tag)),
+            core: fold("weybridge core 3\0", &|tag| !of_pixels(tag) && RECONCILABLE.binary_search(tag).is_err()),
             pixels,
             patient: self.patient,
         };

@@ -90,10 +90,20 @@ impl Charset {
     /// What bytes with the high bit mean before an escape sequence where the first term says nothing: strictly nothing;
     /// in the field the one set that the other terms declare for them, else ISO_IR 100.
     fn undesignated(&self) -> Right {
-        let declared = self.terms.iter().skip(1).find_map(|term| match Term::named(term) {
+        self.declared_later().unwrap_or(Right::LATIN_1)
+    }
+
+    /// The set for bytes with the high bit that another term than the first declares.
+    fn declared_later(&self) -> Option<Right> {
+        self.terms.iter().skip(1).find_map(|term| match Term::named(term) {
             Term::Sets(_, right) => right,
             Term::Utf8 | Term::Gb18030 => None,
-        });
-        declared.unwrap_or(Right::LATIN_1)
+        })
+    }
+
+    /// Whether ISO_IR 100 is only a guess for these bytes: nothing declares what those with the high bit mean.
+    pub fn is_guessed(&self, bytes: &[u8]) -> bool {
+        let first = self.terms.first().map(|term| Term::named(term));
+        !bytes.is_ascii() && matches!(first, None | Some(Term::Sets(_, None))) && self.declared_later().is_none()
     }
 }

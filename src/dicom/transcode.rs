@@ -12,10 +12,12 @@
 //! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and
 //!   padding at the end, which are not the data set's.
 //! - Bytes are turned round by the words of the representation (PS3.5 section 7.3).
+//! - A value of odd length stays so, which breaks the rule (PS3.5 section 7.1.1), unless it is asked to be padded.
 //! - Native pixels under an encapsulated syntax pass, where their length and description leave no doubt.
 //! - What cannot be decided without guessing is UN, or an error for pixels; never a guess.
 
 mod decoding;
+mod error;
 mod headers;
 mod level;
 #[cfg(test)]
@@ -23,8 +25,7 @@ mod tests;
 mod words;
 
 use super::dictionary::{self, Representation};
-use super::inflate::{InflateError, Inflater};
-use super::pixels::{DecodeError, FragmentError};
+use super::inflate::Inflater;
 use super::scanner::Limits;
 use super::tag::Tag;
 use super::transfer_syntax::{
@@ -36,74 +37,13 @@ use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, PIXEL_DATA, Syntax, UNDEFINED, Walker};
 use decoding::{Decoding, Treatment, Written};
+pub use error::TranscodeError;
 use headers::{ITEM, ITEM_END, SEQUENCE_END, write_header, write_implicit_header, write_item};
 use level::Levels;
 use words::Words;
 
 /// The longest value that an explicit header with a 16-bit length can have, being even (PS3.5 section 7.1.2).
 const LONGEST_SHORT: u32 = 65_534;
-
-/// Why a data set cannot be re-encoded. Nothing of the output may then be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TranscodeError {
-    /// Its structure is broken.
-    #[error(transparent)]
-    Structure(#[from] StructureError),
-    /// It has pixel data in fragments, which the transfer syntax does not allow.
-    #[error("{tag} is in fragments, and is not the image of an encapsulated transfer syntax")]
-    Encapsulated {
-        /// The element.
-        tag: Tag,
-    },
-    /// It is in GE's private syntax, and its pixel cells are not of 8 or 16 bits, so that nobody says how they are
-    /// ordered.
-    #[error("{tag} has cells of a size for which the private transfer syntax gives no order")]
-    UnknownCells {
-        /// The element.
-        tag: Tag,
-    },
-    /// The transfer syntax is an encapsulated one, and its pixel data has a length that is not that of native cells.
-    #[error("the pixel data is not in fragments, though the transfer syntax is an encapsulated one")]
-    NotEncapsulated,
-    /// The fragments are not the frames that the attributes promise.
-    #[error("the pixel data cannot be decoded: {0}")]
-    Fragments(FragmentError),
-    /// A frame cannot be decoded.
-    #[error("frame {frame} cannot be decoded: {why}")]
-    Frame {
-        /// Which, from 1.
-        frame: u64,
-        /// Why.
-        why: DecodeError,
-    },
-    /// Decoded, the pixel data is longer than a native value can be (PS3.5 section 10.1: then it may stay compressed).
-    #[error("decoded, the pixel data would have {bytes} bytes, more than a native value can have")]
-    TooLong {
-        /// Bytes of all frames.
-        bytes: u64,
-    },
-    /// The deflated data set cannot be inflated.
-    #[error("the deflated data set is broken, cut short or too large")]
-    Deflated,
-}
-
-impl From<InflateError> for TranscodeError {
-    fn from(_: InflateError) -> Self {
-        Self::Deflated
-    }
-}
-
-impl TranscodeError {
-    /// The element at which it failed.
-    pub fn tag(&self) -> Option<Tag> {
-        match self {
-            Self::Structure(error) => error.tag(),
-            Self::Encapsulated { tag } | Self::UnknownCells { tag } => Some(*tag),
-            Self::Deflated => None,
-            Self::NotEncapsulated | Self::Fragments(_) | Self::Frame { .. } | Self::TooLong { .. } => Some(PIXEL_DATA),
-        }
-    }
-}
 
 /// What re-encoding did, for the record (WEB-002).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,6 +62,12 @@ pub struct Report {
     pub wide_cells: bool,
     /// Frames decoded.
     pub frames: u64,
+}
+
+/// Whether a data set that should have representations begins without one, against its transfer syntax (PS3.5 section A.4).
+pub fn begins_implicit(mut head: &[u8]) -> bool {
+    let mut walker = Walker::new(Syntax { explicit: true, big: false }, 1, 1);
+    matches!(walker.next(&mut head), Ok(Some(Event::Element(Element { vr: None, .. }))))
 }
 
 /// What the value in hand becomes.
@@ -150,6 +96,8 @@ pub struct Transcoder {
     verbatim: u32,
     decoding: Option<Decoding>,
     leaves_fragments: bool,
+    /// Values of odd length are padded.
+    evens: bool,
     /// A frame has just been written.
     paused: bool,
     report: Report,
@@ -167,7 +115,16 @@ impl Transcoder {
     /// A re-encoding from any syntax that we can read whole to `to`, which is Explicit or Implicit VR Little Endian; none
     /// if there is nothing to do or no way to do it. Deflated data sets are inflated, compressed pixels are decoded.
     pub fn between(from: &TransferSyntaxUid, to: &str) -> Option<Self> {
-        if from.as_str() == to || !matches!(to, EXPLICIT_VR_LE | IMPLICIT_VR_LE) {
+        (from.as_str() != to).then(|| Self::of(from, to, false)).flatten()
+    }
+
+    /// The same with every value of odd length padded (PS3.5 section 7.1.1); also where both syntaxes are one.
+    pub fn evening(from: &TransferSyntaxUid, to: &str) -> Option<Self> {
+        Self::of(from, to, true)
+    }
+
+    fn of(from: &TransferSyntaxUid, to: &str, evens: bool) -> Option<Self> {
+        if !matches!(to, EXPLICIT_VR_LE | IMPLICIT_VR_LE) {
             return None;
         }
         let limits = Limits::default();
@@ -192,6 +149,7 @@ impl Transcoder {
             verbatim: 0,
             decoding,
             leaves_fragments: false,
+            evens,
             paused: false,
             report: Report::default(),
         })
@@ -363,7 +321,9 @@ impl Transcoder {
                 Ok(self.walker.descend()?)
             }
             Some(length) => {
-                self.value = Value::Written(Words::of(self.word(element, vr)?));
+                let size = self.word(element, vr)?;
+                self.value = Value::Written(self.words(size, vr));
+                let length = even(length, self.evens);
                 let fits = vr.has_long_length() || length <= LONGEST_SHORT || !self.explicit;
                 self.write_element(out, tag, if fits { vr } else { Vr::UN }, length);
                 Ok(())
@@ -377,10 +337,10 @@ impl Transcoder {
         let Some(decoding) = &mut self.decoding else { return Ok(()) };
         let (vr, length) = match element.length {
             None => decoding.begin()?,
-            Some(length) if decoding.is_native(length) => (vr, length),
+            Some(length) if decoding.is_native(even(length, self.evens)) => (vr, even(length, self.evens)),
             Some(_) => return Err(TranscodeError::NotEncapsulated),
         };
-        self.value = Value::Written(Words::of(1));
+        self.value = Value::Written(self.words(1, vr));
         self.report.elements += 1;
         self.write_element(out, element.tag, vr, length);
         Ok(())
@@ -446,6 +406,11 @@ impl Transcoder {
         Ok(vr.word())
     }
 
+    /// The words of a value, and what pads it.
+    fn words(&self, size: usize, vr: Vr) -> Words {
+        if self.evens { Words::of(size).padded(vr.padding()) } else { Words::of(size) }
+    }
+
     fn write_element(&mut self, out: &mut Vec<u8>, tag: Tag, vr: Vr, length: u32) {
         self.report.un_elements += u64::from(vr == Vr::UN && self.explicit);
         match self.explicit {
@@ -457,8 +422,10 @@ impl Transcoder {
     /// Writes an element that is not in the input as it stands.
     fn write_whole(&mut self, out: &mut Vec<u8>, (tag, vr, value): &Written) {
         self.report.elements += 1;
-        self.write_element(out, *tag, *vr, value.len() as u32);
-        out.extend_from_slice(value);
+        self.write_element(out, *tag, *vr, even(value.len() as u32, self.evens));
+        let mut words = self.words(1, *vr);
+        words.push(value, out);
+        words.end(out);
     }
 
     /// Copies what is inside UN.
@@ -477,6 +444,11 @@ impl Transcoder {
         out.extend_from_slice(bytes);
         self.verbatim = self.verbatim.saturating_add_signed(deeper);
     }
+}
+
+/// The length of a value, its padding counted.
+fn even(length: u32, evens: bool) -> u32 {
+    if evens { length + length % 2 } else { length }
 }
 
 fn malformed(tag: Tag, why: &'static str) -> TranscodeError {

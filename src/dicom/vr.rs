@@ -71,6 +71,12 @@ impl Vr {
         matches!(self, Self::LO | Self::LT | Self::PN | Self::SH | Self::ST | Self::UC | Self::UT)
     }
 
+    /// What makes a value even: a space after text, NUL after a UID and after what is no text (PS3.5 section 6.2).
+    pub fn padding(self) -> u8 {
+        let text = [Self::AE, Self::AS, Self::CS, Self::DA, Self::DS, Self::DT, Self::IS, Self::TM, Self::UR];
+        if self.is_text() || text.contains(&self) { b' ' } else { 0 }
+    }
+
     /// The two letters, with `?` for what is not printable.
     pub fn letters(self) -> String {
         self.0.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()

@@ -1,6 +1,7 @@
 //! One peer's DICOMweb: STOW-RS, QIDO-RS and WADO-RS over HTTP/1.1 and mutual TLS, with no redirect, no retry and no proxy of the environment.
 
 mod answer;
+mod as_study;
 mod body;
 mod counted;
 mod failure;
@@ -28,6 +29,7 @@ pub use search::{Pages, Resource, Search};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicomweb::on_behalf;
 use crate::dicomweb::tls::{self, Certified, TlsSetupError};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Client, Proxy, Url, redirect, retry};
 use rustls::RootCertStore;
 use std::fmt;
@@ -126,9 +128,9 @@ pub enum ClientError {
 pub struct PeerClient {
     http: Client,
     base: Url,
-    authorization: Option<reqwest::header::HeaderValue>,
+    authorization: Option<HeaderValue>,
     /// For whom it asks.
-    behalf: Arc<reqwest::header::HeaderMap>,
+    behalf: Arc<HeaderMap>,
     timing: Timing,
     answer_bytes: usize,
     /// What the Server header of its last answer said.
@@ -175,6 +177,8 @@ impl PeerClient {
             .tcp_keepalive_retries(3)
             .pool_idle_timeout(timing.idle)
             .pool_max_idle_per_host(8)
+            // Answers are read as they come: some servers and proxies compress unless they are told not to.
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
             .user_agent(options.user_agent);
         if let Some(proxy) = &options.proxy {
             http = http.proxy(Proxy::https(proxy)?);
@@ -249,9 +253,8 @@ fn base_url(text: &str) -> Result<Url, ClientError> {
     if url.scheme() == "https" && url.has_host() && plain { Ok(url) } else { Err(wrong()) }
 }
 
-fn bearer(token: &str) -> Result<reqwest::header::HeaderValue, ClientError> {
-    let mut value =
-        reqwest::header::HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -121,17 +121,34 @@ fn unquote(text: &str) -> Result<String, MediaTypeError> {
 /// For `multipart/related; type="x"` the offered type is `x` (PS3.18 section 8.7.5): the caller decides on the wrapper.
 /// Among equal weights the order of `offered` decides.
 pub fn preferred<'a>(accept: Option<&str>, offered: &[&'a str]) -> Option<&'a str> {
-    let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return offered.first().copied() };
+    settled(accept, offered, &[]).map(|(media, _)| media)
+}
+
+/// The same, and whether the member that gave it asks for parts. Those of the offered types that stand in `parts` can be given as parts
+/// of `multipart/related`: a range of that without a type covers them.
+pub fn settled<'a>(accept: Option<&str>, offered: &[&'a str], parts: &[&str]) -> Option<(&'a str, bool)> {
+    let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else {
+        return offered.first().map(|first| (*first, false));
+    };
     let ranges: Vec<MediaType> =
         split_outside_quotes(accept, ',').filter_map(|member| MediaType::parse(member).ok()).collect();
-    let mut best = None;
+    let mut best: Option<(&str, &MediaType, u16)> = None;
     for &candidate in offered {
-        let weight = weight(&ranges, candidate);
-        if weight > 0 && best.is_none_or(|(_, most)| weight > most) {
-            best = Some((candidate, weight));
+        let given = giving(&ranges, candidate, parts.contains(&candidate));
+        if let Some((range, weight)) = given.filter(|(_, weight)| *weight > 0)
+            && best.is_none_or(|(.., most)| weight > most)
+        {
+            best = Some((candidate, range, weight));
         }
     }
-    best.map(|(candidate, _)| candidate)
+    best.map(|(candidate, range, _)| (candidate, range.essence().starts_with("multipart/")))
+}
+
+/// Whether a range, which may be one type, covers a type (RFC 9110 section 12.5.1). Both without parameters.
+pub fn covers(range: &str, media: &str) -> bool {
+    let range = range.to_ascii_lowercase();
+    let wide = range.strip_suffix("/*").is_some_and(|kind| kind == "*" || media.split('/').next() == Some(kind));
+    wide || range == media
 }
 
 /// The members of an Accept header that can be parsed and are wanted at all, the best first; among equal weights in the order given.
@@ -149,19 +166,23 @@ fn quality(range: &MediaType) -> u16 {
     (q * 1000.0) as u16
 }
 
-/// The weight of a type in thousandths: that of the most specific range that covers it.
-fn weight(ranges: &[MediaType], candidate: &str) -> u16 {
-    let covering = ranges.iter().filter_map(|range| {
-        let specific = match range.essence() {
-            "*/*" => 0,
-            wide if wide.strip_suffix("/*").is_some_and(|t| candidate.split('/').next() == Some(t)) => 1,
-            MULTIPART_RELATED if range.parameter("type").is_some_and(|t| t.eq_ignore_ascii_case(candidate)) => 2,
-            exact if exact == candidate => 2,
+/// The most specific range that covers a type, and its weight in thousandths; of several alike the weightiest, then the first.
+fn giving<'r>(ranges: &'r [MediaType], candidate: &str, in_parts: bool) -> Option<(&'r MediaType, u16)> {
+    // The last of those that are alike is taken, so they are looked at from behind.
+    let covering = ranges.iter().rev().filter_map(|range| {
+        let specific = match (range.essence(), range.parameter("type")) {
+            ("*/*", _) => 0,
+            (MULTIPART_RELATED, Some(kind)) if kind.eq_ignore_ascii_case(candidate) => 2,
+            ("multipart/*", _) | (MULTIPART_RELATED, None) if in_parts => 1,
+            (MULTIPART_RELATED, Some(kind)) if in_parts && covers(kind, candidate) => 1,
+            (exact, _) if exact == candidate => 2,
+            (wide, _) if covers(wide, candidate) => 1,
             _ => return None,
         };
-        Some((specific, quality(range)))
+        Some((range, specific, quality(range)))
     });
-    covering.max().map_or(0, |(_, weight)| weight)
+    let best = covering.max_by_key(|(_, specific, weight)| (*specific, *weight));
+    best.map(|(range, _, weight)| (range, weight))
 }
 
 #[cfg(test)]
@@ -209,6 +230,52 @@ mod tests {
         ];
         for (accept, want) in rows {
             assert_eq!(preferred(accept, &offered), want, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn the_member_that_gave_the_type_says_whether_in_parts() {
+        let rows = [
+            (None, Some((IMAGE_JPEG, false))),
+            (Some("*/*"), Some((IMAGE_JPEG, false))),
+            (Some("image/*"), Some((IMAGE_JPEG, false))),
+            (Some("image/png"), Some((IMAGE_PNG, false))),
+            (Some("multipart/related; type=\"image/png\""), Some((IMAGE_PNG, true))),
+            (Some("multipart/related"), Some((IMAGE_JPEG, true))),
+            (Some("multipart/*"), Some((IMAGE_JPEG, true))),
+            (Some("multipart/related; type=\"image/*\""), Some((IMAGE_JPEG, true))),
+            // A member that is better liked, but gives nothing, does not decide.
+            (Some("multipart/related; type=\"video/mp4\", image/jpeg;q=0.5"), Some((IMAGE_JPEG, false))),
+            (Some("image/gif, multipart/related; type=\"image/jpeg\";q=0.5"), Some((IMAGE_JPEG, true))),
+            (Some("multipart/related; type=\"image/jpeg\";q=0.5, image/png"), Some((IMAGE_PNG, false))),
+            (Some("image/jpeg;q=0.5, multipart/related; type=\"image/jpeg\""), Some((IMAGE_JPEG, true))),
+            (Some("image/jpeg, multipart/related; type=\"image/jpeg\""), Some((IMAGE_JPEG, false))),
+            (Some("multipart/related; type=\"image/gif\""), None),
+        ];
+        let pictures = [IMAGE_JPEG, IMAGE_PNG];
+        for (accept, want) in rows {
+            assert_eq!(settled(accept, &pictures, &pictures), want, "{accept:?}");
+        }
+    }
+
+    /// What is offered in parts is covered by a range of parts without a type; what is not is not.
+    #[test]
+    fn a_range_of_parts_covers_what_is_given_in_parts() {
+        let offered = [DICOM_JSON, JSON, DICOM_XML];
+        let rows = [
+            ("multipart/related", Some(DICOM_XML)),
+            ("multipart/*", Some(DICOM_XML)),
+            ("multipart/related; type=\"*/*\"", Some(DICOM_XML)),
+            ("multipart/related; type=\"application/*\"", Some(DICOM_XML)),
+            ("multipart/related;q=0.5, application/json;q=0.1", Some(DICOM_XML)),
+            ("multipart/related, application/dicom+json", Some(DICOM_JSON)),
+            ("multipart/related, application/dicom+xml;q=0", None),
+            ("multipart/related; type=\"image/*\"", None),
+        ];
+        for (accept, want) in rows {
+            let got = settled(Some(accept), &offered, &[DICOM_XML]).map(|(media, _)| media);
+            assert_eq!(got, want, "{accept}");
+            assert_eq!(preferred(Some(accept), &[DICOM_JSON]), want.filter(|media| *media == DICOM_JSON), "{accept}");
         }
     }
 }

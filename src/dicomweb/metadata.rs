@@ -8,6 +8,7 @@ use crate::dicom::contents::{Contents, Part, StructureError};
 use crate::dicom::tag::Tag;
 use crate::dicom::vr::Vr;
 use crate::dicomweb::dataset::{Element, VR, Value, stored};
+use crate::dicomweb::xml::creators::Creators;
 use crate::dicomweb::{json, xml};
 use std::io::Write;
 use std::str::FromStr;
@@ -34,8 +35,16 @@ struct Level {
     /// The sequence in hand below it, and the number of its item.
     sequence: Option<(Tag, u32)>,
     charset: Charset,
+    /// Who has reserved the private blocks of the group in hand.
+    creators: Creators,
     /// The last attribute: the order shall be ascending, and none stands twice (PS3.5 section 7.1).
     last: Option<Tag>,
+}
+
+impl Level {
+    fn of(charset: Charset) -> Self {
+        Self { sequence: None, charset, creators: Creators::default(), last: None }
+    }
 }
 
 /// What becomes of the value in hand.
@@ -64,7 +73,7 @@ pub struct Metadata {
 impl Metadata {
     /// Metadata of the instance that is retrieved at `location`, which its links begin with.
     pub fn new(form: Form, location: String) -> Self {
-        let levels = vec![Level { sequence: None, charset: Charset::default(), last: None }];
+        let levels = vec![Level::of(Charset::default())];
         let contents = Contents::default();
         Self { form, location, contents, levels, hand: Hand::Nothing, fragments: false, begun: false }
     }
@@ -165,16 +174,14 @@ impl Metadata {
             }
             _ => stored(vr, &value, &level.charset),
         };
+        level.creators.note(tag, &element);
         self.write(tag, &element, out);
     }
 
     fn sequence(&mut self, tag: Tag, out: &mut Vec<u8>) {
         self.open(tag, out);
-        match self.form {
-            // Writing into a Vec cannot fail.
-            Form::Json => drop(write!(out, "\"{:08X}\":{{\"vr\":\"SQ\"", tag.0)),
-            Form::Xml => xml::write::open(tag, VR::SQ, out),
-        }
+        self.name(tag, VR::SQ, out);
+        self.put(out, "{\"vr\":\"SQ\"", "");
         if let Some(level) = self.levels.last_mut() {
             level.sequence = Some((tag, 0));
         }
@@ -185,7 +192,7 @@ impl Metadata {
         let Some((_, number)) = &mut level.sequence else { return };
         *number += 1;
         let (number, charset) = (*number, level.charset.clone());
-        self.levels.push(Level { sequence: None, charset, last: None });
+        self.levels.push(Level::of(charset));
         match self.form {
             Form::Json => out.extend_from_slice(if number == 1 { b",\"Value\":[{" } else { b",{" }),
             Form::Xml => drop(write!(out, "<Item number=\"{number}\">")),
@@ -202,14 +209,20 @@ impl Metadata {
         Element { vr: VR::from_str(&vr.letters()).unwrap_or(VR::UN), value: Value::BulkData(uri) }
     }
 
+    /// The tag before what an attribute holds.
+    fn name(&self, tag: Tag, vr: VR, out: &mut Vec<u8>) {
+        match (self.form, self.levels.last()) {
+            (Form::Xml, Some(level)) => xml::write::open(tag, vr, &level.creators, out),
+            // Writing into a Vec cannot fail.
+            _ => drop(write!(out, "\"{:08X}\":", tag.0)),
+        }
+    }
+
     fn write(&self, tag: Tag, element: &Element, out: &mut Vec<u8>) {
+        self.name(tag, element.vr, out);
         match self.form {
-            Form::Json => {
-                let _ = write!(out, "\"{:08X}\":", tag.0);
-                json::element(element, out);
-            }
+            Form::Json => json::element(element, out),
             Form::Xml => {
-                xml::write::open(tag, element.vr, out);
                 xml::write::values(element, out);
                 out.extend_from_slice(xml::write::CLOSE);
             }

@@ -87,9 +87,11 @@ pub struct Query {
     pub empty_values: bool,
     /// Multiple value matching is asked for.
     pub multiple_values: bool,
-    /// Parameters that are neither known nor in the dictionary: ignored, as section 8.3.4.1 asks, and named in a Warning header:
-    /// a misspelt key finds more than was meant.
+    /// Parameters that are neither known nor in the dictionary, and keys that are not matched: ignored, as section 8.3.4.1 asks, and
+    /// named in a Warning header: a misspelt key finds more than was meant.
     pub ignored: Vec<String>,
+    /// By which names the keys of `matches` were given, in their order.
+    names: Vec<String>,
 }
 
 /// Names of parameters that one Warning header holds.
@@ -99,6 +101,20 @@ impl Query {
     /// The match on a top-level attribute.
     pub fn matching(&self, tag: Tag) -> Option<&Match> {
         query::matching(&self.matches, tag)
+    }
+
+    fn ignore(&mut self, name: String) {
+        if !self.ignored.contains(&name) {
+            self.ignored.push(name);
+        }
+    }
+
+    /// Counts those keys that ask for something and are not matched among what is ignored.
+    pub fn pass_over(&mut self, is_matched: impl Fn(&Match) -> bool) {
+        let asks = |key: &Match| key.values.iter().any(|value| !matches!(value.as_str(), "" | "*"));
+        let passed = self.matches.iter().zip(&self.names).filter(|(key, _)| asks(key) && !is_matched(key));
+        let names: Vec<String> = passed.map(|(_, name)| name.clone()).collect();
+        names.into_iter().for_each(|name| self.ignore(name));
     }
 
     /// The texts of the Warning headers for what was asked and is not done; `service` is the base URI of the service.
@@ -123,7 +139,7 @@ impl Query {
         let names: Vec<String> = self.ignored.iter().take(MOST_NAMED).map(shown).collect();
         let more = if self.ignored.len() > MOST_NAMED { " and others" } else { "" };
         let told = format!(
-            "299 {service}: These parameters are not known and have not been used: {}{more}.",
+            "299 {service}: These parameters are not known, or not matched here, and have not been used: {}{more}.",
             names.join(", ")
         );
         (!names.is_empty()).then_some(told)

@@ -29,6 +29,7 @@ pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     #[test]
     fn both_forms_are_read_and_clamped() {
@@ -57,5 +58,6 @@ mod tests {
         for (value, want) in rows {
             assert_eq!(parse(value, now).map(|d| d.as_secs()), want, "{value:?}");
         }
+        note_fired(rows.len());
     }
 }

@@ -73,6 +73,12 @@ pub fn accepted(accept: Option<&str>) -> Result<Vec<Wanted>, AcceptError> {
     }
 }
 
+/// Whether an Accept header takes anything as it is stored.
+pub fn takes_as_stored(accept: Option<&str>) -> bool {
+    let members = accept.map(media_type::members).unwrap_or_default();
+    members.iter().any(|media| media.parameter("transfer-syntax") == Some("*"))
+}
+
 fn wanted_by_name(media: &MediaType) -> bool {
     media.essence() == MULTIPART_RELATED && media.parameter("type").is_some_and(|kind| kind.eq_ignore_ascii_case(DICOM))
 }
@@ -80,7 +86,8 @@ fn wanted_by_name(media: &MediaType) -> bool {
 fn wanted(media: &MediaType) -> Option<Wanted> {
     let wrapper = match media.essence() {
         DICOM => Wrapper::Single,
-        MULTIPART_RELATED if media.parameter("type").is_none_or(|kind| kind.eq_ignore_ascii_case(DICOM)) => {
+        // dicomweb-client writes `*/*` where any parts will do.
+        MULTIPART_RELATED if media.parameter("type").is_none_or(|kind| media_type::covers(kind, DICOM)) => {
             Wrapper::Multipart
         }
         "*/*" | "application/*" | "multipart/*" => Wrapper::Multipart,
@@ -143,6 +150,11 @@ pub fn names(list: Option<&str>, tag: &str) -> bool {
     list.is_some_and(|list| list.split(',').map(str::trim).any(|given| given == "*" || strong(given)))
 }
 
+/// Whether the list of entity tags in If-Match takes `tag`, by the strong comparison (RFC 9110 section 13.1.1): one that is weak takes none.
+pub fn takes(list: &str, tag: &str) -> bool {
+    list.split(',').map(str::trim).any(|given| given == "*" || given == tag)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -171,6 +183,12 @@ mod tests {
                 Some("application/dicom;q=0.5, application/dicom;transfer-syntax=*, image/dicom+jpeg;q=0.1"),
                 Ok(vec![(Single, Syntax::AsStored), (Single, default())]),
             ),
+            (Some("multipart/related; type=\"*/*\""), Ok(vec![(Multipart, default())])),
+            (
+                Some("multipart/related; type=\"application/*\"; transfer-syntax=*"),
+                Ok(vec![(Multipart, Syntax::AsStored)]),
+            ),
+            (Some("multipart/related; type=\"image/*\""), Err(AcceptError::NotInstances)),
             (Some("application/dicom;q=0"), Err(AcceptError::NotInstances)),
             (Some("application/dicom+json"), Err(AcceptError::NotInstances)),
             (Some("image/jpeg"), Err(AcceptError::NotInstances)),
@@ -215,5 +233,22 @@ mod tests {
         assert!(names(Some("\"a\", \"b\""), "\"b\"") && names(Some("*"), "\"b\""));
         assert!(names(Some("W/\"b\""), "\"b\"") && names(Some("\"x\", W/\"b\""), "\"b\""));
         assert!(!names(None, "\"b\"") && !names(Some("b"), "\"b\"") && !names(Some("w/\"b\""), "\"b\""));
+        assert!(takes("*", "\"b\"") && takes("\"a\" , \"b\"", "\"b\"") && takes("W/\"b\", \"b\"", "\"b\""));
+        assert!(!takes("W/\"b\"", "\"b\"") && !takes("\"a\"", "\"b\"") && !takes("b", "\"b\"") && !takes("", "\"b\""));
+    }
+
+    #[test]
+    fn what_is_taken_as_stored_is_seen_in_any_member() {
+        let rows = [
+            (None, false),
+            (Some("*/*"), false),
+            (Some("multipart/related; type=\"application/dicom\"; transfer-syntax=*"), true),
+            (Some("application/dicom, application/octet-stream; transfer-syntax=\"*\"; q=0.1"), true),
+            (Some("application/dicom; transfer-syntax=*; q=0"), false),
+            (Some("application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"), false),
+        ];
+        for (accept, want) in rows {
+            assert_eq!(takes_as_stored(accept), want, "{accept:?}");
+        }
     }
 }

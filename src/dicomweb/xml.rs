@@ -1,10 +1,12 @@
 //! The Native DICOM Model (PS3.19 Annex A): a bounded reader, for peers that answer in XML. No recursion, no entities but XML's own.
 
+pub(in crate::dicomweb) mod creators;
 pub mod write;
 
 use crate::dicom::tag::Tag;
-use crate::dicomweb::dataset::{Dataset, Members, PersonName, Raw, VR};
+use crate::dicomweb::dataset::{Dataset, Element, Members, PersonName, Raw, VR};
 use crate::dicomweb::json::Limits;
+use creators::NoPlace;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use std::str::FromStr;
@@ -34,8 +36,10 @@ pub enum XmlError {
 
 /// An element that is open, with what it has gathered.
 enum Open {
-    Set(Dataset),
-    Attribute(Tag, Members),
+    /// A data set, and beside it what names its creator, whose block may be reserved further on.
+    Set(Dataset, Vec<(String, Tag, Element)>),
+    /// With the creator of a private one.
+    Attribute(Tag, Option<String>, Members),
     Value(u32),
     Name(u32, PersonName),
     Group(fn(&mut PersonName) -> &mut String, [String; 5]),
@@ -100,12 +104,12 @@ impl Walk {
         self.text.clear();
         let name = start.local_name();
         let open = match (self.open.last(), name.as_ref()) {
-            (None, b"NativeDicomModel") if self.whole.is_none() => Open::Set(Dataset::default()),
+            (None, b"NativeDicomModel") if self.whole.is_none() => Open::Set(Dataset::default(), Vec::new()),
             (None, _) => return Err(XmlError::OtherRoot),
-            (Some(Open::Set(_)), b"DicomAttribute") => attribute(start)?,
+            (Some(Open::Set(..)), b"DicomAttribute") => attribute(start)?,
             (Some(Open::Attribute(..)), b"Item") => {
                 self.depth = self.depth.checked_sub(1).ok_or(XmlError::TooDeep)?;
-                Open::Set(Dataset::default())
+                Open::Set(Dataset::default(), Vec::new())
             }
             (Some(Open::Attribute(..)), b"Value") => Open::Value(number(start)),
             (Some(Open::Attribute(..)), b"PersonName") => Open::Name(number(start), PersonName::default()),
@@ -127,22 +131,24 @@ impl Walk {
         let text = std::mem::take(&mut self.text);
         let closed = self.open.pop().ok_or(XmlError::Syntax)?;
         match (closed, self.open.last_mut()) {
-            (Open::Set(set), None) => self.whole = Some(set),
-            (Open::Set(item), Some(Open::Attribute(_, members))) => {
+            (Open::Set(set, named), None) => self.whole = Some(placed(set, named)?),
+            (Open::Set(item, named), Some(Open::Attribute(.., members))) => {
                 self.depth += 1;
-                members.values.push(Raw::Item(item));
+                members.values.push(Raw::Item(placed(item, named)?));
             }
-            (Open::Attribute(tag, members), Some(Open::Set(set))) => {
+            (Open::Attribute(tag, creator, members), Some(Open::Set(set, named))) => {
                 let element = members.element(tag).map_err(XmlError::Attribute)?;
-                if set.insert(tag, element).is_some() {
-                    return Err(XmlError::Attribute("it stands twice in a data set"));
+                match creator {
+                    Some(creator) => named.push((creator, tag, element)),
+                    None if set.insert(tag, element).is_some() => return Err(TWICE),
+                    None => {}
                 }
             }
-            (Open::Value(number), Some(Open::Attribute(_, members))) => {
+            (Open::Value(number), Some(Open::Attribute(.., members))) => {
                 fill(members, number, &mut self.left)?;
                 members.values.push(if text.is_empty() { Raw::Null } else { Raw::Text(text) });
             }
-            (Open::Name(number, name), Some(Open::Attribute(_, members))) => {
+            (Open::Name(number, name), Some(Open::Attribute(.., members))) => {
                 fill(members, number, &mut self.left)?;
                 members.values.push(if name.is_empty() { Raw::Null } else { Raw::Name(name) });
             }
@@ -154,14 +160,25 @@ impl Walk {
                     *part = text;
                 }
             }
-            (Open::Bulk(uri), Some(Open::Attribute(_, members))) => members.bulk = Some(uri),
-            (Open::Inline, Some(Open::Attribute(_, members))) => {
+            (Open::Bulk(uri), Some(Open::Attribute(.., members))) => members.bulk = Some(uri),
+            (Open::Inline, Some(Open::Attribute(.., members))) => {
                 members.inline = Some(text.split_ascii_whitespace().collect());
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+const TWICE: XmlError = XmlError::Attribute("it stands twice in a data set");
+
+/// A data set with the private attributes that name their creators, which may stand before or behind.
+fn placed(mut set: Dataset, named: Vec<(String, Tag, Element)>) -> Result<Dataset, XmlError> {
+    creators::place(&mut set, named).map_err(|why| match why {
+        NoPlace::Full => XmlError::Attribute("its group has no block left"),
+        NoPlace::Twice => TWICE,
+    })?;
+    Ok(set)
 }
 
 /// Values may be left out where they are empty; their number tells (PS3.19 A.1.5).
@@ -180,7 +197,11 @@ fn attribute(start: &BytesStart<'_>) -> Result<Open, XmlError> {
         Some(vr) => Some(VR::from_str(&vr).map_err(|_| XmlError::Attribute("its vr is not a value representation"))?),
         None => None,
     };
-    Ok(Open::Attribute(tag, Members { vr, ..Members::default() }))
+    // There are writers that keep the block in the tag: then it is known.
+    let blockless = tag.is_private() && tag.element() <= 0xFF;
+    let creator = given(start, b"privateCreator").filter(|_| blockless).map(|name| name.trim().to_owned());
+    let creator = creator.filter(|name| !name.is_empty());
+    Ok(Open::Attribute(tag, creator, Members { vr, ..Members::default() }))
 }
 
 fn component(name: &[u8]) -> Open {

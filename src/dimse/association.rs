@@ -78,6 +78,8 @@ pub(super) struct Association {
     buffers: Option<Buffers>,
     /// Bytes of the present data set so far.
     streamed: u64,
+    /// A command set that came while we were sending.
+    early: Option<(u8, CommandSet)>,
 }
 
 /// The longest fragment that is sent to a peer without a limit of its own.
@@ -87,7 +89,7 @@ impl Association {
     /// `maximum` is the peer's maximum length; one that leaves no room was refused in negotiation.
     pub(super) fn new(channel: Channel, contexts: Contexts, maximum: u32, buffers: Option<Buffers>) -> Self {
         let fragment = longest_fragment(maximum, OUR_LONGEST_FRAGMENT).unwrap_or(2) as usize;
-        Self { channel, contexts, assembly: Assembly::default(), fragment, buffers, streamed: 0 }
+        Self { channel, contexts, assembly: Assembly::default(), fragment, buffers, streamed: 0, early: None }
     }
 
     pub(super) fn contexts(&self) -> &Contexts {
@@ -105,6 +107,9 @@ impl Association {
 
     /// Waits for the next command set, or a release.
     pub(super) async fn next_message(&mut self, patience: &mut Patience) -> Result<Incoming, Lost> {
+        if let Some((context, command)) = self.early.take() {
+            return Ok(Incoming::Message(context, command));
+        }
         self.channel.shrink();
         self.streamed = 0;
         if self.channel.has_input() {

@@ -95,6 +95,11 @@ impl Channel {
         !self.inbox.is_empty()
     }
 
+    /// Whether we asked for the association.
+    pub(super) fn is_requestor(&self) -> bool {
+        self.role == Role::Requestor
+    }
+
     /// Gives a large receive buffer back.
     pub(super) fn shrink(&mut self) {
         self.inbox.shrink();

@@ -199,6 +199,21 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The reason that a peer gives, by its source and its code (PS3.8 table 9-21); none for one that is reserved. Of a provider's 1 the
+    /// table says no more than of a user's.
+    pub const fn given(by: u8, reason: u8) -> Option<Self> {
+        Some(match (by, reason) {
+            (1 | 2, 1) => Self::NoReason,
+            (1, 2) => Self::ApplicationContextNotSupported,
+            (1, 3) => Self::CallingNotRecognised,
+            (1, 7) => Self::CalledNotRecognised,
+            (2, 2) => Self::ProtocolVersionNotSupported,
+            (3, 1) => Self::TemporaryCongestion,
+            (3, 2) => Self::LocalLimitExceeded,
+            _ => return None,
+        })
+    }
+
     /// Result, source and reason, as on the wire.
     pub const fn codes(self) -> (u8, u8, u8) {
         match self {

@@ -8,13 +8,13 @@ mod store;
 pub(super) use connect::connect_over;
 pub use connect::{connect, connect_for_queries};
 pub use query::{Inquiry, Reply};
+pub(super) use store::{Sent, answered, belied, request, send as send_store};
 pub use store::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
-pub(super) use store::{answered, request, send as send_store};
 
 use super::association::{Association, Incoming, Lost};
 use super::channel::Patience;
 use super::message::{CommandSet, element, field};
-use super::presentation::{Accepted, AcceptedContext, UserIdentity, VERIFICATION};
+use super::presentation::{Accepted, AcceptedContext, Rejection, UserIdentity, VERIFICATION};
 use super::status::Status;
 use super::timers::{Phase, Timers};
 use crate::dicom::ae_title::AeTitle;
@@ -76,7 +76,7 @@ pub enum ScuError {
         error: Option<rustls::Error>,
     },
     /// The peer sent A-ASSOCIATE-RJ. Result 1 is permanent: a fault of configuration; 2 is transient (DIM-012).
-    #[error("the peer rejected the association (result {result}, source {by}, reason {reason})")]
+    #[error("the peer rejected the association: {} (result {result}, source {by}, reason {reason})", words(*by, *reason))]
     Rejected {
         /// 1 permanent, 2 transient.
         result: u8,
@@ -99,6 +99,12 @@ pub enum ScuError {
     Lost(#[from] Lost),
 }
 
+/// Why an association was rejected, in the words of PS3.8 table 9-21.
+fn words(by: u8, reason: u8) -> String {
+    Rejection::given(by, reason)
+        .map_or_else(|| "a reason that is not known".to_owned(), |rejection| rejection.to_string())
+}
+
 /// An association that we asked for. Dropping it closes the connection without a word; end it with [`Scu::release`] or
 /// [`Scu::abort`].
 #[derive(Debug)]
@@ -108,11 +114,13 @@ pub struct Scu {
     message_id: u16,
     /// Why it is over, if it is.
     over: Option<Lost>,
+    /// It is over because the peer refused something before its end.
+    refused: bool,
 }
 
 impl Scu {
     fn new(association: Association, peer: Accepted) -> Self {
-        Self { association, peer, message_id: 0, over: None }
+        Self { association, peer, message_id: 0, over: None, refused: false }
     }
 
     /// The contexts that the peer accepted.
@@ -133,6 +141,11 @@ impl Scu {
     /// The association can still be used.
     pub fn is_alive(&self) -> bool {
         self.over.is_none()
+    }
+
+    /// The association is over because the peer refused an instance before its end; it is there, and answers.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// C-ECHO on the Verification context.

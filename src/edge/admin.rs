@@ -10,6 +10,7 @@ mod priors;
 mod rejections;
 mod search;
 mod status;
+mod storage;
 mod store;
 mod verbs;
 mod worklists;
@@ -63,6 +64,9 @@ pub const SOCKET: &str = "admin.sock";
 /// The wait after a connection could not be accepted.
 const TROUBLE: Duration = Duration::from_millis(100);
 
+/// So long nobody called before it is seen whether the socket is still there.
+const MISSED: Duration = Duration::from_secs(30);
+
 /// Connections of the command line at once.
 const CONNECTIONS: usize = 32;
 
@@ -114,8 +118,23 @@ pub fn bind(data_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The socket, made anew if somebody has removed its name.
+fn made_anew(listener: UnixListener, path: Option<&Path>) -> UnixListener {
+    let Some(data_dir) = path.filter(|path| !path.exists()).and_then(Path::parent) else { return listener };
+    match bind(data_dir) {
+        Ok(new) => {
+            tracing::warn!("the admin socket was gone and was made anew");
+            new
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the admin socket is gone and cannot be made anew");
+            listener
+        }
+    }
+}
+
 /// Answers the command line until `stop`.
-pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(mut listener: UnixListener, face: AdminFace, stop: CancellationToken) -> io::Result<()> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let router = Router::new()
         .route("/status", get(status))
@@ -126,6 +145,8 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/store/pause", post(store::pause))
         .route("/store/drop", post(store::drop_bytes))
         .route("/store/examine", post(store::examine))
+        .route("/store/accept", post(store::accept))
+        .route("/store/due", get(store::due))
         .route("/destinations/pause", post(verbs::pause))
         .route("/destinations/profile", post(verbs::profile))
         .route("/holdings", post(holdings::find))
@@ -140,10 +161,15 @@ pub async fn serve(listener: UnixListener, face: AdminFace, stop: CancellationTo
         .route("/priors/drop", post(priors::drop_copies))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(face);
+    let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     loop {
         let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
         let stream = tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(MISSED) => {
+                listener = made_anew(listener, path.as_deref());
+                continue;
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {

@@ -349,6 +349,7 @@ fn printable(uid: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     #[test]
     fn each_refusal_has_its_status_a_short_comment_and_the_element() {
@@ -374,6 +375,7 @@ mod tests {
             assert_eq!((answer.status.0, answer.offending), (status, offending), "{refusal}");
             let comment = answer.comment.unwrap_or_default();
             assert!((1..=64).contains(&comment.chars().count()) && !comment.contains('/'), "{comment}");
+            note_fired(1);
         }
     }
 

@@ -106,6 +106,8 @@ pub(super) struct Caller {
     pub(super) peer: Option<Arc<Peer>>,
     /// The node by whose rights a viewer on this machine asks.
     pub(super) viewer: Option<Arc<Node>>,
+    /// The port at which viewers on this machine are served, if the caller is one.
+    viewers: Option<u16>,
     /// There are too few descriptors left for its work (FLT-026).
     pub(super) crowded: bool,
     pub(super) facts: SourceFacts,

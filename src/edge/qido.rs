@@ -82,7 +82,7 @@ fn unreadable(error: RecordsError) -> Box<Response> {
 }
 
 macro_rules! resource {
-    ($name:ident, $search:ident) => {
+    ($name:ident, $search:ident, $level:ident) => {
         pub(super) async fn $name(
             State(face): State<WebFace>,
             Extension(caller): Extension<Caller>,
@@ -93,7 +93,10 @@ macro_rules! resource {
         ) -> Response {
             let asked = Asked::read(face, caller, base, target, &headers, query.as_deref().unwrap_or(""));
             let answered = match asked {
-                Ok(asked) => asked.$search().await,
+                Ok(mut asked) => {
+                    asked.pass_over(Level::$level);
+                    asked.$search().await
+                }
                 Err(refused) => Err(refused),
             };
             answered.unwrap_or_else(|refused| *refused)
@@ -101,9 +104,9 @@ macro_rules! resource {
     };
 }
 
-resource!(studies, search_studies);
-resource!(series, search_series);
-resource!(instances, search_instances);
+resource!(studies, search_studies, Study);
+resource!(series, search_series, Series);
+resource!(instances, search_instances, Instance);
 
 impl Asked {
     fn read(
@@ -136,11 +139,23 @@ impl Asked {
         Ok(Self { face, base, asker, viewer, behalf, target, query, nhs, patient, locals, within, form })
     }
 
+    /// Keys that are not matched find more than was meant: the answer names them. Who may not query is told nothing by any but UIDs.
+    fn pass_over(&mut self, level: Level) {
+        let plain = !self.asker.may.query;
+        self.query.pass_over(|key| match key.path.as_slice() {
+            [STUDY_INSTANCE_UID | SERIES_INSTANCE_UID | SOP_INSTANCE_UID] if level == Level::Instance => true,
+            _ if plain => false,
+            [MODALITIES_IN_STUDY] => level == Level::Study,
+            _ => query::is_matched(key, level),
+        });
+    }
+
     /// Across sites nobody is listed at large: a search names a study, or what narrows it to a patient, an order or a time
-    /// (SEC-022). Wildcards alone name nothing.
-    fn names_something(&self) -> Result<(), Box<Response>> {
+    /// (SEC-022). Wildcards alone name nothing, nor does a key of a lower level, which is not matched.
+    fn names_something(&self, level: Level) -> Result<(), Box<Response>> {
         let named = |tag: &Tag| {
-            let values = self.query.matching(*tag).map_or(&[][..], |matched| &matched.values);
+            let key = self.query.matching(*tag).filter(|key| query::is_matched(key, level));
+            let values = key.map_or(&[][..], |matched| &matched.values);
             values.iter().any(|value| value.contains(|c: char| !matches!(c, '*' | '?' | '^' | '-' | ' ')))
         };
         if self.asker.local || self.target.study.is_some() || NARROWING.iter().any(named) {
@@ -226,7 +241,7 @@ impl Asked {
 
     async fn search_studies(mut self) -> Answered {
         self.may_list().await?;
-        self.names_something()?;
+        self.names_something(Level::Study)?;
         self.patient = self.named_patient().await;
         self.locals = self.local_numbers().await?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
@@ -309,7 +324,7 @@ impl Asked {
 
     async fn search_series(self) -> Answered {
         self.may_list().await?;
-        self.names_something()?;
+        self.names_something(Level::Series)?;
         let (mut walk, mut window) = (self.walk(), Window::of(&self.query));
         let mut below = self.ask_below(walking::only(&walk.studies), Wanted::Series, &mut window).await;
         let mut archived = self.archived_series(&walk, &mut window).await;

@@ -5,6 +5,7 @@ mod request;
 mod roll;
 
 use super::http::{Base, Caller, Target, WebFace, problem};
+use super::wado;
 use crate::dicomweb::media_type::{self, DICOM, DICOM_JSON, DICOM_XML, JSON, MULTIPART_RELATED, MediaType};
 use crate::dicomweb::multipart::{Limits, Parser};
 use crate::dicomweb::stow::Form;
@@ -51,9 +52,9 @@ pub(super) async fn store(
 /// The form of the answer. What we have nothing for is answered in the default form: nothing is refused for an Accept header
 /// alone, since the sender would send the same instances again (RFC 9110 section 12.5.1 leaves it to us).
 fn form(headers: &HeaderMap) -> Form {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = wado::listed(headers, &header::ACCEPT);
     let offered = [DICOM_JSON, JSON, DICOM_XML, "application/xml", "text/xml"];
-    match media_type::preferred(accept, &offered) {
+    match media_type::preferred(accept.as_deref(), &offered) {
         Some(DICOM_JSON | JSON) | None => Form::Json,
         Some(_) => Form::Xml,
     }
@@ -178,4 +179,27 @@ fn other_media(detail: &str) -> Response {
     let mut response = problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
     response.headers_mut().insert(header::ACCEPT, TAKEN);
     response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// RFC 9110 section 5.3: the lines of a list are one list. Nothing is refused for it.
+    #[test]
+    fn the_form_of_the_answer_is_that_of_all_accept_lines() {
+        let rows: [(&[&str], Form); 6] = [
+            (&[], Form::Json),
+            (&["application/dicom+xml"], Form::Xml),
+            (&["application/dicom+json;q=0.1", "application/dicom+xml"], Form::Xml),
+            (&["image/png", "application/dicom+xml"], Form::Xml),
+            (&["image/png", "text/html"], Form::Json),
+            (&["multipart/related"], Form::Json),
+        ];
+        for (lines, want) in rows {
+            let headers = lines.iter().map(|line| (header::ACCEPT, line.parse().unwrap())).collect();
+            assert_eq!(form(&headers), want, "{lines:?}");
+        }
+    }
 }

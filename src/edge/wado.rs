@@ -27,13 +27,14 @@ use crate::dicom::pixels::{DecodeError, FragmentError, ImageError};
 use crate::dicom::render::{EncodeError, RenderError};
 use crate::dicom::transcode::TranscodeError;
 use crate::dicomweb::multipart::Writer;
+use crate::dicomweb::wado;
 use crate::priors::fetch::Held;
 use crate::records::{Question, RecordsError, Resource, Retrievable};
 use archived::{Awaited, Missing};
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, RawQuery};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use seats::Seat;
@@ -56,14 +57,23 @@ fn unreadable(error: RecordsError) -> Box<Response> {
 
 /// What is kept cannot be read, or cannot be made into what was asked for.
 fn unread(error: &io::Error) -> Box<Response> {
-    if error.get_ref().is_some_and(|cause| cause.is::<waiting::Full>()) {
+    refused(error, "")
+}
+
+fn refused(error: &io::Error, advice: &str) -> Box<Response> {
+    let cause = error.get_ref();
+    if cause.is_some_and(|cause| cause.is::<waiting::Full>()) {
         return Box::new(busy());
+    }
+    if let Some(RenderError::Region) = cause.and_then(|cause| cause.downcast_ref()) {
+        // The request is at fault, whatever form is accepted (PS3.18 section 8.3.5.1.3).
+        return Box::new(problem(StatusCode::BAD_REQUEST, &format!("it cannot be shown so: {error}")));
     }
     let ours = !formless(error);
     Box::new(match ours {
         true => problem(StatusCode::INTERNAL_SERVER_ERROR, "what this site holds of it cannot be read"),
         false => {
-            let detail = format!("it cannot be given in such a form: {error}; ask with transfer-syntax=*");
+            let detail = format!("it cannot be given in such a form: {error}{advice}");
             problem(StatusCode::NOT_ACCEPTABLE, &detail)
         }
     })
@@ -160,6 +170,11 @@ impl Asked {
         let elsewhere = self.pulled().await?;
         let awaited = Awaited { elsewhere, ..archived::awaited(&self.face, &self.resource).await? };
         let extent = &awaited.extent;
+        if awaited.elsewhere.stale > 0 {
+            return Err(archived::not_given(
+                "its site files it under another patient by now, and what that gives differs from the copy here: a person must decide",
+            ));
+        }
         match extent.stored {
             0 if extent.damaged > 0 => {
                 refuse(StatusCode::INTERNAL_SERVER_ERROR, "what this site holds of it is damaged")
@@ -187,6 +202,16 @@ impl Asked {
         self.face.records.asked(question).await;
     }
 
+    /// What else can be asked for where instances or frames cannot be given: as they are stored, unless that was asked for.
+    fn advice(&self) -> &'static str {
+        if wado::takes_as_stored(self.accept.as_deref()) { "" } else { "; ask with transfer-syntax=*" }
+    }
+
+    /// Instances or frames that cannot be read, or not be made into what was asked for.
+    fn unmade(&self, error: &io::Error) -> Box<Response> {
+        refused(error, self.advice())
+    }
+
     /// A writer of a body of parts.
     fn writer(&self, part_type: &'static str) -> Result<Writer, Box<Response>> {
         let writer = Writer::new(part_type);
@@ -203,8 +228,13 @@ pub(super) fn accept(headers: &HeaderMap, query: &str) -> Result<Option<String>,
             Err(_) => refuse(StatusCode::BAD_REQUEST, "the query string is not percent-encoded UTF-8"),
         };
     }
-    let lines: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    Ok((!lines.is_empty()).then(|| lines.join(", ")))
+    Ok(listed(headers, &header::ACCEPT))
+}
+
+/// A header that is a list, its lines joined (RFC 9110 section 5.3); `None` if there is none that is text.
+pub(super) fn listed(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }
 
 /// Too many bodies are going out as it is (PS3.18 section 8.5).
@@ -214,17 +244,24 @@ fn busy() -> Response {
     response
 }
 
-/// An answer of several instances; 206 if some are no more or are damaged, or somebody who may have more keeps silent. What an
+/// An answer of several instances; 206 if some are no more, are damaged or fit no accepted transfer syntax, or somebody who may have more keeps silent. What an
 /// archive holds is no more missing: the body ends well only if it came.
 fn partial(kind: &str, body: Body, missing: Missing, service: &str) -> Response {
-    let Missing { missing, silent, elsewhere } = missing;
+    let Missing { missing, unfit, silent, elsewhere } = missing;
     let in_part = missing > 0 || silent || !elsewhere.is_whole();
-    let status = if in_part { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let status = if in_part || unfit > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let mut response = span::with(status, body, &[(header::CONTENT_TYPE, kind)]);
     if missing > 0 {
         let text = format!("299 {service}: {missing} instances are not given: deleted or damaged here");
         if let Ok(text) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(header::WARNING, text);
+        }
+    }
+    if unfit > 0 {
+        let text =
+            format!("299 {service}: what fits no accepted transfer syntax is not given; {unfit} instances are held");
+        if let Ok(text) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::WARNING, text);
         }
     }
     for text in elsewhere.warnings(service).iter().filter_map(|text| HeaderValue::from_str(text).ok()) {

@@ -4,7 +4,7 @@ use super::{Arrived, Intake, Refusal, Source};
 use crate::dicom::head::Head;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::peers::Chosen;
-use crate::records::{Arrival, BlobRef, Kept, Recorded, Requested};
+use crate::records::{Arrival, Became, BlobRef, Kept, Recorded, Requested};
 use crate::router::{self, Routes};
 use crate::store::{Digest, Settled, Spooled};
 use std::collections::HashMap;
@@ -31,6 +31,8 @@ pub struct Receipt {
     pub series: SeriesUid,
     /// What it turned out to be.
     pub kept: Kept,
+    /// What became of what an operator asked for.
+    pub requested: Option<Became>,
 }
 
 impl Intake {
@@ -80,6 +82,7 @@ impl Intake {
             study: head.study,
             series: head.series,
             kept: recorded.kept,
+            requested: recorded.requested,
         })
     }
 

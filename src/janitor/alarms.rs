@@ -1,6 +1,8 @@
-//! What wants a person and would otherwise pass unseen: no room, and instances that nobody is to get (REL-06, "No destination").
+//! What wants a person and would otherwise pass unseen: no room, instances that nobody is to get, exceptions, and SOP classes that a
+//! destination does not take (REL-06, REL-10, "No destination").
 
 use super::Janitor;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,24 +18,38 @@ pub(super) struct Alarms {
 #[derive(Default)]
 struct Told {
     refusing: bool,
-    unrouted: u64,
-    unrouted_at: Option<Instant>,
+    unrouted: News,
+    exceptions: News,
+    classes: News,
 }
 
-impl Told {
-    /// Whether this many unrouted instances are news, or old news that is told again.
-    fn is_news(&mut self, unrouted: u64, now: Instant) -> bool {
-        let again = self.unrouted_at.is_none_or(|at| now.duration_since(at) >= AGAIN);
-        let news = unrouted > 0 && (self.unrouted == 0 || again);
+/// How many of something there were, and when that was told.
+#[derive(Default)]
+struct News {
+    count: u64,
+    at: Option<Instant>,
+}
+
+impl News {
+    /// Whether this many are news, or old news that is told again.
+    fn is_news(&mut self, count: u64, now: Instant) -> bool {
+        let again = self.at.is_none_or(|at| now.duration_since(at) >= AGAIN);
+        let news = count > 0 && (self.count == 0 || again);
         if news {
-            self.unrouted_at = Some(now);
+            self.at = Some(now);
         }
-        if unrouted == 0 {
-            self.unrouted_at = None;
+        if count == 0 {
+            self.at = None;
         }
-        self.unrouted = unrouted;
+        self.count = count;
         news
     }
+}
+
+/// Exceptions by their kinds, for people: `2 dead, 1 held`.
+fn kinds(exceptions: &BTreeMap<String, u64>) -> String {
+    let open = exceptions.iter().filter(|(_, count)| **count > 0);
+    open.map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
 impl Janitor {
@@ -43,6 +59,10 @@ impl Janitor {
         let told = &self.inner.alarms.told;
         let was = std::mem::replace(&mut told.lock().unwrap_or_else(PoisonError::into_inner).refusing, usage.refusing);
         match (was, usage.refusing) {
+            (false, true) if self.inner.records.is_full() => tracing::error!(
+                free = usage.free_bytes,
+                "the disk is down to its reserve and the records cannot be written: nothing is taken, and deliveries wait, too"
+            ),
             (false, true) => tracing::error!(
                 free = usage.free_bytes,
                 reserve = usage.reserve_bytes,
@@ -53,8 +73,24 @@ impl Janitor {
         }
         let (summary, oldest) = (self.inner.records.summary().await, self.inner.records.oldest_unrouted().await);
         let (Ok(summary), Ok(oldest)) = (summary, oldest) else { return };
-        let news = told.lock().unwrap_or_else(PoisonError::into_inner).is_news(summary.unrouted, Instant::now());
-        if news {
+        let (waiting, now) = (summary.exceptions.values().sum(), Instant::now());
+        let classes = summary.destinations.iter().map(|one| one.unsupported.len() as u64).sum();
+        let (unrouted, exceptions, parked) = {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let unrouted = told.unrouted.is_news(summary.unrouted, now);
+            (unrouted, told.exceptions.is_news(waiting, now), told.classes.is_news(classes, now))
+        };
+        if exceptions {
+            let kinds = kinds(&summary.exceptions);
+            tracing::warn!(count = waiting, kinds, "exceptions wait for a person; see `weybridge exceptions list`");
+        }
+        if parked {
+            tracing::warn!(
+                count = classes,
+                "SOP classes are not taken by a destination: their instances are parked; see `weybridge status`"
+            );
+        }
+        if unrouted {
             let age = oldest.and_then(|at| self.inner.clock.now().duration_since(at).ok()).unwrap_or_default();
             tracing::warn!(
                 instances = summary.unrouted,
@@ -70,8 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_route_chose_is_told_once_and_then_daily() {
-        let (mut told, start) = (Told::default(), Instant::now());
+    fn what_waits_for_a_person_is_told_once_and_then_daily() {
+        let (mut told, start) = (News::default(), Instant::now());
         let hour = Duration::from_secs(3600);
         let rows = [
             (0, 0, false),
@@ -83,8 +119,15 @@ mod tests {
             (26, 0, false),
             (27, 1, true),
         ];
-        for (hours, unrouted, want) in rows {
-            assert_eq!(told.is_news(unrouted, start + hours * hour), want, "{unrouted} after {hours} h");
+        for (hours, count, want) in rows {
+            assert_eq!(told.is_news(count, start + hours * hour), want, "{count} after {hours} h");
         }
+    }
+
+    #[test]
+    fn exceptions_are_told_by_their_kinds() {
+        let of = |rows: &[(&str, u64)]| kinds(&rows.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect());
+        assert_eq!(of(&[("held", 1), ("dead", 40), ("conflict", 0)]), "40 dead, 1 held");
+        assert_eq!(of(&[]), "");
     }
 }

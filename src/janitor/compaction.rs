@@ -2,7 +2,7 @@
 
 use super::{Janitor, JanitorError};
 use crate::records::FileUse;
-use crate::store::Emptied;
+use crate::store::{Emptied, file_name};
 use std::collections::{HashMap, HashSet};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,7 +58,10 @@ impl Janitor {
         let (records, store) = (&self.inner.records, &self.inner.store);
         let blobs = records.blobs_in(file).await?;
         if !store.holds_only(file, blobs.iter().map(|(_, _, place)| *place).collect()).await? {
-            tracing::debug!(file, "a segment holds what no row names; what lives in it is not moved");
+            tracing::debug!(
+                file = file_name(file, true),
+                "a segment holds what no row names; what lives in it is not moved"
+            );
             return Ok(false);
         }
         // First all are read: a damaged one stays where it is, and its segment with it, so that moving the others frees nothing.
@@ -104,15 +107,19 @@ impl Janitor {
             return Ok(());
         }
         match self.inner.store.remove_segment(file).await? {
-            Emptied::Gone(bytes) => tracing::info!(file, bytes, "a segment that was mostly dead is gone"),
+            Emptied::Gone(bytes) => {
+                tracing::info!(file = file_name(file, true), bytes, "a segment that was mostly dead is gone")
+            }
             Emptied::Kept => {
                 tracing::warn!(
-                    file,
+                    file = file_name(file, true),
                     "no row names this segment, and it holds what the records may not know; it is kept"
                 );
                 self.kept().insert(file);
             }
-            Emptied::Active | Emptied::Inhabited => tracing::debug!(file, "a segment still holds something"),
+            Emptied::Active | Emptied::Inhabited => {
+                tracing::debug!(file = file_name(file, true), "a segment still holds something")
+            }
         }
         Ok(())
     }

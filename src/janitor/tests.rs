@@ -4,6 +4,7 @@ mod compaction;
 
 use super::*;
 use crate::dicom::canon::VERSION;
+use crate::dicom::fired::note_fired;
 use crate::dicom::head::{Attributes, Head};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::outcome::Outcome;
@@ -277,6 +278,7 @@ async fn what_cannot_be_freed_is_set_aside_once() {
     assert!(house.store.verify(places[0], Digest::of(&bytes(1, 5000))).await.is_err(), "it is gone");
     assert!(house.is_whole(2, 200_000).await);
     house.verify_ledger().await;
+    note_fired(ends.len());
 }
 
 /// FLT-012: killed between the entry and the removal.
@@ -298,6 +300,7 @@ async fn what_an_earlier_run_condemned_is_freed() {
     assert_eq!(house.records.condemned().await.unwrap(), []);
     for (_, place) in condemned.blobs {
         assert!(house.store.verify(place, Digest::of(b"")).await.is_err());
+        note_fired(1);
     }
     assert!(house.is_whole(3, 5000).await);
     house.verify_ledger().await;
@@ -369,6 +372,7 @@ async fn missing_blobs_are_set_aside_at_the_start() {
     assert!(exceptions[0].words.as_deref().unwrap().contains("does not hold the blob"), "{exceptions:?}");
     assert!(house.is_whole(1, 5000).await);
     house.verify_ledger().await;
+    note_fired(1);
 }
 
 /// REL-07: the end of each reading looks once more at what is set aside; only what is whole is used again, and only if nothing

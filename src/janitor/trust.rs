@@ -9,25 +9,45 @@ const AHEAD: Duration = Duration::from_secs(86_400);
 /// somebody has set it right, and what was off for a week is believed by the evening.
 const FOLLOWS: u32 = 24;
 
+/// So much more than passed may the wall clock show between two looks before that counts as a jump.
+const JUMP: Duration = Duration::from_secs(3600);
+
 /// How far the wall clock is believed.
 #[derive(Debug)]
 pub(super) struct Trusted {
     /// The latest time that is believed, and when that was found; none before the first look if nothing is known.
     latest: Option<SystemTime>,
     found: Instant,
+    /// What the wall clock showed at the last look, or the last time that an earlier run has entered.
+    wall: Option<SystemTime>,
+    /// The time at which the wall clock jumped ahead, as it was without the jump, and when that was.
+    jumped: Option<(SystemTime, Instant)>,
+    /// So long what came before a jump grows old by the time that passes, and not by the jump: the clock may have been behind before.
+    keep: Duration,
+    /// Nobody has looked yet.
+    first: bool,
     warned: bool,
 }
 
 impl Trusted {
-    /// `known` is the last time that an earlier run has entered.
-    pub(super) fn new(known: Option<SystemTime>, at: Instant) -> Self {
-        Self { latest: known.map(|known| known + AHEAD), found: at, warned: false }
+    /// `known` is the last time that an earlier run has entered; `keep` the time for which everything is kept at least.
+    pub(super) fn new(known: Option<SystemTime>, keep: Duration, at: Instant) -> Self {
+        let latest = known.map(|known| known + AHEAD);
+        Self { latest, found: at, wall: known, jumped: None, keep, first: true, warned: false }
     }
 
     /// What the wall clock says, or the latest time that is believed if it is beyond that.
     pub(super) fn now(&mut self, wall: SystemTime, at: Instant) -> SystemTime {
         let passed = at.saturating_duration_since(self.found);
         self.found = at;
+        // A site may have been off for a while before its first look.
+        let slack = if std::mem::take(&mut self.first) { AHEAD } else { JUMP };
+        if let Some(expected) = self.wall.replace(wall).map(|last| last + passed)
+            && wall > expected + slack
+        {
+            let went_on = self.jumped.map(|(from, since)| from + at.saturating_duration_since(since));
+            self.jumped = Some((went_on.unwrap_or(expected).min(expected), at));
+        }
         let latest = self.latest.unwrap_or(wall);
         let latest = latest.max(wall.min(latest + passed * FOLLOWS));
         self.latest = Some(latest);
@@ -38,13 +58,18 @@ impl Trusted {
             );
         }
         self.warned = is_ahead;
-        wall.min(latest)
+        let believed = wall.min(latest);
+        match self.jumped.map(|(from, since)| (from, at.saturating_duration_since(since))) {
+            Some((from, since)) if since < self.keep => believed.min(from + since),
+            _ => believed,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     const HOUR: Duration = Duration::from_secs(3600);
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -53,23 +78,35 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400) + AHEAD * days
     }
 
-    /// FLT-070: no mass expiry.
+    /// FLT-070: no mass expiry, neither by a clock that goes wrong nor by one that is set right.
     #[test]
     fn a_clock_that_jumps_ahead_is_not_believed_at_once() {
         let began = Instant::now();
-        let mut fresh = Trusted::new(None, began);
+        let keep = 72 * HOUR;
+        let mut fresh = Trusted::new(None, keep, began);
         assert_eq!(fresh.now(at(3), began), at(3), "nothing is known that speaks against it");
         assert_eq!(fresh.now(at(3) + HOUR, began + HOUR), at(3) + HOUR);
-        assert_eq!(fresh.now(at(3) + YEAR, began + 2 * HOUR), at(4) + HOUR, "a jump while it runs");
+        assert_eq!(fresh.now(at(3) + YEAR, began + 2 * HOUR), at(3) + 2 * HOUR, "a jump while it runs");
+        note_fired(1);
         assert_eq!(fresh.now(at(3) + 3 * HOUR, began + 3 * HOUR), at(3) + 3 * HOUR, "it is set right");
-        let mut later = Trusted::new(Some(at(0)), began);
-        assert_eq!(later.now(at(0) + YEAR, began), at(1), "a start with a wrong clock");
-        assert_eq!(later.now(at(0) + YEAR + HOUR, began + HOUR), at(2));
-        let mut off = Trusted::new(Some(at(0)), began);
+        note_fired(1);
+        let mut later = Trusted::new(Some(at(0)), keep, began);
+        assert_eq!(later.now(at(0) + YEAR, began), at(0), "a start with a wrong clock");
+        note_fired(1);
+        assert_eq!(later.now(at(0) + YEAR + HOUR, began + HOUR), at(0) + HOUR);
+        let mut off = Trusted::new(Some(at(0)), keep, began);
         let evening = (0..=10).map(|n| off.now(at(7) + HOUR * n, began + HOUR * n)).last();
-        assert_eq!(evening, Some(at(7) + HOUR * 10), "a week switched off");
-        let mut back = Trusted::new(Some(at(400)), began);
+        assert_eq!(evening, Some(at(0) + HOUR * 10), "a week switched off");
+        let then = (11..=72).map(|n| off.now(at(7) + HOUR * n, began + HOUR * n)).last();
+        assert_eq!(then, Some(at(7) + HOUR * 72), "it catches up once all has been kept as long as it must be");
+        let mut short = Trusted::new(Some(at(0)), keep, began);
+        assert_eq!(short.now(at(0) + 20 * HOUR, began), at(0) + 20 * HOUR, "a night switched off");
+        let mut back = Trusted::new(Some(at(400)), keep, began);
         assert_eq!(back.now(at(35), began), at(35), "set back");
-        assert_eq!(back.now(at(400), began + HOUR), at(400), "and forth again");
+        note_fired(1);
+        assert_eq!(back.now(at(400), began + HOUR), at(35) + HOUR, "and forth again: what came meanwhile is young");
+        note_fired(1);
+        assert_eq!(back.now(at(400) + 2 * HOUR, began + 3 * HOUR), at(35) + 3 * HOUR);
+        assert_eq!(back.now(at(403) + HOUR, began + 74 * HOUR), at(403) + HOUR);
     }
 }

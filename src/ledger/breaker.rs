@@ -1,7 +1,7 @@
 //! The circuit breaker of one destination: when it is left alone, and when one probe is let through (REL-20, REL-22). Pure.
 
 use super::backoff::Backoff;
-use super::outcome::{Charge, Outcome};
+use super::outcome::{Charge, Outcome, Refusal};
 use super::transfer::State;
 use std::time::{Duration, SystemTime};
 
@@ -88,10 +88,13 @@ impl Asking {
 
 /// Sums up the outcomes of one batch, each with the state in which the transfer was carried or asked about; `None` if they say nothing
 /// of whether the destination takes what it is sent: all were our own failures, or answers to questions. Those say nothing of it, well
-/// or badly, but one: what was sent without a clear answer and is there was taken (WEB-062).
+/// or badly, but one: what was sent without a clear answer and is there was taken (WEB-062). Who takes one instance neither is full nor
+/// refuses us, whatever it says of another (REL-24).
 pub fn showing<'a>(outcomes: impl IntoIterator<Item = (State, &'a Outcome)>) -> Option<Showing> {
     let (mut answered, mut doubtful, mut silent, mut scarce, mut wait) = (false, false, false, false, None);
+    let (mut forbidden, mut took) = (false, false);
     for (state, outcome) in outcomes {
+        took |= outcome.took(state);
         match outcome {
             Outcome::Parked { .. } => return Some(Showing::Refused),
             Outcome::Deferred { charge: Charge::Destination, after, .. } => {
@@ -100,10 +103,11 @@ pub fn showing<'a>(outcomes: impl IntoIterator<Item = (State, &'a Outcome)>) -> 
             }
             Outcome::Verified { .. } if state == State::Unknown => answered = true,
             _ if state != State::Leased => {}
-            Outcome::Refused { scarce: true, after, .. } => {
+            Outcome::Refused { refusal: Refusal::Scarce, after, .. } => {
                 scarce = true;
                 wait = wait.max(*after);
             }
+            Outcome::Refused { refusal: Refusal::Forbidden, .. } => forbidden = true,
             Outcome::Deferred { charge: Charge::Us, .. }
             | Outcome::Held { .. }
             | Outcome::Unsupported { said: false, .. } => {}
@@ -114,10 +118,13 @@ pub fn showing<'a>(outcomes: impl IntoIterator<Item = (State, &'a Outcome)>) -> 
             | Outcome::Claimed { .. }
             | Outcome::Absent { .. }
             | Outcome::Deferred { charge: Charge::Instance, .. }
-            | Outcome::Refused { scarce: false, .. }
+            | Outcome::Refused { refusal: Refusal::Instance, .. }
             | Outcome::Unsupported { said: true, .. }
             | Outcome::Dead { .. } => answered = true,
         }
+    }
+    if forbidden && !took {
+        return Some(Showing::Refused);
     }
     match (silent, answered, doubtful) {
         (true, progress, _) => Some(Showing::Silent { after: wait, progress }),

@@ -1,5 +1,6 @@
 //! What one attempt came to, transfer by transfer. Pure.
 
+use super::transfer::State;
 use std::time::Duration;
 
 /// Who is charged with a failure (REL-21).
@@ -20,6 +21,60 @@ impl Charge {
             Self::Instance => "instance",
             Self::Destination => "destination",
             Self::Us => "us",
+        }
+    }
+}
+
+/// Of what a destination speaks that refuses one instance (DIM-054).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Of the instance.
+    Instance,
+    /// It says that it is out of resources.
+    Scarce,
+    /// It says that it does not let us store.
+    Forbidden,
+}
+
+impl Refusal {
+    /// Whether it may be meant of the destination as a whole. In the field both are said of single instances as well.
+    pub fn may_be_whole(self) -> bool {
+        self != Self::Instance
+    }
+}
+
+/// Whose a refusal is that may be meant of the destination as a whole (REL-21, REL-24).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The destination took something else in the same batch, or since it last refused this transfer so: it is the instance's.
+    Instance,
+    /// It took nothing since: it is the destination's, and costs the instance nothing.
+    Destination,
+    /// The same one was refused again, alone, and nothing was tried besides: it costs nobody anything.
+    Nobody,
+}
+
+/// What is known when such a refusal comes in. The destination counts the batches of which it took something; no clock is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Its count when it last refused the transfer so, if it did.
+    pub before: Option<i64>,
+    /// Its count before this batch.
+    pub taken: i64,
+    /// Whether it took something of this batch.
+    pub took: bool,
+    /// Whether the transfer was alone in this batch, and alone as well when the destination was last refused by one.
+    pub alone_again: bool,
+}
+
+impl Refused {
+    /// Whose the refusal is.
+    pub fn whose(self) -> Whose {
+        match self.before {
+            _ if self.took => Whose::Instance,
+            Some(before) if before < self.taken => Whose::Instance,
+            _ if self.alone_again => Whose::Nobody,
+            _ => Whose::Destination,
         }
     }
 }
@@ -74,11 +129,11 @@ pub enum Outcome {
         why: String,
         /// What the other side asked us to wait, if it did; else back-off decides.
         after: Option<Duration>,
-        /// It says that it is out of resources: if it took nothing else, it is left alone for a while, and as long as it takes
-        /// nothing at all, no instance is given up for it.
-        scarce: bool,
+        /// Of what it speaks.
+        refusal: Refusal,
     },
-    /// The destination does not take this SOP class: parked, with all others of the class, until a person lifts it (WEB-063).
+    /// The destination does not take this SOP class: parked, with all others of the class, until one that is tried now and then is
+    /// taken, or a person lifts it (WEB-063).
     Unsupported {
         /// What the other side said, in plain words.
         why: String,
@@ -138,11 +193,28 @@ impl Outcome {
     }
 
     /// Who is charged, where it is tried again (REL-21).
-    pub fn charge(&self) -> Option<Charge> {
+    pub fn charge(&self, whose: Whose) -> Option<Charge> {
         match self {
             Self::Deferred { charge, .. } => Some(*charge),
+            Self::Refused { refusal, .. } if refusal.may_be_whole() && whose != Whose::Instance => {
+                Some(Charge::Destination)
+            }
             Self::Refused { .. } => Some(Charge::Instance),
             _ => None,
+        }
+    }
+
+    /// Whether it is a refusal that may be meant of the destination as a whole.
+    pub fn may_be_whole(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.may_be_whole())
+    }
+
+    /// Whether it shows that the destination took something that it was sent just now, or of which nobody knew whether it came.
+    pub fn took(&self, state: State) -> bool {
+        match self {
+            Self::Accepted { .. } | Self::Uncompared { .. } => state == State::Leased,
+            Self::Verified { .. } => matches!(state, State::Leased | State::Unknown),
+            _ => false,
         }
     }
 }

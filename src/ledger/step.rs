@@ -1,7 +1,7 @@
 //! What one outcome makes of one transfer: its next state, its wait, its counters, and when to give up (REL-20, REL-21). Pure.
 
 use super::backoff::Backoff;
-use super::outcome::{Charge, Outcome};
+use super::outcome::{Charge, Outcome, Refusal, Whose};
 use super::transfer::State;
 use crate::peers::Verify;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Standing {
     pub spent: Duration,
     /// Whether the destination was taking things when this was tried.
     pub answering: bool,
+    /// Whose a refusal is that may be meant of the destination as a whole.
+    pub whose: Whose,
     /// Whether the same instance is to be sent to the same destination for another cause, and waits for that or is on its way.
     pub twin: bool,
 }
@@ -90,7 +92,11 @@ pub fn after(standing: &Standing, outcome: &Outcome, patience: &Patience, seed: 
         Outcome::Held { .. } => plain(State::Held, Duration::ZERO),
         Outcome::Dead { .. } => plain(State::Dead, Duration::ZERO),
         Outcome::Parked { .. } | Outcome::Unsupported { .. } => plain(stay(State::Parked), Duration::ZERO),
-        Outcome::Refused { after, scarce, .. } => refused(standing, patience, after.unwrap_or(backed_off), *scarce),
+        Outcome::Refused { after, refusal, .. } if refusal.may_be_whole() && standing.whose != Whose::Instance => {
+            let wait = patience.backoff.delay(standing.failures.saturating_add(standing.unanswered), seed);
+            with_the_destination(standing, *refusal, after.unwrap_or(wait).min(patience.longest_wait))
+        }
+        Outcome::Refused { after, .. } => refused(standing, patience, after.unwrap_or(backed_off)),
         Outcome::Unknown { .. } | Outcome::Claimed { .. } if sending => plain(State::Unknown, backed_off),
         // The other cause sends it, and then this one is asked about again: once is enough (FLT-053).
         Outcome::Absent { .. } if standing.twin && !sending => asked_in_vain(),
@@ -119,9 +125,10 @@ fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Ste
     if standing.state == State::Accepted && standing.failures < patience.late_looks {
         return charged(standing, patience, State::Accepted, backed_off);
     }
-    // While the destination takes nothing, that is no fault of the instance: it waits with the destination (REL-21).
+    // While the destination takes nothing, that is no fault of the instance: it waits with the destination (REL-21), behind the
+    // others of its study, since it may be what the destination stumbles over each time (REL-24).
     if !standing.answering {
-        return Step { unanswered: 0, ..as_it_was(standing, State::Pending, Duration::ZERO) };
+        return Step { unanswered: 0, ..as_it_was(standing, State::Deferred, Duration::ZERO) };
     }
     // What was interrupted once goes out again at once; what keeps getting lost waits longer each time.
     if standing.failures == 0 {
@@ -130,13 +137,23 @@ fn absent(standing: &Standing, patience: &Patience, backed_off: Duration) -> Ste
     charged(standing, patience, State::Deferred, backed_off)
 }
 
-/// The destination refused it, for a reason that may pass. `A700` is said in the field of anything that fails, so that it counts
-/// as well; but not while the destination takes nothing at all, which is no fault of the instance (DIM-054).
-fn refused(standing: &Standing, patience: &Patience, wait: Duration, scarce: bool) -> Step {
+/// The destination takes nothing, as far as is known: the instance waits with it, longer each time, and loses nothing (REL-21).
+fn with_the_destination(standing: &Standing, refusal: Refusal, wait: Duration) -> Step {
+    let (to, wait) = match (standing.state, refusal, standing.whose) {
+        (State::Leased, Refusal::Forbidden, Whose::Destination) => (State::Parked, Duration::ZERO),
+        (State::Leased, Refusal::Forbidden, _) if !standing.answering => (State::Parked, wait),
+        (State::Leased, ..) => (State::Deferred, wait),
+        (state, ..) => (state, wait),
+    };
+    Step { unanswered: standing.unanswered.saturating_add(1), ..as_it_was(standing, to, wait) }
+}
+
+/// The destination refused it, for a reason that may pass. `A700` and `0124` are said in the field of anything that fails, so that
+/// they count as well where the destination takes other things (DIM-054).
+fn refused(standing: &Standing, patience: &Patience, wait: Duration) -> Step {
     let to = if standing.state == State::Leased { State::Deferred } else { standing.state };
     let step = charged(standing, patience, to, wait.min(patience.longest_wait));
-    let counts = !scarce || standing.answering;
-    match counts && step.failures >= patience.refusals {
+    match step.failures >= patience.refusals {
         true => Step { to: State::Dead, given_up: true, ..step },
         false => step,
     }

@@ -179,13 +179,15 @@ impl Inner {
     }
 
     /// Who sends, for intake: what is pulled goes to who asked, and fires no route.
-    fn source(&self, site: &Site) -> Arc<Source> {
+    ///
+    /// `word` is who issued the patient's number by the site's word, if that is not who our configuration says.
+    fn source(&self, site: &Site, word: Option<String>) -> Arc<Source> {
         let origin = Origin::Pulled(site.name.clone());
-        let issuer = Some(self.registry.borrow().issuer(&origin));
+        let issuer = Some(word.clone().unwrap_or_else(|| self.registry.borrow().issuer(&origin)));
         Arc::new(Source {
             origin,
             called: None,
-            facts: SourceFacts { issuer, ..SourceFacts::default() },
+            facts: SourceFacts { issuer, word, ..SourceFacts::default() },
             requested: None,
         })
     }

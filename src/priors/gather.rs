@@ -1,6 +1,10 @@
 //! What a node asks to be given, gathered from all sites that have some of it: who has what, what is missing here, and one stream of
 //! what comes ("Behaviour that decides safety", below the study and freshness; DIM-089).
 
+mod unsaid;
+
+pub use unsaid::{Beyond, Silent, Why};
+
 use super::Site;
 use super::fetch::Fetcher;
 use super::marker::is_marker;
@@ -20,47 +24,6 @@ const MOST_STUDIES: usize = 64;
 
 /// Studies of one request that sites are asked for at once: each asks its own records and archives for it.
 const AT_ONCE: usize = 16;
-
-/// A site that did not say what it has of a study, or not all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silent {
-    /// The site.
-    pub site: String,
-    /// The study.
-    pub study: StudyUid,
-    /// When it last said what it has, if ever.
-    pub checked: Option<SystemTime>,
-    /// Why it is not known.
-    pub why: Why,
-    /// What it may have that is not here.
-    pub beyond: Beyond,
-}
-
-/// Why it is not known what a site has of a study.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It does not answer.
-    NotAnswering,
-    /// An archive of that site does not answer it; what the site shows without is listed.
-    InPart,
-    /// Not all that it lists can be read.
-    Unreadable,
-    /// It was not asked: the request names too many studies.
-    NotAsked,
-}
-
-/// What a site that does not say it may have of a study beyond what is here, or comes from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beyond {
-    /// Nothing, as it last said.
-    Nothing,
-    /// The study came from nodes of this site, and from nobody else: another site's silence takes nothing from it.
-    Ours,
-    /// So many instances, as it last said.
-    Known(u64),
-    /// That is not known.
-    Unknown,
-}
 
 /// What is known here of a study that is asked for.
 struct Sought<'a> {
@@ -105,6 +68,8 @@ pub struct Gathering {
     picked: Picked,
     /// Copies here that no site lists any more, which is why they are not given.
     pub withdrawn: BTreeSet<InstanceId>,
+    /// Copies that are not given as they are, since their site files them under another patient by now.
+    pub stale: BTreeSet<InstanceUid>,
     /// Sites that did not say what they have, or not all.
     pub silent: Vec<Silent>,
     /// Instances that were named, are not here, and that no site which answers has, where one does not.
@@ -115,6 +80,8 @@ pub struct Gathering {
     pub grown: u64,
     /// Instances that are known to be missing, and whose names are not known.
     pub unnamed: u64,
+    /// Those of them that came all the same, since this was last looked at.
+    pub found: u64,
 }
 
 impl Fetcher {
@@ -198,13 +165,15 @@ impl Fetcher {
 
 impl Sought<'_> {
     /// What a site that does not say may have of what was picked, beyond so many instances that are here or come.
-    fn beyond(&self, site: &str, picked: &Picked, have: u64) -> Beyond {
+    /// `counted` is how many it has of the study, if that was said just now.
+    fn beyond(&self, site: &str, picked: &Picked, have: u64, counted: Option<u64>) -> Beyond {
         let nothing = if self.ours { Beyond::Ours } else { Beyond::Nothing };
         if !picked.instances.is_empty() {
             // They are named: it is known which of them are here.
             return nothing;
         }
         let known = self.holders.iter().find(|holder| holder.peer == site).and_then(|holder| holder.instances);
+        let known = counted.or(known);
         let missing = self.pulls.iter().find(|pull| pull.peer == site).map_or(0, |pull| pull.missing);
         match known {
             Some(known) if known <= have => nothing,
@@ -219,22 +188,26 @@ impl Sought<'_> {
     }
 }
 
-impl Beyond {
-    fn rank(self) -> u8 {
-        match self {
-            Self::Nothing => 0,
-            Self::Ours => 1,
-            Self::Unknown => 2,
-            Self::Known(_) => 3,
-        }
-    }
+/// What is here of a study under another patient than the site that it came from files it now: what that site lists is retrieved again.
+fn stale(of: &Sought<'_>, told: &[(Follower, Told)]) -> BTreeSet<InstanceUid> {
+    let refiled = told.iter().filter(|(follower, _)| follower.is_refiled());
+    let listed = refiled.filter_map(|(_, told)| match told {
+        Told::Listed(listing) | Told::InPart(listing, _) => Some(listing),
+        Told::Silent(_) => None,
+    });
+    let listed: Vec<_> = listed.collect();
+    let is_listed = |uid: &&InstanceUid| listed.iter().any(|listing| listing.contains_key(*uid));
+    of.held.iter().map(|held| &held.sop_instance).filter(is_listed).cloned().collect()
 }
 
 impl Gathering {
     fn add(&mut self, of: &Sought<'_>, told: Vec<(Follower, Told)>, unasked: &[Site]) {
-        let here: BTreeSet<&InstanceUid> = of.held.iter().map(|held| &held.sop_instance).collect();
+        let stale = stale(of, &told);
+        let here: BTreeSet<&InstanceUid> =
+            of.held.iter().map(|held| &held.sop_instance).filter(|uid| !stale.contains(*uid)).collect();
         let mut listed_anywhere: BTreeSet<InstanceUid> = BTreeSet::new();
-        let mut silent: Vec<(String, Why)> = unasked.iter().map(|site| (site.name.clone(), Why::NotAsked)).collect();
+        let mut silent: Vec<(String, Why, Option<u64>)> =
+            unasked.iter().map(|site| (site.name.clone(), Why::NotAsked, None)).collect();
         let study = Arc::new(of.study.clone());
         self.asked |= !told.is_empty();
         for (follower, told) in told {
@@ -242,12 +215,16 @@ impl Gathering {
                 Told::Listed(listing) => listing,
                 // What it lists is given; what it does not list is not taken for gone.
                 Told::InPart(listing, why) => {
-                    let why = if why == InPart::Said { Why::InPart } else { Why::Unreadable };
-                    silent.push((follower.site().to_owned(), why));
+                    let (why, counted) = match why {
+                        InPart::Said => (Why::InPart, None),
+                        InPart::Unreadable => (Why::Unreadable, None),
+                        InPart::Fewer(counted) => (Why::Fewer, Some(counted)),
+                    };
+                    silent.push((follower.site().to_owned(), why, counted));
                     listing
                 }
                 Told::Silent(_) => {
-                    silent.push((follower.site().to_owned(), Why::NotAnswering));
+                    silent.push((follower.site().to_owned(), Why::NotAnswering, None));
                     continue;
                 }
             };
@@ -286,50 +263,11 @@ impl Gathering {
             let gone = of.held.iter().filter(|held| held.pulled && !listed_anywhere.contains(&held.sop_instance));
             self.withdrawn.extend(gone.map(|held| held.instance));
         }
+        // They are given once the site has given them again.
+        let again = of.held.iter().filter(|held| stale.contains(&held.sop_instance));
+        self.withdrawn.extend(again.map(|held| held.instance));
+        self.stale.extend(stale.iter().cloned());
         self.are_silent(of, silent, have as u64);
-    }
-
-    /// Sites that do not say what they have of a study, of which so many instances are here or come.
-    fn are_silent(&mut self, of: &Sought<'_>, silent: Vec<(String, Why)>, have: u64) {
-        if !silent.is_empty() {
-            self.lacking.extend(self.picked.instances.iter().filter(|uid| !self.known.contains(*uid)).cloned());
-        }
-        let mut missing = 0;
-        for (site, why) in silent {
-            let checked = of.pulls.iter().find(|pull| pull.peer == site).and_then(|pull| pull.checked);
-            let beyond = of.beyond(&site, &self.picked, have);
-            missing = missing.max(if let Beyond::Known(count) = beyond { count } else { 0 });
-            self.silent.push(Silent { site, study: of.study.clone(), checked, why, beyond });
-        }
-        self.unnamed += missing;
-    }
-
-    /// Whether something may be missing of which nobody knows how much: what is given is not to be called all.
-    pub fn is_doubtful(&self) -> bool {
-        self.silent.iter().any(|silent| silent.beyond == Beyond::Unknown)
-    }
-
-    /// What is the matter with a site that did not say what it has, for people, in few words; the worst first.
-    pub fn trouble(&self) -> Option<String> {
-        let worst = self.silent.iter().max_by_key(|silent| silent.beyond.rank())?;
-        let site = &worst.site;
-        Some(match worst.why {
-            Why::NotAnswering => format!("{site} does not answer"),
-            Why::InPart => format!("an archive of {site} does not answer"),
-            Why::Unreadable => format!("{site} lists some of it unreadably"),
-            Why::NotAsked => format!("{site} was not asked beyond {MOST_STUDIES} studies"),
-        })
-    }
-
-    /// The same, with what it means for what is given.
-    pub fn remark(&self) -> Option<String> {
-        let trouble = self.trouble()?;
-        let missing = self.missing();
-        Some(match (missing, self.silent.iter().all(|silent| silent.beyond == Beyond::Nothing)) {
-            (1.., _) => format!("{trouble}; {missing} missing"),
-            (0, true) => format!("{trouble}; all that it last had is given"),
-            (0, false) => format!("{trouble}; there may be more"),
-        })
     }
 
     fn is_picked(&self, instance: &InstanceUid, series: &SeriesUid) -> bool {
@@ -450,6 +388,7 @@ impl Gathering {
         }
         self.known.insert(uid.clone());
         self.grown += 1;
+        self.is_found(at);
         Some(came)
     }
 

@@ -26,6 +26,21 @@ pub struct Copy {
     pub size: StudySize,
     /// An archive of this site has more than is here.
     pub nearline: bool,
+    /// The site that it came from, if no archive of this site holds it too.
+    pub site: Option<String>,
+}
+
+/// A copy whose turn has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// Study Instance UID.
+    pub study: StudyUid,
+    /// The copy, with the counts of whoever has more of it.
+    pub copy: Copy,
+    /// All of it is here.
+    pub whole: bool,
+    /// The site that it came from has answered in full, and nobody has shown it: of this patient that site has it no more.
+    pub unlisted: bool,
 }
 
 /// Copies that wait for the other sites' counts; what comes beyond is told at once.
@@ -72,17 +87,19 @@ impl Merge {
         None
     }
 
-    /// The copies that waited, once nobody is waited for any more, and whether all of each is here.
-    pub fn rest(self) -> impl Iterator<Item = (StudyUid, Copy, bool)> {
+    /// The copies that waited, once nobody is waited for any more. These sites have answered in full.
+    pub fn rest(self, answered: &BTreeSet<String>) -> impl Iterator<Item = Rest> {
         let mut elsewhere = self.elsewhere;
         self.waiting.into_iter().map(move |(study, mut copy)| {
-            let there = elsewhere.remove(&study).unwrap_or_default();
+            let there = elsewhere.remove(&study);
+            let unlisted = there.is_none() && copy.site.as_ref().is_some_and(|site| answered.contains(site));
+            let there = there.unwrap_or_default();
             let more = there.instances > copy.size.instances;
             if more {
                 copy.size = larger(copy.size, there);
             }
             let whole = !more && !copy.nearline;
-            (study, copy, whole)
+            Rest { study, copy, whole, unlisted }
         })
     }
 }
@@ -121,7 +138,7 @@ mod tests {
     }
 
     fn copy(instances: u64) -> Copy {
-        Copy { values: Texts::default(), size: size(instances, "CT"), nearline: false }
+        Copy { values: Texts::default(), size: size(instances, "CT"), nearline: false, site: Some("b".into()) }
     }
 
     /// DIM-070: a study once; ours before others' copies of it, the first answer before the second.
@@ -141,11 +158,34 @@ mod tests {
         assert_eq!(merge.there(found("c", 3, 7)), None);
         assert_eq!(merge.there(found("b", 3, 6)), None);
         assert_eq!(merge.there(found("b", 4, 4)), None);
-        let rest: Vec<_> = merge.rest().collect();
+        let rest: Vec<_> =
+            merge.rest(&BTreeSet::new()).map(|rest| (rest.study, rest.copy, rest.whole, rest.unlisted)).collect();
         let grown = StudySize { modalities: vec!["SR".into(), "CT".into()], ..size(7, "") };
-        let want =
-            [(uid(3), Copy { size: grown, ..copy(0) }, false), (uid(4), copy(5), true), (uid(5), archived, false)];
+        let want = [(3, Copy { size: grown, ..copy(0) }, false), (4, copy(5), true), (5, archived, false)]
+            .map(|(n, copy, whole)| (uid(n), copy, whole, false));
         assert_eq!(rest, want, "what an archive alone has is not here, whatever a site has");
+    }
+
+    /// A copy is dropped only if the site that it came from has answered in full without it, and nobody else has shown it.
+    #[test]
+    fn what_its_site_lists_no_more_is_told_apart() {
+        let all = ["b".to_owned()].into();
+        let rows: [(Option<&str>, &BTreeSet<String>, bool, bool); 5] = [
+            (Some("b"), &all, false, true),
+            (Some("b"), &all, true, false),
+            (Some("b"), &BTreeSet::new(), false, false),
+            (Some("c"), &all, false, false),
+            (None, &all, false, false),
+        ];
+        for (site, answered, shown, unlisted) in rows {
+            let mut merge = Merge::default();
+            assert_eq!(merge.copy(&uid(1), Copy { site: site.map(str::to_owned), ..copy(5) }), None);
+            if shown {
+                assert_eq!(merge.there(found("c", 1, 5)), None);
+            }
+            let told: Vec<bool> = merge.rest(answered).map(|rest| rest.unlisted).collect();
+            assert_eq!(told, [unlisted], "{site:?} {answered:?} {shown}");
+        }
     }
 
     #[test]
@@ -155,6 +195,6 @@ mod tests {
             assert_eq!(merge.copy(&uid(n), copy(1)), None);
         }
         assert_eq!(merge.copy(&uid(99_999), copy(1)), Some(copy(1)));
-        assert_eq!(merge.rest().count(), MOST_WAITING);
+        assert_eq!(merge.rest(&BTreeSet::new()).count(), MOST_WAITING);
     }
 }

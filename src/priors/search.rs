@@ -2,13 +2,13 @@
 
 use super::merge::Found;
 use super::silence::{Memory, Silences};
-use super::whom::{Meant, NotAsked, Patient, Said};
+use super::whom::{Meant, NotAsked, Patient, Said, word_apart};
 use super::{Priors, Site, marker};
 use crate::dicom::attributes::*;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
-use crate::dicomweb::client::{QueryFailure, Resource, Search};
+use crate::dicomweb::client::{InPart, QueryFailure, Resource, Search};
 use crate::dicomweb::dataset::Dataset;
 use crate::records::{Records, SeenStudy, StudySize, Texts};
 use futures_util::future::try_join_all;
@@ -143,8 +143,8 @@ struct Counts {
     namesakes: u64,
     others: u64,
     untold: u64,
-    /// The site has said that it may have more than it shows.
-    in_part: bool,
+    /// The site says that it may have more than it shows, or counts more.
+    in_part: Option<InPart>,
 }
 
 impl Asking {
@@ -221,8 +221,11 @@ impl Asking {
 
     async fn answered(&self, counts: Counts) -> Outcome {
         let Counts { found, namesakes, others, untold, in_part } = counts;
-        if in_part {
-            let why = QueryFailure::InPart.to_string();
+        if let Some(why) = in_part {
+            let why = match why {
+                InPart::Fewer(counted) => format!("it shows {found} of the {counted} that it counts itself"),
+                _ => QueryFailure::InPart.to_string(),
+            };
             tracing::warn!(site = %self.site.name, why, "a site answers a query in part");
             return Outcome::NotAnswering(why);
         }
@@ -272,7 +275,7 @@ impl Asking {
             namesakes: sum.namesakes + counts.namesakes,
             others: sum.others + counts.others,
             untold: sum.untold + counts.untold,
-            in_part: sum.in_part || counts.in_part,
+            in_part: sum.in_part.or(counts.in_part),
         }))
     }
 
@@ -289,20 +292,30 @@ impl Asking {
             if whole {
                 left = left.saturating_sub(asked.elapsed());
             }
-            let sets = match page {
-                Ok(Some(sets)) => sets,
-                Ok(None) => return Ok(counts),
+            let in_part = match page {
+                Ok(Some(sets)) => {
+                    if self.tell(&sets, &mut counts, pages.in_part()).await {
+                        continue;
+                    }
+                    return Ok(counts);
+                }
+                Ok(None) => None,
                 // It has answered, and what it showed is shown; who hears its end hears that there may be more.
-                Err(QueryFailure::InPart) => return Ok(Counts { in_part: true, ..counts }),
+                Err(QueryFailure::InPart) => Some(InPart::Said),
+                Err(QueryFailure::Fewer { counted, .. }) => Some(InPart::Fewer(counted)),
                 Err(failure) => return Err(failure.to_string()),
             };
-            let found = self.checked(&sets, &mut counts);
-            self.keep(&found, pages.in_part()).await;
-            let part = Part { site: self.site.name.clone(), what: What::Found(found) };
-            if self.to.send(part).await.is_err() {
-                return Ok(counts);
-            }
+            // What has no UID is no result, and no nothing either.
+            counts.others += pages.unread();
+            return Ok(Counts { in_part, ..counts });
         }
+    }
+
+    /// Keeps and tells what of a page means what was asked for; false if nobody hears it.
+    async fn tell(&self, sets: &[Dataset], counts: &mut Counts, in_part: bool) -> bool {
+        let found = self.checked(sets, counts);
+        self.keep(&found, in_part).await;
+        self.to.send(Part { site: self.site.name.clone(), what: What::Found(found) }).await.is_ok()
     }
 
     /// What of a page means what was asked for.
@@ -310,8 +323,10 @@ impl Asking {
         let mut all = Vec::new();
         for set in sets {
             match (self.meant(set), found(&self.site.name, set, &self.wanted)) {
-                (Meant::Yes, Some(found)) => {
+                (Meant::Yes, Some(mut found)) => {
                     counts.found += 1;
+                    let word = word_apart(&said(set), self.site.issuer.as_deref());
+                    found.values.0.extend(word.map(|word| (ISSUER_OF_PATIENT_ID, word)));
                     all.push(found);
                 }
                 (Meant::Namesake, Some(_)) => counts.namesakes += 1,
@@ -353,15 +368,18 @@ fn late(limit: Duration) -> String {
     format!("no answer within {} ms", limit.as_millis())
 }
 
-/// What is asked for beyond what every server returns: whatever we index of patient, study and series, and whose numbers they are.
+/// What is asked for beyond what every server returns: whatever we index of patient, study and series, and whose numbers they are. Not what
+/// says only how an answer is written: some servers refuse to be asked for a character set that their studies have in two values.
 fn included() -> Vec<Tag> {
     let counts = [MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, STUDY_RELATED_SERIES, STUDY_RELATED_INSTANCES];
     let people = [ISSUER_QUALIFIERS, OTHER_PATIENT_IDS];
-    INDEXED.iter().map(|indexed| indexed.tag).chain(counts).chain([SERIES_RELATED_INSTANCES]).chain(people).collect()
+    let unasked = [SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET];
+    let indexed = INDEXED.iter().map(|indexed| indexed.tag).filter(|tag| !unasked.contains(tag));
+    indexed.chain(counts).chain([SERIES_RELATED_INSTANCES]).chain(people).collect()
 }
 
 /// What a result says of its patient.
-fn said(set: &Dataset) -> Said {
+pub(super) fn said(set: &Dataset) -> Said {
     let text = |set: &Dataset, tag| set.text(tag).unwrap_or_default();
     let word = |set: &Dataset| {
         let item = set.sequence(ISSUER_QUALIFIERS).first();

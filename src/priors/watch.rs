@@ -42,7 +42,8 @@ impl Wanted {
 pub enum Told {
     /// These instances; none if it has no such study.
     Listed(Arc<Listing>),
-    /// These instances, and it may have more: an archive of that site does not answer it, or not all that it lists can be read.
+    /// These instances, and it may have more: an archive of that site does not answer it, not all that it lists can be read, or it lists fewer
+    /// than it has.
     InPart(Arc<Listing>, InPart),
     /// Nothing, and why, for people.
     Silent(Arc<str>),
@@ -57,6 +58,13 @@ pub enum Lost {
     Unusable(String),
     /// The site did not give it in time.
     NotGiven(String),
+    /// The site refuses to give it.
+    Refused {
+        /// The status of its answer.
+        status: u16,
+        /// The site.
+        site: String,
+    },
     /// This site could not take it.
     NotTaken(String),
 }
@@ -67,6 +75,8 @@ impl fmt::Display for Lost {
             Self::Withdrawn => f.write_str("withdrawn: the site has it no longer"),
             Self::Unusable(why) => write!(f, "what came of it cannot be used: {why}"),
             Self::NotGiven(why) => write!(f, "the site did not give it: {why}"),
+            // Where people read it there is room for 64 characters.
+            Self::Refused { status, site } => write!(f, "{status} from {site}: that site refuses to give it"),
             Self::NotTaken(why) => write!(f, "it could not be stored here: {why}"),
         }
     }
@@ -117,6 +127,8 @@ pub(super) struct Pull {
 
 struct State {
     told: Option<Told>,
+    /// The site files the study under another patient than the copies here.
+    refiled: bool,
     wanted: Wanted,
     /// Rises whenever more is wanted.
     widened: u64,
@@ -144,6 +156,7 @@ impl Pull {
     pub(super) fn begin(site: String, study: StudyUid) -> (Arc<Self>, Follower) {
         let state = State {
             told: None,
+            refiled: false,
             wanted: Wanted::default(),
             widened: 0,
             log: Vec::new(),
@@ -179,6 +192,16 @@ impl Pull {
     /// Nobody waits for it any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.state().followers == 0
+    }
+
+    /// Notes, before anything is told, that the site files the study under another patient than the copies here.
+    pub(super) fn refile(&self) {
+        self.state().refiled = true;
+    }
+
+    /// Whether that was noted.
+    pub(super) fn is_refiled(&self) -> bool {
+        self.state().refiled
     }
 
     pub(super) fn tell(&self, told: Told) {
@@ -287,6 +310,11 @@ impl Follower {
     /// The study.
     pub fn study(&self) -> &StudyUid {
         &self.pull.study
+    }
+
+    /// Whether the site files the study under another patient than the copies here: then it is retrieved again.
+    pub fn is_refiled(&self) -> bool {
+        self.pull.is_refiled()
     }
 
     /// Waits for what the site says that it has.

@@ -107,6 +107,32 @@ pub fn patient(id: &str, issuer: &str, nhs: bool) -> Option<Patient> {
     one.then(|| Patient { id: id.to_owned(), issuer: issuer.to_owned(), nhs, birth_date: String::new() })
 }
 
+/// Who issued a number by the word of the site, where that is another than its entry here names: two people of one neighbour may have one
+/// number (IDY-040). Of an NHS number it does not matter, nor where the entry names nobody: then all its numbers are its own.
+pub fn word_apart(said: &Said, issuer: Option<&str>) -> Option<String> {
+    let word = if said.issuer.is_empty() { said.word.trim() } else { said.issuer.trim() };
+    let apart = issuer.is_some_and(|issuer| issuer.trim() != word) && !word.is_empty() && !is_issuer(word);
+    (apart && !said.id.trim().is_empty()).then(|| word.to_owned())
+}
+
+/// Whether two texts are one number: an NHS number may be written in several forms.
+pub fn is_same_number(one: &str, other: &str) -> bool {
+    let plain = |id: &str| id.trim_matches([' ', '\0']).to_owned();
+    let nhs = NhsNumber::parse(&plain(one)).ok();
+    plain(one) == plain(other) || (nhs.is_some() && nhs == NhsNumber::parse(&plain(other)).ok())
+}
+
+/// Whether a copy says itself that it is of the patient under whom its site shows the study now: the number is the same, and who issued it too
+/// where both say so.
+pub fn is_filed_alike(copy: &BTreeMap<Tag, String>, site: &BTreeMap<Tag, String>) -> bool {
+    let text = |values: &BTreeMap<Tag, String>, tag| values.get(&tag).cloned().unwrap_or_default();
+    let [own, theirs] = [copy, site].map(|values| text(values, PATIENT_ID));
+    let [issuer, other] = [copy, site].map(|values| text(values, ISSUER_OF_PATIENT_ID));
+    let issued_alike =
+        issuer.is_empty() || other.is_empty() || issuer == other || (is_issuer(&issuer) && is_issuer(&other));
+    !own.trim().is_empty() && is_same_number(&own, &theirs) && issued_alike
+}
+
 impl Patient {
     /// The same, with the NHS number that is known for its own number, and the birth date that stands with it.
     pub fn linked(self, nhs: NhsNumber, birth_date: &str) -> Self {

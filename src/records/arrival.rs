@@ -49,6 +49,8 @@ pub struct SourceFacts {
     pub certificate: Option<String>,
     /// Who issued its patient identifiers where the objects do not say, as our configuration said then (IDY-040).
     pub issuer: Option<String>,
+    /// Who issued them by the word of the site that was asked, where that differs from what our configuration says of it (IDY-040).
+    pub word: Option<String>,
 }
 
 /// The bytes of an arrival.
@@ -128,11 +130,28 @@ pub enum Kept {
     Rerouted,
 }
 
+/// What became of a transfer that was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It is owed now, anew or again.
+    Owed,
+    /// It was owed already, and is not done.
+    UnderWay,
+    /// It was done already.
+    There,
+    /// It is owed, and waits for a person.
+    Held,
+    /// It is not owed, and why.
+    Not(&'static str),
+}
+
 /// The answer to an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
     /// What the records made of it.
     pub kept: Kept,
+    /// What became of what an operator asked for.
+    pub requested: Option<Became>,
     /// The freshly written bytes that are not needed, because the same were here already: to be freed by the caller.
     pub redundant: Option<Place>,
 }

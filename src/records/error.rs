@@ -28,6 +28,12 @@ pub enum RecordsError {
         /// Why.
         why: String,
     },
+    /// The records are another user's.
+    #[error("you may not open the records at {}", path.display())]
+    NotAllowed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A newer Weybridge has written these records.
     #[error(
         "the records have layout {found}, this program knows up to {known}: it is older than the one that wrote them"

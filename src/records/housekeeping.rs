@@ -4,7 +4,7 @@ use super::arrival::{BlobId, InstanceId};
 use super::sqlite::acts::PAGE;
 #[cfg(test)]
 use super::sqlite::inline::committed::{Committed, committed};
-use super::sqlite::{backup, blobs, heal, purge, scrub, stuck};
+use super::sqlite::{backup, began, blobs, heal, purge, scrub, stuck};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -174,6 +174,16 @@ pub struct KeptStudy {
 }
 
 impl Records {
+    /// When these records were begun, until a person says that this was meant.
+    pub async fn began(&self) -> Result<Option<SystemTime>, RecordsError> {
+        self.inner.readers.ask(began::find).await
+    }
+
+    /// A person says that these records were meant to be begun; whether that was still to be said.
+    pub async fn beginning_was_meant(&self) -> Result<bool, RecordsError> {
+        self.commit(|tx| began::forget(tx)).await
+    }
+
     /// Instances whose bytes may go if nothing happened to them since `before`, the first received first, after a place in that
     /// order, and where to go on if there may be more. `limit` is how many are looked at; 0 means 1,000, which is also the most.
     pub async fn purgeable(

@@ -117,10 +117,7 @@ impl Records {
         reason: &str,
         now: SystemTime,
     ) -> Result<u64, RecordsError> {
-        if who.trim().is_empty() || reason.trim().is_empty() {
-            return Err(RecordsError::Refused(format!("to {} needs a name and a reason", resolution.word())));
-        }
-        let (who, reason) = (who.trim().to_owned(), reason.trim().to_owned());
+        let (who, reason) = signed(resolution.word(), who, reason)?;
         self.commit(move |tx| resolve::resolve(tx, exception, resolution, (&who, &reason), now)).await
     }
 
@@ -133,10 +130,15 @@ impl Records {
         reason: &str,
         now: SystemTime,
     ) -> Result<(), RecordsError> {
-        if who.trim().is_empty() || reason.trim().is_empty() {
-            return Err(RecordsError::Refused("to have seen it needs a name and a reason".into()));
-        }
-        let (who, reason) = (who.trim().to_owned(), reason.trim().to_owned());
+        let (who, reason) = signed("have seen it", who, reason)?;
         self.commit(move |tx| seen::seen(tx, exception, (&who, &reason), now)).await
     }
+}
+
+/// The name and the reason of who decides.
+fn signed(deed: &str, who: &str, reason: &str) -> Result<(String, String), RecordsError> {
+    if who.trim().is_empty() || reason.trim().is_empty() {
+        return Err(RecordsError::Refused(format!("to {deed} needs a name and a reason")));
+    }
+    Ok((who.trim().to_owned(), reason.trim().to_owned()))
 }

@@ -109,6 +109,12 @@ impl Records {
         self.inner.readers.ask(move |conn| pulls::came_from_elsewhere(conn, &study)).await
     }
 
+    /// Whether all that is kept of a study was pulled: no node and no site has sent any of it.
+    pub async fn is_only_pulled(&self, study: &StudyUid) -> Result<bool, RecordsError> {
+        let study = study.clone();
+        self.inner.readers.ask(move |conn| pulls::is_only_pulled(conn, &study)).await
+    }
+
     /// Copies of studies that were not asked for since `before`: the study and as many of its instances as one commit takes.
     pub async fn to_flush(&self, before: SystemTime) -> Result<Vec<(StudyUid, Vec<InstanceId>)>, RecordsError> {
         self.inner.readers.ask(move |conn| pulls::to_flush(conn, before)).await

@@ -59,6 +59,11 @@ impl Records {
         self.inner.readers.ask(blobs::counts).await
     }
 
+    /// How many blobs are set aside as damaged whose instances are not here otherwise: they heal when the same bytes arrive again.
+    pub async fn unhealed(&self) -> Result<u64, RecordsError> {
+        self.inner.readers.ask(blobs::unhealed).await
+    }
+
     /// When the lane of a destination has something to do next: `now` or earlier if at once; `None` if nothing is to come before
     /// [`Records::changed`] says so. `together` as in [`LeaseLimits`](super::LeaseLimits).
     pub async fn next_due(

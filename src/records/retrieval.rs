@@ -32,8 +32,8 @@ pub struct Extent {
     pub purged: u64,
     /// Instances whose bytes are damaged.
     pub damaged: u64,
-    /// The transfer syntaxes of those that are kept.
-    pub syntaxes: Vec<TransferSyntaxUid>,
+    /// The transfer syntaxes of those that are kept, each with the number of instances.
+    pub syntaxes: Vec<(TransferSyntaxUid, u64)>,
 }
 
 /// One instance that is kept, and where.
@@ -61,6 +61,8 @@ pub struct Retrievable {
     pub origin: Origin,
     /// When it was first received.
     pub received: SystemTime,
+    /// Who issued its patient's number by the word of the site that it was pulled from, where that is not who our configuration says.
+    pub word: Option<String>,
 }
 
 /// What a node asks to be given: instances of these studies, and of them only those of these series, and only these. An empty

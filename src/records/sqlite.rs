@@ -4,6 +4,7 @@ pub(super) mod access;
 pub(super) mod acts;
 pub(super) mod asking;
 pub(super) mod backup;
+pub(super) mod began;
 pub(super) mod blobs;
 pub(super) mod catalogue;
 pub(super) mod cross_reference;

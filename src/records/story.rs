@@ -21,7 +21,7 @@ pub enum Taken {
     Differs,
 }
 
-/// Something that happened, or is to happen, to so many instances in the same way.
+/// Something that happened, or is to happen, to so many instances in the same way. Versions of one instance are one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When; for several instances, when the first.
@@ -30,6 +30,8 @@ pub struct Event {
     pub until: Option<SystemTime>,
     /// To how many instances.
     pub instances: u64,
+    /// To which version, in the story of an instance that has several.
+    pub version: Option<u32>,
     /// What.
     pub what: What,
 }

@@ -344,6 +344,19 @@ pub struct ExceptionView {
     pub against: Option<u32>,
     /// `accepted` or `rejected`, if a person decided about a conflict.
     pub decision: Option<String>,
+    /// The person who ended it; none while it waits, or if it ended by itself.
+    pub ended_by: Option<EndedBy>,
+}
+
+/// A person who ended an exception.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedBy {
+    /// What they decided: `accept`, `reject`, `retry`, `release`, `cancel` or `seen`.
+    pub verb: String,
+    /// Who, by the name that they gave.
+    pub who: String,
+    /// Why, if they said.
+    pub reason: Option<String>,
 }
 
 /// Counts of blobs.

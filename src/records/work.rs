@@ -138,6 +138,8 @@ pub struct Settled {
     pub late: Vec<TransferId>,
     /// Whether the attempt has ended: nothing is in hand any more.
     pub ended: bool,
+    /// SOP classes that the destination said not to take, and was not known not to (WEB-063).
+    pub refused_classes: Vec<String>,
 }
 
 /// What a person does to transfers.

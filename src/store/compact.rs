@@ -160,7 +160,7 @@ fn dead(file: &File, core: &Core, number: u64, others: &HashSet<Place>) -> io::R
     let (keep_below, base) = (core.identity.keep_below, core.identity.base);
     let settled = number >= keep_below && number < base;
     let mut moved = HashSet::new();
-    let bare = labels(file, core, number, |label| {
+    let bare = labels(file, &core.identity.store, number, |label| {
         let known = core.moved.knows(&label.place);
         if known {
             moved.insert(label.place);

@@ -12,7 +12,8 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 /// The directory of the store, with the health of the disk below it.
 ///
@@ -28,6 +29,8 @@ pub(super) struct Disk {
     syncs: AtomicU64,
     /// The file system cannot reserve: room is taken by writing.
     unreserved: AtomicBool,
+    /// When the last file could not be made, and why, if none was made since.
+    unmade: Mutex<Option<(SystemTime, String)>>,
     #[cfg(test)]
     pub(super) faults: Faults,
 }
@@ -57,6 +60,7 @@ impl Disk {
             poison: OnceLock::new(),
             syncs: AtomicU64::new(0),
             unreserved: AtomicBool::new(false),
+            unmade: Mutex::default(),
             #[cfg(test)]
             faults: Faults::default(),
             dir,
@@ -106,10 +110,33 @@ impl Disk {
         }
         #[cfg(test)]
         simulated::step(&self.dir);
-        let made = options.open(path).map_err(|source| self.failed(Step::Prepare, path, source))?;
+        let made = options.open(path).map_err(|source| {
+            self.could_not_make(path, &source);
+            self.failed(Step::Prepare, path, source)
+        })?;
+        *self.unmade.lock().unwrap_or_else(PoisonError::into_inner) = None;
         #[cfg(test)]
         simulated::made(path);
         Ok(made)
+    }
+
+    /// Keeps why a file could not be made, for people, until one can; the log is told once.
+    fn could_not_make(&self, path: &Path, source: &io::Error) {
+        let why = match source.kind() {
+            io::ErrorKind::StorageFull if !self.space.has_inodes() => "the file system has no inodes left".to_owned(),
+            _ => source.to_string(),
+        };
+        let what = format!("{}: {why}", path.parent().unwrap_or(path).display());
+        let mut unmade = self.unmade.lock().unwrap_or_else(PoisonError::into_inner);
+        if unmade.is_none() {
+            tracing::error!("files cannot be made in {what}; nothing is taken that needs one");
+        }
+        *unmade = Some((SystemTime::now(), what));
+    }
+
+    /// When the last file could not be made, and where and why, if none was made since.
+    pub(super) fn unmade(&self) -> Option<(SystemTime, String)> {
+        self.unmade.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Opens a file to read from. `direct` reads past the page cache, where that works, and asks for whole pages.

@@ -54,6 +54,12 @@ impl Label {
         label
     }
 
+    /// The store that a label names, whatever store that is; `None` if the bytes are no label.
+    pub(super) fn names_store(bytes: &[u8]) -> Option<[u8; 16]> {
+        let store: [u8; 16] = bytes.get(STORE..CHECK)?.try_into().ok()?;
+        Self::decode(bytes, &store).map(|_| store)
+    }
+
     /// Reads a label back; `None` if the bytes are not a label of this store.
     pub(super) fn decode(bytes: &[u8], store: &[u8; 16]) -> Option<Self> {
         let bytes: &[u8; LABEL] = bytes.try_into().ok()?;
@@ -91,6 +97,7 @@ mod tests {
         let bytes = label.encode(&[9; 16]);
         assert_eq!(Label::decode(&bytes, &[9; 16]), Some(label));
         assert_eq!(Label::decode(&bytes, &[8; 16]), None);
+        assert_eq!((Label::names_store(&bytes), Label::names_store(&[0; LABEL])), (Some([9; 16]), None));
         for at in 0..LABEL {
             let mut flipped = bytes;
             flipped[at] ^= 1;

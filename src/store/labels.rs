@@ -5,10 +5,12 @@ use super::label::{LABEL, Label};
 use super::place::{file_name, parse_file_name};
 use super::{Core, Digest, Place, StoreError, StoreReader, finish_job};
 use crate::dicom::uid::TransferSyntaxUid;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A blob as its label describes it.
@@ -47,7 +49,7 @@ fn read_labels(core: &Arc<Core>, number: u64, shared: bool) -> Result<(Vec<Label
                 found.push((label.place, label.digest, label.transfer_syntax.clone()));
                 true
             };
-            return Ok(labels(&file, core, number, keep)?.unwrap_or(0));
+            return Ok(labels(&file, &core.identity.store, number, keep)?.unwrap_or(0));
         }
         let metadata = file.metadata()?;
         let length = metadata.len();
@@ -67,11 +69,30 @@ fn read_labels(core: &Arc<Core>, number: u64, shared: bool) -> Result<(Vec<Label
     Ok((found, bare))
 }
 
+/// The names of stores that stand in the labels of a file, each label where it says that it stands.
+pub(super) fn stores(path: &Path, number: u64, shared: bool) -> io::Result<BTreeSet<[u8; 16]>> {
+    let file = File::open(path)?;
+    let mut stores = BTreeSet::new();
+    let length = file.metadata()?.len();
+    let mut last = [0; LABEL];
+    let mut at = if shared { PAGE_BYTES } else { length.max(PAGE_BYTES) };
+    while at <= length {
+        file.read_exact_at(&mut last, at - LABEL as u64)?;
+        if let Some(store) = Label::names_store(&last) {
+            let label = Label::decode(&last, &store);
+            let here = |label: &Label| label.place.file == number && (!shared || label.place.end() == at);
+            stores.extend(label.filter(here).map(|_| store));
+        }
+        at += PAGE_BYTES;
+    }
+    Ok(stores)
+}
+
 /// Shows every label of a segment to `look`, and gives how many bytes of data no label covers, in whole pages; `None` as soon as
 /// `look` says no. Holes are passed over, and pages of zeros are no data.
 pub(super) fn labels(
     file: &File,
-    core: &Core,
+    store: &[u8; 16],
     number: u64,
     mut look: impl FnMut(&Label) -> bool,
 ) -> io::Result<Option<u64>> {
@@ -97,7 +118,7 @@ pub(super) fn labels(
                 continue;
             }
             bare.page(at + (end - PAGE) as u64);
-            let label = Label::decode(&page[end - LABEL..end], &core.identity.store);
+            let label = Label::decode(&page[end - LABEL..end], store);
             // A label that stands elsewhere than it says was copied here as part of an object.
             let here = |label: &Label| label.place.file == number && label.place.end() == at + end as u64;
             let Some(label) = label.filter(here) else { continue };

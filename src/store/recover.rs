@@ -1,9 +1,10 @@
 //! What a start does with the directory: finds what the records know, frees what a crash left, cuts segments to size.
 
-use super::identity::Identity;
+use super::identity::{self, Identity};
+use super::labels;
 use super::place::{file_name, parse_file_name};
 use super::{Disk, Place, StoreError};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -157,13 +158,41 @@ pub(super) fn set_apart(disk: &Disk, identity: Identity) -> Result<(), StoreErro
     Identity { keep_below: next.base, doubted: false, noted: None, ..next }.write(disk)
 }
 
+/// Gives blobs that have lost the file `identity` their name back, which stands in each of their labels. Whatever no row names stays, and
+/// nothing is removed until a person has accepted the records. Whether it was lost; errors if the labels do not agree.
+pub(super) fn regain_name(disk: &Disk) -> Result<bool, StoreError> {
+    let found = list(disk)?;
+    if identity::read(&disk.dir)?.is_some() || found.is_empty() {
+        return Ok(false);
+    }
+    let mut stores = BTreeSet::new();
+    for (number, file) in &found {
+        let path = disk.path(&file_name(*number, file.shared));
+        let names = labels::stores(&path, *number, file.shared);
+        stores.extend(names.map_err(|source| StoreError::Io { path, source })?);
+    }
+    let mut names = stores.iter();
+    let (Some(store), None) = (names.next(), names.next()) else {
+        let why = format!(
+            "the labels of the blobs name {} stores, so that none can be believed; restore `identity`",
+            stores.len()
+        );
+        return Err(StoreError::Io { path: disk.dir.clone(), source: io::Error::other(why) });
+    };
+    let seen = found.keys().next_back().copied().unwrap_or(0);
+    let new = Identity { store: *store, base: 0, keep_below: 0, doubted: true, noted: None }.next(seen);
+    Identity { keep_below: new.base, ..new }.write(disk)?;
+    Ok(true)
+}
+
 /// Refuses blobs that have lost the name of their store: no label would be believed.
 fn named(disk: &Disk, identity: &Identity, found: &BTreeMap<u64, Found>) -> Result<(), StoreError> {
     if identity.base != 0 || found.is_empty() {
         return Ok(());
     }
-    let source =
-        io::Error::other("there are blobs but no file `identity`: restore it, or begin with an empty directory");
+    let source = io::Error::other(
+        "there are blobs but no file `identity`: restore it, or have `weybridge store rebuild` read the name from the blobs",
+    );
     Err(StoreError::Io { path: disk.dir.clone(), source })
 }
 

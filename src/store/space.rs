@@ -1,13 +1,16 @@
 //! Room on the disk: new work is refused below a reserve that lets the records and what is in flight finish (REL-06).
 
-use super::StoreError;
+use super::{StoreError, TurnedAway};
 use rustix::fs::{StatVfs, statvfs};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long an answer of the file system is believed.
 const FRESH: Duration = Duration::from_millis(100);
+
+/// What there is no room for is told in the log at most so often.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// The reserve that is kept on a large disk if nobody chose another.
 const USUAL_RESERVE: u64 = 2 << 30;
@@ -37,6 +40,30 @@ struct State {
     free: u64,
     /// Refusing since the low mark was passed, until the high mark is.
     refusing: bool,
+    /// What there was no room for last.
+    turned_away: Option<TurnedAway>,
+    /// When that was told in the log last.
+    told: Option<Instant>,
+}
+
+impl State {
+    /// Notes that so much was refused, and tells it: who sent it may be refused for ever, although new work is taken.
+    fn turn_away(&mut self, wanted: u64, reserve: u64) {
+        if wanted == 0 {
+            return;
+        }
+        let free = self.free;
+        self.turned_away = Some(TurnedAway { at: SystemTime::now(), wanted, free });
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                wanted,
+                free,
+                reserve,
+                "something was refused for want of room: it would leave less than the reserve"
+            );
+        }
+    }
 }
 
 /// The reserve for a file system of `size` bytes if nobody chose one. On a small disk the usual one would leave nothing.
@@ -75,6 +102,7 @@ impl Space {
         }
         // One object too large for the room left says nothing about the next, smaller one.
         state.refusing |= state.free < self.reserve;
+        state.turn_away(wanted, self.reserve);
         Err(StoreError::Full { free: state.free, reserve: self.reserve })
     }
 
@@ -85,8 +113,21 @@ impl Space {
         self.refresh(&mut state)?;
         match state.free >= self.reserve.saturating_add(wanted) {
             true => Ok(()),
-            false => Err(StoreError::Full { free: state.free, reserve: self.reserve }),
+            false => {
+                state.turn_away(wanted, self.reserve);
+                Err(StoreError::Full { free: state.free, reserve: self.reserve })
+            }
         }
+    }
+
+    /// What there was no room for last, if anything.
+    pub(super) fn turned_away(&self) -> Option<TurnedAway> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).turned_away
+    }
+
+    /// Whether the file system can name one more file. One that does not count them has as many as it likes.
+    pub(super) fn has_inodes(&self) -> bool {
+        ask(&self.dir).map_or(true, |disk| disk.f_files == 0 || disk.f_favail > 0)
     }
 
     /// Bytes free on the file system.
@@ -163,6 +204,23 @@ mod tests {
             space.pretend(free);
             assert_eq!(space.room(wanted).is_ok(), want, "{free} free, {wanted} wanted");
         }
+    }
+
+    /// What is refused above the reserve is no secret; a question without bytes is no refusal.
+    #[test]
+    fn what_there_was_no_room_for_is_kept() {
+        let space = Space::new("/".into(), 1000);
+        let last = || space.turned_away().map(|last| (last.wanted, last.free));
+        space.pretend(1500);
+        let rows = [(0, true, None), (400, true, None), (501, false, Some((501, 1500))), (10, true, Some((501, 1500)))];
+        for (wanted, want, told) in rows {
+            assert_eq!((space.room(wanted).is_ok(), last()), (want, told), "{wanted}");
+        }
+        assert!(space.spares(600).is_err());
+        assert_eq!(last(), Some((600, 1500)));
+        space.pretend(900);
+        assert!(space.room(0).is_err() && last() == Some((600, 1500)));
+        assert!(space.has_inodes() && Space::new("/nowhere/at/all".into(), 0).has_inodes());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! compared as soon as that can be, and never taken for ours because nobody looked. And a peer that refuses to be asked at all, which is
 //! sent to all the same.
 
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::scripted_peer::{ScriptedPeer, Seen, Step};
 use crate::support::two_sites::{B_IDENTITY, Stage};
@@ -52,6 +53,7 @@ fn a_claim_is_remembered_until_the_peer_can_be_asked() {
     let why = site.cli(&["why", &pair[1].names.instance]).ok("why");
     assert!(why.contains("holds other content"), "{why}");
     site.verify_ledger(false);
+    note_fired(peer.refused_queries());
 }
 
 /// WEB-055: a retrieval that fails and may be answered later decides nothing.

@@ -1,8 +1,8 @@
 //! A site whose archive is silent, as another site sees it: what its spool holds is shown and given, and never as all that there is.
 
-use crate::support::archive::{Behind, OddArchive, Prepared};
+use crate::support::archive::{Behind, OddArchive, Prepared, Qrscp};
 use crate::support::config::{SiteConfig, free_port};
-use crate::support::dcmtk::StoreScp;
+use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::gateway::Gateway;
 use crate::support::radiology::{ROOT, last};
 use crate::support::two_sites::{A_IDENTITY, B_IDENTITY};
@@ -159,4 +159,50 @@ fn what_an_archive_has_beyond_another_sites_copy_is_told() {
     let two = sets.iter().find(|set| set["0020000D"]["Value"][0] == study(2)).unwrap();
     let told = ["00080056", "00201208"].map(|tag| two[tag]["Value"][0].clone());
     assert_eq!(told, [json!("NEARLINE"), json!(4)], "{two}");
+}
+
+/// DIM-091: an archive that answers each series once for each of its instances, and tells no counts, holds no more for that.
+#[test]
+fn an_archive_that_repeats_itself_holds_no_more() {
+    let scene = Scene::start();
+    scene.archive.behaves(&json!({ "repeats": true, "uncounted": true }));
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(2), "NumberOfStudyRelatedSeries": "",
+        "NumberOfStudyRelatedInstances": "" });
+    let found = neighbours::identifiers(&scene.ask(json!({ "keys": keys })));
+    let told: Vec<_> =
+        found.iter().map(|set| (&set["NumberOfStudyRelatedSeries"], &set["NumberOfStudyRelatedInstances"])).collect();
+    assert_eq!(told, [(&json!("1"), &json!("4"))]);
+    let keys = json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": study(2), "SeriesInstanceUID": "",
+        "NumberOfSeriesRelatedInstances": "" });
+    let found = neighbours::identifiers(&scene.ask(json!({ "keys": keys })));
+    let told: Vec<_> = found.iter().map(|set| &set["NumberOfSeriesRelatedInstances"]).collect();
+    assert_eq!(told, [&json!("4")]);
+    assert_eq!(scene.take(of_study(2)), (0, [4, 0], String::new()));
+}
+
+/// DIM-070, DIM-091: the same of a real one, pynetdicom's.
+#[test]
+fn what_qrscp_holds_is_counted_once_and_fetched() {
+    let prepared = Prepared::new(6);
+    let archive = Qrscp::start(&prepared.stage.path().join("qrscp"), prepared.config.dicom_port);
+    storescu(archive.port, "ARCHIVE", &["-xe"], &prepared.paths()).ok("the archive is filled");
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    let keys = |level: &str, more: &str, count: &str| {
+        let mut keys = json!({ "QueryRetrieveLevel": level, "StudyInstanceUID": study(2) });
+        (keys[more], keys[count]) = (json!(""), json!(""));
+        json!({ "keys": keys })
+    };
+    let counts = ["NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"];
+    let said = site.ask(&[
+        keys("STUDY", "PatientID", counts[0]),
+        keys("SERIES", "SeriesInstanceUID", counts[1]),
+        json!({ "op": "move", "to": "OUT", "keys": of_study(2) }),
+    ]);
+    for (said, count) in said.iter().zip(counts) {
+        let told: Vec<_> = neighbours::identifiers(said).iter().map(|set| set[count].clone()).collect();
+        assert_eq!(told, [json!("6")], "{said}");
+    }
+    let end = last(&said[2]);
+    assert_eq!((&end["status"], &end["completed"], &end["failed"]), (&json!(0), &json!(6), &json!(0)), "{end}");
+    assert!(site.given().keys().eq(site.held(&study(2)).keys()));
 }

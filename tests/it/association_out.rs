@@ -61,6 +61,8 @@ fn a_nodes_rejection_is_for_now_or_parks_it() {
         assert_eq!(site.transfers("OUT", "pending"), (1, 1), "and charged to nobody");
         *codes.lock().unwrap() = [1, 1, 7];
         until(seconds(60), "a permanent rejection parks", || (site.transfers("OUT", "parked") == (1, 1)).then_some(()));
+        let story = site.cli(&["why", &names.instance]).ok("why");
+        assert!(story.contains("called AE title not recognised (result 1, source 1, reason 7)"), "{story}");
         stop.store(true, Ordering::SeqCst);
     });
     let _out = StoreScp::start_on(node, &folder.path().join("out"), "OUT");

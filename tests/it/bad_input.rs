@@ -2,6 +2,7 @@
 
 use crate::support::certs::Authority;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::multipart::{body, content_type};
 use crate::support::pacs::{Association, Refused, Status};
@@ -139,16 +140,19 @@ fn half_a_multipart_body_stores_nothing() {
         let answer = web::store(&peer, &url, &content_type(), &saved(stage, half), &[]);
         assert_eq!(answer.status, 400, "{answer:?}");
         holds_nothing_of(&sites.a, &names);
+        note_fired(1);
     }
     let chunked = ["--header", "Transfer-Encoding: chunked"];
     let answer = web::store(&peer, &url, &content_type(), &saved(stage, &open_ended), &chunked);
     assert_eq!(answer.status, 400, "{answer:?}");
+    note_fired(1);
     // A sized body that ends before its size.
     let longer = format!("Content-Length: {}", open_ended.len() + 100);
     let answer =
         web::store(&peer, &url, &content_type(), &saved(stage, &open_ended), &["--header", &longer, "--max-time", "3"]);
     assert!(matches!(answer.status, 0 | 400 | 408), "{answer:?}");
     holds_nothing_of(&sites.a, &names);
+    note_fired(1);
 
     let wrong = web::store(&peer, &url, "text/plain", &saved(stage, b"hello"), &[]);
     assert_eq!(wrong.status, 415, "{wrong:?}");
@@ -185,9 +189,11 @@ fn a_disk_below_its_reserve_takes_nothing() {
         }
         Err(refused) => assert!(matches!(refused, Refused::Rejected(2, 3, 1)), "congestion, not {refused:?}"),
     }
+    note_fired(1);
     let path = saved(&stage, &body(&[file(&names, &bytes)], true));
     let peer = stage.authority.issue(B_IDENTITY);
     let answer = web::store(&peer, &format!("{}/studies", a.config.url()), &content_type(), &path, &[]);
     assert_eq!(answer.status, 503, "{answer:?}");
     holds_nothing_of(&a, &names);
+    note_fired(1);
 }

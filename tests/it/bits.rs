@@ -2,6 +2,7 @@
 
 use crate::support::damage::{rounds, seed};
 use crate::support::files::{EXPLICIT_LE, Names, Noise, SECONDARY_CAPTURE, data_set, names};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::load::send_all;
 use crate::support::pacs::{Association, Status};
@@ -100,6 +101,7 @@ fn any_flipped_byte_of_a_blob_is_found_and_never_sent() {
     let after = content(path);
     assert!(before[..after.len()] == after[..], "damaged bytes stay where they are");
     println!("summary: {count} of {length} bytes of a blob flipped; {count} found, none sent, none deleted");
+    note_fired(count as usize);
 }
 
 /// FLT-024: a flipped byte of a label leaves its blob without a name: a rebuild of lost records says so, finds the others, and
@@ -208,6 +210,7 @@ fn a_flipped_byte_of_the_records_is_found_or_changes_nothing() {
     );
     assert!(silent.is_empty(), "neither found nor harmless: {silent:?} of {}", sound.len());
     assert!(found > 0 && harmless + found == tries);
+    note_fired(found as usize);
 }
 
 /// Without what differs from one moment to the next.

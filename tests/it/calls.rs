@@ -3,6 +3,7 @@
 use crate::support::calls::{ACCEPT, Call, NAME, OPEN, Plan, READ, SIZE, SYNC, WRITE};
 use crate::support::damage::{rounds, seed};
 use crate::support::files::Noise;
+use crate::support::fired::note_fired;
 use crate::support::ordeal::{Day, Ordeal, Suffered};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -152,6 +153,7 @@ impl Tally {
             self.missed,
             fired + self.missed
         );
+        note_fired(fired);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Time that misbehaves: a wall clock that jumps by a year and over a change of summer time, a gateway and a peer that sleep.
 
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::load::{send_all, send_one};
@@ -10,7 +11,6 @@ use crate::support::scripted_peer::ScriptedPeer;
 use crate::support::tools::tool;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
-use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -30,11 +30,6 @@ fn with_clock(file: &Path) -> Command {
 
 fn url(proxy: &Proxy) -> String {
     format!("https://127.0.0.1:{}/dicom-web", proxy.port)
-}
-
-fn signal(site: &mut Gateway, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(site.process().id()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
 }
 
 fn each_once(arrivals: impl IntoIterator<Item = (String, usize)>, a: &Gateway) {
@@ -106,6 +101,7 @@ fn a_clock_that_jumps_a_year_changes_nothing() {
         "nothing has grown old by a start with a wrong clock"
     );
     println!("summary: {} jumps of the clock, {fired} of them by a year; 20 verified, none expired", jumps.len());
+    note_fired(fired);
 }
 
 /// FLT-071, REL-09: a gateway that slept past everybody's patience, in the middle of a request and of an instance.
@@ -130,7 +126,7 @@ fn a_gateway_that_slept_moves_nothing_back() {
             let (owed, verified) = a.transfers("b", "verified");
             (verified < owed).then_some(())
         });
-        signal(&mut a, Signal::STOP);
+        a.process().freeze();
         if cut {
             between.cut_now();
         }
@@ -138,7 +134,7 @@ fn a_gateway_that_slept_moves_nothing_back() {
         let asleep = Instant::now();
         until(seconds(10), "all patience is over", || (asleep.elapsed() > seconds(3)).then_some(()));
         slept += 1;
-        signal(&mut a, Signal::CONT);
+        a.process().thaw();
         // The half instance was given up, or is taken if its rest comes in time; it is never there in part.
         let rest = half.data(&bytes[20_000..], true).and_then(|()| half.answer());
         let taken = a.holds(&late.study);
@@ -152,6 +148,7 @@ fn a_gateway_that_slept_moves_nothing_back() {
     assert_eq!(a.ask(&["status", "--json"])[0]["exceptions"], 0);
     a.verify_ledger(true);
     println!("summary: slept {slept} times for 3 s; all verified, none sent twice without need");
+    note_fired(slept);
 }
 
 /// FLT-042, FLT-071: a peer that slept past our patience, and then does what it was asked long ago.
@@ -168,15 +165,16 @@ fn a_peer_that_slept_is_asked_and_not_sent_again() {
     let mut slept = 0;
     for round in 2..=3_u64 {
         let before = ledger::failures(&a, "b");
-        signal(&mut b, Signal::STOP);
+        b.process().freeze();
         send_one(873, round, 300_000, a.config.dicom_port, "WB_A");
         until(seconds(60), "our patience is over", || (ledger::failures(&a, "b") > before).then_some(()));
         slept += 1;
-        signal(&mut b, Signal::CONT);
+        b.process().thaw();
         a.all_become("b", "verified", round, seconds(120));
     }
     each_once(ledger::arrivals(&b), &a);
     a.verify_ledger(true);
     b.verify_ledger(true);
     println!("summary: the peer slept {slept} times past our patience; all verified, none sent twice without need");
+    note_fired(slept);
 }

@@ -2,6 +2,7 @@
 
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::pacs::{Association, Status};
 use crate::support::tools::demo_study;
@@ -44,6 +45,11 @@ fn transfers_are_held_released_and_cancelled_by_a_named_person() {
     assert_eq!(transfer("held"), (1, 1));
     decide("release", &[]);
     assert_eq!(transfer("pending"), (1, 1));
+    let shown = site.cli(&["transfers", "show", "1"]).ok("show");
+    assert!(shown.contains(&names.instance) && shown.contains(&names.study), "{shown}");
+    assert_eq!(site.ask(&["transfers", "show", "1", "--json"])[0]["sop_instance_uid"], names.instance);
+    let nowhere = site.cli(&["transfers", "retry", "--to", "nobody"]);
+    assert!(nowhere.code == Some(2) && nowhere.stderr.contains("no such destination"), "{nowhere:?}");
     decide("cancel", &["--reason", "sent by disc"]);
     assert_eq!(transfer("cancelled"), (1, 1));
     assert_eq!(site.cli(&["transfers", "retry", "--study", &names.study]).code, Some(1), "cancelled is for good");
@@ -65,7 +71,7 @@ fn a_person_sends_files_to_a_destination_by_name() {
     let folder = files[0].parent().unwrap().to_str().unwrap();
     assert_eq!(site.cli(&["send", folder, "--to", "NOBODY"]).code, Some(2), "an unknown destination is wrong usage");
     let said = site.cli(&["send", folder, "--to", "OUT"]).ok("send");
-    assert!(said.contains(&format!("{} instances kept", files.len())), "{said}");
+    assert!(said.contains(&format!("to OUT: {} queued", files.len())), "{said}");
     site.all_become("OUT", "accepted", files.len() as u64, seconds(60));
     let mut sent: Vec<String> = files.iter().map(|file| data_set_digest(file)).collect();
     let mut arrived: Vec<String> = node.files().iter().map(|file| data_set_digest(file)).collect();
@@ -93,7 +99,8 @@ fn a_folder_with_what_is_no_dicom_in_it_is_sent_all_the_same() {
     std::fs::write(folder.join("autorun.bin"), vec![7; 8 << 20]).unwrap();
     let sent = site.cli(&["send", folder.to_str().unwrap(), "--to", "b"]);
     assert_eq!(sent.code, Some(1), "{sent:?}");
-    assert!(sent.stdout.contains(&format!("{} instances kept and queued for b, 1 refused", files.len())), "{sent:?}");
+    assert!(sent.stdout.contains(&format!("to b: {} queued, ", files.len())), "{sent:?}");
+    assert!(sent.stdout.contains("0 not sent, 1 refused") && sent.stdout.contains("autorun.bin: "), "{sent:?}");
 
     let other = stage.path().join("other");
     std::fs::create_dir(&other).unwrap();
@@ -111,6 +118,105 @@ fn a_folder_with_what_is_no_dicom_in_it_is_sent_all_the_same() {
     assert_eq!(instances, files.len() as u64 + wanted, "all of them are queued");
 }
 
+/// UIX-04: of files that do not go, `send` does not say that they are queued: held as a conflict, rejected by a person or a note.
+#[test]
+fn send_says_of_each_file_what_became_of_it() {
+    let out = tempfile::tempdir().unwrap();
+    let node = StoreScp::start(out.path(), "OUT");
+    let stage = Stage::new();
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web").node("OUT", Some(node.port));
+    let site = Gateway::start(&stage.path().join("a"), config);
+    let names = names(81, 1, 1);
+    let file = |name: &str, seed: u64| {
+        let path = stage.path().join(name);
+        let bytes = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 8 << 10, seed));
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (one, other) = (file("one.dcm", 1), file("other.dcm", 2));
+    let send = |file: &str, to: &str| site.cli(&["send", file, "--to", to]);
+    let sum = |queued, there, held, not_sent| {
+        format!(
+            "{queued} queued, 0 on their way already, {there} there already, {held} wait for a person, {not_sent} not sent"
+        )
+    };
+    assert!(send(&one, "OUT").ok("send").contains(&sum(1, 0, 0, 0)));
+    site.all_become("OUT", "accepted", 1, seconds(60));
+    let again = send(&one, "OUT").ok("send again");
+    assert!(again.contains(&sum(0, 1, 0, 0)), "{again}");
+    assert!(send(&one, "b").ok("to b").contains("1 queued"));
+    assert!(send(&one, "b").ok("to b again").contains("0 queued, 1 on their way already"));
+    let held = send(&other, "OUT");
+    assert!(held.code == Some(1) && held.stdout.contains(&sum(0, 0, 1, 0)), "{held:?}");
+    assert!(held.stdout.contains("other.dcm: waits for a person: the same SOP Instance UID"), "{held:?}");
+    let number = site.ask(&["exceptions", "list", "--json"])[0]["exception"].to_string();
+    // What a person writes is shown, and moves no cursor.
+    let reason = "wrong\u{1b}[2J\nreceived from nobody";
+    let decided = ["exceptions", "resolve", &number, "--as", "reject", "--by", "jo", "--reason", reason];
+    site.cli(&decided).ok("reject");
+    let story = site.cli(&["why", &names.instance]).ok("why");
+    assert!(story.contains("wrong\\u{1b}[2J\\nreceived") && !story.contains('\u{1b}'), "{story}");
+    let rejected = send(&other, "OUT");
+    assert!(rejected.code == Some(1) && rejected.stdout.contains(&sum(0, 0, 0, 1)), "{rejected:?}");
+    assert!(rejected.stdout.contains("other.dcm: not sent: a person rejected this version"), "{rejected:?}");
+    let told = site.cli(&["send", &other, "--to", "OUT", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(told.stdout.trim()).unwrap();
+    let said = [&told["file"], &told["sent"], &told["why"]];
+    assert_eq!(said, [other.as_str(), "not_sent", "a person rejected this version"], "{told}");
+    assert_eq!(node.files().len(), 1);
+}
+
+/// UIX-04: a name that is not UTF-8 is a name all the same.
+#[test]
+fn a_refused_file_is_told_of_whatever_its_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let folder = stage.path().join("disc");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join(std::ffi::OsStr::from_bytes(b"no\xff\x1b[2J.dcm")), "no DICOM").unwrap();
+    let folder = folder.to_str().unwrap();
+    let told = site.cli(&["send", folder, "--to", "b", "--json"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    let told: serde_json::Value = serde_json::from_str(told.stdout.trim()).unwrap();
+    assert!(told["file"].as_str().unwrap().contains("no\u{fffd}") && told["sent"] == "refused", "{told}");
+    let told = site.cli(&["send", folder, "--to", "b"]);
+    assert!(told.code == Some(1) && !told.stdout.contains('\u{1b}'), "{told:?}");
+}
+
+/// UIX-10: why a start fails stands at its end: what could not be done, and why.
+#[test]
+fn a_start_that_fails_says_why() {
+    let stage = Stage::new();
+    let site = Gateway::prepare(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", site.config.dicom_port)).unwrap();
+    let failed = site.cli(&["serve"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let words = format!("cannot listen on 127.0.0.1:{}: Address already in use", site.config.dicom_port);
+    assert!(failed.stderr.contains(&words), "{failed:?}");
+}
+
+/// Every page that the manual refers to is there, for everybody to read.
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new();
+    let site = Gateway::prepare(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let pages = stage.path().join("man1");
+    std::fs::create_dir(&pages).unwrap();
+    site.cli(&["man", pages.to_str().unwrap()]).ok("man");
+    let main = site.cli(&["man"]).ok("man");
+    let referred: Vec<&str> =
+        main.split("weybridge\\-").skip(1).filter_map(|rest| rest.split_once("(1)")).map(|(name, _)| name).collect();
+    assert!(referred.len() > 15, "{referred:?}");
+    for name in referred {
+        let page = pages.join(format!("weybridge-{name}.1"));
+        let mode =
+            std::fs::metadata(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display())).permissions().mode();
+        assert_eq!(mode & 0o044, 0o044, "{name}");
+    }
+}
+
 #[test]
 fn read_commands_work_whether_the_gateway_runs_or_not() {
     let mut sites = TwoSites::start(None);
@@ -123,6 +229,8 @@ fn read_commands_work_whether_the_gateway_runs_or_not() {
         &["store", "stats", "--json"],
         &["store", "verify", "--json"],
     ];
+    let proof = &sites.a.ask(commands[2])[0];
+    assert_eq!((&proof["blobs_read"], proof["bytes_read"].as_u64() > Some(8 << 10)), (&1.into(), true), "{proof}");
     let running: Vec<String> = commands.iter().map(|command| sites.a.cli(command).ok(command[0])).collect();
     let story = sites.a.cli(&["why", &names.study]).ok("why");
     assert!(story.contains("shown by QIDO-RS"), "the evidence is told: {story}");
@@ -179,12 +287,20 @@ fn a_flipped_byte_in_a_blob_is_found_and_never_sent() {
         site.cli(&["exceptions", "resolve", &number, "--as", decision, "--by", "Jo", "--reason", "the disk"])
     };
     let other = seen("release");
-    assert!(other.code == Some(1) && other.stderr.contains("seen"), "{other:?}");
+    assert!(other.code == Some(2) && other.stderr.contains("seen"), "{other:?}");
     seen("seen").ok("seen");
     assert!(site.ask(&["exceptions", "list", "--json"]).is_empty());
+    let told = site.ask(&["exceptions", "show", &number, "--json"]).remove(0);
+    let ended = [&told["ended_as"], &told["ended_by"], &told["reason"]];
+    assert_eq!(ended, ["seen", "Jo", "the disk"], "{told}");
+    let told = site.cli(&["exceptions", "show", &number]).ok("show");
+    assert!(told.contains("seen, ") && told.contains("by        Jo: the disk"), "{told}");
+    let all = site.cli(&["exceptions", "list", "--all"]).ok("list");
+    assert!(all.contains("ENDED") && all.contains(" seen"), "{all}");
     assert_eq!(site.ask(&["store", "list", "--damaged", "--json"]).len(), 1, "it is damaged as before");
     push(&site, 4);
     site.all_become("b", "verified", 1, seconds(60));
+    note_fired(1);
 }
 
 /// Finds the bytes of a data set in the blob files and flips one bit in its middle.
@@ -207,6 +323,7 @@ fn flip_blob(folder: &Path, bytes: &[u8]) {
 fn routes_are_explained_and_mistakes_pointed_at() {
     let stage = Stage::new();
     let config = stage.site_a("https://127.0.0.1:9/dicom-web").route("mr only", "b", "when = { modality = [\"MR\"] }");
+    let config = config.with("[[node]]\nae_title = \"LOOKING\"\nfrom_addresses = [\"127.0.0.1\"]\nmay = [\"find\"]");
     let site = Gateway::prepare(&stage.path().join("a"), config);
     let file = stage.path().join("one.dcm");
     let names = names(80, 2, 1);
@@ -215,6 +332,15 @@ fn routes_are_explained_and_mistakes_pointed_at() {
     let told = site.cli(&["routes", "explain", file, "--node", "SENDER"]).ok("explain");
     assert!(told.contains("all to b: matches"), "{told}");
     assert!(told.contains("mr only: does not match"), "{told}");
+    assert!(!told.contains("(to )"), "{told}");
+    for unknown in [["--node", "NOBODY"], ["--peer", "nobody"]] {
+        let said = site.cli(&[&["routes", "explain", file][..], &unknown].concat());
+        assert!(said.code == Some(2) && said.stderr.contains("of this configuration"), "{said:?}");
+    }
+    let told = site.cli(&["routes", "explain", file]).ok("explain");
+    assert!(told.contains("as if node SENDER sent it"), "{told}");
+    let told = site.cli(&["routes", "explain", file, "--node", "LOOKING"]).ok("explain");
+    assert!(told.contains("node LOOKING may not store"), "{told}");
     site.cli(&["check"]).ok("check");
     let mut text = std::fs::read_to_string(site.config_file()).unwrap();
     text.push_str("\n[courrier]\n");
@@ -225,15 +351,58 @@ fn routes_are_explained_and_mistakes_pointed_at() {
     assert_eq!(site.cli(&["serve"]).code, Some(2), "and nothing is served with it");
 }
 
+/// UIX-11: a gateway goes on with the old configuration beside a broken one, and who only reads is answered; its socket comes back when
+/// somebody has removed it, and `status` says what is the matter until then.
+#[test]
+fn who_only_reads_is_answered_beside_a_broken_configuration_and_without_a_socket() {
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let names = push(&site, 5);
+    let whole = std::fs::read_to_string(site.config_file()).unwrap();
+    std::fs::write(site.config_file(), format!("{whole}\n[courrier]\n")).unwrap();
+    for command in [&["status"][..], &["why", &names.study], &["transfers", "list"]] {
+        let told = site.cli(command);
+        assert!(told.code == Some(0) && told.stderr.contains("courrier"), "{command:?}: {told:?}");
+    }
+    assert!(site.cli(&["status"]).stdout.contains("running for"));
+    assert_eq!(
+        site.cli(&["transfers", "retry", "--study", &names.study]).code,
+        Some(2),
+        "what changes something is not done"
+    );
+    std::fs::write(site.config_file(), whole).unwrap();
+    std::fs::remove_file(site.data_dir().join("admin.sock")).unwrap();
+    let told = site.cli(&["status"]).ok("status");
+    assert!(told.contains("holds its data directory") || told.contains("NOT RUNNING"), "{told}");
+    crate::support::wait::until(seconds(60), "the socket is made anew", || {
+        site.cli(&["status"]).stdout.contains("running for").then_some(())
+    });
+}
+
 #[test]
 fn init_writes_what_check_accepts() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::new();
     let mut site = Gateway::prepare(folder.path(), stage.site_b());
     std::fs::remove_file(site.config_file()).unwrap();
+    let tls = folder.path().join("tls");
+    for wrong in ["../x", "", "site"] {
+        let said = site.cli(&["init", "--dev-certs", "--also", wrong]);
+        assert!(said.code == Some(2) && said.stderr.contains("nothing was written"), "{wrong}: {said:?}");
+        assert!(!site.config_file().exists() && !tls.exists(), "{wrong}");
+    }
+    site.cli(&["init"]).ok("init");
+    let written = std::fs::read(site.config_file()).unwrap();
+    assert_eq!(site.cli(&["init"]).code, Some(2), "nothing is overwritten");
+    let said = site.cli(&["init", "--dev-certs", "--also", "b.example"]).ok("init of keys alone");
+    assert!(said.contains("stays as it is") && said.contains("names b.example, localhost, 127.0.0.1"), "{said}");
+    assert_eq!(std::fs::read(site.config_file()).unwrap(), written);
+    assert!(tls.join("b.example.key").exists());
+    assert_eq!(site.cli(&["init", "--dev-certs"]).code, Some(2), "nor are keys");
+    std::fs::remove_file(site.config_file()).unwrap();
+    std::fs::remove_dir_all(&tls).unwrap();
     site.cli(&["init", "--dev-certs"]).ok("init");
     site.cli(&["check"]).ok("check");
-    assert_eq!(site.cli(&["init"]).code, Some(2), "nothing is overwritten");
     site.launch();
     crate::support::wait::until(seconds(30), "status answers", || {
         site.cli(&["status"]).stdout.contains("running for").then_some(())

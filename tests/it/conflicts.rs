@@ -166,6 +166,8 @@ fn a_revision_is_shown_side_by_side_and_goes_out_when_a_person_accepts_it() {
     );
     let story = site.cli(&["why", &slice.instance]).ok("why");
     assert!(story.contains("Jo Ward") && story.contains("patient was merged"), "{story}");
+    assert!(story.contains("version 2: attempt") && story.contains("version 2: now: to OUT: accepted"), "{story}");
+    assert!(!story.contains("instances:"), "one instance: {story}");
     assert!(!format!("{:?}", ledger::export(&site)).contains(OTHER_PATIENT), "nothing of the patient is in the ledger");
     assert!(!site.log().contains(OTHER_PATIENT), "nor in the log");
     site.verify_ledger(true);

@@ -2,6 +2,7 @@
 
 use crate::support::damage::{Damage, rounds, seed};
 use crate::support::files::Noise;
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::load::{Load, Work};
 use crate::support::power::LoopDisk;
@@ -27,6 +28,7 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
         wait::until(seconds(60), "the senders are at work", || (load.acknowledged() > before).then_some(()));
         // Any moment, not one that is convenient for the gateway.
         std::thread::sleep(Duration::from_millis(noise.below(400)));
+        assert!(a.process().ended().is_none(), "it lives until kill {kill}");
         a.kill();
         a.up();
         assert!(a.process().ended().is_none(), "it starts after kill {kill}");
@@ -44,6 +46,7 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     for (instance, times) in b.arrivals() {
         assert!(times == 1 || absent.contains(&instance), "{instance} was sent {times} times without need");
     }
+    note_fired(kills as usize);
 }
 
 /// How the gateway of a power cut is built and writes.
@@ -93,15 +96,17 @@ fn power_cut(story: u64, moment: Duration, build: &Build) -> Damage {
 fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
     let cuts = rounds("WEYBRIDGE_CUTS", 3);
     let mut noise = Noise::new(seed());
-    let mut acknowledged = 0;
+    let (mut fired, mut acknowledged) = (0, 0);
     for cut in 0..cuts {
         for (story, build) in [(300, Build::Usual), (600, Build::Cached)] {
             let damage = power_cut(story + cut, Duration::from_millis(noise.below(3000)), &build);
             assert!(damage.none(), "{damage:?}");
             acknowledged += damage.acknowledged;
+            fired += 1;
         }
     }
     println!("summary: {cuts} power cuts for each way of writing; {acknowledged} acknowledged; none lost, none torn");
+    note_fired(fired);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The same instance again and again: one blob, one transfer, one arrival; never a second send.
 
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::pacs::{Association, Status};
@@ -40,6 +41,7 @@ fn sixty_four_senders_of_one_instance_make_one_transfer() {
     a.all_become("b", "verified", 1, seconds(60));
     assert_eq!(a.study(&names.study).len(), 1, "one instance");
     assert_eq!(ledger::arrivals(a)[&names.instance], SENDERS, "each arrival is in the ledger");
+    note_fired(ledger::arrivals(a)[&names.instance]);
     assert_eq!(ledger::arrivals(&sites.b)[&names.instance], 1, "and one reached B");
     assert_eq!(store(a, &names, &bytes), Status::SUCCESS);
     assert_eq!(a.transfers("b", "verified"), (1, 1), "what is done is not owed again");

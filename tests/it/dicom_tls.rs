@@ -5,6 +5,7 @@ use crate::support::certs::{Authority, Identity};
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, part10, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::process::finish;
@@ -132,6 +133,7 @@ fn a_record_that_was_tampered_with_ends_the_association_and_nothing_is_stored() 
     }
     assert_eq!(site.study(&names.study).len(), 1);
     site.verify_ledger(true);
+    note_fired(proxy.fired() as usize);
 }
 
 /// A line that carries less in a minute than an instance is long, on its way in from storescu and on its way out to storescp, over
@@ -168,9 +170,11 @@ fn a_narrow_line_carries_dicom_over_tls_in_and_out_at_the_first_try() {
     command.args(["127.0.0.1", &inward.port.to_string()]).arg(&file);
     finish(&mut command, seconds(120)).ok("storescu over a narrow line");
     assert!(began.elapsed() >= least, "the line in was narrow");
+    note_fired(1);
     let began = Instant::now();
     site.all_become("OUT", "accepted", 1, seconds(120));
     assert!(began.elapsed() + seconds(1) >= least, "the line out was narrow");
+    note_fired(1);
     assert_eq!(site.study(&names.study)[0]["transfers"][0]["attempts"], 1, "it went through at the first try");
     assert_eq!(ledger::arrivals(&site).get(&names.instance), Some(&1));
     let came = node.files();

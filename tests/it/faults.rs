@@ -3,6 +3,7 @@
 
 use crate::support::caller::{Caller, Pdu, Request};
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::load::{send_all, send_one};
@@ -45,6 +46,7 @@ fn a_second_gateway_on_one_directory_refuses_to_start() {
     second.up();
     assert_eq!(second.ask(&["status", "--json"])[0]["instances"], 4);
     second.verify_ledger(true);
+    note_fired(1);
 }
 
 /// Passes one connection on and keeps what went up.
@@ -96,6 +98,7 @@ fn what_is_played_again_changes_nothing() {
     let _ = thief.shutdown(Shutdown::Write);
     let mut said = Vec::new();
     let _ = thief.read_to_end(&mut said);
+    assert!(!said.is_empty(), "the ciphertext was heard");
     assert!(memchr::memmem::find(&said, b"200 OK").is_none(), "the thief learnt nothing");
 
     let (port, kept) = recorder(a.config.dicom_port);
@@ -116,6 +119,9 @@ fn what_is_played_again_changes_nothing() {
     assert_eq!(arrivals[&held.instance], 3, "each is entered: {arrivals:?}");
     assert_eq!(arrivals.values().sum::<usize>(), 3 + 9, "and the ciphertext was none of them");
     a.verify_ledger(true);
+    // The ciphertext, and what came again as a request or an association.
+    note_fired(1);
+    note_fired(arrivals.values().map(|times| times - 1).sum());
 }
 
 fn usual() -> Request {
@@ -160,18 +166,22 @@ fn without_descriptors_new_work_is_turned_away_and_the_gateway_lives() {
     });
     assert_eq!(turned_away, Some(Pdu::Reject(2, 3, 1)), "after {} associations", crowd.len());
     assert!(crowd.len() > 10, "{} associations were let in first", crowd.len());
+    note_fired(1);
     let mut wire = Wire::open(&identity, web);
     wire.head("OPTIONS /dicom-web", &[]).unwrap();
     let reply = wire.answer().expect("an answer");
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("30")), "{reply:?}");
+    note_fired(1);
     // What is in hand has what it needs, a file of its own too.
     assert_eq!((store(&mut at_work, 2, 3_000_000), store(&mut at_work, 3, 4096)), (0, 0));
 
     // Not one more, whatever for.
     limit_descriptors(&mut site, Some(8));
     assert_eq!(store(&mut at_work, 4, 3_000_000), 0xA700, "for now");
+    note_fired(1);
     let waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
     until(seconds(20), "the log says so", || site.log().contains("a connection could not be taken").then_some(()));
+    note_fired(1);
     assert!(site.process().ended().is_none(), "the gateway lives");
 
     limit_descriptors(&mut site, None);
@@ -217,6 +227,7 @@ fn tls_that_breaks_within_a_body_that_we_receive_keeps_nothing_of_it() {
         let _ = wire.send(&request[request.len() - 500_000..]);
         assert!(wire.answer().is_none_or(|reply| reply.status != 200), "it was not all stored");
         until(seconds(30), "the part that was whole is kept", || (site.holds(&whole.study) == 1).then_some(()));
+        note_fired(1);
     }
     let mut wire = Wire::open(&identity, site.config.web_port);
     wire.request("POST /dicom-web/studies", &[&kind], &request).unwrap();
@@ -245,6 +256,7 @@ fn tls_that_breaks_within_a_body_that_we_send_is_asked_about_and_sent_again() {
     assert_eq!(a.study(&held.study)[0]["sha256"], b.study(&held.study)[0]["sha256"]);
     a.verify_ledger(true);
     b.verify_ledger(true);
+    note_fired(proxy.fired() as usize);
 }
 
 /// FLT-084: a study that grows while it is sent, and again when all of it has arrived: late instances are owed and sent too, and
@@ -260,6 +272,8 @@ fn a_study_that_grows_while_it_is_sent_arrives_whole() {
     let study = sent.first().unwrap().0.clone();
     until(seconds(30), "the first batch is there and not answered", || (b.held() > 0).then_some(()));
     send_all(716, 20..40, port, "WB_A");
+    assert_eq!(a.transfers("b", "verified"), (40, 0), "it has grown while it is sent");
+    note_fired(1);
     b.speak();
     a.all_become("b", "verified", 40, seconds(60));
     send_all(716, 40..43, port, "WB_A");
@@ -272,6 +286,7 @@ fn a_study_that_grows_while_it_is_sent_arrives_whole() {
         "each once: {:?}",
         b.arrivals()
     );
+    note_fired(1);
 }
 
 /// FLT-090: while the answer comes there is nothing to cancel; what was accepted stays accepted, and what was not sent yet is
@@ -298,6 +313,7 @@ fn what_is_accepted_while_a_person_cancels_stays_accepted() {
     let story = a.cli(&["why", &study]).ok("why");
     assert!(story.contains("sent in error"), "{story}");
     a.verify_ledger(true);
+    note_fired(in_hand as usize);
 }
 
 /// A reload of configuration and certificates in mid-transfer: what is on its way ends well, at the first try (UIX-11, DIM-113).

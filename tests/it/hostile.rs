@@ -8,6 +8,7 @@ use crate::support::caller::{
 use crate::support::files::{
     EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, head, names, part10, read_part10,
 };
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::multipart::{body, content_type};
 use crate::support::two_sites::{B_IDENTITY, Stage};
@@ -220,6 +221,7 @@ fn data_sets_that_lie_are_refused_and_the_association_goes_on() {
         let answer = answer.unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(matches!(answer.status, 0xC000 | 0xA900), "{name}: {:04x} {:?}", answer.status, answer.comment);
         beside.go_on(1024);
+        note_fired(1);
     }
     caller.release();
     assert_eq!(site.holds(&names.study), 0, "none of it is stored, and the neighbour is not ready yet");

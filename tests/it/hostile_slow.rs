@@ -8,6 +8,7 @@ use crate::support::caller::{
 use crate::support::caller::{pdu, store_command};
 use crate::support::config::free_port;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, names};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::two_sites::Stage;
 use std::net::TcpStream;
@@ -108,7 +109,7 @@ fn each_phase_has_a_timer_and_nobody_else_waits() {
             beside.go_on(16 << 10);
             std::thread::sleep(Duration::from_millis(100));
         }
-        slow.into_iter().for_each(|thread| thread.join().unwrap());
+        note_fired(slow.into_iter().map(|thread| thread.join().unwrap()).count());
     });
     beside.end(&site);
     assert!(site.peak_memory() <= 100_000_000);

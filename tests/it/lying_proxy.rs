@@ -3,6 +3,7 @@
 
 use crate::support::config::free_port;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::nginx::Nginx;
@@ -337,6 +338,7 @@ fn a_proxy_that_lies_is_believed_nothing_and_loses_nothing() {
     for (number, row) in (1..).zip(ROWS) {
         let began = Instant::now();
         lies(&mut sites, number, row);
+        note_fired(1);
         println!("summary: {} ({}): {:.1} s", row.name, row.requirement, began.elapsed().as_secs_f32());
     }
     // Sent again is what A asked for and B did not have, and nothing else.

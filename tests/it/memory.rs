@@ -2,9 +2,11 @@
 
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, head, names};
+use crate::support::fired::note_fired;
 use crate::support::pacs::{Association, Status};
 use crate::support::two_sites::TwoSites;
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, until};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// 1,000 frames of 512 x 512 x 16 bit.
 const PIXEL_BYTES: u32 = 524_288_000;
@@ -25,9 +27,16 @@ fn large_instances_pass(story: u64, count: u64) {
     let mut out = StoreScp::start(&folder.path().join("out"), "OUT");
     let mut sites = TwoSites::start(Some(out.port));
     let port = sites.a.config.dicom_port;
+    let begun = AtomicU64::new(0);
+    // None goes on before all are under way.
+    let together = || {
+        begun.fetch_add(1, Ordering::SeqCst);
+        until(seconds(60), "all are under way", || (begun.load(Ordering::SeqCst) == count).then_some(()));
+    };
     std::thread::scope(|scope| {
         for number in 0..count {
-            scope.spawn(move || send_large(port, story, number));
+            let together = &together;
+            scope.spawn(move || send_large(port, story, number, together));
         }
     });
     sites.a.all_become("b", "verified", count, seconds(240));
@@ -39,15 +48,17 @@ fn large_instances_pass(story: u64, count: u64) {
     assert!(a <= LIMIT, "A held {a} bytes");
     assert!(b <= LIMIT, "B held {b} bytes");
     out.stop();
+    note_fired(sizes.len());
 }
 
-/// Sends one instance without ever holding it whole.
-fn send_large(port: u16, story: u64, number: u64) {
+/// Sends one instance without ever holding it whole; what is done when its head is sent, `together` says.
+fn send_large(port: u16, story: u64, number: u64, together: impl Fn()) {
     let names = names(story, number, 1);
     let mut association = Association::open(port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
     association.begin(SECONDARY_CAPTURE, &names.instance).unwrap();
     association.data(&head(&names, PIXEL_BYTES), false).unwrap();
     let pattern: Vec<u8> = (0..1 << 20).map(|at: u32| at.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    together();
     let mut left = PIXEL_BYTES as usize;
     while left > 0 {
         let size = left.min(pattern.len());

@@ -5,6 +5,7 @@
 
 use crate::support::corpus::{self, CorpusFile, Fate};
 use crate::support::files::{EXPLICIT_LE, Noise, SECONDARY_CAPTURE, data_set, digest, names, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::pacs::{Association, Status};
 use crate::support::two_sites::TwoSites;
 use crate::support::wait::seconds;
@@ -96,6 +97,7 @@ fn all_that_is_good_arrives_and_all_that_is_hostile_is_refused() {
         b / 1_000_000,
     );
     assert!(a <= LIMIT && b <= LIMIT, "memory grew with the load");
+    note_fired(attacks);
 }
 
 /// The files of the corpus that are to arrive, and generated ones; those of an odd length padded as on the wire.

@@ -1,9 +1,11 @@
 //! Orthanc as the place we send to and as the place we get from; dicomweb-client as a third voice.
 
-use crate::support::dcmtk::storescu;
+use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::gateway::Gateway;
+use crate::support::neighbours::{self, *};
 use crate::support::orthanc::Orthanc;
 use crate::support::python;
+use crate::support::radiology::last;
 use crate::support::store_answer;
 use crate::support::tools::demo_study;
 use crate::support::two_sites::{B_IDENTITY, Stage};
@@ -119,4 +121,49 @@ fn what_dicomweb_client_stores_goes_on_to_the_next_site() {
 
 fn study_of_ct(a: &Gateway) -> String {
     a.ask(&["transfers", "list", "--json"])[0]["study_instance_uid"].as_str().unwrap().to_owned()
+}
+
+/// UIX-13, DIM-070, DIM-089, IDY-042: Orthanc behind nginx as the neighbour whose priors a workstation asks for: found in whatever
+/// character set they have, looked into, and given.
+#[test]
+fn orthancs_priors_are_found_and_given() {
+    let stage = Stage::new();
+    let orthanc =
+        Orthanc::start(&stage.path().join("orthanc"), &identity(&stage, "b"), "https://127.0.0.1:1/dicom-web");
+    let out = StoreScp::start(&stage.path().join("out"), "OUT");
+    let nodes = format!(
+        "[[node]]\nae_title = \"WS\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\npatient_id = \"nhs\"\n\
+         move_to = [\"OUT\"]\n[[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nmay = [\"receive\"]\n",
+        out.port
+    );
+    let neighbour = Neighbour::new("b", &orthanc.url()).with("issuer = \"NHS\"");
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[neighbour], &nodes));
+    let one = |n: u32, id: &str, charset: &str| json!({ "uid": n, "PatientID": id, "StudyDate": "20240102", "SpecificCharacterSet": charset });
+    let people =
+        json!([one(1, NHS, "ISO_IR 100"), one(2, NHS, "\\ISO 2022 IR 87"), one(3, "4000000004", "ISO_IR 100")]);
+    let files = python::lines("patients", [stage.path().as_os_str(), people.to_string().as_ref()]);
+    let paths: Vec<PathBuf> = files.iter().map(|file| file["path"].as_str().unwrap().into()).collect();
+    storescu(orthanc.dicom_port, "ORTHANC", &[], &paths).ok("Orthanc is filled");
+    let ask = |mut request: serde_json::Value| {
+        request["calling"] = json!("WS");
+        neighbours::ask(stage.path(), &a, &[request]).remove(0)
+    };
+    let uid = |n: u32| format!("2.25.70000000098.{n}");
+    let said = ask(priors_of(NHS));
+    let row = |n: u32| (uid(n), format!("NHS:{NHS}"), "NEARLINE".to_owned(), "1".to_owned());
+    assert_eq!(studies(&said), [row(1), row(2)], "{said}");
+    assert_eq!(markers(&said), [""; 0]);
+    for n in [1, 2] {
+        let keys = json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": uid(n), "SeriesInstanceUID": "",
+            "NumberOfSeriesRelatedInstances": "" });
+        let said = ask(json!({ "keys": keys }));
+        let series: Vec<_> =
+            identifiers(&said).iter().map(|set| set["NumberOfSeriesRelatedInstances"].clone()).collect();
+        assert_eq!((series, &last(&said)["status"]), (vec![json!("1")], &json!(0)), "{said}");
+        let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uid(n) });
+        let said = ask(json!({ "op": "move", "to": "OUT", "keys": keys }));
+        assert_eq!((&last(&said)["status"], &last(&said)["completed"]), (&json!(0), &json!(1)), "{said}");
+    }
+    assert_eq!(out.files().len(), 2);
+    a.verify_ledger(true);
 }

@@ -1,5 +1,6 @@
 //! A holds a thousand instances while its peer is away, dies, refuses, lies or shows an expired certificate: all end verified, and nothing is sent twice without need.
 
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::load::{Acknowledged, send_all};
@@ -63,10 +64,12 @@ fn the_peer_is_down_when_they_arrive() {
     let a = site_a(&stage, b.config.web_port);
     let sent = fill(&a, 101);
     assert_eq!(a.transfers("b", "verified"), (COUNT, 0));
+    until(seconds(60), "A has tried in vain", || (ledger::failures(&a, "b") > 0).then_some(()));
     b.up();
     a.all_become("b", "verified", COUNT, seconds(60));
     assert!(all_arrived_once(&a, &sent, &ledger::arrivals(&b)).is_empty(), "nothing was ever unknown");
     b.verify_ledger(true);
+    note_fired(ledger::failures(&a, "b"));
 }
 
 #[test]
@@ -118,6 +121,7 @@ fn the_peer_says_503_with_retry_after() {
     assert!(b.seen().0 > 4, "the script was used up");
     // One request at a time while B is down, so that the four waits of a second came one after the other.
     assert!(b.turned_away() >= seconds(4), "A waits as long as it is asked to, not {:?}", b.turned_away());
+    note_fired(b.seen().2);
 }
 
 #[test]
@@ -129,6 +133,8 @@ fn the_peer_says_200_and_names_one_as_failed() {
     let (a, sent) = held_by_a(&stage, &Proxy::to(b.port), 105);
     a.all_become("b", "verified", COUNT, seconds(60));
     assert!(all_arrived_once(&a, &sent, &b.arrivals()).is_empty(), "nothing was ever unknown");
+    assert_eq!(b.seen().2, 2, "the script was used up");
+    note_fired(b.seen().2);
 }
 
 #[test]
@@ -152,6 +158,7 @@ fn the_peer_shows_an_expired_certificate() {
     b.up();
     a.all_become("b", "verified", COUNT, seconds(60));
     assert!(all_arrived_once(&a, &sent, &ledger::arrivals(&b)).is_empty(), "nothing was ever unknown");
+    note_fired(ledger::failures(&a, "b"));
 }
 
 #[test]
@@ -178,4 +185,6 @@ fn an_empty_answer_a_reset_and_silence_after_storing_are_checked_first() {
     let absent = all_arrived_once(&a, &sent, &b.arrivals());
     assert!(!absent.is_empty(), "what the reset request carried was asked for and absent");
     assert!(b.arrivals().values().all(|times| *times == 1), "what was stored without a word was asked for and found");
+    assert_eq!(b.seen().2, 4, "the script was used up");
+    note_fired(b.seen().2);
 }

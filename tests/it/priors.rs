@@ -154,7 +154,9 @@ fn a_person_finds_priors_and_sees_who_did_not_answer() {
 #[test]
 fn a_node_that_holds_foreign_patients_sees_that_a_site_has_something() {
     let stage = Stage::new();
-    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[study(&uid(1), NHS, "NHS", 3)]));
+    let mut held = study(&uid(1), NHS, "NHS", 3);
+    held["0020000E"] = json!({ "vr": "UI", "Value": [format!("{}.1", uid(1))] });
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[held]));
     let node = "[[node]]\nae_title = \"CAREFUL\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\npatient_id = \"nhs\"\n\
         foreign = \"hold\"\n";
     let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], node));
@@ -162,6 +164,10 @@ fn a_node_that_holds_foreign_patients_sees_that_a_site_has_something() {
     request["calling"] = json!("CAREFUL");
     let said = &ask(stage.path(), &a, &[request])[0];
     assert_eq!((studies(said).len(), markers(said)), (0, vec!["B HELD BACK".to_owned()]), "{said}");
+    let series = json!({ "calling": "CAREFUL", "keys": { "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": uid(1),
+        "SeriesInstanceUID": "" } });
+    let said = &ask(stage.path(), &a, &[series])[0];
+    assert_eq!((statuses(said), last(said)["comment"].as_str()), (vec![0xC001], Some("B HELD BACK")), "{said}");
 }
 
 /// IDY-040, IDY-046: two people with one number at two sites are never listed as one. Who did not issue a number is not asked for

@@ -137,3 +137,39 @@ fn a_cancel_is_heard_while_sites_are_awaited() {
     assert_eq!(statuses(said), [0xFF00, 0xFE00], "{said}");
     assert!(began.elapsed() < seconds(20), "{:?}", began.elapsed());
 }
+
+/// UIX-12: an answer that succeeds and holds nothing that a search may hold is no "nothing": 204 is, and so is an empty list.
+#[test]
+fn rubbish_with_a_success_is_not_nothing() {
+    let stage = Stage::new();
+    let xml = Manner { content_type: "application/dicom+xml", ..Manner::says("<NativeDicomModel/>") };
+    let rows = [
+        ("hollow", Manner::says("[{}]")),
+        ("object", Manner::says(r#"{"message": "no such index"}"#)),
+        ("blank", Manner::says("")),
+        ("xml", xml),
+        ("empty", Manner::says("[]")),
+        ("none", Manner { status: 204, ..Manner::says("") }),
+    ];
+    let sites = rows.map(|(name, manner)| (name, SearchedPeer::start(&identity(&stage, name), manner)));
+    let neighbours: Vec<Neighbour> = sites.iter().map(|(name, site)| Neighbour::new(name, &site.url())).collect();
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, ""));
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    let want = ["BLANK NOT ANSWERING", "HOLLOW ANSWER NOT USABLE", "OBJECT NOT ANSWERING", "XML ANSWER NOT USABLE"];
+    assert_eq!(markers(said), want);
+}
+
+/// WEB-094: a server that refuses to be asked for what it need not know is asked for what every server returns, and never for how it writes.
+#[test]
+fn a_site_that_refuses_part_of_a_question_is_asked_the_rest() {
+    let stage = Stage::new();
+    let shown = |uid: &str| Manner::shows(&[study(uid, NHS, "NHS", 1)]);
+    let sites = [("b", "00080005", "2.25.1"), ("c", "includefield", "2.25.2")]
+        .map(|(name, refused, uid)| (name, SearchedPeer::start(&identity(&stage, name), shown(uid).refusing(refused))));
+    let neighbours: Vec<Neighbour> = sites.iter().map(|(name, site)| Neighbour::new(name, &site.url())).collect();
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, ""));
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    let found: Vec<String> = studies(said).into_iter().map(|(uid, ..)| uid).collect();
+    assert_eq!((found, markers(said)), (vec!["2.25.1".to_owned(), "2.25.2".to_owned()], Vec::new()), "{said}");
+    assert!(sites[0].1.asked().iter().all(|target| target.contains("includefield")), "{:?}", sites[0].1.asked());
+}

@@ -4,6 +4,7 @@
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names, part10, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::holder::{Holder, Manner};
 use crate::support::odd_node::OddNode;
@@ -14,26 +15,31 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Site A with a workstation, a node OUT and a peer that is played.
-struct Scene {
-    a: Gateway,
-    b: Holder,
-    out: StoreScp,
-    stage: Stage,
+pub struct Scene {
+    pub a: Gateway,
+    pub b: Holder,
+    pub out: StoreScp,
+    pub stage: Stage,
 }
 
-const PRIORS: &str = "[priors]\npatience = \"6s\"";
+pub const PRIORS: &str = "[priors]\npatience = \"6s\"";
 
 impl Scene {
-    fn start(priors: &str) -> Self {
+    pub fn start(priors: &str) -> Self {
+        Self::knowing(priors, "")
+    }
+
+    /// The same, with further lines in the entry of the peer.
+    pub fn knowing(priors: &str, lines: &str) -> Self {
         let stage = Stage::new();
         let b = Holder::start(&stage.authority.issue(B_IDENTITY));
         let out = StoreScp::start(&stage.path().join("out"), "OUT");
-        let a = site(&stage, &b, out.port, priors);
+        let a = site(&stage, &b, out.port, (priors, lines));
         Self { a, b, out, stage }
     }
 
     /// Has the peer hold so many instances of a study; gives their files by UID.
-    fn hold(&self, story: u64, count: u64) -> BTreeMap<String, Vec<u8>> {
+    pub fn hold(&self, story: u64, count: u64) -> BTreeMap<String, Vec<u8>> {
         (1..=count)
             .map(|n| {
                 let (names, file) = instance(story, n);
@@ -43,57 +49,58 @@ impl Scene {
             .collect()
     }
 
-    fn ask(&self, requests: &[Value]) -> Vec<Value> {
+    pub fn ask(&self, requests: &[Value]) -> Vec<Value> {
         let list = self.stage.path().join(format!("requests-{}.jsonl", requests.len()));
         std::fs::write(&list, requests.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
         python::lines("query", [self.a.config.dicom_port.to_string().as_str(), "WB_A", list.to_str().unwrap()])
     }
 
     /// Moves a study to OUT: the final answer.
-    fn take(&self, story: u64) -> Value {
+    pub fn take(&self, story: u64) -> Value {
         let said = self.ask(&[move_study(story)]);
         said[0]["answers"].as_array().unwrap().last().unwrap().clone()
     }
 
     /// What lies at OUT, by UID with digests.
-    fn at_out(&self) -> BTreeMap<String, String> {
+    pub fn at_out(&self) -> BTreeMap<String, String> {
         self.out.digests()
     }
 }
 
 /// Site A, where OUT is at a port.
-fn site(stage: &Stage, b: &Holder, out: u16, priors: &str) -> Gateway {
+fn site(stage: &Stage, b: &Holder, out: u16, (priors, lines): (&str, &str)) -> Gateway {
     let radiology = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n";
     let config = SiteConfig::new("a", stage.identity_of_a())
         .node("OUT", Some(out))
         .with(radiology)
         .peer("b", &b.url(), B_IDENTITY, "present")
+        .with(lines)
         .route("all to b", "b", "")
         .with(priors);
     Gateway::start(&stage.path().join("a"), config)
 }
 
-fn instance(story: u64, n: u64) -> (Names, Vec<u8>) {
+pub fn instance(story: u64, n: u64) -> (Names, Vec<u8>) {
     let names = names(story, 1, n);
     let file = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 4000, story * 100 + n));
     (names, file)
 }
 
-fn study(story: u64) -> String {
+pub fn study(story: u64) -> String {
     names(story, 1, 1).study
 }
 
-fn move_study(story: u64) -> Value {
+pub fn move_study(story: u64) -> Value {
     json!({ "op": "move", "to": "OUT", "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(story) } })
 }
 
-fn digests(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
+pub fn digests(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
     let data = |file: &Vec<u8>| digest(&file[read_part10(file).unwrap().data_set_at..]);
     files.iter().map(|(uid, file)| (uid.clone(), data(file))).collect()
 }
 
 /// Status, completed, failed, warning.
-fn counts(answer: &Value) -> (u64, [u64; 3]) {
+pub fn counts(answer: &Value) -> (u64, [u64; 3]) {
     let number = |name: &str| answer[name].as_u64().unwrap_or_else(|| panic!("{name} of {answer}"));
     (number("status"), ["completed", "failed", "warning"].map(number))
 }
@@ -130,6 +137,7 @@ fn what_is_withdrawn_meanwhile_is_a_failed_sub_operation() {
     assert_eq!(answer["identifier"]["FailedSOPInstanceUIDList"], gone.as_str());
     files.remove(&gone);
     assert_eq!(scene.at_out(), digests(&files));
+    note_fired(1);
     // The next list does not have it, so that it is not expected either.
     assert_eq!(counts(&scene.take(510)), (0, [4, 0, 0]));
     // One that is here already, and that the site lists no more, is not given any more.
@@ -208,7 +216,7 @@ fn a_destination_that_closes_idle_associations_gets_what_comes_slowly() {
     let stage = Stage::new();
     let b = Holder::start(&stage.authority.issue(B_IDENTITY));
     let node = OddNode::start(stage.path(), &["--idle", "1.5"]);
-    let a = site(&stage, &b, node.port, "[priors]\npatience = \"120s\"");
+    let a = site(&stage, &b, node.port, ("[priors]\npatience = \"120s\"", ""));
     for (names, file) in (1..=3).map(|n| instance(545, n)) {
         b.hold(&names.study, &names.series, &file);
     }

@@ -5,6 +5,7 @@ use crate::support::archive::{OddArchive, Prepared};
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::holder::{Holder, Manner};
 use crate::support::multipart;
@@ -244,6 +245,7 @@ fn a_site_that_hangs_holds_up_no_other() {
         // A pull that hangs is given up after two minutes.
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         assert_eq!(scene.at_out(), files);
+        note_fired(scene.b.asked().1.len());
         scene.b.speak(stories.len());
         let said = hung.join().unwrap().remove(0);
         assert_eq!(told(&said).1, [20, 0], "{said}");

@@ -113,6 +113,8 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
         "studies?StudyDate=2025",
         "studies?limit=-1",
         "series?SeriesNumber=x",
+        "studies?StudyDate=20250310&StudyTime=25",
+        "studies?StudyDate=20250310&StudyTime=1000-2561",
         "studies?StudyInstanceUID=..",
         "instances",
         // Nobody is listed at large (SEC-022).
@@ -123,6 +125,8 @@ fn studies_series_and_instances_are_found_by_what_they_hold() {
         "studies?PatientName=*%5E*&PatientID=**",
         "series?Modality=OT",
         "studies?ModalitiesInStudy=OT",
+        // Nor by what a study is not matched by.
+        "studies?SeriesInstanceUID=1.2.3",
     ] {
         assert_eq!(site.ask(&site.b, wrong).status, 400, "{wrong}");
     }
@@ -153,6 +157,8 @@ fn in_the_form_that_is_wanted(site: &Site) {
     );
     assert_eq!(text.matches("<NativeDicomModel").count(), 2, "{text}");
     assert_eq!(text.matches("keyword=\"StudyInstanceUID\"").count(), 2, "{text}");
+    let any_parts = ask("multipart/related");
+    assert!(any_parts.status == 200 && any_parts.header("content-type").unwrap().starts_with(xml), "{any_parts:?}");
     assert_eq!(ask("image/png").status, 406);
 }
 
@@ -265,5 +271,51 @@ fn dicomweb_client_finds_what_was_sent() {
         assert_eq!(line["missing"].as_array().unwrap().len() + line["more"].as_array().unwrap().len(), 0, "{line}");
         assert!(line["found"].as_u64().unwrap() > 0, "{line}");
         assert_eq!(line["wrong"].as_array().unwrap().len(), 0, "{line}");
+    }
+}
+
+/// WEB-091, WEB-095: a series is found by the numbers of one of its requests; a key that is not matched is named.
+#[test]
+fn requests_are_matched_and_keys_that_are_not_are_named() {
+    let site = Site::start();
+    let ct = requested(site.stage.path(), &demo_study("ct"));
+    storescu(site.gateway.config.dicom_port, "WB_A", &["-R", "-xe"], &ct).ok("storescu");
+    let lines = site.gateway.ask(&["transfers", "list", "--json"]);
+    let study = lines[0]["study_instance_uid"].as_str().unwrap();
+    let series = |query: &str| site.search(&format!("studies/{study}/series?{query}")).len();
+    let all = series("");
+    assert!(all > 0);
+    let (step, procedure) =
+        ("RequestAttributesSequence.ScheduledProcedureStepID", "RequestAttributesSequence.RequestedProcedureID");
+    let rows = [
+        (format!("{step}=SPS1"), all),
+        (format!("{step}=NOPE"), 0),
+        (format!("00400275.00401001=RP2&{step}="), all),
+        (format!("{step}=SPS1&{procedure}=RP1"), all),
+        (format!("{step}=SPS1&{procedure}=RP2"), 0),
+    ];
+    for (query, found) in rows {
+        assert_eq!(series(&query), found, "{query}");
+    }
+    for (value, found) in [("RP2", ct.len()), ("NOPE", 0)] {
+        assert_eq!(site.search(&format!("studies/{study}/instances?{procedure}={value}")).len(), found, "{value}");
+    }
+    let rows = [
+        (
+            format!("studies?StudyInstanceUID={study}&PatientComments=x&Modality=CT"),
+            Some(": PatientComments, Modality."),
+        ),
+        (format!("studies/{study}/series?PatientComments=x&Modality=CT"), Some(": PatientComments.")),
+        (format!("studies?StudyInstanceUID={study}&{step}=NOPE&accept=*/*"), Some(step)),
+        (format!("studies?StudyInstanceUID={study}&ModalitiesInStudy=CT&accept=*/*&SeriesDescription="), None),
+    ];
+    for (resource, named) in rows {
+        let reply = site.ask(&site.b, &resource);
+        let warning = reply.header("warning").map(|text| text.trim_end_matches('.'));
+        let right = match named {
+            Some(named) => warning.is_some_and(|text| text.ends_with(named.trim_end_matches('.'))),
+            None => warning.is_none(),
+        };
+        assert!(reply.status == 200 && right, "{resource}: {reply:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::caller::{Answer, Caller, IMPLICIT_LE, Request, find_command};
 use crate::support::files::EXPLICIT_LE;
+use crate::support::fired::note_fired;
 use crate::support::python;
 use crate::support::radiology::{ROOT, Radiology};
 use crate::support::wait::seconds;
@@ -100,6 +101,9 @@ fn an_identifier_that_no_query_has_is_answered_and_the_next_is_served() {
         assert_eq!(last.comment.is_some(), last.status != 0, "{what}: {last:?}");
         let (pending, last) = ask(&mut caller, IMPLICIT, &[&study[..], &implicit(0x0010, 0x0020, b"P1")].concat());
         assert_eq!((last.status, pending), (0, 2), "after {what}: {last:?}");
+        if want.0 != 0 {
+            note_fired(1);
+        }
     }
     caller.release();
 }

@@ -4,6 +4,7 @@ use crate::support::archive::{Dcmqrscp, Prepared};
 use crate::support::certs::Identity;
 use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::radiology::{ROOT, Radiology, last};
 use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
@@ -283,6 +284,7 @@ fn what_is_not_sent_yet_is_stopped_also_over_a_kill() {
         why.contains(&format!("rejected (rejection note {uid} names it: Rejected for Quality Reasons); now cancelled")),
         "{why}"
     );
+    note_fired(a.transfers("b", "cancelled").1 as usize);
     for site in [a, b] {
         site.verify_ledger(true);
     }

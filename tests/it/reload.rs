@@ -2,6 +2,7 @@
 //! taken away.
 
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::multipart::{body, content_type};
@@ -36,6 +37,7 @@ fn a_new_node_is_let_in_and_an_open_association_goes_on() {
     hang_up(&mut site);
     logged(&site, "the old one stays in force", 1);
     assert!(open("LATER").is_err(), "a wrong file changes nothing");
+    note_fired(1);
 
     std::fs::write(site.config_file(), format!("{good}{more}")).unwrap();
     hang_up(&mut site);

@@ -3,6 +3,7 @@
 use crate::support::config::free_port;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{data_set_digest, names, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::odd_node::OddNode;
 use crate::support::process::finish;
 use crate::support::radiology::{ROOT, Radiology, last, statuses};
@@ -186,12 +187,14 @@ fn a_destination_that_dies_leaves_right_counts() {
     let (_node, site) = six(&stage, &["--abort-after", "3"]);
     let answer = last(&site.ask(&[move_study(2)])[0]).clone();
     assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0xB000), [Some(5), Some(1), Some(0)]), "{answer}");
+    note_fired(1);
     let nobody = Radiology::start(6, &nodes(free_port()));
     let answer = last(&nobody.ask(&[move_study(2)])[0]).clone();
     assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0xA702), [Some(0), Some(6), Some(0)]), "{answer}");
     assert!(answer["comment"].as_str().is_some_and(|said| said.starts_with("cannot connect to 127.0.0.1")), "{answer}");
     let list = answer["identifier"]["FailedSOPInstanceUIDList"].as_str().unwrap();
     assert_eq!(list.split('\\').count(), 6);
+    note_fired(1);
 }
 
 /// DIM-012: a destination that says that it is busy just now is asked again.
@@ -217,6 +220,7 @@ fn a_cancel_or_a_lost_originator_starts_nothing_more() {
     assert_eq!((answer["status"].as_u64(), sum), (Some(0xFE00), 6), "{answer}");
     assert!(remaining >= 2, "{answer}");
     assert_eq!(node.seen("store").len() as u64, 6 - remaining, "what was begun was finished, and nothing else begun");
+    note_fired(1);
     let mut request = move_study(2);
     request["drop"] = json!(2);
     site.ask(&[request]);
@@ -225,6 +229,7 @@ fn a_cancel_or_a_lost_originator_starts_nothing_more() {
     assert_eq!(number("completed") + number("remaining") + number("failed"), 6, "{facts}");
     assert!(number("remaining") >= 2, "{facts}");
     assert_eq!(node.seen("store").len() as u64, 6 - remaining + number("completed") + number("failed"));
+    note_fired(1);
 }
 
 /// DIM-090, DIM-084: C-GET gives what the requester is SCP of, and names the rest; it takes answers on any context of the class.

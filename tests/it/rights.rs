@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 const NOWHERE: &str = "https://127.0.0.1:9/dicom-web";
@@ -218,6 +219,71 @@ fn what_the_gateway_writes_is_for_its_own_user_only() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().rev().nth(1), Some("0"), "{core}");
     site.stop();
+}
+
+/// SEC-020: the same of what commands write, by whatever user mask: exported images and entries, backups, what is restored and rebuilt.
+#[test]
+fn what_commands_write_is_for_their_user_only() {
+    let stage = Stage::new();
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a(NOWHERE));
+    send_all(702, 0..3, site.config.dicom_port, "WB_A");
+    let names = names(702, 0, 0);
+    let written = stage.path().join("written");
+    fs::create_dir(&written).unwrap();
+    let at = |name: &str| written.join(name).to_str().unwrap().to_owned();
+    let loosely = |site: &Gateway, arguments: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 000; exec \"$0\" \"$@\""]);
+        site.cli_through(shell, arguments).ok(arguments[0]);
+    };
+    loosely(&site, &["store", "export", &names.study, &at("images")]);
+    loosely(&site, &["ledger", "export", &at("ledger.jsonl")]);
+    loosely(&site, &["backup", &at("backup")]);
+    site.stop();
+    fs::remove_dir_all(site.data_dir()).unwrap();
+    loosely(&site, &["restore", &at("backup")]);
+    let mut found = Vec::new();
+    permissions(&site.data_dir(), &mut found);
+    for name in ["records.db", "records.db-wal", "records.db-shm"] {
+        let _ = fs::remove_file(site.data_dir().join(name));
+    }
+    loosely(&site, &["store", "rebuild"]);
+    permissions(&site.data_dir(), &mut found);
+    permissions(&written, &mut found);
+    assert!(found.len() > 15, "{found:?}");
+    found.retain(|(path, _)| Path::new(path) != written);
+    let open: Vec<_> = found.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    assert!(open.is_empty(), "others may see {open:?}");
+}
+
+/// UIX-04: who may not open the records is told so, and what to do, and not that there are none.
+#[test]
+fn another_user_is_told_that_the_records_are_not_theirs() {
+    let stage = Stage::new();
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a(NOWHERE));
+    let may_read = Command::new("chmod").args(["-R", "a+rX"]).arg(stage.path()).status().unwrap();
+    let private = Command::new("chmod").args(["-R", "go-rwx"]).arg(site.data_dir()).status().unwrap();
+    assert!(may_read.success() && private.success());
+    // Only root can be somebody else.
+    if !rustix::process::getuid().is_root() {
+        println!("not tried: this is not root");
+        return;
+    }
+    let as_nobody = |site: &Gateway, arguments: &[&str]| {
+        let mut other = Command::new("setpriv");
+        other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        let said = site.cli_through(other, arguments);
+        assert!(said.code == Some(4) && said.stderr.contains("sudo -u"), "{arguments:?}: {said:?}");
+        assert!(!said.stderr.contains("no such file"), "{said:?}");
+    };
+    for arguments in
+        [&["status"][..], &["transfers", "list"], &["why", "1.2.3"], &["send", "/etc/hostname", "--to", "b"]]
+    {
+        as_nobody(&site, arguments);
+    }
+    site.stop();
+    as_nobody(&site, &["status"]);
+    as_nobody(&site, &["serve"]);
 }
 
 /// SEC-023: who searched and retrieved, which study, and how much it was given stands in the ledger, once a minute, without the

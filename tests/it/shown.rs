@@ -2,6 +2,7 @@
 
 use crate::support::config::SiteConfig;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::odd_node::OddNode;
 use crate::support::pacs::{Association, Status};
@@ -58,6 +59,7 @@ fn what_a_node_shows_by_list_or_by_one_or_among_everything_is_verified() {
         assert!(story.contains("shown by C-FIND"), "{find}: {story}");
         assert_eq!(node.seen("store").len(), 3, "{find}: each once");
         site.verify_ledger(true);
+        note_fired(finds(&node));
     }
 }
 
@@ -71,6 +73,7 @@ fn a_node_that_takes_no_queries_leaves_it_accepted() {
     until(seconds(60), "why says that it cannot be asked", told);
     assert_eq!(node.seen("store").len(), 2, "and is sent nothing twice");
     site.verify_ledger(true);
+    note_fired(1);
 }
 
 /// FLT-042, FLT-043: it has it, and never said so; or it was gone before it had it.
@@ -88,5 +91,6 @@ fn what_was_not_answered_is_asked_for_before_it_is_sent_again() {
         assert!(absent || associations == 2, "{options:?}: one to send, one to ask: {associations}");
         assert!(node.seen("store").len() <= stores, "{options:?}");
         site.verify_ledger(true);
+        note_fired(1);
     }
 }

@@ -188,6 +188,9 @@ fn the_capabilities_are_told_with_the_limits() {
     }
     let neither = site.send(&site.a, "OPTIONS /dicom-web", &["Accept: image/png"], b"");
     assert_eq!(neither.status, 406);
+    // The lines of a list are one list.
+    let second = site.send(&site.a, "OPTIONS /dicom-web", &["Accept: image/png", "Accept: application/json"], b"");
+    assert_eq!((second.status, second.header("content-type")), (200, Some("application/json")), "{second:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each story uses the part that it needs")]
 
 pub mod archive;
+pub mod bare_node;
 pub mod beside;
 pub mod caller;
 pub mod calls;
@@ -11,6 +12,7 @@ pub mod corpus;
 pub mod damage;
 pub mod dcmtk;
 pub mod files;
+pub mod fired;
 pub mod gateway;
 pub mod holder;
 pub mod key_holder;

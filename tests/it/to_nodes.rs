@@ -161,7 +161,7 @@ fn a_study_of_140_kinds_goes_over_two_associations() {
 }
 
 #[test]
-fn an_instance_whose_class_is_refused_fails_and_the_others_arrive() {
+fn an_instance_whose_class_is_refused_is_parked_and_the_others_arrive() {
     let stage = Stage::new();
     let class = |n| format!("1.2.840.10008.5.1.4.1.1.9999.{n}");
     let node = OddNode::start(stage.path(), &["--refuse", &class(3)]);
@@ -169,19 +169,36 @@ fn an_instance_whose_class_is_refused_fails_and_the_others_arrive() {
     let kinds: Vec<(String, &str)> = (1..=4).map(|n| (class(n), EXPLICIT_LE)).collect();
     let rows = made_up(stage.path(), &kinds);
     push(&site, stage.path(), &rows);
-    until(seconds(60), "three are accepted and one is dead", || {
-        (site.transfers("OUT", "accepted").1 == 3 && site.transfers("OUT", "dead").1 == 1).then_some(())
+    until(seconds(60), "three are accepted and one is parked", || {
+        (site.transfers("OUT", "accepted").1 == 3 && site.transfers("OUT", "parked").1 == 1).then_some(())
     });
     let story = site.cli(&["why", rows[2]["sop_instance"].as_str().unwrap()]).ok("why");
-    assert!(story.contains("accepts neither"), "{story}");
+    assert!(story.contains("accepts neither") && story.contains("(it says: abstract syntax not supported)"), "{story}");
     assert_eq!(node.seen("store").len(), 3);
+    let told = site.cli(&["status"]).ok("status");
+    assert!(told.contains(&format!("OUT: does not take SOP class {}", class(3))), "{told}");
+}
+
+/// DIM-050, WEB-063: a node that is up by half accepts the association and no context on it. Nothing is given up for that, and all goes once
+/// it is up.
+#[test]
+fn a_node_that_accepts_no_context_at_all_is_left_alone_and_gets_everything_later() {
+    let stage = Stage::new();
+    let node = OddNode::start(stage.path(), &["--half-up", "2"]);
+    let site = site(&stage, node.port, "");
+    push_study(&site, 96, 0, 5);
+    site.all_become("OUT", "accepted", 5, seconds(120));
+    assert_eq!(node.seen("store").len(), 5);
+    let story = site.cli(&["why", &names(96, 1, 0).instance]).ok("why");
+    assert!(story.contains("deferred (the node accepted the association and nothing of what was offered"), "{story}");
+    site.verify_ledger(true);
 }
 
 #[test]
 fn an_instance_whose_class_is_refused_goes_under_a_general_one_where_that_is_asked_for() {
     // DIM-051: off by default; what is held stays as it is; the change is recorded in the object and in the ledger.
     let sr = |last: u32| format!("1.2.840.10008.5.1.4.1.1.88.{last}");
-    for (lines, accepted, dead) in [("", 2, 2), ("general_class = true\n", 3, 1)] {
+    for (lines, accepted, parked) in [("", 2, 2), ("general_class = true\n", 3, 1)] {
         let stage = Stage::new();
         let mut told = vec!["--tell", "SOPClassUID", "--tell", "OriginalSpecializedSOPClassUID"];
         told.extend(["--tell", "OriginalAttributesSequence"]);
@@ -202,8 +219,8 @@ fn an_instance_whose_class_is_refused_goes_under_a_general_one_where_that_is_ask
         let rows = made_up(stage.path(), &kinds);
         push(&site, stage.path(), &rows);
         until(seconds(60), "all are settled", || {
-            let done = (site.transfers("OUT", "accepted").1, site.transfers("OUT", "dead").1);
-            (done == (accepted, dead)).then_some(())
+            let done = (site.transfers("OUT", "accepted").1, site.transfers("OUT", "parked").1);
+            (done == (accepted, parked)).then_some(())
         });
         let instance = rows[0]["sop_instance"].as_str().unwrap();
         let got = node.seen("store").into_iter().find(|store| store["sop_instance"] == instance);

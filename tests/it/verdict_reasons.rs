@@ -68,7 +68,7 @@ fn cases() -> (Vec<Case>, Vec<u16>) {
             None => vec![hex(cells[1])],
         };
         match cells[2] {
-            "parked" => parks.extend(codes),
+            "forbidden" => parks.extend(codes),
             outcome => cases.extend(codes.into_iter().flat_map(|code| Case::of(code, outcome))),
         }
     }

@@ -2,6 +2,7 @@
 //! instance, how often it was sent, and that nothing was sent again unasked where its fate was in doubt.
 
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::odd_node::OddNode;
 use crate::support::pacs::{Association, Status};
@@ -112,6 +113,7 @@ pub fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
         let (content_type, body) = match body.as_str() {
             "-" => ("", Vec::new()),
             "html" => ("text/html", b"<html><body>It works!</body></html>".to_vec()),
+            "room" => ("application/problem+json", br#"{"detail": "no room: send less at once"}"#.to_vec()),
             "cut" => ("application/dicom+json", json[..json.len().min(30)].to_vec()),
             xml if xml.starts_with("xml ") => ("application/dicom+xml", store_answer::write_xml(&named).into_bytes()),
             _ => ("application/dicom+json", json),
@@ -248,6 +250,7 @@ fn each_answer_of_a_peer_comes_to_what_the_table_says() {
     }
     println!("summary: {count} answers of a peer");
     site.verify_ledger(false);
+    note_fired(count);
 }
 
 /// One site that passes everything on to the node `OUT`; `lines` go to the configuration.
@@ -289,7 +292,8 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
         codes.extend(ends.iter().map(|code| (u16::from_str_radix(code, 16).unwrap(), cells[2])));
     }
     // Pending is no answer: pynetdicom does not send it. What parks the node comes last, by itself.
-    codes.retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && *outcome != "parked");
+    codes
+        .retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && !matches!(*outcome, "forbidden" | "unsupported"));
     let words = vec!["A"; codes.len()].join(" ");
     let all = instances(1, &words);
     let forbidden = instances(2, "A");
@@ -341,6 +345,33 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
     site.verify_ledger(false);
 }
 
+/// WEB-063, DIM-054: a class that a node refuses is parked there, others go on, and a person lifts it.
+#[test]
+fn a_class_that_a_node_refuses_is_parked_there_until_it_is_resumed() {
+    let stage = Stage::new();
+    // One whose class is refused once, and of which another is taken.
+    let choosy = instances(5, "A' B'");
+    let uid = |one: &Instance| one.names.instance.clone();
+    let script = BTreeMap::from([(uid(&choosy[0]), vec![0x0122, 0])]);
+    let file = stage.path().join("statuses.json");
+    std::fs::write(&file, serde_json::to_string(&script).unwrap()).unwrap();
+    let node = OddNode::start(stage.path(), &["--statuses", file.to_str().unwrap()]);
+    let site = site_with_node(&stage, node.port, "");
+    push_to_node(&site, &choosy);
+    let stands = |state: &str| {
+        let want = [(uid(&choosy[0]), state.to_owned()), (uid(&choosy[1]), "accepted".to_owned())];
+        let want: BTreeMap<String, String> = want.into();
+        until(seconds(30), state, || (states(&site, &choosy[0].names.study) == want).then_some(()));
+    };
+    stands("parked");
+    let told = site.cli(&["status"]).ok("status");
+    assert!(told.contains(&format!("OUT: does not take SOP class {OTHER_CLASS}")), "{told}");
+    site.cli(&["nodes", "resume", "OUT"]).ok("resume");
+    stands("accepted");
+    assert!(site.log().contains("does not take a SOP class"), "the log tells of it");
+    site.verify_ledger(false);
+}
+
 /// FLT-042, FLT-043: the node takes everything and never answers, or is gone before it does.
 #[test]
 fn a_node_that_is_silent_or_gone_after_the_last_fragment_leaves_it_unknown_and_gets_it_again() {
@@ -356,6 +387,7 @@ fn a_node_that_is_silent_or_gone_after_the_last_fragment_leaves_it_unknown_and_g
         assert!(story.contains("a node cannot be asked"), "{options:?}: {story}");
         assert!(node.seen("association").len() >= 2, "{options:?}: the first association was aborted");
         site.verify_ledger(false);
+        note_fired(1);
     }
 }
 

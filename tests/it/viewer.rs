@@ -2,7 +2,9 @@
 
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::storescu;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE};
 use crate::support::gateway::Gateway;
+use crate::support::pacs::Association;
 use crate::support::tools::demo_study;
 use crate::support::two_sites::Stage;
 use std::io::{Read, Write};
@@ -31,7 +33,7 @@ impl Site {
         std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
         let port = free_port();
         let viewer = format!(
-            "[[node]]\nae_title = \"VIEWER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [{may}]\nforeign = \"as_is\"\n\
+            "[[node]]\nae_title = \"VIEWER\"\nmay = [{may}]\nforeign = \"as_is\"\n\
              [viewer]\nlisten = \"127.0.0.1:{port}\"\ntoken_file = \"{}\"\nnode = \"VIEWER\"\nallow_origin = [\"{PAGE}\"]\n{tables}",
             token.display()
         );
@@ -43,9 +45,14 @@ impl Site {
 
     /// The whole answer as text, what is no text replaced.
     fn ask(&self, line: &str, headers: &[&str]) -> String {
+        self.ask_as(&format!("127.0.0.1:{}", self.port), line, headers)
+    }
+
+    /// The same with this in Host.
+    fn ask_as(&self, host: &str, line: &str, headers: &[&str]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let host = format!("Host: 127.0.0.1:{}", self.port);
+        let host = format!("Host: {host}");
         let head = [&[&*host, "Connection: close"], headers].concat().join("\r\n");
         write!(stream, "{line} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
         let mut answer = Vec::new();
@@ -109,6 +116,39 @@ fn who_shows_the_token_is_shown_what_its_node_may_see() {
     );
 }
 
+/// dicomweb-client for Python leaves the port out of Host: the links lead back to it all the same, where no proxy stands before us.
+#[test]
+fn links_lead_back_to_a_port_that_was_left_out() {
+    let site = Site::start("\"find\", \"move\"");
+    let (port, token) = (site.port, format!("Authorization: Bearer {TOKEN}"));
+    let rows = [
+        ("127.0.0.1", "X: y", format!("\"http://127.0.0.1:{port}/dicom-web/studies/")),
+        ("localhost", "X: y", format!("\"http://localhost:{port}/dicom-web/studies/")),
+        ("localhost", "X-Forwarded-Proto: https", "\"https://localhost/dicom-web/studies/".to_owned()),
+        ("view.example", "X: y", "\"http://view.example/dicom-web/studies/".to_owned()),
+    ];
+    for (host, more, link) in rows {
+        let answer = site.ask_as(host, "GET /dicom-web/studies?limit=10", &[&token, more]);
+        assert!(status(&answer) == 200 && answer.contains(&link), "{host}: {answer}");
+    }
+}
+
+/// DIM-020: under the title of a node that viewers have, and that says nothing of where it calls from, nobody gets an association.
+#[test]
+fn nobody_calls_as_the_node_of_viewers() {
+    let site = Site::start("\"find\", \"move\"");
+    let open =
+        |title: &str| Association::open(site.gateway.config.dicom_port, title, "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE);
+    open("DCMTK").unwrap().release();
+    assert!(open("VIEWER").is_err());
+    let refused = site.gateway.ask(&["status", "--json"]).remove(0);
+    assert!(
+        refused["last_refusal"].as_str().is_some_and(|why| why.contains("may not call from this address")),
+        "{refused}"
+    );
+    assert_eq!(status(&site.shown("studies?limit=10")), 200);
+}
+
 #[test]
 fn rights_are_those_of_the_node() {
     let site = Site::start("\"find\"");
@@ -162,6 +202,7 @@ fn only_pages_of_known_origins_may_read_answers() {
         let answer = site.ask("GET /dicom-web/studies", &[&header, &token]);
         assert_eq!((status(&before), status(&answer)), (204, 200));
         assert_eq!((allowed(&before, origin), allowed(&answer, origin)), (origin == PAGE, origin == PAGE), "{origin}");
+        assert!(before.to_lowercase().contains("if-match, if-none-match"), "{before}");
         assert!(!before.contains('*') && !answer.to_lowercase().contains("allow-origin: *"), "{before}");
     }
 }

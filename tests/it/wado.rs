@@ -5,6 +5,7 @@ use crate::support::dcmtk::storescu;
 use crate::support::files::{
     EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, head, names, part10, read_part10,
 };
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::multipart::{body, boundary_of, complete_parts, content_type};
 use crate::support::python;
@@ -222,6 +223,8 @@ fn one_that_was_cut_off_is_resumed_by_its_tag() {
     assert!(end.status == 206 && end.body == whole.body[total - 100..]);
     let other = site.get(&resource, &[ONE, &format!("Range: bytes={cut}-"), "If-Range: \"another\""]);
     assert!(other.status == 200 && other.body == whole.body, "what was begun is something else");
+    let only = |tag: &str| site.get(&resource, &[ONE, "Range: bytes=0-99", &format!("If-Match: {tag}")]).status;
+    assert_eq!((only(&tag), only("*"), only("\"another\"")), (206, 206, 412), "nothing of something else");
     let beyond = site.get(&resource, &[ONE, &format!("Range: bytes={total}-")]);
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some(format!("bytes */{total}").as_str())));
     let mut wire = site.wire();
@@ -371,6 +374,7 @@ fn slow_readers_hold_up_nobody_else() {
     site.store(&[file(&self::names(436, 2, 1), 100_000, 1)]);
     let stats = &site.gateway.ask(&["store", "stats", "--json"])[0];
     println!("summary: store while eight do not read: {stats}");
+    note_fired(slow.len());
     drop(slow);
     until(seconds(60), "their places are free again", || {
         (site.get(&of_instance(&names), &[ONE]).status == 200).then_some(())

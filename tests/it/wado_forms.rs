@@ -247,6 +247,74 @@ fn in_fragments(names: &Names) -> Vec<u8> {
     with_fragment(names, 2048, &[0xff, 0xd8, 0xff, 0xd9])
 }
 
+/// PS3.18 section 8.7.8.2: a part has a transfer syntax of its own. What fits none that is accepted is left out, and the answer says so
+/// (WEB-003, WEB-101).
+#[test]
+fn each_part_of_a_study_has_a_syntax_of_its_own() {
+    const JPEG: &str = "1.2.840.10008.1.2.4.50";
+    const JPEG_2000: &str = "1.2.840.10008.1.2.4.91";
+    let site = Site::start("");
+    let all = [names(443, 1, 1), names(443, 1, 2)];
+    let file = |names: &Names, syntax: &str| part10(SECONDARY_CAPTURE, &names.instance, syntax, &in_fragments(names));
+    site.store(&[file(&all[0], JPEG), file(&all[1], JPEG_2000)]);
+    let member = |uid: &str| format!("multipart/related; type=\"application/dicom\"; transfer-syntax={uid}");
+    let lossless = member("1.2.840.10008.1.2.4.70");
+    let rows = [
+        (format!("{}, {}", member(JPEG), member(JPEG_2000)), 200, [1, 1]),
+        (member("*"), 200, [1, 1]),
+        (member(JPEG), 206, [1, 0]),
+        (format!("{lossless}, {}", member(JPEG_2000)), 206, [0, 1]),
+        (lossless, 406, [0, 0]),
+    ];
+    let study = format!("studies/{}", all[0].study);
+    for resource in [study.clone(), format!("{study}/series/{}", all[0].series)] {
+        for (accept, status, want) in &rows {
+            let reply = site.get(&resource, &[&format!("Accept: {accept}")]);
+            let head = |uid: &str| format!("Content-Type: application/dicom; transfer-syntax={uid}\r\n");
+            let parts = [JPEG, JPEG_2000].map(|uid| split(&reply.body, head(uid).as_bytes()).len() - 1);
+            assert_eq!((reply.status, &parts), (*status, want), "{resource} with {accept}");
+            let warned = reply.header("warning").is_some_and(|text| text.contains("1 instances are held"));
+            assert_eq!(warned, *status == 206, "{accept}: {:?}", reply.header("warning"));
+        }
+    }
+    // What is advised can help.
+    let instance = format!("{study}/series/{}/instances/{}", all[0].series, all[0].instance);
+    for (below, accept, advised) in [("", "application/dicom", true), ("/rendered", "*/*", false)] {
+        let reply = site.get(&format!("{instance}{below}"), &[&format!("Accept: {accept}")]);
+        let said = reply.text().contains("ask with transfer-syntax=*");
+        assert_eq!((reply.status, said), (406, advised), "{below}: {reply:?}");
+    }
+    // A range of images covers the codestream that there is.
+    for accept in ["image/jpeg", "image/*"] {
+        let reply = site.get(&format!("{instance}/frames/1"), &[&format!("Accept: {accept}")]);
+        let kind = reply.header("content-type").unwrap().to_owned();
+        assert_eq!((reply.status, kind.starts_with("image/jpeg;")), (200, true), "{accept}: {reply:?}");
+    }
+}
+
+/// WEB-101: the member of Accept that gives the type says whether in parts; a region that is not on the image is the request's fault.
+#[test]
+fn a_picture_is_given_as_the_member_that_asks_for_it_says() {
+    let site = Site::start("");
+    let names = names(443, 2, 1);
+    let plain = before_rows(data_set(&names, 4096, 1), MONOCHROME);
+    site.store(&[part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &plain)]);
+    let instance = format!("studies/{}/series/{}/instances/{}", names.study, names.series, names.instance);
+    let rows = [
+        ("rendered", "multipart/related; type=\"video/mp4\", image/png;q=0.5", 200, "image/png"),
+        ("rendered", "multipart/related; type=\"image/png\"", 200, "multipart/related;"),
+        ("rendered", "multipart/related", 200, "multipart/related;"),
+        ("rendered?viewport=8,8,90000,0,4,4", "*/*", 400, "application/problem+json"),
+        ("metadata", "multipart/related", 200, "multipart/related; type=\"application/dicom+xml\""),
+        ("metadata", "multipart/*", 200, "multipart/related; type=\"application/dicom+xml\""),
+    ];
+    for (below, accept, status, kind) in rows {
+        let reply = site.get(&format!("{instance}/{below}"), &[&format!("Accept: {accept}")]);
+        let given = reply.header("content-type").unwrap();
+        assert!(reply.status == status && given.starts_with(kind), "{below} with {accept}: {} {given}", reply.status);
+    }
+}
+
 /// Photometric Interpretation, which the made-up data sets lack.
 const MONOCHROME: &[u8] = b"\x28\0\x04\0CS\x0c\0MONOCHROME2 ";
 

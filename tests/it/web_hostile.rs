@@ -2,6 +2,7 @@
 
 use crate::support::certs::Identity;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
@@ -313,6 +314,7 @@ fn framing_that_contradicts_itself_smuggles_nothing() {
         ("two lengths in one", post(&format!("Content-Length: 0, {}", smuggled.len()), smuggled), 400),
         ("a signed length", post("Content-Length: +0", smuggled), 400),
         ("a coding that is none", post("Transfer-Encoding: xchunked", &both), 400),
+        ("a coding besides", post("Transfer-Encoding: gzip, chunked", &both), 501),
         ("chunked, but not last", post("Transfer-Encoding: chunked, identity", &both), 400),
         ("a blank before the colon", post("Transfer-Encoding : chunked", &both), 400),
         ("a folded line", post("X: y\r\n Transfer-Encoding: chunked", &both), 400),
@@ -363,29 +365,35 @@ fn who_trickles_is_cut_off_in_every_phase() {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut hello = [0x16, 0x03, 0x01, 0x02, 0x00].into_iter().chain(std::iter::repeat(1));
     until(limit, "the handshake is given up", || socket.write_all(&[hello.next().unwrap()]).is_err().then_some(()));
+    note_fired(1);
     // In the head, and with nothing at all after a request.
     let mut wire = site.wire();
     wire.send(b"GET /dicom-web/instances HTTP/1.1\r\nHost: a\r\nX: ").unwrap();
     until(limit, "the head is given up", || wire.send(b"x").is_err().then_some(()));
+    note_fired(1);
     let mut wire = site.wire();
     wire.head("GET /dicom-web/nowhere", &[]).unwrap();
     assert_eq!(wire.answer().expect("an answer").status, 404);
     assert!(wire.ends(), "a connection that asks nothing more is closed");
+    note_fired(1);
     // In the body: bytes come all the time, but too few.
     let mut wire = site.wire();
     let kind = format!("Content-Type: {}", related("b"));
     wire.head("POST /dicom-web/studies", &[&kind, "Content-Length: 1000000"]).unwrap();
     until(limit, "the body is given up", || wire.send(b"x").is_err().then_some(()));
+    note_fired(1);
     // The same, but waiting for the answer.
     let mut wire = site.wire();
     wire.head("POST /dicom-web/studies", &[&kind, "Content-Length: 1000000"]).unwrap();
     let reply = wire.answer().expect("an answer");
     assert_eq!((reply.status, reply.json()["temporary"].as_bool()), (408, Some(true)), "{reply:?}");
     assert!(wire.ends());
+    note_fired(1);
     // While we answer: questions without end, and nothing is read.
     let mut wire = site.wire();
     let question = "OPTIONS /dicom-web HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
     until(limit, "the answers are given up", || wire.send(question.as_bytes()).is_err().then_some(()));
+    note_fired(1);
     site.unharmed();
 }
 

@@ -2,6 +2,7 @@
 //! sent twice without need (REL-33, WEB-040, WEB-066, WEB-067).
 
 use crate::support::files::{Names, data_set, digest, names};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::key_holder::KeyHolder;
 use crate::support::ledger;
@@ -148,6 +149,7 @@ fn a_wire_that_fails_at_any_byte_loses_and_invents_nothing() {
     assert!(missed.iter().all(near), "what is missed lies near the end: {missed:?}");
     wires.a.verify_ledger(true);
     wires.b.verify_ledger(true);
+    note_fired(fired as usize);
 }
 
 #[test]

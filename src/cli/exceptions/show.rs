@@ -1,12 +1,12 @@
 //! `weybridge exceptions show`: one exception, and for a conflict both versions side by side, read from their bytes.
 
-use super::as_json;
+use super::{as_json, ended};
 use crate::cli::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
 use crate::dicom::canon::{Content, Outline, Pixels, Profile};
 use crate::judge::compare::{Difference, differences};
 use crate::judge::{look, profile};
-use crate::records::{ExceptionId, ExceptionView, InstanceView, Records};
+use crate::records::{EndedBy, ExceptionId, ExceptionView, InstanceView, Records};
 use crate::store::StoreReader;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -117,7 +117,7 @@ fn difference_json(difference: &Difference) -> Value {
 }
 
 fn tell(exception: &ExceptionView) -> Result<(), Failure> {
-    let ExceptionView { sop_instance_uid, study_instance_uid, opened, closed, words, verdict, .. } = exception;
+    let ExceptionView { sop_instance_uid, study_instance_uid, opened, words, verdict, ended_by, .. } = exception;
     render::line(format!("exception {}: {}, since {}", exception.exception, exception.kind, render::local(*opened)))?;
     render::line(format!("instance  {sop_instance_uid}, version {}", exception.version))?;
     render::line(format!("study     {study_instance_uid}"))?;
@@ -125,14 +125,17 @@ fn tell(exception: &ExceptionView) -> Result<(), Failure> {
         render::line(format!("transfer  {} to {destination}", transfer.0))?;
     }
     if let Some(words) = words {
-        render::line(format!("why       {words}"))?;
+        render::line(format!("why       {}", render::plain(words)))?;
     }
     if exception.kind == "conflict" && verdict.is_none() {
         render::line("verdict   none yet: it has not been compared")?;
     }
-    if let Some(closed) = closed {
-        let how = exception.decision.as_deref().unwrap_or("closed");
-        render::line(format!("ended     {how}, {}", render::local(*closed)))?;
+    if let Some(ended) = ended(exception) {
+        render::line(format!("ended     {ended}"))?;
+    }
+    if let Some(EndedBy { who, reason, .. }) = ended_by {
+        let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        render::line(format!("by        {}", render::plain(&format!("{who}{reason}"))))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::Of;
 use crate::cli::{ConfigPlace, Ended, Failure, client, render};
-use crate::dicom::cross_reference::{Link, LocalId};
+use crate::dicom::cross_reference::{Link, LocalId, Unlinked};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::records::{Merge, Records, Sought, Statement};
 use serde_json::json;
@@ -71,7 +71,17 @@ async fn merges(records: &Records, found: &[Statement], of: (String, Option<Stri
 fn words(link: Link) -> String {
     match link {
         Link::To(number) => format!("linked to {}", number.digits()),
-        Link::Nobody(why) => format!("linked to nobody: {why}"),
+        Link::Nobody(why) => format!("linked to nobody: {}", unlinked(why)),
+    }
+}
+
+/// Why a number is linked to nobody, to somebody who asks without a patient before them.
+fn unlinked(why: Unlinked) -> String {
+    match why {
+        Unlinked::NoBirthDate => {
+            format!("{why}: no study here has told a birth date yet, or nobody who told of the number did")
+        }
+        _ => why.to_string(),
     }
 }
 

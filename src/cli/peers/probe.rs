@@ -102,7 +102,7 @@ async fn try_to_store(client: &PeerClient) -> Result<Value, Failure> {
         "shown": shown,
         "read_back": back,
         "again": send(client, &specimen).await?,
-        "delete": format!("study {study} of patient WEYBRIDGE-PROBE was made up for this; delete it at the peer"),
+        "delete": format!("study {study} of patient WEYBRIDGE-PROBE was made up for this; delete it at the peer, and where its routes sent it"),
     }))
 }
 

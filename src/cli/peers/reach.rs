@@ -43,7 +43,10 @@ impl Way {
     pub(super) fn failure(&self, peer: &str) -> Option<Failure> {
         let (first, _) = self.failed.first()?;
         Some(match *first {
-            2..=PERMISSION => Failure::forbidden(format!("{peer} does not let us in; no instance was sent")),
+            2..=IDENTITY => Failure::forbidden(format!(
+                "{peer} cannot be trusted with anything: see the step that failed; no instance was sent"
+            )),
+            PERMISSION => Failure::forbidden(format!("{peer} does not let us in; no instance was sent")),
             _ => Failure::unreachable(format!("{peer} cannot be used; no instance was sent")),
         })
     }

@@ -1,4 +1,4 @@
-//! `weybridge store accept`: a person says that the records in place are the right ones for these blobs.
+//! `weybridge store accept`: a person says that the records in place are the right ones for these blobs, or were meant to be begun.
 
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
@@ -6,8 +6,16 @@ use crate::store::Store;
 use std::process::ExitCode;
 
 pub(super) async fn run(config: &Config) -> Ended {
-    if client::Gateway::connect(&config.site.data_dir).await.is_some() {
-        return Err(Failure::usage("the gateway is running; stop it first"));
+    if let Some(mut gateway) = client::Gateway::connect(&config.site.data_dir).await {
+        let answer = gateway.post("/store/accept", &serde_json::json!({})).await?;
+        if answer["doubted"] == true {
+            return Err(Failure::usage("the gateway is running; stop it first"));
+        }
+        render::line(match answer["meant"] == true {
+            true => "these records were meant to be begun; `weybridge status` tells of it no more",
+            false => "nobody doubts the records in place",
+        })?;
+        return Ok(ExitCode::SUCCESS);
     }
     let doubted = Store::accept(config.site.data_dir.join("blobs")).map_err(Failure::some)?;
     render::line(match doubted {

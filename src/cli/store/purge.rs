@@ -39,8 +39,8 @@ struct Sum {
     bytes: u64,
 }
 
-async fn due(records: &Records, kept: Duration) -> Result<Sum, Failure> {
-    let before = SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH);
+/// What was done before a time.
+async fn due(records: &Records, before: SystemTime) -> Result<Sum, Failure> {
     let (mut after, mut sum): (Option<Cursor>, Sum) = Default::default();
     loop {
         let (page, next) = records.purgeable(before, after, 0).await.map_err(Failure::some)?;
@@ -53,10 +53,23 @@ async fn due(records: &Records, kept: Duration) -> Result<Sum, Failure> {
     }
 }
 
+/// The times before which something must have been done to go by age, and for room: by the clock that the gateway believes, if it runs.
+async fn befores(config: &Config) -> Result<[SystemTime; 2], Failure> {
+    let retention = &config.retention;
+    if let Some(mut gateway) = client::Gateway::connect(&config.site.data_dir).await {
+        let answer = gateway.get("/store/due").await?;
+        let at = |name: &str| SystemTime::UNIX_EPOCH + Duration::from_micros(answer[name].as_u64().unwrap_or_default());
+        return Ok([at("by_age"), at("for_room")]);
+    }
+    let now = SystemTime::now();
+    let before = |kept| now.checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH);
+    Ok([before(retention.keep_at_most), before(retention.keep_at_least)])
+}
+
 async fn dry_run(config: &Config, records: &Records, json: bool) -> Ended {
     let retention = &config.retention;
-    let (by_age, for_room) =
-        (due(records, retention.keep_at_most).await?, due(records, retention.keep_at_least).await?);
+    let [before_by_age, before_for_room] = befores(config).await?;
+    let (by_age, for_room) = (due(records, before_by_age).await?, due(records, before_for_room).await?);
     if json {
         let sum = |sum: &Sum| serde_json::json!({"instances": sum.instances, "bytes": sum.bytes});
         render::json(&serde_json::json!({"by_age": sum(&by_age), "for_room_at_most": sum(&for_room)}))?;

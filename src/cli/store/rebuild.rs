@@ -35,6 +35,18 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     if client::Gateway::connect(data_dir).await.is_some() {
         return Err(Failure::usage("the gateway is running; stop it first"));
     }
+    let dir = data_dir.join("blobs");
+    // Where there is no such directory, the reader says so below.
+    let regained = dir.is_dir() && Store::regain_name(&dir).map_err(Failure::some)?;
+    if regained {
+        render::line("the name of this store was lost, and was read from the labels of its blobs")?;
+    }
+    if regained && data_dir.join("records.db").exists() {
+        render::line(
+            "the records in place are kept. Nothing is removed until you say that they are the right ones: `weybridge store accept`",
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if Records::open_read_only(data_dir).is_ok() || data_dir.join("records.db").exists() {
         return Err(Failure::usage(format!(
             "there are records in {}; move records.db away first, and keep it: this begins a new ledger",
@@ -49,7 +61,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
     let mark = Unfinished::begin(data_dir, "store rebuild").map_err(failed)?;
     // What gets no row is to stay: no start may take it for what a crash left.
-    Store::set_apart(data_dir.join("blobs")).map_err(Failure::some)?;
+    Store::set_apart(&dir).map_err(Failure::some)?;
     let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;
     let mut rebuilt = Rebuilt::default();
     for (number, shared) in files {

@@ -92,6 +92,13 @@ async fn whole_again(config: &Config, records: &Records) -> Result<Vec<i64>, Fai
     }
 }
 
+/// What was found damaged before stays so until the same bytes arrive again.
+pub(in crate::cli) fn set_aside_before(blobs: u64) -> String {
+    format!(
+        "{blobs} blobs are set aside as damaged: see `weybridge store list --damaged`; they heal when the same instances arrive again"
+    )
+}
+
 pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
     let verified = verify_blobs(config, records).await?;
     let whole = whole_again(config, records).await?;
@@ -123,11 +130,13 @@ pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> En
             ))?;
         }
     }
+    let aside = records.unhealed().await.map_err(Failure::some)?;
     let told = match set_aside {
         Some(_) => "they are set aside, and heal when the same instances arrive again",
         None => "start the gateway, which sets them aside when it meets them",
     };
     match count {
+        0 if aside > 0 => Err(Failure::integrity(set_aside_before(aside))),
         0 => Ok(ExitCode::SUCCESS),
         count => Err(Failure::integrity(format!("{count} blobs are damaged or missing; nothing was deleted; {told}"))),
     }

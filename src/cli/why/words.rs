@@ -25,7 +25,11 @@ pub(in crate::cli) fn kind(event: &Event) -> &'static str {
 
 /// An event as a sentence.
 pub(in crate::cli) fn tell(event: &Event) -> String {
-    let many = if event.instances == 1 { String::new() } else { format!("{} instances: ", event.instances) };
+    let many = match (event.version, event.instances) {
+        (Some(version), _) => format!("version {version}: "),
+        (None, 1) => String::new(),
+        (None, many) => format!("{many} instances: "),
+    };
     format!("{many}{}", sentence(event))
 }
 
@@ -156,6 +160,9 @@ fn from(origin: &Origin, source: &SourceFacts) -> String {
     }
     if let Some(issuer) = &source.issuer {
         text.push_str(&format!("; patients' numbers without an issuer are taken for {issuer}'s, by our configuration"));
+    }
+    if let Some(word) = &source.word {
+        text.push_str(&format!("; that site says that {word} issued this one"));
     }
     text
 }

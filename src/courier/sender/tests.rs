@@ -1,9 +1,9 @@
-//! Other sites' objects whose elements are out of order, on their way to a node that has numbers made distinct.
+//! Objects on their way to a node: other sites' whose elements are out of order, those of odd length, those that are not as their syntax says.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::dicom::sample::{EXPLICIT, Node, encode, instance, value};
+use crate::dicom::sample::{DELIMITED, EXPLICIT, Form, IMPLICIT, Node, encode, instance, value};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::dicom::vr::Vr;
 use crate::dimse::Status;
@@ -41,14 +41,17 @@ impl Stores for Taker {
 
 /// What a node gets of an object that came from a peer, or why it does not.
 async fn sent(mode: Foreign, syntax: &str, nodes: &[Node]) -> Result<Vec<u8>, Outcome> {
+    sent_bytes(mode, syntax, &encode(nodes, EXPLICIT)).await
+}
+
+async fn sent_bytes(mode: Foreign, syntax: &str, bytes: &[u8]) -> Result<Vec<u8>, Outcome> {
     let dir = TempDir::new().unwrap();
     let (records, _) = Records::open(dir.path(), RecordsOptions::default()).unwrap();
     let options = StoreOptions { reserve_bytes: Some(0), ..StoreOptions::at(dir.path().join("blobs")) };
     let (store, _) = Store::open(options, Vec::new()).unwrap();
-    let bytes = encode(nodes, EXPLICIT);
     let transfer_syntax = TransferSyntaxUid::parse(syntax).unwrap();
     let mut receiving = store.receive().await.unwrap();
-    receiving.write(&bytes).await.unwrap();
+    receiving.write(bytes).await.unwrap();
     let place = store.settle(receiving.finish(&transfer_syntax).await.unwrap()).await.unwrap();
     let item = Retrievable {
         instance: InstanceId(1),
@@ -57,11 +60,12 @@ async fn sent(mode: Foreign, syntax: &str, nodes: &[Node]) -> Result<Vec<u8>, Ou
         study: StudyUid::parse("1.2.3.1").unwrap(),
         series: SeriesUid::parse("1.2.3.2").unwrap(),
         transfer_syntax,
-        digest: Digest::of(&bytes),
+        digest: Digest::of(bytes),
         place,
         length: bytes.len() as u64,
         origin: Origin::Peer("surrey".into()),
         received: UNIX_EPOCH + Duration::from_secs(1_709_210_096),
+        word: None,
     };
     let foreigners = Foreigners {
         policy: Policy { mode, ..Policy::default() },
@@ -105,4 +109,46 @@ async fn numbers_that_stand_out_of_order_are_held() {
         let got = sent(Foreign::Prefix, EXPLICIT_LE, &nodes).await.unwrap();
         assert!(got.windows(11).any(|at| at == b"surrey:4711"));
     }
+}
+
+/// DIM-055: nothing of odd length leaves; what is deflated is padded, all else is made even value by value, or does not go.
+#[tokio::test]
+async fn what_is_of_odd_length_is_made_even_or_does_not_go() {
+    const IMPLICIT_AS_WRITTEN: Form = Form { explicit: false, ..DELIMITED };
+    let named = |name: &[u8]| vec![value(0x0008_0018, Vr::UI, b"1.2.3.4.5\0"), value(0x0010_0010, Vr::PN, name)];
+    let (odd, even) = (named(b"Specimen^Test"), named(b"Specimen^Test "));
+    let two = [odd.clone(), vec![value(0x0010_0020, Vr::LO, b"471")]].concat();
+    let rows = [
+        ("1.2.840.10008.1.2.1", encode(&odd, EXPLICIT), Some(encode(&even, DELIMITED))),
+        ("1.2.840.10008.1.2", encode(&odd, IMPLICIT), Some(encode(&even, IMPLICIT_AS_WRITTEN))),
+        ("1.2.840.10008.1.2.5", encode(&odd, EXPLICIT), Some(encode(&even, DELIMITED))),
+        ("1.2.840.10008.1.2.1.99", vec![1, 2, 3], Some(vec![1, 2, 3, 0])),
+        ("1.2.840.10008.1.2.1.99", vec![1, 2, 3, 4], Some(vec![1, 2, 3, 4])),
+        // Altogether even: as it is stored.
+        ("1.2.840.10008.1.2.1", encode(&two, EXPLICIT), Some(encode(&two, EXPLICIT))),
+        ("1.2.840.10008.1.2.4.102", encode(&odd, EXPLICIT), None),
+    ];
+    for (syntax, stored, want) in rows {
+        match (sent_bytes(Foreign::AsIs, syntax, &stored).await, want) {
+            (Ok(got), Some(want)) => assert_eq!(got, want, "{syntax}"),
+            (Err(Outcome::Dead { why }), None) => assert!(why.starts_with("odd length, PS3.5 7.1.1"), "{why}"),
+            (got, want) => panic!("{syntax}: {got:?}, not {want:?}"),
+        }
+    }
+    // A number that is changed may have made up for a name that is odd.
+    let got = sent(Foreign::Prefix, "1.2.840.10008.1.2.1", &two).await.unwrap();
+    assert_eq!(got.len() % 2, 0);
+    assert!(got.windows(16).any(|at| at == b"\x0e\x00Specimen^Test "));
+}
+
+/// DIM-057: nobody is sent a data set without representations under a syntax that has them.
+#[tokio::test]
+async fn what_is_not_encoded_as_its_syntax_says_goes_natively_or_not_at_all() {
+    let nodes = [value(0x0008_0018, Vr::UI, b"1.2.3.4.5\0"), value(0x0010_0020, Vr::LO, b"4711")];
+    let stored = encode(&nodes, IMPLICIT);
+    assert_eq!(sent_bytes(Foreign::AsIs, "1.2.840.10008.1.2.5", &stored).await.unwrap(), encode(&nodes, DELIMITED));
+    let outcome = sent_bytes(Foreign::AsIs, "1.2.840.10008.1.2.4.102", &stored).await.unwrap_err();
+    assert!(matches!(&outcome, Outcome::Dead { why } if why.contains("no value representations")), "{outcome:?}");
+    let explicit = encode(&nodes, EXPLICIT);
+    assert_eq!(sent_bytes(Foreign::AsIs, "1.2.840.10008.1.2.4.102", &explicit).await.unwrap(), explicit);
 }

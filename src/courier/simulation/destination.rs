@@ -6,9 +6,10 @@ use crate::courier::carrier::{Carrier, Report};
 use crate::courier::verdict::{self, Absent, Item, Then, Verdict};
 use crate::dicom::uid::InstanceUid;
 use crate::ledger::breaker::Asking;
-use crate::ledger::outcome::Outcome;
+use crate::ledger::outcome::{Outcome, Refusal};
 use crate::ledger::transfer::TransferId;
 use crate::peers::Verify;
+use crate::records::tests::support as arrivals;
 use crate::records::{Batch, Leased};
 use crate::store::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,8 @@ pub(crate) struct Far {
     said_absent: BTreeSet<InstanceUid>,
     /// What it gave a reason to give up, or to wait for.
     pub(crate) grounds: BTreeSet<InstanceUid>,
+    /// One instance that it always refuses with this reason, while it takes others, until nothing goes wrong any more.
+    dislikes: Option<(InstanceUid, u16)>,
 }
 
 /// All that lies beyond the process, and survives it.
@@ -68,7 +71,10 @@ impl World {
 
     pub(crate) fn add(&mut self, name: &str, verify: Verify) {
         let (held, said_absent, grounds) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        self.far.insert(name.into(), Far { verify, weather: Weather::Clear, held, said_absent, grounds });
+        let one = |chance: &mut Chance| (arrivals::uid(1 + chance.below(6) as u32), chance.pick(&[0xA700, 0x0124]));
+        let dislikes = self.chance.percent(40).then(|| one(&mut self.chance));
+        let weather = Weather::Clear;
+        self.far.insert(name.into(), Far { verify, weather, held, said_absent, grounds, dislikes });
     }
 
     /// Adds to the story.
@@ -188,7 +194,7 @@ impl World {
         self.faults += 1;
         match chance.below(8) {
             0 | 1 => Part::Failed(0xA700),
-            2 => Part::Failed(chance.pick(&[0x0122, 0xC122, 0x0111, 0x0110])),
+            2 => Part::Failed(chance.pick(&[0x0122, 0xC122, 0x0111, 0x0110, 0x0124])),
             3 | 4 => Part::Unnamed(true),
             5 => Part::Unnamed(false),
             _ if asks => Part::Lie,
@@ -200,7 +206,12 @@ impl World {
     pub(crate) fn parts(&mut self, name: &str, items: &[&Leased]) -> Vec<Part> {
         let mut parts = Vec::new();
         for item in items {
-            let part = self.part(name);
+            let far = &self.far[name];
+            let disliked = far.dislikes.clone().filter(|(uid, _)| *uid == item.sop_instance);
+            let part = match disliked.filter(|_| far.weather != Weather::Calm) {
+                Some((_, reason)) => Part::Failed(reason),
+                None => self.part(name),
+            };
             self.arrives(name, item, matches!(part, Part::Stored | Part::Unnamed(true)));
             if let Part::Failed(_) = part {
                 self.refuses(name, item);
@@ -325,7 +336,9 @@ impl Network {
                     continue;
                 }
                 (_, Absent::Dead) => Outcome::Dead { why: "refused, and not there".into() },
-                (_, Absent::Later) => Outcome::Refused { why: "not there".into(), after: None, scarce: false },
+                (_, Absent::Later) => {
+                    Outcome::Refused { why: "not there".into(), after: None, refusal: Refusal::Instance }
+                }
             };
             report.outcomes.push((item.transfer, outcome));
         }
@@ -356,6 +369,7 @@ fn pairs(items: &[&Leased]) -> Vec<Item> {
         instance: item.sop_instance.clone(),
         sop_class: item.sop_class.clone(),
         compressed: None,
+        familiar: false,
     };
     items.iter().map(judged).collect()
 }

@@ -56,7 +56,8 @@ pub(super) fn seen(shown: bool) -> Outcome {
 
 /// A status without a word about the instances.
 pub(super) fn status(status: u16, retry_after: Option<Duration>) -> Answer {
-    Answer { status, module: None, remark: String::new(), refuses_us: false, retry_after }
+    let (module, remark) = (None, String::new());
+    Answer { status, module, remark, refuses_us: false, pages: false, no_room: false, retry_after }
 }
 
 /// An answer that speaks of each instance.

@@ -171,6 +171,7 @@ fn named(bytes: &[u8], explicit: bool, study: &str) -> Option<InstanceUid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     /// FLT-043, INV-12.
     #[test]
@@ -187,6 +188,7 @@ mod tests {
         for (state, doubt, shown, want) in table {
             assert_eq!(seen(state, doubt, shown).word(), want, "{state:?}, in doubt: {doubt}, shown: {shown}");
         }
+        note_fired(table.iter().filter(|row| row.0 == State::Unknown).count());
     }
 
     /// An answer of another study is no answer, whatever instance it names.
@@ -198,7 +200,11 @@ mod tests {
             let values = [(STUDY_INSTANCE_UID, study.to_owned()), (SOP_INSTANCE_UID, "1.2.4".to_owned())].into();
             let bytes = identifier::write(&values, &Charset::default(), explicit);
             assert_eq!(named(&bytes, explicit, "1.2").is_some(), want, "{study}");
+            if !want {
+                note_fired(1);
+            }
         }
         assert_eq!(named(b"not an identifier", true, "1.2"), None);
+        note_fired(1);
     }
 }

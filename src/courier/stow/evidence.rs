@@ -8,7 +8,7 @@ use crate::courier::data_set::DataSet;
 use crate::dicom::uid::InstanceUid;
 use crate::dicomweb::client::{NotReadBack, Presence, QueryFailure, ReadBack};
 use crate::ledger::breaker::Asking;
-use crate::ledger::outcome::Outcome;
+use crate::ledger::outcome::{Outcome, Refusal};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Verify;
 use crate::records::{Batch, Leased, Retrievable};
@@ -149,7 +149,7 @@ impl StowCarrier {
                 (.., Absent::Later) => Outcome::Refused {
                     why: format!("{why}: the peer says that it already has it, and does not show it"),
                     after: None,
-                    scarce: false,
+                    refusal: Refusal::Instance,
                 },
             };
             report.outcomes.push((parcel.item.transfer, outcome));
@@ -283,7 +283,10 @@ fn claimed(why: &str, failure: &str) -> Outcome {
 fn refused(failure: &QueryFailure) -> Asking {
     let after = match failure {
         QueryFailure::Refused { retry_after, .. } => *retry_after,
-        QueryFailure::NotAnswered(_) | QueryFailure::Unreadable(_) | QueryFailure::InPart => None,
+        QueryFailure::NotAnswered(_)
+        | QueryFailure::Unreadable(_)
+        | QueryFailure::InPart
+        | QueryFailure::Fewer { .. } => None,
     };
     Asking::Not { why: failure.to_string(), after }
 }

@@ -46,13 +46,14 @@ impl Parcel {
         self.plan.transfer_syntax.as_str() != EXPLICIT_VR_LE
     }
 
-    /// As a verdict sees it.
-    pub(super) fn judged(&self) -> Item {
+    /// As a verdict sees it; `familiar` tells whether the peer has taken one of its class.
+    pub(super) fn judged(&self, familiar: bool) -> Item {
         Item {
             transfer: self.item.transfer,
             instance: self.item.sop_instance.clone(),
             sop_class: self.item.sop_class.clone(),
             compressed: self.is_compressed().then(|| self.plan.transfer_syntax.clone()),
+            familiar,
         }
     }
 

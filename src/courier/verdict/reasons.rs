@@ -1,6 +1,6 @@
 //! What a Failure Reason of STOW-RS and a status of C-STORE mean for the one instance that they are about. Pure.
 
-use crate::ledger::outcome::Outcome;
+use crate::ledger::outcome::{Outcome, Refusal};
 use std::time::Duration;
 
 /// What is said of one instance.
@@ -19,14 +19,14 @@ impl Judged {
         Self::Outcome(Outcome::Dead { why })
     }
 
-    fn refused(why: String, after: Option<Duration>, scarce: bool) -> Self {
-        Self::Outcome(Outcome::Refused { why, after, scarce })
+    fn refused(why: String, after: Option<Duration>, refusal: Refusal) -> Self {
+        Self::Outcome(Outcome::Refused { why, after, refusal })
     }
 }
 
-/// A class that the destination does not take: parked there until a person lifts it (WEB-063).
+/// A class that the destination does not take: parked there; one is tried now and then (WEB-063).
 pub(super) fn unsupported(detail: &str) -> Outcome {
-    let why = format!("{detail}: the peer does not support its SOP class");
+    let why = format!("{detail}: the SOP class is not supported there");
     Outcome::Unsupported { why, said: true }
 }
 
@@ -36,21 +36,21 @@ pub fn failure_reason(reason: u16, detail: &str, after: Option<Duration>) -> Jud
     let detail = format!("{detail}, failure reason {reason:04X}");
     let why = |text: &str| format!("{detail}: {text}");
     match reason {
-        0xA700..=0xA7FF | 0x0213 => Judged::refused(why("the peer is out of resources"), after, true),
+        0xA700..=0xA7FF | 0x0213 => Judged::refused(why("the peer is out of resources"), after, Refusal::Scarce),
         // B00E is what one cloud service says, 0111 what the standard has for it elsewhere.
         0xB00E | 0x0111 => Judged::There,
-        0xB00F | 0x0110 => Judged::refused(why("the peer could not process it"), after, false),
+        0xB00F | 0x0110 => Judged::refused(why("the peer could not process it"), after, Refusal::Instance),
         0xC010 => Judged::dead(why("the peer holds other content under this UID; a person there must decide")),
         0xC122 => Judged::Syntax(Outcome::Dead { why: why("the peer does not take this transfer syntax") }),
         0xA900..=0xA9FF => Judged::dead(why("the peer finds that it does not match its SOP class or study")),
         0xC000..=0xCFFF => Judged::dead(why("the peer cannot understand it")),
         0x0118 | 0x0122 => Judged::Outcome(unsupported(&detail)),
-        0x0124 => Judged::Outcome(Outcome::Parked { why: why("the peer does not let us store") }),
+        0x0124 => Judged::refused(why("the peer does not let us store"), after, Refusal::Forbidden),
         0x0117 | 0x0119 => Judged::dead(why("the peer finds its UID invalid")),
         0x0105 | 0x0106 | 0x0112..=0x0115 | 0x0120 | 0x0121 | 0x0123 => {
             Judged::dead(why("the peer refuses its content"))
         }
-        _ => Judged::refused(why("the peer could not store it"), after, false),
+        _ => Judged::refused(why("the peer could not store it"), after, Refusal::Instance),
     }
 }
 
@@ -70,9 +70,9 @@ pub fn c_store(status: u16, comment: &str) -> Judged {
             let evidence = format!("C-STORE status {status:04X}, stored with a warning{said}");
             Judged::Outcome(Outcome::Accepted { evidence })
         }
-        0xA700..=0xA7FF | 0x0213 => Judged::refused(why("the node is out of resources"), None, true),
-        0x0110 | 0x0210..=0x0212 => Judged::refused(why("the node could not process it"), None, false),
-        0x0124 => Judged::Outcome(Outcome::Parked { why: why("the node does not let us store") }),
+        0xA700..=0xA7FF | 0x0213 => Judged::refused(why("the node is out of resources"), None, Refusal::Scarce),
+        0x0110 | 0x0210..=0x0212 => Judged::refused(why("the node could not process it"), None, Refusal::Instance),
+        0x0124 => Judged::refused(why("the node does not let us store"), None, Refusal::Forbidden),
         0xC010 => Judged::dead(why("the node holds other content under this UID; a person there must decide")),
         0xA900..=0xA9FF => {
             Judged::Syntax(Outcome::Dead { why: why("the node finds that it does not match its SOP class") })
@@ -82,11 +82,11 @@ pub fn c_store(status: u16, comment: &str) -> Judged {
             "the node holds this UID already, and cannot be asked what it holds; a person must decide",
         )),
         0x0117 | 0x0119 => Judged::dead(why("the node finds its UID invalid")),
-        0x0118 | 0x0122 | 0xA800 => Judged::dead(why("the node does not support its SOP class")),
+        0x0118 | 0x0122 | 0xA800 => Judged::Outcome(unsupported(&format!("C-STORE status {status:04X}{said}"))),
         0x0105 | 0x0106 | 0x0112..=0x0115 | 0x0120 | 0x0121 | 0x0123 => {
             Judged::dead(why("the node refuses its content"))
         }
-        0xFE00 | 0xFF00 | 0xFF01 => Judged::refused(why("not an answer to C-STORE"), None, false),
-        _ => Judged::refused(why("the node could not store it"), None, false),
+        0xFE00 | 0xFF00 | 0xFF01 => Judged::refused(why("not an answer to C-STORE"), None, Refusal::Instance),
+        _ => Judged::refused(why("the node could not store it"), None, Refusal::Instance),
     }
 }

@@ -127,7 +127,7 @@ fn what_does_not_count_does_not_count() {
     let stamped = with(&nodes, 0x0008_0012, Vr::DA, b"20260101");
     assert_ne!(explicit(&stamped).canon, before.canon);
     let profile = Profile::new([Tag(0x0008_0012), Tag(0x0008_0012)]);
-    assert_eq!(profile.name(), "2 00080012");
+    assert_eq!(profile.name(), "3 00080012");
     let (content, _) = content_of(EXPLICIT_VR_LE, profile, &[&encode(&stamped, EXPLICIT)]).unwrap();
     assert_eq!(content.canon, before.canon);
 }
@@ -164,6 +164,99 @@ fn text_counts_as_it_reads() {
         explicit(&nodes).canon
     };
     assert_eq!(item(None, "ää".as_bytes()), item(Some(b"ISO_IR 100"), b"\xE4\xE4"));
+}
+
+/// An attribute and its representation.
+type Kind = (u32, Vr);
+const NAME: Kind = (0x0010_0010, Vr::PN);
+const NAMES: Kind = (0x0010_1001, Vr::PN);
+const ID: Kind = (0x0010_0020, Vr::LO);
+const IDS: Kind = (0x0010_1000, Vr::LO);
+const SHORT: Kind = (0x0008_0050, Vr::SH);
+const CODE: Kind = (0x0008_0060, Vr::CS);
+const TITLE: Kind = (0x0008_0055, Vr::AE);
+const NUMBER: Kind = (0x0020_0013, Vr::IS);
+const DECIMAL: Kind = (0x0010_1030, Vr::DS);
+const DECIMALS: Kind = (0x0028_0030, Vr::DS);
+const COMMENTS: Kind = (0x0010_4000, Vr::LT);
+const ADDRESS: Kind = (0x0008_0081, Vr::ST);
+const LONG_CODE: Kind = (0x0008_0119, Vr::UC);
+const DATE: Kind = (0x0008_0023, Vr::DA);
+const LATIN: &[u8] = b"ISO_IR 100";
+const UTF8: &[u8] = b"ISO_IR 192";
+const GBK: &[u8] = b"GBK ";
+const KANA: &[u8] = b"ISO_IR 13 ";
+
+/// A character set, an attribute, two values, and whether they say the same.
+type Way = (&'static [u8], Kind, &'static [u8], &'static [u8], bool);
+const WAYS: &[Way] = &[
+    (LATIN, NAME, b"A^B", b"A^B^^^", true),
+    (LATIN, NAME, b"A^B", b"A^B=", true),
+    (LATIN, NAME, b"A^B", b"A^B==", true),
+    (LATIN, NAME, b"A^B=X", b"A^B^^=X", true),
+    (LATIN, NAME, b"A^B=X", b"A^B=X^^=^", true),
+    (LATIN, NAME, b"A^B", b" A ^ B ^", true),
+    (LATIN, NAME, b"", b"^^^", true),
+    (LATIN, NAME, b"M\xFCller^Eva", b"M\xFCller ^Eva^^^", true),
+    (UTF8, NAME, "王^小東=X".as_bytes(), "王^小東^^ =X".as_bytes(), true),
+    (LATIN, NAME, b"A^B", b"A^^B", false),
+    (LATIN, NAME, b"A^B", b"^A^B", false),
+    (LATIN, NAME, b"A=B", b"A==B", false),
+    (LATIN, NAME, b"A=B", b"=A=B", false),
+    (LATIN, NAME, b"A B", b"AB", false),
+    (LATIN, NAME, b"A^B", b"A=B", false),
+    (LATIN, NAMES, b"A^B\\C", b"A^B^\\ C^", true),
+    (LATIN, NAMES, b"A\\B", b"A\\\\B", false),
+    (LATIN, NAMES, b"A", b"A\\", false),
+    (LATIN, SHORT, b"A1", b" A1 ", true),
+    (LATIN, ID, b"4711", b"  4711", true),
+    (LATIN, ID, b"47 11", b"4711", false),
+    (LATIN, IDS, b"1\\2", b" 1 \\ 2", true),
+    (LATIN, IDS, b"1\\2", b"1\\\\2", false),
+    (LATIN, ID, b"1", b"1.0", false),
+    (LATIN, ID, b"A^B", b"A^B^", false),
+    (LATIN, CODE, b"CT", b" CT ", true),
+    (LATIN, CODE, b"CT", b"C T ", false),
+    (LATIN, TITLE, b"PACS", b"  PACS", true),
+    (LATIN, NUMBER, b"7", b"+007", true),
+    (LATIN, NUMBER, b"7", b"7.0", false),
+    (LATIN, NUMBER, b"7", b"-7", false),
+    (LATIN, DECIMAL, b"1", b"1.0 ", true),
+    (LATIN, DECIMAL, b"1", b" 1.000000e+00", true),
+    (LATIN, DECIMAL, b"1", b"1.0000000000000000000000001", false),
+    (LATIN, DECIMAL, b"1,0", b"1", false),
+    (LATIN, DECIMALS, b".5\\2", b"0.50\\20e-1", true),
+    (LATIN, DECIMALS, b".5\\2", b"0.50\\\\2", false),
+    (LATIN, COMMENTS, b"a", b"a  ", true),
+    (LATIN, COMMENTS, b"a", b" a", false),
+    (LATIN, ADDRESS, b"a\r\nb", b"a \r\nb", false),
+    (LATIN, ADDRESS, b"a\\b", b"a \\ b", false),
+    (LATIN, LONG_CODE, b"a\\b", b"a \\b", true),
+    (LATIN, LONG_CODE, b"a\\b", b"a\\ b", false),
+    (LATIN, DATE, b"20260101", b" 20260101", false),
+    // 5C and 5E are parts of letters here, and the space beside them counts.
+    (GBK, ID, b"\x81\x5C x", b"\x81\x5Cx", false),
+    (GBK, NAME, b"A^\x81\x5E", b"A^\x81\x5E^", true),
+    (GBK, NAME, b"A^\x81\x5E", b"A^\x81", false),
+    (b"", ID, b"\x83\x5C x", b"\x83\x5Cx", false),
+    (b"", NAME, b"A^\x83\x5E", b"A^\x83", false),
+    (b"", NAME, b"A^\x83\x5E", b"A^\x83\x5E^", false),
+    (b"", NAME, b"A^B", b"A^B^", true),
+    (b"\\ISO 2022 IR 87", NAME, b"A=\x1B$B\x3B\x33\x1B(B^", b"A=\x1B$B\x3B\x33\x1B(B", true),
+    (b"\\ISO 2022 IR 87", ID, b"\x1B$B\x25\x5C\x1B(B x", b"\x1B$B\x25\x5C\x1B(Bx", false),
+    (LATIN, CODE, b"\x83\x5C A", b"\x83\x5CA", false),
+    (KANA, NAME, b"\xD4\xCF^", b"\xD4\xCF", true),
+];
+
+/// PS3.5 sections 6.2 and 6.2.1: names, codes and numbers that say the same are written in several ways.
+#[test]
+fn values_that_say_the_same_count_the_same() {
+    for (charset, (tag, vr), one, other, same) in WAYS {
+        let of =
+            |bytes: &[u8]| explicit(&with(&with(&instance(), 0x0008_0005, Vr::CS, charset), *tag, *vr, bytes)).canon;
+        let [left, right] = [one, other].map(|bytes| String::from_utf8_lossy(bytes));
+        assert_eq!(of(one) == of(other), *same, "{} {vr:?}: {left:?} and {right:?}", Tag(*tag));
+    }
 }
 
 /// Bytes that are not decoded are another text in another character set: where the dictionary does not know them, or there are many.

@@ -1,7 +1,7 @@
 //! The elements of a data set, level by level: each becomes a digest, and each level the digest of its elements.
 
 use super::outline::{Line, Outline, preview};
-use super::{CanonError, Hash};
+use super::{CanonError, Hash, values};
 use crate::dicom::attributes::SPECIFIC_CHARACTER_SET;
 use crate::dicom::charset::Charset;
 use crate::dicom::dictionary::{self, Representation};
@@ -312,7 +312,8 @@ impl Tree {
             Value::Gathered { class: Class::Text { name }, bytes } => self.text(tag, name, without_padding(&bytes)),
             Value::Gathered { class: Class::Plain, bytes } => {
                 let plain = without_padding(&bytes);
-                self.add(tag, whole(tag, b'a', plain), |_| String::from_utf8_lossy(plain).into_owned())
+                let counts = values::plain(vr, plain);
+                self.add(tag, whole(tag, b'a', &counts), |_| String::from_utf8_lossy(plain).into_owned())
             }
             Value::Gathered { class: Class::Sequence, .. } => {
                 let known = dictionary::representation(tag) != Representation::Unknown;
@@ -338,8 +339,11 @@ impl Tree {
         let charset = self.level().map(|level| level.charset.clone()).unwrap_or_default();
         let decoded = if name { charset.decode_name(bytes) } else { charset.decode(bytes) };
         let text = decoded.trim_end_matches([' ', '\0']);
+        let (_, vr) = self.current;
         let digest = match text.contains(char::REPLACEMENT_CHARACTER) {
-            false => whole(tag, b't', text.as_bytes()),
+            // In bytes that nobody declared a delimiter may be a part of something else.
+            false if charset.is_guessed(bytes) => whole(tag, b't', text.as_bytes()),
+            false => whole(tag, b't', values::text(vr, text).as_bytes()),
             // Two texts that cannot be read may look alike and differ: they count as their bytes, in their character set.
             true => end(hasher, bytes.len() as u64),
         };

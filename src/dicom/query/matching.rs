@@ -37,10 +37,18 @@ fn is_date(text: &str) -> bool {
     digits && in_range(4..6, 1..=12) && in_range(6..8, 1..=31)
 }
 
-/// Two to six digits and a fraction, or the same with colons between them as before the third edition.
+/// Two, four or six digits, and after six a fraction; or the same with colons between them as before the third edition. A minute may have
+/// a leap second (PS3.5 section 6.2).
 fn is_time(text: &str) -> bool {
+    const MOST: [u8; 3] = [23, 59, 60];
     let plain = text.replace(':', "");
-    (2..=13).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    let (whole, fraction) = plain.split_once('.').map_or((plain.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let possible = |(number, most): (&[u8], u8)| (number[0] - b'0') * 10 + (number[1] - b'0') <= most;
+    matches!(whole.len(), 2 | 4 | 6)
+        && digits(whole)
+        && whole.as_bytes().chunks_exact(2).zip(MOST).all(possible)
+        && fraction.is_none_or(|rest| whole.len() == 6 && (1..=6).contains(&rest.len()) && digits(rest))
 }
 
 /// Whether a held value, several joined by backslashes, matches: any of them by any of those that are asked for. An empty value
@@ -286,6 +294,9 @@ mod tests {
             (Vr::TM, "08:30-09:00"),
             (Vr::IS, "1\\2"),
             (Vr::TM, "0930-1000"),
+            (Vr::TM, "23:59:60.999999"),
+            (Vr::TM, "00-2359"),
+            (Vr::TM, "235960-"),
             (Vr::IS, "-7"),
             (Vr::LO, "-"),
         ] {
@@ -302,6 +313,19 @@ mod tests {
             (Vr::DA, "20250310\\today"),
             (Vr::DA, "1997.0101"),
             (Vr::TM, "9"),
+            (Vr::TM, "25"),
+            (Vr::TM, "24"),
+            (Vr::TM, "2561"),
+            (Vr::TM, "99:99"),
+            (Vr::TM, "120061"),
+            (Vr::TM, "12000"),
+            (Vr::TM, "1200.5"),
+            (Vr::TM, "120000.1.2"),
+            (Vr::TM, "120000."),
+            (Vr::TM, "12.0000"),
+            (Vr::TM, "1000-2561"),
+            (Vr::TM, "-25"),
+            (Vr::TM, "0930\\25"),
             (Vr::IS, "seven"),
             (Vr::IS, "7\\seven"),
         ] {

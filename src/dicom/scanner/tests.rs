@@ -5,6 +5,7 @@
 use super::super::inflate::tests::deflate;
 use super::*;
 use crate::dicom::attributes::{BITS_ALLOCATED, MODALITY, PATIENT_ID, PATIENT_NAME};
+use crate::dicom::fired::note_fired;
 use crate::dicom::sample::{
     BIG, EXPLICIT, Form, IMPLICIT, Node, cuts, encode, instance, nodes, pieces, sequence, value,
 };
@@ -224,8 +225,10 @@ fn what_cannot_be_a_data_set_is_refused_and_located() {
         assert_eq!(scan(EXPLICIT_VR_LE, &bytes), Err(want), "{want}");
         let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(scan_with(EXPLICIT_VR_LE, &one_by_one, Limits::default()), Err(want), "{want}");
+        note_fired(1);
     }
     assert_eq!(scan(DEFLATED_EXPLICIT_VR_LE, &with(&[], EXPLICIT)), Err(malformed(None, "not a deflated stream")));
+    note_fired(1);
 }
 
 #[test]
@@ -239,6 +242,7 @@ fn depth_elements_and_inflated_bytes_are_limited() {
             bomb.extend([0xFF; 4]);
         }
         assert_eq!(scan(ts, &bomb), Err(ScanError::TooDeep { tag: Some(Tag(0x0040_A730)) }), "{ts}");
+        note_fired(1);
     }
     let nested = |depth| {
         let mut node = value(0x0008_0104, Vr::LO, b"x ");
@@ -249,17 +253,20 @@ fn depth_elements_and_inflated_bytes_are_limited() {
     };
     assert!(nested(64).is_ok());
     assert_eq!(nested(65), Err(ScanError::TooDeep { tag: Some(Tag(0x0040_A730)) }));
+    note_fired(1);
 
     let few = Limits { elements: 10, ..Limits::default() };
     let what = "number of elements";
     let refused = scan_with(EXPLICIT_VR_LE, &[&encode(&instance(), EXPLICIT)], few);
     assert!(matches!(refused, Err(ScanError::TooLarge { what: found, .. }) if found == what));
+    note_fired(1);
 
     let small = Limits { inflated_bytes: 100_000, ..Limits::default() };
     let bomb = deflate(&with(&[value(0x7FE0_0010, Vr::OB, &[0; 200_000])], EXPLICIT), false);
     assert!(bomb.len() < 2_000);
     let refused = scan_with(DEFLATED_EXPLICIT_VR_LE, &[&bomb], small);
     assert_eq!(refused, Err(ScanError::TooLarge { tag: None, what: "inflated bytes" }));
+    note_fired(1);
     assert!(scan(DEFLATED_EXPLICIT_VR_LE, &bomb).is_ok());
 }
 

@@ -224,6 +224,52 @@ fn a_delimiter_too_many_inside_un_is_kept_since_lengths_count_it() {
     assert_eq!(transcode(EXPLICIT_VR_BE, &[&whole(BIG)]).unwrap().0, whole(EXPLICIT));
 }
 
+/// PS3.5 section 7.1.1: for a node every value is made even, and the lengths around it follow (DIM-055).
+#[test]
+fn values_of_odd_length_are_padded_where_that_is_asked_for() {
+    let rows: &[(u32, Vr, &[u8], &[u8])] = &[
+        (0x0008_0008, Vr::CS, b"ORIGINAL\\P", b"ORIGINAL\\P"),
+        (0x0008_0018, Vr::UI, b"1.2.3", b"1.2.3\0"),
+        (0x0010_0010, Vr::PN, b"Specimen^Test", b"Specimen^Test "),
+        (0x0018_1153, Vr::IS, b"7", b"7 "),
+        (0x0028_0010, Vr::US, &[1, 0, 7], &[1, 0, 7, 0]),
+        (0x0042_0011, Vr::OB, b"%PDF-", b"%PDF-\0"),
+        (0x0040_A160, Vr::UT, b"abc", b"abc "),
+        (0x7FE0_0010, Vr::OW, &[1, 2, 3], &[1, 2, 3, 0]),
+    ];
+    let forms = [(IMPLICIT_VR_LE, IMPLICIT), (EXPLICIT_VR_BE, BIG), (EXPLICIT_VR_LE, EXPLICIT)];
+    for (tag, vr, odd, even) in rows {
+        let one = |bytes: &[u8]| vec![value(*tag, *vr, bytes)];
+        for defined in [true, false] {
+            let nested = |bytes: &[u8]| {
+                let inner = sequence(0x0008_1140, Vr::SQ, defined, vec![one(bytes)]);
+                [vec![sequence(0x0008_1110, Vr::SQ, defined, vec![vec![inner]])], one(bytes)].concat()
+            };
+            for (from, form) in forms {
+                for (to, want) in [(EXPLICIT_VR_LE, DELIMITED), (IMPLICIT_VR_LE, Form { explicit: false, ..DELIMITED })]
+                {
+                    let syntax = TransferSyntaxUid::parse(from).unwrap();
+                    let input = encode(&nested(odd), form);
+                    for piece in [1, 3, input.len()] {
+                        let (mut out, mut transcoder) = (Vec::new(), Transcoder::evening(&syntax, to).unwrap());
+                        input.chunks(piece).for_each(|bytes| transcoder.push(bytes, &mut out).unwrap());
+                        assert_eq!(transcoder.finish(&mut out).unwrap().bytes, out.len() as u64);
+                        assert_eq!(out, encode(&nested(even), want), "{} {from} {to} {defined} {piece}", Tag(*tag));
+                    }
+                }
+            }
+        }
+    }
+    // Nobody else's bytes change, and a length that no short one can hold makes it UN.
+    let long = |vr, length| vec![value(0x0010_0020, vr, &vec![b' '; length])];
+    assert_eq!(written(IMPLICIT_VR_LE, IMPLICIT, &long(Vr::LO, 5)), encode(&long(Vr::LO, 5), DELIMITED));
+    let mut transcoder =
+        Transcoder::evening(&TransferSyntaxUid::parse(IMPLICIT_VR_LE).unwrap(), EXPLICIT_VR_LE).unwrap();
+    let mut out = Vec::new();
+    transcoder.push(&encode(&long(Vr::LO, 65_535), IMPLICIT), &mut out).unwrap();
+    assert_eq!(out, encode(&long(Vr::UN, 65_536), DELIMITED));
+}
+
 proptest! {
     #[test]
     fn any_data_set_is_written_as_our_own_encoder_writes_it(nodes in nodes(), cuts in cuts()) {

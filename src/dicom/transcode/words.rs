@@ -1,20 +1,29 @@
-//! Turning the words of a value round, from big to little endian, in pieces of any size (PS3.5 section 7.3).
+//! Turning the words of a value round, from big to little endian, in pieces of any size (PS3.5 section 7.3), and padding it.
 
 /// A value in passing: its word size, and the bytes of a word that is not whole yet.
 #[derive(Debug)]
 pub(super) struct Words {
     size: usize,
     held: Vec<u8>,
+    /// What follows a value of odd length; none if it stays so.
+    padding: Option<u8>,
+    odd: bool,
 }
 
 impl Words {
     /// Words of `size` bytes: 2, 4 or 8; 1 leaves everything as it is.
     pub(super) fn of(size: usize) -> Self {
-        Self { size, held: Vec::new() }
+        Self { size, held: Vec::new(), padding: None, odd: false }
+    }
+
+    /// The same; a value of odd length is padded with this (PS3.5 section 7.1.1).
+    pub(super) fn padded(self, padding: u8) -> Self {
+        Self { padding: Some(padding), ..self }
     }
 
     /// Appends the words that `piece` completes, turned round.
     pub(super) fn push(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
+        self.odd ^= piece.len() % 2 == 1;
         if self.size <= 1 {
             out.extend_from_slice(piece);
             return;
@@ -42,6 +51,7 @@ impl Words {
     /// Ends the value. A last word that is not whole is no number; its bytes stay as they are.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.held);
+        out.extend(self.padding.filter(|_| self.odd));
     }
 }
 

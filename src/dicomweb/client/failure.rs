@@ -136,6 +136,14 @@ pub enum QueryFailure {
     /// The peer says that its answer is not all that it has (the header `Weybridge-Incomplete`).
     #[error("an archive of that site does not answer it; what it alone holds is not shown")]
     InPart,
+    /// The peer counts more on the level above than its list shows.
+    #[error("it lists {shown} of the {counted} that it counts itself")]
+    Fewer {
+        /// What it shows.
+        shown: u64,
+        /// What it counts.
+        counted: u64,
+    },
 }
 
 impl QueryFailure {

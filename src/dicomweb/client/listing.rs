@@ -1,8 +1,11 @@
 //! Asking a peer which instances of a study it has: all of them, page by page, within a limit (PS3.18 section 10.6).
 
+use super::as_study::AsStudy;
 use super::present::{Matches, Page};
 use super::{PeerClient, QueryFailure, SendFailure, Stage};
-use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
+use crate::dicom::attributes::{
+    SERIES_INSTANCE_UID, SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, STUDY_RELATED_INSTANCES,
+};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +29,14 @@ pub struct Listed {
 pub type Listing = BTreeMap<InstanceUid, Listed>;
 
 /// All that a peer shows of a study, and whether that is all it has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StudyList {
     /// The instances.
     pub instances: Listing,
+    /// How many it counts itself; none if it does not say.
+    pub counted: Option<u64>,
+    /// The study as one of the peer's studies, if it shows it.
+    pub row: Option<Box<Dataset>>,
     /// Why what is not listed may be there all the same, if it may.
     pub in_part: Option<InPart>,
 }
@@ -41,6 +48,8 @@ pub enum InPart {
     Said,
     /// Some of its rows name no instance, or no series of theirs.
     Unreadable,
+    /// It lists fewer than it has: so many.
+    Fewer(u64),
 }
 
 /// What the rows of several pages hold.
@@ -64,10 +73,36 @@ struct Asked<'a> {
 
 impl PeerClient {
     /// The instances that the peer shows of a study, each once; none if it has no such study. Rows of other studies are passed over. Of a
-    /// peer that does not say to which series its instances belong (PS3.18 table 10.6.3-5), each series is asked for. `within` is how long the
-    /// first page may take. Errors: [`QueryFailure`], also beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
+    /// peer that does not say to which series its instances belong (PS3.18 table 10.6.3-5), each series is asked for. Of a program that is not
+    /// ours the list is believed as far as its own count goes. `within` is how long each first page may take. Errors: [`QueryFailure`], also
+    /// beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
     pub async fn listing(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
-        let Rows { mut list, named, unread } = self.rows(&Asked { study, series: None, within }).await?;
+        let asking = self.as_study(study, Some(within));
+        let told = tokio::time::timeout(within, asking).await.unwrap_or_else(|_| Err(late(within)))?;
+        let mut list = self.listed(study, within, &told).await?;
+        (list.counted, list.row) = match told {
+            AsStudy::Shown(row) => (row.first_number(STUDY_RELATED_INSTANCES), Some(row)),
+            AsStudy::Absent => (Some(0), None),
+            AsStudy::Untold => (None, None),
+        };
+        if let Some(counted) = list.counted
+            && counted > list.instances.len() as u64
+            && list.in_part.is_none()
+            && !self.is_ours()
+        {
+            list.in_part = Some(InPart::Fewer(counted));
+        }
+        Ok(list)
+    }
+
+    /// The list alone.
+    async fn listed(&self, study: &StudyUid, within: Duration, told: &AsStudy) -> Result<StudyList, QueryFailure> {
+        let Rows { mut list, named, unread } = match self.rows(&Asked { study, series: None, within }).await {
+            Ok(rows) => rows,
+            // Where there is no such service everything is "not found".
+            Err(failure) if failure.is_not_found() && matches!(told, AsStudy::Absent) => Rows::default(),
+            Err(failure) => return Err(failure),
+        };
         // What is not found so either keeps the list one in part.
         if !named.is_empty()
             && let Ok(all) = self.listing_by_series(study, within).await
@@ -145,7 +180,9 @@ impl PeerClient {
             };
             let Matches { sets, more, in_part } = match answer? {
                 Page::Matches(matches) => matches,
-                Page::NotLikeThis(failure) if failure.is_not_found() => return Ok(rows),
+                Page::NotLikeThis(failure) if failure.is_not_found() && (offset > 0 || asked.series.is_some()) => {
+                    return Ok(rows);
+                }
                 Page::NotLikeThis(failure) => return Err(failure),
             };
             if in_part {

@@ -12,7 +12,7 @@ use crate::dicomweb::qido::INCOMPLETE;
 use crate::dicomweb::xml;
 use bytes::Bytes;
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, WARNING};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -156,10 +156,15 @@ impl PeerClient {
             _ => return Err(refused),
         }
         let content_type = header(&response, CONTENT_TYPE);
+        let empty = content_type.is_none() && header(&response, CONTENT_LENGTH).as_deref() == Some("0");
         let mut warnings = response.headers().get_all(WARNING).iter().filter_map(|value| value.to_str().ok());
         let more = warnings.any(|text| text.contains("additional results"));
         let body = self.read_body(response, || 0).await.map_err(QueryFailure::Unreadable)?;
-        let sets = matches(content_type.as_deref(), body).map_err(QueryFailure::Unreadable)?;
+        // Some servers say so that there is nothing. What was to be JSON and is not there has been lost on the way.
+        let sets = match empty {
+            true => Vec::new(),
+            false => matches(content_type.as_deref(), body).map_err(QueryFailure::Unreadable)?,
+        };
         Ok(Page::Matches(Matches { sets, more, in_part }))
     }
 }
@@ -183,10 +188,12 @@ fn matches(content_type: Option<&str>, body: Bytes) -> Result<Vec<Dataset>, Stri
     if media.as_ref().is_some_and(|media| !media.is_json() && !media.is_xml()) {
         return Err("it is neither DICOM JSON nor XML".into());
     }
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Vec::new());
-    }
+    let told = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
+    let begins = told.iter().find(|byte| !byte.is_ascii_whitespace());
     match media.is_some_and(|media| media.is_xml()) {
+        _ if begins.is_none() => Err("it is empty, which is no list".into()),
+        // An error that is told with a success is an object too.
+        false if begins != Some(&b'[') => Err("it is no array of results".into()),
         true => xml::read(&body, Limits::default()).map(|set| vec![set]).map_err(|error| error.to_string()),
         false => json::read(&body, Limits::default()).map_err(|error| error.to_string()),
     }

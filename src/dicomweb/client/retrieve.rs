@@ -1,7 +1,7 @@
 //! Retrieving a study, a series or an instance by WADO-RS: instance after instance as the bytes come, nothing kept here but a
 //! chunk (PS3.18 section 10.4; WEB-004, WEB-104).
 
-use super::answer::{header, retry_after};
+use super::answer::{coding, header, retry_after};
 use super::failure::chain;
 use super::pace::Pace;
 use super::{PeerClient, SendFailure};
@@ -118,6 +118,9 @@ impl PeerClient {
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {
             return Err(RetrieveFailure::Refused { status, retry_after: retry_after(&response) });
+        }
+        if let Some(why) = coding(&response) {
+            return Err(RetrieveFailure::Unreadable(why));
         }
         let unreadable = |error: MultipartError| RetrieveFailure::Unreadable(error.to_string());
         let kind = header(&response, CONTENT_TYPE).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Searching for studies, series and instances at a peer: QIDO-RS page by page, within bounds (PS3.18 section 10.6; WEB-094).
 
+use super::as_study::AsStudy;
 use super::present::{Matches, Page};
 use super::{PeerClient, QueryFailure};
 use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
@@ -72,6 +73,10 @@ pub struct Pages<'a> {
     search: &'a Search,
     /// Results that were read: where the next page begins.
     read: usize,
+    /// Those of them that have no UID.
+    unread: u64,
+    /// Nothing is asked for beyond what every server returns.
+    plain: bool,
     seen: BTreeSet<String>,
     ended: bool,
     in_part: bool,
@@ -81,7 +86,9 @@ pub struct Pages<'a> {
 impl PeerClient {
     /// Begins a search. Nothing is sent yet.
     pub fn search<'a>(&'a self, search: &'a Search) -> Pages<'a> {
-        Pages { client: self, search, read: 0, seen: BTreeSet::new(), ended: false, in_part: false, within: None }
+        let (read, unread, seen) = (0, 0, BTreeSet::new());
+        let (plain, ended, in_part, within) = (false, false, false, None);
+        Pages { client: self, search, read, unread, plain, seen, ended, in_part, within }
     }
 }
 
@@ -91,34 +98,82 @@ impl Pages<'_> {
         Self { within: Some(within), ..self }
     }
 
-    /// The next results; `None` at the end. Results without a UID are left out.
+    /// The next results; `None` at the end. Results without a UID are left out, and counted.
     ///
     /// A short page is no end: some servers cut every page to a size of their own and do not say so. Only what shows nothing new is
     /// (WEB-094). Errors: [`QueryFailure`]; also for more than [`Search::most`] results, and after the last results where the server
-    /// says that it may have more. A study that the server does not know has nothing below it.
+    /// says that it may have more, or counts more on the level above. A study that the server does not know has nothing below it.
     pub async fn next(&mut self) -> Result<Option<Vec<Dataset>>, QueryFailure> {
         if self.ended {
             return self.end();
         }
-        let page = self.client.page(&self.search.resource.path(), &self.query(), self.within).await?;
-        let Matches { sets, more, in_part } = match page {
+        let Matches { sets, more, in_part } = match self.page().await? {
             Page::Matches(matches) => matches,
-            Page::NotLikeThis(failure) if failure.is_not_found() && self.search.resource != Resource::Studies => {
-                Matches::default()
-            }
+            Page::NotLikeThis(failure) if failure.is_not_found() => self.not_found(failure).await?,
             Page::NotLikeThis(failure) => return Err(failure),
         };
         self.in_part |= in_part;
         self.read += sets.len();
         let unique = self.search.resource.unique();
+        let (named, nameless): (Vec<Dataset>, Vec<_>) =
+            sets.into_iter().partition(|set| set.first_text(unique).is_some());
+        self.unread += nameless.len() as u64;
         let is_new = |set: &Dataset| set.first_text(unique).is_some_and(|uid| self.seen.insert(uid.to_owned()));
-        let new: Vec<Dataset> = sets.into_iter().filter(is_new).collect();
+        let new: Vec<Dataset> = named.into_iter().filter(is_new).collect();
         if self.read > self.search.most {
             return Err(QueryFailure::Unreadable(format!("it has more than {} results", self.search.most)));
         }
         // One of ours says whether there are more; of another the next page is asked for until it has nothing new.
         self.ended = new.is_empty() || (self.client.is_ours() && !more);
-        if new.is_empty() { self.end() } else { Ok(Some(new)) }
+        if !new.is_empty() {
+            return Ok(Some(new));
+        }
+        self.compared().await?;
+        self.end()
+    }
+
+    /// A page; once more for what every server returns where one does not take what is asked for besides.
+    async fn page(&mut self) -> Result<Page, QueryFailure> {
+        let path = self.search.resource.path();
+        let page = self.client.page(&path, &self.query(), self.within).await?;
+        let refused = matches!(&page, Page::NotLikeThis(QueryFailure::Refused { status: 400, .. }));
+        if !refused || self.plain || self.search.include.is_empty() {
+            return Ok(page);
+        }
+        self.plain = true;
+        self.client.page(&path, &self.query(), self.within).await
+    }
+
+    /// "Not found" says that there is nothing only below a study that the server's studies do not have either: it is the answer to everything
+    /// where there is no such service. Behind a page it is the end.
+    async fn not_found(&self, failure: QueryFailure) -> Result<Matches, QueryFailure> {
+        let (Resource::Series(study) | Resource::Instances(study, _)) = &self.search.resource else {
+            return Err(failure);
+        };
+        if self.read > 0 {
+            return Ok(Matches::default());
+        }
+        match self.client.as_study(study, self.within).await? {
+            AsStudy::Absent => Ok(Matches::default()),
+            AsStudy::Shown(_) | AsStudy::Untold => Err(failure),
+        }
+    }
+
+    /// Whether the server counts no more than it has shown: some cut lists short.
+    async fn compared(&self) -> Result<(), QueryFailure> {
+        if self.read == 0 || self.client.is_ours() || !self.search.matches.is_empty() {
+            return Ok(());
+        }
+        let shown = self.seen.len() as u64;
+        match self.client.counted(&self.search.resource, self.within).await {
+            Some(counted) if counted > shown => Err(QueryFailure::Fewer { shown, counted }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many results there were that have no UID.
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// Whether the server has said that it may have more than it shows.
@@ -135,7 +190,7 @@ impl Pages<'_> {
         for (tag, value) in &self.search.matches {
             let _ = write!(query, "{:08X}={}&", tag.0, utf8_percent_encode(value, ENCODED));
         }
-        if !self.search.include.is_empty() {
+        if !self.plain && !self.search.include.is_empty() {
             let tags: Vec<String> = self.search.include.iter().map(|tag| format!("{:08X}", tag.0)).collect();
             let _ = write!(query, "includefield={}&", tags.join(","));
         }

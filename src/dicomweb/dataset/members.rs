@@ -71,17 +71,19 @@ fn values(vr: VR, raw: Vec<Raw>) -> Result<Value, &'static str> {
             });
             Ok(Value::Names(names.collect::<Result<_, _>>()?))
         }
-        Kind::Decimal | Kind::Binary => numbers(raw),
+        Kind::Decimal | Kind::Binary => numbers(raw, matches!(vr, VR::FL | VR::FD)),
         Kind::Text | Kind::LongText | Kind::Tags | Kind::Bytes => Ok(Value::Text(texts(raw)?)),
     }
 }
 
-/// Numbers, which may be given as strings (PS3.18 table F.2.3-1); all as text when one of them is not a plain number (NaN, INF).
-fn numbers(raw: Vec<Raw>) -> Result<Value, &'static str> {
+/// Numbers, which may be given as strings (PS3.18 table F.2.3-1); all as text when one of them is none. Those with a `fraction` may be
+/// not finite.
+fn numbers(raw: Vec<Raw>, fraction: bool) -> Result<Value, &'static str> {
+    let not_finite = |text: &str| Number::not_finite(text).filter(|_| fraction);
     let number = |value: &Raw| match value {
         Raw::Number(number) => Some(Some(number.clone())),
         Raw::Text(text) if text.trim().is_empty() => Some(None),
-        Raw::Text(text) => Number::parse(text).map(Some),
+        Raw::Text(text) => Number::parse(text).or_else(|| not_finite(text)).map(Some),
         Raw::Null => Some(None),
         _ => None,
     };

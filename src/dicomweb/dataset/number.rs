@@ -14,7 +14,18 @@ impl Number {
         text.parse::<i64>().ok().map(Self::from)
     }
 
-    /// The literal.
+    /// What JSON has no literal for, in the words of PS3.18 section F.2.3: it is written as a string among the numbers.
+    pub fn not_finite(text: &str) -> Option<Self> {
+        let text = text.trim_matches(' ');
+        NOT_FINITE.contains(&text).then(|| Self(text.into()))
+    }
+
+    /// Whether it is a literal of JSON.
+    pub fn is_literal(&self) -> bool {
+        !NOT_FINITE.contains(&self.as_str())
+    }
+
+    /// The literal, or the word.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -24,6 +35,8 @@ impl Number {
         self.0.parse().ok()
     }
 }
+
+const NOT_FINITE: [&str; 3] = ["NaN", "inf", "-inf"];
 
 impl From<i64> for Number {
     fn from(value: i64) -> Self {

@@ -40,19 +40,15 @@ fn numbers(vr: VR, bytes: &[u8]) -> Value {
     let words = bytes.chunks_exact(width(vr));
     // No chunk is shorter than its width.
     let whole = |word: &[u8]| word.iter().rev().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
-    let texts: Vec<String> = words
-        .map(|word| match (vr, whole(word)) {
-            (VR::FL, bits) => float(f32::from_bits(bits as u32)),
-            (VR::FD, bits) => float(f64::from_bits(bits)),
-            (VR::SS, bits) => (bits as u16).cast_signed().to_string(),
-            (VR::SL, bits) => (bits as u32).cast_signed().to_string(),
-            (VR::SV, bits) => bits.cast_signed().to_string(),
-            (_, bits) => bits.to_string(),
-        })
-        .collect();
-    // What is not a number has no literal in JSON; then all of them are texts (PS3.18 F.2.3).
-    let parsed: Option<Vec<_>> = texts.iter().map(|text| Number::parse(text).map(Some)).collect();
-    parsed.map_or_else(|| Value::Text(texts.into_iter().map(Some).collect()), Value::Numbers)
+    let texts = words.map(|word| match (vr, whole(word)) {
+        (VR::FL, bits) => float(f32::from_bits(bits as u32)),
+        (VR::FD, bits) => float(f64::from_bits(bits)),
+        (VR::SS, bits) => (bits as u16).cast_signed().to_string(),
+        (VR::SL, bits) => (bits as u32).cast_signed().to_string(),
+        (VR::SV, bits) => bits.cast_signed().to_string(),
+        (_, bits) => bits.to_string(),
+    });
+    Value::Numbers(texts.map(|text| Number::parse(&text).or_else(|| Number::not_finite(&text))).collect())
 }
 
 /// The shortest text that reads back as the same number.
@@ -81,7 +77,8 @@ mod tests {
 
     #[test]
     fn each_representation_becomes_what_annex_f_says() {
-        let rows: [(&[u8; 2], &[u8], &str); 20] = [
+        let mixed = [1.5_f32, f32::NAN, f32::INFINITY, -2.0].map(f32::to_le_bytes).concat();
+        let rows: [(&[u8; 2], &[u8], &str); 21] = [
             (b"US", &[1, 0, 255, 255], r#"{"vr":"US","Value":[1,65535]}"#),
             (b"SS", &[255, 255], r#"{"vr":"SS","Value":[-1]}"#),
             (b"UL", &[0, 0, 0, 128], r#"{"vr":"UL","Value":[2147483648]}"#),
@@ -93,6 +90,7 @@ mod tests {
             (b"FD", &1e-7f64.to_le_bytes(), r#"{"vr":"FD","Value":[1e-7]}"#),
             (b"FD", &f64::NAN.to_le_bytes(), r#"{"vr":"FD","Value":["NaN"]}"#),
             (b"FD", &f64::NEG_INFINITY.to_le_bytes(), r#"{"vr":"FD","Value":["-inf"]}"#),
+            (b"FL", &mixed, r#"{"vr":"FL","Value":[1.5,"NaN","inf",-2]}"#),
             (b"AT", &[0x10, 0x00, 0x20, 0x00], r#"{"vr":"AT","Value":["00100020"]}"#),
             (b"DS", b"1.50\\ -2 ", r#"{"vr":"DS","Value":[1.50,-2]}"#),
             (b"IS", b"12 ", r#"{"vr":"IS","Value":[12]}"#),

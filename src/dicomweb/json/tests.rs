@@ -109,6 +109,31 @@ fn numbers_come_back_as_they_were() {
     }
 }
 
+/// PS3.18 section F.2.3: what is not finite is a string, and the numbers beside it stay numbers.
+#[test]
+fn what_is_not_finite_is_a_string_by_itself() {
+    let rows = [
+        (r#"[{"00189073":{"vr":"FD","Value":[1.5,"NaN",null,"-inf"]}}]"#, r#"[1.5,"NaN",null,"-inf"]"#),
+        (r#"[{"00189073":{"vr":"FD","Value":["1.5","inf"]}}]"#, r#"[1.5,"inf"]"#),
+        // Another word, and a representation that has no such values: nothing is made of them.
+        (r#"[{"00189073":{"vr":"FD","Value":[1.5,"much"]}}]"#, r#"["1.5","much"]"#),
+        (r#"[{"00280030":{"vr":"DS","Value":[1.5,"NaN"]}}]"#, r#"["1.5","NaN"]"#),
+    ];
+    for (text, want) in rows {
+        let back = String::from_utf8(write_list(&read(text.as_bytes(), Limits::default()).unwrap())).unwrap();
+        assert!(back.contains(&format!("\"Value\":{want}}}")), "{back}");
+    }
+}
+
+/// RFC 8259 section 8.1: a mark of the byte order may be passed over, and some servers write it.
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let text = b"\xEF\xBB\xBF[{\"00081197\":{\"vr\":\"US\",\"Value\":[272]}}]";
+    let sets = read(text, Limits::default()).unwrap();
+    assert_eq!(sets[0].first_number(Tag(0x0008_1197)), Some(272));
+    assert!(read(b"[\xEF\xBB\xBF]", Limits::default()).is_err() && read(b"\xEF\xBB", Limits::default()).is_err());
+}
+
 #[test]
 fn wrong_texts_are_refused_with_a_reason_that_quotes_nothing() {
     let deep = |n: usize| format!("{}{}", r#"{"00081199":{"vr":"SQ","Value":["#.repeat(n), "]}}".repeat(n));

@@ -80,7 +80,10 @@ fn or_null<'a, T>(value: Option<&'a T>, out: &mut Vec<u8>, write: impl FnOnce(&'
 }
 
 fn number(number: &Number, out: &mut Vec<u8>) {
-    out.extend_from_slice(number.as_str().as_bytes());
+    match number.is_literal() {
+        true => out.extend_from_slice(number.as_str().as_bytes()),
+        false => string(number.as_str(), out),
+    }
 }
 
 fn name(name: &PersonName, out: &mut Vec<u8>) {

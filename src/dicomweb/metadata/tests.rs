@@ -73,12 +73,50 @@ fn every_attribute_is_written_and_what_is_long_is_a_link() {
     }
 }
 
+/// Private attributes, with two creators of the same element, one of whom has another block in an item.
+fn private() -> Vec<u8> {
+    [
+        element(0x0009_0010, b"LO", b"FIRST "),
+        element(0x0009_0011, b"LO", b"SECOND"),
+        element(0x0009_1001, b"SH", b"1 "),
+        sequence(
+            0x0009_1101,
+            &[[element(0x0009_0030, b"LO", b"SECOND"), element(0x0009_3001, b"OB", &[1; 2000])].concat()],
+        ),
+        element(0x0009_1201, b"SH", b"3 "),
+        element(0x0011_1001, b"SH", b"4 "),
+    ]
+    .concat()
+}
+
+/// PS3.19 table A.1.5-2; the link has the tag as it is.
+#[test]
+fn private_attributes_are_named_by_their_creators_in_xml() {
+    let set = private();
+    let want = concat!(
+        r#"<DicomAttribute tag="00090001" vr="SH" privateCreator="FIRST"><Value number="1">1</Value></DicomAttribute>"#,
+        r#"<DicomAttribute tag="00090001" vr="SQ" privateCreator="SECOND"><Item number="1">"#,
+    );
+    let inner = concat!(
+        r#"<DicomAttribute tag="00090001" vr="OB" privateCreator="SECOND">"#,
+        r#"<BulkData uri="https://a/i/bulkdata/00091101/1/00093001"/></DicomAttribute></Item></DicomAttribute>"#,
+        r#"<DicomAttribute tag="00091201" vr="SH">"#,
+    );
+    for step in [1, 7, set.len()] {
+        let text = metadata(Form::Xml, &set, step).unwrap();
+        assert!(text.contains(want) && text.contains(inner), "{step}: {text}");
+        assert!(text.contains(r#"<DicomAttribute tag="00111001" vr="SH">"#), "{step}: {text}");
+    }
+}
+
 #[test]
 fn both_forms_say_the_same() {
-    let set = sample();
-    let json = json::read(metadata(Form::Json, &set, 100).unwrap().as_bytes(), Limits::default()).unwrap();
-    let xml = xml::read(metadata(Form::Xml, &set, 100).unwrap().as_bytes(), Limits::default()).unwrap();
-    assert!(json.first().unwrap() == &xml, "XML and JSON differ");
+    let values = [1.5_f64, f64::NAN, f64::INFINITY].map(f64::to_le_bytes).concat();
+    for set in [sample(), private(), element(0x0018_9073, b"FD", &values)] {
+        let json = json::read(metadata(Form::Json, &set, 100).unwrap().as_bytes(), Limits::default()).unwrap();
+        let xml = xml::read(metadata(Form::Xml, &set, 100).unwrap().as_bytes(), Limits::default()).unwrap();
+        assert!(json.first().unwrap() == &xml, "XML and JSON differ");
+    }
 }
 
 #[test]

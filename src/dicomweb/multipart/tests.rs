@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -97,6 +98,7 @@ fn broken_bodies_are_refused() {
             let told = tell_with("b", limits, body.chunks(step).map(<[u8]>::to_vec));
             assert_eq!((told.0.len(), told.1), (*whole, Err(*error)), "{:?}", String::from_utf8_lossy(body));
         }
+        note_fired(1);
     }
 }
 

@@ -10,6 +10,9 @@ use ::dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
 use ::dicom::dictionary_std::StandardDataDictionary;
 use percent_encoding::percent_decode_str;
 
+/// What may stand once, and is no attribute.
+const SWITCHES: [&str; 5] = ["limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"];
+
 /// Parses the query component of a URI, without the question mark. A plus sign in a value is a space, as forms encode it and
 /// most clients do; in a Date Time it is the sign of an offset. A plus that is meant is written `%2B`.
 ///
@@ -27,6 +30,7 @@ pub fn parse(query: &str, limits: Limits) -> Result<Query, QidoError> {
         empty_values: false,
         multiple_values: false,
         ignored: Vec::new(),
+        names: Vec::new(),
     };
     let mut seen = Vec::new();
     for (n, parameter) in query.split('&').filter(|parameter| !parameter.is_empty()).enumerate() {
@@ -40,11 +44,15 @@ pub fn parse(query: &str, limits: Limits) -> Result<Query, QidoError> {
             include(&mut parsed, value, limits)?;
             continue;
         }
-        if seen.contains(&name) {
-            return Err(QidoError::Repeated(shown(&name)));
+        if SWITCHES.contains(&name.as_str()) {
+            if seen.contains(&name) {
+                return Err(QidoError::Repeated(shown(&name)));
+            }
+            seen.push(name.clone());
         }
-        seen.push(name.clone());
         match name.as_str() {
+            // It has been read already, like the header (section 8.3.3.1).
+            "accept" => {}
             "limit" => parsed.limit = Some(number(&name, value)?),
             "offset" => parsed.offset = number(&name, value)?,
             "fuzzymatching" => parsed.fuzzy = truth(&name, value)?,
@@ -99,7 +107,7 @@ fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoErr
                     return Err(QidoError::TooManyValues { attribute: "includefield".into(), limit: limits.values });
                 }
                 Some((path, _)) => fields.push(path),
-                None => query.ignored.push(shown(field)),
+                None => query.ignore(shown(field)),
             },
         }
     }
@@ -108,11 +116,12 @@ fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoErr
 
 fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Result<(), QidoError> {
     let Some((path, vr)) = path(&name) else {
-        query.ignored.push(shown(&name));
+        query.ignore(shown(&name));
         return Ok(());
     };
+    let given = shown(&name);
     if query.matches.iter().any(|earlier| earlier.path == path) {
-        return Err(QidoError::Repeated(shown(&name)));
+        return Err(QidoError::Repeated(given));
     }
     let vr = Vr::from_letters(vr.to_string()).unwrap_or(Vr::UN);
     let spaced = if vr == Vr::DT { value.to_owned() } else { value.replace('+', " ") };
@@ -125,6 +134,7 @@ fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Re
         _ => vec![decoded(value)?.trim_matches(' ').to_owned()],
     };
     query.matches.push(Match { path, vr, values });
+    query.names.push(given);
     Ok(())
 }
 

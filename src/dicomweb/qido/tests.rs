@@ -44,7 +44,7 @@ fn attributes_are_named_by_keyword_or_tag() {
     assert_eq!(query.ignored, ["unheard", "alsoUnheard"]);
     assert_eq!(
         query.unsupported("u"),
-        ["299 u: These parameters are not known and have not been used: unheard, alsoUnheard."]
+        ["299 u: These parameters are not known, or not matched here, and have not been used: unheard, alsoUnheard."]
     );
     let strange = parsed("M%C3%BCller=1&a%22b=1&c=1&d=1&e=1&f=1&g=1&h=1&i=1").unsupported("u").remove(0);
     assert!(
@@ -53,6 +53,25 @@ fn attributes_are_named_by_keyword_or_tag() {
     );
     assert_eq!(parsed("a%0Ab=1").ignored, ["a\\nb"]);
     assert_eq!(parsed(&"x".repeat(5000)).ignored, ["x".repeat(64)]);
+}
+
+/// WEB-091: a key that is not matched finds more than was meant, and is named as it was given; one that asks for nothing is not.
+#[test]
+fn keys_that_are_not_matched_are_named() {
+    let mut query = parsed(
+        "PatientID=1&PatientComments=x&00400275.00400009=7&SeriesDescription=*&Rows=&SOPClassUID=&unheard=1&unheard=2",
+    );
+    query.pass_over(|key| key.path == [Tag(0x0010_0020)]);
+    assert_eq!(query.ignored, ["unheard", "PatientComments", "00400275.00400009"]);
+    query.pass_over(|_| false);
+    assert_eq!(query.ignored, ["unheard", "PatientComments", "00400275.00400009", "PatientID"]);
+}
+
+/// PS3.18 section 8.3.3.1: the media types that are accepted may stand in the query.
+#[test]
+fn accept_is_no_attribute() {
+    let query = parsed("accept=application/json&PatientID=1&accept=*/*");
+    assert!(query.ignored.is_empty() && query.matches.len() == 1, "{query:?}");
 }
 
 #[test]

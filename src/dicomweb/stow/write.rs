@@ -7,6 +7,7 @@ use super::{
 use crate::dicom::tag::Tag;
 use crate::dicomweb::dataset::{Dataset, Element, VR};
 use crate::dicomweb::media_type::{DICOM_JSON, DICOM_XML};
+use crate::dicomweb::xml::creators::Creators;
 use crate::dicomweb::{json, xml};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -99,7 +100,7 @@ impl Pieces {
                 out.extend_from_slice(format!("{comma}\"{:08X}\":{{\"vr\":\"SQ\",\"Value\":[", tag.0).as_bytes());
             }
             (Form::Json, _) => out.push(b','),
-            (Form::Xml, 1) => xml::write::open(tag, VR::SQ, out),
+            (Form::Xml, 1) => xml::write::open(tag, VR::SQ, &Creators::default(), out),
             (Form::Xml, _) => {}
         }
         match self.form {

@@ -31,6 +31,9 @@ pub fn codestream(syntax: &str) -> Option<&'static str> {
     })
 }
 
+/// The types of codestreams.
+const CODESTREAMS: [&str; 6] = ["image/jpeg", "image/jls", "image/jp2", "image/jpx", "image/jphc", "image/dicom-rle"];
+
 /// The forms that an Accept header asks for, the best first; empty if it asks for none. No header asks for the default: bytes of
 /// Explicit VR Little Endian in parts.
 pub fn octets(accept: Option<&str>) -> Vec<Octets> {
@@ -41,35 +44,31 @@ pub fn octets(accept: Option<&str>) -> Vec<Octets> {
     };
     match accept.filter(|accept| !accept.trim().is_empty()) {
         None => vec![default],
-        Some(accept) => media_type::members(accept).iter().filter_map(|media| wanted(media, &default)).collect(),
+        Some(accept) => media_type::members(accept).iter().flat_map(|media| wanted(media, &default)).collect(),
     }
 }
 
-fn wanted(given: &MediaType, default: &Octets) -> Option<Octets> {
+/// The forms that one member asks for: a range of images covers whatever codestreams there are.
+fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
     let typed = given.parameter("type").map(str::to_ascii_lowercase);
-    let (wrapper, media) = match (given.essence(), typed) {
-        ("*/*" | "application/*" | "multipart/*", _) | (MULTIPART_RELATED, None) => {
-            (Wrapper::Multipart, OCTET_STREAM.to_owned())
-        }
+    let (wrapper, media) = match (given.essence(), typed.as_deref()) {
+        ("*/*" | "application/*" | "multipart/*", _) | (MULTIPART_RELATED, None) => (Wrapper::Multipart, OCTET_STREAM),
         // So dicomweb-client says that it takes any parts.
-        (MULTIPART_RELATED, Some(any)) if any == "*/*" || any == "application/*" => {
-            (Wrapper::Multipart, OCTET_STREAM.to_owned())
-        }
+        (MULTIPART_RELATED, Some("*/*" | "application/*")) => (Wrapper::Multipart, OCTET_STREAM),
         (MULTIPART_RELATED, Some(typed)) => (Wrapper::Multipart, typed),
-        (single, _) => (Wrapper::Single, single.to_owned()),
+        (single, _) => (Wrapper::Single, single),
     };
-    let bytes = media == OCTET_STREAM;
-    let codestreams = ["image/jpeg", "image/jls", "image/jp2", "image/jpx", "image/jphc", "image/dicom-rle"];
-    if !bytes && !codestreams.contains(&media.as_str()) {
-        return None;
-    }
-    let syntax = match given.parameter("transfer-syntax") {
-        Some("*") => Syntax::AsStored,
-        Some(uid) => Syntax::Only(uid.to_owned()),
-        None if bytes => default.syntax.clone(),
-        None => Syntax::AsStored,
+    let all = std::iter::once(OCTET_STREAM).chain(CODESTREAMS);
+    let form = |media: &str| {
+        let syntax = match given.parameter("transfer-syntax") {
+            Some("*") => Syntax::AsStored,
+            Some(uid) => Syntax::Only(uid.to_owned()),
+            None if media == OCTET_STREAM => default.syntax.clone(),
+            None => Syntax::AsStored,
+        };
+        Octets { wrapper, media: media.to_owned(), syntax }
     };
-    Some(Octets { wrapper, media, syntax })
+    all.filter(|one| media_type::covers(media, one)).map(form).collect()
 }
 
 #[cfg(test)]
@@ -94,6 +93,7 @@ mod tests {
                 Some("image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90"),
                 Some((Single, "image/jp2", Syntax::Only("1.2.840.10008.1.2.4.90".into()))),
             ),
+            (Some("image/*"), Some((Single, "image/jpeg", Syntax::AsStored))),
             (Some("image/png"), None),
             (Some("multipart/related; type=\"application/dicom\""), None),
             (Some("application/octet-stream;q=0"), None),
@@ -102,6 +102,20 @@ mod tests {
             let first = octets(accept).into_iter().next();
             let got = first.as_ref().map(|o| (o.wrapper, o.media.as_str(), o.syntax.clone()));
             assert_eq!(got, want, "{accept:?}");
+        }
+    }
+
+    /// RFC 9110 section 12.5.1: a range covers every type below it.
+    #[test]
+    fn a_range_of_images_covers_every_codestream() {
+        for (accept, wrapper) in
+            [("image/*", Wrapper::Single), ("multipart/related; type=\"image/*\"", Wrapper::Multipart)]
+        {
+            let forms = octets(Some(accept));
+            let media: Vec<&str> = forms.iter().map(|form| form.media.as_str()).collect();
+            assert_eq!(media, CODESTREAMS, "{accept}");
+            let alike = |form: &Octets| form.wrapper == wrapper && form.syntax == Syntax::AsStored;
+            assert!(forms.iter().all(alike), "{accept}: {forms:?}");
         }
     }
 }

@@ -49,6 +49,58 @@ fn the_native_model_is_read_as_its_json_twin() {
     }
 }
 
+/// PS3.19 table A.1.5-2: a private attribute names its creator and leaves its block out.
+#[test]
+fn private_attributes_come_back_into_the_blocks_of_their_creators() {
+    let creator = |block: u8, name: &str| {
+        format!(
+            "<DicomAttribute tag=\"000900{block:02X}\" vr=\"LO\"><Value number=\"1\">{name}</Value></DicomAttribute>"
+        )
+    };
+    let of = |tag: &str, creator: &str, value: &str| {
+        format!(
+            "<DicomAttribute tag=\"{tag}\" vr=\"SH\" privateCreator=\"{creator}\"><Value number=\"1\">{value}</Value></DicomAttribute>"
+        )
+    };
+    let one = of("00090001", "A", "a");
+    let two = of("00090001", "B", "b");
+    let rows = [
+        // Each in its own block, wherever that is reserved.
+        (
+            [creator(0x10, "A"), creator(0x20, "B"), one.clone(), two.clone()].concat(),
+            vec![(0x1001, "a"), (0x2001, "b")],
+        ),
+        (
+            [one.clone(), two.clone(), creator(0x20, "A"), creator(0x11, "B ")].concat(),
+            vec![(0x1101, "b"), (0x2001, "a")],
+        ),
+        // Nobody has reserved one: the first that are free.
+        ([creator(0x10, "C"), one.clone(), two.clone()].concat(), vec![(0x1101, "a"), (0x1201, "b")]),
+        // The tag says the block itself.
+        (of("00091501", "A", "a"), vec![(0x1501, "a")]),
+        // The first of two blocks of one creator.
+        ([creator(0x10, "A"), creator(0x11, "A"), one.clone()].concat(), vec![(0x1001, "a")]),
+    ];
+    for (inside, want) in rows {
+        let set =
+            read(model(&inside).as_bytes(), Limits::default()).unwrap_or_else(|error| panic!("{inside}: {error}"));
+        let found: Vec<(u16, &str)> = set
+            .iter()
+            .filter(|(tag, _)| tag.element() > 0xFF)
+            .map(|(tag, _)| (tag.element(), set.first_text(tag).unwrap()))
+            .collect();
+        assert_eq!(found, want, "{inside}");
+        for (element, _) in found {
+            assert!(element == 0x1501 || set.get(Tag::new(9, element >> 8)).is_some(), "its creator: {inside}");
+        }
+    }
+    let twice = model(&[one.clone(), one].concat());
+    assert_eq!(read(twice.as_bytes(), Limits::default()), Err(TWICE));
+    let full: String = (0x10..=0xFF).map(|block| creator(block, &format!("C{block}"))).collect();
+    let full = model(&[full, two].concat());
+    assert_eq!(read(full.as_bytes(), Limits::default()), Err(XmlError::Attribute("its group has no block left")));
+}
+
 #[test]
 fn wrong_and_hostile_texts_are_refused() {
     let attribute = |tag: &str, vr: &str, inside: &str| {

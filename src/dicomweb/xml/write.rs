@@ -1,5 +1,6 @@
 //! Writes the Native DICOM Model (PS3.19 Annex A): attributes with keyword and VR, values with their numbers.
 
+use super::creators::Creators;
 use crate::dicom::tag::Tag;
 use crate::dicomweb::dataset::{Dataset, Element, PersonName, VR, Value};
 use ::dicom::core::dictionary::{DataDictionary, DataDictionaryEntry};
@@ -18,8 +19,10 @@ pub(in crate::dicomweb) const CLOSE: &[u8] = b"</DicomAttribute>";
 
 /// The attributes of a data set, without group lengths and the groups of commands and files.
 pub(in crate::dicomweb) fn attributes(set: &Dataset, out: &mut Vec<u8>) {
+    let mut creators = Creators::default();
     for (tag, element) in set.iter().filter(|(tag, _)| tag.element() != 0 && tag.group() > 0x0002) {
-        open(tag, element.vr, out);
+        creators.note(tag, element);
+        open(tag, element.vr, &creators, out);
         values(element, out);
         out.extend_from_slice(CLOSE);
     }
@@ -33,13 +36,15 @@ pub fn document(set: &Dataset) -> Vec<u8> {
     out
 }
 
-/// The beginning of an attribute.
-pub(in crate::dicomweb) fn open(tag: Tag, vr: VR, out: &mut Vec<u8>) {
+/// The beginning of an attribute: a private one by its creator, and without its block (PS3.19 table A.1.5-2).
+pub(in crate::dicomweb) fn open(tag: Tag, vr: VR, creators: &Creators, out: &mut Vec<u8>) {
     let entry = StandardDataDictionary.by_tag(::dicom::core::Tag(tag.group(), tag.element()));
     // An entry for a range of tags has no keyword of its own.
     let keyword = entry.map(|entry| entry.alias()).filter(|word| word.bytes().all(|b| b.is_ascii_alphanumeric()));
     let keyword = keyword.map(|word| format!(" keyword=\"{word}\"")).unwrap_or_default();
-    put(out, format_args!("<DicomAttribute tag=\"{:08X}\" vr=\"{vr}\"{keyword}>", tag.0));
+    let (tag, creator) = creators.written(tag);
+    let creator = creator.map(|name| format!(" privateCreator=\"{}\"", escaped(name))).unwrap_or_default();
+    put(out, format_args!("<DicomAttribute tag=\"{:08X}\" vr=\"{vr}\"{keyword}{creator}>", tag.0));
 }
 
 /// One item of a sequence; numbers begin with 1.
@@ -129,7 +134,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let inner = Dataset::from_iter([(Tag(0x0040_A043), Element::text(VR::LO, "inside"))]);
+        let inner = Dataset::from_iter([
+            (Tag(0x0009_0020), Element::text(VR::LO, "INNER")),
+            (Tag(0x0009_2001), Element::text(VR::DS, "7")),
+            (Tag(0x0040_A043), Element::text(VR::LO, "inside")),
+        ]);
         let set = Dataset::from_iter([
             (Tag(0x0008_0005), Element::text(VR::CS, "ISO_IR 192")),
             (Tag(0x0008_0008), Element::text(VR::CS, "ORIGINAL\\\\AXIAL")),
@@ -139,6 +148,13 @@ mod tests {
             (Tag(0x0010_4000), Element::text(VR::LT, "two\r\nlines\tand a tab")),
             (Tag(0x0018_0050), Element::text(VR::DS, "1.50")),
             (Tag(0x0028_0010), Element::number(VR::US, 512)),
+            (Tag(0x0009_0010), Element::text(VR::LO, "FIELD \"TEST\"")),
+            (Tag(0x0009_0011), Element::text(VR::LO, "OTHER")),
+            (Tag(0x0009_0012), Element::text(VR::LO, "OTHER")),
+            (Tag(0x0009_1001), Element::text(VR::LO, "of the first")),
+            (Tag(0x0009_1101), Element::text(VR::LO, "of another")),
+            (Tag(0x0009_1201), Element::text(VR::LO, "of his second block")),
+            (Tag(0x0009_1301), Element::text(VR::LO, "of nobody")),
             (Tag(0x0040_0275), Element::items(vec![inner.clone(), Dataset::default(), inner])),
             (Tag(0x0042_0011), Element { vr: VR::OB, value: Value::Inline(vec![1, 2, 255]) }),
             (Tag(0x7FE0_0010), Element { vr: VR::OW, value: Value::BulkData("https://b/bulk".to_owned()) }),
@@ -148,6 +164,15 @@ mod tests {
         out.extend_from_slice(END);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("keyword=\"RetrieveURL\"") && text.contains("<GivenName>Jérôme</GivenName>"), "{text}");
+        for private in [
+            "tag=\"00090001\" vr=\"LO\" privateCreator=\"FIELD &quot;TEST&quot;\">",
+            "tag=\"00090001\" vr=\"LO\" privateCreator=\"OTHER\">",
+            "tag=\"00090001\" vr=\"DS\" privateCreator=\"INNER\">",
+            "tag=\"00091201\" vr=\"LO\">",
+            "tag=\"00091301\" vr=\"LO\">",
+        ] {
+            assert!(text.contains(private), "{private} in {text}");
+        }
         let back = crate::dicomweb::xml::read(text.as_bytes(), Limits::default()).unwrap();
         for ((tag, wrote), (read_tag, read)) in set.iter().zip(back.iter()) {
             assert!(tag == read_tag && wrote == read, "{tag}");

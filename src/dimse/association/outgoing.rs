@@ -1,10 +1,13 @@
 //! Messages on their way out: fragments of the length that the peer takes, header and slice in one write.
 
-use super::{Association, Lost};
-use crate::dimse::channel::Patience;
+use super::{Association, Incoming, Lost};
+use crate::dimse::channel::{Channel, Patience};
 use crate::dimse::message::CommandSet;
+use crate::dimse::message::assembly::Part;
+use crate::dimse::pdata::Piece;
 use crate::dimse::pdata::fragment_header;
 use crate::dimse::timers::Phase;
+use std::future::ready;
 use std::io::IoSlice;
 
 /// PDUs that go into one write; the system takes 1,024 slices, and each PDU has two or three.
@@ -89,7 +92,8 @@ impl Association {
                 }
                 slices.push(IoSlice::new(now));
             }
-            self.channel.send(&mut slices, patience).await?;
+            let (channel, mut hear) = self.hearing();
+            channel.send(&mut slices, patience, &mut hear).await?;
             held.command.clear();
         }
         Ok(())
@@ -97,6 +101,51 @@ impl Association {
 
     /// Pushes out what was sent. On error nobody knows how much of it arrived.
     pub(in crate::dimse) async fn flush(&mut self, patience: &mut Patience) -> Result<(), Lost> {
-        self.channel.flush(patience).await
+        let (channel, mut hear) = self.hearing();
+        channel.flush(patience, &mut hear).await
+    }
+
+    /// The channel, and what keeps the first command set that comes over it meanwhile.
+    fn hearing(&mut self) -> (&mut Channel, impl FnMut(&Piece, &[u8]) + Send) {
+        let Self { channel, assembly, contexts, early, .. } = self;
+        let hear = |piece: &Piece, bytes: &[u8]| {
+            if let Ok(Part::Command(context, command)) = assembly.accept(piece, bytes, |id| contexts.contains(id)) {
+                early.get_or_insert((context, command));
+            }
+        };
+        (channel, hear)
+    }
+
+    /// Takes what the acceptor has said while we were sending, as far as it has come; nothing is waited for. What is whole shows in
+    /// [`Self::early`]. A requestor that cancels is heard between messages.
+    pub(in crate::dimse) async fn overhear(&mut self) -> Result<(), Lost> {
+        if self.early.is_some() || !self.channel.has_input() || !self.channel.is_requestor() {
+            return Ok(());
+        }
+        let mut patience = Patience::until(self.timers().response, Phase::Response);
+        let heard = tokio::select! {
+            biased;
+            heard = self.next_message(&mut patience) => heard?,
+            () = ready(()) => return Ok(()),
+        };
+        match heard {
+            Incoming::Message(context, command) => self.early = Some((context, command)),
+            Incoming::Release => {
+                // It does not mean to take any more (AR-4).
+                let _ = self.answer_release().await;
+                return Err(Lost::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// The command set that came before its time, while we were sending.
+    pub(in crate::dimse) fn early(&self) -> Option<&(u8, CommandSet)> {
+        self.early.as_ref()
+    }
+
+    /// Something has come that is not an answer to what was sent to its end.
+    pub(in crate::dimse) fn has_input(&self) -> bool {
+        self.early.is_some() || self.channel.has_input()
     }
 }

@@ -82,6 +82,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -93,6 +94,7 @@ mod tests {
             patience.spend(SECOND, 1);
         }
         assert_eq!(patience.left(), SECOND);
+        note_fired(1);
         patience.spend(SECOND / 2, timers.least_progress);
         assert_eq!(patience.left(), timers.message_idle);
     }

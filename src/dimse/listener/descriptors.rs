@@ -18,6 +18,7 @@ fn leaves_too_few(newest: RawFd, limit: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     #[test]
     fn the_last_descriptors_are_kept_for_the_work_in_hand() {
@@ -35,5 +36,6 @@ mod tests {
         for (newest, limit, want) in rows {
             assert_eq!(leaves_too_few(newest, limit), want, "{newest} of {limit}");
         }
+        note_fired(rows.iter().filter(|row| row.2).count());
     }
 }

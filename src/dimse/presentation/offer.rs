@@ -70,6 +70,8 @@ pub fn request(
 pub struct Accepted {
     /// The usable contexts.
     pub contexts: Contexts,
+    /// The abstract syntaxes of those that it refused, and why (PS3.8 table 9-18).
+    pub refused: Vec<(String, &'static str)>,
     /// The longest P-DATA-TF that the peer takes; 0 is no limit.
     pub max_pdu_length: u32,
     /// Its Implementation Class UID.
@@ -86,7 +88,7 @@ pub struct Accepted {
 /// makes that context
 /// unusable, not the association; of two results for one context the first counts.
 pub fn accepted(request: &AssociationRQ, accept: &AssociationAC) -> Accepted {
-    let mut contexts = Contexts::default();
+    let (mut contexts, mut refused) = (Contexts::default(), Vec::new());
     let mut answered = std::collections::BTreeSet::new();
     for result in &accept.presentation_contexts {
         let offered = request.presentation_contexts.iter().find(|offered| offered.id == result.id);
@@ -100,10 +102,13 @@ pub fn accepted(request: &AssociationRQ, accept: &AssociationAC) -> Accepted {
                 abstract_syntax: offered.abstract_syntax.clone(),
                 transfer_syntax: result.transfer_syntax.clone(),
             });
+        } else {
+            refused.push((offered.abstract_syntax.clone(), why(&result.reason)));
         }
     }
     let mut accepted = Accepted {
         contexts,
+        refused,
         max_pdu_length: MAX_LENGTH_UNSAID,
         implementation_class: None,
         implementation_version: None,
@@ -123,4 +128,16 @@ pub fn accepted(request: &AssociationRQ, accept: &AssociationAC) -> Accepted {
         }
     }
     accepted
+}
+
+/// What a result says (PS3.8 table 9-18).
+fn why(result: &PresentationContextResultReason) -> &'static str {
+    use PresentationContextResultReason as R;
+    match result {
+        R::Acceptance => "accepted in a transfer syntax that was not offered",
+        R::UserRejection => "user rejection",
+        R::NoReason => "no reason given",
+        R::AbstractSyntaxNotSupported => "abstract syntax not supported",
+        R::TransferSyntaxesNotSupported => "transfer syntaxes not supported",
+    }
 }

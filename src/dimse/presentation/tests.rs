@@ -257,3 +257,24 @@ fn offers_that_cannot_be_made_are_refused() {
         assert!(request("A", "B", &terms(), &offers, None).is_none());
     }
 }
+
+/// PS3.8 table 9-21: what a peer says is told in words, and what the table reserves is not guessed at.
+#[test]
+fn what_a_peer_gives_as_its_reason_has_words() {
+    let rows = [
+        ((1, 1), Some("no reason given")),
+        ((1, 2), Some("application context name not supported")),
+        ((1, 3), Some("calling AE title not recognised")),
+        ((1, 7), Some("called AE title not recognised")),
+        ((2, 1), Some("no reason given")),
+        ((2, 2), Some("protocol version not supported")),
+        ((3, 1), Some("temporary congestion")),
+        ((3, 2), Some("local limit exceeded")),
+        ((1, 4), None),
+        ((3, 7), None),
+    ];
+    for ((by, reason), words) in rows {
+        let given = Rejection::given(by, reason).map(|given| given.to_string());
+        assert_eq!(given.as_deref(), words, "{by} {reason}");
+    }
+}

@@ -5,7 +5,8 @@ use crate::dimse::association::{Association, Incoming, Lost};
 use crate::dimse::channel::Patience;
 use crate::dimse::message::{CommandSet, element, field};
 use crate::dimse::presentation::AcceptedContext;
-use crate::dimse::scu::{Source, StoreCommand, StoreFailure, StoreResponse, answered, request, send_store};
+use crate::dimse::scu::{Sent, Source, StoreCommand, StoreFailure, StoreResponse};
+use crate::dimse::scu::{answered, belied, request, send_store};
 use crate::dimse::status::Status;
 use crate::dimse::timers::Phase;
 use std::future::ready;
@@ -201,13 +202,16 @@ impl<'a> Dialogue<'a> {
         self.alive().map_err(|lost| StoreFailure::NotSent(lost.into()))?;
         self.sub_operation = self.sub_operation.wrapping_add(1).max(1);
         let (context, id) = (command.context_id, self.sub_operation);
-        send_store(self.association, &mut self.over, (context, &request(&command, id)), length, source).await?;
-        let answered = self.sub_operation_answered(context, id).await;
+        let message = (context, &request(&command, id));
+        if let Sent::Refused(response) = send_store(self.association, &mut self.over, message, length, source).await? {
+            return Ok(response);
+        }
+        let answered = self.sub_operation_answered(&command, id).await;
         self.note(answered).map_err(|lost| StoreFailure::Unanswered(lost.into()))
     }
 
     /// Waits for the answer to a sub-operation; a cancel may come before it.
-    async fn sub_operation_answered(&mut self, context: u8, id: u16) -> Result<StoreResponse, Lost> {
+    async fn sub_operation_answered(&mut self, command: &StoreCommand, id: u16) -> Result<StoreResponse, Lost> {
         let mut patience = Patience::until(self.association.timers().response, Phase::Response);
         loop {
             let (on, response) = match self.association.next_message(&mut patience).await? {
@@ -218,10 +222,16 @@ impl<'a> Dialogue<'a> {
                 self.take(&response)?;
                 continue;
             }
-            let fitting = self.association.contexts().may_answer(on, context);
+            let fitting = self.association.contexts().may_answer(on, command.context_id);
             let due = fitting && response.u16(element::MESSAGE_ID_RESPONDED_TO) == Some(id);
             match response.u16(element::STATUS) {
-                Some(status) if due && !response.has_data_set() => return Ok(answered(&response, Status(status))),
+                Some(status) if due && !response.has_data_set() => {
+                    // A requester is heard between messages only, so that nothing can be called early here.
+                    return match belied(command, &response, Status(status), false) {
+                        None => Ok(answered(&response, Status(status))),
+                        Some(why) => Err(self.association.violate(why)),
+                    };
+                }
                 _ => return Err(self.association.violate("a response that is not the one that was due")),
             }
         }
@@ -334,6 +344,7 @@ fn response(command: &CommandSet, answer: &QueryAnswer, data_set: bool) -> Comma
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     #[test]
     fn counts_are_clamped_and_never_wrap() {
@@ -343,6 +354,8 @@ mod tests {
         let sent = response(&command, &answer, false);
         let got = [element::REMAINING, element::COMPLETED, element::FAILED, element::WARNING].map(|e| sent.u16(e));
         assert_eq!(got, [Some(65_535), Some(65_535), Some(65_535), Some(3)]);
+        let told = [counts.remaining.unwrap_or(0), counts.completed, counts.failed, counts.warning];
+        note_fired(told.iter().filter(|count| **count > 65_535).count());
         assert_eq!((sent.field(), sent.u16(element::MESSAGE_ID_RESPONDED_TO)), (field::C_MOVE_RSP, Some(7)));
         let last = QueryAnswer { counts: Some(Counts { remaining: None, ..counts }), ..Status::SOME_FAILED.into() };
         assert_eq!(response(&command, &last, true).u16(element::REMAINING), None, "only pending and cancel say it");

@@ -5,15 +5,15 @@ use crate::dimse::association::{Association, Lost};
 use crate::dimse::channel::Patience;
 use crate::dimse::message::{CommandSet, element, field};
 use crate::dimse::presentation::AcceptedContext;
-use crate::dimse::status::Status;
+use crate::dimse::status::{Class, Status};
 use crate::dimse::timers::Phase;
 use bytes::Bytes;
 use std::future::Future;
 
 /// Where a data set comes from, part by part.
 pub trait Source: Send {
-    /// The next bytes, in parts of any size; `None` after the last. An error means that the data set must not be
-    /// completed.
+    /// The next bytes, in parts of any size, altogether an even number of them (PS3.8 section E.1); `None` after the last. An error means
+    /// that the data set must not be completed.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, SourceError>> + Send;
 }
 
@@ -71,6 +71,12 @@ pub trait Stores: Send + Sync {
     /// The accepted context for a class in a syntax, in which the other side is SCP.
     fn context_for(&self, class: &str, syntax: &str) -> Option<u8>;
 
+    /// What the other side said of the contexts of a class that it refused, if it answered an offer of ours.
+    fn refusals(&self, class: &str) -> Vec<&'static str> {
+        let _ = class;
+        Vec::new()
+    }
+
     /// Stores one instance and waits for the answer; `length` is the size of the data set, if known.
     fn store(
         &mut self,
@@ -84,6 +90,13 @@ impl Stores for Scu {
     fn context_for(&self, class: &str, syntax: &str) -> Option<u8> {
         let fits = |context: &&AcceptedContext| context.abstract_syntax == class && context.transfer_syntax == syntax;
         self.accepted().find(fits).map(|context| context.id)
+    }
+
+    fn refusals(&self, class: &str) -> Vec<&'static str> {
+        let mut said: Vec<&str> = self.peer.refused.iter().filter(|(of, _)| of == class).map(|(_, why)| *why).collect();
+        said.sort_unstable();
+        said.dedup();
+        said
     }
 
     async fn store(
@@ -100,7 +113,8 @@ impl Scu {
     /// Stores one instance and waits for the answer.
     ///
     /// `length` is the size of the data set, if known: a source that gives more or less fails like one that errs.
-    /// The last fragment is sent only after the source has said that nothing follows.
+    /// The last fragment is sent only after the source has said that nothing follows. A refusal that comes before it is the answer: the rest
+    /// is not sent, and the association is over (PS3.7 section 9.3.1.3; FLT-066).
     pub async fn store(
         &mut self,
         command: StoreCommand,
@@ -114,11 +128,32 @@ impl Scu {
             return Err(StoreFailure::NotSent(ScuError::ContextNotAccepted));
         }
         let message_id = self.next_message_id();
-        send(&mut self.association, &mut self.over, (context, &request(&command, message_id)), length, source).await?;
+        let message = (context, &request(&command, message_id));
+        let early = match send(&mut self.association, &mut self.over, message, length, source).await? {
+            Sent::Refused(response) => {
+                self.refused = true;
+                return Ok(response);
+            }
+            Sent::Whole { early } => early,
+        };
         let response = self.response(context, field::C_STORE_RSP, message_id).await;
-        let (response, status) = self.note(response).map_err(|lost| StoreFailure::Unanswered(lost.into()))?;
+        let unanswered = |lost: Lost| StoreFailure::Unanswered(lost.into());
+        let (response, status) = self.note(response).map_err(unanswered)?;
+        if let Some(why) = belied(&command, &response, status, early) {
+            let lost = self.association.violate(why);
+            self.association.abort_now().await;
+            return self.note(Err(lost)).map_err(unanswered);
+        }
         Ok(answered(&response, status))
     }
+}
+
+/// What came of sending a message.
+pub(in crate::dimse) enum Sent {
+    /// All of it was sent; and whether something came that nobody could say of all of it.
+    Whole { early: bool },
+    /// The peer refused it before its end. The association is over.
+    Refused(StoreResponse),
 }
 
 /// Sends a C-STORE-RQ with its data set; `over` is set when the association can be used no longer.
@@ -128,7 +163,7 @@ pub(in crate::dimse) async fn send(
     (context, command): (u8, &CommandSet),
     length: Option<u64>,
     source: &mut impl Source,
-) -> Result<(), StoreFailure> {
+) -> Result<Sent, StoreFailure> {
     let mut patience = Patience::moving(association.timers(), Phase::Sending);
     let mut held = association.begin(context, command);
     let before = association.sent();
@@ -159,7 +194,17 @@ pub(in crate::dimse) async fn send(
         kept = later;
         if let Some(bytes) = now {
             begun = true;
-            if let Err(lost) = association.send_data(context, &mut held, &bytes, ends, &mut patience).await {
+            let mut sent = association.send_data(context, &mut held, &bytes, ends, &mut patience).await;
+            if sent.is_err() || !ends {
+                sent = sent.and(association.overhear().await);
+                if let Some(refusal) = refusal(association, context, command) {
+                    let lost = sent.err().unwrap_or_else(|| association.give_up());
+                    over.get_or_insert(lost);
+                    association.abort_now().await;
+                    return Ok(Sent::Refused(refusal));
+                }
+            }
+            if let Err(lost) = sent {
                 over.get_or_insert_with(|| lost.clone());
                 association.abort_now().await;
                 return Err(match association.sent() == before {
@@ -172,13 +217,47 @@ pub(in crate::dimse) async fn send(
             break;
         }
     }
+    // What has come by now was said before the last fragment was there.
+    let early = association.has_input();
     // Whether what could not be pushed out arrived, only the peer knows.
     if let Err(lost) = association.flush(&mut patience).await {
         over.get_or_insert_with(|| lost.clone());
         association.abort_now().await;
         return Err(StoreFailure::Unanswered(lost.into()));
     }
-    Ok(())
+    Ok(Sent::Whole { early })
+}
+
+/// The refusal of this message that came before its end.
+fn refusal(association: &Association, context: u8, command: &CommandSet) -> Option<StoreResponse> {
+    let (on, response) = association.early()?;
+    let due = response.field() == field::C_STORE_RSP
+        && association.contexts().may_answer(*on, context)
+        && response.u16(element::MESSAGE_ID_RESPONDED_TO) == command.u16(element::MESSAGE_ID)
+        && !response.has_data_set();
+    let status = Status(response.u16(element::STATUS)?);
+    (due && status.class() == Class::Failure).then(|| answered(response, status))
+}
+
+/// Why an answer by which the peer has stored something does not say so of what was sent. Its UIDs may be left out (PS3.7 section 9.1.1.1,
+/// table 9.1-1); it comes after the last fragment (DIM-056).
+pub(in crate::dimse) fn belied(
+    command: &StoreCommand,
+    response: &CommandSet,
+    status: Status,
+    early: bool,
+) -> Option<&'static str> {
+    let another = |uid: u16, sent: &str| response.text(uid).is_some_and(|named| !named.is_empty() && named != sent);
+    match status.class() {
+        Class::Success | Class::Warning if early => Some("an answer that says stored before all was sent"),
+        Class::Success | Class::Warning if another(element::AFFECTED_SOP_INSTANCE_UID, &command.sop_instance) => {
+            Some("an answer that says stored of another SOP instance than was sent")
+        }
+        Class::Success | Class::Warning if another(element::AFFECTED_SOP_CLASS_UID, &command.sop_class) => {
+            Some("an answer that says stored of another SOP class than was sent")
+        }
+        _ => None,
+    }
 }
 
 /// What a C-STORE-RSP says.

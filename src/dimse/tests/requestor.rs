@@ -153,12 +153,16 @@ async fn answers_that_are_none_abort_and_leave_the_outcome_open() {
         .with_u16(element::MESSAGE_ID_RESPONDED_TO, 1)
         .with_u16(element::STATUS, 0);
     let request = CommandSet::new(field::C_ECHO_RQ, false).with_u16(element::MESSAGE_ID, 1);
+    let warned = response(1).with_u16(element::STATUS, 0xB000);
     let rows = [
         ("another message", 3, response(2)),
         ("no status", 3, no_status),
         ("a data set", 3, with_data),
         ("a request", 3, request),
         ("a context of another class", 1, response(1)),
+        ("another instance", 3, response(1).with_uid(element::AFFECTED_SOP_INSTANCE_UID, "1.3")),
+        ("another class", 3, response(1).with_uid(element::AFFECTED_SOP_CLASS_UID, "1.3")),
+        ("another instance, with a warning", 3, warned.with_uid(element::AFFECTED_SOP_INSTANCE_UID, "1.3")),
     ];
     for (name, context, answer) in rows {
         let (mut scu, mut wire) = accepted(16_384).await;
@@ -243,15 +247,81 @@ async fn an_association_that_ended_while_idle_is_known_to_have_taken_nothing() {
     }
 }
 
+/// The UIDs of an answer may be left out, empty or padded, and a refusal is one whatever it names (DIM-056).
 #[tokio::test]
-async fn an_early_answer_is_not_lost_while_we_send() {
+async fn an_answer_need_not_name_what_was_sent() {
+    let refused = || response(1).with_u16(element::STATUS, 0xA700);
+    let instance = element::AFFECTED_SOP_INSTANCE_UID;
+    let rows = [
+        (response(1).with_uid(instance, "1.2").with_uid(element::AFFECTED_SOP_CLASS_UID, CT), 0),
+        (response(1).with(instance, b"1.2 "), 0),
+        (response(1).with(instance, b""), 0),
+        (refused().with_uid(instance, "1.3"), 0xA700),
+    ];
+    for (answer, status) in rows {
+        let (mut scu, mut wire) = accepted(16_384).await;
+        let by_hand = async {
+            assert_eq!(until_last(&mut wire).await, None);
+            wire.write_all(&fragment(3, true, true, &answer.encode())).await.unwrap();
+        };
+        let mut source = parts(b"abcd", 4);
+        let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+        assert_eq!(stored.unwrap().status, Status(status), "{answer:?}");
+        assert!(scu.is_alive());
+    }
+}
+
+/// FLT-066, PS3.7 section 9.3.1.3: the rest is not sent.
+#[tokio::test]
+async fn an_early_refusal_is_the_answer() {
     let (mut scu, mut wire) = accepted(16_384).await;
     let refused = response(1).with_u16(element::STATUS, 0xA700);
     wire.write_all(&fragment(3, true, true, &refused.encode())).await.unwrap();
     let data = pattern(500_000);
     let mut source = parts(&data, 100_000);
     let (stored, end) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), until_last(&mut wire));
-    assert_eq!((stored.unwrap().status, end), (Status::OUT_OF_RESOURCES, None));
+    assert_eq!((stored.unwrap().status, end), (Status::OUT_OF_RESOURCES, Some((7, vec![0, 0, 0, 0]))));
+    assert!(!scu.is_alive());
+}
+
+/// FLT-066: also when the peer then closes, aborts or reads no more.
+#[tokio::test(start_paused = true)]
+async fn an_early_refusal_is_the_answer_though_the_association_is_lost() {
+    let abort = super::super::pdu::write_abort((2, 0)).unwrap();
+    for (name, then, closes) in [("closes", &[][..], true), ("aborts", &abort, true), ("stops reading", &[], false)] {
+        let (mut scu, mut wire) = accepted(16_384).await;
+        let refused = response(1).with_u16(element::STATUS, 0xC000);
+        let data = pattern(3 << 20);
+        let by_hand = async {
+            assert_eq!(pdu(&mut wire).await.0, 4);
+            wire.write_all(&[&fragment(3, true, true, &refused.encode()), then].concat()).await.unwrap();
+            if closes {
+                drop(wire);
+                return None;
+            }
+            Some(wire)
+        };
+        let mut source = parts(&data, 3 << 20);
+        let (stored, _wire) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+        assert_eq!(stored.unwrap().status, Status(0xC000), "{name}");
+        assert!(!scu.is_alive());
+    }
+}
+
+/// DIM-056: who says that it has stored all before it had all is not believed, and is sent all of it first.
+#[tokio::test]
+async fn a_success_before_the_last_fragment_is_none() {
+    for status in [0, 0xB000] {
+        let (mut scu, mut wire) = accepted(16_384).await;
+        let early = response(1).with_u16(element::STATUS, status);
+        wire.write_all(&fragment(3, true, true, &early.encode())).await.unwrap();
+        let data = pattern(500_000);
+        let mut source = parts(&data, 100_000);
+        let (stored, end) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), until_last(&mut wire));
+        let failure = stored.unwrap_err();
+        assert!(matches!(failure, StoreFailure::Unanswered(ScuError::Lost(Lost::Violation(_)))), "{failure}");
+        assert_eq!((end, pdu(&mut wire).await), (None, (7, vec![0, 0, 0, 0])));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use super::{AdminFace, problem};
 use crate::dicom::part10::{Found, MetaParser};
 use crate::intake::{Claimed, Receipt, Reception, Refusal, Source};
 use crate::peers::{Destination, Origin, Party, Priority};
-use crate::records::{Kept, Requested, SourceFacts};
+use crate::records::{Became, Kept, Requested, SourceFacts};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -53,10 +53,13 @@ pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<A
     }
     match taken {
         Ok(receipt) => {
+            let (sent, why) = sent(&receipt);
             let value = serde_json::json!({
                 "sop_instance_uid": receipt.sop_instance.as_str(),
                 "study_instance_uid": receipt.study.as_str(),
                 "outcome": outcome(&receipt),
+                "sent": sent,
+                "why": why,
             });
             Json(value).into_response()
         }
@@ -69,6 +72,21 @@ fn outcome(receipt: &Receipt) -> &'static str {
         Kept::Same { .. } => "duplicate",
         Kept::Differs { .. } => "conflict, held",
         Kept::Stored { .. } | Kept::BlobGone | Kept::Rerouted => "stored",
+    }
+}
+
+/// What became of it on its way to the destination, and the reason where it does not go there now.
+fn sent(receipt: &Receipt) -> (&'static str, Option<&'static str>) {
+    match (receipt.requested, receipt.kept) {
+        (Some(Became::Owed), _) => ("queued", None),
+        (Some(Became::UnderWay), _) => ("under_way", None),
+        (Some(Became::There), _) => ("there", None),
+        (Some(Became::Held), Kept::Differs { .. }) => {
+            ("held", Some("the same SOP Instance UID is here with other content, and this one is held"))
+        }
+        (Some(Became::Held), _) => ("held", Some("its transfer waits for a person, see `weybridge exceptions list`")),
+        (Some(Became::Not(why)), _) => ("not_sent", Some(why)),
+        (None, _) => ("not_sent", Some("nobody asked for it")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `weybridge status` shows, as one object.
 
-use super::{AdminFace, WorklistStatus};
+use super::{AdminFace, WorklistStatus, storage};
 use crate::edge::mllp::Counts;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
@@ -15,8 +15,11 @@ use std::time::SystemTime;
 pub struct Status {
     /// The site's name.
     pub site: String,
-    /// Whether the gateway runs.
+    /// Whether the gateway runs, and answers.
     pub running: bool,
+    /// The process that holds the data directory, if the gateway does not answer.
+    #[serde(default)]
+    pub held_by: Option<u32>,
     /// The program's version.
     pub version: String,
     /// Seconds since it started.
@@ -40,6 +43,12 @@ pub struct Status {
     /// The reading of all blobs that is under way or was the last (REL-07).
     #[serde(default)]
     pub scrub: Option<ScrubStatus>,
+    /// The disk is full, so that not even what came of deliveries can be recorded (FLT-022).
+    #[serde(default)]
+    pub records_full: bool,
+    /// What else of keeping things fails just now, for people.
+    #[serde(default)]
+    pub storage: Vec<String>,
     /// Set when nothing can be taken any more: why.
     pub poisoned: Option<String>,
     /// Callers and requests that were turned away since the gateway started (LED-011).
@@ -174,6 +183,10 @@ impl Status {
         status.free_bytes = Some(usage.free_bytes);
         status.reserve_bytes = Some(usage.reserve_bytes);
         status.refusing = usage.refusing;
+        status.records_full = face.records.is_full();
+        let (began, now) = (face.records.began().await?, SystemTime::now());
+        let trouble = face.store.trouble();
+        status.storage = storage::lines(&trouble, status.records_full, usage.reserve_bytes, began, now);
         status.scrub = face.records.scrub_pass().await?.as_ref().map(ScrubStatus::of);
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
         let refusals = face.records.refusals();
@@ -197,6 +210,7 @@ impl Status {
         Self {
             site: site.to_owned(),
             running: false,
+            held_by: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: 0,
             instances: summary.instances,
@@ -206,6 +220,8 @@ impl Status {
             free_bytes: None,
             reserve_bytes: None,
             refusing: false,
+            records_full: false,
+            storage: Vec::new(),
             scrub: None,
             poisoned: None,
             refused: 0,
@@ -297,6 +313,6 @@ fn warned(one: Warned) -> String {
     format!("{many} with {what} ({code:04X}) since {}, the last {instance} of study {study}", utc(since))
 }
 
-fn utc(at: SystemTime) -> String {
+pub(super) fn utc(at: SystemTime) -> String {
     Timestamp::try_from(at).map_or_else(|_| "?".into(), |at| at.to_string())
 }

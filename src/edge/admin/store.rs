@@ -42,6 +42,28 @@ pub(super) async fn purge(State(face): State<AdminFace>) -> Response {
     }
 }
 
+/// A person says that the records in place were meant to be begun. That records are the right ones for other blobs is said while no
+/// gateway runs.
+pub(super) async fn accept(State(face): State<AdminFace>) -> Response {
+    if face.store.is_doubted() {
+        return Json(json!({"doubted": true})).into_response();
+    }
+    match face.records.beginning_was_meant().await {
+        Ok(meant) => Json(json!({"doubted": false, "meant": meant})).into_response(),
+        Err(error) => failed(&error.into()),
+    }
+}
+
+/// The times before which something must have been done to be due now, in microseconds since 1970, by the clock that is believed.
+pub(super) async fn due(State(face): State<AdminFace>) -> Response {
+    let micros = |at: SystemTime| {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    };
+    let due = face.janitor.due();
+    Json(json!({"by_age": micros(due.by_age), "for_room": micros(due.for_room)})).into_response()
+}
+
 pub(super) async fn drop_bytes(State(face): State<AdminFace>, Json(asked): Json<Drop>) -> Response {
     match try_drop(&face, &asked).await {
         Ok(Some(value)) => Json(value).into_response(),

@@ -2,7 +2,7 @@
 
 use super::{AdminFace, problem};
 use crate::dicom::uid::StudyUid;
-use crate::ledger::transfer::TransferId;
+use crate::ledger::transfer::{self, TransferId};
 use crate::peers::Destination;
 use crate::records::{Selection, Verb};
 use axum::extract::{Path, State};
@@ -23,6 +23,9 @@ pub(crate) struct Request {
     pub(crate) study: Option<String>,
     /// Or all to a destination; narrows a study.
     pub(crate) destination: Option<String>,
+    /// Of these only those in a state.
+    #[serde(default)]
+    pub(crate) state: Option<String>,
     /// Who decides.
     pub(crate) who: String,
     /// Why.
@@ -80,8 +83,12 @@ pub(super) async fn decide(
         Ok(study) => study,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    let state = match request.state.as_deref().map(|word| transfer::State::parse(word).ok_or(word)).transpose() {
+        Ok(state) => state,
+        Err(word) => return problem(StatusCode::BAD_REQUEST, &format!("{word} is not a state of a transfer")),
+    };
     let selection = match request.ids.is_empty() {
-        true => Selection::Matching { study, destination: request.destination.map(Destination), state: None },
+        true => Selection::Matching { study, destination: request.destination.map(Destination), state },
         false => Selection::Transfers(request.ids.into_iter().map(TransferId).collect()),
     };
     match face.records.act(decision, selection, &request.who, &request.reason, SystemTime::now()).await {

@@ -63,6 +63,8 @@ impl Given<'_, '_> {
         // What a site got meanwhile is given too.
         let grown = std::mem::take(&mut self.gathering.grown);
         self.counts.remaining = self.counts.remaining.map(|remaining| remaining + grown);
+        // What was known to be missing had failed.
+        self.counts.failed = self.counts.failed.saturating_sub(std::mem::take(&mut self.gathering.found));
         Some(page)
     }
 
@@ -74,6 +76,8 @@ impl Given<'_, '_> {
             let picked =
                 Picked { studies: vec![of.study.clone()], series: Vec::new(), instances: vec![instance.clone()] };
             let here = self.records.expected(picked).await.ok().and_then(|here| here.instances.first().copied());
+            // A copy that its site files under another patient by now is none of it.
+            let here = here.filter(|(id, _)| !self.gathering.withdrawn.contains(id));
             if let Some((id, _)) = here {
                 return Some(id);
             }

@@ -123,6 +123,7 @@ impl Shown {
             implementation_version: self.implementation_version.clone(),
             certificate: None,
             issuer: Some(registry.issuer(&origin)),
+            word: None,
         };
         Rights {
             may_store: node.may.store || moves,

@@ -53,6 +53,8 @@ pub(super) struct Known {
     own: bool,
     /// Some of it came from another site.
     copies: bool,
+    /// Sites of which this node is not shown what they have before a person has decided.
+    held_back: BTreeSet<String>,
 }
 
 impl Known {
@@ -266,7 +268,7 @@ impl Find<'_, '_> {
                 }
                 let (copy, size) = (row.origin.site().is_some(), sizes.remove(&row.row));
                 if let Some(elsewhere) = elsewhere.as_mut().filter(|_| copy) {
-                    self.copy((size.unwrap_or_default(), theirs), &row.study, values, elsewhere).await?;
+                    self.copy((size.unwrap_or_default(), theirs), &row, values, elsewhere).await?;
                     continue;
                 }
                 if let Some(elsewhere) = &mut elsewhere {
@@ -408,6 +410,9 @@ impl Find<'_, '_> {
                     (STUDY_INSTANCE_UID, row.study.to_string()),
                     (SERIES_INSTANCE_UID, row.series.to_string()),
                 ]);
+                if self.is_held_back(&row.origin, &row.attributes) {
+                    known.held_back.insert(row.origin.name().to_owned());
+                }
                 let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
                 self.tell(values).await?;
             }

@@ -122,7 +122,7 @@ impl Given<'_, '_> {
     ) -> SubOperation {
         let (stale, lost) = (line.is_stale(), line.lost);
         let came = self.give_over(line, (item, ahead), originator).await;
-        let closed = stale && line.association.is_none() && matches!(came, SubOperation::Failed { damage: None, .. });
+        let closed = stale && line.lost > lost && matches!(came, SubOperation::Failed { damage: None, .. });
         if !closed || !self.goes_on().await {
             return came;
         }
@@ -156,6 +156,8 @@ impl Given<'_, '_> {
         line.used = Some(Instant::now());
         match open.is_alive() {
             true => line.lost = 0,
+            // It refused the instance before its end, and is there.
+            false if open.is_refused() => (line.association, line.lost) = (None, 0),
             false => {
                 line.association = None;
                 line.lost += 1;

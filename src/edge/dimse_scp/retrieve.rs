@@ -138,7 +138,8 @@ async fn picked(
         // Only patient-level retrieval stays here. A study that is here and not this patient's is not asked for elsewhere.
         let mut sought = picked.clone();
         for study in named.into_iter().filter(|study| !picked.studies.contains(study)) {
-            if face.records.held_of(&study).await.map_err(|error| Box::new(unreadable(&error)))?.is_empty() {
+            // A copy is asked for again: its site may file it under this patient by now.
+            if face.records.is_only_pulled(&study).await.map_err(|error| Box::new(unreadable(&error)))? {
                 sought.studies.push(study);
             }
         }

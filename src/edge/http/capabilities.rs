@@ -3,6 +3,7 @@
 use super::target::Base;
 use super::{WebFace, WebOptions, problem};
 use crate::dicomweb::media_type::{self, JSON};
+use crate::edge::wado;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +30,7 @@ const METADATA: &[&str] = &[media_type::DICOM_JSON, "multipart/related; type=\"a
 const OCTETS: &[&str] = &["multipart/related; type=\"application/octet-stream\"", media_type::OCTET_STREAM];
 const PICTURES: &[&str] = &[media_type::IMAGE_JPEG, media_type::IMAGE_PNG];
 const STORED: &[u16] = &[200, 202, 400, 403, 408, 409, 413, 415, 503];
-const RETRIEVED: &[u16] = &[200, 206, 304, 400, 403, 404, 406, 410, 416, 500, 503];
+const RETRIEVED: &[u16] = &[200, 206, 304, 400, 403, 404, 406, 410, 412, 416, 500, 503];
 const FOUND: &[u16] = &[200, 204, 400, 403, 406, 413, 503];
 
 /// What there is; the router has no more.
@@ -93,9 +94,9 @@ const fn search(path: &'static str) -> Transaction {
 }
 
 pub(super) async fn answer(face: State<WebFace>, Extension(base): Extension<Base>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = wado::listed(&headers, &header::ACCEPT);
     let options = &face.options;
-    match media_type::preferred(accept, &[WADL, JSON]) {
+    match media_type::preferred(accept.as_deref(), &[WADL, JSON]) {
         Some(JSON) => {
             (StatusCode::OK, [(header::CONTENT_TYPE, JSON)], as_json(&base, options).to_string()).into_response()
         }

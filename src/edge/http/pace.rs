@@ -103,6 +103,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::dicom::fired::note_fired;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const WINDOW: Duration = Duration::from_secs(60);
@@ -114,6 +115,7 @@ mod tests {
         assert_eq!(pace.left(), Duration::from_secs(1));
         pace.waited(Duration::from_secs(1), 1);
         assert_eq!(pace.left(), Duration::ZERO);
+        note_fired(1);
         pace.waited(Duration::ZERO, LEAST_BYTES);
         assert_eq!(pace.left(), WINDOW);
     }
@@ -125,6 +127,7 @@ mod tests {
         let mut deaf = Paced::new(ours, WINDOW);
         let given_up = deaf.write_all(&[0; 1 << 20]).await.unwrap_err();
         assert_eq!((given_up.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+        note_fired(1);
         drop(theirs);
 
         let (ours, mut theirs) = tokio::io::duplex(4096);

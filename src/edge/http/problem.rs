@@ -26,9 +26,10 @@ pub(in crate::edge) fn last_problem(status: StatusCode, detail: &str) -> Respons
     response
 }
 
-/// Whether it is this site that fails. A version of HTTP that is not spoken here is the caller's, or a proxy's before it.
+/// Whether it is this site that fails. A version or a coding of HTTP that is not spoken here is the caller's, or a proxy's before it.
 fn ours(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    let foreign = [StatusCode::HTTP_VERSION_NOT_SUPPORTED, StatusCode::NOT_IMPLEMENTED];
+    status.is_server_error() && !foreign.contains(&status)
 }
 
 /// Whether the same request may well succeed later (PS3.18 section 8.5).
@@ -73,6 +74,7 @@ mod tests {
             (413, "the caller", false),
             (415, "the caller", false),
             (500, "this site", false),
+            (501, "the caller", false),
             (503, "this site", true),
             (505, "the caller", false),
             (507, "this site", true),

@@ -6,7 +6,7 @@ use crate::dicomweb::on_behalf;
 use crate::edge::{qido, stow, wado};
 use axum::Router;
 use axum::extract::{Extension, Request};
-use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, options, post};
@@ -62,6 +62,13 @@ async fn other_method(method: Method) -> Response {
     problem(StatusCode::METHOD_NOT_ALLOWED, &detail)
 }
 
+/// Whether a body can be read: what is coded besides for the journey would be taken for the body itself.
+fn only_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let known = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("chunked");
+    lines.all(|line| line.to_str().is_ok_and(|line| line.split(',').all(|coding| known(coding.trim()))))
+}
+
 /// What is asked of every request before anything looks at what it wants.
 async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> Response {
     if request.version() != Version::HTTP_11 {
@@ -69,12 +76,16 @@ async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> R
                       (nginx: proxy_http_version 1.1)";
         return last_problem(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail);
     }
-    let Some(base) = Base::of(request.uri(), request.headers(), caller.viewer.is_none()) else {
+    let Some(base) = Base::of(request.uri(), request.headers(), caller.viewers) else {
         return last_problem(StatusCode::BAD_REQUEST, "a request names exactly one Host (RFC 9112 section 3.2)");
     };
     // Before the address is looked at: a stranger does not learn what there is (WEB-009). Audited with the connection.
     if caller.asker().is_none() {
         return last_problem(StatusCode::FORBIDDEN, "your certificate names no peer of this site");
+    }
+    if !only_chunked(request.headers()) {
+        let detail = "this service knows no transfer coding but chunked (RFC 9112 section 6.1)";
+        return last_problem(StatusCode::NOT_IMPLEMENTED, detail);
     }
     if caller.crowded {
         let mut response = last_problem(StatusCode::SERVICE_UNAVAILABLE, "too many files are open here just now");
@@ -92,4 +103,28 @@ async fn admit(caller: Extension<Caller>, mut request: Request, next: Next) -> R
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_chunked_or_sized_and_coded_in_no_other_way() {
+        let rows: [(&[&str], bool); 8] = [
+            (&[], true),
+            (&["chunked"], true),
+            (&["Chunked"], true),
+            (&[" , chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["chunked;x=1"], false),
+            (&["x-gzip,chunked"], false),
+        ];
+        for (lines, want) in rows {
+            let headers = lines.iter().map(|line| (header::TRANSFER_ENCODING, line.parse().unwrap())).collect();
+            assert_eq!(only_chunked(&headers), want, "{lines:?}");
+        }
+    }
 }

@@ -79,7 +79,7 @@ impl Standing {
                 None
             }
         };
-        Caller { peer, viewer: None, crowded: self.crowded, facts, behalf: OnBehalf::default() }
+        Caller { peer, viewer: None, viewers: None, crowded: self.crowded, facts, behalf: OnBehalf::default() }
     }
 }
 

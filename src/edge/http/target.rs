@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The path below which everything stands.
@@ -37,8 +38,10 @@ pub(super) fn straight(uri: Uri) -> Uri {
 
 impl Base {
     /// From the one Host header, or the request line, which counts more (RFC 9112 section 3.2). `None`: there is none that is usable.
-    /// In plain HTTP unless `secure`; then a proxy on this machine may say by which scheme and host it was called itself.
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap, secure: bool) -> Option<Self> {
+    /// In plain HTTP at this port for viewers; a proxy on this machine may then say by which scheme and host it was called itself.
+    /// Between sites by TLS, and there is no such port.
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap, viewers: Option<u16>) -> Option<Self> {
+        let secure = viewers.is_none();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next()?;
         if hosts.next().is_some() {
@@ -54,7 +57,9 @@ impl Base {
         let by_tls = before("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
         let (scheme, authority) =
             (if secure || by_tls { "https" } else { "http" }, front.as_ref().unwrap_or(authority));
-        Some(Self(format!("{scheme}://{authority}{SERVICE}").into()))
+        let port = viewers.filter(|_| is_here(authority) && !is_forwarded(headers));
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(Self(format!("{scheme}://{authority}{port}{SERVICE}").into()))
     }
 
     /// The address itself.
@@ -81,6 +86,19 @@ impl Base {
 /// Whether an authority is a host, with a port or none, and nobody's name before it.
 fn plain(authority: &Authority) -> bool {
     !authority.as_str().contains('@') && !authority.host().is_empty()
+}
+
+/// Whether an authority is this machine without a port. There are clients that leave the port out of Host (against RFC 9110 section
+/// 7.2), and the links that they were given led to port 80.
+fn is_here(authority: &Authority) -> bool {
+    let host = authority.host().trim_matches(['[', ']']);
+    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    authority.port().is_none() && (loopback || host.eq_ignore_ascii_case("localhost"))
+}
+
+/// Whether a proxy has said anything of itself: the port of viewers is then not the one that was called.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"))
 }
 
 /// What the first of several proxies wrote into a header of theirs.
@@ -137,12 +155,13 @@ mod tests {
     fn the_base_is_what_the_one_host_header_says() {
         let base = |uri: &str, hosts: &[&str]| {
             let headers = hosts.iter().map(|host| (header::HOST, host.parse().unwrap())).collect();
-            Base::of(&uri.parse().unwrap(), &headers, true).map(|base| base.as_str().to_owned())
+            Base::of(&uri.parse().unwrap(), &headers, None).map(|base| base.as_str().to_owned())
         };
         let usual = Some("https://gateway.example:8443/dicom-web".to_owned());
         assert_eq!(base("/x", &["gateway.example:8443"]), usual);
         assert_eq!(base("https://gateway.example:8443/x", &["other"]), usual);
         assert_eq!(base("/x", &["[::1]:8443"]), Some("https://[::1]:8443/dicom-web".to_owned()));
+        assert_eq!(base("/x", &["localhost"]), Some("https://localhost/dicom-web".to_owned()));
         for wrong in [&[][..], &["a", "b"], &["a", "a"], &[""], &["a/b"], &["user@a"], &["a b"], &["a\"b"]] {
             assert_eq!(base("/x", wrong), None, "{wrong:?}");
         }
@@ -151,12 +170,12 @@ mod tests {
     /// Links that a viewer gets through a proxy lead back through it; between sites nobody else is believed.
     #[test]
     fn a_proxy_in_front_of_the_viewers_says_how_it_was_called() {
-        let base = |proto: &str, front: &str, secure: bool| {
+        let base = |proto: &str, front: &str, viewers: Option<u16>| {
             let headers = [("host", "127.0.0.1:8042"), ("x-forwarded-proto", proto), ("x-forwarded-host", front)];
             let named =
                 |(name, value): (&'static str, &str)| (header::HeaderName::from_static(name), value.parse().unwrap());
             let given = headers.into_iter().filter(|(_, value)| !value.is_empty());
-            Base::of(&"/x".parse().unwrap(), &given.map(named).collect(), secure).unwrap().as_str().to_owned()
+            Base::of(&"/x".parse().unwrap(), &given.map(named).collect(), viewers).unwrap().as_str().to_owned()
         };
         for (proto, front, want) in [
             ("", "", "http://127.0.0.1:8042/dicom-web"),
@@ -169,9 +188,35 @@ mod tests {
             ("javascript", "user@view.example", "http://127.0.0.1:8042/dicom-web"),
             ("https", "a\"b", "https://127.0.0.1:8042/dicom-web"),
         ] {
-            assert_eq!(base(proto, front, false), want, "{proto} {front}");
+            assert_eq!(base(proto, front, Some(8042)), want, "{proto} {front}");
         }
-        assert_eq!(base("http", "other.example", true), "https://127.0.0.1:8042/dicom-web");
+        assert_eq!(base("http", "other.example", None), "https://127.0.0.1:8042/dicom-web");
+    }
+
+    /// dicomweb-client for Python sends Host without the port that it called.
+    #[test]
+    fn a_viewer_that_leaves_the_port_out_is_led_back_to_it() {
+        let base = |fields: &[(&'static str, &str)]| {
+            let named =
+                |(name, value): &(&'static str, &str)| (header::HeaderName::from_static(name), value.parse().unwrap());
+            let headers = fields.iter().map(named).collect();
+            Base::of(&"/x".parse().unwrap(), &headers, Some(8042)).unwrap().as_str().to_owned()
+        };
+        let rows: [(&[(&'static str, &str)], &str); 9] = [
+            (&[("host", "127.0.0.1")], "http://127.0.0.1:8042/dicom-web"),
+            (&[("host", "127.8.0.1")], "http://127.8.0.1:8042/dicom-web"),
+            (&[("host", "LocalHost")], "http://LocalHost:8042/dicom-web"),
+            (&[("host", "[::1]")], "http://[::1]:8042/dicom-web"),
+            (&[("host", "localhost:80")], "http://localhost:80/dicom-web"),
+            (&[("host", "view.example")], "http://view.example/dicom-web"),
+            (&[("host", "10.0.0.1")], "http://10.0.0.1/dicom-web"),
+            // A proxy on this machine was called at a port of its own.
+            (&[("host", "localhost"), ("x-forwarded-for", "10.0.0.1")], "http://localhost/dicom-web"),
+            (&[("host", "localhost"), ("forwarded", "for=10.0.0.1")], "http://localhost/dicom-web"),
+        ];
+        for (fields, want) in rows {
+            assert_eq!(base(fields), want, "{fields:?}");
+        }
     }
 
     #[test]

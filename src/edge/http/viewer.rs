@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 /// Connections at once.
 const CONNECTIONS: usize = 64;
 /// What a page of another origin may ask with, and may see of the answer.
-const REQUEST_HEADERS: &str = "accept, authorization, content-type, if-none-match, if-range, range";
+const REQUEST_HEADERS: &str = "accept, authorization, content-type, if-match, if-none-match, if-range, range";
 const ANSWER_HEADERS: &str =
     "accept-ranges, content-length, content-location, content-range, etag, retry-after, warning";
 
@@ -76,7 +76,7 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     // What is withheld from the node is absent here too.
     let seen = WebFace { records: face.records.seen_by(Some(options.node.as_str())), ..face.clone() };
-    let door = Arc::new((options, face.clone()));
+    let door = Arc::new((options, face.clone(), listener.local_addr()?.port()));
     let router = super::routes::router(seen).layer(middleware::from_fn_with_state(door, admit));
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { break };
@@ -110,12 +110,12 @@ fn of(router: Router, address: SocketAddr) -> Router {
 
 /// Lets in who shows the token, and says to browsers which pages may read the answer.
 async fn admit(
-    State(door): State<Arc<(ViewerOptions, WebFace)>>,
+    State(door): State<Arc<(ViewerOptions, WebFace, u16)>>,
     Extension(address): Extension<SocketAddr>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (options, face) = &*door;
+    let (options, face, port) = &*door;
     let origin = request.headers().get(header::ORIGIN).cloned();
     let known = origin.filter(|origin| options.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()));
     let node = face.registry.borrow().node(&options.node).cloned();
@@ -135,8 +135,8 @@ async fn admit(
             None => problem(StatusCode::SERVICE_UNAVAILABLE, "the node of [viewer] is not configured any more"),
             Some(node) => {
                 let facts = SourceFacts { address: Some(address.ip()), ..SourceFacts::default() };
-                let (viewer, behalf) = (Some(Arc::new(node)), OnBehalf::default());
-                request.extensions_mut().insert(Caller { peer: None, viewer, crowded: false, facts, behalf });
+                let (viewer, viewers, behalf) = (Some(Arc::new(node)), Some(*port), OnBehalf::default());
+                request.extensions_mut().insert(Caller { peer: None, viewer, viewers, crowded: false, facts, behalf });
                 next.run(request).await
             }
         },

@@ -83,13 +83,12 @@ impl Asked {
 /// The media type of the results; 406 where none is acceptable (PS3.18 sections 8.3.3.1, 8.7.5). The query parameter counts more than the header.
 pub(super) fn form(headers: &HeaderMap, query: &str) -> Result<&'static str, Box<Response>> {
     let accept = wado::accept(headers, query)?;
-    let form = media_type::preferred(accept.as_deref(), &[DICOM_JSON, JSON, DICOM_XML]);
-    form.map_or_else(
-        || {
+    match media_type::settled(accept.as_deref(), &[DICOM_JSON, JSON, DICOM_XML], &[DICOM_XML]) {
+        Some((form, _)) => Ok(form),
+        None => {
             let detail =
                 "results can be had as application/dicom+json or as multipart/related; type=\"application/dicom+xml\"";
             refuse(StatusCode::NOT_ACCEPTABLE, detail)
-        },
-        Ok,
-    )
+        }
+    }
 }

@@ -92,11 +92,17 @@ impl Asked {
         forms(id).into_iter().chain(locals).map(written).collect()
     }
 
+    /// The keys by which an archive's answer can be matched: it does not tell the requests of a series, which are matched by what is
+    /// known of it here.
+    fn top_level(&self) -> Vec<Match> {
+        self.query.matches.iter().filter(|key| key.path.len() == 1).cloned().collect()
+    }
+
     /// Series of the one study that is named; of several, archives are not asked.
     pub(super) async fn archived_series(&self, walk: &Walk, window: &mut Window) -> BTreeMap<SeriesUid, SeriesRow> {
         let [study] = walk.studies.as_slice() else { return BTreeMap::new() };
-        let wanted =
-            Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: walk.series.as_ref() };
+        let matches = &self.top_level();
+        let wanted = Wanted { matches, combined: true, study: Some(study), series: walk.series.as_ref() };
         let found = self.face.archives.within(self.within).series(None, wanted).await;
         let rows = self.shown(found, window, series_elsewhere).await;
         rows.into_iter().map(|row| (row.series.clone(), row)).collect()
@@ -109,8 +115,8 @@ impl Asked {
         window: &mut Window,
     ) -> BTreeMap<InstanceUid, ArchivedInstance> {
         let Some(study) = find.study.as_ref().filter(|_| self.asker.may.query) else { return BTreeMap::new() };
-        let wanted =
-            Wanted { matches: &self.query.matches, combined: true, study: Some(study), series: find.series.as_ref() };
+        let matches = &self.top_level();
+        let wanted = Wanted { matches, combined: true, study: Some(study), series: find.series.as_ref() };
         let found = self.face.archives.within(self.within).instances(None, wanted).await;
         let named = |row: &ArchivedInstance| find.instances.is_empty() || find.instances.contains(&row.instance);
         let rows = self.shown(found, window, instance_elsewhere).await.into_iter().filter(named);

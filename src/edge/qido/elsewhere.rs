@@ -18,9 +18,9 @@ use crate::peers::{Node, Silent};
 use crate::priors::marker::Silence;
 use crate::priors::merge::Found;
 use crate::priors::search::{Answers, Wanted};
-use crate::priors::whom::Patient;
+use crate::priors::whom::{Patient, is_filed_alike};
 use crate::priors::{Priors, Site};
-use crate::records;
+use crate::records::{self, StudyRow};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::sync::Arc;
@@ -49,6 +49,16 @@ pub(in crate::edge) fn found_elsewhere(found: &Found) -> records::Elsewhere {
         modalities: found.size.modalities.clone(),
         origin: Origin::Peer(found.site.clone()),
     }
+}
+
+/// Whether a site shows a study under another number than the copy of it that is held here bears: then the copy is not told as what the
+/// site shows (IDY-040).
+pub(in crate::edge) fn is_refiled(found: &Found, copy: &StudyRow) -> bool {
+    let refiled = !is_filed_alike(&copy.attributes.0, &found.values.0);
+    if refiled {
+        tracing::warn!(site = found.site, study = %found.study, "a site now files a study under another patient than the copy here");
+    }
+    refiled
 }
 
 /// What of other sites' silence stands in the Warning headers, a line for each matter.

@@ -99,7 +99,7 @@ pub(super) struct Stored {
 impl Stored {
     /// What a receipt says. Held content is never said to be stored (WEB-031, IDY-020).
     pub(super) fn of(receipt: Receipt) -> Part {
-        let Receipt { sop_class, sop_instance, study, series, kept } = receipt;
+        let Receipt { sop_class, sop_instance, study, series, kept, requested: _ } = receipt;
         match kept {
             Kept::Differs { .. } => {
                 let named = Named { sop_class: Some(sop_class), sop_instance: Some(sop_instance) };

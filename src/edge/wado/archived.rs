@@ -28,6 +28,8 @@ pub(super) struct Awaited {
 pub(super) struct Missing {
     /// Instances that are deleted or damaged here, and that no archive brings.
     pub(super) missing: u64,
+    /// Instances that fit no transfer syntax that is accepted.
+    pub(super) unfit: u64,
     /// An archive did not answer: there may be more.
     pub(super) silent: bool,
     /// What could not be had from other sites.
@@ -37,7 +39,7 @@ pub(super) struct Missing {
 impl Awaited {
     pub(super) fn missing(&self) -> Missing {
         let missing = if self.fetching.is_some() { 0 } else { self.extent.purged + self.extent.damaged };
-        Missing { missing, silent: self.silent, elsewhere: self.elsewhere.clone() }
+        Missing { missing, unfit: 0, silent: self.silent, elsewhere: self.elsewhere.clone() }
     }
 }
 

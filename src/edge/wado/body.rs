@@ -200,7 +200,10 @@ impl Listed {
 /// All instances of a resource, each a part.
 pub(super) struct Related {
     listed: Listed,
-    syntax: Syntax,
+    /// Each leaves in the first of these that fits it.
+    syntaxes: Vec<Syntax>,
+    /// The head of the answer says that what fits none of them is left out.
+    in_part: bool,
     base: Base,
     writer: Writer,
     first: bool,
@@ -209,15 +212,26 @@ pub(super) struct Related {
 }
 
 impl Related {
-    pub(super) fn new(listed: Listed, syntax: Syntax, base: Base, writer: Writer) -> Self {
-        Self { listed, syntax, base, writer, first: true, current: None, ended: false }
+    pub(super) fn new(listed: Listed, syntaxes: Vec<Syntax>, in_part: bool, base: Base, writer: Writer) -> Self {
+        Self { listed, syntaxes, in_part, base, writer, first: true, current: None, ended: false }
+    }
+
+    /// The head of the next part, or what follows the last.
+    async fn advance(&mut self) -> io::Result<Bytes> {
+        while let Some(item) = self.listed.next().await? {
+            match super::instances::leaves_in_any(&item.transfer_syntax, &self.syntaxes) {
+                Some(native) => return self.open(item, native).await,
+                None if self.in_part => {}
+                // It came meanwhile: what is given is not all, and must not look so.
+                None => return Err(io::Error::other("an instance came that cannot be given as wanted")),
+            }
+        }
+        self.ended = true;
+        Ok(self.writer.end())
     }
 
     /// The head of the part of one instance, whose bytes follow.
-    async fn open(&mut self, item: Retrievable) -> io::Result<Bytes> {
-        // One that came meanwhile in a syntax that was not asked for: what is given is not all, and must not look so.
-        let native = super::instances::leaves(&item.transfer_syntax, &self.syntax);
-        let native = native.ok_or_else(|| io::Error::other("an instance came that cannot be given as wanted"))?;
+    async fn open(&mut self, item: Retrievable, native: bool) -> io::Result<Bytes> {
         let (instance, native) = self.made_or_stored(&item, native).await?;
         let location = self.base.instance(&item.study, &item.series, &item.sop_instance);
         let (syntax, first) = (syntax(&item, native), self.first);
@@ -235,7 +249,8 @@ impl Related {
     }
 
     /// The instance in the form in which it leaves, and whether that was made for the answer. One that turns out not to be
-    /// decodable leaves as it is stored, and its part says so: the others of its study are not held back for it.
+    /// decodable leaves as it is stored, and its part says so: the others of its study are not held back for it. (What is known
+    /// before the answer begins is left out instead, and its head says so.)
     async fn made_or_stored(&self, item: &Retrievable, native: bool) -> io::Result<(Instance, bool)> {
         let instance = |native| Instance::new(self.listed.face().clone(), item.clone(), native);
         if !native {
@@ -261,15 +276,6 @@ impl Pieces for Related {
                 None => self.current = None,
             }
         }
-        if self.ended {
-            return Ok(None);
-        }
-        match self.listed.next().await? {
-            Some(item) => self.open(item).await.map(Some),
-            None => {
-                self.ended = true;
-                Ok(Some(self.writer.end()))
-            }
-        }
+        if self.ended { Ok(None) } else { self.advance().await.map(Some) }
     }
 }

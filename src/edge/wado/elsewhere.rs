@@ -19,6 +19,8 @@ pub(super) struct Elsewhere {
     pub(super) silent: BTreeMap<String, Option<Timestamp>>,
     /// Copies here that no site lists any more.
     pub(super) withdrawn: u64,
+    /// Copies here that their site files under another patient by now, and has not given again as they are.
+    pub(super) stale: u64,
     /// The study came from nodes of this site alone: another site's silence takes nothing from it.
     pub(super) ours: bool,
 }
@@ -48,10 +50,18 @@ impl Elsewhere {
 
     async fn of(mut gathering: Gathering) -> Self {
         gathering.start();
-        let mut all = Self { withdrawn: gathering.withdrawn.len() as u64, ..Self::default() };
+        let mut all = Self {
+            withdrawn: gathering.withdrawn.len().saturating_sub(gathering.stale.len()) as u64,
+            ..Self::default()
+        };
+        let mut stale = std::mem::take(&mut gathering.stale);
         while let Some(came) = gathering.next().await {
-            all.lost += u64::from(matches!(came, Came::Lost(..)));
+            match came {
+                Came::Lost(..) => all.lost += 1,
+                Came::Here(instance, _) => drop(stale.remove(&instance)),
+            }
         }
+        all.stale = stale.len() as u64;
         all.lost += gathering.missing();
         all.ours = gathering.silent.iter().all(|silent| silent.beyond == Beyond::Ours);
         let told = |at: Option<std::time::SystemTime>| at.and_then(|at| Timestamp::try_from(at).ok());
@@ -100,7 +110,7 @@ mod tests {
             ours.is_whole() && ours.warnings("u").len() == 2,
             "our own study is whole, and it is said who is silent"
         );
-        let all = Elsewhere { lost: 2, silent, withdrawn: 1, ours: false };
+        let all = Elsewhere { lost: 2, silent, withdrawn: 1, ..Elsewhere::default() };
         let want = [
             "299 u: 2 instances are not given: another site did not give them",
             "299 u: site b does not say what it holds of this; it did last at 1970-01-01T00:00:00Z",

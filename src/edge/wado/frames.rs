@@ -4,7 +4,7 @@
 use super::body::{Pieces, Trimmed, body};
 use super::pixels::{Frame, Frames};
 use super::span::{Span, with};
-use super::{Answered, Asked, refuse, unread, unreadable};
+use super::{Answered, Asked, refuse, unreadable};
 use crate::dicom::part10::IMPLEMENTATION_VERSION_NAME;
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use crate::dicomweb::media_type::OCTET_STREAM;
@@ -26,11 +26,11 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     }
     asked.held().await?;
     let seat = asked.seat()?;
-    let (item, frames) = open(&asked, &numbers).await?;
+    let (item, frames) = open(&asked, &numbers, |error| asked.unmade(error)).await?;
     let fitting = wanted.into_iter().find_map(|wanted| fits(&wanted, &item, &frames, numbers.len()));
     let Some(chosen) = fitting else {
-        let detail = "its frames cannot be given in such a form; ask with transfer-syntax=*";
-        return refuse(StatusCode::NOT_ACCEPTABLE, detail);
+        let detail = format!("its frames cannot be given in such a form{}", asked.advice());
+        return refuse(StatusCode::NOT_ACCEPTABLE, &detail);
     };
     asked.gives(1).await;
     let location = format!("{}/frames", asked.base.instance(&item.study, &item.series, &item.sop_instance));
@@ -38,7 +38,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
         let writer = asked.writer(chosen.media)?;
         let kind = writer.content_type();
         // The first is made before anything is sent, so that what cannot be made is known in time.
-        let first = frame(&frames, &chosen, numbers[0]).await.map_err(|error| unread(&error))?;
+        let first = frame(&frames, &chosen, numbers[0]).await.map_err(|error| asked.unmade(&error))?;
         let syntax = if chosen.native { EXPLICIT_VR_LE.to_owned() } else { item.transfer_syntax.to_string() };
         let parts = Parts {
             frames,
@@ -58,7 +58,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     let syntax = if chosen.native { EXPLICIT_VR_LE } else { item.transfer_syntax.as_str() };
     let kind = format!("{}; transfer-syntax={syntax}", chosen.media);
     let fields = [(header::CONTENT_TYPE, kind.as_str()), (header::CONTENT_LOCATION, location.as_str())];
-    let made = frame(&frames, &chosen, number).await.map_err(|error| unread(&error))?;
+    let made = frame(&frames, &chosen, number).await.map_err(|error| asked.unmade(&error))?;
     match frames.native_bytes(number).filter(|_| chosen.native) {
         Some(length) => {
             let tag = format!("\"{}.{IMPLEMENTATION_VERSION_NAME}.frame{number}\"", item.digest);
@@ -70,8 +70,12 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     }
 }
 
-/// The one instance and its frames, all of which are there.
-pub(super) async fn open(asked: &Asked, numbers: &[u32]) -> Result<(Retrievable, Frames), Box<Response>> {
+/// The one instance and its frames, all of which are there; `unread` says what is answered if they cannot be read.
+pub(super) async fn open(
+    asked: &Asked,
+    numbers: &[u32],
+    unread: impl Fn(&io::Error) -> Box<Response>,
+) -> Result<(Retrievable, Frames), Box<Response>> {
     let found = asked.face.records.retrievable(&asked.resource, InstanceId(0)).await.map_err(unreadable)?;
     let Some(item) = found.into_iter().next() else { return refuse(StatusCode::GONE, "it was deleted just now") };
     let Some(frames) = Frames::of(&asked.face, &item).await.map_err(|error| unread(&error))? else {

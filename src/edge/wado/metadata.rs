@@ -14,7 +14,8 @@ use std::io;
 
 /// Answers with metadata: one JSON array, or a part of XML for each instance.
 pub(super) async fn answer(mut asked: Asked) -> Answered {
-    let Some(kind) = media_type::preferred(asked.accept.as_deref(), &[DICOM_JSON, JSON, DICOM_XML]) else {
+    let settled = media_type::settled(asked.accept.as_deref(), &[DICOM_JSON, JSON, DICOM_XML], &[DICOM_XML]);
+    let Some((kind, _)) = settled else {
         let detail =
             "metadata can be had as application/dicom+json or as multipart/related; type=\"application/dicom+xml\"";
         return refuse(StatusCode::NOT_ACCEPTABLE, detail);

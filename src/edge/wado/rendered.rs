@@ -13,7 +13,7 @@ use super::waiting::ROOM;
 use super::{Answered, Asked, formless, partial, refuse, unread, unreadable};
 use crate::courier::decoding;
 use crate::dicom::render::{self, Kind, Viewport};
-use crate::dicomweb::media_type::{self, IMAGE_JPEG, IMAGE_PNG, MULTIPART_RELATED, MediaType};
+use crate::dicomweb::media_type::{self, IMAGE_JPEG, IMAGE_PNG};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::rendered::{Rendering, rendering};
 use crate::dicomweb::wado::{self, AcceptError};
@@ -41,7 +41,7 @@ static RENDERING: Semaphore = Semaphore::const_new(2);
 struct Chosen {
     media: &'static str,
     rendering: Rendering,
-    /// Accept asks for parts, although there is but one.
+    /// The member of Accept that gave the type asks for parts, although there may be but one.
     parts: bool,
 }
 
@@ -51,16 +51,14 @@ impl Chosen {
         if let Err(error @ AcceptError::Mixed) = wado::accepted(accept) {
             return refuse(StatusCode::BAD_REQUEST, &error.to_string());
         }
-        let Some(media) = media_type::preferred(accept, &[IMAGE_JPEG, IMAGE_PNG]) else {
+        const PICTURES: [&str; 2] = [IMAGE_JPEG, IMAGE_PNG];
+        let Some((media, parts)) = media_type::settled(accept, &PICTURES, &PICTURES) else {
             return refuse(StatusCode::NOT_ACCEPTABLE, "pictures can be had as image/jpeg or as image/png");
         };
         let rendering = match rendering(&asked.query) {
             Ok(rendering) => rendering,
             Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        let single = |media: &MediaType| media.essence() != MULTIPART_RELATED;
-        let parts =
-            accept.is_some_and(|accept| media_type::members(accept).first().is_some_and(|first| !single(first)));
         Ok(Self { media, rendering, parts })
     }
 
@@ -104,7 +102,7 @@ async fn of_several(asked: Asked, chosen: Chosen, awaited: Awaited, seat: Seat) 
 
 /// Frames of one instance: one as it is, several as parts.
 async fn of_instance(asked: Asked, chosen: Chosen, list: Vec<u32>, seat: Seat) -> Answered {
-    let (item, frames) = open(&asked, &list).await?;
+    let (item, frames) = open(&asked, &list, unread).await?;
     asked.gives(1).await;
     // The first is made before anything is sent, so that what cannot be made is known in time.
     let first = picture(&frames, list[0], &chosen).await.map_err(|error| unread(&error))?;
@@ -132,7 +130,7 @@ pub(super) async fn thumbnail(mut asked: Asked) -> Answered {
     let made = match asked.resource.instance {
         Some(_) => {
             let frame = list.and_then(|list| list.first().copied()).unwrap_or(1);
-            let (_, frames) = open(&asked, &[frame]).await?;
+            let (_, frames) = open(&asked, &[frame], unread).await?;
             picture(&frames, frame, &chosen).await.map_err(|error| unread(&error))?
         }
         None => match of_any(&asked, &chosen).await? {

@@ -1,6 +1,7 @@
 //! Segments that are emptied, beside readers, after a crash, and half-way (FLT-014).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 
 const LENGTH: usize = 50_000;
 
@@ -73,6 +74,7 @@ async fn a_crash_in_a_compaction_leaves_each_blob_once() {
     assert_eq!(house.place(2, LENGTH).await.unwrap(), blobs[1].2, "the old place");
     assert!(house.store.verify(abandoned, blobs[1].1).await.is_err(), "the copy that no row names is gone");
     house.verify_ledger().await;
+    note_fired(1);
 }
 
 /// Forty blobs in segments of twenty or so, of which two are not purged, and lie in the first.
@@ -116,6 +118,7 @@ async fn a_compaction_that_ended_half_way_is_gone_on_with() {
     assert!(!house.has(blobs[0].2.file));
     assert!(house.is_whole(1, LENGTH).await && house.is_whole(20, LENGTH).await);
     assert_eq!(house.store.usage().blobs, 2);
+    note_fired(1);
 }
 
 /// The same when it has moved all, and when a restart has forgotten what was moved: patients' data does not stay for good.
@@ -136,6 +139,7 @@ async fn a_segment_without_a_row_goes_after_a_restart() {
         assert!(house.is_whole(1, LENGTH).await && house.is_whole(20, LENGTH).await);
         assert_eq!(house.store.usage().blobs, 2);
         house.verify_ledger().await;
+        note_fired(1);
     }
 }
 
@@ -166,6 +170,7 @@ async fn a_segment_that_the_records_may_not_know_stays() {
     house.janitor.drop_bytes(vec![instance], purging).await.unwrap();
     house.compact_often().await;
     house.store.verify(unknown, Digest::of(&bytes(1000, LENGTH))).await.unwrap();
+    note_fired(1);
 }
 
 /// A damaged blob keeps its segment: the others are not copied, which would leave them there twice.
@@ -177,4 +182,5 @@ async fn beside_a_damaged_blob_nothing_is_moved() {
     assert_eq!(house.summary().await.exceptions["corrupt"], 1);
     assert_eq!(house.place(1, LENGTH).await.unwrap(), blobs[0].2);
     assert_eq!(house.store.usage().blobs, 2);
+    note_fired(1);
 }

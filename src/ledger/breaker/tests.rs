@@ -1,6 +1,7 @@
 //! Tests of the circuit breaker.
 
 use super::*;
+use Refusal::{Forbidden, Instance, Scarce};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -17,10 +18,10 @@ fn outcomes_are_summed_up() {
     let claimed = || Outcome::Claimed { why: String::new() };
     let dead = || Outcome::Dead { why: String::new() };
     let parked = || Outcome::Parked { why: String::new() };
-    let refused = |scarce| Outcome::Refused {
+    let refused = |refusal| Outcome::Refused {
         why: String::new(),
-        after: Some(Duration::from_secs(3)).filter(|_| scarce),
-        scarce,
+        after: Some(Duration::from_secs(3)).filter(|_| refusal == Scarce),
+        refusal,
     };
     let unsupported = |said| Outcome::Unsupported { why: String::new(), said };
     let silent = |after: Option<u64>, progress| Showing::Silent { after: after.map(Duration::from_secs), progress };
@@ -30,9 +31,13 @@ fn outcomes_are_summed_up() {
         (vec![accepted()], Some(Showing::Answered)),
         (vec![dead()], Some(Showing::Answered)),
         (vec![deferred(Charge::Instance, None)], Some(Showing::Answered)),
-        (vec![refused(true), refused(false)], Some(Showing::Answered)),
-        (vec![refused(true), accepted()], Some(Showing::Answered)),
-        (vec![refused(true), unknown()], Some(silent(Some(3), false))),
+        (vec![refused(Scarce), refused(Instance)], Some(Showing::Answered)),
+        (vec![refused(Scarce), accepted()], Some(Showing::Answered)),
+        (vec![refused(Scarce), unknown()], Some(silent(Some(3), false))),
+        (vec![refused(Forbidden)], Some(Showing::Refused)),
+        (vec![refused(Forbidden), refused(Scarce), refused(Instance), dead()], Some(Showing::Refused)),
+        (vec![refused(Forbidden), accepted()], Some(Showing::Answered)),
+        (vec![accepted(), refused(Forbidden), refused(Scarce)], Some(Showing::Answered)),
         (vec![unsupported(true)], Some(Showing::Answered)),
         (vec![unsupported(false)], None),
         (vec![unknown()], Some(Showing::Doubtful)),

@@ -1,6 +1,8 @@
 //! Tests of the steps that outcomes ask for.
 
 use super::*;
+use crate::dicom::fired::note_fired;
+use crate::ledger::outcome::Refused;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -12,8 +14,8 @@ fn deferred(charge: Charge, after: Option<Duration>) -> Outcome {
     Outcome::Deferred { why: words(), charge, after }
 }
 
-fn refused(scarce: bool, after: Option<Duration>) -> Outcome {
-    Outcome::Refused { why: words(), after, scarce }
+fn refused(refusal: Refusal, after: Option<Duration>) -> Outcome {
+    Outcome::Refused { why: words(), after, refusal }
 }
 
 fn outcomes() -> Vec<Outcome> {
@@ -25,8 +27,9 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Parked { why: words() },
         Outcome::Dead { why: words() },
         Outcome::Unsupported { why: words(), said: true },
-        refused(true, None),
-        refused(false, Some(100 * HOUR)),
+        refused(Refusal::Scarce, None),
+        refused(Refusal::Forbidden, None),
+        refused(Refusal::Instance, Some(100 * HOUR)),
     ];
     for charge in [Charge::Instance, Charge::Destination, Charge::Us] {
         all.extend([deferred(charge, None), deferred(charge, Some(100 * HOUR))]);
@@ -42,6 +45,7 @@ fn standing(state: State, failures: u32) -> Standing {
         unanswered: 0,
         spent: Duration::ZERO,
         answering: true,
+        whose: Whose::Instance,
         twin: false,
     }
 }
@@ -60,9 +64,10 @@ fn each_outcome_leads_where_the_table_says() {
         (Leased, 3, deferred(Charge::Instance, None), Deferred, 4),
         (Leased, 3, deferred(Charge::Destination, None), Deferred, 3),
         (Leased, 3, deferred(Charge::Us, None), Deferred, 3),
-        (Leased, 3, refused(false, None), Deferred, 4),
-        (Leased, 11, refused(false, None), Dead, 12),
-        (Leased, 11, refused(true, None), Dead, 12),
+        (Leased, 3, refused(Refusal::Instance, None), Deferred, 4),
+        (Leased, 11, refused(Refusal::Instance, None), Dead, 12),
+        (Leased, 11, refused(Refusal::Scarce, None), Dead, 12),
+        (Leased, 11, refused(Refusal::Forbidden, None), Dead, 12),
         (Leased, 3, Outcome::Unsupported { why: words(), said: true }, Parked, 3),
         (Unknown, 0, Outcome::Verified { evidence: words() }, Verified, 0),
         (Unknown, 0, Outcome::Absent { why: words() }, Pending, 1),
@@ -92,6 +97,7 @@ fn what_goes_for_another_cause_is_asked_about_again() {
         assert_eq!((step.to, step.failures, step.unanswered), (state, failures, 1));
         assert_eq!((step.spent, step.given_up), (Duration::ZERO, false));
         assert!(step.wait > Duration::ZERO);
+        note_fired(1);
     }
     let sent = Standing { twin: true, ..standing(State::Leased, 0) };
     assert_eq!(after(&sent, &Outcome::Absent { why: words() }, &Patience::default(), 5).to, State::Pending);
@@ -151,6 +157,7 @@ fn an_instance_that_is_asked_for_and_never_shown_is_given_up_too() {
             step.to == State::Dead
         });
         assert!(died, "{outcome:?}: still {now:?}");
+        note_fired(1);
     }
 }
 
@@ -161,7 +168,7 @@ fn what_is_not_there_waits_with_a_destination_that_takes_nothing() {
     let mut now = Standing { answering: false, ..standing(State::Unknown, 3) };
     for seed in 0..10_000 {
         let step = after(&now, &Outcome::Absent { why: words() }, &patience, seed);
-        assert_eq!((step.to, step.wait, step.given_up), (State::Pending, Duration::ZERO, false));
+        assert_eq!((step.to, step.wait, step.given_up), (State::Deferred, Duration::ZERO, false));
         assert_eq!((step.failures, step.spent), (3, Duration::ZERO));
         now = Standing { failures: step.failures, spent: step.spent, ..now };
     }
@@ -184,7 +191,7 @@ fn a_destination_that_cannot_be_asked_wears_nothing_out() {
         assert_eq!(now.unanswered, 10_000, "each counts, so that the waits grow");
         assert_eq!(now.failures, 0, "and none against the instance");
         // What is refused once after that is tried again, and what is looked for is looked for as often as ever.
-        let refused = after(&Standing { state: State::Leased, ..now }, &refused(false, None), &patience, 1);
+        let refused = after(&Standing { state: State::Leased, ..now }, &refused(Refusal::Instance, None), &patience, 1);
         assert_eq!((refused.to, refused.failures, refused.unanswered), (State::Deferred, 1, 0));
         let absent = after(&now, &Outcome::Absent { why: words() }, &patience, 1);
         let then = if state == State::Unknown { State::Pending } else { State::Accepted };
@@ -192,22 +199,67 @@ fn a_destination_that_cannot_be_asked_wears_nothing_out() {
     }
 }
 
-/// DIM-054: `A700` is a generic failure in the field, so that it is capped for an instance; 0110 as well.
+/// DIM-054, REL-24: `A700` and `0124` are generic failures in the field, so that they are capped for an instance where the destination
+/// takes others; 0110 always.
 #[test]
 fn what_is_refused_again_and_again_is_given_up_unless_the_destination_takes_nothing_at_all() {
+    use Refusal::{Forbidden, Instance, Scarce};
     let patience = Patience::default();
-    let rows = [(false, true, true), (false, false, true), (true, true, true), (true, false, false)];
-    for (scarce, answering, given_up) in rows {
-        let mut now = Standing { answering, ..standing(State::Leased, 0) };
-        let died = (1..=60u32).find(|tries| {
-            let step = after(&now, &refused(scarce, None), &patience, u64::from(*tries));
-            now = Standing { failures: step.failures, spent: step.spent, ..now };
+    let rows = [
+        (Instance, Whose::Instance, true),
+        (Instance, Whose::Destination, true),
+        (Scarce, Whose::Instance, true),
+        (Scarce, Whose::Destination, false),
+        (Scarce, Whose::Nobody, false),
+        (Forbidden, Whose::Instance, true),
+        (Forbidden, Whose::Destination, false),
+        (Forbidden, Whose::Nobody, false),
+    ];
+    for ((refusal, whose, given_up), answering) in rows.into_iter().flat_map(|row| [(row, true), (row, false)]) {
+        let mut now = Standing { answering, whose, ..standing(State::Leased, 0) };
+        let died = (1..=600u32).find(|tries| {
+            let step = after(&now, &refused(refusal, None), &patience, u64::from(*tries));
+            now = Standing { failures: step.failures, unanswered: step.unanswered, spent: step.spent, ..now };
             assert_eq!(step.to == State::Dead, step.given_up);
             step.to == State::Dead
         });
-        assert_eq!(died, given_up.then_some(patience.refusals), "scarce {scarce}, answering {answering}");
+        assert_eq!(died, given_up.then_some(patience.refusals), "{refusal:?}, {whose:?}, answering {answering}");
+        if died.is_none() {
+            assert_eq!(
+                (now.failures, now.spent, now.unanswered),
+                (0, Duration::ZERO, 600),
+                "it costs the instance nothing"
+            );
+        }
     }
-    // Five days of its own waits end it all the same.
-    let worn = Standing { spent: patience.give_up, answering: false, ..standing(State::Leased, 99) };
-    assert_eq!(after(&worn, &refused(true, None), &patience, 1).to, State::Dead);
+    let to = |refusal, whose, answering| {
+        after(&Standing { whose, answering, ..standing(State::Leased, 0) }, &refused(refusal, None), &patience, 7).to
+    };
+    assert_eq!(to(Scarce, Whose::Destination, true), State::Deferred);
+    assert_eq!(to(Forbidden, Whose::Destination, true), State::Parked);
+    assert_eq!(to(Forbidden, Whose::Nobody, true), State::Deferred, "the destination takes what else there is");
+    assert_eq!(to(Forbidden, Whose::Nobody, false), State::Parked);
+}
+
+/// REL-21, REL-24: a refusal that may be meant of the whole destination is the instance's only if that took something besides.
+#[test]
+fn whose_a_refusal_is_shows_by_what_else_was_taken() {
+    let rows = [
+        (None, 0, false, false, Whose::Destination),
+        (None, 9, false, false, Whose::Destination),
+        (None, 9, true, false, Whose::Instance),
+        (Some(8), 9, false, false, Whose::Instance),
+        (Some(8), 9, false, true, Whose::Instance),
+        (Some(9), 9, false, false, Whose::Destination),
+        (Some(9), 9, false, true, Whose::Nobody),
+        (Some(9), 9, true, true, Whose::Instance),
+        (None, 9, false, true, Whose::Nobody),
+    ];
+    for (before, taken, took, alone_again, want) in rows {
+        assert_eq!(
+            Refused { before, taken, took, alone_again }.whose(),
+            want,
+            "{before:?} {taken} {took} {alone_again}"
+        );
+    }
 }

@@ -35,6 +35,14 @@ pub(super) fn name(level: Level) -> &'static str {
     }
 }
 
+/// What tells one match of a query from another, by the level that its keys name.
+pub(super) fn unique(keys: &BTreeMap<Tag, String>) -> Option<Tag> {
+    let levels =
+        [(Level::Study, STUDY_INSTANCE_UID), (Level::Series, SERIES_INSTANCE_UID), (Level::Instance, SOP_INSTANCE_UID)];
+    let named = keys.get(&LEVEL)?;
+    levels.into_iter().find(|(level, _)| named == name(*level)).map(|(_, tag)| tag)
+}
+
 /// Whether the keys name something: wildcards alone name nothing.
 pub(super) fn name_something(matches: &[Match]) -> bool {
     let says = |value: &String| value.contains(|c: char| !matches!(c, '*' | '?' | '^' | '-' | ' '));
@@ -81,6 +89,14 @@ mod tests {
 
     fn key(tag: Tag, vr: Vr, values: &[&str]) -> Match {
         Match { path: vec![tag], vr, values: values.iter().map(|value| (*value).to_owned()).collect() }
+    }
+
+    #[test]
+    fn a_match_is_known_by_the_uid_of_its_level() {
+        assert_eq!(unique(&of_level(Level::Study)), Some(STUDY_INSTANCE_UID));
+        assert_eq!(unique(&of_level(Level::Series)), Some(SERIES_INSTANCE_UID));
+        assert_eq!(unique(&of_names()), Some(SOP_INSTANCE_UID));
+        assert_eq!(unique(&BTreeMap::new()), None);
     }
 
     #[test]

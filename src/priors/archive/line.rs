@@ -1,13 +1,13 @@
 //! One association to an archive for queries or moves, and how it fails.
 
-use super::Archive;
+use super::{Archive, keys};
 use crate::dicom::attributes::QUERY_RETRIEVE_LEVEL;
 use crate::dicom::charset::Charset;
 use crate::dicom::query::identifier::{self, Identifier};
 use crate::dicom::sop_class::STUDY_ROOT_FIND;
 use crate::dicom::tag::Tag;
 use crate::dimse::{self, Inquiry, Operation, Reply, Scu, ScuError, Status, status::Class};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Study Root, MOVE.
 const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
+
+/// Answers to one query that are read, those that repeat one another too.
+const MOST_ANSWERS: usize = 200_000;
 
 /// Why an archive did not do what it was asked. The text holds nothing of a patient.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -31,6 +34,30 @@ pub(super) enum Failure {
 
 /// The values of an answer by tag.
 pub(super) type Values = BTreeMap<Tag, String>;
+
+/// The answers to one query so far.
+#[derive(Default)]
+struct Taken {
+    found: Vec<Values>,
+    /// The UIDs of what was found: some archives answer a series once for each of its instances.
+    seen: BTreeSet<String>,
+    answers: usize,
+    unreadable: usize,
+}
+
+impl Taken {
+    /// Takes an answer, each UID once. One without is no other's double.
+    fn note(&mut self, values: Values, unique: Option<Tag>) {
+        let uid = unique.and_then(|tag| values.get(&tag)).filter(|uid| !uid.is_empty());
+        if uid.is_none_or(|uid| self.seen.insert(uid.clone())) {
+            self.found.push(values);
+        }
+    }
+
+    fn is_too_much(&self, most: usize) -> bool {
+        self.found.len() > most || self.answers > MOST_ANSWERS
+    }
+}
 
 /// An association for one kind of request.
 pub(super) struct Line {
@@ -52,22 +79,24 @@ impl Line {
         Ok(Self { scu, context, explicit, relational, unreadable: 0 })
     }
 
-    /// Asks for matches of keys, and gives their values; of more than `most`, none. A match that cannot be read is counted.
+    /// Asks for matches of keys, and gives their values, each match once; of more than `most`, none. A match that cannot be read is counted.
     pub(super) async fn find(&mut self, keys: &Values, quiet: Duration, most: usize) -> Result<Vec<Values>, Failure> {
-        let found = Arc::new(Mutex::new((Vec::new(), 0)));
-        let explicit = self.explicit;
+        let found = Arc::new(Mutex::new(Taken::default()));
+        let (explicit, unique) = (self.explicit, keys::unique(keys));
         let wanted: Vec<Tag> = keys.keys().copied().filter(|tag| *tag != QUERY_RETRIEVE_LEVEL).collect();
         let taken = Arc::clone(&found);
         let each = move |reply: Reply| {
-            let mut found = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.answers += 1;
             match reply.identifier.map(|bytes| Identifier::read(&bytes, explicit)) {
                 Some(Ok(identifier)) => {
-                    found.0.push(wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?))).collect());
+                    let values = wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?)));
+                    taken.note(values.collect(), unique);
                 }
-                Some(Err(_)) => found.1 += 1,
+                Some(Err(_)) => taken.unreadable += 1,
                 None => {}
             }
-            if found.0.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if taken.is_too_much(most) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let bytes = identifier::write(keys, &Charset::default(), explicit);
         let asked = Inquiry {
@@ -78,14 +107,14 @@ impl Line {
             quiet,
         };
         let last = self.scu.ask(&asked, &CancellationToken::new(), each).await;
-        let (found, unreadable) = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-        self.unreadable += unreadable;
-        if found.len() > most {
+        let taken = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        self.unreadable += taken.unreadable;
+        if taken.is_too_much(most) {
             return Err(Failure::TooMuch(most));
         }
         let last = last?;
         match last.status.class() {
-            Class::Success => Ok(found),
+            Class::Success => Ok(taken.found),
             _ => Err(Failure::Answered(last.status)),
         }
     }

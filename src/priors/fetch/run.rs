@@ -3,11 +3,15 @@
 use super::Inner;
 use super::plan::{self, Broken};
 use super::take::{Stopped, take};
-use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{Listing, Part, RetrieveFailure, StudyList};
+use crate::dicom::attributes::PATIENT_ID;
+use crate::dicom::uid::{InstanceUid, StudyUid};
+use crate::dicomweb::client::{InPart, Listing, Part, RetrieveFailure, StudyList};
+use crate::dicomweb::dataset::Dataset;
 use crate::priors::Site;
+use crate::priors::search::said;
 use crate::priors::watch::{Came, Ending, Lost, Pull, Told};
-use crate::records::{PullEnded, SeenStudy};
+use crate::priors::whom::{is_same_number, word_apart};
+use crate::records::{PullEnded, SeenStudy, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,17 +32,24 @@ pub(super) struct Course<'a> {
     pub(super) listing: Arc<Listing>,
     /// Instances of the study that are here, and those that will not come.
     pub(super) settled: BTreeSet<InstanceUid>,
+    /// Those that came in this pull.
+    pub(super) given: BTreeSet<InstanceUid>,
     /// Those that are counted as awaited.
     awaited: BTreeSet<InstanceUid>,
     tries: BTreeMap<InstanceUid, u32>,
     broken: Broken,
     checked: Option<SystemTime>,
+    /// Who issued the patient's number by the site's word, if that is not who our configuration says.
+    pub(super) word: Option<String>,
 }
 
 /// Pulls until all that is wanted is here or lost, or nobody wants it any more.
 pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
-    let (told, checked) = match list(inner, site, pull).await {
-        Ok(StudyList { instances, in_part: Some(why) }) => {
+    let listed = list(inner, site, pull, &BTreeSet::new()).await;
+    let row = listed.as_ref().ok().and_then(|list| list.row.as_ref());
+    let word = row.and_then(|row| word_apart(&said(row), site.issuer.as_deref()));
+    let (told, checked) = match listed {
+        Ok(StudyList { instances, in_part: Some(why), .. }) => {
             tracing::warn!(site = %site.name, study = %pull.study, listed = instances.len(), ?why, "a site says in part what it has of a study");
             (Told::InPart(Arc::new(instances), why), None)
         }
@@ -65,28 +76,48 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
         pull,
         listing,
         settled: BTreeSet::new(),
+        given: BTreeSet::new(),
         awaited: BTreeSet::new(),
         tries: BTreeMap::new(),
         broken: Broken::default(),
         checked,
+        word,
     };
     course.run().await;
 }
 
-/// What the site has of the study, or why it does not say, for people.
-async fn list(inner: &Inner, site: &Site, pull: &Pull) -> Result<StudyList, String> {
+/// What the site has of the study, or why it does not say, for people. These instances it has given.
+async fn list(
+    inner: &Inner,
+    site: &Site,
+    pull: &Arc<Pull>,
+    given: &BTreeSet<InstanceUid>,
+) -> Result<StudyList, String> {
     let within = inner.options.list * WHOLE_LIST;
     let asking = site.client.listing(&pull.study, inner.options.list);
-    let list = match tokio::time::timeout(within, asking).await {
+    let mut list = match tokio::time::timeout(within, asking).await {
         Ok(answer) => answer.map_err(|failure| failure.to_string())?,
         Err(_) => return Err(format!("its list did not end within {} s", within.as_secs())),
     };
+    if list.in_part.is_none() && !site.client.is_ours() {
+        list.in_part = fewer(inner, site, &pull.study, &list, given).await.map(InPart::Fewer);
+    }
+    if let Some(row) = &list.row
+        && is_refiled(inner, site, &pull.study, row).await
+    {
+        tracing::warn!(site = %site.name, study = %pull.study, "a site now files a study under another patient than the copy here");
+        pull.refile();
+    }
     // While the site is silent it is known by this how much it has.
     let (site, study) = (&site.name, pull.study.clone());
     let noted = match (list.instances.len(), list.in_part) {
         (0, None) => inner.records.study_not_at(site, &study).await,
         (count, in_part) => {
-            let instances = Some(count as u64).filter(|_| in_part.is_none());
+            let instances = match in_part {
+                None => Some(count as u64),
+                Some(InPart::Fewer(all)) => Some(all),
+                Some(InPart::Said | InPart::Unreadable) => None,
+            };
             inner.records.studies_seen_at(site, vec![SeenStudy { study, instances }], SystemTime::now()).await
         }
     };
@@ -94,6 +125,40 @@ async fn list(inner: &Inner, site: &Site, pull: &Pull) -> Result<StudyList, Stri
         tracing::error!(error = %error, "what a site has of a study could not be kept");
     }
     Ok(list)
+}
+
+/// How many the site has if it lists fewer: it has given what it does not list, or it does not say how many it has and had more before.
+async fn fewer(
+    inner: &Inner,
+    site: &Site,
+    study: &StudyUid,
+    list: &StudyList,
+    given: &BTreeSet<InstanceUid>,
+) -> Option<u64> {
+    let listed = list.instances.len() as u64;
+    let besides = given.iter().filter(|uid| !list.instances.contains_key(*uid)).count() as u64;
+    if besides > 0 {
+        return Some(listed + besides);
+    }
+    if list.counted.is_some() {
+        return None;
+    }
+    let holders = inner.records.holders(study).await.unwrap_or_default();
+    holders.into_iter().find(|holder| holder.peer == site.name)?.instances.filter(|known| *known > listed)
+}
+
+/// Whether copies of the study that came from the site bear another patient's number than that under which the site shows it now.
+async fn is_refiled(inner: &Inner, site: &Site, study: &StudyUid, row: &Dataset) -> bool {
+    let theirs = said(row).id;
+    let walk = Walk { studies: vec![study.clone()], ..Walk::default() };
+    let copies = inner.records.walk_studies(walk).await.unwrap_or_else(|error| {
+        tracing::error!(error = %error, "what is here of a study could not be looked up");
+        Vec::new()
+    });
+    let own = copies.iter().filter(|copy| copy.origin.site() == Some(&site.name));
+    let numbers: Vec<&String> = own.filter_map(|copy| copy.attributes.0.get(&PATIENT_ID)).collect();
+    let anothers = |own: &&String| !own.trim().is_empty() && !is_same_number(own, &theirs);
+    !theirs.trim().is_empty() && numbers.iter().any(anothers)
 }
 
 impl Course<'_> {
@@ -106,7 +171,11 @@ impl Course<'_> {
             Err(error) => Err(error),
         };
         match held {
-            Ok(held) => self.settled.extend(held.into_iter().map(|held| held.sop_instance)),
+            // What the site files under another patient by now is retrieved again: what differs is held for a person.
+            Ok(held) => {
+                let stays = |uid: &InstanceUid| !self.pull.is_refiled() || !self.listing.contains_key(uid);
+                self.settled.extend(held.into_iter().map(|held| held.sop_instance).filter(stays));
+            }
             Err(error) => {
                 tracing::error!(error = %error, study = %study, "a pull could not begin");
                 self.pull.end("failed here", Ending::Now);
@@ -211,9 +280,8 @@ impl Course<'_> {
 
     /// Whether the site has more now, or less: what it lists no more does not come (FLT-083).
     async fn ask_again(&mut self) {
-        let Ok(StudyList { instances: mut now, in_part }) = list(self.inner, self.site, self.pull).await else {
-            return;
-        };
+        let listed = list(self.inner, self.site, self.pull, &self.given).await;
+        let Ok(StudyList { instances: mut now, in_part, .. }) = listed else { return };
         if let Some(why) = in_part {
             // What it does not list now is not gone.
             now.extend(self.listing.iter().map(|(uid, listed)| (uid.clone(), listed.clone())));
@@ -234,7 +302,7 @@ impl Course<'_> {
             None => {
                 // All of the answer came: what is missing of it is asked for in smaller parts.
                 if !self.broken.note(part) {
-                    self.tried(part, "it did not come with the answer");
+                    self.tried(part, || Lost::NotGiven("it did not come with the answer".to_owned()));
                 }
                 return Judged::Next;
             }
@@ -256,11 +324,24 @@ impl Course<'_> {
                 self.broken.note(part);
                 Judged::Next
             }
+            // Where a whole study is not to be had so, a part of it may be.
+            RetrieveFailure::Refused { status: 405 | 406 | 501, .. } if self.broken.note(part) => Judged::Next,
+            // To ask again would change nothing.
+            RetrieveFailure::Refused { status: status @ (401 | 403 | 405 | 406 | 501), .. } => {
+                let site = &self.site.name;
+                let refused = |uid: &InstanceUid| (uid.clone(), Lost::Refused { status, site: site.clone() });
+                missing.iter().map(refused).for_each(|(uid, why)| self.lose(uid, why));
+                Judged::Next
+            }
             RetrieveFailure::Refused { status: 408 | 429 | 502..=504, retry_after } => Judged::Wait(retry_after),
             RetrieveFailure::NotAnswered(_) => Judged::Wait(None),
             failure => {
                 if !self.broken.note(part) {
-                    self.tried(part, &failure.to_string());
+                    let site = self.site.name.clone();
+                    self.tried(part, || match failure {
+                        RetrieveFailure::Refused { status, .. } => Lost::Refused { status, site },
+                        failure => Lost::NotGiven(failure.to_string()),
+                    });
                 }
                 Judged::Wait(None)
             }
@@ -268,7 +349,7 @@ impl Course<'_> {
     }
 
     /// A single instance was asked for in vain.
-    fn tried(&mut self, part: &Part, why: &str) {
+    fn tried(&mut self, part: &Part, why: impl FnOnce() -> Lost) {
         let Part::Instance(_, instance) = part else { return };
         if self.settled.contains(instance) {
             return;
@@ -276,7 +357,7 @@ impl Course<'_> {
         let tries = self.tries.entry(instance.clone()).or_default();
         *tries += 1;
         if *tries >= TRIES {
-            self.lose(instance.clone(), Lost::NotGiven(why.to_owned()));
+            self.lose(instance.clone(), why());
         }
     }
 }

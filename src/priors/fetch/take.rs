@@ -4,7 +4,7 @@ use super::run::Course;
 use crate::dicom::part10::ReceivedMeta;
 use crate::dicom::sop_class::may_be_storage;
 use crate::dicom::uid::InstanceUid;
-use crate::dicomweb::client::{Part, Piece, Retrieval, RetrieveFailure};
+use crate::dicomweb::client::{MOST_LISTED, Part, Piece, Retrieval, RetrieveFailure};
 use crate::intake::{Arrived, Claimed, Reception, Refusal};
 use crate::priors::watch::{Came, Lost};
 use crate::records::Kept;
@@ -13,9 +13,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-
-/// An answer may have so many instances more than the site listed: it may have got some since.
-const MORE_THAN_LISTED: usize = 1000;
 
 /// What an answer came to.
 pub(super) struct Taken {
@@ -64,7 +61,8 @@ struct Taking<'c, 'a> {
 pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSet<InstanceUid>) -> Taken {
     let most = match part {
         Part::Instance(..) => 1,
-        Part::Study | Part::Series(_) => u32::try_from(course.listing.len() + MORE_THAN_LISTED).unwrap_or(u32::MAX),
+        // It may have got some since it listed them, or have listed fewer than it has.
+        Part::Study | Part::Series(_) => u32::try_from(MOST_LISTED).unwrap_or(u32::MAX),
     };
     let mut retrieval = match course.site.client.retrieve(&course.pull.study, part, most).await {
         Ok(retrieval) => retrieval,
@@ -169,7 +167,8 @@ impl Taking<'_, '_> {
         let bytes = arrived.length();
         let permits = u32::try_from((bytes >> 10) + 1).unwrap_or(u32::MAX).min(self.permits);
         let Ok(permit) = Arc::clone(&self.room).acquire_many_owned(permits).await else { return };
-        let (intake, source) = (self.course.inner.intake.clone(), self.course.inner.source(self.course.site));
+        let source = self.course.inner.source(self.course.site, self.course.word.clone());
+        let intake = self.course.inner.intake.clone();
         let pull = Arc::clone(self.course.pull);
         let instance = arrived.head().sop_instance.clone();
         self.commits.spawn(async move {
@@ -194,6 +193,7 @@ impl Taking<'_, '_> {
     fn settle(&mut self, stored: Stored) -> Option<String> {
         match stored {
             Stored::Here(instance) => {
+                self.course.given.insert(instance.clone());
                 self.came += u64::from(self.course.settled.insert(instance));
                 None
             }

@@ -157,3 +157,26 @@ fn a_copy_is_anothers_only_if_that_is_said() {
         assert_eq!(asked.is_anothers(&registry, origin, &held), want, "{origin:?} {id} {issuer}");
     }
 }
+
+/// IDY-040: a copy means whom its site's row means only if it says so itself.
+#[test]
+fn a_copy_is_of_the_patient_whose_number_it_bears() {
+    let held = |id: &str, issuer: &str| {
+        let values = [(PATIENT_ID, id), (ISSUER_OF_PATIENT_ID, issuer)];
+        values.into_iter().map(|(tag, text)| (tag, text.to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let rows = [
+        (("4711", ""), ("4711", ""), true),
+        (("4711 ", ""), ("4711", "RAA"), true),
+        (("9434765919", ""), ("943 476 5919", "NHS"), true),
+        (("4711", "RAA"), ("4711", "RBB"), false),
+        (("9434765919", "NHS"), ("9434765919", "2.16.840.1.113883.2.1.4.1"), true),
+        (("4712", ""), ("4711", ""), false),
+        (("", ""), ("4711", ""), false),
+        (("", ""), ("", ""), false),
+        (("4711", ""), ("", ""), false),
+    ];
+    for (copy, site, want) in rows {
+        assert_eq!(is_filed_alike(&held(copy.0, copy.1), &held(site.0, site.1)), want, "{copy:?} {site:?}");
+    }
+}

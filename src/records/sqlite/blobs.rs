@@ -68,6 +68,15 @@ pub(in crate::records) fn counts(conn: &Connection) -> Result<BlobCounts, Fault>
     Ok(counts)
 }
 
+/// How many blobs are set aside as damaged whose instances are not here otherwise.
+pub(in crate::records) fn unhealed(conn: &Connection) -> Result<u64, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT count(*) FROM blobs b WHERE b.state = 'corrupt' \
+         AND EXISTS (SELECT 1 FROM instances i WHERE i.blob = b.id AND i.state = 'corrupt')",
+    )?;
+    Ok(count(find.query_row([], |row| row.get(0))?))
+}
+
 /// Sets the generation of an instance aside, if its bytes lie where they were read and no longer agree with their digest: it is never
 /// used again and never deleted. The open transfers of its instances wait for a person, or for the same instance to arrive anew.
 pub(in crate::records) fn corrupt(

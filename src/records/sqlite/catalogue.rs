@@ -1,6 +1,6 @@
 //! Rows of studies and series for queries; what holds no stored instance is not shown.
 
-use super::rows::{Fault, count, damaged, origin, parsed};
+use super::rows::{Fault, WORD, count, damaged, origin, parsed, with_word};
 use super::sharing::Look;
 use super::study::texts;
 use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX};
@@ -134,7 +134,7 @@ pub(in crate::records) fn studies(conn: &Connection, mut walk: Walk, look: &mut 
 /// The next of a list of rows.
 fn of_candidates(conn: &Connection, walk: &Walk, all: &[i64], look: &mut Look) -> Result<Vec<StudyRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
-        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM json_each(?1) c \
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name, {WORD} FROM json_each(?1) c \
          CROSS JOIN studies s ON s.id = c.value {} WHERE ?1 IS NOT NULL AND {} ORDER BY c.key",
         of_study(look),
         narrowed(walk)
@@ -168,7 +168,7 @@ fn shown(conn: &Connection, mut rows: Vec<StudyRow>, look: &mut Look) -> Result<
 
 fn study_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<StudyRow>, Fault> {
     let mut find = conn.prepare_cached(&format!(
-        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {} \
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name, {WORD} FROM studies s {} \
          WHERE s.id > ?1 AND {} AND {} ORDER BY s.id LIMIT ?5",
         of_study(look),
         narrowed(walk),
@@ -207,7 +207,7 @@ fn patient_page(
 ) -> Result<Vec<StudyRow>, Fault> {
     let narrowed = if ids.is_empty() { "?3 IS NOT NULL" } else { "s.patient_id IN (SELECT value FROM json_each(?3))" };
     let mut find = conn.prepare_cached(&format!(
-        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name FROM studies s {} \
+        "SELECT s.id, s.uid, s.attributes, a.origin_kind, a.origin_name, {WORD} FROM studies s {} \
          WHERE (s.patient_id, s.id) > (?1, ?2) AND s.patient_id <> '' AND {narrowed} AND {} \
          ORDER BY s.patient_id, s.id LIMIT ?4",
         of_study(look),
@@ -249,10 +249,12 @@ fn study_rows(find: &mut Statement<'_>, given: &[&dyn ToSql], narrow: &Narrow) -
     bind(find, narrow)?;
     let (mut rows, mut list) = (find.raw_query(), Vec::new());
     while let Some(row) = rows.next()? {
+        let mut attributes = texts(&row.get::<_, String>(2)?)?;
+        with_word(row, &mut attributes)?;
         list.push(StudyRow {
             row: row.get(0)?,
             study: parsed(&row.get::<_, String>(1)?, "Study Instance UID", StudyUid::parse)?,
-            attributes: Texts(texts(&row.get::<_, String>(2)?)?),
+            attributes: Texts(attributes),
             origin: origin(&row.get::<_, String>(3)?, &row.get::<_, String>(4)?)?,
         });
     }
@@ -280,7 +282,7 @@ pub(in crate::records) fn series(conn: &Connection, mut walk: Walk, look: &mut L
 fn series_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<SeriesRow>, Fault> {
     let (kept, narrowed) = (look.kept(), narrowed(walk));
     let mut find = conn.prepare_cached(&format!(
-        "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, a.origin_kind, a.origin_name, \
+        "SELECT r.id, s.uid, r.uid, s.attributes, r.attributes, a.origin_kind, a.origin_name, {WORD}, \
          (SELECT count(*) FROM instances i WHERE i.study = s.id AND i.series = r.id AND {kept}) AS kept \
          FROM series r JOIN studies s ON s.id = r.study JOIN instances f ON f.id = \
          (SELECT i.id FROM instances i WHERE i.study = s.id AND i.series = r.id AND {kept} LIMIT 1) \
@@ -295,13 +297,14 @@ fn series_page(conn: &Connection, walk: &Walk, look: &Look) -> Result<Vec<Series
         let text = |n: usize| row.get::<_, String>(n);
         let mut attributes = texts(&text(3)?)?;
         attributes.extend(texts(&text(4)?)?);
+        with_word(row, &mut attributes)?;
         list.push(SeriesRow {
             row: row.get(0)?,
             study: parsed(&text(1)?, "Study Instance UID", StudyUid::parse)?,
             series: parsed(&text(2)?, "Series Instance UID", SeriesUid::parse)?,
             attributes: Texts(attributes),
             origin: origin(&text(5)?, &text(6)?)?,
-            instances: count(row.get(7)?),
+            instances: count(row.get("kept")?),
         });
     }
     Ok(list)

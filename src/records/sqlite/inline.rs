@@ -12,7 +12,7 @@ use crate::records::kicks::Kicks;
 use crate::records::{Inner, Records, RecordsError, RecordsOptions, Recovered, Report};
 use rusqlite::Connection;
 use std::cell::Cell;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 use tokio::sync::oneshot;
@@ -102,7 +102,8 @@ impl Records {
         let mut conn = disk.0;
         let (fixed, end, recovered) = recover::recover(&mut conn, options.clone(), now).unwrap();
         let (kicks, poison) = (Arc::new(Kicks::new()), Arc::new(OnceLock::new()));
-        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone() };
+        let full: Arc<AtomicBool> = Arc::default();
+        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone(), full: full.clone() };
         let inline = Inline { writer: Mutex::new(Some(writer)), queue: Mutex::default() };
         let readers = Readers::of_inline(inline);
         let inner = Inner {
@@ -110,6 +111,7 @@ impl Records {
             readers,
             kicks,
             poison,
+            full,
             refusals: Default::default(),
             questions: Default::default(),
             withheld: Default::default(),

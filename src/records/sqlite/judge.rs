@@ -1,6 +1,7 @@
 //! Verdicts: kept with their digests and their entry, and the release of what was no conflict, in one transaction (IDY-007, IDY-020).
 
 use super::owe::{self, Moment, Owed, Subject, Wanted};
+use super::rejections;
 use super::rows::{Fault, cause, damaged, digest, micros, origin, parsed, place, priority, span};
 use super::status::exception_view;
 use super::tx::{BEHIND, Noted, TRANSFER, Transfer, Tx};
@@ -12,7 +13,7 @@ use crate::ledger::judgement::{self, Earlier, Released};
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Priority, Verify};
 use crate::records::proof::hex;
-use crate::records::{Digested, ExceptionId, ExceptionView, InstanceId, Judged, Undigested};
+use crate::records::{Became, Digested, ExceptionId, ExceptionView, InstanceId, Judged, Undigested};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -322,8 +323,16 @@ fn instead(
         verify: *verify,
         priority: *priority,
     };
-    owe::want(tx, moment, subject, &wanted, owed)?;
-    Ok("no conflict, the bytes that were here before are owed in its stead")
+    Ok(match owe::want(tx, moment, subject, &wanted, owed)? {
+        Became::Owed => "no conflict, the bytes that were here before are owed in its stead",
+        Became::UnderWay => "no conflict, the bytes that were here before are on their way there already",
+        Became::There => "no conflict, the bytes that were here before are there already",
+        Became::Held => "no conflict, the bytes that were here before wait for a person",
+        Became::Not(_) if rejections::apply::is_hidden(tx, before.id)? => {
+            "no conflict, but a rejection note names what was here before: nothing is owed"
+        }
+        Became::Not(_) => "no conflict, but what was here before was cancelled: nothing is owed",
+    })
 }
 
 /// Where the transfer goes when the bytes of the version before are not here.

@@ -3,7 +3,7 @@
 use super::asking;
 use super::queue::{self, Waiting};
 use super::routing;
-use super::rows::{Fault, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
+use super::rows::{Fault, WORD, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
 use super::tx::{Transfer, Tx, lane};
 use super::unsupported;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -37,11 +37,9 @@ pub(in crate::records) fn lease(
     let Some(to) = tx.known_destination(destination)? else { return Ok(None) };
     let at = micros(now);
     clamp(tx, to, at)?;
-    if !may_be_tried(tx, to, at)? {
-        return Ok(None);
-    }
+    let Some(probe) = may_be_tried(tx, to, at)? else { return Ok(None) };
     match kind {
-        BatchKind::Send => send(tx, destination, to, limits, at),
+        BatchKind::Send => send(tx, destination, to, limits, (at, probe)),
         BatchKind::Check => {
             if asking::checks_from(tx.conn, to)?.is_none_or(|from| from > at) {
                 return Ok(None);
@@ -53,17 +51,23 @@ pub(in crate::records) fn lease(
     }
 }
 
-/// The batch of the study whose turn it is.
+/// One instance of a class that the destination did not take, if it is time to try that again; else the batch of the study whose turn it is.
 fn send(
     tx: &mut Tx<'_>,
     destination: &Destination,
     to: i64,
     limits: LeaseLimits,
-    at: i64,
+    (at, probe): (i64, bool),
 ) -> Result<Option<Batch>, Fault> {
     queue::come_due(tx, to, at)?;
+    if let Some((id, class)) = unsupported::to_probe(tx, to, limits.together, at)? {
+        let study: i64 = tx.conn.query_row("SELECT study FROM transfers WHERE id = ?1", [id.0], |row| row.get(0))?;
+        let mut batch = begin(tx, destination, BatchKind::Send, to, study, &[id], at)?;
+        batch.unsupported.remove(&class);
+        return Ok(Some(batch));
+    }
     for _ in 0..STALE {
-        let Some(waiting) = queue::next(tx.conn, to, limits.together)? else { return Ok(None) };
+        let Some(waiting) = queue::next(tx.conn, to, limits.together, probe)? else { return Ok(None) };
         let chosen = choose(tx, to_send(tx, to, waiting, limits, at)?, limits);
         if chosen.is_empty() {
             queue::put_right(tx, to, waiting)?;
@@ -71,7 +75,7 @@ fn send(
         }
         let batch = begin(tx, destination, BatchKind::Send, to, waiting.study, &chosen, at)?;
         queue::served(tx, to, waiting)?;
-        let last = queue::next(tx.conn, to, limits.together)?.is_none();
+        let last = queue::next(tx.conn, to, limits.together, false)?.is_none();
         return Ok(Some(Batch { last, ..batch }));
     }
     Ok(None)
@@ -103,20 +107,20 @@ fn clamp(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), Fault> {
 }
 
 /// A destination that is paused is left alone; one that is down or parked gets one probe at a time, and none before its time
-/// (REL-20).
-fn may_be_tried(tx: &Tx<'_>, to: i64, at: i64) -> Result<bool, Fault> {
+/// (REL-20). `None` if it is to be left alone, else whether it is a probe.
+fn may_be_tried(tx: &Tx<'_>, to: i64, at: i64) -> Result<Option<bool>, Fault> {
     let mut find =
         tx.conn.prepare_cached("SELECT reach, not_before, paused IS NOT NULL FROM destinations WHERE id = ?1")?;
     let (reach, not_before, paused): (String, Option<i64>, bool) =
         find.query_row([to], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if paused || not_before.is_some_and(|not_before| not_before > at) {
-        return Ok(false);
+        return Ok(None);
     }
     if reach == Reach::Up.word() {
-        return Ok(true);
+        return Ok(Some(false));
     }
     let mut find = tx.conn.prepare_cached("SELECT 1 FROM transfers WHERE destination = ?1 AND lane = ?2 LIMIT 1")?;
-    Ok(!find.exists(params![to, lane::IN_HAND])?)
+    Ok((!find.exists(params![to, lane::IN_HAND])?).then_some(true))
 }
 
 /// One candidate.
@@ -233,6 +237,7 @@ fn begin(
         transfer.entry = entry;
         if kind == BatchKind::Send {
             transfer.go(State::Leased, at)?;
+            transfer.resume.take_if(|resume| resume == unsupported::CLASS);
             transfer.attempts += 1;
         }
         transfer.save(tx.conn)?;
@@ -274,14 +279,14 @@ fn rival(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
 
 /// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force.
 fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fault> {
-    let mut find = tx.conn.prepare_cached(
+    let mut find = tx.conn.prepare_cached(&format!(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
-         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text FROM transfers t \
+         i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text, {WORD} FROM transfers t \
          JOIN instances i ON i.id = t.instance JOIN blobs b ON b.id = i.blob \
          JOIN series r ON r.id = i.series JOIN studies s ON s.id = i.study \
          JOIN arrivals a ON a.instance = i.id AND a.n = 1 LEFT JOIN rejections n ON n.instance = i.id \
-         LEFT JOIN words w ON w.id = n.words WHERE t.id = ?1",
-    )?;
+         LEFT JOIN words w ON w.id = n.words WHERE t.id = ?1"
+    ))?;
     let mut rows = find.query([transfer.id.0])?;
     let row = rows.next()?.ok_or_else(|| damaged("instance"))?;
     let text = |n: usize| row.get::<_, String>(n);
@@ -304,6 +309,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
             length: count(row.get(10)?),
             origin: origin(&text(11)?, &text(12)?)?,
             received: time(row.get(13)?),
+            word: row.get("word")?,
         },
         attempts: small(transfer.attempts),
         cause: cause(&text(14)?)?,

@@ -71,9 +71,14 @@ fn origins(conn: &Connection, study: i64) -> Result<Vec<Origin>, Fault> {
 fn cause(order: &Order) -> Cause {
     let Order { who, again, now, .. } = order;
     Cause::Operator(match again {
-        true => format!("weybridge send by {who}, once more at {}", micros(*now)),
+        true => format!("weybridge send by {who}, once more at {}", utc(micros(*now))),
         false => format!("weybridge send by {who}"),
     })
+}
+
+/// A moment to the microsecond, as people read it: no two orders have the same.
+fn utc(at: i64) -> String {
+    jiff::Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |at| at.to_string())
 }
 
 /// Owes the next page of an order after an instance; the number to go on after, `None` at the end.
@@ -158,9 +163,9 @@ fn one(
     let (dead, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|(t, _)| t.state == State::Dead);
     let under_way = others.iter().any(|(t, _)| !t.state.is_done(t.verify));
     match dead.is_empty() || under_way {
-        true => owe::want(tx, moment, subject, &wanted, owed)?,
+        true => owe::want(tx, moment, subject, &wanted, owed).map(drop)?,
         // What was given up goes on, whatever it was owed for: beside a second transfer it would wait for a person for ever.
-        false => dead.into_iter().try_for_each(|(t, _)| owe::again(tx, moment, subject, t, &wanted, owed))?,
+        false => dead.into_iter().try_for_each(|(t, _)| owe::again(tx, moment, subject, t, &wanted, owed).map(drop))?,
     }
     match owed.count() > before {
         true => ordered.owed += 1,

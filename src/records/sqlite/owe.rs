@@ -8,6 +8,7 @@ use crate::ledger::change::{self, Made};
 use crate::ledger::entry::{EntryId, Fact, Facts, facts};
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Priority, Verify};
+use crate::records::Became;
 use rusqlite::params;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub(in crate::records) struct Owed {
     pub(in crate::records) hastened: Vec<(Priority, TransferId)>,
     /// Destinations that were chosen and left out, and why.
     pub(in crate::records) withheld: Vec<(Destination, &'static str)>,
+    /// What became of what an operator asked for.
+    pub(in crate::records) requested: Option<Became>,
 }
 
 impl Owed {
@@ -117,7 +120,7 @@ pub(in crate::records) fn owe(tx: &mut Tx<'_>, case: &Case<'_>, version: &Versio
         let cause = Cause::Operator(requested.request.clone());
         let (destination, verify, priority) = (&requested.destination, requested.verify, requested.priority);
         let wanted = Wanted { destination, cause, route: None, mandatory: false, verify, priority };
-        want(tx, moment, subject, &wanted, &mut owed)?;
+        owed.requested = Some(want(tx, moment, subject, &wanted, &mut owed)?);
     }
     Ok(owed)
 }
@@ -156,17 +159,18 @@ fn was_delivered_to_origin(tx: &Tx<'_>, case: &Case<'_>) -> Result<bool, Fault> 
     Ok(false)
 }
 
-/// Owes one transfer, or finds the one that is owed already.
+/// Owes one transfer, or finds the one that is owed already; says which.
 pub(in crate::records) fn want(
     tx: &mut Tx<'_>,
     moment: Moment,
     subject: Subject<'_>,
     wanted: &Wanted<'_>,
     owed: &mut Owed,
-) -> Result<(), Fault> {
+) -> Result<Became, Fault> {
     if rejections::apply::is_hidden(tx, subject.instance)? {
-        owed.withheld.push((wanted.destination.clone(), "a rejection note names it"));
-        return Ok(());
+        const WHY: &str = "a rejection note names it";
+        owed.withheld.push((wanted.destination.clone(), WHY));
+        return Ok(Became::Not(WHY));
     }
     let destination = tx.destination(wanted.destination)?;
     let cause = cause_text(&wanted.cause);
@@ -186,7 +190,9 @@ pub(in crate::records) fn want(
     let is_route = matches!(wanted.cause, Cause::Route);
     if !is_route && let Some(covering) = others.iter().find(under_way) {
         owed.covered.push(covering.id);
-        return hasten(tx, covering.id, wanted, owed);
+        let became = standing(covering);
+        hasten(tx, covering.id, wanted, owed)?;
+        return Ok(became);
     }
     // What is there already, or on its way for another cause, is asked for before it is sent once more.
     let seen = others.iter().any(|t| !matches!(t.state, State::Held | State::Dead | State::Cancelled));
@@ -224,7 +230,17 @@ pub(in crate::records) fn want(
     let made = Made { transfer, instance: subject.instance, destination, cause, state, priority };
     owed.made.push(change::made(&made, more));
     tx.kick(wanted.destination.clone());
-    Ok(())
+    Ok(if state == State::Held { Became::Held } else { Became::Owed })
+}
+
+/// What is to be said of a transfer that stands as it stood.
+fn standing(transfer: &Transfer) -> Became {
+    match transfer.state {
+        State::Held | State::Dead => Became::Held,
+        State::Cancelled => Became::Not("its transfer was cancelled, and `send --study` sends it all the same"),
+        state if state.is_done(transfer.verify) => Became::There,
+        _ => Became::UnderWay,
+    }
 }
 
 /// Makes an open transfer as urgent as what it covers.
@@ -256,7 +272,7 @@ pub(in crate::records) fn transfers(
 }
 
 /// The same is owed already: what was given up is tried again, what was done long ago is asked about, and what is under way becomes as
-/// urgent as is wanted.
+/// urgent as is wanted. Says which.
 pub(in crate::records) fn again(
     tx: &mut Tx<'_>,
     moment: Moment,
@@ -264,13 +280,14 @@ pub(in crate::records) fn again(
     mut transfer: Transfer,
     wanted: &Wanted<'_>,
     owed: &mut Owed,
-) -> Result<(), Fault> {
+) -> Result<Became, Fault> {
+    let stood = standing(&transfer);
     let long_ago = moment.at.saturating_sub(span(moment.resend_after));
     let to = match transfer.state {
         State::Dead if subject.state != "held" => afresh(tx, &transfer)?,
         State::Accepted | State::Verified if transfer.done.is_some_and(|done| done < long_ago) => State::Unknown,
-        state if state.is_done(transfer.verify) => return Ok(()),
-        _ => return hasten(tx, transfer.id, wanted, owed),
+        state if state.is_done(transfer.verify) => return Ok(stood),
+        _ => return hasten(tx, transfer.id, wanted, owed).map(|()| stood),
     };
     if transfer.state == State::Dead {
         owed.closed.extend(close_exceptions(tx, &transfer, None, moment.at)?);
@@ -283,7 +300,7 @@ pub(in crate::records) fn again(
     owed.moved.push((to, transfer.id));
     hasten(tx, transfer.id, wanted, owed)?;
     tx.kick(wanted.destination.clone());
-    Ok(())
+    Ok(Became::Owed)
 }
 
 /// How a transfer that rested goes on: if another cause may have sent the instance there meanwhile, by a question (INV-08).

@@ -187,14 +187,14 @@ pub(in crate::records) fn story(conn: &Connection, study: &str) -> Result<Vec<Ev
     let mut rows = caused.query([study])?;
     while let Some(row) = rows.next()? {
         let what = What::Prefetch { rule: None, peer: None, how: row.get(1)? };
-        events.push(Event { at: time(row.get(0)?), until: None, instances: 1, what });
+        events.push(Event { at: time(row.get(0)?), until: None, instances: 1, version: None, what });
     }
     let mut chosen =
         conn.prepare_cached("SELECT at, how, rule, peer FROM prefetched WHERE study = ?1 ORDER BY at DESC LIMIT 100")?;
     let mut rows = chosen.query([study])?;
     while let Some(row) = rows.next()? {
         let what = What::Prefetch { rule: Some(row.get(2)?), peer: Some(row.get(3)?), how: row.get(1)? };
-        events.push(Event { at: time(row.get(0)?), until: None, instances: 1, what });
+        events.push(Event { at: time(row.get(0)?), until: None, instances: 1, version: None, what });
     }
     Ok(events)
 }

@@ -127,6 +127,14 @@ pub(in crate::records) fn came_from_elsewhere(conn: &Connection, study: &StudyUi
     Ok(find.exists([study.as_str()])?)
 }
 
+/// See [`crate::records::Records::is_only_pulled`].
+pub(in crate::records) fn is_only_pulled(conn: &Connection, study: &StudyUid) -> Result<bool, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT 1 FROM instances WHERE study = (SELECT id FROM studies WHERE uid = ?1) AND state = 'stored' AND behind IS NULL AND borrowed = 0",
+    )?;
+    Ok(!find.exists([study.as_str()])?)
+}
+
 /// See [`crate::records::Records::to_flush`].
 pub(in crate::records) fn to_flush(
     conn: &Connection,

@@ -34,11 +34,17 @@ pub(in crate::records) fn come_due(tx: &Tx<'_>, to: i64, at: i64) -> Result<(), 
     Ok(())
 }
 
-/// The study whose turn it is; without `together` none of which a batch is being sent there already.
-pub(in crate::records) fn next(conn: &Connection, to: i64, together: bool) -> Result<Option<Waiting>, Fault> {
+/// The study whose turn it is; without `together` none of which a batch is being sent there already. A `probe`
+/// goes by turns alone.
+pub(in crate::records) fn next(
+    conn: &Connection,
+    to: i64,
+    together: bool,
+    probe: bool,
+) -> Result<Option<Waiting>, Fault> {
     let mut find = conn.prepare_cached("SELECT turns FROM destinations WHERE id = ?1")?;
     let number: i64 = find.query_row([to], |row| row.get(0))?;
-    let sql = match turns::turn(count(number)) {
+    let sql = match turns::turn(count(number), probe) {
         Turn::Highest => {
             "SELECT q.study, q.priority FROM queue q WHERE q.destination = ?1 AND q.due = 0 AND (?2 OR NOT EXISTS \
              (SELECT 1 FROM attempts a WHERE a.ended IS NULL AND a.destination = ?1 AND a.study = q.study AND a.kind = 'send')) \
@@ -48,6 +54,11 @@ pub(in crate::records) fn next(conn: &Connection, to: i64, together: bool) -> Re
             "SELECT q.study, q.priority FROM queue q WHERE q.destination = ?1 AND q.due = 0 AND (?2 OR NOT EXISTS \
              (SELECT 1 FROM attempts a WHERE a.ended IS NULL AND a.destination = ?1 AND a.study = q.study AND a.kind = 'send')) \
              ORDER BY q.since LIMIT 1"
+        }
+        Turn::Longest => {
+            "SELECT q.study, q.priority FROM queue q WHERE q.destination = ?1 AND q.due = 0 AND (?2 OR NOT EXISTS \
+             (SELECT 1 FROM attempts a WHERE a.ended IS NULL AND a.destination = ?1 AND a.study = q.study AND a.kind = 'send')) \
+             ORDER BY q.served, q.priority, q.since DESC LIMIT 1"
         }
     };
     let mut first = conn.prepare_cached(sql)?;
@@ -86,7 +97,7 @@ pub(in crate::records) fn put_right(tx: &Tx<'_>, to: i64, waiting: Waiting) -> R
 
 /// When the first study that may be sent comes due, in microseconds; 0 at once.
 pub(in crate::records) fn due(conn: &Connection, to: i64, together: bool) -> Result<Option<i64>, Fault> {
-    if next(conn, to, together)?.is_some() {
+    if next(conn, to, together, false)?.is_some() {
         return Ok(Some(0));
     }
     let mut later =

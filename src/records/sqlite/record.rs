@@ -12,7 +12,7 @@ use crate::dicom::{attributes, tag::Tag};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
 use crate::ledger::generation::{self, Bound, Brought};
-use crate::records::{Arrival, BlobRef, ExceptionId, InstanceId, Kept, Recorded};
+use crate::records::{Arrival, Became, BlobRef, ExceptionId, InstanceId, Kept, Recorded};
 use crate::store::{Digest, Place};
 use rusqlite::{OptionalExtension, params};
 use serde_json::{Map, Value};
@@ -47,22 +47,22 @@ pub(in crate::records) fn record(tx: &mut Tx<'_>, arrival: &Arrival) -> Result<R
     if let Some(chosen_by) = &arrival.routes
         && routing::in_force(tx.conn)?.is_some_and(|(version, _)| *version != **chosen_by)
     {
-        return Ok(Recorded { kept: Kept::Rerouted, redundant: None });
+        return Ok(Recorded { kept: Kept::Rerouted, requested: None, redundant: None });
     }
     let versions = versions(tx, arrival)?;
     let Some((blob, redundant)) = blob(tx, arrival)? else {
-        return Ok(Recorded { kept: Kept::BlobGone, redundant: None });
+        return Ok(Recorded { kept: Kept::BlobGone, requested: None, redundant: None });
     };
     let case = Case { arrival, entry: Tx::entry_id()?, at: micros(arrival.received_at), versions: &versions };
     let syntax = arrival.head.transfer_syntax.as_str();
     // IDY-020 D1: the same bytes in the same syntax. Everything else under a known UID waits for a person (INV-12).
     let same = versions.iter().find(|v| v.sha256 == arrival.digest && v.transfer_syntax == syntax);
-    let kept = match same {
+    let (kept, requested) = match same {
         Some(version) => again(tx, &case, version, blob)?,
         None => first(tx, &case, blob)?,
     };
     cross_reference::from_arrival(tx, arrival, case.at)?;
-    Ok(Recorded { kept, redundant })
+    Ok(Recorded { kept, requested, redundant })
 }
 
 fn versions(tx: &Tx<'_>, arrival: &Arrival) -> Result<Vec<Version>, Fault> {
@@ -113,7 +113,7 @@ fn blob(tx: &Tx<'_>, arrival: &Arrival) -> Result<Option<(i64, Option<Place>)>, 
 }
 
 /// The first of its UID, or other content under a known one.
-fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
+fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<(Kept, Option<Became>), Fault> {
     let Case { arrival, at, versions, .. } = case;
     if versions.len() >= MOST_VERSIONS {
         return refuse(format!("{MOST_VERSIONS} other contents of this instance are kept already"));
@@ -172,8 +172,9 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<Kept, Fault> {
     if hidden {
         more.insert("hidden".into(), [Fact::from(id)].into_iter().collect());
     }
+    let requested = owed.requested;
     arrived(tx, case, &version, if differs { "differs" } else { "stored" }, owed, more)?;
-    Ok(kept)
+    Ok((kept, requested))
 }
 
 /// Hides a new version if a note that came before names it (WEB-105).
@@ -201,7 +202,7 @@ fn open_conflict(tx: &Tx<'_>, case: &Case<'_>, version: &Version, more: &mut Fac
 }
 
 /// The same again: provenance, what is owed, and nothing else, unless its blob had gone (INV-11).
-fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Result<Kept, Fault> {
+fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Result<(Kept, Option<Became>), Fault> {
     let mut more = Facts::new();
     let mut restored = None;
     // The blob may be the one that it had, if another version has kept it: its bytes are here again all the same.
@@ -251,14 +252,15 @@ fn again(tx: &mut Tx<'_>, case: &Case<'_>, version: &Version, blob: i64) -> Resu
         let subject = owe::Subject { instance: version.id, study: version.study, state: &version.state };
         owe::release_corrupt(tx, (case.entry, case.at), subject, &mut owed)?;
     }
-    let owed_again = owed.count();
+    let (owed_again, requested) = (owed.count(), owed.requested);
     arrived(tx, case, version, "same", owed, more)?;
     let instance = InstanceId(version.id);
-    Ok(match conflict {
+    let kept = match conflict {
         // Whoever was told that it is in conflict is told so again ("The same UID with other content").
         Some((exception, _)) => Kept::Differs { instance, exception },
         None => Kept::Same { instance, owed_again },
-    })
+    };
+    Ok((kept, requested))
 }
 
 /// Marks what is ours and was owed to nobody, ever, although a route chose somebody: it came from there, or may not go there. It is told
@@ -314,11 +316,14 @@ fn in_front(tx: &Tx<'_>, case: &Case<'_>, version: &Version) -> Result<Version, 
 
 /// A version that a person rejected is owed to nobody.
 fn rejected(case: &Case<'_>) -> Owed {
-    let mut owed = Owed::default();
+    const WHY: &str = "a person rejected this version";
     let chosen = case.arrival.chosen.iter().map(|chosen| &chosen.destination);
     let asked = case.arrival.requested.iter().map(|requested| &requested.destination);
-    owed.withheld = chosen.chain(asked).map(|to| (to.clone(), "a person rejected this version")).collect();
-    owed
+    Owed {
+        requested: case.arrival.requested.as_ref().map(|_| Became::Not(WHY)),
+        withheld: chosen.chain(asked).map(|to| (to.clone(), WHY)).collect(),
+        ..Owed::default()
+    }
 }
 
 fn copy(version: &Version) -> Version {

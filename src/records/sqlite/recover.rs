@@ -23,6 +23,9 @@ pub(in crate::records) fn recover(
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let writer = writer_name(&transaction)?;
     let epoch = raise_epoch(&transaction)?;
+    if epoch == 1 {
+        super::began::note(&transaction, micros(now))?;
+    }
     let mut end = read_end(&transaction)?;
     let fixed = Fixed { writer, epoch, options };
     let mut group = Group::default();

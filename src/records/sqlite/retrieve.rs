@@ -1,6 +1,6 @@
 //! Rows for retrieval: the extent of a resource, and its kept instances page by page.
 
-use super::rows::{Fault, count, origin, parsed, place, refuse, time};
+use super::rows::{Fault, WORD, count, origin, parsed, place, refuse, time};
 use super::sharing::{self, Look};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::peers::Hidden;
@@ -47,7 +47,8 @@ pub(in crate::records) fn extent(conn: &Connection, resource: &Resource, look: &
             "stored" => {
                 extent.stored += instances;
                 let syntax: String = row.get(1)?;
-                extent.syntaxes.push(parsed(&syntax, "Transfer Syntax UID", TransferSyntaxUid::parse)?);
+                let syntax = parsed(&syntax, "Transfer Syntax UID", TransferSyntaxUid::parse)?;
+                extent.syntaxes.push((syntax, instances));
             }
             "purged" => extent.purged += instances,
             "corrupt" => extent.damaged += instances,
@@ -70,7 +71,7 @@ pub(in crate::records) fn page(
     }
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
-         a.origin_kind, a.origin_name, i.received, s.uid, i.state {COPY} \
+         a.origin_kind, a.origin_name, i.received, s.uid, i.state, {WORD} {COPY} \
          WHERE s.uid = ?1 AND (?2 IS NULL OR r.uid = ?2) AND (?3 IS NULL OR i.sop_uid = ?3) AND {} AND i.id > ?4 \
          AND r.uid NOT IN (SELECT value FROM json_each(?6)) ORDER BY i.id LIMIT ?5",
         look.kept()
@@ -122,6 +123,7 @@ fn copy(row: &Row<'_>) -> Result<(Retrievable, bool), Fault> {
         place: place(row, 7)?,
         origin: origin(&text(11)?, &text(12)?)?,
         received: time(row.get(13)?),
+        word: row.get("word")?,
     };
     Ok((copy, text(15)? == "stored"))
 }
@@ -130,7 +132,7 @@ fn copy(row: &Row<'_>) -> Result<(Retrievable, bool), Fault> {
 pub(in crate::records) fn copies(conn: &Connection, ids: &[InstanceId], look: &mut Look) -> Result<Copies, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT i.id, i.sop_class, i.sop_uid, r.uid, i.transfer_syntax, i.sha256, i.length, b.file, b.shared, b.offset, b.length, \
-         a.origin_kind, a.origin_name, i.received, s.uid, i.state, {} {COPY} \
+         a.origin_kind, a.origin_name, i.received, s.uid, i.state, {}, {WORD} {COPY} \
          WHERE i.id IN (SELECT value FROM json_each(?1)) ORDER BY i.id LIMIT ?2",
         look.out_of_sight()
     ))?;

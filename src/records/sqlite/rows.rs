@@ -1,11 +1,14 @@
 //! How domain values are written to and read from columns.
 
+use crate::dicom::attributes::ISSUER_OF_PATIENT_ID;
+use crate::dicom::tag::Tag;
 use crate::ledger::transfer::{Cause, State};
 use crate::peers::{Origin, Priority, Verify};
 use crate::records::{RecordsError, SourceFacts};
 use crate::store::{Digest, Place};
 use rusqlite::Row;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Why a command failed inside its transaction.
@@ -176,8 +179,16 @@ pub(in crate::records) fn place(row: &Row<'_>, first: usize) -> rusqlite::Result
 
 /// The facts of a source that are known, by name.
 pub(in crate::records) fn source_pairs(source: &SourceFacts) -> impl Iterator<Item = (&'static str, String)> {
-    let SourceFacts { calling, called, address, implementation_class, implementation_version, certificate, issuer } =
-        source;
+    let SourceFacts {
+        calling,
+        called,
+        address,
+        implementation_class,
+        implementation_version,
+        certificate,
+        issuer,
+        word,
+    } = source;
     [
         ("calling", calling.clone()),
         ("called", called.clone()),
@@ -186,6 +197,7 @@ pub(in crate::records) fn source_pairs(source: &SourceFacts) -> impl Iterator<It
         ("implementation_version", implementation_version.clone()),
         ("certificate", certificate.clone()),
         ("issuer", issuer.clone()),
+        ("word", word.clone()),
     ]
     .into_iter()
     .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -195,6 +207,17 @@ pub(in crate::records) fn source_pairs(source: &SourceFacts) -> impl Iterator<It
 pub(in crate::records) fn source_text(source: &SourceFacts) -> String {
     let pairs = source_pairs(source).map(|(name, value)| (name.to_owned(), Value::from(value)));
     Value::from(pairs.collect::<Map<_, _>>()).to_string()
+}
+
+/// Who issued an object's number by the word of the site that it was pulled from, of the arrival `a`, as a column.
+pub(in crate::records) const WORD: &str = "json_extract(a.source, '$.word') AS word";
+
+/// Tells who issued a number by the word of a row's site, where the object does not say it.
+pub(in crate::records) fn with_word(row: &Row<'_>, attributes: &mut BTreeMap<Tag, String>) -> Result<(), Fault> {
+    let word: Option<String> = row.get("word")?;
+    let silent = attributes.get(&ISSUER_OF_PATIENT_ID).is_none_or(String::is_empty);
+    attributes.extend(word.filter(|_| silent).map(|word| (ISSUER_OF_PATIENT_ID, word)));
+    Ok(())
 }
 
 /// A source from its column; what cannot be read is left out.
@@ -209,5 +232,6 @@ pub(in crate::records) fn source(text: &str) -> SourceFacts {
         implementation_version: get("implementation_version"),
         certificate: get("certificate"),
         issuer: get("issuer"),
+        word: get("word"),
     }
 }

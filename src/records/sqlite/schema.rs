@@ -3,6 +3,8 @@
 use crate::records::RecordsError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::Access;
+use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0017.sql"),
     include_str!("0018.sql"),
     include_str!("0019.sql"),
+    include_str!("0020.sql"),
 ];
 
 /// The newest layout.
@@ -177,6 +180,10 @@ fn check_layout(conn: &Connection, path: &Path) -> Result<i64, RecordsError> {
 /// Opens a connection for reading only. `offline` also reads a file whose directory cannot be written.
 pub(in crate::records) fn open_reader(dir: &Path, offline: bool) -> Result<Connection, RecordsError> {
     let path = dir.join(FILE);
+    // Asked without opening it: to close a file ends whatever locks this process has on it.
+    if rustix::fs::access(&path, Access::READ_OK) == Err(Errno::ACCESS) {
+        return Err(RecordsError::NotAllowed { path });
+    }
     if !path.is_file() {
         return Err(open_error(&path, "there is no such file"));
     }

@@ -11,12 +11,12 @@ use super::warnings;
 use crate::ledger::breaker::{self, Breaker, Reach, Showing};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
-use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::outcome::{Charge, Outcome, Refused, Whose};
 use crate::ledger::step::{self, Standing};
 use crate::ledger::transfer::{State, TransferId};
 use crate::records::{AttemptId, AttemptSummary, Settled};
 use rusqlite::{OptionalExtension, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 /// An attempt as its row holds it.
@@ -29,6 +29,35 @@ struct Attempt {
     entry: EntryId,
     /// Whether the destination was taking things before.
     answering: bool,
+    /// How many batches it has taken something of, before this one and with it.
+    taken: (i64, i64),
+    /// The transfer that alone was refused last in words that may be meant of the destination as a whole.
+    refused: Option<i64>,
+    /// What alone is settled now.
+    alone: Option<i64>,
+}
+
+impl Attempt {
+    /// Whose a refusal of this transfer is, if it may be meant of the destination as a whole.
+    fn whose(&self, transfer: &Transfer) -> Whose {
+        let id = Some(transfer.id.0);
+        let alone_again = self.alone == id && self.refused == id;
+        let (taken, with_this) = self.taken;
+        Refused { before: transfer.refused, taken, took: with_this > taken, alone_again }.whose()
+    }
+
+    /// How many batches it has taken something of when it last refused a transfer so, after this outcome.
+    fn refused_at(&self, before: Option<i64>, outcome: &Outcome, state: State) -> Option<i64> {
+        match outcome.may_be_whole() {
+            true => Some(self.taken.1),
+            false => before.filter(|_| !outcome.took(state)),
+        }
+    }
+
+    /// Whether an outcome may show something of the destination: what counts against the instance does not.
+    fn is_shown_by(&self, transfer: &Transfer, outcome: &Outcome) -> bool {
+        !outcome.may_be_whole() || self.whose(transfer) == Whose::Destination
+    }
 }
 
 /// Outcomes of one kind, told together in the entry: the new state, the word, the charge, the words, and whether given up.
@@ -45,6 +74,48 @@ struct Told {
     resumed: Vec<TransferId>,
 }
 
+/// What a batch showed of the SOP classes that its destination takes.
+#[derive(Default)]
+struct Classes {
+    /// Those that it was known not to take when the batch was settled.
+    noted: BTreeSet<String>,
+    /// Those of which it took an instance.
+    taken: BTreeSet<String>,
+    /// Those that it said not to take.
+    refused: BTreeSet<String>,
+}
+
+impl Classes {
+    fn see(
+        &mut self,
+        tx: &Tx<'_>,
+        attempt: &Attempt,
+        (outcome, state): (&Outcome, State),
+        instance: i64,
+    ) -> Result<(), Fault> {
+        match outcome {
+            Outcome::Unsupported { said: true, .. } if state == State::Parked => {
+                self.refused.insert(unsupported::class_of(tx.conn, instance)?);
+            }
+            Outcome::Accepted { .. } | Outcome::Verified { .. } | Outcome::Uncompared { .. }
+                if attempt.is_send && !self.noted.is_empty() =>
+            {
+                self.taken.insert(unsupported::class_of(tx.conn, instance)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What it took after all, and did not refuse as well, is let go; gives those that it had not refused before.
+    fn end(&self, tx: &Tx<'_>, destination: i64) -> Result<Vec<String>, Fault> {
+        for class in self.noted.intersection(&self.taken).filter(|class| !self.refused.contains(*class)) {
+            unsupported::taken(tx, destination, class)?;
+        }
+        Ok(self.refused.difference(&self.noted).cloned().collect())
+    }
+}
+
 /// Settles outcomes of an attempt. Only transfers that the attempt still holds are touched (INV-07).
 pub(in crate::records) fn settle(
     tx: &mut Tx<'_>,
@@ -53,17 +124,15 @@ pub(in crate::records) fn settle(
     summary: &AttemptSummary,
     now: SystemTime,
 ) -> Result<Settled, Fault> {
-    let attempt = find(tx, attempt)?;
+    let attempt = taken(tx, find(tx, attempt)?, outcomes)?;
     let at = micros(now);
     let entry = Tx::entry_id()?;
     let mut settled = Settled::default();
     let mut told = Told::default();
     let mut fresh = Vec::with_capacity(outcomes.len());
     let seed = Tx::seed()?;
-    let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
-    for (about, code) in &summary.warnings {
-        warned.entry(*about).or_default().push(*code);
-    }
+    let mut classes = Classes { noted: unsupported::known(tx.conn, attempt.destination)?, ..Classes::default() };
+    let warned = warned(summary);
     for (id, outcome) in outcomes {
         let transfer = Transfer::load(tx.conn, *id)?.filter(|transfer| transfer.attempt == Some(attempt.id));
         let Some(transfer) = transfer else {
@@ -71,12 +140,15 @@ pub(in crate::records) fn settle(
             settled.late.push(*id);
             continue;
         };
-        fresh.push((transfer.state, outcome));
+        if attempt.is_shown_by(&transfer, outcome) {
+            fresh.push((transfer.state, outcome));
+        }
         let instance = transfer.instance;
         for code in warned.get(id).into_iter().flatten() {
             warnings::note(tx, attempt.destination, *code, instance, at)?;
         }
         let state = one(tx, &attempt, transfer, outcome, (entry, at, seed), &mut told)?;
+        classes.see(tx, &attempt, (outcome, state), instance)?;
         let stopped = match state {
             State::Pending | State::Deferred | State::Parked | State::Held | State::Dead => {
                 resolve::superseded(tx, *id, (entry, at))?
@@ -98,29 +170,51 @@ pub(in crate::records) fn settle(
     if reach == Some(Reach::Up) {
         told.resumed = resume(tx, &attempt, entry, at)?;
     }
-    let mut facts = told.facts();
-    facts.insert("attempt".into(), attempt.id.into());
+    settled.refused_classes = classes.end(tx, attempt.destination)?;
+    told.resumed.extend(unsupported::let_go(tx, attempt.destination, entry, at)?);
+    let facts = about(tx, &attempt, told.facts(), (reach, settled.ended), summary)?;
+    tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
+    let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
+    rejections::apply::stop(tx, &ended, at)?;
     let name = tx.destination_name(attempt.destination)?;
-    facts.insert("destination".into(), name.0.as_str().into());
+    tx.kick(name);
+    Ok(settled)
+}
+
+/// The facts of an entry with what it says of its attempt.
+fn about(
+    tx: &Tx<'_>,
+    attempt: &Attempt,
+    mut facts: Facts,
+    (reach, ended): (Option<Reach>, bool),
+    summary: &AttemptSummary,
+) -> Result<Facts, Fault> {
+    facts.insert("attempt".into(), attempt.id.into());
+    facts.insert("destination".into(), tx.destination_name(attempt.destination)?.0.as_str().into());
     if let Some(reach) = reach {
         facts.insert("reach".into(), reach.word().into());
     }
-    if settled.ended && attempt.remaining > 0 {
+    if ended && attempt.remaining > 0 {
         facts.insert("end".into(), 1.into());
     }
     if !summary.detail.is_empty() {
         facts.insert("words".into(), tx.words(&summary.detail)?.1);
     }
-    tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
-    let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
-    rejections::apply::stop(tx, &ended, at)?;
-    tx.kick(name);
-    Ok(settled)
+    Ok(facts)
+}
+
+/// The warnings of each transfer.
+fn warned(summary: &AttemptSummary) -> BTreeMap<TransferId, Vec<u16>> {
+    let mut warned: BTreeMap<TransferId, Vec<u16>> = BTreeMap::new();
+    for (about, code) in &summary.warnings {
+        warned.entry(*about).or_default().push(*code);
+    }
+    warned
 }
 
 fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
     let mut find = tx.conn.prepare_cached(
-        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study FROM attempts a \
+        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study, d.taken, d.refused FROM attempts a \
          JOIN destinations d ON d.id = a.destination WHERE a.id = ?1",
     )?;
     let found = find.query_row([id], |row| {
@@ -128,13 +222,37 @@ fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
         let entry: [u8; 16] = row.get(3)?;
         let (destination, remaining) = (row.get(1)?, row.get(2)?);
         let answering = row.get::<_, String>(4)? == Reach::Up.word();
-        let study = row.get(5)?;
-        Ok(Attempt { id, is_send: kind == "send", destination, study, remaining, entry: EntryId(entry), answering })
+        let (study, taken) = (row.get(5)?, row.get(6)?);
+        let (is_send, entry, taken, refused) = (kind == "send", EntryId(entry), (taken, taken), row.get(7)?);
+        let alone = None;
+        Ok(Attempt { id, is_send, destination, study, remaining, entry, answering, taken, refused, alone })
     });
     match found.optional()? {
         Some(attempt) => Ok(attempt),
         None => refuse(format!("there is no attempt {id}")),
     }
+}
+
+/// Counts the batch if the destination took something of it.
+fn taken(tx: &Tx<'_>, attempt: Attempt, outcomes: &[(TransferId, Outcome)]) -> Result<Attempt, Fault> {
+    let alone = match outcomes {
+        [(id, _)] => Some(id.0),
+        _ => None,
+    };
+    let mut took = false;
+    for (id, outcome) in outcomes {
+        let state = match attempt.is_send {
+            true => Some(State::Leased),
+            false => Transfer::load(tx.conn, *id)?.map(|transfer| transfer.state),
+        };
+        took |= state.is_some_and(|state| outcome.took(state));
+    }
+    if took {
+        let mut update = tx.conn.prepare_cached("UPDATE destinations SET taken = taken + 1 WHERE id = ?1")?;
+        update.execute([attempt.destination])?;
+    }
+    let (before, _) = attempt.taken;
+    Ok(Attempt { taken: (before, before + i64::from(took)), alone, ..attempt })
 }
 
 /// One outcome for one transfer that the attempt holds.
@@ -155,7 +273,8 @@ fn one(
     let outcome = if lifted { &at_once } else { outcome };
     let Transfer { state, verify, failures, unanswered, .. } = transfer;
     let twin = matches!(outcome, Outcome::Absent { .. }) && has_twin(tx, &transfer)?;
-    let standing = Standing { state, verify, failures, unanswered, spent, answering: attempt.answering, twin };
+    let (answering, whose) = (attempt.answering, attempt.whose(&transfer));
+    let standing = Standing { state, verify, failures, unanswered, spent, answering, whose, twin };
     let mut step = step::after(&standing, outcome, &tx.fixed.options.patience, Tx::seed_for(seed, transfer.id));
     let again = matches!(step.to, State::Pending | State::Deferred | State::Parked);
     let corrupt = again && blobs::is_corrupt(tx.conn, transfer.instance)?;
@@ -175,12 +294,10 @@ fn one(
         }
     }
     transfer.go(step.to, at)?;
-    transfer.attempt = None;
-    (transfer.failures, transfer.unanswered) = (step.failures, step.unanswered);
-    transfer.spent = span(step.spent);
+    (transfer.attempt, transfer.entry) = (None, entry);
+    (transfer.failures, transfer.unanswered, transfer.spent) = (step.failures, step.unanswered, span(step.spent));
     transfer.outcome = Some(if corrupt { "corrupt" } else { outcome.word() }.to_owned());
     transfer.words = Some(words);
-    transfer.entry = entry;
     if step.to != State::Pending {
         transfer.due = at.saturating_add(span(step.wait));
     }
@@ -193,6 +310,7 @@ fn one(
         (false, _) => {}
     }
     weigh(&mut transfer, outcome, words);
+    transfer.refused = attempt.refused_at(transfer.refused, outcome, state);
     let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
     transfer.save_step(tx.conn, &noted)?;
     let opens = match (step.to, outcome) {
@@ -203,7 +321,7 @@ fn one(
     if let Some(kind) = opens {
         told.opened.push(open_exception(tx, &transfer, kind, Some(words), at)?);
     }
-    let alike = (step.to, outcome.word(), outcome.charge().map(Charge::word), words, step.given_up);
+    let alike = (step.to, outcome.word(), outcome.charge(whose).map(Charge::word), words, step.given_up);
     told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
     Ok(step.to)
 }
@@ -281,13 +399,10 @@ fn destination(
         return Ok(None);
     }
     let telling = |(_, outcome): &&(State, &Outcome)| {
-        matches!(
-            outcome,
-            Outcome::Parked { .. }
-                | Outcome::Refused { scarce: true, .. }
-                | Outcome::Deferred { charge: Charge::Destination, .. }
-        )
+        outcome.may_be_whole()
+            || matches!(outcome, Outcome::Parked { .. } | Outcome::Deferred { charge: Charge::Destination, .. })
     };
+    let alone = attempt.alone.filter(|_| outcomes.iter().any(|(_, outcome)| outcome.may_be_whole()));
     let words = match after.reach {
         Reach::Up => None,
         _ => match outcomes.iter().find(telling).or_else(|| outcomes.first()) {
@@ -296,7 +411,8 @@ fn destination(
         },
     };
     let mut update = tx.conn.prepare_cached(
-        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6, doubted = ?7 WHERE id = ?1",
+        "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6, doubted = ?7, \
+         refused = coalesce(?8, refused) WHERE id = ?1",
     )?;
     update.execute(params![
         attempt.destination,
@@ -306,6 +422,7 @@ fn destination(
         after.not_before.map(micros),
         words,
         doubtful.then_some(attempt.study),
+        alone,
     ])?;
     Ok((after.reach != before.reach).then_some(after.reach))
 }

@@ -7,7 +7,7 @@ use crate::ledger::breaker::Reach;
 use crate::ledger::judgement::Verdict;
 use crate::ledger::transfer::TransferId;
 use crate::peers::Destination;
-use crate::records::{DestinationView, ExceptionId, ExceptionView, Paused, Summary};
+use crate::records::{DestinationView, EndedBy, ExceptionId, ExceptionView, Paused, Summary};
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
 
@@ -92,6 +92,14 @@ pub(in crate::records) fn exceptions(
     exception_view(conn, condition, params![after.0, open_only], super::lists::at_most(limit) as i64)
 }
 
+/// The act of a person that closed an exception `x`: it stands in the history of its transfer, or was entered at that moment. What
+/// closed by itself has none.
+const ENDED_BY: &str = "CASE WHEN x.closed IS NULL THEN NULL \
+    WHEN x.transfer IS NOT NULL THEN (SELECT max(p.act) FROM steps p WHERE p.transfer = x.transfer AND p.at = x.closed) \
+    WHEN x.kind = 'corrupt' THEN (SELECT max(e.id) FROM acts e WHERE e.at = x.closed AND e.verb = 'seen') \
+    WHEN x.decision IS NOT NULL THEN (SELECT max(e.id) FROM acts e WHERE e.at = x.closed AND e.verb IN ('accept', 'reject')) \
+    END";
+
 /// The exceptions that a condition names, in order of their numbers.
 pub(super) fn exception_view(
     conn: &Connection,
@@ -101,9 +109,10 @@ pub(super) fn exception_view(
 ) -> Result<Vec<ExceptionView>, Fault> {
     let mut find = conn.prepare_cached(&format!(
         "SELECT x.id, x.kind, i.sop_uid, s.uid, i.version, x.transfer, d.name, x.opened, x.closed, w.text, x.verdict, v.version, \
-         x.decision FROM exceptions x JOIN instances i ON i.id = x.instance JOIN studies s ON s.id = i.study \
+         x.decision, a.verb, a.who, r.text FROM exceptions x JOIN instances i ON i.id = x.instance JOIN studies s ON s.id = i.study \
          LEFT JOIN transfers t ON t.id = x.transfer LEFT JOIN destinations d ON d.id = t.destination \
          LEFT JOIN words w ON w.id = x.words LEFT JOIN instances v ON v.id = x.against \
+         LEFT JOIN acts a ON a.id = {ENDED_BY} LEFT JOIN words r ON r.id = a.words \
          WHERE {condition} ORDER BY x.id LIMIT {limit}"
     ))?;
     let mut rows = find.query(params)?;
@@ -125,6 +134,10 @@ pub(super) fn exception_view(
             verdict: verdict.map(|word| Verdict::parse(&word).ok_or_else(|| damaged("verdict"))).transpose()?,
             against: row.get::<_, Option<i64>>(11)?.map(small),
             decision: row.get(12)?,
+            ended_by: match (row.get(13)?, row.get(14)?) {
+                (Some(verb), Some(who)) => Some(EndedBy { verb, who, reason: row.get(15)? }),
+                _ => None,
+            },
         });
     }
     Ok(list)

@@ -1,7 +1,7 @@
 //! Instances: the versions of one, those of a study page by page, and those that a QIDO-RS query finds.
 
 use super::lists::{at_most, of_instance};
-use super::rows::{Fault, count, damaged, digest, origin, parsed, small, source, time};
+use super::rows::{Fault, WORD, count, damaged, digest, origin, parsed, small, source, time, with_word};
 use super::sharing::{self, Look};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
@@ -102,9 +102,11 @@ pub(in crate::records) fn find(
             AND w.origin_name IN (SELECT value FROM json_each(?8))))"
         }
     };
-    let columns = "SELECT s.uid, r.uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.length, s.attributes, r.attributes, \
-                   i.attributes, a.origin_kind, a.origin_name FROM instances i JOIN studies s ON s.id = i.study \
-                   JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1";
+    let columns = format!(
+        "SELECT s.uid, r.uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.length, s.attributes, r.attributes, \
+                   i.attributes, a.origin_kind, a.origin_name, {WORD} FROM instances i JOIN studies s ON s.id = i.study \
+                   JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1"
+    );
     let by_name = "i.sop_uid IN (SELECT value FROM json_each(?3))";
     let sql = format!(
         "{columns} WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND {} \
@@ -163,6 +165,7 @@ fn found(row: &Row<'_>) -> Result<FoundInstance, Fault> {
     for column in [6, 7, 8] {
         attributes.extend(texts(&text(column)?)?);
     }
+    with_word(row, &mut attributes)?;
     Ok(FoundInstance {
         study: parsed(&text(0)?, "Study Instance UID", StudyUid::parse)?,
         series: parsed(&text(1)?, "Series Instance UID", SeriesUid::parse)?,

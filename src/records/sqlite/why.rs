@@ -1,7 +1,7 @@
 //! The story of an instance or a study: what happened, in order, what stands now, and what comes next.
 
 use super::lists::next;
-use super::rows::{Fault, cause, count, damaged, micros, origin, priority, source, state, time, verify};
+use super::rows::{Fault, cause, count, damaged, micros, origin, priority, small, source, state, time, verify};
 use crate::dicom::rejection::Reason;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::peers::Destination;
@@ -30,7 +30,7 @@ pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemT
         Subject::Instance(uid) => ("sop_uid = ?1", uid.as_str()),
         Subject::Study(uid) => ("study = (SELECT id FROM studies WHERE uid = ?1)", uid.as_str()),
     };
-    let ask = Ask { conn, scope, uid };
+    let ask = Ask { conn, scope, uid, part: part(conn, subject)? };
     let mut events = ask.arrivals()?;
     events.extend(ask.unrouted()?);
     events.extend(ask.owed()?);
@@ -50,35 +50,60 @@ pub(in crate::records) fn why(conn: &Connection, subject: &Subject, now: SystemT
     Ok(events)
 }
 
+/// What the events are told apart by: the versions of an instance that has several.
+fn part(conn: &Connection, subject: &Subject) -> Result<&'static str, Fault> {
+    let Subject::Instance(uid) = subject else { return Ok("NULL") };
+    let mut find = conn.prepare_cached("SELECT count(*) FROM instances WHERE sop_uid = ?1")?;
+    let versions: i64 = find.query_row([uid.as_str()], |row| row.get(0))?;
+    Ok(if versions > 1 { "version" } else { "NULL" })
+}
+
 struct Ask<'a> {
     conn: &'a Connection,
     scope: &'a str,
     uid: &'a str,
+    part: &'static str,
 }
 
 impl Ask<'_> {
-    /// Runs a query that gives first time, last time, number of instances, and then what `what` reads from column 3 on.
+    /// What is told of, with the part to which each event belongs.
+    fn scope(&self) -> String {
+        let Self { scope, part, .. } = self;
+        format!(
+            "WITH scope AS MATERIALIZED (SELECT id, study, sop_uid, {part} AS part, unrouted, received FROM instances \
+             WHERE {scope})"
+        )
+    }
+
+    /// Runs a query that gives first time, last time, number of instances, and then what `what` reads from column 3 on; and the `part`.
     fn events(&self, sql: &str, what: impl Fn(&Row<'_>) -> Result<What, Fault>) -> Result<Vec<Event>, Fault> {
-        let scope = self.scope;
-        let sql = format!(
-            "WITH scope AS MATERIALIZED (SELECT id, study, unrouted, received FROM instances WHERE {scope}) {sql} \
-             ORDER BY 1 DESC LIMIT {MOST}"
-        );
+        self.events_by("", sql, what)
+    }
+
+    /// The same; `last` settles the order of what happened at the same time.
+    fn events_by(
+        &self,
+        last: &str,
+        sql: &str,
+        what: impl Fn(&Row<'_>) -> Result<What, Fault>,
+    ) -> Result<Vec<Event>, Fault> {
+        let sql = format!("{} {sql} ORDER BY 1 DESC{last} LIMIT {MOST}", self.scope());
         let mut find = self.conn.prepare_cached(&sql)?;
         let mut rows = find.query([self.uid])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
             let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
             let until = (last > first).then(|| time(last));
-            events.push(Event { at: time(first), until, instances: count(row.get(2)?), what: what(row)? });
+            let version = row.get::<_, Option<i64>>("part")?.map(small);
+            events.push(Event { at: time(first), until, instances: count(row.get(2)?), version, what: what(row)? });
         }
         events.reverse();
         Ok(events)
     }
 
     fn arrivals(&self) -> Result<Vec<Event>, Fault> {
-        let sql = "SELECT min(a.at), max(a.at), count(DISTINCT a.instance), a.origin_kind, a.origin_name, a.source, a.how, \
-                   a.withheld FROM scope i JOIN arrivals a ON a.instance = i.id GROUP BY 4, 5, 6, 7, 8";
+        let sql = "SELECT min(a.at), max(a.at), count(DISTINCT i.sop_uid), a.origin_kind, a.origin_name, a.source, a.how, \
+                   a.withheld, i.part FROM scope i JOIN arrivals a ON a.instance = i.id GROUP BY 4, 5, 6, 7, 8, 9";
         self.events(sql, |row| {
             let text = |n: usize| row.get::<_, String>(n);
             let withheld: Option<String> = row.get(7)?;
@@ -100,14 +125,14 @@ impl Ask<'_> {
     }
 
     fn unrouted(&self) -> Result<Vec<Event>, Fault> {
-        let sql = "SELECT min(received), max(received), count(*) FROM scope WHERE unrouted = 1 HAVING count(*) > 0";
+        let sql = "SELECT min(received), max(received), count(DISTINCT sop_uid), part FROM scope WHERE unrouted = 1 GROUP BY part";
         self.events(sql, |_| Ok(What::Unrouted))
     }
 
     fn owed(&self) -> Result<Vec<Event>, Fault> {
         let sql = format!(
-            "SELECT min(t.created), max(t.created), count(*), d.name, t.cause, t.route, t.mandatory, t.verify, \
-             t.priority FROM {TRANSFERS} GROUP BY 4, 5, 6, 7, 8, 9"
+            "SELECT min(t.created), max(t.created), count(DISTINCT i.sop_uid), d.name, t.cause, t.route, t.mandatory, t.verify, \
+             t.priority, i.part FROM {TRANSFERS} GROUP BY 4, 5, 6, 7, 8, 9, 10"
         );
         self.events(&sql, |row| {
             Ok(What::Owed {
@@ -122,9 +147,9 @@ impl Ask<'_> {
     }
 
     fn exceptions(&self) -> Result<Vec<Event>, Fault> {
-        let sql = "SELECT min(x.opened), max(x.opened), count(DISTINCT x.instance), min(x.id), x.kind, x.closed, w.text \
+        let sql = "SELECT min(x.opened), max(x.opened), count(DISTINCT i.sop_uid), min(x.id), x.kind, x.closed, w.text, i.part \
                    FROM scope i JOIN exceptions x ON x.instance = i.id LEFT JOIN words w ON w.id = x.words \
-                   GROUP BY x.kind, x.closed, w.text, x.closed IS NULL";
+                   GROUP BY x.kind, x.closed, w.text, x.closed IS NULL, i.part";
         self.events(sql, |row| {
             Ok(What::Exception {
                 exception: ExceptionId(row.get(3)?),
@@ -137,9 +162,11 @@ impl Ask<'_> {
 
     fn tried(&self) -> Result<Vec<Event>, Fault> {
         let sql = format!(
-            "SELECT min(p.at), max(p.at), count(*), p.attempt, a.kind, d.name, a.began, p.what, p.became, w.text, aw.text \
+            "SELECT min(p.at), max(p.at), count(DISTINCT i.sop_uid), p.attempt, a.kind, d.name, a.began, p.what, p.became, w.text, \
+             aw.text, i.part \
              FROM {TRANSFERS} JOIN steps p ON p.transfer = t.id JOIN attempts a ON a.id = p.attempt \
-             LEFT JOIN words w ON w.id = p.words LEFT JOIN words aw ON aw.id = a.words GROUP BY p.attempt, p.what, p.became, p.words"
+             LEFT JOIN words w ON w.id = p.words LEFT JOIN words aw ON aw.id = a.words GROUP BY p.attempt, p.what, p.became, p.words, \
+             i.part"
         );
         self.events(&sql, |row| {
             Ok(What::Tried {
@@ -157,9 +184,9 @@ impl Ask<'_> {
 
     fn moved(&self) -> Result<Vec<Event>, Fault> {
         let sql = format!(
-            "SELECT p.at, p.at, count(*), d.name, p.what, c.who, w.text, p.became FROM {TRANSFERS} \
+            "SELECT p.at, p.at, count(DISTINCT i.sop_uid), d.name, p.what, c.who, w.text, p.became, i.part FROM {TRANSFERS} \
              JOIN steps p ON p.transfer = t.id LEFT JOIN acts c ON c.id = p.act LEFT JOIN words w ON w.id = p.words \
-             WHERE p.attempt IS NULL GROUP BY p.at, d.name, p.what, p.act, p.words, p.became"
+             WHERE p.attempt IS NULL GROUP BY p.at, d.name, p.what, p.act, p.words, p.became, i.part"
         );
         self.events(&sql, |row| {
             Ok(What::Moved {
@@ -174,8 +201,8 @@ impl Ask<'_> {
 
     fn trying(&self) -> Result<Vec<Event>, Fault> {
         let sql = format!(
-            "SELECT a.began, a.began, count(*), a.id, a.kind, d.name FROM {TRANSFERS} JOIN attempts a ON a.id = t.attempt \
-             GROUP BY a.id"
+            "SELECT a.began, a.began, count(DISTINCT i.sop_uid), a.id, a.kind, d.name, i.part FROM {TRANSFERS} \
+             JOIN attempts a ON a.id = t.attempt GROUP BY a.id, i.part"
         );
         self.events(&sql, |row| {
             Ok(What::Trying {
@@ -187,9 +214,10 @@ impl Ask<'_> {
     }
 
     fn purged(&self) -> Result<Vec<Event>, Fault> {
-        let sql = "SELECT p.at, p.at, count(*), p.rule, p.who, w.text FROM scope i CROSS JOIN purged g ON g.instance = i.id \
-                   JOIN purges p ON p.id = g.purge LEFT JOIN words w ON w.id = p.words GROUP BY p.id";
-        self.events(sql, |row| {
+        let sql = "SELECT p.at, p.at, count(DISTINCT i.sop_uid), p.rule, p.who, w.text, i.part FROM scope i \
+                   CROSS JOIN purged g ON g.instance = i.id JOIN purges p ON p.id = g.purge \
+                   LEFT JOIN words w ON w.id = p.words GROUP BY p.id, i.part";
+        self.events_by(", p.id DESC", sql, |row| {
             let rule = super::purge::rule(&row.get::<_, String>(3)?)?;
             Ok(What::Purged { rule, who: row.get(4)?, words: row.get(5)? })
         })
@@ -205,20 +233,22 @@ impl Ask<'_> {
         let standing = "n.standing <> 'ordinary'";
         let rows = [
             format!(
-                "SELECT n.decided, n.decided, count(*), 0, {columns}, x.hidden IS NOT NULL, NULL, w.text FROM {named} {notes} \
-                     WHERE n.decided IS NOT NULL AND {standing} GROUP BY n.instance, x.hidden IS NOT NULL"
+                "SELECT n.decided, n.decided, count(DISTINCT i.sop_uid), 0, {columns}, x.hidden IS NOT NULL, NULL, w.text, i.part \
+                     FROM {named} {notes} WHERE n.decided IS NOT NULL AND {standing} \
+                     GROUP BY n.instance, x.hidden IS NOT NULL, i.part"
             ),
             format!(
                 "SELECT n.decided, n.decided, 1, 1, {columns}, \
-                     EXISTS (SELECT 1 FROM instances h WHERE h.hidden = n.instance), NULL, w.text FROM {own} {notes} \
+                     EXISTS (SELECT 1 FROM instances h WHERE h.hidden = n.instance), NULL, w.text, i.part FROM {own} {notes} \
                      WHERE n.decided IS NOT NULL AND {standing}"
             ),
             format!(
-                "SELECT n.lifted, n.lifted, count(*), 0, {columns}, x.hidden IS NOT NULL, n.lifted_by, l.text FROM {named} {notes} \
-                     WHERE n.lifted IS NOT NULL GROUP BY n.instance, x.hidden IS NOT NULL"
+                "SELECT n.lifted, n.lifted, count(DISTINCT i.sop_uid), 0, {columns}, x.hidden IS NOT NULL, n.lifted_by, l.text, \
+                     i.part FROM {named} {notes} WHERE n.lifted IS NOT NULL GROUP BY n.instance, x.hidden IS NOT NULL, i.part"
             ),
             format!(
-                "SELECT n.lifted, n.lifted, 1, 1, {columns}, 0, n.lifted_by, l.text FROM {own} {notes} WHERE n.lifted IS NOT NULL"
+                "SELECT n.lifted, n.lifted, 1, 1, {columns}, 0, n.lifted_by, l.text, i.part FROM {own} {notes} \
+                     WHERE n.lifted IS NOT NULL"
             ),
         ];
         let mut events = Vec::new();
@@ -242,7 +272,8 @@ impl Ask<'_> {
 
     /// Accesses are kept by study; of an instance that of its study is told.
     fn accessed(&self) -> Result<Vec<Event>, Fault> {
-        let sql = "SELECT c.at, c.at, 1, c.what, c.party, c.site, c.caller, c.purpose, c.detail, c.given FROM accesses c \
+        let sql = "SELECT c.at, c.at, 1, c.what, c.party, c.site, c.caller, c.purpose, c.detail, c.given, \
+                   NULL AS part FROM accesses c \
                    WHERE c.study IN (SELECT s.uid FROM scope i JOIN studies s ON s.id = i.study)";
         self.events(sql, |row| super::access::read(row, 3).map(What::Accessed))
     }
@@ -251,17 +282,15 @@ impl Ask<'_> {
     fn standing(&self, now: SystemTime) -> Result<Vec<Event>, Fault> {
         let now = micros(now);
         let sql = format!(
-            "SELECT {now}, {now}, count(*), d.name, t.state, t.verify, \
+            "SELECT {now}, {now}, count(DISTINCT i.sop_uid), d.name, t.state, t.verify, \
              min(iif(t.lane = 2, max(t.due, coalesce(d.ask_not_before, 0)), t.due)) FILTER (WHERE t.lane IN (0, 1, 2)), \
              d.not_before, CASE WHEN t.lane IN (0, 1, 2) THEN d.reach END, w.text, \
              CASE WHEN t.lane IN (0, 1, 2) THEN d.paused_by END, q.text, \
-             CASE WHEN t.lane = 2 AND d.unasked IS NOT NULL THEN coalesce(u.text, '') END FROM {TRANSFERS} \
-             LEFT JOIN words u ON u.id = d.unasked_words LEFT JOIN words w ON w.id = d.words LEFT JOIN words q ON q.id = d.paused_words GROUP BY 4, 5, 6"
+             CASE WHEN t.lane = 2 AND d.unasked IS NOT NULL THEN coalesce(u.text, '') END, i.part FROM {TRANSFERS} \
+             LEFT JOIN words u ON u.id = d.unasked_words LEFT JOIN words w ON w.id = d.words LEFT JOIN words q ON q.id = d.paused_words \
+             GROUP BY 4, 5, 6, i.part"
         );
-        let mut find = self.conn.prepare(&format!(
-            "WITH scope AS MATERIALIZED (SELECT id, study FROM instances WHERE {}) {sql}",
-            self.scope
-        ))?;
+        let mut find = self.conn.prepare(&format!("{} {sql}", self.scope()))?;
         let mut rows = find.query([self.uid])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
@@ -287,7 +316,8 @@ impl Ask<'_> {
                 next: next(row.get(6)?, row.get(7)?, now).filter(|_| !is_paused).map(time),
                 waiting_for,
             };
-            events.push(Event { at: time(now), until: None, instances: count(row.get(2)?), what });
+            let version = row.get::<_, Option<i64>>("part")?.map(small);
+            events.push(Event { at: time(now), until: None, instances: count(row.get(2)?), version, what });
         }
         Ok(events)
     }

@@ -12,7 +12,7 @@ use crate::ledger::merkle::{self, Edge, Hash};
 use crate::records::kicks::Kicks;
 use crate::records::{LedgerHead, RecordsError};
 use rusqlite::{Connection, ErrorCode, params};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,8 +88,18 @@ impl From<rusqlite::Error> for Undone {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Clean(RecordsError::Full),
+            // Nothing of a transaction reaches the disk before its commit: it is undone, and the next may have what it needs (FLT-026).
+            Some(ErrorCode::OutOfMemory) => Self::Clean(RecordsError::Database(error.to_string())),
             _ => Self::Broken(error.to_string()),
         }
+    }
+}
+
+/// What a commit that failed means: how much of it was written before memory ran out is not known.
+fn uncommitted(error: rusqlite::Error) -> Undone {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OutOfMemory) => Undone::Broken(error.to_string()),
+        _ => error.into(),
     }
 }
 
@@ -168,6 +178,8 @@ pub(in crate::records) struct Writer {
     pub(in crate::records) end: End,
     pub(in crate::records) kicks: Arc<Kicks>,
     pub(in crate::records) poison: Arc<OnceLock<String>>,
+    /// The disk was full at the last commit that wrote something.
+    pub(in crate::records) full: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -248,7 +260,10 @@ impl Writer {
                     let _ = self.conn.execute_batch("ROLLBACK");
                 }
                 let error = match undone {
-                    Undone::Clean(error) => error,
+                    Undone::Clean(error) => {
+                        self.full.fetch_or(error == RecordsError::Full, Ordering::Relaxed);
+                        error
+                    }
                     Undone::Broken(why) => {
                         self.break_down(why.clone());
                         RecordsError::Poisoned(why)
@@ -272,7 +287,10 @@ impl Writer {
         }
         let mut end = self.end.clone();
         end.sequence(&self.conn, &group)?;
-        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        self.conn.prepare_cached("COMMIT")?.execute([]).map_err(uncommitted)?;
+        if !group.entries.is_empty() {
+            self.full.store(false, Ordering::Relaxed);
+        }
         self.end = end;
         Ok(group)
     }
@@ -307,5 +325,28 @@ impl Writer {
         group.kicks = kicks;
         job.fail(error);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    /// FLT-022, FLT-026, REL-04: what is undone and what breaks the records, by the result code of SQLite, before a commit and in it.
+    #[test]
+    fn only_what_may_have_been_written_breaks_the_records() {
+        let rows = [
+            (ffi::SQLITE_FULL, false, false),
+            (ffi::SQLITE_NOMEM, false, true),
+            (ffi::SQLITE_IOERR_WRITE, true, true),
+            (ffi::SQLITE_IOERR_FSYNC, true, true),
+            (ffi::SQLITE_CORRUPT, true, true),
+        ];
+        for (code, before, within) in rows {
+            let error = || rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(matches!(Undone::from(error()), Undone::Broken(_)), before, "{code}");
+            assert_eq!(matches!(uncommitted(error()), Undone::Broken(_)), within, "{code} in a commit");
+        }
     }
 }

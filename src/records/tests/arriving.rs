@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::dicom::attributes::{MODALITY, PATIENT_ID, PATIENT_NAME};
+use crate::dicom::fired::note_fired;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::outcome::Charge;
 use crate::ledger::transfer::{Cause, State};
@@ -13,7 +14,7 @@ use crate::store::Place;
 async fn the_first_is_stored_owed_and_entered_at_once() {
     let site = Site::new();
     let recorded = site.record(Arrival { chosen: vec![to("surrey"), to_accepting("PACS2")], ..push(1) }).await;
-    assert_eq!(recorded, Recorded { kept: Kept::Stored { instance: InstanceId(1) }, redundant: None });
+    assert_eq!(recorded, Recorded { kept: Kept::Stored { instance: InstanceId(1) }, requested: None, redundant: None });
     let views = site.records.instance(&uid(1), noon()).await.unwrap();
     assert_eq!((views.len(), views[0].state.as_str(), views[0].arrivals, views[0].unrouted), (1, "stored", 1, false));
     assert_eq!((views[0].sha256, views[0].bytes, &views[0].source), (digest(1), 1000, &node("PACS")));
@@ -38,10 +39,11 @@ async fn the_same_again_adds_provenance_and_nothing_else() {
     let known = Arrival { blob: BlobRef::Known(BlobId(1)), ..push(1) };
     assert_eq!(
         site.record(known).await,
-        Recorded { kept: Kept::Same { instance: first, owed_again: 0 }, redundant: None }
+        Recorded { kept: Kept::Same { instance: first, owed_again: 0 }, requested: None, redundant: None }
     );
     let mut after = site.records.instance(&uid(1), noon()).await.unwrap();
     assert_eq!(after[0].arrivals, 3);
+    note_fired(after[0].arrivals as usize - 1);
     after[0].arrivals = 1;
     assert_eq!(before, after);
     site.verify().await;
@@ -91,6 +93,7 @@ async fn sixty_four_contents_of_one_uid_at_once_keep_the_first_and_hold_the_othe
     assert!(views[1..].iter().all(|v| v.state == "held" && v.transfers[0].state == State::Held));
     assert_eq!(site.records.find_instances(FindInstances::default()).await.unwrap().len(), 1);
     site.verify().await;
+    note_fired(differs);
 }
 
 #[tokio::test]
@@ -205,12 +208,16 @@ async fn a_purged_blob_is_never_revived() {
     assert_eq!(site.record(late).await.kept, Kept::BlobGone);
     assert_eq!(site.records.instance(&uid(1), noon()).await.unwrap()[0].arrivals, 1);
     let anew = Arrival { blob: BlobRef::New(new_place(8)), ..push(1) };
-    assert_eq!(site.record(anew).await, Recorded { kept: Kept::Same { instance, owed_again: 0 }, redundant: None });
+    assert_eq!(
+        site.record(anew).await,
+        Recorded { kept: Kept::Same { instance, owed_again: 0 }, requested: None, redundant: None }
+    );
     assert_eq!(site.records.blob_of(&digest(1)).await.unwrap(), Some((BlobId(2), new_place(8))));
     site.records.freed(vec![BlobId(1), BlobId(2)]).await.unwrap();
     assert_eq!(site.records.condemned().await.unwrap(), []);
     assert_eq!(site.records.all_places().await.unwrap(), [new_place(8)], "a live blob is not freed");
     site.verify().await;
+    note_fired(gone.len());
 }
 
 #[tokio::test]

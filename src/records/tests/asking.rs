@@ -83,7 +83,7 @@ async fn a_check_that_asked_nobody_ends_no_outage() {
     site.records.settle(check.attempt, nobody.collect(), AttemptSummary::default(), later).await.unwrap();
     let still = site.records.destinations().await.unwrap().remove(0);
     assert_eq!((still.reach, still.failures), (Reach::Down, down.failures));
-    assert_eq!(site.states(1).await, [State::Pending]);
+    assert_eq!(site.states(1).await, [State::Deferred]);
     site.send("surrey", accepted(), later).await;
     assert_eq!(site.records.destinations().await.unwrap()[0].reach, Reach::Up);
     site.verify().await;

@@ -1,6 +1,7 @@
 //! Tests of leases and outcomes (REL-09, REL-20, REL-21, REL-24, INV-04, INV-07, INV-08, FLT-070).
 
 use super::support::*;
+use crate::dicom::fired::note_fired;
 use crate::ledger::breaker::Reach;
 use crate::ledger::outcome::Charge;
 use crate::ledger::step::Patience;
@@ -87,6 +88,7 @@ async fn what_is_unknown_is_asked_about_before_it_is_sent_again() {
     assert_eq!(again.items[0].attempts, 2);
     site.settle(&again, verified(), now).await;
     site.verify().await;
+    note_fired(1);
 }
 
 #[tokio::test]
@@ -122,6 +124,7 @@ async fn a_late_outcome_is_noted_and_moves_nothing() {
     let nobody = site.records.settle(AttemptId(99), vec![], AttemptSummary::default(), noon()).await;
     assert!(matches!(nobody, Err(RecordsError::Refused(_))));
     site.verify().await;
+    note_fired(late.late.len());
 }
 
 #[tokio::test]
@@ -164,6 +167,7 @@ async fn a_clock_that_jumps_neither_delays_nor_expires_work() {
     let due = site.records.next_due(&destination("surrey"), true, noon()).await.unwrap().unwrap();
     assert!(due <= noon() + 10 * MINUTE, "{due:?}");
     assert!(site.lease("surrey", noon() + HOUR).await.is_some());
+    note_fired(1);
     // Set forward ten years: nothing is given up for it.
     let site = Site::new();
     site.stored(push(1)).await;
@@ -171,6 +175,7 @@ async fn a_clock_that_jumps_neither_delays_nor_expires_work() {
     site.send("surrey", deferred(Charge::Instance, None), noon() + 3650 * DAY).await;
     assert_eq!(site.states(1).await, [State::Deferred]);
     site.verify().await;
+    note_fired(1);
 }
 
 #[tokio::test]
@@ -210,7 +215,7 @@ async fn a_destination_that_is_down_costs_no_attempt_and_gets_one_probe_at_a_tim
         arrival.head.study = study(n);
         site.stored(arrival).await;
     }
-    let mut now = noon();
+    let (mut now, mut failed) = (noon(), 0);
     // Ten days of outage: far longer than giving up takes.
     for _ in 0..10 * 24 * 4 {
         if let Some(probe) = site.lease("surrey", now).await {
@@ -219,6 +224,7 @@ async fn a_destination_that_is_down_costs_no_attempt_and_gets_one_probe_at_a_tim
                 assert_eq!(site.records.next_due(&destination("surrey"), true, now).await.unwrap(), None);
             }
             site.settle(&probe, deferred(Charge::Destination, None), now).await;
+            failed += 1;
             if now == noon() {
                 let elsewhere = site.records.destinations().await.unwrap();
                 assert_eq!((elsewhere[0].reach, elsewhere[0].since), (Reach::Down, Some(noon())));
@@ -238,6 +244,7 @@ async fn a_destination_that_is_down_costs_no_attempt_and_gets_one_probe_at_a_tim
     }
     assert_eq!(site.records.destinations().await.unwrap()[0].reach, Reach::Up);
     site.verify().await;
+    note_fired(failed);
 }
 
 #[tokio::test]
@@ -253,6 +260,7 @@ async fn what_a_destination_asks_to_wait_is_waited() {
     let due = site.records.next_due(&destination("surrey"), true, noon()).await.unwrap();
     assert_eq!(due, Some(noon() + 20 * MINUTE));
     assert!(site.lease("surrey", noon() + 20 * MINUTE).await.is_some());
+    note_fired(1);
 }
 
 /// WEB-061: of two batches on their way, one is told to wait, and the other, which was leased before, ends well.
@@ -303,6 +311,7 @@ async fn a_parked_destination_resumes_by_itself() {
     site.send("surrey", verified(), now).await;
     assert_eq!((site.states(1).await, site.states(2).await), (vec![State::Verified], vec![State::Verified]));
     site.verify().await;
+    note_fired(1);
 }
 
 /// REL-20: one success lets go all that was parked while the destination could not be used, at once and not one probe after the other.

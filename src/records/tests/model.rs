@@ -7,7 +7,7 @@ use super::support::*;
 use crate::dicom::ae_title::AeTitle;
 use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
-use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::outcome::{Charge, Outcome, Refusal};
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::{Origin, Priority, Verify};
@@ -92,7 +92,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (1..=UIDS, 0..10u32, 0..5usize, 0..8u8, prop::bool::weighted(0.2), any::<bool>()).prop_map(
             |(uid, content, from, chosen, by_hand, known)| Act::Arrive { uid, content, from, chosen, by_hand, known }
         ),
-        8 => (0..4usize, 1..5usize, prop::collection::vec(0..19u8, 4)).prop_map(|(attempt, part, outcomes)| {
+        8 => (0..4usize, 1..5usize, prop::collection::vec(0..20u8, 4)).prop_map(|(attempt, part, outcomes)| {
             Act::Settle { attempt, part, outcomes }
         }),
         2 => (0..4usize).prop_map(|attempt| Act::Interrupt { attempt }),
@@ -128,10 +128,11 @@ fn outcome(n: u8) -> Outcome {
         11 => deferred(Charge::Destination, None),
         12 => parked(),
         13 => dead(),
-        14 => Outcome::Refused { why: "0110".into(), after: None, scarce: false },
-        15 => Outcome::Refused { why: "A700".into(), after: Some(2 * MINUTE), scarce: true },
+        14 => Outcome::Refused { why: "0110".into(), after: None, refusal: Refusal::Instance },
+        15 => Outcome::Refused { why: "A700".into(), after: Some(2 * MINUTE), refusal: Refusal::Scarce },
         16 => Outcome::Unsupported { why: "0122".into(), said: true },
-        17 => Outcome::Unsupported { why: "not sent".into(), said: false },
+        17 => Outcome::Refused { why: "0124".into(), after: None, refusal: Refusal::Forbidden },
+        18 => Outcome::Unsupported { why: "not sent".into(), said: false },
         _ => Outcome::Held { why: "a person must decide".into() },
     }
 }

@@ -1,9 +1,10 @@
 //! SOP classes that a destination does not take, and destinations that are out of resources (WEB-063, DIM-054).
 
 use super::support::*;
-use crate::ledger::breaker::Reach;
-use crate::ledger::outcome::Outcome;
+use crate::ledger::breaker::{Probing, Reach};
+use crate::ledger::outcome::{Charge, Outcome, Refusal};
 use crate::ledger::transfer::State;
+use crate::peers::Priority;
 use crate::records::*;
 
 fn unsupported(said: bool) -> Outcome {
@@ -11,7 +12,11 @@ fn unsupported(said: bool) -> Outcome {
 }
 
 fn scarce() -> Outcome {
-    Outcome::Refused { why: "A700".into(), after: None, scarce: true }
+    Outcome::Refused { why: "A700".into(), after: None, refusal: Refusal::Scarce }
+}
+
+fn forbidden() -> Outcome {
+    Outcome::Refused { why: "0124".into(), after: None, refusal: Refusal::Forbidden }
 }
 
 async fn view(site: &Site) -> DestinationView {
@@ -27,30 +32,94 @@ async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up_until
     let seen = view(&site).await;
     assert_eq!((seen.reach, seen.unsupported.len()), (Reach::Up, 1));
     assert_eq!(seen.unsupported[0].why.as_deref(), Some("HTTP 501"));
-    // Neither time nor a success of another class, nor a restart, lets it go.
+    // Neither a success of another class, nor a restart, lets it go.
     let (site, _) = site.restart();
-    assert!(site.lease("surrey", noon() + DAY).await.is_none());
+    let (soon, later) = (noon() + MINUTE, noon() + 2 * MINUTE);
+    assert!(site.lease("surrey", soon).await.is_none());
     let mut other = push(2);
     other.head.sop_class = crate::dicom::uid::SopClassUid::parse("1.2.840.10008.5.1.4.1.1.4").unwrap();
     site.stored(other).await;
     site.stored(push(3)).await;
-    let batch = site.lease("surrey", noon() + DAY).await.unwrap();
+    let batch = site.lease("surrey", soon).await.unwrap();
     assert_eq!(batch.unsupported.len(), 1, "the lane is told");
     let one =
         |item: &Leased| (item.transfer, if item.sop_instance == uid(2) { verified() } else { unsupported(false) });
     let outcomes = batch.items.iter().map(one).collect();
-    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), noon() + DAY).await.unwrap();
+    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), soon).await.unwrap();
     let states = [site.states(1).await, site.states(2).await, site.states(3).await].concat();
     assert_eq!(states, [State::Parked, State::Verified, State::Parked]);
-    assert!(site.lease("surrey", noon() + 2 * DAY).await.is_none());
+    assert!(site.lease("surrey", later).await.is_none());
     site.verify().await;
 
     // Resuming lifts it, although nothing was paused; once.
     let to = destination("surrey");
-    assert!(site.records.pause(&to, false, "jo", "they take it now", noon() + 2 * DAY).await.unwrap());
-    assert!(!site.records.pause(&to, false, "jo", "again", noon() + 2 * DAY).await.unwrap());
-    assert_eq!(site.send("surrey", verified(), noon() + 2 * DAY).await, 2);
+    assert!(site.records.pause(&to, false, "jo", "they take it now", later).await.unwrap());
+    assert!(!site.records.pause(&to, false, "jo", "again", later).await.unwrap());
+    assert_eq!(site.send("surrey", verified(), later).await, 2);
     assert_eq!((site.states(1).await, view(&site).await.unsupported), (vec![State::Verified], Vec::new()));
+    site.verify().await;
+}
+
+/// WEB-063: one instance is tried now and then, no more often than a destination that is out; when it is taken, all of its class go.
+#[tokio::test]
+async fn a_class_that_is_refused_is_tried_by_one_instance_now_and_then_and_heals() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    let mut parked = 0;
+    while parked < 3 {
+        parked += site.send("surrey", unsupported(true), noon()).await;
+    }
+    let steady = Probing::default().steady;
+    assert!(site.lease("surrey", noon() + steady / 2).await.is_none(), "not before its time");
+    let first = site.lease("surrey", noon() + steady).await.unwrap();
+    assert_eq!((first.items.len(), first.unsupported.len()), (1, 0), "one, and it is really sent");
+    assert!(site.lease("surrey", noon() + steady).await.is_none(), "and no other");
+    assert!(site.settle(&first, unsupported(true), noon() + steady).await.refused_classes.is_empty(), "no news");
+    assert_eq!(view(&site).await.unsupported.len(), 1);
+    // A clock that was set back does not make it wait for ever.
+    let again = site.lease("surrey", noon() - DAY).await.unwrap();
+    site.settle(&again, unsupported(true), noon() - DAY).await;
+    let at = noon() + 2 * steady;
+    // What comes of the next says nothing of the class.
+    let third = site.lease("surrey", at).await.unwrap();
+    site.settle(&third, deferred(Charge::Us, None), at).await;
+    assert!(site.lease("surrey", at).await.is_none(), "it waits, and so do the others");
+    let at = at + steady;
+    let probe = site.lease("surrey", at).await.unwrap();
+    assert_eq!(probe.items.len(), 1);
+    site.settle(&probe, verified(), at).await;
+    assert!(view(&site).await.unsupported.is_empty(), "it heals");
+    let mut sent = 1;
+    while sent < 3 {
+        sent += site.send("surrey", verified(), at + steady).await;
+    }
+    for n in 1..=3 {
+        assert_eq!(site.states(n).await, [State::Verified], "{n}");
+    }
+    site.verify().await;
+}
+
+/// WEB-063: more than a page of what was parked goes by itself, too.
+#[tokio::test]
+async fn more_than_a_page_that_is_parked_for_a_class_goes_when_one_is_taken() {
+    let site = Site::new();
+    let count = 1002u32;
+    for n in 1..=count {
+        site.stored(push(n)).await;
+    }
+    let mut parked = 0;
+    while parked < count as usize {
+        parked += site.send("surrey", unsupported(true), noon()).await;
+    }
+    let at = noon() + Probing::default().steady;
+    let mut sent = 0;
+    while sent < count as usize {
+        sent += site.send("surrey", verified(), at).await;
+    }
+    assert!(view(&site).await.open.is_empty(), "none is left parked");
+    assert!(view(&site).await.unsupported.is_empty());
     site.verify().await;
 }
 
@@ -93,6 +162,25 @@ async fn what_was_not_sent_for_a_class_that_is_lifted_meanwhile_goes_at_once() {
     site.verify().await;
 }
 
+/// WEB-063: a person has one tried; when it is taken, the others are not left behind.
+#[tokio::test]
+async fn what_is_retried_by_hand_and_taken_lets_the_others_of_its_class_go() {
+    let site = Site::new();
+    for n in 1..=2 {
+        site.stored(push(n)).await;
+        site.send("surrey", unsupported(true), noon()).await;
+    }
+    assert_eq!(site.act(Verb::Retry, &[site.transfers(1).await[0].transfer]).await.changed, 1);
+    assert_eq!(view(&site).await.unsupported.len(), 1, "one is parked still");
+    let batch = site.lease("surrey", noon()).await.unwrap();
+    assert_eq!((batch.items.len(), batch.unsupported.len()), (1, 0));
+    site.settle(&batch, verified(), noon()).await;
+    assert!(view(&site).await.unsupported.is_empty());
+    assert_eq!(site.states(2).await, [State::Pending]);
+    assert_eq!(site.send("surrey", verified(), noon()).await, 1);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn what_is_parked_for_its_class_and_retried_by_hand_is_really_sent() {
     let site = Site::new();
@@ -118,18 +206,128 @@ async fn a_destination_without_room_is_left_alone_and_costs_no_instance_its_life
         assert!(seen.words.unwrap().contains("A700"));
         now += 20 * MINUTE;
     }
-    // It takes something else: now it is the instance.
-    let mut other = push(2);
-    other.head.study = study(2);
-    site.stored(other).await;
-    while site.states(2).await != [State::Verified] {
-        let batch = site.lease("surrey", now).await.unwrap();
-        let taken = batch.items[0].sop_instance == uid(2);
-        site.settle(&batch, if taken { verified() } else { scarce() }, now).await;
+    // It takes something else each time: now it is the instance.
+    let mut others = 0;
+    while site.states(1).await != [State::Dead] {
+        others += 1;
+        let mut other = push(1 + others);
+        other.head.study = study(1 + others);
+        site.stored(other).await;
+        while let Some(batch) = site.lease("surrey", now).await {
+            let bad = batch.items[0].sop_instance == uid(1);
+            site.settle(&batch, if bad { scarce() } else { verified() }, now).await;
+        }
         now += 20 * MINUTE;
     }
-    site.send("surrey", scarce(), now).await;
-    assert_eq!(site.states(1).await, [State::Dead]);
+    assert!((12..=18).contains(&others), "given up after the usual count, beside {others} others");
+    site.verify().await;
+}
+
+/// REL-24, DIM-054: one instance is refused each time, in words that may be meant of the whole destination; everything else is taken. What
+/// arrives goes at once, and the one is given up after the usual count.
+#[tokio::test]
+async fn one_instance_that_is_always_refused_keeps_no_other_waiting_and_is_given_up() {
+    for (refusal, companions, quiet) in [
+        (scarce as fn() -> Outcome, 2, 0),
+        (forbidden, 2, 0),
+        (scarce, 0, 0),
+        (forbidden, 0, 0),
+        (scarce, 0, 9),
+        (forbidden, 0, 9),
+    ] {
+        let site = Site::new();
+        let (mut now, mut tries, mut late) = (noon(), 0, 0);
+        for n in 1..=1 + companions {
+            site.stored(push(n)).await;
+        }
+        for round in 0..40 {
+            // Every few minutes a study; now and then none for hours.
+            let steps = if round % 10 == 5 { 3 + quiet * 10 } else { 3 };
+            for _ in 0..steps {
+                now += 5 * MINUTE;
+                while let Some(batch) = site.lease("surrey", now).await {
+                    let bad = |item: &&Leased| item.sop_instance == uid(1);
+                    tries += batch.items.iter().filter(bad).count();
+                    let one = |item: &Leased| (item.transfer, if bad(&item) { refusal() } else { verified() });
+                    let outcomes = batch.items.iter().map(one).collect();
+                    site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), now).await.unwrap();
+                }
+            }
+            let mut other = push(100 + round);
+            other.head.study = study(100 + round);
+            site.stored(other).await;
+            // It is tried as soon as it is there, but for what a first refusal may cost.
+            for _ in 0..10 {
+                let Some(batch) = site.lease("surrey", now).await else { break };
+                let bad = batch.items[0].sop_instance == uid(1);
+                tries += usize::from(bad);
+                site.settle(&batch, if bad { refusal() } else { verified() }, now).await;
+            }
+            late += usize::from(site.states(100 + round).await != [State::Verified]);
+        }
+        let (name, state) = (refusal(), site.states(1).await);
+        assert!(late <= 1, "{name:?} with {companions}: {late} studies waited");
+        assert_eq!((state, view(&site).await.reach), (vec![State::Dead], Reach::Up), "{name:?} after {tries}");
+        let open = site.records.exceptions(true, ExceptionId(0), 0).await.unwrap();
+        assert_eq!(open.len(), 1, "{open:?}");
+        site.verify().await;
+    }
+}
+
+/// REL-24: a probe does not meet the same study each time, however urgent that is.
+#[tokio::test]
+async fn probes_take_turns() {
+    let site = Site::new();
+    for n in 1..=3 {
+        let mut one = push(n);
+        one.head.study = study(n);
+        one.chosen[0].priority = if n == 1 { Priority::Urgent } else { Priority::Routine };
+        site.stored(one).await;
+    }
+    let mut now = noon();
+    let mut met = Vec::new();
+    for _ in 0..7 {
+        let batch = site.lease("surrey", now).await.unwrap();
+        met.push(batch.study.clone());
+        site.settle(&batch, deferred(Charge::Destination, None), now).await;
+        now += 20 * MINUTE;
+    }
+    for n in 1..=3 {
+        assert!(met[1..4].contains(&study(n)) && met[4..].contains(&study(n)), "{met:?}");
+    }
+    site.verify().await;
+}
+
+/// REL-24: a node aborts the association each time at one instance of a study: the rest of the study comes before it from then on.
+#[tokio::test]
+async fn what_a_node_aborts_at_goes_behind_its_study() {
+    let site = Site::new();
+    for n in 1..=4 {
+        site.stored(push(n)).await;
+    }
+    let (mut now, mut batches) = (noon(), 0);
+    while site.states(4).await != [State::Verified] {
+        now += 20 * MINUTE;
+        while let Some(check) = site.check("surrey", now).await {
+            site.settle(&check, absent(), now).await;
+        }
+        let Some(batch) = site.lease("surrey", now).await else { continue };
+        batches += 1;
+        assert!(batches < 4, "its companions wait for it");
+        let mut broken = false;
+        let mut outcome = |item: &Leased| {
+            let before = broken;
+            broken |= item.sop_instance == uid(1);
+            match (before, broken) {
+                (true, _) => deferred(Charge::Destination, None),
+                (_, true) => unknown(),
+                _ => verified(),
+            }
+        };
+        let outcomes = batch.items.iter().map(|item| (item.transfer, outcome(item))).collect();
+        site.records.settle(batch.attempt, outcomes, AttemptSummary::default(), now).await.unwrap();
+    }
+    assert_eq!([site.states(2).await, site.states(3).await].concat(), [State::Verified, State::Verified]);
     site.verify().await;
 }
 

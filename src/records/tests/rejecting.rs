@@ -1,10 +1,11 @@
 //! Rejection notes: whose count, what they hide and stop, what comes before and after them, and how they end (WEB-105, FLT-085).
 
 use super::support::*;
+use crate::dicom::fired::note_fired;
 use crate::dicom::rejection::{KEY_OBJECT_SELECTION, Named, Reason};
 use crate::dicom::uid::SopClassUid;
 use crate::ledger::transfer::State;
-use crate::peers::Origin;
+use crate::peers::{Origin, Priority, Verify};
 use crate::records::*;
 use std::time::SystemTime;
 
@@ -118,6 +119,7 @@ async fn what_is_rejected_is_hidden_and_stops() {
         )
     );
     site.verify().await;
+    note_fired(1);
 }
 
 /// WEB-105, FLT-085: who may have it gets the note, though a person has stopped what was sent there; who was never sent it does not.
@@ -151,6 +153,7 @@ async fn what_was_under_way_at_a_stop_goes_no_further() {
     assert_eq!(site.states(1).await, [State::Unknown], "the note was not read yet");
     assert_eq!(site.read_notes(&names(1, &[1])).await, [Standing::InForce], "and is read after a start");
     assert_eq!(site.states(1).await, [State::Cancelled]);
+    note_fired(1);
     let late = Site::new();
     late.stored(push(1)).await;
     late.lease("surrey", noon()).await.unwrap();
@@ -159,6 +162,7 @@ async fn what_was_under_way_at_a_stop_goes_no_further() {
     assert_eq!(late.states(1).await, [State::Leased]);
     let (late, _) = late.restart();
     assert_eq!(late.states(1).await, [State::Cancelled]);
+    note_fired(1);
     late.verify().await;
     site.verify().await;
 }
@@ -280,5 +284,39 @@ async fn what_is_no_longer_rejected_is_shown_and_owed_again() {
     // A note that was undone stays so when it comes again.
     site.record(Arrival { origin: node("CT1"), chosen: Vec::new(), ..note(8) }).await;
     assert_eq!((site.read_notes(&names(1, &[1])).await, site.in_sight(&[1]).await), (vec![], vec![1]));
+    site.verify().await;
+}
+
+/// UIX-02: of what a person sends by hand in other bytes while a note hides it, the story does not say that anything is owed.
+#[tokio::test]
+async fn what_is_hidden_is_not_owed_in_the_stead_of_the_same_in_other_bytes() {
+    let site = Site::new();
+    let first = site.stored(push(1)).await;
+    site.stored(Arrival { chosen: Vec::new(), ..note(9) }).await;
+    site.read_notes(&names(1, &[1])).await;
+    let by_hand = |arrival: Arrival| {
+        let (destination, request) = (destination("kent"), "weybridge send by jo".to_owned());
+        let (verify, priority) = (Verify::Present, Priority::Routine);
+        let requested = Some(Requested { destination, request: request.clone(), verify, priority });
+        Arrival { origin: Origin::Operator(request), chosen: Vec::new(), requested, ..arrival }
+    };
+    let same = site.record(by_hand(push(1))).await;
+    assert_eq!(same.requested, Some(Became::Not("a rejection note names it")), "{same:?}");
+    let other = site.record(by_hand(push_other(1, 10))).await;
+    let Kept::Differs { instance, exception } = other.kept else { panic!("{other:?}") };
+    assert_eq!(other.requested, Some(Became::Held));
+    let verdict = crate::ledger::judgement::Verdict::Same;
+    let judged = Judged { exception, against: first, verdict, digests: Vec::new(), resend_after: DAY, now: noon() };
+    assert!(site.records.judged(judged).await.unwrap());
+    let story = site.records.why_instance(&uid(1), noon()).await.unwrap();
+    let moved: Vec<&str> = story
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Moved { what, destination, .. } if destination.0 == "kent" => Some(what.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(moved, ["no conflict, but a rejection note names what was here before: nothing is owed"], "{instance}");
+    assert!(site.lease("kent", noon()).await.is_none());
     site.verify().await;
 }

@@ -1,6 +1,7 @@
 //! Tests of restarts: what was interrupted, what stays as it was, who may write (INV-08, INV-14, FLT-006 to FLT-014, FLT-072).
 
 use super::support::*;
+use crate::dicom::fired::note_fired;
 use crate::ledger::transfer::State;
 use crate::records::*;
 
@@ -48,6 +49,7 @@ async fn what_was_being_sent_is_asked_about_and_what_was_asked_about_is_asked_ag
     }
     assert_eq!((site.states(1).await, site.states(2).await), (vec![State::Verified], vec![State::Verified]));
     site.verify().await;
+    note_fired(recovered.interrupted);
 }
 
 #[tokio::test]
@@ -96,6 +98,7 @@ async fn only_the_last_to_open_may_write() {
     assert!(site.records.poisoned().unwrap().contains("another process"));
     newer.record(push(2)).await.unwrap();
     assert_eq!(newer.summary().await.unwrap().instances, 2);
+    note_fired(1);
 }
 
 #[tokio::test]
@@ -110,6 +113,7 @@ async fn a_caller_who_goes_away_cancels_nothing() {
     site.record(push(2)).await;
     assert_eq!(site.states(1).await, [State::Pending]);
     site.verify().await;
+    note_fired(1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Tests of turns, priorities, pauses and orders (REL-20, REL-22, REL-23, IDY-046, UIX-03).
 
 use super::support::*;
+use crate::dicom::fired::note_fired;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::State;
@@ -206,6 +207,7 @@ async fn an_outage_of_days_costs_an_unknown_transfer_nothing() {
     site.settle(&check, verified(), now).await;
     assert_eq!(site.states(1).await, [State::Verified]);
     site.verify().await;
+    note_fired(asked);
 }
 
 /// The schedule of an outage under a simulated clock (REL-20, FLT-068): what is tried when, for six days.
@@ -247,6 +249,7 @@ async fn six_days_of_outage_are_probed_one_at_a_time_on_schedule_and_cost_nothin
         assert_eq!(site.states(n).await, [State::Verified]);
     }
     site.verify().await;
+    note_fired(probes.len());
 }
 
 fn order(of: u32, to: &str) -> Order {
@@ -337,6 +340,7 @@ async fn what_is_owed_for_two_causes_is_sent_once() {
     assert_eq!(site.states(1).await, [State::Verified, State::Verified]);
     assert_eq!(site.transfers(1).await.iter().map(|transfer| transfer.attempts).sum::<u32>(), 2);
     site.verify().await;
+    note_fired(1);
 }
 
 #[tokio::test]

@@ -183,3 +183,33 @@ async fn the_story_says_what_is_waited_for() {
     let story = words(&site.records.why_instance(&uid(1), noon()).await.unwrap());
     assert_eq!(story, ["1 received from PACS (First)", "1 unrouted"]);
 }
+
+/// UIX-02: versions of one instance are one instance, and each has its own lines.
+#[tokio::test]
+async fn the_story_of_an_instance_says_which_version_it_tells_of() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    for content in 2..=4 {
+        site.record(push_other(1, content)).await;
+    }
+    site.send("surrey", verified(), noon()).await;
+    let told = site.records.why_instance(&uid(1), noon()).await.unwrap();
+    assert!(told.iter().all(|event| event.instances == 1 && event.version.is_some()), "{told:#?}");
+    let of = |version: u32| -> Vec<String> {
+        words(&told.iter().filter(|event| event.version == Some(version)).cloned().collect::<Vec<_>>())
+    };
+    let first = of(1);
+    assert!(first[0].contains("received from PACS (First)"), "{first:#?}");
+    assert!(first.iter().any(|line| line.starts_with("1 send surrey: verified")), "{first:#?}");
+    for version in 2..=4 {
+        let other = of(version);
+        assert!(other[0].contains("(Differs)") && other.len() == first.len(), "{other:#?}");
+        assert!(other.iter().all(|line| !line.contains("send surrey")), "{other:#?}");
+    }
+    let of_study = site.records.why_study(&study(1), noon()).await.unwrap();
+    assert!(of_study.iter().all(|event| event.instances == 1 && event.version.is_none()), "{of_study:#?}");
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let only = site.records.why_instance(&uid(1), noon()).await.unwrap();
+    assert!(only.iter().all(|event| event.version.is_none()), "{only:#?}");
+}

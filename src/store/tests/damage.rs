@@ -1,6 +1,7 @@
 //! Damaged, cut and missing files are found before the last byte is handed out (REL-07, FLT-024, FLT-027).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use std::os::unix::fs::FileExt;
 
 fn open(fixture: &Fixture, place: Place) -> fs::File {
@@ -28,6 +29,7 @@ async fn a_flipped_bit_withholds_the_last_chunk() {
             assert!(before < length, "{length}, byte {at}: {before} bytes were let out");
             assert!(matches!(error, StoreError::Corrupt { expected, found: Some(_) } if expected == digest), "{error}");
             assert!(error.is_damage());
+            note_fired(1);
             file.write_all_at(&byte, place.offset + at as u64).unwrap();
             fixture.store.verify(place, digest).await.unwrap();
         }
@@ -87,9 +89,11 @@ async fn cut_and_missing_files_are_told_apart() {
         open(&fixture, place).set_len(place.offset + place.length - 1).unwrap();
         let error = fixture.store.verify(place, digest).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { found: None, .. }), "{error}");
+        note_fired(1);
         fs::remove_file(fixture.dir.path().join(place.file_name())).unwrap();
         let error = fixture.store.verify(place, digest).await.unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }) && error.is_damage(), "{error}");
+        note_fired(1);
     }
 }
 

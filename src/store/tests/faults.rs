@@ -1,6 +1,7 @@
 //! Failing calls: errors of the disk poison, a full disk does not (REL-04, FLT-020 to FLT-023).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use rustix::io::Errno;
 
 /// Objects that take each way to the disk: with a segment, with a file of their own.
@@ -85,6 +86,7 @@ async fn any_write_may_meet_a_full_disk() {
             store.verify(kept.0, kept.1).await.unwrap();
         }
         assert!(fired >= 2 && refused >= 1, "{length}: {fired} writes failed, {refused} objects refused");
+        note_fired(fired);
     }
 }
 
@@ -106,6 +108,7 @@ async fn a_failed_sync_poisons_and_is_not_tried_again() {
             assert_eq!(store.usage().syncs, syncs + 1);
             assert_stopped(&store, kept).await;
             assert_eq!(store.usage().blobs, 1);
+            note_fired((store.usage().syncs - syncs) as usize);
         }
     }
 }
@@ -143,4 +146,21 @@ async fn a_long_object_leaves_the_reserve_alone() {
     store.room(0).unwrap();
     put(&store, &noise(1024, 3)).await.unwrap();
     assert!(!store.usage().refusing);
+    note_fired(1);
+}
+
+/// REL-06: a directory in which no file can be made is told of until one can.
+#[tokio::test]
+async fn files_that_cannot_be_made_are_told_of_until_one_can() {
+    let Fixture { store, dir } = fixture();
+    let core = Arc::clone(&store.core);
+    assert_eq!(store.trouble(), Trouble::default());
+    // A name that is taken stands for whatever else makes it fail.
+    let path = dir.path().join("taken");
+    drop(core.disk.create(&path).unwrap());
+    assert!(matches!(core.disk.create(&path), Err(StoreError::Io { .. })));
+    let (_, why) = store.trouble().unmade.unwrap();
+    assert!(why.starts_with(&format!("{}: ", dir.path().display())), "{why}");
+    drop(core.disk.create(&dir.path().join("free")).unwrap());
+    assert_eq!(store.trouble(), Trouble::default());
 }

@@ -1,6 +1,7 @@
 //! Starting after a stop or a crash: live blobs stay, garbage goes, numbers are never used twice (FLT-001 to FLT-005).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use std::os::unix::fs::MetadataExt;
 
 /// Leaves the directory as a kill would: unfinished files, a segment with its reserved tail.
@@ -52,6 +53,7 @@ async fn live_blobs_stay_and_orphans_go() {
     for (place, digest) in &live {
         store.verify(*place, *digest).await.unwrap();
     }
+    note_fired(recovered.orphans_removed as usize);
 }
 
 #[tokio::test]
@@ -64,6 +66,7 @@ async fn a_start_with_nothing_live_frees_all() {
     let (_store, recovered) = Store::open(options(&dir), []).unwrap();
     assert_eq!(recovered, Recovered { orphans_removed: 2, ..Recovered::default() });
     assert!(files(&dir).is_empty());
+    note_fired(recovered.orphans_removed as usize);
 }
 
 #[tokio::test]
@@ -94,6 +97,7 @@ async fn emptied_segments_go_at_the_next_start() {
     drop(store);
     let (_store, recovered) = Store::open(options(&dir), []).unwrap();
     assert_eq!((recovered.orphans_removed, recovered.strays), (1, 0));
+    note_fired(recovered.orphans_removed as usize);
 }
 
 #[tokio::test]
@@ -108,6 +112,7 @@ async fn missing_and_cut_blobs_are_counted() {
     let (_, recovered) = Store::open(options(&dir), [small, gone, cut]).unwrap();
     assert_eq!((recovered.blobs, recovered.missing, recovered.damaged), (1, 1, 1));
     assert_eq!(recovered.lost, [cut, gone]);
+    note_fired((recovered.missing + recovered.damaged) as usize);
 }
 
 #[tokio::test]
@@ -231,4 +236,61 @@ async fn what_is_noted_of_the_records_is_kept_until_others_are_to_come() {
     drop(store);
     Store::set_apart(dir.path()).unwrap();
     assert_eq!(Store::noted(dir.path()).unwrap(), None);
+}
+
+/// FLT-027: a store that has lost its name reads it from its blobs; what no row names stays, and nothing is removed before a person says so.
+#[tokio::test]
+async fn a_lost_name_is_read_from_the_labels() {
+    let fixture = fixture();
+    let mut kept = vec![];
+    for (seed, length) in [(1, 5000), (2, 300 * KIB), (3, 2 * MIB)] {
+        kept.push(put(&fixture.store, &noise(length, seed)).await.unwrap());
+    }
+    let dir = crash(fixture);
+    let before = identity::read(dir.path()).unwrap().unwrap();
+    assert!(!Store::regain_name(dir.path()).unwrap(), "it is not lost");
+    fs::remove_file(dir.path().join("identity")).unwrap();
+    assert!(Store::regain_name(dir.path()).unwrap());
+    let after = identity::read(dir.path()).unwrap().unwrap();
+    assert_eq!((after.store, after.doubted, after.noted), (before.store, true, None));
+    let newest = kept.iter().map(|(place, _)| place.file).max().unwrap();
+    assert!(after.base > newest && after.keep_below == after.base);
+    let all = files(&dir);
+    let (store, recovered) = Store::open(options(&dir), [kept[0].0]).unwrap();
+    assert_eq!((recovered.blobs, recovered.orphans_removed, recovered.truncated), (1, 0, 0));
+    assert!(store.is_doubted() && all.iter().all(|name| files(&dir).contains(name)), "what no row names stays");
+    for (place, digest) in kept {
+        store.verify(place, digest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_name_on_which_the_labels_disagree_is_not_made_up() {
+    let (one, other) = (fixture(), fixture());
+    for fixture in [&one, &other] {
+        put(&fixture.store, &noise(2 * MIB, 1)).await.unwrap();
+    }
+    let (dir, strange) = (crash(one), crash(other));
+    // Another store's object under a number of its own.
+    let name = files(&strange).into_iter().next().unwrap();
+    let (number, shared) = place::parse_file_name(&name).unwrap();
+    assert!(!shared);
+    let own = files(&dir).into_iter().next().unwrap();
+    if own != name {
+        fs::copy(strange.path().join(&name), dir.path().join(&name)).unwrap();
+    } else {
+        // Both gave it the same number: one more of the stranger's, in which the label says where it stands.
+        let moved = place::file_name(number + 1, false);
+        let mut bytes = fs::read(strange.path().join(&name)).unwrap();
+        let at = bytes.len() - label::LABEL;
+        let store = label::Label::names_store(&bytes[at..]).unwrap();
+        let mut label = label::Label::decode(&bytes[at..], &store).unwrap();
+        label.place.file = number + 1;
+        bytes[at..].copy_from_slice(&label.encode(&store));
+        fs::write(dir.path().join(moved), bytes).unwrap();
+    }
+    fs::remove_file(dir.path().join("identity")).unwrap();
+    let error = Store::regain_name(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("2 stores"), "{error}");
+    assert!(!dir.path().join("identity").exists());
 }

@@ -12,6 +12,8 @@ BEHAVIOUR is an object in a file that is read anew at each request:
   nameless     instances whose names are not told in answers to queries
   silent       a move is not answered until this is false again
   relational   relational queries are agreed to
+  repeats      each match is answered once for each instance of it
+  uncounted    it does not tell how much a study or a series holds
 Whatever it moved, the final answer to a move is success, without counts.
 LOG gets one JSON object a line: kind find or move with the keys, kind store with the instance and the status that it got.
 """
@@ -86,7 +88,7 @@ def find(event):
     time.sleep(how.get("find_delay", 0))
     unique, seen = LEVELS[keys["QueryRetrieveLevel"]], set()
     for row in named(keys):
-        if row[unique] in seen or not matching(row, keys):
+        if (row[unique] in seen and not how.get("repeats")) or not matching(row, keys):
             continue
         seen.add(row[unique])
         head, answer = HEADS[row["sop_instance"]], Dataset()
@@ -94,6 +96,8 @@ def find(event):
         if "SpecificCharacterSet" in head:
             answer.SpecificCharacterSet = head.SpecificCharacterSet
         for tag in keys:
+            if how.get("uncounted") and tag.startswith("NumberOf"):
+                continue
             if tag in COUNTS:
                 setattr(answer, tag, str(sum(r[COUNTS[tag]] == row[COUNTS[tag]] for r in ROWS)))
             elif tag == "NumberOfStudyRelatedSeries":

@@ -2,10 +2,12 @@
 
 usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
        [--abort-after N] [--statuses FILE] [--tell KEYWORD]... [--busy N] [--idle SECONDS]
-       [--find lists|one|everything]
+       [--find lists|one|everything] [--half-up N]
 
 It answers C-FIND of instances if told how: as the standard says, taking a list of UIDs for one UID, or heeding no key. What it was
 given is there at once, and not what it broke off at.
+
+On the first N associations while it is half up it accepts no context.
 
 The first N associations that are asked for while it is busy are rejected: transient, local limit exceeded. An association on which
 nothing happens for so many idle seconds is aborted.
@@ -40,6 +42,7 @@ def arguments():
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--abort-after", type=int, default=0)
     parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--half-up", type=int, default=0)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--slow-first", type=float, default=0.0)
     parser.add_argument("--statuses", type=Path)
@@ -79,7 +82,7 @@ def main():
             name = context.abstract_syntax
             if uid_to_service_class(name) is ServiceClass:
                 register_uid(name, f"Private{name.rsplit('.', 1)[1]}Storage", StorageServiceClass)
-            if name not in options.refuse and (options.find or name != FIND):
+            if opened > options.half_up and name not in options.refuse and (options.find or name != FIND):
                 syntaxes = wanted or [str(ts) for ts in context.transfer_syntax]
                 supported.setdefault(name, []).extend(syntaxes)
         event.assoc.acceptor.supported_contexts = [

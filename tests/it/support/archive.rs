@@ -200,6 +200,34 @@ impl Dcmqrscp {
     }
 }
 
+/// pynetdicom's own `qrscp`, called ARCHIVE, which moves to `RTV` at the gateway.
+pub struct Qrscp {
+    pub port: u16,
+    _process: Process,
+}
+
+impl Qrscp {
+    pub fn start(folder: &Path, gateway_port: u16) -> Self {
+        let port = free_port();
+        std::fs::create_dir_all(folder).unwrap();
+        let config = folder.join("config.ini");
+        let (held, database) = (folder.join("held"), folder.join("held.sqlite"));
+        let text = format!(
+            "[DEFAULT]\nae_title: ARCHIVE\nport: {port}\nmax_pdu: 16382\nacse_timeout: 30\ndimse_timeout: 30\n\
+             network_timeout: 30\nbind_address: 127.0.0.1\ninstance_location: {}\ndatabase_location: {}\n\
+             [RTV]\naddress: 127.0.0.1\nport: {gateway_port}\n",
+            held.display(),
+            database.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new(interpreter());
+        command.current_dir(folder).args(["-m", "pynetdicom", "qrscp", "-c"]).arg(&config);
+        let process = Process::spawn("qrscp", &mut command, &folder.join("qrscp.log"));
+        until(seconds(60), "qrscp listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { port, _process: process }
+    }
+}
+
 /// `python/archive.py`, called ARCHIVE or otherwise: it holds the files of a list, and does as it is told.
 pub struct OddArchive {
     pub port: u16,

@@ -48,6 +48,14 @@ struct Held {
 #[derive(Default)]
 struct State {
     held: BTreeMap<String, Held>,
+    /// Under which number, and of which issuer, a study is shown; else without any.
+    filed: BTreeMap<String, (String, String)>,
+    /// The most instances of a study that are listed; what is beyond is not told of.
+    most: Option<usize>,
+    /// It has no such service: everything is "not found".
+    absent: bool,
+    /// It does not say how many instances a study has.
+    uncounted: bool,
     script: VecDeque<Manner>,
     /// Instances that leave as soon as they have been listed once more.
     leaving: BTreeSet<String>,
@@ -97,6 +105,11 @@ impl Holder {
         self.state.lock().unwrap().script.extend(manners);
     }
 
+    /// What was to be answered otherwise is answered whole.
+    pub fn forget_script(&self) {
+        self.state.lock().unwrap().script.clear();
+    }
+
     /// An instance goes once it has been listed.
     pub fn leaves_after_the_list(&self, instance: &str) {
         self.state.lock().unwrap().leaving.insert(instance.to_owned());
@@ -105,6 +118,26 @@ impl Holder {
     /// It has one instance more once something was retrieved.
     pub fn gets_meanwhile(&self, study: &str, series: &str, file: &[u8]) {
         self.state.lock().unwrap().coming.push((study.to_owned(), series.to_owned(), file.to_vec()));
+    }
+
+    /// From now on it shows a study under this number of an issuer.
+    pub fn files(&self, study: &str, patient: &str, issuer: &str) {
+        self.state.lock().unwrap().filed.insert(study.to_owned(), (patient.to_owned(), issuer.to_owned()));
+    }
+
+    /// It lists so many instances of a study at most, and does not say so.
+    pub fn lists_at_most(&self, most: Option<usize>) {
+        self.state.lock().unwrap().most = most;
+    }
+
+    /// It has no such service at its address.
+    pub fn be_absent(&self, absent: bool) {
+        self.state.lock().unwrap().absent = absent;
+    }
+
+    /// It does not say how many instances a study has.
+    pub fn counts_nothing(&self) {
+        self.state.lock().unwrap().uncounted = true;
     }
 
     pub fn forget(&self, instance: &str) {
@@ -193,6 +226,9 @@ fn hushes(state: &mut State) -> bool {
 fn answer(request: &Request<Incoming>, (state, word): Shared) -> Response<Body> {
     let path = request.uri().path().trim_start_matches("/dicom-web/").to_owned();
     let mut state = state.lock().unwrap();
+    if state.absent {
+        return plain(404);
+    }
     if request.uri().query().is_some() || path.ends_with("/instances") {
         return list(&mut state, &path, request.uri().query().unwrap_or_default());
     }
@@ -266,8 +302,46 @@ fn multipart(files: Vec<Bytes>, manner: Manner, word: Arc<Semaphore>) -> Respons
     response
 }
 
+/// One row of a search for studies: by a UID, or by a number.
+fn study_row(state: &State, study: &str) -> Value {
+    let one = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
+    let mut row = json!({ "0020000D": one("UI", study) });
+    if let Some((patient, issuer)) = state.filed.get(study) {
+        (row["00100020"], row["00100021"]) = (one("LO", patient), one("LO", issuer));
+    }
+    if !state.uncounted {
+        let count = state.held.values().filter(|held| held.study == study).count();
+        row["00201208"] = json!({ "vr": "IS", "Value": [count] });
+    }
+    row
+}
+
+/// QIDO-RS for studies.
+fn studies(state: &State, query: &str) -> Response<Body> {
+    let key = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let all: BTreeSet<&String> = state.held.values().map(|held| &held.study).collect();
+    let number = |study: &str| state.filed.get(study).map(|(patient, _)| patient.as_str());
+    let is_meant = |study: &&&String| match (key("0020000D"), key("00100020")) {
+        (Some(uid), _) => study.as_str() == uid,
+        (_, Some(patient)) => number(study) == Some(patient),
+        _ => false,
+    };
+    let rows: Vec<Value> = all.iter().filter(is_meant).map(|study| study_row(state, study)).collect();
+    if rows.is_empty() || key("offset") != Some("0") { plain(204) } else { told(&rows) }
+}
+
+fn told(rows: &[Value]) -> Response<Body> {
+    let body = stream::iter([Ok(Frame::data(Bytes::from(Value::from(rows).to_string())))]).boxed();
+    let mut response = Response::new(StreamBody::new(body));
+    response.headers_mut().insert("content-type", "application/dicom+json".parse().unwrap());
+    response
+}
+
 /// QIDO-RS for the instances of a study, with a largest page of three.
 fn list(state: &mut State, path: &str, query: &str) -> Response<Body> {
+    if path == "studies" {
+        return studies(state, query);
+    }
     let number = |name: &str| {
         let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         value.and_then(|value| value.parse().ok())
@@ -275,7 +349,8 @@ fn list(state: &mut State, path: &str, query: &str) -> Response<Body> {
     let (offset, limit) = (number("offset").unwrap_or(0), number("limit").unwrap_or(1000).min(3));
     state.lists += usize::from(offset == 0);
     let study = path.split('/').nth(1).unwrap_or_default().to_owned();
-    let matching = state.held.iter().filter(|(_, held)| held.study == study);
+    let most = state.most.unwrap_or(usize::MAX);
+    let matching = state.held.iter().filter(|(_, held)| held.study == study).take(most);
     let ui = |value: &str| json!({ "vr": "UI", "Value": [value] });
     let rows: Vec<Value> = matching
         .skip(offset)
@@ -290,10 +365,7 @@ fn list(state: &mut State, path: &str, query: &str) -> Response<Body> {
         }
         return plain(204);
     }
-    let body = stream::iter([Ok(Frame::data(Bytes::from(Value::Array(rows).to_string())))]).boxed();
-    let mut response = Response::new(StreamBody::new(body));
-    response.headers_mut().insert("content-type", "application/dicom+json".parse().unwrap());
-    response
+    told(&rows)
 }
 
 fn plain(status: u16) -> Response<Body> {

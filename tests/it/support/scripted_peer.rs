@@ -97,6 +97,7 @@ struct State {
     stored: BTreeMap<String, usize>,
     requests: usize,
     queries: usize,
+    fired: usize,
     /// When a request was first refused, and when one was first stored after that.
     refused: Option<Instant>,
     relented: Option<Instant>,
@@ -205,10 +206,10 @@ impl ScriptedPeer {
         state.relented.unwrap().duration_since(state.refused.unwrap())
     }
 
-    /// STOW-RS requests and queries seen so far.
-    pub fn seen(&self) -> (usize, usize) {
+    /// STOW-RS requests and queries seen so far, and how many of the requests got something else than that all is stored.
+    pub fn seen(&self) -> (usize, usize, usize) {
         let state = self.state.lock().unwrap();
-        (state.requests, state.queries)
+        (state.requests, state.queries, state.fired)
     }
 }
 
@@ -351,8 +352,8 @@ fn next_step(state: &mut State, parts: &[(String, Held)], accept: &str) -> Step 
     let syntax = |held: &Held| read_part10(&held.file).unwrap().syntax;
     let instances = parts.iter().map(|(instance, held)| (instance.clone(), syntax(held))).collect();
     state.log.push(Seen::Sent { instances, accept: accept.to_owned() });
-    let always = state.always.clone().unwrap_or(Step::Store);
-    let step = state.script.pop_front().unwrap_or(always);
+    let step = state.script.pop_front().or_else(|| state.always.clone()).unwrap_or(Step::Store);
+    state.fired += usize::from(!matches!(step, Step::Store));
     match step {
         Step::Refuse(..) => state.refused = state.refused.or(Some(Instant::now())),
         _ if state.refused.is_some() => state.relented = state.relented.or(Some(Instant::now())),

@@ -23,6 +23,8 @@ pub struct Manner {
     pub body: String,
     /// Results of a page, of a list that is paged; else there is one page.
     pub page: Option<usize>,
+    /// What is answered 400 where a question holds it.
+    pub refuses: Option<&'static str>,
 }
 
 impl Manner {
@@ -34,7 +36,14 @@ impl Manner {
     /// A body that claims to be DICOM JSON.
     pub fn says(body: &str) -> Self {
         let body = body.to_owned();
-        Self { after: Duration::ZERO, status: 200, content_type: "application/dicom+json", body, page: None }
+        Self {
+            after: Duration::ZERO,
+            status: 200,
+            content_type: "application/dicom+json",
+            body,
+            page: None,
+            refuses: None,
+        }
     }
 
     /// The same in pages of so many results.
@@ -52,6 +61,11 @@ impl Manner {
             None if offset == 0 => self.body.clone(),
             None => "[]".into(),
         }
+    }
+
+    /// The same, but 400 to each question that holds this.
+    pub fn refusing(self, text: &'static str) -> Self {
+        Self { refuses: Some(text), ..self }
     }
 
     /// The same after a while.
@@ -135,11 +149,12 @@ async fn converse(stream: TcpStream, config: Arc<rustls::ServerConfig>, shared: 
         async move {
             let target = request.uri().to_string();
             let manner = manner.lock().unwrap().clone();
-            let body = manner.page_at(&target);
+            let refused = manner.refuses.is_some_and(|text| target.contains(text));
+            let body = if refused { String::new() } else { manner.page_at(&target) };
             asked.lock().unwrap().push(target);
             tokio::time::sleep(manner.after).await;
             let mut response = Response::new(Full::new(Bytes::from(body)));
-            *response.status_mut() = manner.status.try_into().unwrap();
+            *response.status_mut() = if refused { 400 } else { manner.status }.try_into().unwrap();
             response.headers_mut().insert("content-type", manner.content_type.parse().unwrap());
             Ok::<_, Infallible>(response)
         }

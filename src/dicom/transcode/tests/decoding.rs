@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dicom::inflate::tests::deflate;
+use crate::dicom::pixels::{DecodeError, FragmentError};
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
@@ -161,6 +162,20 @@ fn what_cannot_be_decoded_rightly_is_an_error() {
 }
 
 /// PS3.5 section A.4 has them in fragments; PixelMed sends native images so, on the context of another file's syntax (DIM-007).
+/// What describes the pixels is padded as the rest is, though it is written when it is whole (PS3.5 section 7.1.1; DIM-055).
+#[test]
+fn descriptions_of_odd_length_are_padded_where_that_is_asked_for() {
+    let frames = [rle(&[[1, 2], [3, 4], [5, 6]]), rle(&[[7, 8], [9, 10], [11, 12]])];
+    let stored = [described(b"2", 3, b"RGB", Some(0)), vec![fragments(&frames)]].concat();
+    let native = value(0x7FE0_0010, Vr::OB, &[1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12]);
+    let want = [described(b"2 ", 3, b"RGB ", Some(0)), vec![native]].concat();
+    let mut transcoder = Transcoder::evening(&TransferSyntaxUid::parse(RLE).unwrap(), EXPLICIT_VR_LE).unwrap();
+    let mut out = Vec::new();
+    transcoder.push(&encode(&stored, EXPLICIT), &mut out).unwrap();
+    transcoder.finish(&mut out).unwrap();
+    assert_eq!(out, encode(&want, DELIMITED));
+}
+
 #[test]
 fn native_pixels_under_an_encapsulated_syntax_pass_if_nothing_about_them_is_in_doubt() {
     let cells = |n: u8| value(0x7FE0_0010, Vr::OB, &(0..n).collect::<Vec<u8>>());

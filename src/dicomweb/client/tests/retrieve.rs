@@ -108,6 +108,21 @@ async fn parts_that_are_not_as_said_do_not_count() {
     assert!(ended.unwrap_err().contains("too many parts"));
 }
 
+/// WEB-104: an answer that is compressed as a whole is called so, and nothing of it counts.
+#[tokio::test]
+async fn a_retrieval_that_comes_compressed_is_called_so() {
+    let (server, authority) = with_server(|mut conn| async move {
+        while let Some(head) = conn.head().await {
+            assert_eq!(head.header("accept-encoding"), Some("identity"));
+            conn.answer("200 OK", &format!("{KIND}Content-Encoding: gzip\r\n"), "xx").await;
+        }
+    })
+    .await;
+    let failure = client(&server, &authority).retrieve(&study(), &Part::Study, 1).await.err().unwrap();
+    let RetrieveFailure::Unreadable(why) = failure else { panic!("{failure}") };
+    assert!(why.contains("Content-Encoding gzip"), "{why}");
+}
+
 /// WEB-004: a server that does not know the parameter is asked without it.
 #[tokio::test]
 async fn a_server_that_knows_no_wildcard_gives_what_it_likes() {
@@ -188,6 +203,7 @@ async fn what_cannot_be_read_of_a_listing_is_not_passed_over() {
                         ["instances", "1.2.4"] => format!("[{}]", row_of(&uid(1).to_string(), None)),
                         ["instances", "1.2.5"] => format!("[{}]", row_of(&uid(2).to_string(), None)),
                         ["instances", _] => all.clone(),
+                        ["studies", _] => String::new(),
                         _ if knows_series => series.to_owned(),
                         _ => String::new(),
                     };
@@ -214,4 +230,105 @@ async fn what_cannot_be_read_of_a_listing_is_not_passed_over() {
     assert_eq!(told[1], Ok((vec![first, second.clone()], None)));
     assert_eq!(told[2], Ok((vec![second], Some(InPart::Unreadable))));
     assert!(matches!(&told[3], Err(QueryFailure::Unreadable(_))), "{told:?}");
+}
+
+/// A server with one answer to a search for studies and one to a search for instances; behind the first page there is nothing.
+async fn answering(studies: (&'static str, String), instances: (&'static str, String)) -> (Server, Authority) {
+    with_server(move |mut conn| {
+        let (studies, instances) = (studies.clone(), instances.clone());
+        async move {
+            while let Some(head) = conn.head().await {
+                let (path, query) = head.target().split_once('?').unwrap();
+                let (status, body) = match (path.ends_with("/studies"), query.ends_with("offset=0")) {
+                    (true, _) => studies.clone(),
+                    (false, true) => instances.clone(),
+                    (false, false) => ("200 OK", "[]".to_owned()),
+                };
+                let kind = if body.is_empty() { "" } else { "Content-Type: application/dicom+json\r\n" };
+                conn.answer(status, kind, &body).await;
+            }
+        }
+    })
+    .await
+}
+
+/// WEB-094, DIM-089: a list is believed as far as the server's own word on the study goes; "not found" counts only where the server's studies are
+/// found and do not have it.
+#[tokio::test]
+async fn a_listing_is_believed_as_far_as_the_study_is() {
+    let study_of = |count: &str| {
+        let count =
+            if count.is_empty() { String::new() } else { format!(r#","00201208":{{"vr":"IS","Value":[{count}]}}"#) };
+        ("200 OK", format!(r#"[{{"0020000D":{{"vr":"UI","Value":["1.2.3"]}}{count}}}]"#))
+    };
+    let list = |count: usize| {
+        let rows: Vec<String> = (1..=count).map(|n| row_of(&uid(n).to_string(), Some("1.2.4"))).collect();
+        ("200 OK", format!("[{}]", rows.join(",")))
+    };
+    let (gone, none) = (("404 Not Found", String::new()), ("204 No Content", String::new()));
+    type Row = ((&'static str, String), (&'static str, String), Option<(usize, Option<InPart>)>);
+    let rows: [Row; 12] = [
+        (study_of("2"), list(2), Some((2, None))),
+        (study_of("5"), list(2), Some((2, Some(InPart::Fewer(5))))),
+        (study_of("5"), none.clone(), Some((0, Some(InPart::Fewer(5))))),
+        (study_of("1"), list(2), Some((2, None))),
+        (study_of(""), list(2), Some((2, None))),
+        (none.clone(), none.clone(), Some((0, None))),
+        (none.clone(), gone.clone(), Some((0, None))),
+        (gone.clone(), gone.clone(), None),
+        (study_of("5"), gone.clone(), None),
+        (("400 Bad Request", String::new()), gone, None),
+        (("400 Bad Request", String::new()), list(2), Some((2, None))),
+        (("200 OK", "[{}]".into()), none, None),
+    ];
+    for (studies, instances, want) in rows {
+        let told = format!("{studies:?} {instances:?}");
+        let (server, authority) = answering(studies, instances).await;
+        let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
+        assert_eq!(listing.ok().map(|list| (list.instances.len(), list.in_part)), want, "{told}");
+    }
+}
+
+/// The same of a search below a study; and a success that holds no list is no empty one.
+#[tokio::test]
+async fn a_search_below_a_study_is_believed_as_far_as_the_study_is() {
+    let counted = |count: u32| {
+        let row = r#""0020000D":{"vr":"UI","Value":["1.2.3"]},"00201208":{"vr":"IS","Value":[COUNT]}"#;
+        ("200 OK", format!("[{{{}}}]", row.replace("COUNT", &count.to_string())))
+    };
+    let one = || ("200 OK", format!("[{}]", row_of(&uid(1).to_string(), Some("1.2.4"))));
+    let (gone, none) = (("404 Not Found", String::new()), ("204 No Content", String::new()));
+    let rows: [(_, _, Result<(usize, u64), ()>); 9] = [
+        (counted(1), one(), Ok((1, 0))),
+        (counted(3), one(), Err(())),
+        (none.clone(), gone.clone(), Ok((0, 0))),
+        (gone.clone(), gone.clone(), Err(())),
+        (gone.clone(), one(), Ok((1, 0))),
+        (none.clone(), none.clone(), Ok((0, 0))),
+        (none.clone(), ("200 OK", "[{}]".to_owned()), Ok((0, 1))),
+        (none.clone(), ("200 OK", r#"{"message":"no such index"}"#.to_owned()), Err(())),
+        (none, ("200 OK", " ".to_owned()), Err(())),
+    ];
+    for (studies, instances, want) in rows {
+        let told = format!("{studies:?} {instances:?}");
+        let (server, authority) = answering(studies, instances).await;
+        let search = Search {
+            resource: Resource::Instances(study(), None),
+            matches: Vec::new(),
+            include: Vec::new(),
+            page: 100,
+            most: 100,
+        };
+        let client = client(&server, &authority);
+        let mut pages = client.search(&search);
+        let mut found = 0;
+        let ended = loop {
+            match pages.next().await {
+                Ok(Some(sets)) => found += sets.len(),
+                Ok(None) => break Ok((found, pages.unread())),
+                Err(_) => break Err(()),
+            }
+        };
+        assert_eq!(ended, want, "{told}");
+    }
 }

@@ -1,6 +1,7 @@
 //! STOW-RS: what goes over the wire, what each answer becomes, and how requests end early.
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::dicomweb::multipart::{Event, Limits, Parser, boundary_of};
 use crate::dicomweb::stow::{Referenced, StoreResponse};
 use std::sync::Mutex;
@@ -30,6 +31,21 @@ async fn answering(status: &'static str, headers: String, body: String) -> (Serv
         }
     })
     .await
+}
+
+/// The module of a compressed answer is not known, and it is said why; an answer without a body has none to be compressed.
+#[tokio::test]
+async fn an_answer_that_is_compressed_tells_nothing_of_the_instances() {
+    for (body, unread) in [("xx", true), ("", false)] {
+        let headers = format!("{JSON}Content-Encoding: br\r\n");
+        let (server, authority) = answering("409 Conflict", headers, body.to_owned()).await;
+        let answer = client(&server, &authority).store(&study(), self::body(10)).await.unwrap();
+        assert_eq!(answer.status, 409);
+        match answer.module {
+            Err(why) => assert!(unread && why.contains("Content-Encoding br"), "{why}"),
+            Ok(module) => assert!(!unread && module.is_none()),
+        }
+    }
 }
 
 #[tokio::test]
@@ -96,12 +112,16 @@ async fn each_answer_is_handed_over_as_it_is() {
         let (server, authority) = answering(status, headers, text).await;
         let answer = client(&server, &authority).store(&study(), body(5000)).await.unwrap();
         assert_eq!(answer.status.to_string(), status[..3]);
+        let says_nothing = !matches!(want, Ok(Some(_)));
         match (answer.module, want) {
             (Ok(module), Ok(count)) => assert_eq!(module.map(|m| m.referenced.len()), count, "{status}"),
             (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
             (got, want) => panic!("{status}: {got:?}, wanted {want:?}"),
         }
         assert_eq!(server.requests(), 1, "{status}: neither redirects nor retries");
+        if says_nothing {
+            note_fired(1);
+        }
     }
 }
 
@@ -155,6 +175,7 @@ async fn an_answer_that_breaks_off_or_trickles_keeps_its_status() {
         let why = answer.module.unwrap_err();
         assert_eq!(answer.status, 200);
         assert!(why.contains(if trickle { "too slowly" } else { "broke off after 1 bytes" }), "{why}");
+        note_fired(1);
     }
 }
 
@@ -185,6 +206,7 @@ async fn an_early_refusal_is_read_and_the_rest_is_not_sent() {
     let (announced, read) = rest.await.unwrap();
     assert!(announced > LENGTH && read < LENGTH / 2, "{read} of {announced} bytes came");
     assert!(answer.sent < LENGTH as u64 / 2);
+    note_fired(1);
 }
 
 #[tokio::test]
@@ -276,6 +298,7 @@ async fn stalls_end_the_request() {
         let failure = PeerClient::new(options).unwrap().store(&study(), body).await.unwrap_err();
         assert_eq!(failure.stage, stage, "{failure}");
         assert!(failure.detail.contains(why) && !failure.surely_not_sent(), "{failure}");
+        note_fired(1);
     }
 }
 
@@ -330,5 +353,6 @@ async fn an_early_refusal_with_a_reset_behind_it_is_read_or_ambiguous() {
             Err(failure) => assert!(failure.stage == Stage::AfterFirstByte && !failure.surely_not_sent(), "{failure}"),
         }
         assert_eq!(server.requests(), 1);
+        note_fired(1);
     }
 }

@@ -1,6 +1,7 @@
 //! Names, connections, TLS and resets: what may have reached the peer.
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::dicomweb::tls::TlsReason;
 
 async fn failure(options: ClientOptions) -> SendFailure {
@@ -24,6 +25,7 @@ async fn the_certificate_must_be_valid_vouched_for_and_carry_the_identity() {
         assert_eq!((failure.stage, failure.sent), (Stage::Tls(reason), 0), "{failure}");
         assert!(failure.surely_not_sent());
         assert_eq!(server.requests(), 0);
+        note_fired(1);
     }
 }
 
@@ -58,6 +60,7 @@ async fn a_peer_that_refuses_our_certificate_is_told_apart() {
         assert_eq!(failure.stage, Stage::Tls(TlsReason::OursRefused), "{failure}");
         assert!(failure.surely_not_sent());
         assert_eq!(server.requests(), 0);
+        note_fired(1);
     }
 }
 
@@ -73,6 +76,7 @@ async fn names_and_connections_that_fail_are_told_apart() {
         let failure = failure(ClientOptions::new(url, authority.roots())).await;
         assert_eq!((failure.stage, failure.sent), (stage, 0), "{failure}");
         assert!(failure.surely_not_sent());
+        note_fired(1);
     }
 }
 
@@ -99,6 +103,7 @@ async fn a_reset_after_any_byte_of_the_body_is_ambiguous() {
         assert_eq!(failure.stage, Stage::AfterFirstByte, "{failure}");
         assert!(failure.sent > 0 && !failure.surely_not_sent(), "{failure}");
         assert_eq!(server.requests(), 1, "the request is never repeated");
+        note_fired(1);
     }
 }
 

@@ -9,14 +9,14 @@ use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dimse::{QueryAnswer, Status};
 use crate::edge::dimse_scp::asked::*;
 use crate::edge::dimse_scp::shown::shown;
-use crate::edge::qido::elsewhere::found_elsewhere;
-use crate::peers::{Origin, Silent};
+use crate::edge::qido::elsewhere::{found_elsewhere, is_refiled};
+use crate::peers::{Foreign, Origin, Silent};
 use crate::priors::Clock;
 use crate::priors::archive::widen;
 use crate::priors::marker::{self, Silence};
-use crate::priors::merge::{Copy, Found, Merge};
+use crate::priors::merge::{Copy, Found, Merge, Rest};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
-use crate::records::{StudySize, Texts, Walk};
+use crate::records::{StudyRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most studies that one query names to other sites.
@@ -29,6 +29,8 @@ pub(super) struct Elsewhere {
     meant: bool,
     merge: Merge,
     silent: Vec<(String, Outcome)>,
+    /// Sites that have answered in full.
+    answered: BTreeSet<String>,
     /// Sites that showed what this node is not shown before a person has decided.
     held_back: BTreeSet<String>,
     /// What our own catalogue or a site says of the patient, for the markers.
@@ -42,6 +44,7 @@ impl Elsewhere {
             meant,
             merge: Merge::default(),
             silent: Vec::new(),
+            answered: BTreeSet::new(),
             held_back: BTreeSet::new(),
             person: BTreeMap::new(),
         }
@@ -94,9 +97,13 @@ impl Find<'_, '_> {
     /// Tells what the other sites show of the patient, as they answer, then the markers of those that did not.
     pub(super) async fn tell_elsewhere(&mut self, mut elsewhere: Elsewhere) -> Result<(), End> {
         self.hear(&mut elsewhere).await?;
-        let Elsewhere { merge, mut silent, held_back, person, .. } = elsewhere;
+        let Elsewhere { merge, mut silent, answered, held_back, person, .. } = elsewhere;
         silent.extend(held_back.into_iter().map(|site| (site, Outcome::HeldBack)));
-        for (study, copy, whole) in merge.rest() {
+        for Rest { study, copy, whole, unlisted } in merge.rest(&answered) {
+            if unlisted && self.face.records.is_only_pulled(&study).await? {
+                tracing::info!(study = %study, "the site of a copy does not list it for this patient; it is not told");
+                continue;
+            }
             let mut values = copy.values.0;
             values.insert(STUDY_INSTANCE_UID, study.to_string());
             with_size(&mut values, &copy.size);
@@ -120,7 +127,7 @@ impl Find<'_, '_> {
             };
             let Some(Part { site, what }) = part else { return Ok(()) };
             match what {
-                What::Ended(outcome) if outcome.is_whole() => {}
+                What::Ended(outcome) if outcome.is_whole() => drop(elsewhere.answered.insert(site)),
                 What::Ended(outcome) => elsewhere.silent.push((site, outcome)),
                 What::Found(found) => {
                     let found = self.face.records.shown_elsewhere(found, found_elsewhere).await?;
@@ -134,7 +141,8 @@ impl Find<'_, '_> {
     }
 
     /// Which of these studies came from our own nodes: our catalogue alone says what is told of them. Of the others a copy may be held
-    /// here that does not say itself whose number it bears; the site has said so now.
+    /// here that does not say itself who issued the number that it bears; the site has said so now. One that bears another number is not
+    /// told (IDY-040): the site files the study otherwise by now, and what it shows is told as lying there.
     async fn held_here(&mut self, found: &[Found], elsewhere: &mut Elsewhere) -> Result<BTreeSet<StudyUid>, End> {
         let studies: Vec<StudyUid> = found.iter().map(|found| found.study.clone()).collect();
         let mut walk = Walk { studies, ..Walk::default() };
@@ -153,10 +161,15 @@ impl Find<'_, '_> {
             }
             let rows = copies.iter().map(|row| row.row).collect();
             let mut sizes = self.face.records.study_sizes(rows, self.wants_classes()).await?;
-            for row in copies {
-                let Some(values) = self.fitting_as(true, &row.origin, row.attributes) else { continue };
+            for mut row in copies {
+                let shown = found.iter().find(|found| found.study == row.study);
+                if shown.is_none_or(|shown| is_refiled(shown, &row)) {
+                    continue;
+                }
+                let attributes = std::mem::take(&mut row.attributes);
+                let Some(values) = self.fitting_as(true, &row.origin, attributes) else { continue };
                 let size = sizes.remove(&row.row).unwrap_or_default();
-                self.copy((size, None), &row.study, values, elsewhere).await?;
+                self.copy((size, None), &row, values, elsewhere).await?;
             }
         }
     }
@@ -165,18 +178,19 @@ impl Find<'_, '_> {
     pub(super) async fn copy(
         &mut self,
         (mut size, theirs): (StudySize, Option<StudySize>),
-        study: &StudyUid,
+        row: &StudyRow,
         mut values: BTreeMap<Tag, String>,
         elsewhere: &mut Elsewhere,
     ) -> Result<(), End> {
-        values.insert(STUDY_INSTANCE_UID, study.to_string());
+        values.insert(STUDY_INSTANCE_UID, row.study.to_string());
+        let site = row.origin.site().filter(|_| theirs.is_none()).map(str::to_owned);
         let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
         if nearline {
             values.insert(AVAILABILITY, NEARLINE.to_owned());
         }
         with_size(&mut values, &size);
         if self.fits_size(&values)
-            && let Some(copy) = elsewhere.merge.copy(study, Copy { values: Texts(values), size, nearline })
+            && let Some(copy) = elsewhere.merge.copy(&row.study, Copy { values: Texts(values), size, nearline, site })
         {
             elsewhere.note(&copy.values.0);
             self.tell(copy.values.0).await?;
@@ -189,7 +203,7 @@ impl Find<'_, '_> {
         let Some(Found { site, values, size, .. }) = elsewhere.merge.there(found) else { return Ok(()) };
         let origin = Origin::Peer(site);
         // Nothing of it may be shown, but that it is there ("A silent site is visible").
-        if shown(&self.registry, self.node, &origin, values.clone()).is_none() {
+        if self.is_held_back(&origin, &values) {
             elsewhere.held_back.insert(origin.name().to_owned());
             return Ok(());
         }
@@ -202,6 +216,12 @@ impl Find<'_, '_> {
             self.tell(values).await?;
         }
         Ok(())
+    }
+
+    /// Whether this node is shown nothing of what a site has, before a person has decided.
+    pub(super) fn is_held_back(&self, origin: &Origin, values: &Texts) -> bool {
+        let may_be = origin.site().is_some() && self.node.foreign != Foreign::AsIs;
+        may_be && shown(&self.registry, self.node, origin, values.clone()).is_none()
     }
 
     /// Shows who kept silent, as the node's configuration has it; never nothing ("A silent site is visible", UIX-12).
@@ -299,16 +319,20 @@ impl Find<'_, '_> {
     /// Series or instances of a study that other sites hold. `known` is what was told already, or waits; `unique` is the UID's attribute.
     pub(super) async fn below_study(&mut self, unique: Tag, mut known: Known) -> Result<(), End> {
         let ours = known.own && !known.copies;
-        let silent = self.hear_below(unique, &mut known).await?;
+        let mut silent = self.hear_below(unique, &mut known).await?;
         for (row, theirs) in known.waiting.into_values() {
+            if self.is_held_back(&row.origin, &row.attributes) {
+                known.held_back.insert(row.origin.name().to_owned());
+            }
             self.tell_series(row, theirs).await?;
         }
+        silent.extend(known.held_back.into_iter().map(|site| (site, Outcome::HeldBack)));
         self.ended_below(&silent, ours)
     }
 
     /// Asks whoever has shown the study, or everybody if it is unknown here too, and tells what is not known yet; who kept silent.
     async fn hear_below(&mut self, unique: Tag, known: &mut Known) -> Result<Vec<(String, Outcome)>, End> {
-        let Known { told, waiting, .. } = known;
+        let Known { told, waiting, held_back, .. } = known;
         let mut silent = Vec::new();
         let Some(study) = self.asked.values(STUDY_INSTANCE_UID).first().and_then(|uid| StudyUid::parse(uid).ok())
         else {
@@ -338,7 +362,7 @@ impl Find<'_, '_> {
             };
             let Some(Part { site, what }) = part else { return Ok(silent) };
             match what {
-                What::Ended(Outcome::Answered { .. }) => {}
+                What::Ended(outcome) if outcome.is_whole() => {}
                 What::Ended(outcome) => silent.push((site, outcome)),
                 What::Found(list) => {
                     let list = self.face.records.shown_elsewhere(list, found_elsewhere).await?;
@@ -350,7 +374,12 @@ impl Find<'_, '_> {
                             *theirs = size.instances.max(*theirs);
                             continue;
                         }
-                        let Some(mut values) = self.fitting(&Origin::Peer(site), values) else { continue };
+                        let origin = Origin::Peer(site);
+                        if self.is_held_back(&origin, &values) {
+                            held_back.insert(origin.name().to_owned());
+                            continue;
+                        }
+                        let Some(mut values) = self.fitting(&origin, values) else { continue };
                         if told.insert(uid) {
                             values.insert(SERIES_RELATED_INSTANCES, size.instances.to_string());
                             values.insert(AVAILABILITY, NEARLINE.to_owned());

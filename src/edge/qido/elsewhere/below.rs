@@ -105,7 +105,7 @@ impl Asked {
         let Some(mut answers) = answers else { return Ok(()) };
         while let Some(Part { site, what }) = answers.next().await {
             match what {
-                What::Ended(Outcome::Answered { .. }) => {}
+                What::Ended(outcome) if outcome.is_whole() => {}
                 What::Ended(outcome) => silent.push((site, outcome)),
                 What::Found(found) => {
                     let found = self.face.records.shown_elsewhere(found, found_elsewhere).await.map_err(unreadable)?;

@@ -1,7 +1,7 @@
 //! Studies of a patient, or studies by name, at the other sites: merged with ours and with the copies here, and who kept silent shown.
 
 use super::super::{Asked, Window, found, refuse, unreadable};
-use super::{NOT_BY_THESE, found_elsewhere};
+use super::{NOT_BY_THESE, found_elsewhere, is_refiled};
 use crate::dicom::attributes::*;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::StudyUid;
@@ -9,7 +9,7 @@ use crate::peers::Origin;
 use crate::priors::Clock;
 use crate::priors::archive::widen;
 use crate::priors::marker::{self, Silence};
-use crate::priors::merge::{Copy, Found, Merge};
+use crate::priors::merge::{Copy, Found, Merge, Rest};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
 use crate::records::{StudyRow, StudySize, Texts, Walk};
 use axum::http::StatusCode;
@@ -43,6 +43,8 @@ pub(in crate::edge::qido) struct Studies {
     copies: BTreeMap<StudyUid, StudyRow>,
     foreign: BTreeMap<StudyUid, Foreign>,
     silent: Vec<(String, Outcome)>,
+    /// Sites that have answered in full.
+    answered: BTreeSet<String>,
     /// What our own catalogue or a site says of the patient, for the markers.
     person: BTreeMap<Tag, String>,
 }
@@ -56,6 +58,7 @@ impl Studies {
             copies: BTreeMap::new(),
             foreign: BTreeMap::new(),
             silent: Vec::new(),
+            answered: BTreeSet::new(),
             person: BTreeMap::new(),
         }
     }
@@ -78,8 +81,9 @@ impl Studies {
     fn copy(&mut self, (row, theirs): Archived, mut size: StudySize) {
         self.note(&row.attributes);
         let study = row.study.clone();
+        let site = row.origin.site().filter(|_| theirs.is_none()).map(str::to_owned);
         let nearline = theirs.is_some_and(|theirs| widen(&mut size, &theirs));
-        match self.merge.copy(&study, Copy { values: Texts::default(), size, nearline }) {
+        match self.merge.copy(&study, Copy { values: Texts::default(), size, nearline, site }) {
             None => drop(self.copies.entry(study).or_insert(row)),
             Some(copy) => drop(self.foreign.insert(study, Foreign { row, size: copy.size, here: !nearline })),
         }
@@ -171,15 +175,19 @@ impl Asked {
     ) -> Result<(), Box<Response>> {
         while let Some(Part { site, what }) = elsewhere.next().await {
             match what {
-                What::Ended(outcome) if outcome.is_whole() => {}
+                What::Ended(outcome) if outcome.is_whole() => drop(elsewhere.answered.insert(site)),
                 What::Ended(outcome) => elsewhere.silent.push((site, outcome)),
                 What::Found(found) => self.found(found, &mut elsewhere).await?,
             }
         }
-        let Studies { merge, mut copies, mut foreign, silent, person, meant, .. } = elsewhere;
-        for (study, copy, here) in merge.rest() {
+        let Studies { merge, mut copies, mut foreign, silent, answered, person, meant, .. } = elsewhere;
+        for Rest { study, copy, whole, unlisted } in merge.rest(&answered) {
+            if unlisted && self.face.records.is_only_pulled(&study).await.map_err(unreadable)? {
+                tracing::info!(study = %study, "the site of a copy does not list it for this patient; it is not told");
+                continue;
+            }
             if let Some(row) = copies.remove(&study) {
-                foreign.insert(study, Foreign { row, size: copy.size, here });
+                foreign.insert(study, Foreign { row, size: copy.size, here: whole });
             }
         }
         let silences = Silence::of(&silent);
@@ -221,7 +229,7 @@ impl Asked {
     }
 
     /// Which of these studies came from our own nodes: our catalogue alone says what is told of them. Of the others a copy may be held
-    /// here that does not say itself whose number it bears; the site has said so now.
+    /// here that does not say itself who issued the number that it bears; the site has said so now. One that bears another number is not told.
     async fn held_here(&self, found: &[Found], elsewhere: &mut Studies) -> Result<BTreeSet<StudyUid>, Box<Response>> {
         let studies: Vec<StudyUid> = found.iter().map(|found| found.study.clone()).collect();
         let (mut walk, mut ours) = (Walk { studies, ..Walk::default() }, BTreeSet::new());
@@ -234,7 +242,9 @@ impl Asked {
             walk.after = last.row;
             let (own, mut copies): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.origin.site().is_none());
             ours.extend(own.into_iter().map(|row| row.study));
-            copies.retain(|row| elsewhere.meant && self.fits_as(true, Level::Study, &row.attributes));
+            let shown = |row: &StudyRow| found.iter().find(|found| found.study == row.study);
+            copies.retain(|row| elsewhere.meant && shown(row).is_some_and(|shown| !is_refiled(shown, row)));
+            copies.retain(|row| self.fits_as(true, Level::Study, &row.attributes));
             self.set_aside(elsewhere, copies.into_iter().map(|row| (row, None)).collect()).await?;
         }
     }

@@ -246,7 +246,7 @@ fn want(
     wanted: &Wanted<'_>,
 ) -> Result<(), Fault> {
     let moment = Moment { entry: change.entry, at: change.at, resend_after: NEVER, what: "owed again" };
-    owe::want(tx, moment, owe::Subject { instance, study, state }, wanted, &mut change.owed)
+    owe::want(tx, moment, owe::Subject { instance, study, state }, wanted, &mut change.owed).map(drop)
 }
 
 /// Stops what ended otherwise than done while what it carries was being hidden (FLT-085).

@@ -1,6 +1,7 @@
 //! Tests of what a full disk and a failed write do: nothing is acknowledged that is not durable (REL-01, REL-04, FLT-022).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::records::sqlite::rows::Fault;
 use crate::records::sqlite::tx::Tx;
 use crate::records::tests::support::{Site, push};
@@ -86,13 +87,13 @@ async fn a_full_disk_changes_nothing_and_passes() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(full > 0);
     assert_eq!(site.records.poisoned(), None);
     site.records.commit(limit(1 << 30)).await.unwrap();
     for n in 100..140 {
         site.record(push(n)).await;
     }
     assert_eq!(site.verify().await.instances, 41);
+    note_fired(full);
 }
 
 #[tokio::test]
@@ -152,4 +153,29 @@ async fn the_log_is_copied_back_and_does_not_grow_for_ever() {
     let file = std::fs::metadata(site.dir.path().join("records.db")).unwrap().len();
     assert!(file > 1 << 20, "{file}");
     assert!(longest < 24 << 20, "{longest}");
+}
+
+/// FLT-026: what fails for want of memory is undone, and the records go on.
+#[tokio::test]
+async fn a_write_without_memory_is_undone_and_the_next_is_taken() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let failed = site.records.commit(move |_| Err::<(), _>(failure(ffi::SQLITE_NOMEM))).await;
+    assert!(matches!(failed, Err(RecordsError::Database(_))), "{failed:?}");
+    assert!(site.records.poisoned().is_none() && !site.records.is_full());
+    site.stored(push(2)).await;
+    site.verify().await;
+}
+
+/// FLT-022: that the records cannot be written is known until they can.
+#[tokio::test]
+async fn records_on_a_full_disk_are_known_to_be_full_until_something_is_written() {
+    let site = Site::new();
+    let failed = site.records.commit(move |_| Err::<(), _>(failure(ffi::SQLITE_FULL))).await;
+    assert!(matches!(failed, Err(RecordsError::Full)), "{failed:?}");
+    assert!(site.records.is_full());
+    site.records.commit(|_| Ok(())).await.unwrap();
+    assert!(site.records.is_full(), "a commit of nothing says nothing");
+    site.stored(push(1)).await;
+    assert!(!site.records.is_full());
 }

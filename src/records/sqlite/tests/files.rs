@@ -1,6 +1,7 @@
 //! Tests of opening: the pragmas that durability needs, migrations, foreign files.
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::records::sqlite::schema;
 use crate::records::tests::support::{Site, node, noon, push, push_other, to, verified};
 
@@ -50,8 +51,10 @@ fn an_interrupted_migration_leaves_nothing() {
     let dir = TempDir::new().unwrap();
     let conn = open(dir.path());
     conn.execute_batch("PRAGMA journal_mode = wal; BEGIN; CREATE TABLE meta (x)").unwrap();
+    assert!(!conn.is_autocommit(), "it is in the middle of it");
     drop(conn);
     drop(schema::open_writer(dir.path(), 1 << 20).unwrap());
+    note_fired(1);
 }
 
 /// "No destination": what an earlier version left untold is told after the update, and what a person rejected is told no more. What is

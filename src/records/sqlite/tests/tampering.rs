@@ -1,6 +1,7 @@
 //! Tampering with the file: whatever part of the ledger or of the tables is changed, `ledger verify` says so (LED-006, INV-09).
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::records::tests::support::{self, Site, noon, push, push_other};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -121,6 +122,7 @@ async fn every_other_change_is_found_too() {
         std::fs::write(dir.path().join("records.db"), &saved).unwrap();
     }
     assert!(verify(dir.path()).await.is_sound());
+    note_fired(rows.len());
 }
 
 #[tokio::test]
@@ -179,7 +181,7 @@ async fn a_damaged_page_is_reported_not_believed() {
     let dir = closed().await;
     let path = dir.path().join("records.db");
     let sound = std::fs::read(&path).unwrap();
-    let mut silent = vec![];
+    let (mut found, mut silent) = (0, vec![]);
     for page in 2..sound.len() / 4096 {
         let mut bytes = sound.clone();
         bytes[page * 4096..(page + 1) * 4096].fill(0x5A);
@@ -191,9 +193,12 @@ async fn a_damaged_page_is_reported_not_believed() {
                 Ok(report) => !report.is_sound(),
             },
         };
-        if !told {
+        if told {
+            found += 1;
+        } else {
             silent.push(page);
         }
     }
     assert_eq!(silent, Vec::<usize>::new());
+    note_fired(found);
 }

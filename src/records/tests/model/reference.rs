@@ -57,6 +57,8 @@ pub(crate) struct Transfer {
     /// Parked because the destination does not take its class.
     class: bool,
     done: Option<Time>,
+    /// What its destination had taken when it last refused it as it may refuse everything.
+    refused: Option<u32>,
 }
 
 impl Transfer {
@@ -71,7 +73,7 @@ impl Transfer {
     }
 
     fn afresh(&mut self) {
-        (self.failures, self.interruptions, self.spent, self.due) = (0, 0, 0, 0);
+        (self.failures, self.interruptions, self.spent, self.due, self.refused) = (0, 0, 0, 0, None);
     }
 
     fn waits_to_go(&self, at: Time) -> bool {
@@ -101,11 +103,15 @@ pub(crate) struct Far {
     pub(crate) failures: u32,
     pub(crate) not_before: Option<Time>,
     pub(crate) paused: bool,
-    /// Whether it does not take the one class that there is.
-    pub(crate) choosy: bool,
+    /// When the one class that there is, which it does not take, is tried again; below 0 while a person has one tried.
+    pub(crate) choosy: Option<Time>,
     since: Option<Time>,
     /// The study of the last doubt.
     doubted: Option<u32>,
+    /// So many batches it took something of.
+    taken: u32,
+    /// Who alone was refused last as everything may be.
+    refused: Option<usize>,
 }
 
 /// An arrival: which instance, of which content, from whom, for whom.
@@ -147,7 +153,9 @@ impl Model {
 
     fn far(&mut self, name: &str) -> &mut Far {
         let (reach, since, doubted) = (Reach::Up, None, None);
-        let new = Far { reach, failures: 0, not_before: None, paused: false, choosy: false, since, doubted };
+        let (taken, refused) = (0, None);
+        let new =
+            Far { reach, failures: 0, not_before: None, paused: false, choosy: None, since, doubted, taken, refused };
         self.far.entry(name.to_owned()).or_insert(new)
     }
 
@@ -299,6 +307,7 @@ impl Model {
             damaged,
             class: false,
             done,
+            refused: None,
         };
         self.transfers.push(t);
     }
@@ -348,7 +357,8 @@ impl Model {
         if verb == Verb::Retry {
             let name = t.to.clone();
             let far = self.far(&name);
-            (far.not_before, far.choosy) = (None, far.choosy && !class);
+            far.not_before = None;
+            far.choosy = far.choosy.map(|probe| if class { -1 } else { probe });
         }
         true
     }
@@ -361,7 +371,7 @@ impl Model {
         }
         far.paused = paused;
         if !paused {
-            changed |= std::mem::take(&mut far.choosy);
+            changed |= far.choosy.take().is_some();
             for t in self.transfers.iter_mut().filter(|t| t.to == to && t.class) {
                 changed = true;
                 (t.state, t.class, t.due) = (Pending, false, 0);

@@ -1,0 +1,32 @@
+//! What of the store's work fails just now although the store is sound: files that cannot be made, and what there was no room for (REL-06).
+
+use super::Store;
+use std::time::SystemTime;
+
+/// The last thing that was refused because it would have left less than the reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// When that was.
+    pub at: SystemTime,
+    /// The bytes that were wanted.
+    pub wanted: u64,
+    /// The bytes that were free.
+    pub free: u64,
+}
+
+/// What fails just now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// When the last file could not be made, and where and why, if none was made since.
+    pub unmade: Option<(SystemTime, String)>,
+    /// What there was no room for last.
+    pub turned_away: Option<TurnedAway>,
+}
+
+impl Store {
+    /// What fails just now although the store is sound.
+    pub fn trouble(&self) -> Trouble {
+        let disk = &self.core.disk;
+        Trouble { unmade: disk.unmade(), turned_away: disk.space.turned_away() }
+    }
+}
