@@ -294,7 +294,7 @@ fn a_flipped_byte_in_a_blob_is_found_and_never_sent() {
     let ended = [&told["ended_as"], &told["ended_by"], &told["reason"]];
     assert_eq!(ended, ["seen", "Jo", "the disk"], "{told}");
     let told = site.cli(&["exceptions", "show", &number]).ok("show");
-    assert!(told.contains("seen, ") && told.contains("by        Jo: the disk"), "{told}");
+    assert!(told.contains(" UTC seen\n") && told.contains("by        Jo: the disk"), "{told}");
     let all = site.cli(&["exceptions", "list", "--all"]).ok("list");
     assert!(all.contains("ENDED") && all.contains(" seen"), "{all}");
     assert_eq!(site.ask(&["store", "list", "--damaged", "--json"]).len(), 1, "it is damaged as before");
