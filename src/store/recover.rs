@@ -84,7 +84,8 @@ struct Known {
 /// at the last start: if the records do not know it, it is the records that are wrong (an old copy restored, say). And
 /// nothing is touched if the records are seen to be older than the blobs, or not theirs.
 ///
-/// Returns what it did, and what is to be written before anything new is: the next block of numbers.
+/// What was removed, cut and punched is durable when this returns. It gives what it did, and what is to be written before anything new
+/// is: the next block of numbers.
 pub(super) fn recover(
     disk: &Disk,
     identity: &Identity,
@@ -138,6 +139,10 @@ pub(super) fn recover(
     recovered.lost = lost;
     if let Some(number) = newest {
         punch_gaps(disk, number, in_newest)?;
+    }
+    // What came back after the numbers moved on, since the power failed, would be nobody's for ever (REL-05).
+    if recovered.orphans_removed > 0 {
+        disk.sync_dir()?;
     }
     let mut next = identity.next(seen);
     // What an earlier version, a rebuild or the records before these left without a row cannot be told from garbage.
@@ -228,7 +233,9 @@ fn keep(
     }
     let path = disk.path(&file_name(number, file.shared));
     let open = OpenOptions::new().write(true).open(&path);
-    disk.cut(&open.map_err(|source| StoreError::Io { path: path.clone(), source })?, &path, known.end)?;
+    let file = open.map_err(|source| StoreError::Io { path: path.clone(), source })?;
+    disk.cut(&file, &path, known.end)?;
+    disk.sync(&file, &path)?;
     recovered.truncated += 1;
     Ok(())
 }
@@ -269,5 +276,5 @@ fn punch_gaps(disk: &Disk, number: u64, mut live: Vec<(u64, u64)>) -> Result<(),
         }
         end = end.max(to);
     }
-    Ok(())
+    disk.sync(&file, &path)
 }
