@@ -26,7 +26,7 @@ pub struct Damage {
     pub lost: Vec<Acknowledged>,
     /// Shown, but other bytes than were sent.
     pub torn: Vec<Acknowledged>,
-    /// Everything that `ledger verify --blobs` finds, what was not acknowledged included.
+    /// Everything that `ledger verify --blobs` finds, what was not acknowledged included, but what is set aside already.
     pub problems: Vec<String>,
 }
 
@@ -49,8 +49,10 @@ impl Damage {
         // 5 says that something is not intact; any other code would say nothing about it.
         assert!(matches!(verified.code, Some(0 | 5)), "{verified:?}");
         let report: Value = serde_json::from_str(&verified.stdout).unwrap();
-        let problems: Vec<String> = serde_json::from_value(report["problems"].clone()).unwrap();
+        let mut problems: Vec<String> = serde_json::from_value(report["problems"].clone()).unwrap();
         assert_eq!(verified.code == Some(0), problems.is_empty(), "{verified:?}");
+        // What was found before is told again until it heals; here it is of interest what is wrong and was not found.
+        problems.retain(|line| !line.contains("are set aside as damaged"));
         let broken: BTreeSet<&str> = problems.iter().filter_map(|line| line.strip_prefix("blob ")?.get(..64)).collect();
         let mut damage = Self { acknowledged: sent.len(), ..Self::default() };
         for (instance, digest) in sent {
