@@ -221,6 +221,8 @@ const WAYS: &[Way] = &[
     (LATIN, NUMBER, b"7", b"+007", true),
     (LATIN, NUMBER, b"7", b"7.0", false),
     (LATIN, NUMBER, b"7", b"-7", false),
+    (LATIN, NUMBER, b"7", b"7e0", false),
+    (LATIN, NUMBER, b"70", b"7e1", false),
     (LATIN, DECIMAL, b"1", b"1.0 ", true),
     (LATIN, DECIMAL, b"1", b" 1.000000e+00", true),
     (LATIN, DECIMAL, b"1", b"1.0000000000000000000000001", false),

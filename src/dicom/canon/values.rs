@@ -47,9 +47,17 @@ fn name(value: &str) -> String {
     groups.trim_end_matches('=').to_owned()
 }
 
+/// An integer without its plus and its leading zeros: what is none, such as `7e1`, never takes that form.
 fn integer(value: &str) -> Option<String> {
-    let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| decimal(value)).flatten()
+    let (sign, digits) = match value.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", value.strip_prefix('+').unwrap_or(value)),
+    };
+    if digits.is_empty() || value.len() > LONGEST_NUMBER || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.trim_start_matches('0');
+    Some(if digits.is_empty() { "0".to_owned() } else { format!("{sign}{digits}") })
 }
 
 /// A decimal number in the one form `-DIGITSeEXPONENT`, without zeros at the ends of the digits; nothing is rounded.
@@ -130,7 +138,15 @@ mod tests {
         for (text, want) in rows {
             assert_eq!(decimal(text).as_deref(), *want, "{text}");
         }
-        for (text, want) in [("007", Some("7e0")), ("-7", Some("-7e0")), ("7.0", None), ("7e0", None), ("", None)] {
+        for (text, want) in [
+            ("007", Some("7")),
+            ("+70", Some("70")),
+            ("-7", Some("-7")),
+            ("-0", Some("0")),
+            ("7.0", None),
+            ("7e0", None),
+            ("", None),
+        ] {
             assert_eq!(integer(text).as_deref(), want, "{text}");
         }
     }
