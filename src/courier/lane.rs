@@ -330,7 +330,9 @@ fn tell(batch: &Batch, outcomes: &[(TransferId, Outcome)], settled: &Settled) {
             settled.applied.iter().filter(|(_, to)| *to == state).map(|(transfer, _)| *transfer).collect();
         let first = those.first().and_then(|id| outcomes.iter().find(|(transfer, _)| transfer == id));
         if let Some((_, outcome)) = first {
-            let (destination, study, count, why) = (&batch.destination, &batch.study, those.len(), outcome.words());
+            // What others say of an instance may name its patient (SEC-010); why it is held, this program says.
+            let why = if state == State::Held { outcome.words() } else { outcome.word() };
+            let (destination, study, count) = (&batch.destination, &batch.study, those.len());
             tracing::warn!(%destination, %study, count, why, "instances were {what}; see `weybridge exceptions list`");
         }
     }

@@ -17,18 +17,24 @@ use crate::dicom::uid::TransferSyntaxUid;
 use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::peers::Foreign;
-use crate::records::{KnownPatient, Records, RecordsError, Retrievable};
+use crate::records::{InstanceId, KnownPatient, Records, RecordsError, Retrievable};
 use crate::store::{Ahead, Store};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is stored in more bytes than these is decided upon by its head, and changed without a dry pass.
 const DRY_PASS: u64 = 2 << 20;
+
+/// Most instances that are remembered for their odd length; beyond them all are forgotten.
+const MOST_ODD: usize = 10_000;
 
 /// Sends instances to one node as it must have them.
 pub(super) struct Sender {
     store: Store,
     foreigners: Foreigners,
+    /// Long ones whose odd length their changes brought to light on the way, since this program started.
+    odd: Mutex<BTreeSet<InstanceId>>,
 }
 
 /// How other sites' patients reach the node.
@@ -57,7 +63,7 @@ pub(super) struct Unsent {
 
 impl Sender {
     pub(super) fn new(store: Store, foreigners: Foreigners) -> Self {
-        Self { store, foreigners }
+        Self { store, foreigners, odd: Mutex::default() }
     }
 
     /// Has the beginning of an instance read that is to be sent next.
@@ -106,8 +112,13 @@ impl Sender {
             priority: 0,
             move_originator,
         };
-        let mut source = Outgoing { data, pads, odd: false, looks, contradicts: false, fault: None };
-        to.store(command, length, &mut source).await.map_err(|failure| {
+        let evened = plan.transcode;
+        let mut source = Outgoing { data, pads, odd: false, looks, evened, contradicts: false, fault: None };
+        let sent = to.store(command, length, &mut source).await;
+        if source.odd && !evened {
+            self.came_out_odd(item);
+        }
+        sent.map_err(|failure| {
             let fault = match &failure {
                 StoreFailure::Source(error) => {
                     let (why, charge) = (error.to_string(), Charge::Us);
@@ -134,26 +145,32 @@ impl Sender {
         released: &[String],
         natively: bool,
     ) -> Result<(u8, Plan, Option<u64>), Fault> {
+        let odd = item.length % 2 == 1 || self.odd().contains(&item.instance);
         let form = match natively {
-            _ if item.length % 2 == 1 && !is_deflated(item) => Form::Evened,
+            _ if odd && !is_deflated(item) => Form::Evened,
             true => Form::Native,
             false => Form::Stored,
         };
         match self.plan_in(association, item, released, form).await? {
             // What was changed has brought an odd length to light.
             (_, Plan { transcode: false, .. }, Some(length)) if length % 2 == 1 => {
-                self.even(self.plan_in(association, item, released, Form::Evened).await?)
+                even(self.plan_in(association, item, released, Form::Evened).await?)
             }
-            planned => self.even(planned),
+            planned => even(planned),
         }
     }
 
-    /// Refuses what is of odd length all the same, since nodes cannot take it.
-    fn even(&self, planned: (u8, Plan, Option<u64>)) -> Result<(u8, Plan, Option<u64>), Fault> {
-        match planned.2 {
-            Some(length) if length % 2 == 1 => Err(odd()),
-            _ => Ok(planned),
+    fn odd(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
+        self.odd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next time it is made even as it goes.
+    fn came_out_odd(&self, item: &Retrievable) {
+        let mut odd = self.odd();
+        if odd.len() >= MOST_ODD {
+            odd.clear();
         }
+        odd.insert(item.instance);
     }
 
     async fn plan_in(
@@ -294,6 +311,14 @@ fn ours(error: &BodyError) -> Unsent {
     Unsent { fault: Some(error.fault()), failure: None, contradicts: false }
 }
 
+/// Refuses what is of odd length all the same, since nodes cannot take it.
+fn even(planned: (u8, Plan, Option<u64>)) -> Result<(u8, Plan, Option<u64>), Fault> {
+    match planned.2 {
+        Some(length) if length % 2 == 1 => Err(odd()),
+        _ => Ok(planned),
+    }
+}
+
 /// Why an instance of odd length cannot go: fragments are even (PS3.8 annex E).
 fn odd() -> Fault {
     Outcome::Dead {
@@ -353,6 +378,8 @@ struct Outgoing {
     odd: bool,
     /// Its beginning is to be looked at: whether it is encoded as its syntax says.
     looks: bool,
+    /// It is re-encoded on its way.
+    evened: bool,
     contradicts: bool,
     fault: Option<Fault>,
 }
@@ -376,7 +403,9 @@ impl Source for Outgoing {
                 Ok(Some(Bytes::from_static(&[0])))
             }
             Ok(None) => {
-                self.fault = Some(odd());
+                let why = "its changes make its length odd; the next time it is made even as it goes";
+                let later = Outcome::Deferred { why: why.into(), charge: Charge::Us, after: None };
+                self.fault = Some(if self.evened { odd() } else { later.into() });
                 Err(SourceError("of odd length".into()))
             }
             Err(error) => {

@@ -133,8 +133,12 @@ impl StoreScu {
                 association.abort().await;
                 return Ended::Left(0);
             }
-            if lost.as_ref().is_some_and(|lost| lost.silent) {
-                self.fruitless.again(item.transfer);
+            match &lost {
+                Some(Broken { silent: true, .. }) => self.fruitless.again(item.transfer),
+                // It went natively, to whatever end.
+                Some(_) if self.fruitless.is_due(item.transfer) => self.fruitless.forget(item.transfer),
+                Some(_) => {}
+                None => self.fruitless.forget(item.transfer),
             }
             report.fault(item, fault);
             broken = lost;
@@ -165,11 +169,8 @@ impl StoreScu {
         let compressed = !native(&item.transfer_syntax);
         let due = compressed && self.fruitless.is_due(item.transfer);
         let mut planned = self.sender.plan(association, item, &item.released, due).await;
-        if due {
-            self.fruitless.forget(item.transfer);
-            if planned.is_err() {
-                planned = self.sender.plan(association, item, &item.released, false).await;
-            }
+        if due && planned.is_err() {
+            planned = self.sender.plan(association, item, &item.released, false).await;
         }
         let (context, plan, length) = match planned {
             Ok(planned) => planned,
@@ -177,9 +178,6 @@ impl StoreScu {
         };
         let as_stored = compressed && !plan.transcode;
         let sent = self.send_as(association, (item, ahead), context, plan, length).await;
-        if matches!(sent, Sent::Answered(..)) {
-            self.fruitless.forget(item.transfer);
-        }
         let refusal = match sent {
             Sent::Answered(Judged::Syntax(refusal), _) if as_stored => refusal,
             sent => return Some(sent.settled(as_stored)),

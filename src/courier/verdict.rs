@@ -170,7 +170,7 @@ impl Judge<'_> {
             415 if several => self.then(Then::Halve),
             415 => self.dead("the peer takes it neither as it is stored nor in Explicit VR Little Endian"),
             429 => self.wait("the peer asks us to slow down"),
-            // No answer of a DICOM service says nothing of a class (WEB-063).
+            // What is no answer of a DICOM service says nothing of a class (WEB-063).
             501 if !self.answer.remark.is_empty() => self.unknown(true),
             501 if self.items.iter().any(|item| item.sop_class != self.items[0].sop_class) => self.then(Then::ByClass),
             501 if self.answer.module.is_none() && self.items.iter().any(|item| item.familiar) => self.unknown(true),

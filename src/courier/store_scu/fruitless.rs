@@ -22,22 +22,26 @@ impl Fruitless {
 
     /// It went as it is stored, and no answer came.
     pub(super) fn again(&self, transfer: TransferId) {
-        self.with(|turns| {
-            if turns.len() >= MOST {
-                turns.clear();
-            }
-            *turns.entry(transfer).or_default() += 1;
-        });
+        self.with_room(|turns| *turns.entry(transfer).or_default() += 1);
     }
 
     /// It goes natively the next time.
     pub(super) fn natively(&self, transfer: TransferId) {
-        self.with(|turns| turns.insert(transfer, TURNS));
+        self.with_room(|turns| turns.insert(transfer, TURNS));
     }
 
     /// It was answered, or went natively: what comes next counts anew.
     pub(super) fn forget(&self, transfer: TransferId) {
         self.with(|turns| turns.remove(&transfer));
+    }
+
+    fn with_room<T>(&self, work: impl FnOnce(&mut HashMap<TransferId, u32>) -> T) -> T {
+        self.with(|turns| {
+            if turns.len() >= MOST {
+                turns.clear();
+            }
+            work(turns)
+        })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut HashMap<TransferId, u32>) -> T) -> T {

@@ -1,4 +1,4 @@
-//! What a carrier remembers of its peer from one answer to the next, until the next start.
+//! What a carrier remembers of its peer from one answer to the next, until the next start or reload.
 
 use crate::courier::carrier::Report;
 use crate::courier::verdict::Item;

@@ -29,7 +29,9 @@ impl Channel {
         IoSlice::advance_slices(&mut bufs, 0);
         while !bufs.is_empty() {
             let began = Instant::now();
-            let left = if self.has_input() { patience.left().min(DEAF) } else { patience.left() };
+            // What a requestor says meanwhile, a C-CANCEL-RQ, is no reason to hurry.
+            let may_be_deaf = self.role == Role::Requestor && self.has_input();
+            let left = if may_be_deaf { patience.left().min(DEAF) } else { patience.left() };
             let wrote = timeout(left, poll_fn(|cx| self.poll_send(cx, bufs))).await;
             match wrote {
                 Ok(Ok(bytes)) => {

@@ -72,8 +72,7 @@ pub trait Stores: Send + Sync {
     fn context_for(&self, class: &str, syntax: &str) -> Option<u8>;
 
     /// What the other side said of the contexts of a class that it refused, if it answered an offer of ours.
-    fn refusals(&self, class: &str) -> Vec<&'static str> {
-        let _ = class;
+    fn refusals(&self, _class: &str) -> Vec<&'static str> {
         Vec::new()
     }
 
@@ -199,14 +198,12 @@ pub(in crate::dimse) async fn send(
                 sent = sent.and(association.overhear().await);
                 if let Some(refusal) = refusal(association, context, command) {
                     let lost = sent.err().unwrap_or_else(|| association.give_up());
-                    over.get_or_insert(lost);
-                    association.abort_now().await;
+                    end(association, over, &lost).await;
                     return Ok(Sent::Refused(refusal));
                 }
             }
             if let Err(lost) = sent {
-                over.get_or_insert_with(|| lost.clone());
-                association.abort_now().await;
+                end(association, over, &lost).await;
                 return Err(match association.sent() == before {
                     true => StoreFailure::NotSent(lost.into()),
                     false => StoreFailure::Incomplete(lost.into()),
@@ -219,13 +216,19 @@ pub(in crate::dimse) async fn send(
     }
     // What has come by now was said before the last fragment was there.
     let early = association.has_input();
-    // Whether what could not be pushed out arrived, only the peer knows.
+    // Whether what could not be pushed out arrived, only the peer knows, unless it has refused it.
     if let Err(lost) = association.flush(&mut patience).await {
-        over.get_or_insert_with(|| lost.clone());
-        association.abort_now().await;
-        return Err(StoreFailure::Unanswered(lost.into()));
+        end(association, over, &lost).await;
+        let unanswered = StoreFailure::Unanswered(lost.into());
+        return refusal(association, context, command).map(Sent::Refused).ok_or(unanswered);
     }
     Ok(Sent::Whole { early })
+}
+
+/// The association can be used no longer.
+async fn end(association: &mut Association, over: &mut Option<Lost>, lost: &Lost) {
+    over.get_or_insert_with(|| lost.clone());
+    association.abort_now().await;
 }
 
 /// The refusal of this message that came before its end.

@@ -2,6 +2,7 @@
 
 use super::message::{CommandSet, element, field};
 use super::*;
+use crate::dicom::fired::note_fired;
 
 /// A peer by hand that has accepted every context of [`offers`].
 pub(super) async fn accepted(maximum: u32) -> (Scu, DuplexStream) {
@@ -282,6 +283,7 @@ async fn an_early_refusal_is_the_answer() {
     let (stored, end) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), until_last(&mut wire));
     assert_eq!((stored.unwrap().status, end), (Status::OUT_OF_RESOURCES, Some((7, vec![0, 0, 0, 0]))));
     assert!(!scu.is_alive());
+    note_fired(1);
 }
 
 /// FLT-066: also when the peer then closes, aborts or reads no more.
@@ -305,6 +307,7 @@ async fn an_early_refusal_is_the_answer_though_the_association_is_lost() {
         let (stored, _wire) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
         assert_eq!(stored.unwrap().status, Status(0xC000), "{name}");
         assert!(!scu.is_alive());
+        note_fired(1);
     }
 }
 

@@ -161,7 +161,6 @@ fn what_cannot_be_decoded_rightly_is_an_error() {
     assert_eq!(between(RLE, EXPLICIT_VR_LE, &[&encode(&image, EXPLICIT)]), Err(TranscodeError::TooLong { bytes }));
 }
 
-/// PS3.5 section A.4 has them in fragments; PixelMed sends native images so, on the context of another file's syntax (DIM-007).
 /// What describes the pixels is padded as the rest is, though it is written when it is whole (PS3.5 section 7.1.1; DIM-055).
 #[test]
 fn descriptions_of_odd_length_are_padded_where_that_is_asked_for() {
@@ -176,6 +175,7 @@ fn descriptions_of_odd_length_are_padded_where_that_is_asked_for() {
     assert_eq!(out, encode(&want, DELIMITED));
 }
 
+/// PS3.5 section A.4 has them in fragments; PixelMed sends native images so, on the context of another file's syntax (DIM-007).
 #[test]
 fn native_pixels_under_an_encapsulated_syntax_pass_if_nothing_about_them_is_in_doubt() {
     let cells = |n: u8| value(0x7FE0_0010, Vr::OB, &(0..n).collect::<Vec<u8>>());
