@@ -230,7 +230,7 @@ async fn dispatch(arguments: Arguments) -> Ended {
 
 fn manual(dir: Option<&Path>) -> Ended {
     if let Some(dir) = dir {
-        let written = clap_mangen::generate_to(Arguments::command(), dir);
+        let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Arguments::command(), dir));
         return written
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| Failure::some(format!("{}: {error}", dir.display())));

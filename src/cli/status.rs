@@ -180,7 +180,8 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         ));
     }
     lines.extend(status.storage.iter().cloned());
-    if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0) {
+    // Once a person has seen each of them, it is an alarm no more.
+    if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0 && status.exceptions > 0) {
         lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
     }
     lines.extend(status.destinations.iter().flat_map(destination_alarms));

@@ -46,7 +46,7 @@ pub(super) enum Verb {
     Purge(purge::Options),
     /// Begin new records from the blobs alone, when records.db is lost and there is no backup
     Rebuild(rebuild::Options),
-    /// Say that the records in place are the right ones, after a start has doubted them
+    /// Say that the records in place are the right ones, after a start has doubted them (the gateway stopped), or that this site was meant to begin anew
     Accept,
     /// Remove the bytes of a study or an instance; its records stay
     Drop(drop::Options),

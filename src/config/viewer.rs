@@ -70,7 +70,9 @@ pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &mut [NodeEntry])
                 wrong(span.clone(), message, "give them a node of their own, with foreign = \"as_is\"");
             }
             // Viewers come by the token; unless the file says so, nobody calls under their title.
-            Some(entry) => entry.uncalled &= entry.node.may.store || entry.node.may.commit,
+            Some(entry) => {
+                entry.uncalled &= entry.node.may.store || entry.node.may.commit || entry.node.archive.is_some()
+            }
         }
     }
     table.finish();

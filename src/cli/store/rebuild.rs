@@ -21,6 +21,8 @@ pub(in crate::cli) struct Options {
 /// What was found.
 #[derive(Default)]
 struct Rebuilt {
+    /// The name of the store was lost, and read from the labels.
+    name_regained: bool,
     instances: u64,
     held: u64,
     copies: u64,
@@ -38,13 +40,16 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     let dir = data_dir.join("blobs");
     // Where there is no such directory, the reader says so below.
     let regained = dir.is_dir() && Store::regain_name(&dir).map_err(Failure::some)?;
-    if regained {
+    if regained && !options.json {
         render::line("the name of this store was lost, and was read from the labels of its blobs")?;
     }
     if regained && data_dir.join("records.db").exists() {
-        render::line(
-            "the records in place are kept. Nothing is removed until you say that they are the right ones: `weybridge store accept`",
-        )?;
+        match options.json {
+            true => render::json(&serde_json::json!({"name_regained": true}))?,
+            false => render::line(
+                "the records in place are kept. Nothing is removed until you say that they are the right ones: `weybridge store accept`",
+            )?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if Records::open_read_only(data_dir).is_ok() || data_dir.join("records.db").exists() {
@@ -63,7 +68,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     // What gets no row is to stay: no start may take it for what a crash left.
     Store::set_apart(&dir).map_err(Failure::some)?;
     let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;
-    let mut rebuilt = Rebuilt::default();
+    let mut rebuilt = Rebuilt { name_regained: regained, ..Rebuilt::default() };
     for (number, shared) in files {
         let (labelled, bare) = blobs.labelled(number, shared).await.map_err(Failure::some)?;
         if bare > 0 {
@@ -80,6 +85,8 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
             }
         }
     }
+    // That they are begun anew is what was asked for: no start need tell of it.
+    records.beginning_was_meant().await.map_err(Failure::some)?;
     records.close().await;
     mark.end().map_err(failed)?;
     tell(&rebuilt, options.json)
@@ -113,10 +120,11 @@ async fn arrival(
 }
 
 fn tell(rebuilt: &Rebuilt, json: bool) -> Ended {
-    let Rebuilt { instances, held, copies, unreadable, unlabelled } = rebuilt;
+    let Rebuilt { name_regained, instances, held, copies, unreadable, unlabelled } = rebuilt;
     if json {
         render::json(&serde_json::json!({
             "instances": instances, "held": held, "copies": copies, "unreadable": unreadable, "unlabelled": unlabelled,
+            "name_regained": name_regained,
         }))?;
     } else {
         unreadable.iter().chain(unlabelled).try_for_each(render::line)?;

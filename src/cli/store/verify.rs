@@ -92,7 +92,7 @@ async fn whole_again(config: &Config, records: &Records) -> Result<Vec<i64>, Fai
     }
 }
 
-/// What was found damaged before stays so until the same bytes arrive again.
+/// What was found damaged before stays so until the same bytes arrive again, or are read whole.
 pub(in crate::cli) fn set_aside_before(blobs: u64) -> String {
     format!(
         "{blobs} blobs are set aside as damaged: see `weybridge store list --damaged`; they heal when the same instances arrive again"
@@ -107,9 +107,11 @@ pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> En
     let set_aside = if suspects.is_empty() { None } else { tell(config, &suspects).await? };
     let still = if whole.is_empty() { Vec::new() } else { whole_again(config, records).await? };
     let healed = whole.iter().filter(|blob| !still.contains(blob)).count();
+    let aside = records.unhealed().await.map_err(Failure::some)?;
     if json {
         let mut answer = serde_json::json!({
             "blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems, "healed": healed,
+            "unhealed": aside,
         });
         if let Some(set_aside) = set_aside {
             answer["set_aside"] = set_aside.into();
@@ -130,7 +132,6 @@ pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> En
             ))?;
         }
     }
-    let aside = records.unhealed().await.map_err(Failure::some)?;
     let told = match set_aside {
         Some(_) => "they are set aside, and heal when the same instances arrive again",
         None => "start the gateway, which sets them aside when it meets them",

@@ -156,7 +156,7 @@ pub struct DestinationStatus {
     /// Who paused it, since when and why; nothing is sent there until somebody resumes it.
     #[serde(default)]
     pub paused: Option<String>,
-    /// SOP classes that it does not take, since when, and what it said; their transfers are parked until it is resumed.
+    /// SOP classes that it does not take, since when, and what it said; their transfers are parked, and one is tried now and then.
     #[serde(default)]
     pub unsupported: Vec<String>,
     /// Instances that it had already and that count as done, although it gave nothing back that could be compared with ours.
