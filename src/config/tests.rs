@@ -161,7 +161,7 @@ fn certificates_are_warned_of_before_they_end() {
         let got: Vec<&str> = config.warnings.iter().map(|w| w.message.as_str()).collect();
         assert_eq!(got, *want);
         assert!(config.warnings.iter().all(|w| w.position == Some((7, 15)) && w.rendered.contains("^^^")));
-        warned += usize::from(!got.is_empty());
+        warned += usize::from(got.iter().any(|told| told.contains("expire")));
     }
     note_fired(warned);
 }

@@ -4,6 +4,7 @@ use crate::support::bare_node::{BareNode, Manner, When};
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::pacs::{Association, Status};
 use crate::support::two_sites::Stage;
@@ -99,6 +100,8 @@ fn an_early_refusal_is_the_answer_whatever_the_node_does_then() {
         assert!(story.contains("A900"), "{when:?}: {story}");
         let got = node.got(&bad.instance);
         assert_eq!(got.len(), 1, "{when:?}: {got:?}");
+        assert!(got[0].bytes < 24 << 20, "the rest is not sent, {when:?}: {got:?}");
+        note_fired(1);
         assert_eq!(node.got(&good.instance).len(), 1, "{when:?}");
         site.verify_ledger(false);
     }

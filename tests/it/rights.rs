@@ -259,16 +259,16 @@ fn what_commands_write_is_for_their_user_only() {
 /// UIX-04: who may not open the records is told so, and what to do, and not that there are none.
 #[test]
 fn another_user_is_told_that_the_records_are_not_theirs() {
-    let stage = Stage::new();
-    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a(NOWHERE));
-    let may_read = Command::new("chmod").args(["-R", "a+rX"]).arg(stage.path()).status().unwrap();
-    let private = Command::new("chmod").args(["-R", "go-rwx"]).arg(site.data_dir()).status().unwrap();
-    assert!(may_read.success() && private.success());
     // Only root can be somebody else.
     if !rustix::process::getuid().is_root() {
         println!("not tried: this is not root");
         return;
     }
+    let stage = Stage::new();
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a(NOWHERE));
+    let may_read = Command::new("chmod").args(["-R", "a+rX"]).arg(stage.path()).status().unwrap();
+    let private = Command::new("chmod").args(["-R", "go-rwx"]).arg(site.data_dir()).status().unwrap();
+    assert!(may_read.success() && private.success());
     let as_nobody = |site: &Gateway, arguments: &[&str]| {
         let mut other = Command::new("setpriv");
         other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);

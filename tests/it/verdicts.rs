@@ -291,7 +291,7 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
         let ends = range.split_once('-').map_or(vec![range], |(first, last)| vec![first, last]);
         codes.extend(ends.iter().map(|code| (u16::from_str_radix(code, 16).unwrap(), cells[2])));
     }
-    // Pending is no answer: pynetdicom does not send it. What parks the node comes last, by itself.
+    // Pending is no answer: pynetdicom does not send it. 0124 comes last, by itself; what parks a class has a test of its own.
     codes
         .retain(|(code, outcome)| !matches!(code, 0xFF00 | 0xFF01) && !matches!(*outcome, "forbidden" | "unsupported"));
     let words = vec!["A"; codes.len()].join(" ");
@@ -348,11 +348,17 @@ fn each_status_of_a_node_comes_to_what_the_table_says() {
 /// WEB-063, DIM-054: a class that a node refuses is parked there, others go on, and a person lifts it.
 #[test]
 fn a_class_that_a_node_refuses_is_parked_there_until_it_is_resumed() {
+    for code in [0x0118, 0x0122, 0xA800] {
+        a_class_is_refused_with(code);
+    }
+}
+
+fn a_class_is_refused_with(code: u16) {
     let stage = Stage::new();
     // One whose class is refused once, and of which another is taken.
     let choosy = instances(5, "A' B'");
     let uid = |one: &Instance| one.names.instance.clone();
-    let script = BTreeMap::from([(uid(&choosy[0]), vec![0x0122, 0])]);
+    let script = BTreeMap::from([(uid(&choosy[0]), vec![code, 0])]);
     let file = stage.path().join("statuses.json");
     std::fs::write(&file, serde_json::to_string(&script).unwrap()).unwrap();
     let node = OddNode::start(stage.path(), &["--statuses", file.to_str().unwrap()]);

@@ -347,6 +347,7 @@ mod tests {
             let error = || rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             assert_eq!(matches!(Undone::from(error()), Undone::Broken(_)), before, "{code}");
             assert_eq!(matches!(uncommitted(error()), Undone::Broken(_)), within, "{code} in a commit");
+            crate::dicom::fired::note_fired(1);
         }
     }
 }

@@ -24,7 +24,7 @@ async fn view(site: &Site) -> DestinationView {
 }
 
 #[tokio::test]
-async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up_until_a_person_lifts_it() {
+async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up() {
     let site = Site::new();
     site.stored(push(1)).await;
     site.send("surrey", unsupported(true), noon()).await;
@@ -210,6 +210,7 @@ async fn a_destination_without_room_is_left_alone_and_costs_no_instance_its_life
     let mut others = 0;
     while site.states(1).await != [State::Dead] {
         others += 1;
+        assert!(others < 60, "it is never given up");
         let mut other = push(1 + others);
         other.head.study = study(1 + others);
         site.stored(other).await;

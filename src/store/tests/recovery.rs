@@ -262,6 +262,7 @@ async fn a_lost_name_is_read_from_the_labels() {
     for (place, digest) in kept {
         store.verify(place, digest).await.unwrap();
     }
+    note_fired(1);
 }
 
 #[tokio::test]
@@ -293,4 +294,5 @@ async fn a_lost_name_on_which_the_labels_disagree_is_not_made_up() {
     let error = Store::regain_name(dir.path()).unwrap_err();
     assert!(error.to_string().contains("2 stores"), "{error}");
     assert!(!dir.path().join("identity").exists());
+    note_fired(1);
 }

@@ -1,14 +1,9 @@
 //! A node on a bare socket that answers a C-STORE as no toolkit would: too early, for another instance, or not at all.
 
-use super::caller::{Caller, Pdu, command, item, pdu, read_pdu};
-use std::io::{Read, Write};
+use super::caller::{APPLICATION_CONTEXT, Caller, Pdu, command, elements, item, items, pdu, read_pdu, read_request};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-const APPLICATION_CONTEXT: &[u8] = b"1.2.840.10008.3.1.1.1";
-/// So long a node that has stopped reading keeps its connection.
-const DEAF: Duration = Duration::from_secs(30);
 
 /// What a node does with one instance.
 #[derive(Clone, Default)]
@@ -69,22 +64,9 @@ impl BareNode {
     }
 }
 
-fn items(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
-    let mut items = Vec::new();
-    while bytes.len() >= 4 {
-        let end = 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
-        items.push((bytes[0], &bytes[4..end]));
-        bytes = &bytes[end..];
-    }
-    items
-}
-
 /// Accepts every context; gives the transfer syntaxes by their numbers.
 fn accept(stream: &mut TcpStream) -> Option<Vec<(u8, String)>> {
-    let mut head = [0; 6];
-    stream.read_exact(&mut head).ok()?;
-    let mut request = vec![0; u32::from_be_bytes(head[2..].try_into().unwrap()) as usize];
-    stream.read_exact(&mut request).ok()?;
+    let request = read_request(stream).ok()?;
     let mut body = [&request[..68], &item(0x10, APPLICATION_CONTEXT)].concat();
     let mut contexts = Vec::new();
     for (_, context) in items(&request[68..]).into_iter().filter(|(kind, _)| *kind == 0x20) {
@@ -95,18 +77,6 @@ fn accept(stream: &mut TcpStream) -> Option<Vec<(u8, String)>> {
     body.extend(item(0x50, &item(0x51, &16_384_u32.to_be_bytes())));
     stream.write_all(&pdu(2, &body)).ok()?;
     Some(contexts)
-}
-
-fn value(command: &[u8], element: u16) -> Vec<u8> {
-    let mut rest = command;
-    while rest.len() >= 8 {
-        let end = 8 + u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
-        if rest[2..4] == element.to_le_bytes() {
-            return rest[8..end].to_vec();
-        }
-        rest = &rest[end..];
-    }
-    Vec::new()
 }
 
 fn converse(mut stream: TcpStream, log: &Mutex<Vec<Got>>, manner: &dyn Fn(&str, &str, &str) -> Manner) {
@@ -122,10 +92,11 @@ fn converse(mut stream: TcpStream, log: &Mutex<Vec<Got>>, manner: &dyn Fn(&str, 
         };
         let (context, flags, fragment) = (body[4], body[5], &body[6..]);
         if flags & 1 == 1 {
-            let text = |element| String::from_utf8_lossy(&value(fragment, element)).trim_end_matches('\0').to_owned();
-            let (class, instance) = (text(0x0002), text(0x1000));
+            let said = elements(fragment).unwrap();
+            let text = |element| String::from_utf8_lossy(said[element]).trim_end_matches('\0').to_owned();
+            let (class, instance) = (text(&0x0002), text(&0x1000));
             let syntax = contexts.iter().find(|(id, _)| *id == context).unwrap().1.clone();
-            (now, answered, message) = (manner(&class, &instance, &syntax), false, value(fragment, 0x0110));
+            (now, answered, message) = (manner(&class, &instance, &syntax), false, said[&0x0110].to_vec());
             log.lock().unwrap().push(Got { instance, syntax, bytes: 0 });
             continue;
         }
@@ -138,16 +109,18 @@ fn converse(mut stream: TcpStream, log: &Mutex<Vec<Got>>, manner: &dyn Fn(&str, 
             continue;
         }
         answered = true;
-        let mut elements: Vec<(u16, Vec<u8>)> = vec![(0x0100, vec![1, 0x80]), (0x0120, message.clone())];
-        elements.extend([(0x0800, vec![1, 1]), (0x0900, now.status.to_le_bytes().to_vec())]);
-        elements.extend(now.class.clone().map(|class| (0x0002, class.into_bytes())));
-        elements.extend(now.instance.clone().map(|instance| (0x1000, instance.into_bytes())));
-        let elements: Vec<(u16, &[u8])> = elements.iter().map(|(element, value)| (*element, &value[..])).collect();
-        let _ = node.fragment(context, true, true, &command(&elements));
+        let status = now.status.to_le_bytes();
+        let mut answer: Vec<(u16, &[u8])> = vec![(0x0100, &[1, 0x80]), (0x0120, &message)];
+        answer.extend([(0x0800, &[1, 1][..]), (0x0900, &status)]);
+        answer.extend(now.class.as_ref().map(|class| (0x0002, class.as_bytes())));
+        answer.extend(now.instance.as_ref().map(|instance| (0x1000, instance.as_bytes())));
+        let _ = node.fragment(context, true, true, &command(&answer));
         match now.when {
             When::EarlyAndCloses => return,
             When::EarlyAndAborts => return drop(node.send(&pdu(7, &[0, 0, 0, 0]))),
-            When::EarlyAndStopsReading => return std::thread::sleep(DEAF),
+            When::EarlyAndStopsReading => loop {
+                std::thread::park();
+            },
             _ => {}
         }
     }

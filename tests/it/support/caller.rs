@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
-const APPLICATION_CONTEXT: &[u8] = b"1.2.840.10008.3.1.1.1";
+pub const APPLICATION_CONTEXT: &[u8] = b"1.2.840.10008.3.1.1.1";
 
 /// An A-ASSOCIATE-RQ, as wrong as a test wants it.
 #[derive(Clone)]
@@ -233,10 +233,7 @@ impl<S: Read + Write> Caller<S> {
 /// and the release.
 pub fn verification_node(listener: &TcpListener, more: &[u8], after: Duration) {
     let (mut stream, _) = listener.accept().unwrap();
-    let mut head = [0; 6];
-    stream.read_exact(&mut head).unwrap();
-    let mut request = vec![0; u32::from_be_bytes(head[2..].try_into().unwrap()) as usize];
-    stream.read_exact(&mut request).unwrap();
+    let request = read_request(&mut stream).unwrap();
     std::thread::sleep(after);
     let result = [&[1, 0, 0, 0][..], &item(0x40, IMPLICIT_LE.as_bytes())].concat();
     let user = item(0x50, &[&item(0x51, &[0; 4]), more].concat());
@@ -254,13 +251,24 @@ pub fn verification_node(listener: &TcpListener, more: &[u8], after: Duration) {
     }
 }
 
-/// Reads one PDU.
-pub fn read_pdu(stream: &mut impl Read) -> io::Result<Pdu> {
+/// Reads the body of the PDU that comes next, whatever it is: an A-ASSOCIATE-RQ.
+pub fn read_request(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    Ok(read_any(stream)?.1)
+}
+
+/// Type and body of the PDU that comes next.
+fn read_any(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 6];
     stream.read_exact(&mut head)?;
     let mut body = vec![0; u32::from_be_bytes(head[2..].try_into().unwrap()) as usize];
     stream.read_exact(&mut body)?;
-    Ok(match head[0] {
+    Ok((head[0], body))
+}
+
+/// Reads one PDU.
+pub fn read_pdu(stream: &mut impl Read) -> io::Result<Pdu> {
+    let (kind, body) = read_any(stream)?;
+    Ok(match kind {
         2 => Pdu::Accept(read_accept(&body)),
         3 => Pdu::Reject(body[1], body[2], body[3]),
         4 => Pdu::Data(body),
@@ -358,7 +366,8 @@ fn read_accept(body: &[u8]) -> Accept {
     accept
 }
 
-fn items(mut rest: &[u8]) -> Vec<(u8, &[u8])> {
+/// The items of a PDU or of an item, each with its type.
+pub fn items(mut rest: &[u8]) -> Vec<(u8, &[u8])> {
     let mut found = Vec::new();
     while rest.len() >= 4 {
         let length = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
@@ -368,14 +377,19 @@ fn items(mut rest: &[u8]) -> Vec<(u8, &[u8])> {
     found
 }
 
-fn read_answer(command: &[u8], longest_pdu: usize) -> Option<Answer> {
-    let mut elements = BTreeMap::new();
-    let mut rest = command;
+/// The values of a command set by their elements.
+pub fn elements(command: &[u8]) -> Option<BTreeMap<u16, &[u8]>> {
+    let (mut found, mut rest) = (BTreeMap::new(), command);
     while rest.len() >= 8 {
         let length = u32::from_le_bytes(rest[4..8].try_into().ok()?) as usize;
-        elements.insert(u16::from_le_bytes([rest[2], rest[3]]), rest.get(8..8 + length)?);
+        found.insert(u16::from_le_bytes([rest[2], rest[3]]), rest.get(8..8 + length)?);
         rest = rest.get(8 + length..)?;
     }
+    Some(found)
+}
+
+fn read_answer(command: &[u8], longest_pdu: usize) -> Option<Answer> {
+    let elements = elements(command)?;
     let word = |element: u16, at: usize| {
         let bytes = elements.get(&element)?.get(at..at + 2)?;
         Some(u16::from_le_bytes([bytes[0], bytes[1]]))

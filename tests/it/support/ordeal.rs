@@ -109,9 +109,11 @@ impl Ordeal {
     /// Started again without any fault: all that was acknowledged is there and whole, all of it comes to B, once.
     pub fn recover(&mut self, suffered: &Suffered) {
         self.a.up();
-        let damage = Damage::of(&self.a, &self.sent);
+        let mut damage = Damage::of(&self.a, &self.sent);
+        let aside = std::mem::take(&mut damage.aside);
         assert!(damage.none(), "{damage:?}");
         self.exceptions(suffered);
+        assert!(aside.is_empty() || self.sent.is_empty(), "set aside without a failed read: {aside:?}");
         let refused = self.send_rest();
         assert_eq!(refused, 0, "it is sound, and takes everything");
         let routed: Vec<&Item> = self.items.iter().filter(|item| item.called == "TO_B").collect();

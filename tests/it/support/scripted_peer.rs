@@ -206,10 +206,15 @@ impl ScriptedPeer {
         state.relented.unwrap().duration_since(state.refused.unwrap())
     }
 
-    /// STOW-RS requests and queries seen so far, and how many of the requests got something else than that all is stored.
-    pub fn seen(&self) -> (usize, usize, usize) {
+    /// STOW-RS requests and queries seen so far.
+    pub fn seen(&self) -> (usize, usize) {
         let state = self.state.lock().unwrap();
-        (state.requests, state.queries, state.fired)
+        (state.requests, state.queries)
+    }
+
+    /// How many of the requests got something else than that all is stored.
+    pub fn fired(&self) -> usize {
+        self.state.lock().unwrap().fired
     }
 }
 
@@ -278,8 +283,8 @@ async fn answer(
     word: Arc<Semaphore>,
     socket: Arc<std::net::TcpStream>,
 ) -> Result<Response<Full<Bytes>>, Error> {
+    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_owned();
     if request.method() != Method::POST {
-        let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         if state.lock().unwrap().only_xml && !accept.contains("application/dicom+xml") {
             return Ok(empty(406, None));
         }
@@ -287,7 +292,6 @@ async fn answer(
         return Ok(refused.map_or_else(|| query(request.uri(), &state), |(status, after)| empty(status, after)));
     }
     let study = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_owned();
     let kind = request.headers()["content-type"].to_str().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(Error::other)?.to_bytes();
     let parts = read_parts(&body, &kind, &study);
@@ -461,10 +465,7 @@ fn retrieve(instance: &str, state: &mut State) -> Response<Full<Bytes>> {
     let Some(held) = state.held.get(instance) else { return empty(404, None) };
     let head = b"--edge\r\nContent-Type: application/dicom\r\n\r\n";
     let body = [head, &held.file[..], b"\r\n--edge--\r\n"].concat();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    let kind = "multipart/related; type=\"application/dicom\"; boundary=edge";
-    response.headers_mut().insert("content-type", kind.parse().unwrap());
-    response
+    answer_of("multipart/related; type=\"application/dicom\"; boundary=edge", body)
 }
 
 fn row(uid: &str, held: &Held) -> Value {
@@ -482,8 +483,8 @@ fn json_answer(status: u16, value: &Value) -> Response<Full<Bytes>> {
     response
 }
 
-fn answer_of(content_type: &str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+fn answer_of(content_type: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     response.headers_mut().insert("content-type", content_type.parse().unwrap());
     response
 }

@@ -163,6 +163,7 @@ async fn a_write_without_memory_is_undone_and_the_next_is_taken() {
     let failed = site.records.commit(move |_| Err::<(), _>(failure(ffi::SQLITE_NOMEM))).await;
     assert!(matches!(failed, Err(RecordsError::Database(_))), "{failed:?}");
     assert!(site.records.poisoned().is_none() && !site.records.is_full());
+    note_fired(1);
     site.stored(push(2)).await;
     site.verify().await;
 }
@@ -174,6 +175,7 @@ async fn records_on_a_full_disk_are_known_to_be_full_until_something_is_written(
     let failed = site.records.commit(move |_| Err::<(), _>(failure(ffi::SQLITE_FULL))).await;
     assert!(matches!(failed, Err(RecordsError::Full)), "{failed:?}");
     assert!(site.records.is_full());
+    note_fired(1);
     site.records.commit(|_| Ok(())).await.unwrap();
     assert!(site.records.is_full(), "a commit of nothing says nothing");
     site.stored(push(1)).await;
