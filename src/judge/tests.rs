@@ -194,5 +194,5 @@ async fn bytes_without_a_digest_are_unknown_and_bytes_that_cannot_be_read_stay()
 #[test]
 fn the_profile_is_that_of_the_source() {
     let profile = profile(&Registry::default(), &Origin::Peer("surrey".into()));
-    assert_eq!(profile.name(), "3");
+    assert_eq!(profile.name(), "4");
 }

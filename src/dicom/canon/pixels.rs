@@ -161,7 +161,7 @@ impl PixelDigester {
     /// What the cells mean, and of which kind the digest is.
     fn prefix(&self, kind: &str, photometric: &[u8]) -> Sha256 {
         let Image { rows, columns, samples, bits_allocated, bits_stored, signed, frames, .. } = self.image;
-        let mut hasher = Sha256::new_with_prefix("weybridge pixels 3 ");
+        let mut hasher = Sha256::new_with_prefix("weybridge pixels 4 ");
         hasher.update(kind);
         hasher.update([0]);
         for number in [rows, columns, samples, bits_allocated, bits_stored, u16::from(signed)] {
