@@ -101,6 +101,37 @@ async fn a_class_that_is_refused_is_tried_by_one_instance_now_and_then_and_heals
     site.verify().await;
 }
 
+/// REL-24, WEB-063: what is parked for its class stands before no other study while the destination is out, and is tried where nothing waits.
+#[tokio::test]
+async fn a_probe_of_what_is_out_goes_to_what_waits_before_what_is_parked_for_its_class() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    assert_eq!(site.send("surrey", unsupported(true), noon()).await, 3);
+    let mut other = push(4);
+    other.head.study = study(4);
+    other.head.sop_class = crate::dicom::uid::SopClassUid::parse("1.2.840.10008.5.1.4.1.1.4").unwrap();
+    site.stored(other).await;
+    site.send("surrey", deferred(Charge::Destination, None), noon()).await;
+    assert_eq!(view(&site).await.reach, Reach::Down);
+    let mut at = noon();
+    for _ in 0..2 {
+        at += Probing::default().steady;
+        let probe = site.lease("surrey", at).await.unwrap();
+        assert_eq!(probe.study, study(4));
+        assert!(!probe.items[0].class_refused);
+        site.settle(&probe, deferred(Charge::Destination, None), at).await;
+    }
+    at += Probing::default().steady;
+    site.act(Verb::Cancel, &[site.transfers(4).await[0].transfer]).await;
+    let probe = site.lease("surrey", at).await.unwrap();
+    assert_eq!((probe.study.clone(), probe.items.len(), probe.items[0].class_refused), (study(1), 1, true));
+    site.settle(&probe, unsupported(true), at).await;
+    assert_eq!(view(&site).await.reach, Reach::Up);
+    site.verify().await;
+}
+
 /// WEB-063: more than a page of what was parked goes by itself, too.
 #[tokio::test]
 async fn more_than_a_page_that_is_parked_for_a_class_goes_when_one_is_taken() {

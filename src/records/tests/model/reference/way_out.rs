@@ -58,7 +58,10 @@ impl Model {
         got: Option<(usize, Vec<usize>)>,
     ) -> Result<(), String> {
         let due = self.due(to, check, together, at);
-        if let Some(probe) = self.probed(to, check, together, at) {
+        // What is out gets what waits before what is parked for its class.
+        let out = self.far.get(to).is_some_and(|far| far.reach != Reach::Up);
+        let waits = out && !due.is_empty();
+        if !waits && let Some(probe) = self.probed(to, check, together, at) {
             return match got {
                 Some((attempt, items)) if attempt == self.attempts.len() && items == [probe] => {
                     self.begin((to, check), items, at);
