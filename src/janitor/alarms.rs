@@ -87,7 +87,7 @@ impl Janitor {
         if parked {
             tracing::warn!(
                 count = classes,
-                "SOP classes are not taken by a destination: their instances are parked; see `weybridge status`"
+                "SOP classes are not taken by a destination: instances of them are parked as they come; see `weybridge status`"
             );
         }
         if unrouted {

@@ -295,12 +295,7 @@ fn rival(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
 
 /// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force, and
 /// `refused` are the classes that the destination has said not to take.
-fn item(
-    tx: &Tx<'_>,
-    transfer: &Transfer,
-    last_before: i64,
-    refused: &BTreeSet<String>,
-) -> Result<Leased, Fault> {
+fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64, refused: &BTreeSet<String>) -> Result<Leased, Fault> {
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
          i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text, {WORD} FROM transfers t \

@@ -212,6 +212,49 @@ async fn what_is_retried_by_hand_and_taken_lets_the_others_of_its_class_go() {
     site.verify().await;
 }
 
+/// WEB-063: what a person has tried may end without a word of its class, by whatever way: the others are tried all the same.
+#[tokio::test]
+async fn what_is_retried_by_hand_and_says_nothing_of_its_class_leaves_the_others_their_tries() {
+    let held = Outcome::Held { why: "a person must decide".into() };
+    for outcome in [Some(dead()), Some(held), Some(unknown()), None] {
+        let site = Site::new();
+        for n in 1..=2 {
+            site.stored(push(n)).await;
+        }
+        assert_eq!(site.send("surrey", unsupported(true), noon()).await, 2);
+        let transfer = site.transfers(1).await[0].transfer;
+        site.act(Verb::Retry, &[transfer]).await;
+        match &outcome {
+            Some(outcome) => assert_eq!(site.send("surrey", outcome.clone(), noon()).await, 1),
+            None => assert_eq!(site.act(Verb::Cancel, &[transfer]).await.changed, 1),
+        }
+        let at = noon() + Probing::default().steady;
+        assert!(site.lease("surrey", at - MINUTE).await.is_none());
+        let probe = site.lease("surrey", at).await.unwrap_or_else(|| panic!("{outcome:?}: none is tried"));
+        assert_eq!((probe.items.len(), &probe.items[0].sop_instance), (1, &uid(2)));
+        site.settle(&probe, verified(), at).await;
+        assert!(view(&site).await.unsupported.is_empty());
+        site.verify().await;
+    }
+}
+
+/// WEB-063: a class of which nothing is parked is not looked for at each lease: it is tried no more often than any.
+#[tokio::test]
+async fn a_class_of_which_nothing_is_parked_has_its_try_later() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    site.send("surrey", unsupported(true), noon()).await;
+    site.act(Verb::Cancel, &[site.transfers(1).await[0].transfer]).await;
+    let at = noon() + Probing::default().steady;
+    assert!(site.lease("surrey", at).await.is_none());
+    site.stored(push(2)).await;
+    site.send("surrey", unsupported(false), at).await;
+    assert_eq!(site.states(2).await, [State::Parked]);
+    assert!(site.lease("surrey", at + MINUTE).await.is_none(), "its time was a minute ago");
+    assert!(site.lease("surrey", at + Probing::default().steady).await.is_some());
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn what_is_parked_for_its_class_and_retried_by_hand_is_really_sent() {
     let site = Site::new();

@@ -109,16 +109,16 @@ impl Model {
     /// The transfer by which it is to be tried whether a destination takes the class by now, if it is time for that.
     fn probed(&mut self, to: &str, check: bool, together: bool, at: Time) -> Option<usize> {
         let between = micros(self.options.probing.steady);
-        let due = |probe: Time| probe >= 0 && (probe <= at || probe > at + between);
+        let due = |probe: Time| probe.abs() <= at || probe.abs() > at + between;
         if check || self.is_left_alone(to, at) || !self.far.get(to)?.choosy.is_some_and(due) {
             return None;
         }
         let may = |t: &Transfer| {
             t.to == to && t.class && (together || !self.is_under_way(to, self.versions[t.version].study))
         };
-        let found = self.transfers.iter().position(may)?;
+        let found = self.transfers.iter().position(may);
         self.far(to).choosy = Some(at + between);
-        Some(found)
+        found
     }
 
     fn is_under_way(&self, to: &str, study: u32) -> bool {
