@@ -18,6 +18,8 @@ pub(super) struct Alarms {
 #[derive(Default)]
 struct Told {
     refusing: bool,
+    /// The records could not be written.
+    full: bool,
     unrouted: News,
     exceptions: News,
     classes: News,
@@ -46,6 +48,16 @@ impl News {
     }
 }
 
+impl Told {
+    /// Whether the records cannot be written, and whether new work is refused, each if that has changed. That nothing can be written says
+    /// the other as well.
+    fn room(&mut self, full: bool, refusing: bool) -> (Option<bool>, Option<bool>) {
+        let turned = |was: &mut bool, is: bool| (std::mem::replace(was, is) != is).then_some(is);
+        let refuses = turned(&mut self.refusing, refusing).filter(|refuses| !(full && *refuses));
+        (turned(&mut self.full, full), refuses)
+    }
+}
+
 /// Exceptions by their kinds, for people: `2 dead, 1 held`.
 fn kinds(exceptions: &BTreeMap<String, u64>) -> String {
     let open = exceptions.iter().filter(|(_, count)| **count > 0);
@@ -55,22 +67,8 @@ fn kinds(exceptions: &BTreeMap<String, u64>) -> String {
 impl Janitor {
     /// Tells in the log what has changed or has lasted for a day.
     pub(super) async fn alarms(&self) {
-        let usage = self.inner.store.usage();
         let told = &self.inner.alarms.told;
-        let was = std::mem::replace(&mut told.lock().unwrap_or_else(PoisonError::into_inner).refusing, usage.refusing);
-        match (was, usage.refusing) {
-            (false, true) if self.inner.records.is_full() => tracing::error!(
-                free = usage.free_bytes,
-                "the disk is down to its reserve and the records cannot be written: nothing is taken, and deliveries wait, too"
-            ),
-            (false, true) => tracing::error!(
-                free = usage.free_bytes,
-                reserve = usage.reserve_bytes,
-                "the disk is down to its reserve: nothing new is taken until there is room; deliveries go on"
-            ),
-            (true, false) => tracing::info!(free = usage.free_bytes, "there is room again; new work is taken"),
-            _ => {}
-        }
+        self.alarms_of_room(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
         let (summary, oldest) = (self.inner.records.summary().await, self.inner.records.oldest_unrouted().await);
         let (Ok(summary), Ok(oldest)) = (summary, oldest) else { return };
         let (waiting, now) = (summary.exceptions.values().sum(), Instant::now());
@@ -99,6 +97,31 @@ impl Janitor {
             );
         }
     }
+
+    /// Tells that there is no room, and when there is again. The reserve is passed first; that the records cannot be written, too, may
+    /// come later and is worse.
+    fn alarms_of_room(&self, told: &mut Told) {
+        let (usage, full) = (self.inner.store.usage(), self.inner.records.is_full());
+        let free = usage.free_bytes;
+        let (unwritable, refuses) = told.room(full, usage.refusing);
+        match unwritable {
+            Some(true) => tracing::error!(
+                free,
+                "the disk is full and the records cannot be written: nothing is taken, and deliveries wait, too; make room"
+            ),
+            Some(false) => tracing::info!(free, "the records can be written again; deliveries go on"),
+            None => {}
+        }
+        match refuses {
+            Some(true) => tracing::error!(
+                free,
+                reserve = usage.reserve_bytes,
+                "the disk is down to its reserve: nothing new is taken until there is room; deliveries go on"
+            ),
+            Some(false) => tracing::info!(free, "there is room again; new work is taken"),
+            None => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +144,23 @@ mod tests {
         ];
         for (hours, count, want) in rows {
             assert_eq!(told.is_news(count, start + hours * hour), want, "{count} after {hours} h");
+        }
+    }
+
+    /// FLT-022: the reserve is passed first, and the disk is full later.
+    #[test]
+    fn that_the_records_cannot_be_written_is_told_when_it_begins() {
+        let mut told = Told::default();
+        let rows = [
+            ((false, true), (None, Some(true))),
+            ((true, true), (Some(true), None)),
+            ((true, true), (None, None)),
+            ((false, true), (Some(false), None)),
+            ((false, false), (None, Some(false))),
+            ((true, true), (Some(true), None)),
+        ];
+        for ((full, refusing), want) in rows {
+            assert_eq!(told.room(full, refusing), want, "full: {full}, refusing: {refusing}");
         }
     }
 
