@@ -110,7 +110,7 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
             acted.changed += 1;
             continue;
         }
-        closed.extend(close_exceptions(tx, &transfer, None, at)?);
+        closed.extend(close_exceptions(tx, &transfer, Some(row), at)?);
         if act.verb == Verb::Retry && is_parked_for_its_class(&transfer) {
             unsupported::forget(tx, transfer.destination, transfer.instance, at)?;
         }

@@ -313,18 +313,17 @@ pub(in crate::records) fn afresh(tx: &Tx<'_>, transfer: &Transfer) -> Result<Sta
     Ok(if seen { State::Unknown } else { State::Pending })
 }
 
-/// Closes the exceptions of a transfer, or only those of one kind.
+/// Closes the exceptions of a transfer, by the act of a person if it was one.
 pub(in crate::records) fn close_exceptions(
     tx: &Tx<'_>,
     transfer: &Transfer,
-    kind: Option<&str>,
+    act: Option<i64>,
     at: i64,
 ) -> Result<Vec<i64>, Fault> {
     let mut close = tx.conn.prepare_cached(
-        "UPDATE exceptions SET closed = ?3 WHERE instance = ?1 AND transfer = ?2 AND closed IS NULL \
-         AND (?4 IS NULL OR kind = ?4) RETURNING id",
+        "UPDATE exceptions SET closed = ?3, act = ?4 WHERE instance = ?1 AND transfer = ?2 AND closed IS NULL RETURNING id",
     )?;
-    let ids = close.query_map(params![transfer.instance, transfer.id.0, at, kind], |row| row.get(0))?;
+    let ids = close.query_map(params![transfer.instance, transfer.id.0, at, act], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
