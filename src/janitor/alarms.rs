@@ -58,6 +58,12 @@ impl Told {
     }
 }
 
+/// What of the exceptions waits for a person. A conflict at which the judge has not looked yet may be none.
+fn waiting(exceptions: &BTreeMap<String, u64>, unjudged: u64) -> BTreeMap<String, u64> {
+    let of = |kind: &String| if kind == "conflict" { unjudged } else { 0 };
+    exceptions.iter().map(|(kind, count)| (kind.clone(), count.saturating_sub(of(kind)))).collect()
+}
+
 /// Exceptions by their kinds, for people: `2 dead, 1 held`.
 fn kinds(exceptions: &BTreeMap<String, u64>) -> String {
     let open = exceptions.iter().filter(|(_, count)| **count > 0);
@@ -71,16 +77,17 @@ impl Janitor {
         self.alarms_of_room(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
         let (summary, oldest) = (self.inner.records.summary().await, self.inner.records.oldest_unrouted().await);
         let (Ok(summary), Ok(oldest)) = (summary, oldest) else { return };
-        let (waiting, now) = (summary.exceptions.values().sum(), Instant::now());
+        let (open, now) = (waiting(&summary.exceptions, summary.unjudged), Instant::now());
+        let count = open.values().sum();
         let classes = summary.destinations.iter().map(|one| one.unsupported.len() as u64).sum();
         let (unrouted, exceptions, parked) = {
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             let unrouted = told.unrouted.is_news(summary.unrouted, now);
-            (unrouted, told.exceptions.is_news(waiting, now), told.classes.is_news(classes, now))
+            (unrouted, told.exceptions.is_news(count, now), told.classes.is_news(classes, now))
         };
         if exceptions {
-            let kinds = kinds(&summary.exceptions);
-            tracing::warn!(count = waiting, kinds, "exceptions wait for a person; see `weybridge exceptions list`");
+            let kinds = kinds(&open);
+            tracing::warn!(count, kinds, "exceptions wait for a person; see `weybridge exceptions list`");
         }
         if parked {
             tracing::warn!(
@@ -169,5 +176,8 @@ mod tests {
         let of = |rows: &[(&str, u64)]| kinds(&rows.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect());
         assert_eq!(of(&[("held", 1), ("dead", 40), ("conflict", 0)]), "40 dead, 1 held");
         assert_eq!(of(&[]), "");
+        let open = [("conflict".to_owned(), 3), ("dead".to_owned(), 1)].into();
+        assert_eq!(kinds(&waiting(&open, 2)), "1 conflict, 1 dead");
+        assert_eq!(kinds(&waiting(&open, 3)), "1 dead");
     }
 }

@@ -23,6 +23,9 @@ pub(in crate::records) fn summary(conn: &Connection, poisoned: Option<String>) -
         transfers: number("SELECT coalesce(max(id), 0) FROM transfers")?,
         unrouted: number("SELECT count(*) FROM instances WHERE unrouted = 1 AND state <> 'purged'")?,
         exceptions: exceptions.collect::<Result<_, _>>()?,
+        unjudged: number(
+            "SELECT count(*) FROM exceptions WHERE kind = 'conflict' AND closed IS NULL AND verdict IS NULL",
+        )?,
         destinations: destinations(conn)?,
         head: read_end(conn)?.head(),
         poisoned,
