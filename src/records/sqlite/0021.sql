@@ -11,3 +11,8 @@ INSERT OR IGNORE INTO unsupported (destination, sop_class, since, words)
     SELECT t.destination, i.sop_class, min(p.at), t.words FROM transfers t JOIN instances i ON i.id = t.instance
     JOIN steps p ON p.transfer = t.id AND p.n = t.steps WHERE t.state = 'parked' AND t.resume = 'class'
     GROUP BY t.destination, i.sop_class;
+
+-- The transfer that alone was refused last in words that may be meant of the destination as a whole (REL-24).
+ALTER TABLE destinations RENAME COLUMN refused TO refused_alone;
+-- How many batches the destination had taken something of (destinations.taken) when it last refused the transfer so.
+ALTER TABLE transfers RENAME COLUMN refused TO refused_at;

@@ -73,8 +73,8 @@ pub(in crate::records) fn class_of(conn: &Connection, instance: i64) -> Result<S
     Ok(find.query_row([instance], |row| row.get(0))?)
 }
 
-/// Notes that a destination has taken an instance of a class after all.
-pub(in crate::records) fn taken(tx: &Tx<'_>, destination: i64, class: &str) -> Result<(), Fault> {
+/// Takes back that a destination does not take a class: it has taken an instance of it after all.
+pub(in crate::records) fn take_back(tx: &Tx<'_>, destination: i64, class: &str) -> Result<(), Fault> {
     let mut update =
         tx.conn.prepare_cached("UPDATE unsupported SET probe = NULL WHERE destination = ?1 AND sop_class = ?2")?;
     update.execute(params![destination, class])?;

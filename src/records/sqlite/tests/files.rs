@@ -115,7 +115,9 @@ async fn what_was_forgotten_is_tried_and_who_ended_what_is_kept_after_the_update
     let want = [("dead", Some("retry")), ("dead", None), ("conflict", Some("reject"))];
     let want = want.map(|(kind, verb)| (kind.to_owned(), verb.map(str::to_owned)));
     assert_eq!(acts(&conn), want);
-    conn.execute_batch("ALTER TABLE exceptions DROP COLUMN act; DELETE FROM unsupported").unwrap();
+    let before = "ALTER TABLE exceptions DROP COLUMN act; DELETE FROM unsupported; \
+        ALTER TABLE destinations RENAME COLUMN refused_alone TO refused; ALTER TABLE transfers RENAME COLUMN refused_at TO refused";
+    conn.execute_batch(before).unwrap();
     conn.execute_batch(schema::MIGRATIONS[20]).unwrap();
     assert_eq!(acts(&conn), want);
     drop(conn);
