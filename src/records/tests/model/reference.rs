@@ -55,7 +55,7 @@ pub(crate) struct Transfer {
     /// Held because its bytes were damaged.
     damaged: bool,
     /// Parked because the destination does not take its class.
-    class: bool,
+    pub(crate) class: bool,
     done: Option<Time>,
     /// What its destination had taken when it last refused it as it may refuse everything.
     refused: Option<u32>,

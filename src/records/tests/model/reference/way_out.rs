@@ -121,6 +121,18 @@ impl Model {
         found
     }
 
+    /// Whether something is parked for its class at a destination to which anything might be sent just now.
+    pub(crate) fn waits_for_its_class(&self, to: &str, at: Time) -> bool {
+        let parked = |(id, t): (usize, &Transfer)| t.to == to && t.class && !self.is_under_way(to, self.study(id));
+        let up = self.far.get(to).is_some_and(|far| far.reach == Reach::Up);
+        up && !self.is_left_alone(to, at) && self.transfers.iter().enumerate().any(parked)
+    }
+
+    /// The study of a transfer.
+    pub(crate) fn study(&self, transfer: usize) -> u32 {
+        self.versions[self.transfers[transfer].version].study
+    }
+
     fn is_under_way(&self, to: &str, study: u32) -> bool {
         self.attempts.iter().any(|a| !a.check && a.left > 0 && a.to == to && a.study == study)
     }
@@ -133,7 +145,7 @@ impl Model {
     }
 
     /// What may be leased for a destination.
-    fn due(&mut self, to: &str, check: bool, together: bool, at: Time) -> Vec<usize> {
+    pub(crate) fn due(&mut self, to: &str, check: bool, together: bool, at: Time) -> Vec<usize> {
         let Some(far) = self.far.get_mut(to) else { return vec![] };
         // A clock that was set back makes nothing wait longer than the longest wait, and nothing at all if that can be seen.
         let longest = micros(self.options.patience.longest_wait.max(self.options.probing.longest_asked));
