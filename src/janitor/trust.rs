@@ -6,13 +6,13 @@ use tokio::time::Instant;
 /// So far ahead of the last that is known of an earlier run the wall clock may be at a start.
 const AHEAD: Duration = Duration::from_secs(86_400);
 /// So many times as fast as time passes a clock that is ahead is followed: a day an hour, so that nothing much grows old before
-/// somebody has set it right, and what was off for a week is believed by the evening.
+/// somebody has set it right.
 const FOLLOWS: u32 = 24;
 
 /// So much more than passed may the wall clock show between two looks before that counts as a jump.
 const JUMP: Duration = Duration::from_secs(3600);
 
-/// How far the wall clock is believed.
+/// How far the wall clock is believed. A restart forgets that it has jumped: what was entered since then bears its time.
 #[derive(Debug)]
 pub(super) struct Trusted {
     /// The latest time that is believed, and when that was found; none before the first look if nothing is known.
