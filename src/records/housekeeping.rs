@@ -1,10 +1,11 @@
 //! The words and commits of keeping house: what may be purged, what was, what is damaged, what lies where.
 
-use super::arrival::{BlobId, InstanceId};
+use super::arrival::{BlobId, ExceptionId, InstanceId};
+use super::judging::signed;
 use super::sqlite::acts::PAGE;
 #[cfg(test)]
 use super::sqlite::inline::committed::{Committed, committed};
-use super::sqlite::{backup, began, blobs, heal, purge, scrub, stuck};
+use super::sqlite::{backup, began, blobs, heal, purge, scrub, seen, stuck};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -306,6 +307,19 @@ impl Records {
             Ok(sound)
         })
         .await
+    }
+
+    /// Ends an exception about damaged bytes that a person has seen, who must give a name and a reason. What is owed of them stays held,
+    /// and the same instance arriving anew, or reading whole again, releases it.
+    pub async fn damage_seen(
+        &self,
+        exception: ExceptionId,
+        who: &str,
+        reason: &str,
+        now: SystemTime,
+    ) -> Result<(), RecordsError> {
+        let (who, reason) = signed("have seen it", who, reason)?;
+        self.commit(move |tx| seen::seen(tx, exception, (&who, &reason), now)).await
     }
 
     /// Records that a live generation lies elsewhere now, where its bytes are durable; `false` if it is not live at the old
