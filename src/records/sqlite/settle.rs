@@ -163,7 +163,8 @@ pub(in crate::records) fn settle(
         settled.applied.push((*id, state));
     }
     settled.ended = end(tx, &attempt, settled.applied.len(), summary, at)?;
-    let reach = destination(tx, &attempt, &fresh, now, seed)?;
+    settled.showing = breaker::showing(fresh.iter().copied());
+    let reach = destination(tx, &attempt, (settled.showing, &fresh), now, seed)?;
     if let Some(asking) = &summary.asking {
         asking::note(tx, attempt.destination, asking, now, seed)?;
     }
@@ -176,8 +177,7 @@ pub(in crate::records) fn settle(
     tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
     let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
     rejections::apply::stop(tx, &ended, at)?;
-    let name = tx.destination_name(attempt.destination)?;
-    tx.kick(name);
+    tx.kick(tx.destination_name(attempt.destination)?);
     Ok(settled)
 }
 
@@ -379,15 +379,15 @@ fn end(tx: &Tx<'_>, attempt: &Attempt, applied: usize, summary: &AttemptSummary,
     Ok(remaining <= 0)
 }
 
-/// What the outcomes show of the destination; its new standing if that changed.
+/// Notes what the outcomes show of the destination; its new standing if that changed.
 fn destination(
     tx: &Tx<'_>,
     attempt: &Attempt,
-    outcomes: &[(State, &Outcome)],
+    (showing, outcomes): (Option<Showing>, &[(State, &Outcome)]),
     now: SystemTime,
     seed: u64,
 ) -> Result<Option<Reach>, Fault> {
-    let Some(showing) = breaker::showing(outcomes.iter().copied()) else { return Ok(None) };
+    let Some(showing) = showing else { return Ok(None) };
     let (before, doubted) = breaker(tx, attempt.destination)?;
     let doubtful = showing == Showing::Doubtful;
     // A study may hold what the destination stumbles over, each time anew: that is no outage, and keeps no other study waiting (REL-24).
