@@ -185,7 +185,7 @@ fn a_node_that_refuses_one_class_is_not_taken_for_down_when_only_that_is_tried()
     let stage = Stage::new();
     let class = |n| format!("1.2.840.10008.5.1.4.1.1.9999.{n}");
     let node = OddNode::start(stage.path(), &["--refuse", &class(1)]);
-    let site = site(&stage, node.port, "outage_probe = \"100ms\"\n");
+    let site = site(&stage, node.port, "outage_probe = \"100ms\"\nlinger = \"10ms\"\n");
     let kinds: Vec<(String, &str)> =
         [vec![1], vec![2; 20]].concat().into_iter().map(|n| (class(n), EXPLICIT_LE)).collect();
     let rows = made_up(stage.path(), &kinds);
