@@ -5,7 +5,7 @@ use super::judging::signed;
 use super::sqlite::acts::PAGE;
 #[cfg(test)]
 use super::sqlite::inline::committed::{Committed, committed};
-use super::sqlite::{backup, began, blobs, heal, purge, scrub, seen, stuck};
+use super::sqlite::{backup, began, blobs, heal, jump, purge, scrub, seen, stuck};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -370,6 +370,16 @@ impl Records {
     /// The live generations in a file, in the order in which they lie there.
     pub async fn blobs_in(&self, file: u64) -> Result<Vec<(BlobId, Digest, Place)>, RecordsError> {
         self.inner.readers.ask(move |conn| blobs::in_file(conn, file)).await
+    }
+
+    /// The last jump ahead of the wall clock: the time as it was without it, and what the clock showed.
+    pub async fn clock_jump(&self) -> Result<Option<(SystemTime, SystemTime)>, RecordsError> {
+        self.inner.readers.ask(jump::find).await
+    }
+
+    /// Notes a jump ahead of the wall clock.
+    pub async fn note_clock_jump(&self, from: SystemTime, wall: SystemTime) -> Result<(), RecordsError> {
+        self.commit(move |tx| jump::note(tx, from, wall)).await
     }
 
     /// The scrub that is under way or was the last; `None` before the first.
