@@ -116,7 +116,10 @@ impl Janitor {
                 free,
                 "the disk is full and the records cannot be written: nothing is taken, and deliveries wait, too; make room"
             ),
-            Some(false) => tracing::info!(free, "the records can be written again; deliveries go on"),
+            Some(false) => tracing::info!(
+                free,
+                "the records can be written again: deliveries go on, and new work is taken once there is room"
+            ),
             None => {}
         }
         match refuses {
