@@ -136,6 +136,7 @@ impl Janitor {
     pub async fn run(self, lost: Vec<Place>, stop: CancellationToken) -> io::Result<()> {
         let rounds = async {
             self.set_aside(lost).await;
+            self.recall_jump().await;
             loop {
                 self.round().await;
                 tokio::time::sleep(self.inner.options.every).await;
@@ -160,11 +161,12 @@ impl Janitor {
             // Nothing is freed or moved.
             return noted.unwrap_or_else(|error| tracing::error!(%error, "keeping house failed; it is tried again"));
         }
+        let jumped = self.note_jump().await;
         let freed = self.free_condemned().await;
         let purged = if self.inner.options.purge { self.purge().await.map(drop) } else { Ok(()) };
         let flushed = self.flush().await;
         let compacted = self.compact().await;
-        for error in [noted, freed, purged, flushed, compacted].into_iter().filter_map(Result::err) {
+        for error in [noted, jumped, freed, purged, flushed, compacted].into_iter().filter_map(Result::err) {
             tracing::error!(error = %error, "keeping house failed; it is tried again");
         }
     }

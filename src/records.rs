@@ -33,7 +33,9 @@ mod views;
 mod work;
 
 pub use crate::peers::Chosen;
-pub use arrival::{Arrival, Became, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts};
+pub use arrival::{
+    Arrival, Became, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts, Unowed,
+};
 pub use asking::Question;
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
 pub use cross_reference::{Learned, MOST_STATEMENTS, Merge, Sought, Statement};

@@ -9,7 +9,7 @@ use super::gate::{self, Gate, Passed};
 use super::gathering::Gathering;
 use super::window::Window;
 use crate::clock::Clock;
-use crate::ledger::breaker::{self, Asking, Showing};
+use crate::ledger::breaker::{Asking, Showing};
 use crate::ledger::outcome::Outcome;
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Destination;
@@ -213,11 +213,13 @@ impl<C: Carrier> Lane<C> {
                 BatchKind::Check => carrier.check(&batch).await,
             };
             drop(hand);
-            let showing = shown(&batch, &report);
-            if let Err(error) = settle(&records, &clock, &batch, report).await {
-                tracing::error!(destination = %batch.destination, attempt = batch.attempt.0, error = %error, "what came of an attempt was not recorded");
+            match settle(&records, &clock, &batch, report).await {
+                Ok(settled) => settled.showing,
+                Err(error) => {
+                    tracing::error!(destination = %batch.destination, attempt = batch.attempt.0, error = %error, "what came of an attempt was not recorded");
+                    None
+                }
             }
-            showing
         });
         self.attempts.insert(task.id(), on_the_way);
     }
@@ -241,12 +243,6 @@ impl<C: Carrier> Lane<C> {
             }
         }
     }
-}
-
-/// What came of a batch shows of the destination.
-fn shown(batch: &Batch, report: &Report) -> Option<Showing> {
-    let states: HashMap<TransferId, State> = batch.items.iter().map(|item| (item.transfer, item.state)).collect();
-    breaker::showing(report.outcomes.iter().filter_map(|(id, outcome)| Some((*states.get(id)?, outcome))))
 }
 
 /// Sends what may still go there (INV-15).
@@ -301,7 +297,7 @@ impl Drop for Hand {
     }
 }
 
-async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
+async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<Settled, RecordsError> {
     tracing::debug!(destination = %batch.destination, study = %batch.study, attempt = batch.attempt.0, detail = %report.detail, "attempt ended");
     if report.unusable {
         tracing::warn!(destination = %batch.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
@@ -343,7 +339,7 @@ fn tell(batch: &Batch, outcomes: &[(TransferId, Outcome)], settled: &Settled) {
 
 /// What came of a batch must reach the records, else its transfers stay in hand until the next start: a full disk, say,
 /// is waited out. What the records refuse again and again for another reason is left to the next start.
-async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<(), RecordsError> {
+async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<Settled, RecordsError> {
     let summary = AttemptSummary { detail: report.detail, asking: report.asking, warnings: report.warnings };
     let mut refused = 0;
     loop {
@@ -356,7 +352,7 @@ async fn commit(records: &Records, clock: &Clock, batch: &Batch, report: Report)
             }
             Ok(settled) => {
                 tell(batch, &report.outcomes, &settled);
-                return Ok(());
+                return Ok(settled);
             }
             Err(error) => return Err(error),
         }

@@ -201,7 +201,12 @@ impl StoreScu {
         let mut classes = vec![own];
         classes.extend(stand_ins(own, self.sender.general_class()));
         let why = why.clone();
-        match self.choosy.lacks(&classes, &accepted(association), offers) {
+        let lacks = match self.choosy.lacks(&classes, &accepted(association), offers) {
+            // It goes alone, as a try of its class: that nothing else was accepted says nothing of the node (WEB-063).
+            Lacks::Everything if item.class_refused => Lacks::Class,
+            lacks => lacks,
+        };
+        match lacks {
             Lacks::Syntax => (fault, None),
             Lacks::Class => (Outcome::Unsupported { why, said: true }.into(), None),
             Lacks::Everything => {

@@ -18,6 +18,8 @@ pub(super) struct Alarms {
 #[derive(Default)]
 struct Told {
     refusing: bool,
+    /// The records could not be written.
+    full: bool,
     unrouted: News,
     exceptions: News,
     classes: News,
@@ -46,6 +48,22 @@ impl News {
     }
 }
 
+impl Told {
+    /// Whether the records cannot be written, and whether new work is refused, each if that has changed. That nothing can be written says
+    /// the other as well.
+    fn room(&mut self, full: bool, refusing: bool) -> (Option<bool>, Option<bool>) {
+        let turned = |was: &mut bool, is: bool| (std::mem::replace(was, is) != is).then_some(is);
+        let refuses = turned(&mut self.refusing, refusing).filter(|refuses| !(full && *refuses));
+        (turned(&mut self.full, full), refuses)
+    }
+}
+
+/// What of the exceptions waits for a person. A conflict at which the judge has not looked yet may be none.
+fn waiting(exceptions: &BTreeMap<String, u64>, unjudged: u64) -> BTreeMap<String, u64> {
+    let of = |kind: &String| if kind == "conflict" { unjudged } else { 0 };
+    exceptions.iter().map(|(kind, count)| (kind.clone(), count.saturating_sub(of(kind)))).collect()
+}
+
 /// Exceptions by their kinds, for people: `2 dead, 1 held`.
 fn kinds(exceptions: &BTreeMap<String, u64>) -> String {
     let open = exceptions.iter().filter(|(_, count)| **count > 0);
@@ -55,39 +73,26 @@ fn kinds(exceptions: &BTreeMap<String, u64>) -> String {
 impl Janitor {
     /// Tells in the log what has changed or has lasted for a day.
     pub(super) async fn alarms(&self) {
-        let usage = self.inner.store.usage();
         let told = &self.inner.alarms.told;
-        let was = std::mem::replace(&mut told.lock().unwrap_or_else(PoisonError::into_inner).refusing, usage.refusing);
-        match (was, usage.refusing) {
-            (false, true) if self.inner.records.is_full() => tracing::error!(
-                free = usage.free_bytes,
-                "the disk is down to its reserve and the records cannot be written: nothing is taken, and deliveries wait, too"
-            ),
-            (false, true) => tracing::error!(
-                free = usage.free_bytes,
-                reserve = usage.reserve_bytes,
-                "the disk is down to its reserve: nothing new is taken until there is room; deliveries go on"
-            ),
-            (true, false) => tracing::info!(free = usage.free_bytes, "there is room again; new work is taken"),
-            _ => {}
-        }
+        self.alarms_of_room(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
         let (summary, oldest) = (self.inner.records.summary().await, self.inner.records.oldest_unrouted().await);
         let (Ok(summary), Ok(oldest)) = (summary, oldest) else { return };
-        let (waiting, now) = (summary.exceptions.values().sum(), Instant::now());
+        let (open, now) = (waiting(&summary.exceptions, summary.unjudged), Instant::now());
+        let count = open.values().sum();
         let classes = summary.destinations.iter().map(|one| one.unsupported.len() as u64).sum();
         let (unrouted, exceptions, parked) = {
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             let unrouted = told.unrouted.is_news(summary.unrouted, now);
-            (unrouted, told.exceptions.is_news(waiting, now), told.classes.is_news(classes, now))
+            (unrouted, told.exceptions.is_news(count, now), told.classes.is_news(classes, now))
         };
         if exceptions {
-            let kinds = kinds(&summary.exceptions);
-            tracing::warn!(count = waiting, kinds, "exceptions wait for a person; see `weybridge exceptions list`");
+            let kinds = kinds(&open);
+            tracing::warn!(count, kinds, "exceptions wait for a person; see `weybridge exceptions list`");
         }
         if parked {
             tracing::warn!(
                 count = classes,
-                "SOP classes are not taken by a destination: their instances are parked; see `weybridge status`"
+                "SOP classes are not taken by a destination: instances of them are parked as they come; see `weybridge status`"
             );
         }
         if unrouted {
@@ -97,6 +102,34 @@ impl Janitor {
                 oldest_seconds = age.as_secs(),
                 "no route chose a destination that may have them for some instances; see `weybridge store list --unrouted`"
             );
+        }
+    }
+
+    /// Tells that there is no room, and when there is again. The reserve is passed first; that the records cannot be written, too, may
+    /// come later and is worse.
+    fn alarms_of_room(&self, told: &mut Told) {
+        let (usage, full) = (self.inner.store.usage(), self.inner.records.is_full());
+        let free = usage.free_bytes;
+        let (unwritable, refuses) = told.room(full, usage.refusing);
+        match unwritable {
+            Some(true) => tracing::error!(
+                free,
+                "the disk is full and the records cannot be written: nothing is taken, and deliveries wait, too; make room"
+            ),
+            Some(false) => tracing::info!(
+                free,
+                "the records can be written again: deliveries go on, and new work is taken once there is room"
+            ),
+            None => {}
+        }
+        match refuses {
+            Some(true) => tracing::error!(
+                free,
+                reserve = usage.reserve_bytes,
+                "the disk is down to its reserve: nothing new is taken until there is room; deliveries go on"
+            ),
+            Some(false) => tracing::info!(free, "there is room again; new work is taken"),
+            None => {}
         }
     }
 }
@@ -124,10 +157,30 @@ mod tests {
         }
     }
 
+    /// FLT-022: the reserve is passed first, and the disk is full later.
+    #[test]
+    fn that_the_records_cannot_be_written_is_told_when_it_begins() {
+        let mut told = Told::default();
+        let rows = [
+            ((false, true), (None, Some(true))),
+            ((true, true), (Some(true), None)),
+            ((true, true), (None, None)),
+            ((false, true), (Some(false), None)),
+            ((false, false), (None, Some(false))),
+            ((true, true), (Some(true), None)),
+        ];
+        for ((full, refusing), want) in rows {
+            assert_eq!(told.room(full, refusing), want, "full: {full}, refusing: {refusing}");
+        }
+    }
+
     #[test]
     fn exceptions_are_told_by_their_kinds() {
         let of = |rows: &[(&str, u64)]| kinds(&rows.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect());
         assert_eq!(of(&[("held", 1), ("dead", 40), ("conflict", 0)]), "40 dead, 1 held");
         assert_eq!(of(&[]), "");
+        let open = [("conflict".to_owned(), 3), ("dead".to_owned(), 1)].into();
+        assert_eq!(kinds(&waiting(&open, 2)), "1 conflict, 1 dead");
+        assert_eq!(kinds(&waiting(&open, 3)), "1 dead");
     }
 }

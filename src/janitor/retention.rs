@@ -1,5 +1,6 @@
 //! Retention: bytes that nobody needs any more go, by age and for room (LED-030, INV-06).
 
+use super::trust::Trusted;
 use super::{Janitor, JanitorError};
 use crate::records::{Candidate, Cursor, PurgeRule, Purging};
 use std::time::{Duration, SystemTime};
@@ -38,8 +39,30 @@ impl Janitor {
 
     /// The time by which bytes grow old.
     fn believed(&self) -> SystemTime {
-        let mut trusted = self.inner.trusted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        trusted.now(self.inner.clock.now(), tokio::time::Instant::now())
+        self.trusted().now(self.inner.clock.now(), tokio::time::Instant::now())
+    }
+
+    fn trusted(&self) -> std::sync::MutexGuard<'_, Trusted> {
+        self.inner.trusted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Takes up a jump of the clock that an earlier run has noted.
+    pub(super) async fn recall_jump(&self) {
+        match self.inner.records.clock_jump().await {
+            Ok(Some(jump)) => self.trusted().recall(jump, self.inner.clock.now(), tokio::time::Instant::now()),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "whether the clock has jumped lately cannot be read"),
+        }
+    }
+
+    /// Notes a jump of the clock for who starts next.
+    pub(super) async fn note_jump(&self) -> Result<(), JanitorError> {
+        self.believed();
+        let jump = self.trusted().to_note();
+        match jump {
+            Some((from, wall)) => Ok(self.inner.records.note_clock_jump(from, wall).await?),
+            None => Ok(()),
+        }
     }
 
     /// Purges what is due: by age, and if the disk is short of room also what was kept for as long as everything is kept at

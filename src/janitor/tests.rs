@@ -356,6 +356,31 @@ async fn a_scrub_is_no_faster_than_it_may_be() {
     assert!(began.elapsed() >= Duration::from_millis(245), "50,000 bytes at 200,000 a second");
 }
 
+/// FLT-070: a clock that jumps ahead makes nothing old, also not where the gateway is started anew.
+#[tokio::test]
+async fn a_jump_of_the_clock_outlasts_a_restart() {
+    let house = House::new(options()).await;
+    house.keep(1, 5000, DAY, true).await;
+    let jumped = Arc::new(AtomicBool::new(false));
+    let year = 365 * DAY;
+    let janitor = |last_known| {
+        let jumped = Arc::clone(&jumped);
+        let ahead = move || if jumped.load(Ordering::SeqCst) { year } else { Duration::ZERO };
+        let clock = Clock::of(move || SystemTime::now() + ahead());
+        let (records, store, judge) = (house.records.clone(), house.store.clone(), house.janitor.inner.judge.clone());
+        Janitor::with_clock(clock, records, store, judge, JanitorOptions { last_known, ..options() })
+    };
+    let before = janitor(None);
+    before.round().await;
+    jumped.store(true, Ordering::SeqCst);
+    before.round().await;
+    assert!(house.is_whole(1, 5000).await);
+    let after = janitor(Some(SystemTime::now() + year));
+    after.recall_jump().await;
+    after.round().await;
+    assert!(house.is_whole(1, 5000).await, "what was entered meanwhile bears the time of the clock");
+}
+
 /// FLT-027: a blob whose file is gone is set aside as missing, the others are not touched.
 #[tokio::test]
 async fn missing_blobs_are_set_aside_at_the_start() {

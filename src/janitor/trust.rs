@@ -6,11 +6,33 @@ use tokio::time::Instant;
 /// So far ahead of the last that is known of an earlier run the wall clock may be at a start.
 const AHEAD: Duration = Duration::from_secs(86_400);
 /// So many times as fast as time passes a clock that is ahead is followed: a day an hour, so that nothing much grows old before
-/// somebody has set it right, and what was off for a week is believed by the evening.
+/// somebody has set it right.
 const FOLLOWS: u32 = 24;
 
 /// So much more than passed may the wall clock show between two looks before that counts as a jump.
 const JUMP: Duration = Duration::from_secs(3600);
+
+/// A jump ahead of the wall clock.
+#[derive(Debug, Clone, Copy)]
+struct Jump {
+    /// The time as it was without the jump, when that was found.
+    from: SystemTime,
+    found: Instant,
+    /// So long after the jump it was found: by a restart.
+    late: Duration,
+}
+
+impl Jump {
+    /// So much time has passed since.
+    fn since(self, at: Instant) -> Duration {
+        self.late + at.saturating_duration_since(self.found)
+    }
+
+    /// The time as it would be now without the jump.
+    fn without(self, at: Instant) -> SystemTime {
+        self.from + at.saturating_duration_since(self.found)
+    }
+}
 
 /// How far the wall clock is believed.
 #[derive(Debug)]
@@ -20,8 +42,9 @@ pub(super) struct Trusted {
     found: Instant,
     /// What the wall clock showed at the last look, or the last time that an earlier run has entered.
     wall: Option<SystemTime>,
-    /// The time at which the wall clock jumped ahead, as it was without the jump, and when that was.
-    jumped: Option<(SystemTime, Instant)>,
+    jumped: Option<Jump>,
+    /// A jump that is not noted yet: the time as it was without it, and what the wall clock showed.
+    unnoted: Option<(SystemTime, SystemTime)>,
     /// So long what came before a jump grows old by the time that passes, and not by the jump: the clock may have been behind before.
     keep: Duration,
     /// Nobody has looked yet.
@@ -33,7 +56,22 @@ impl Trusted {
     /// `known` is the last time that an earlier run has entered; `keep` the time for which everything is kept at least.
     pub(super) fn new(known: Option<SystemTime>, keep: Duration, at: Instant) -> Self {
         let latest = known.map(|known| known + AHEAD);
-        Self { latest, found: at, wall: known, jumped: None, keep, first: true, warned: false }
+        let (jumped, unnoted) = (None, None);
+        Self { latest, found: at, wall: known, jumped, unnoted, keep, first: true, warned: false }
+    }
+
+    /// Takes up a jump that an earlier run has noted, if the wall clock was not set back since: what came after it bears its time.
+    pub(super) fn recall(&mut self, (from, then): (SystemTime, SystemTime), wall: SystemTime, at: Instant) {
+        if let Ok(late) = wall.duration_since(then)
+            && late < self.keep
+        {
+            self.jumped = Some(Jump { from: from + late, found: at, late });
+        }
+    }
+
+    /// A jump that is to be noted.
+    pub(super) fn to_note(&mut self) -> Option<(SystemTime, SystemTime)> {
+        self.unnoted.take()
     }
 
     /// What the wall clock says, or the latest time that is believed if it is beyond that.
@@ -45,8 +83,10 @@ impl Trusted {
         if let Some(expected) = self.wall.replace(wall).map(|last| last + passed)
             && wall > expected + slack
         {
-            let went_on = self.jumped.map(|(from, since)| from + at.saturating_duration_since(since));
-            self.jumped = Some((went_on.unwrap_or(expected).min(expected), at));
+            let went_on = self.jumped.map(|jump| jump.without(at));
+            let from = went_on.unwrap_or(expected).min(expected);
+            self.jumped = Some(Jump { from, found: at, late: Duration::ZERO });
+            self.unnoted = Some((from, wall));
         }
         let latest = self.latest.unwrap_or(wall);
         let latest = latest.max(wall.min(latest + passed * FOLLOWS));
@@ -59,9 +99,9 @@ impl Trusted {
         }
         self.warned = is_ahead;
         let believed = wall.min(latest);
-        match self.jumped.map(|(from, since)| (from, at.saturating_duration_since(since))) {
-            Some((from, since)) if since < self.keep => believed.min(from + since),
-            _ => believed,
+        match self.jumped.filter(|jump| jump.since(at) < self.keep) {
+            Some(jump) => believed.min(jump.without(at)),
+            None => believed,
         }
     }
 }
@@ -76,6 +116,28 @@ mod tests {
 
     fn at(days: u32) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400) + AHEAD * days
+    }
+
+    /// FLT-070: what an earlier run entered after a jump bears its time, so that the clock does not seem to jump any more.
+    #[test]
+    fn a_jump_outlasts_a_restart() {
+        let (began, keep) = (Instant::now(), 72 * HOUR);
+        let mut before = Trusted::new(None, keep, began);
+        before.now(at(0), began);
+        assert_eq!(before.to_note(), None);
+        assert_eq!(before.now(at(400), began + HOUR), at(0) + HOUR);
+        let noted = before.to_note().unwrap();
+        assert_eq!((noted, before.to_note()), ((at(0) + HOUR, at(400)), None));
+        let again = |hours: u32| {
+            let mut after = Trusted::new(Some(at(400) + 9 * HOUR), keep, began);
+            after.recall(noted, at(400) + 10 * HOUR, began);
+            after.now(at(400) + 10 * HOUR + HOUR * hours, began + HOUR * hours)
+        };
+        assert_eq!([again(0), again(61)], [at(0) + 11 * HOUR, at(0) + 72 * HOUR]);
+        assert_eq!(again(62), at(403), "all has been kept as long as it must be");
+        let mut right = Trusted::new(Some(at(400)), keep, began);
+        right.recall(noted, at(1), began);
+        assert_eq!(right.now(at(1), began), at(1), "it was set right");
     }
 
     /// FLT-070: no mass expiry, neither by a clock that goes wrong nor by one that is set right.

@@ -15,7 +15,8 @@ pub struct Standing {
     pub verify: Verify,
     /// Failures that were charged to it, in a row.
     pub failures: u32,
-    /// How often in a row the destination was asked about it in vain. It makes the waits longer, and is no failure.
+    /// How often in a row the destination was asked about it in vain, or refused it as it may refuse everything: both say nothing of it. It
+    /// makes the waits longer, and is no failure.
     pub unanswered: u32,
     /// The waits that its own failures have cost so far; what giving up is measured by.
     pub spent: Duration,
@@ -65,7 +66,7 @@ pub struct Step {
     pub wait: Duration,
     /// Failures charged to it in a row, from now on.
     pub failures: u32,
-    /// Questions about it in a row that came to nothing, from now on.
+    /// Tries and questions in a row that said nothing of it, from now on.
     pub unanswered: u32,
     /// The waits that its own failures have cost, from now on.
     pub spent: Duration,

@@ -142,7 +142,29 @@ pub enum Became {
     /// It is owed, and waits for a person.
     Held,
     /// It is not owed, and why.
-    Not(&'static str),
+    Not(Unowed),
+}
+
+/// Why an instance is not owed to a destination for which it was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unowed {
+    /// A rejection note names it.
+    Hidden,
+    /// A person rejected this version.
+    Rejected,
+    /// A person cancelled its transfer.
+    Cancelled,
+}
+
+impl Unowed {
+    /// In plain words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Hidden => "a rejection note names it",
+            Self::Rejected => "a person rejected this version",
+            Self::Cancelled => "its transfer was cancelled, and `send --study` sends it all the same",
+        }
+    }
 }
 
 /// The answer to an arrival.

@@ -1,10 +1,11 @@
 //! The words and commits of keeping house: what may be purged, what was, what is damaged, what lies where.
 
-use super::arrival::{BlobId, InstanceId};
+use super::arrival::{BlobId, ExceptionId, InstanceId};
+use super::judging::signed;
 use super::sqlite::acts::PAGE;
 #[cfg(test)]
 use super::sqlite::inline::committed::{Committed, committed};
-use super::sqlite::{backup, began, blobs, heal, purge, scrub, stuck};
+use super::sqlite::{backup, began, blobs, heal, jump, purge, scrub, seen, stuck};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -308,6 +309,19 @@ impl Records {
         .await
     }
 
+    /// Ends an exception about damaged bytes that a person has seen, who must give a name and a reason. What is owed of them stays held,
+    /// and the same instance arriving anew, or reading whole again, releases it.
+    pub async fn damage_seen(
+        &self,
+        exception: ExceptionId,
+        who: &str,
+        reason: &str,
+        now: SystemTime,
+    ) -> Result<(), RecordsError> {
+        let (who, reason) = signed("have seen it", who, reason)?;
+        self.commit(move |tx| seen::seen(tx, exception, (&who, &reason), now)).await
+    }
+
     /// Records that a live generation lies elsewhere now, where its bytes are durable; `false` if it is not live at the old
     /// place any more, and nothing has changed.
     pub async fn moved(&self, blob: BlobId, from: Place, to: Place) -> Result<bool, RecordsError> {
@@ -356,6 +370,16 @@ impl Records {
     /// The live generations in a file, in the order in which they lie there.
     pub async fn blobs_in(&self, file: u64) -> Result<Vec<(BlobId, Digest, Place)>, RecordsError> {
         self.inner.readers.ask(move |conn| blobs::in_file(conn, file)).await
+    }
+
+    /// The last jump ahead of the wall clock: the time as it was without it, and what the clock showed.
+    pub async fn clock_jump(&self) -> Result<Option<(SystemTime, SystemTime)>, RecordsError> {
+        self.inner.readers.ask(jump::find).await
+    }
+
+    /// Notes a jump ahead of the wall clock.
+    pub async fn note_clock_jump(&self, from: SystemTime, wall: SystemTime) -> Result<(), RecordsError> {
+        self.commit(move |tx| jump::note(tx, from, wall)).await
     }
 
     /// The scrub that is under way or was the last; `None` before the first.

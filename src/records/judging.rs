@@ -1,7 +1,7 @@
 //! The words and commits of judging other content under a known UID: what waits, what was found, what a person decided (IDY-020).
 
 use super::arrival::{ExceptionId, InstanceId};
-use super::sqlite::{judge, resolve, seen};
+use super::sqlite::{judge, resolve};
 use super::{ExceptionView, Records, RecordsError};
 use crate::dicom::canon::Content;
 use crate::dicom::uid::TransferSyntaxUid;
@@ -120,23 +120,10 @@ impl Records {
         let (who, reason) = signed(resolution.word(), who, reason)?;
         self.commit(move |tx| resolve::resolve(tx, exception, resolution, (&who, &reason), now)).await
     }
-
-    /// Ends an exception about damaged bytes that a person has seen, who must give a name and a reason. What is owed of them stays held,
-    /// and the same instance arriving anew, or reading whole again, releases it.
-    pub async fn damage_seen(
-        &self,
-        exception: ExceptionId,
-        who: &str,
-        reason: &str,
-        now: SystemTime,
-    ) -> Result<(), RecordsError> {
-        let (who, reason) = signed("have seen it", who, reason)?;
-        self.commit(move |tx| seen::seen(tx, exception, (&who, &reason), now)).await
-    }
 }
 
 /// The name and the reason of who decides.
-fn signed(deed: &str, who: &str, reason: &str) -> Result<(String, String), RecordsError> {
+pub(super) fn signed(deed: &str, who: &str, reason: &str) -> Result<(String, String), RecordsError> {
     if who.trim().is_empty() || reason.trim().is_empty() {
         return Err(RecordsError::Refused(format!("to {deed} needs a name and a reason")));
     }

@@ -14,6 +14,7 @@ pub(super) mod heal;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod inline;
 pub(super) mod judge;
+pub(super) mod jump;
 pub(super) mod lease;
 pub(super) mod lists;
 pub(super) mod locations;

@@ -21,3 +21,4 @@ mod sending;
 mod speed;
 pub(crate) mod support;
 mod telling;
+mod trying_classes;

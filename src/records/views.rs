@@ -296,6 +296,8 @@ pub struct Summary {
     pub transfers: u64,
     /// Exceptions that wait for a person, by kind.
     pub exceptions: BTreeMap<String, u64>,
+    /// Those of them that are conflicts at which the judge has not looked yet: it may find that they are none.
+    pub unjudged: u64,
     /// Each destination that was ever owed anything.
     pub destinations: Vec<DestinationView>,
     /// The head of the ledger.

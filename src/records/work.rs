@@ -5,7 +5,7 @@ use super::{Retrievable, Standing};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::head::Head;
 use crate::dicom::uid::StudyUid;
-use crate::ledger::breaker::Asking;
+use crate::ledger::breaker::{Asking, Showing};
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Verify};
 use std::collections::BTreeSet;
@@ -85,6 +85,8 @@ pub struct Leased {
     pub verify: Verify,
     /// How often it was sent, this time included.
     pub attempts: u32,
+    /// The destination has said before that it does not take its SOP class; a try finds out whether it still does not (WEB-063).
+    pub class_refused: bool,
     /// Why it is owed.
     pub cause: Cause,
     /// The first route that chose the destination, if one did.
@@ -138,6 +140,8 @@ pub struct Settled {
     pub late: Vec<TransferId>,
     /// Whether the attempt has ended: nothing is in hand any more.
     pub ended: bool,
+    /// What the outcomes showed of the destination, without what was a single instance's; `None` if nothing.
+    pub showing: Option<Showing>,
     /// SOP classes that the destination said not to take, and was not known not to (WEB-063).
     pub refused_classes: Vec<String>,
 }

@@ -6,7 +6,7 @@
 
 use super::buffers::PAGE_BYTES;
 use super::label::Label;
-use super::labels::labels;
+use super::labels::{self, labels};
 use super::place::{file_name, parse_file_name};
 use super::{Core, Digest, Place, Store, StoreError, finish_job};
 use std::collections::{HashMap, HashSet};
@@ -160,7 +160,7 @@ fn dead(file: &File, core: &Core, number: u64, others: &HashSet<Place>) -> io::R
     let (keep_below, base) = (core.identity.keep_below, core.identity.base);
     let settled = number >= keep_below && number < base;
     let mut moved = HashSet::new();
-    let bare = labels(file, &core.identity.store, number, |label| {
+    let bare = labels(file, labels::of(&core.identity.store), number, |label, ()| {
         let known = core.moved.knows(&label.place);
         if known {
             moved.insert(label.place);

@@ -44,25 +44,23 @@ fn read_labels(core: &Arc<Core>, number: u64, shared: bool) -> Result<(Vec<Label
     let mut found = Vec::new();
     let mut read = || -> io::Result<u64> {
         let file = File::open(&path)?;
+        let ours = of(&core.identity.store);
         if shared {
-            let keep = |label: &Label| {
+            let keep = |label: &Label, ()| {
                 found.push((label.place, label.digest, label.transfer_syntax.clone()));
                 true
             };
-            return Ok(labels(&file, &core.identity.store, number, keep)?.unwrap_or(0));
+            return Ok(labels(&file, ours, number, keep)?.unwrap_or(0));
         }
-        let metadata = file.metadata()?;
-        let length = metadata.len();
-        let mut last = [0; LABEL];
-        if length >= PAGE_BYTES && length.is_multiple_of(PAGE_BYTES) {
-            file.read_exact_at(&mut last, length - LABEL as u64)?;
-        }
-        match Label::decode(&last, &core.identity.store).filter(|label| label.place.file == number) {
-            Some(label) => {
+        match last_label(&file, ours, number)? {
+            Some((label, ())) => {
                 found.push((label.place, label.digest, label.transfer_syntax));
                 Ok(0)
             }
-            None => Ok(length.min(metadata.blocks() * 512)),
+            None => {
+                let metadata = file.metadata()?;
+                Ok(metadata.len().min(metadata.blocks() * 512))
+            }
         }
     };
     let bare = read().map_err(|source| StoreError::Io { path: path.clone(), source })?;
@@ -72,29 +70,48 @@ fn read_labels(core: &Arc<Core>, number: u64, shared: bool) -> Result<(Vec<Label
 /// The names of stores that stand in the labels of a file, each label where it says that it stands.
 pub(super) fn stores(path: &Path, number: u64, shared: bool) -> io::Result<BTreeSet<[u8; 16]>> {
     let file = File::open(path)?;
+    let any = |bytes: &[u8]| {
+        let store = Label::names_store(bytes)?;
+        Some((Label::decode(bytes, &store)?, store))
+    };
     let mut stores = BTreeSet::new();
-    let length = file.metadata()?.len();
-    let mut last = [0; LABEL];
-    let mut at = if shared { PAGE_BYTES } else { length.max(PAGE_BYTES) };
-    while at <= length {
-        file.read_exact_at(&mut last, at - LABEL as u64)?;
-        if let Some(store) = Label::names_store(&last) {
-            let label = Label::decode(&last, &store);
-            let here = |label: &Label| label.place.file == number && (!shared || label.place.end() == at);
-            stores.extend(label.filter(here).map(|_| store));
-        }
-        at += PAGE_BYTES;
+    if shared {
+        labels(&file, any, number, |_, store| {
+            stores.insert(store);
+            true
+        })?;
+    } else {
+        stores.extend(last_label(&file, any, number)?.map(|(_, store)| store));
     }
     Ok(stores)
 }
 
-/// Shows every label of a segment to `look`, and gives how many bytes of data no label covers, in whole pages; `None` as soon as
-/// `look` says no. Holes are passed over, and pages of zeros are no data.
-pub(super) fn labels(
+/// Decodes labels of one store.
+pub(super) fn of(store: &[u8; 16]) -> impl Fn(&[u8]) -> Option<(Label, ())> {
+    move |bytes| Label::decode(bytes, store).map(|label| (label, ()))
+}
+
+/// The label of a file that holds one blob, as `decode` reads it.
+fn last_label<S>(
     file: &File,
-    store: &[u8; 16],
+    decode: impl Fn(&[u8]) -> Option<(Label, S)>,
     number: u64,
-    mut look: impl FnMut(&Label) -> bool,
+) -> io::Result<Option<(Label, S)>> {
+    let length = file.metadata()?.len();
+    let mut last = [0; LABEL];
+    if length >= PAGE_BYTES && length.is_multiple_of(PAGE_BYTES) {
+        file.read_exact_at(&mut last, length - LABEL as u64)?;
+    }
+    Ok(decode(&last).filter(|(label, _)| label.place.file == number))
+}
+
+/// Shows every label of a segment that `decode` reads to `look`, and gives how many bytes of data no label covers, in whole pages; `None` as soon as
+/// `look` says no. Holes are passed over, and pages of zeros are no data.
+pub(super) fn labels<S>(
+    file: &File,
+    decode: impl Fn(&[u8]) -> Option<(Label, S)>,
+    number: u64,
+    mut look: impl FnMut(&Label, S) -> bool,
 ) -> io::Result<Option<u64>> {
     let length = file.metadata()?.len();
     let mut page = vec![0u8; 64 * PAGE];
@@ -118,12 +135,11 @@ pub(super) fn labels(
                 continue;
             }
             bare.page(at + (end - PAGE) as u64);
-            let label = Label::decode(&page[end - LABEL..end], store);
             // A label that stands elsewhere than it says was copied here as part of an object.
-            let here = |label: &Label| label.place.file == number && label.place.end() == at + end as u64;
-            let Some(label) = label.filter(here) else { continue };
+            let here = |(label, _): &(Label, S)| label.place.file == number && label.place.end() == at + end as u64;
+            let Some((label, store)) = decode(&page[end - LABEL..end]).filter(here) else { continue };
             bare.covered_from(label.place.offset);
-            if !look(&label) {
+            if !look(&label, store) {
                 return Ok(None);
             }
         }

@@ -48,20 +48,31 @@ struct State {
 
 impl State {
     /// Notes that so much was refused, and tells it: who sent it may be refused for ever, although new work is taken.
-    fn turn_away(&mut self, wanted: u64, reserve: u64) {
+    fn turn_away(&mut self, wanted: u64, reserve: u64, until: Option<u64>) {
         if wanted == 0 {
             return;
         }
         let free = self.free;
-        self.turned_away = Some(TurnedAway { at: SystemTime::now(), wanted, free });
-        if self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
-            self.told = Some(Instant::now());
-            tracing::warn!(
+        self.turned_away = Some(TurnedAway { at: SystemTime::now(), wanted, free, until });
+        if self.told.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        match until {
+            Some(until) => {
+                tracing::warn!(
+                    wanted,
+                    free,
+                    until,
+                    "something was refused for want of room: there is none until more is free"
+                );
+            }
+            None => tracing::warn!(
                 wanted,
                 free,
                 reserve,
                 "something was refused for want of room: it would leave less than the reserve"
-            );
+            ),
         }
     }
 }
@@ -94,7 +105,8 @@ impl Space {
     pub(super) fn room(&self, wanted: u64) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.refresh(&mut state)?;
-        let mark = if state.refusing { self.reserve.saturating_add(self.reserve / 4) } else { self.reserve };
+        let high = self.reserve.saturating_add(self.reserve / 4);
+        let mark = if state.refusing { high } else { self.reserve };
         let enough = state.free >= mark.saturating_add(wanted);
         if enough {
             state.refusing = false;
@@ -102,7 +114,8 @@ impl Space {
         }
         // One object too large for the room left says nothing about the next, smaller one.
         state.refusing |= state.free < self.reserve;
-        state.turn_away(wanted, self.reserve);
+        let until = state.refusing.then(|| high.saturating_add(wanted));
+        state.turn_away(wanted, self.reserve, until);
         Err(StoreError::Full { free: state.free, reserve: self.reserve })
     }
 
@@ -114,7 +127,7 @@ impl Space {
         match state.free >= self.reserve.saturating_add(wanted) {
             true => Ok(()),
             false => {
-                state.turn_away(wanted, self.reserve);
+                state.turn_away(wanted, self.reserve, None);
                 Err(StoreError::Full { free: state.free, reserve: self.reserve })
             }
         }
@@ -220,6 +233,13 @@ mod tests {
         assert_eq!(last(), Some((600, 1500)));
         space.pretend(900);
         assert!(space.room(0).is_err() && last() == Some((600, 1500)));
+        let until = || space.turned_away().and_then(|last| last.until);
+        assert_eq!(until(), None, "less would have been taken");
+        space.pretend(1100);
+        assert!(space.room(50).is_err() && last() == Some((50, 1100)));
+        assert_eq!(until(), Some(1300), "nothing is taken");
+        space.pretend(1300);
+        assert!(space.room(50).is_ok());
         assert!(space.has_inodes() && Space::new("/nowhere/at/all".into(), 0).has_inodes());
     }
 

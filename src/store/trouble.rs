@@ -3,7 +3,7 @@
 use super::Store;
 use std::time::SystemTime;
 
-/// The last thing that was refused because it would have left less than the reserve.
+/// The last thing that was refused for want of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TurnedAway {
     /// When that was.
@@ -12,6 +12,9 @@ pub struct TurnedAway {
     pub wanted: u64,
     /// The bytes that were free.
     pub free: u64,
+    /// So many must be free before anything of that size is taken, where nothing is taken just now, however small; `None` if it alone was
+    /// too large.
+    pub until: Option<u64>,
 }
 
 /// What fails just now.

@@ -179,6 +179,34 @@ fn an_instance_whose_class_is_refused_is_parked_and_the_others_arrive() {
     assert!(told.contains(&format!("OUT: does not take SOP class {}", class(3))), "{told}");
 }
 
+/// WEB-063: a try of a class that the node refuses is offered alone, and nothing is accepted: that is no outage. After a start nothing is
+/// known of the node but what the records keep.
+#[test]
+fn a_node_that_refuses_one_class_is_not_taken_for_down_when_only_that_is_tried() {
+    let stage = Stage::new();
+    let class = |n| format!("1.2.840.10008.5.1.4.1.1.9999.{n}");
+    let node = OddNode::start(stage.path(), &["--refuse", &class(1)]);
+    let mut site = site(&stage, node.port, "outage_probe = \"100ms\"\n");
+    let kinds: Vec<(String, &str)> = (1..=2).map(|n| (class(n), EXPLICIT_LE)).collect();
+    let rows = made_up(stage.path(), &kinds);
+    push(&site, stage.path(), &rows);
+    until(seconds(60), "one is accepted and one is parked", || {
+        (site.transfers("OUT", "accepted").1 == 1 && site.transfers("OUT", "parked").1 == 1).then_some(())
+    });
+    site.stop();
+    let came_to = |site: &Gateway| {
+        let story = site.cli(&["why", rows[0]["sop_instance"].as_str().unwrap()]).ok("why");
+        ["unsupported (", "deferred ("].map(|what| story.matches(what).count())
+    };
+    let [refused, deferred] = came_to(&site);
+    site.up();
+    let tried = until(seconds(60), "it is tried again", || {
+        let tried = came_to(&site);
+        (tried != [refused, deferred]).then_some(tried)
+    });
+    assert_eq!(tried, [refused + 1, deferred]);
+}
+
 /// DIM-050, WEB-063: a node that is up by half accepts the association and no context on it. Nothing is given up for that, and all goes once
 /// it is up.
 #[test]

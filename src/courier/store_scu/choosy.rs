@@ -9,13 +9,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Why there is no context for an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lacks {
-    /// Its class is taken, or was offered in no syntax that every node can read: it is this instance.
+    /// Its class is taken, or was offered in no syntax that every node can read, by a node that takes other things: it is this instance.
     Syntax,
     /// The node takes others, and not its class.
     Class,
     /// The node takes nothing just now.
     Everything,
 }
+
+/// So many classes are remembered: a node that refuses all of them time and again is met as if for the first time.
+const REMEMBERED: usize = 256;
 
 /// The classes that a node refused when it accepted no context at all, each with whether it has taken others since.
 #[derive(Default)]
@@ -40,21 +43,26 @@ impl Choosy {
 
     /// Why there is no context for an instance that may go under these classes, its own first.
     pub(super) fn lacks(&self, classes: &[&str], accepted: &BTreeSet<&str>, offers: &[Offer]) -> Lacks {
-        let plain = |offer: &Offer| {
-            classes.contains(&offer.abstract_syntax.as_str())
-                && offer
-                    .transfer_syntaxes
-                    .iter()
-                    .any(|syntax| [EXPLICIT_VR_LE, IMPLICIT_VR_LE].contains(&syntax.as_str()))
-        };
+        let readable = |syntax: &String| [EXPLICIT_VR_LE, IMPLICIT_VR_LE].contains(&syntax.as_str());
+        let plain = |offer: &&Offer| offer.transfer_syntaxes.iter().any(readable);
         let taken = classes.iter().any(|class| accepted.contains(class));
-        let (false, true, Some(own)) = (taken, offers.iter().any(plain), classes.first()) else {
-            return Lacks::Syntax;
-        };
-        if !accepted.is_empty() || *self.refused().entry((*own).to_owned()).or_default() {
-            return Lacks::Class;
+        let (false, Some(own)) = (taken, classes.first()) else { return Lacks::Syntax };
+        // Who accepts nothing although anything plain was offered may be up by half, whatever else was offered beside it.
+        let nothing = accepted.is_empty() && offers.iter().any(|offer| plain(&offer));
+        if nothing && !self.others_were_taken_since(own) {
+            return Lacks::Everything;
         }
-        Lacks::Everything
+        let offered = offers.iter().filter(plain).any(|offer| classes.contains(&offer.abstract_syntax.as_str()));
+        if offered { Lacks::Class } else { Lacks::Syntax }
+    }
+
+    /// Whether the node has taken others since it refused this class together with everything; it is remembered that it does so now.
+    fn others_were_taken_since(&self, class: &str) -> bool {
+        let mut refused = self.refused();
+        if refused.len() >= REMEMBERED && !refused.contains_key(class) {
+            refused.clear();
+        }
+        *refused.entry(class.to_owned()).or_default()
     }
 }
 
@@ -73,7 +81,7 @@ mod tests {
         let both = [offer("ct", JPEG), offer("ct", IMPLICIT_VR_LE), offer("sr", EXPLICIT_VR_LE)];
         let only_jpeg = [offer("ct", JPEG), offer("sr", EXPLICIT_VR_LE)];
         type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a [Offer], Lacks);
-        let rows: [Row<'_>; 7] = [
+        let rows: [Row<'_>; 8] = [
             (&["ct"], &[], &both, Lacks::Everything),
             (&["ct"], &["sr"], &both, Lacks::Class),
             (&["ct"], &["ct", "sr"], &both, Lacks::Syntax),
@@ -81,7 +89,9 @@ mod tests {
             (&["ct", "general"], &["general"], &both, Lacks::Syntax),
             (&["ct", "general"], &["sr"], &both, Lacks::Class),
             // What no node need read, nobody can be blamed for.
-            (&["ct"], &[], &only_jpeg, Lacks::Syntax),
+            (&["ct"], &[], &only_jpeg[..1], Lacks::Syntax),
+            // Who refuses the plain beside it may be up by half.
+            (&["ct"], &[], &only_jpeg, Lacks::Everything),
             (&["ct"], &["sr"], &only_jpeg, Lacks::Syntax),
         ];
         for (classes, accepted, offers, want) in rows {

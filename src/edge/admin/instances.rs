@@ -85,7 +85,7 @@ fn sent(receipt: &Receipt) -> (&'static str, Option<&'static str>) {
             ("held", Some("the same SOP Instance UID is here with other content, and this one is held"))
         }
         (Some(Became::Held), _) => ("held", Some("its transfer waits for a person, see `weybridge exceptions list`")),
-        (Some(Became::Not(why)), _) => ("not_sent", Some(why)),
+        (Some(Became::Not(why)), _) => ("not_sent", Some(why.words())),
         (None, _) => ("not_sent", Some("nobody asked for it")),
     }
 }

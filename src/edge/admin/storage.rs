@@ -34,13 +34,19 @@ pub(super) fn lines(
         ));
     }
     if let Some(last) = trouble.turned_away.filter(|last| within(last.at, RECENTLY)) {
-        lines.push(format!(
-            "{} at once were refused at {}: {} were free, and {} are kept. Make room, or have the sender send less at a time",
+        let refused = format!(
+            "{} at once were refused at {}: {} were free",
             megabytes(last.wanted),
             utc(last.at),
-            megabytes(last.free),
-            megabytes(reserve)
-        ));
+            megabytes(last.free)
+        );
+        lines.push(match last.until {
+            Some(until) => format!("{refused}, and there is no room until {} are. Make room", megabytes(until)),
+            None => format!(
+                "{refused}, and {} are kept. Make room, or have the sender send less at a time",
+                megabytes(reserve)
+            ),
+        });
     }
     if let Some(at) = began.filter(|at| within(*at, FIRST_DAY)) {
         lines.push(format!(
@@ -66,16 +72,23 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
         let ago = |seconds| now - Duration::from_secs(seconds);
         let unmade = Trouble { unmade: Some((ago(60), "/data/blobs: no inodes".into())), ..Trouble::default() };
-        let turned = |seconds| Trouble {
-            turned_away: Some(TurnedAway { at: ago(seconds), wanted: 64_000_000, free: 90_000_000 }),
+        let turned_until = |seconds, until| Trouble {
+            turned_away: Some(TurnedAway { at: ago(seconds), wanted: 64_000_000, free: 90_000_000, until }),
             ..Trouble::default()
         };
+        let turned = |seconds| turned_until(seconds, None);
         let nothing = Trouble::default;
-        let rows: [(Trouble, bool, Option<SystemTime>, &[&str]); 7] = [
+        let rows: [(Trouble, bool, Option<SystemTime>, &[&str]); 8] = [
             (nothing(), false, None, &[]),
             (nothing(), true, None, &["RECORDS CANNOT BE WRITTEN"]),
             (unmade, false, None, &["FILES CANNOT BE MADE in /data/blobs: no inodes"]),
             (turned(500), false, None, &["64.0 MB at once were refused", "90.0 MB were free, and 50.0 MB are kept"]),
+            (
+                turned_until(500, Some(126_500_000)),
+                false,
+                None,
+                &["90.0 MB were free, and there is no room until 126.5 MB are"],
+            ),
             (turned(700), false, None, &[]),
             (nothing(), false, Some(ago(80_000)), &["this site began anew at 2026-"]),
             (nothing(), false, Some(ago(90_000)), &[]),

@@ -110,9 +110,9 @@ pub(in crate::records) fn act(tx: &mut Tx<'_>, act: &Act, transfers: &[TransferI
             acted.changed += 1;
             continue;
         }
-        closed.extend(close_exceptions(tx, &transfer, None, at)?);
+        closed.extend(close_exceptions(tx, &transfer, Some(row), at)?);
         if act.verb == Verb::Retry && is_parked_for_its_class(&transfer) {
-            unsupported::forget(tx, transfer.destination, transfer.instance)?;
+            unsupported::forget(tx, transfer.destination, transfer.instance, at)?;
         }
         transfer.resume = (to == State::Held).then(|| resume(transfer.state).word().to_owned());
         transfer.go(to, at)?;

@@ -1,7 +1,6 @@
 //! Verdicts: kept with their digests and their entry, and the release of what was no conflict, in one transaction (IDY-007, IDY-020).
 
 use super::owe::{self, Moment, Owed, Subject, Wanted};
-use super::rejections;
 use super::rows::{Fault, cause, damaged, digest, micros, origin, parsed, place, priority, span};
 use super::status::exception_view;
 use super::tx::{BEHIND, Noted, TRANSFER, Transfer, Tx};
@@ -13,7 +12,7 @@ use crate::ledger::judgement::{self, Earlier, Released};
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Priority, Verify};
 use crate::records::proof::hex;
-use crate::records::{Became, Digested, ExceptionId, ExceptionView, InstanceId, Judged, Undigested};
+use crate::records::{Became, Digested, ExceptionId, ExceptionView, InstanceId, Judged, Undigested, Unowed};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -328,10 +327,9 @@ fn instead(
         Became::UnderWay => "no conflict, the bytes that were here before are on their way there already",
         Became::There => "no conflict, the bytes that were here before are there already",
         Became::Held => "no conflict, the bytes that were here before wait for a person",
-        Became::Not(_) if rejections::apply::is_hidden(tx, before.id)? => {
-            "no conflict, but a rejection note names what was here before: nothing is owed"
-        }
-        Became::Not(_) => "no conflict, but what was here before was cancelled: nothing is owed",
+        Became::Not(Unowed::Hidden) => "no conflict, but a rejection note names what was here before: nothing is owed",
+        Became::Not(Unowed::Rejected) => "no conflict, but a person rejected what was here before: nothing is owed",
+        Became::Not(Unowed::Cancelled) => "no conflict, but what was here before was cancelled: nothing is owed",
     })
 }
 

@@ -52,6 +52,7 @@ pub(in crate::records) fn lease(
 }
 
 /// One instance of a class that the destination did not take, if it is time to try that again; else the batch of the study whose turn it is.
+/// A probe of a destination that is out goes by turns first: what is parked for its class stands before no other study.
 fn send(
     tx: &mut Tx<'_>,
     destination: &Destination,
@@ -60,14 +61,13 @@ fn send(
     (at, probe): (i64, bool),
 ) -> Result<Option<Batch>, Fault> {
     queue::come_due(tx, to, at)?;
-    if let Some((id, class)) = unsupported::to_probe(tx, to, limits.together, at)? {
-        let study: i64 = tx.conn.query_row("SELECT study FROM transfers WHERE id = ?1", [id.0], |row| row.get(0))?;
-        let mut batch = begin(tx, destination, BatchKind::Send, to, study, &[id], at)?;
-        batch.unsupported.remove(&class);
+    if !probe && let Some(batch) = of_a_parked_class(tx, destination, to, limits, at)? {
         return Ok(Some(batch));
     }
     for _ in 0..STALE {
-        let Some(waiting) = queue::next(tx.conn, to, limits.together, probe)? else { return Ok(None) };
+        let Some(waiting) = queue::next(tx.conn, to, limits.together, probe)? else {
+            return if probe { of_a_parked_class(tx, destination, to, limits, at) } else { Ok(None) };
+        };
         let chosen = choose(tx, to_send(tx, to, waiting, limits, at)?, limits);
         if chosen.is_empty() {
             queue::put_right(tx, to, waiting)?;
@@ -79,6 +79,21 @@ fn send(
         return Ok(Some(Batch { last, ..batch }));
     }
     Ok(None)
+}
+
+/// One instance that is parked for its class, if it is time to try that class again.
+fn of_a_parked_class(
+    tx: &mut Tx<'_>,
+    destination: &Destination,
+    to: i64,
+    limits: LeaseLimits,
+    at: i64,
+) -> Result<Option<Batch>, Fault> {
+    let Some((id, class)) = unsupported::to_probe(tx, to, limits.together, at)? else { return Ok(None) };
+    let study: i64 = tx.conn.query_row("SELECT study FROM transfers WHERE id = ?1", [id.0], |row| row.get(0))?;
+    let mut batch = begin(tx, destination, BatchKind::Send, to, study, &[id], at)?;
+    batch.unsupported.remove(&class);
+    Ok(Some(batch))
 }
 
 /// Brings back due times that lie further ahead than any wait can be: the clock has been set back (FLT-070, INV-20). Where
@@ -228,6 +243,7 @@ fn begin(
     drop(insert);
     let routes = routing::in_force(tx.conn)?;
     let last_before = routes.as_ref().map_or(0, |(_, last_before)| *last_before);
+    let refused = unsupported::known(tx.conn, to)?;
     let mut items = Vec::with_capacity(chosen.len());
     let mut causes = BTreeSet::new();
     for id in chosen {
@@ -241,7 +257,7 @@ fn begin(
             transfer.attempts += 1;
         }
         transfer.save(tx.conn)?;
-        items.push(item(tx, &transfer, last_before)?);
+        items.push(item(tx, &transfer, last_before, &refused)?);
     }
     let study = items.first().map(|item| item.study.clone()).ok_or_else(|| damaged("study"))?;
     let causes: Vec<EntryId> = causes.into_iter().collect();
@@ -277,8 +293,9 @@ fn rival(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
     Ok(find.exists([transfer.instance, transfer.destination])?)
 }
 
-/// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force.
-fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fault> {
+/// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force, and
+/// `refused` are the classes that the destination has said not to take.
+fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64, refused: &BTreeSet<String>) -> Result<Leased, Fault> {
     let mut find = tx.conn.prepare_cached(&format!(
         "SELECT b.file, b.shared, b.offset, b.length, i.sop_class, i.sop_uid, r.uid, s.uid, i.transfer_syntax, i.sha256, \
          i.length, a.origin_kind, a.origin_name, i.received, t.cause, t.route, n.standing, w.text, {WORD} FROM transfers t \
@@ -312,6 +329,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64) -> Result<Leased, Fa
             word: row.get("word")?,
         },
         attempts: small(transfer.attempts),
+        class_refused: refused.contains(&text(4)?),
         cause: cause(&text(14)?)?,
         route: row.get(15)?,
         before_routes: transfer.id.0 <= last_before,

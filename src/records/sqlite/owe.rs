@@ -8,7 +8,7 @@ use crate::ledger::change::{self, Made};
 use crate::ledger::entry::{EntryId, Fact, Facts, facts};
 use crate::ledger::transfer::{Cause, State, TransferId};
 use crate::peers::{Destination, Origin, Priority, Verify};
-use crate::records::Became;
+use crate::records::{Became, Unowed};
 use rusqlite::params;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -168,9 +168,8 @@ pub(in crate::records) fn want(
     owed: &mut Owed,
 ) -> Result<Became, Fault> {
     if rejections::apply::is_hidden(tx, subject.instance)? {
-        const WHY: &str = "a rejection note names it";
-        owed.withheld.push((wanted.destination.clone(), WHY));
-        return Ok(Became::Not(WHY));
+        owed.withheld.push((wanted.destination.clone(), Unowed::Hidden.words()));
+        return Ok(Became::Not(Unowed::Hidden));
     }
     let destination = tx.destination(wanted.destination)?;
     let cause = cause_text(&wanted.cause);
@@ -237,7 +236,7 @@ pub(in crate::records) fn want(
 fn standing(transfer: &Transfer) -> Became {
     match transfer.state {
         State::Held | State::Dead => Became::Held,
-        State::Cancelled => Became::Not("its transfer was cancelled, and `send --study` sends it all the same"),
+        State::Cancelled => Became::Not(Unowed::Cancelled),
         state if state.is_done(transfer.verify) => Became::There,
         _ => Became::UnderWay,
     }
@@ -313,18 +312,17 @@ pub(in crate::records) fn afresh(tx: &Tx<'_>, transfer: &Transfer) -> Result<Sta
     Ok(if seen { State::Unknown } else { State::Pending })
 }
 
-/// Closes the exceptions of a transfer, or only those of one kind.
+/// Closes the exceptions of a transfer, by the act of a person if it was one.
 pub(in crate::records) fn close_exceptions(
     tx: &Tx<'_>,
     transfer: &Transfer,
-    kind: Option<&str>,
+    act: Option<i64>,
     at: i64,
 ) -> Result<Vec<i64>, Fault> {
     let mut close = tx.conn.prepare_cached(
-        "UPDATE exceptions SET closed = ?3 WHERE instance = ?1 AND transfer = ?2 AND closed IS NULL \
-         AND (?4 IS NULL OR kind = ?4) RETURNING id",
+        "UPDATE exceptions SET closed = ?3, act = ?4 WHERE instance = ?1 AND transfer = ?2 AND closed IS NULL RETURNING id",
     )?;
-    let ids = close.query_map(params![transfer.instance, transfer.id.0, at, kind], |row| row.get(0))?;
+    let ids = close.query_map(params![transfer.instance, transfer.id.0, at, act], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 

@@ -12,7 +12,7 @@ use crate::dicom::{attributes, tag::Tag};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
 use crate::ledger::generation::{self, Bound, Brought};
-use crate::records::{Arrival, Became, BlobRef, ExceptionId, InstanceId, Kept, Recorded};
+use crate::records::{Arrival, Became, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Unowed};
 use crate::store::{Digest, Place};
 use rusqlite::{OptionalExtension, params};
 use serde_json::{Map, Value};
@@ -316,12 +316,11 @@ fn in_front(tx: &Tx<'_>, case: &Case<'_>, version: &Version) -> Result<Version, 
 
 /// A version that a person rejected is owed to nobody.
 fn rejected(case: &Case<'_>) -> Owed {
-    const WHY: &str = "a person rejected this version";
     let chosen = case.arrival.chosen.iter().map(|chosen| &chosen.destination);
     let asked = case.arrival.requested.iter().map(|requested| &requested.destination);
     Owed {
-        requested: case.arrival.requested.as_ref().map(|_| Became::Not(WHY)),
-        withheld: chosen.chain(asked).map(|to| (to.clone(), WHY)).collect(),
+        requested: case.arrival.requested.as_ref().map(|_| Became::Not(Unowed::Rejected)),
+        withheld: chosen.chain(asked).map(|to| (to.clone(), Unowed::Rejected.words())).collect(),
         ..Owed::default()
     }
 }

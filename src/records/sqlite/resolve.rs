@@ -55,9 +55,10 @@ pub(in crate::records) fn resolve(
     let act = Act { at, entry, row, words };
     let mut moved = Moved::default();
     moved.closed.push(exception.0);
-    let mut close = tx.conn.prepare_cached("UPDATE exceptions SET closed = ?2, decision = ?3 WHERE id = ?1")?;
+    let mut close =
+        tx.conn.prepare_cached("UPDATE exceptions SET closed = ?2, decision = ?3, act = ?4 WHERE id = ?1")?;
     let decision = if resolution == Resolution::Accept { "accepted" } else { "rejected" };
-    close.execute(params![exception.0, at, decision])?;
+    close.execute(params![exception.0, at, decision, row])?;
     drop(close);
     let mut told = facts([
         ("verb", resolution.word().into()),
@@ -161,7 +162,7 @@ fn step(
     moved: &mut Moved,
 ) -> Result<(), Fault> {
     moved.causes.insert(transfer.entry);
-    moved.closed.extend(close_exceptions(tx, &transfer, None, act.at)?);
+    moved.closed.extend(close_exceptions(tx, &transfer, Some(act.row), act.at)?);
     transfer.go(to, act.at)?;
     transfer.refresh();
     (transfer.resume, transfer.entry) = (None, act.entry);

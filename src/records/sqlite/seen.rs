@@ -26,8 +26,9 @@ pub(in crate::records) fn seen(
     };
     let (words, words_fact) = tx.words(reason)?;
     let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, 'seen', ?2, ?3)")?;
-    insert.execute(params![at, who, words])?;
+    let act = insert.insert(params![at, who, words])?;
     drop(insert);
+    tx.conn.prepare_cached("UPDATE exceptions SET act = ?2 WHERE id = ?1")?.execute([exception.0, act])?;
     let told = facts([
         ("verb", "seen".into()),
         ("who", who.into()),

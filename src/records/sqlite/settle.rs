@@ -32,7 +32,7 @@ struct Attempt {
     /// How many batches it has taken something of, before this one and with it.
     taken: (i64, i64),
     /// The transfer that alone was refused last in words that may be meant of the destination as a whole.
-    refused: Option<i64>,
+    refused_alone: Option<i64>,
     /// What alone is settled now.
     alone: Option<i64>,
 }
@@ -41,9 +41,9 @@ impl Attempt {
     /// Whose a refusal of this transfer is, if it may be meant of the destination as a whole.
     fn whose(&self, transfer: &Transfer) -> Whose {
         let id = Some(transfer.id.0);
-        let alone_again = self.alone == id && self.refused == id;
+        let alone_again = self.alone == id && self.refused_alone == id;
         let (taken, with_this) = self.taken;
-        Refused { before: transfer.refused, taken, took: with_this > taken, alone_again }.whose()
+        Refused { before: transfer.refused_at, taken, took: with_this > taken, alone_again }.whose()
     }
 
     /// How many batches it has taken something of when it last refused a transfer so, after this outcome.
@@ -110,7 +110,7 @@ impl Classes {
     /// What it took after all, and did not refuse as well, is let go; gives those that it had not refused before.
     fn end(&self, tx: &Tx<'_>, destination: i64) -> Result<Vec<String>, Fault> {
         for class in self.noted.intersection(&self.taken).filter(|class| !self.refused.contains(*class)) {
-            unsupported::taken(tx, destination, class)?;
+            unsupported::take_back(tx, destination, class)?;
         }
         Ok(self.refused.difference(&self.noted).cloned().collect())
     }
@@ -124,7 +124,7 @@ pub(in crate::records) fn settle(
     summary: &AttemptSummary,
     now: SystemTime,
 ) -> Result<Settled, Fault> {
-    let attempt = taken(tx, find(tx, attempt)?, outcomes)?;
+    let attempt = count_batch(tx, find(tx, attempt)?, outcomes)?;
     let at = micros(now);
     let entry = Tx::entry_id()?;
     let mut settled = Settled::default();
@@ -163,7 +163,8 @@ pub(in crate::records) fn settle(
         settled.applied.push((*id, state));
     }
     settled.ended = end(tx, &attempt, settled.applied.len(), summary, at)?;
-    let reach = destination(tx, &attempt, &fresh, now, seed)?;
+    settled.showing = breaker::showing(fresh.iter().copied());
+    let reach = destination(tx, &attempt, (settled.showing, &fresh), now, seed)?;
     if let Some(asking) = &summary.asking {
         asking::note(tx, attempt.destination, asking, now, seed)?;
     }
@@ -176,8 +177,7 @@ pub(in crate::records) fn settle(
     tx.append(entry, Kind::Outcome, at, facts, vec![attempt.entry]);
     let ended: Vec<TransferId> = settled.applied.iter().map(|(id, _)| *id).collect();
     rejections::apply::stop(tx, &ended, at)?;
-    let name = tx.destination_name(attempt.destination)?;
-    tx.kick(name);
+    tx.kick(tx.destination_name(attempt.destination)?);
     Ok(settled)
 }
 
@@ -214,7 +214,7 @@ fn warned(summary: &AttemptSummary) -> BTreeMap<TransferId, Vec<u16>> {
 
 fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
     let mut find = tx.conn.prepare_cached(
-        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study, d.taken, d.refused FROM attempts a \
+        "SELECT a.kind, a.destination, a.remaining, a.entry, d.reach, a.study, d.taken, d.refused_alone FROM attempts a \
          JOIN destinations d ON d.id = a.destination WHERE a.id = ?1",
     )?;
     let found = find.query_row([id], |row| {
@@ -223,9 +223,9 @@ fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
         let (destination, remaining) = (row.get(1)?, row.get(2)?);
         let answering = row.get::<_, String>(4)? == Reach::Up.word();
         let (study, taken) = (row.get(5)?, row.get(6)?);
-        let (is_send, entry, taken, refused) = (kind == "send", EntryId(entry), (taken, taken), row.get(7)?);
+        let (is_send, entry, taken, refused_alone) = (kind == "send", EntryId(entry), (taken, taken), row.get(7)?);
         let alone = None;
-        Ok(Attempt { id, is_send, destination, study, remaining, entry, answering, taken, refused, alone })
+        Ok(Attempt { id, is_send, destination, study, remaining, entry, answering, taken, refused_alone, alone })
     });
     match found.optional()? {
         Some(attempt) => Ok(attempt),
@@ -234,7 +234,7 @@ fn find(tx: &Tx<'_>, AttemptId(id): AttemptId) -> Result<Attempt, Fault> {
 }
 
 /// Counts the batch if the destination took something of it.
-fn taken(tx: &Tx<'_>, attempt: Attempt, outcomes: &[(TransferId, Outcome)]) -> Result<Attempt, Fault> {
+fn count_batch(tx: &Tx<'_>, attempt: Attempt, outcomes: &[(TransferId, Outcome)]) -> Result<Attempt, Fault> {
     let alone = match outcomes {
         [(id, _)] => Some(id.0),
         _ => None,
@@ -310,7 +310,7 @@ fn one(
         (false, _) => {}
     }
     weigh(&mut transfer, outcome, words);
-    transfer.refused = attempt.refused_at(transfer.refused, outcome, state);
+    transfer.refused_at = attempt.refused_at(transfer.refused_at, outcome, state);
     let noted = Noted { at, what: outcome.word(), attempt: Some(attempt.id), act: None, words: Some(words) };
     transfer.save_step(tx.conn, &noted)?;
     let opens = match (step.to, outcome) {
@@ -379,15 +379,15 @@ fn end(tx: &Tx<'_>, attempt: &Attempt, applied: usize, summary: &AttemptSummary,
     Ok(remaining <= 0)
 }
 
-/// What the outcomes show of the destination; its new standing if that changed.
+/// Notes what the outcomes show of the destination; its new standing if that changed.
 fn destination(
     tx: &Tx<'_>,
     attempt: &Attempt,
-    outcomes: &[(State, &Outcome)],
+    (showing, outcomes): (Option<Showing>, &[(State, &Outcome)]),
     now: SystemTime,
     seed: u64,
 ) -> Result<Option<Reach>, Fault> {
-    let Some(showing) = breaker::showing(outcomes.iter().copied()) else { return Ok(None) };
+    let Some(showing) = showing else { return Ok(None) };
     let (before, doubted) = breaker(tx, attempt.destination)?;
     let doubtful = showing == Showing::Doubtful;
     // A study may hold what the destination stumbles over, each time anew: that is no outage, and keeps no other study waiting (REL-24).
@@ -412,7 +412,7 @@ fn destination(
     };
     let mut update = tx.conn.prepare_cached(
         "UPDATE destinations SET reach = ?2, since = ?3, failures = ?4, not_before = ?5, words = ?6, doubted = ?7, \
-         refused = coalesce(?8, refused) WHERE id = ?1",
+         refused_alone = coalesce(?8, refused_alone) WHERE id = ?1",
     )?;
     update.execute(params![
         attempt.destination,

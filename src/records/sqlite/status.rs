@@ -23,6 +23,9 @@ pub(in crate::records) fn summary(conn: &Connection, poisoned: Option<String>) -
         transfers: number("SELECT coalesce(max(id), 0) FROM transfers")?,
         unrouted: number("SELECT count(*) FROM instances WHERE unrouted = 1 AND state <> 'purged'")?,
         exceptions: exceptions.collect::<Result<_, _>>()?,
+        unjudged: number(
+            "SELECT count(*) FROM exceptions WHERE kind = 'conflict' AND closed IS NULL AND verdict IS NULL",
+        )?,
         destinations: destinations(conn)?,
         head: read_end(conn)?.head(),
         poisoned,
@@ -92,14 +95,6 @@ pub(in crate::records) fn exceptions(
     exception_view(conn, condition, params![after.0, open_only], super::lists::at_most(limit) as i64)
 }
 
-/// The act of a person that closed an exception `x`: it stands in the history of its transfer, or was entered at that moment. What
-/// closed by itself has none.
-const ENDED_BY: &str = "CASE WHEN x.closed IS NULL THEN NULL \
-    WHEN x.transfer IS NOT NULL THEN (SELECT max(p.act) FROM steps p WHERE p.transfer = x.transfer AND p.at = x.closed) \
-    WHEN x.kind = 'corrupt' THEN (SELECT max(e.id) FROM acts e WHERE e.at = x.closed AND e.verb = 'seen') \
-    WHEN x.decision IS NOT NULL THEN (SELECT max(e.id) FROM acts e WHERE e.at = x.closed AND e.verb IN ('accept', 'reject')) \
-    END";
-
 /// The exceptions that a condition names, in order of their numbers.
 pub(super) fn exception_view(
     conn: &Connection,
@@ -112,7 +107,7 @@ pub(super) fn exception_view(
          x.decision, a.verb, a.who, r.text FROM exceptions x JOIN instances i ON i.id = x.instance JOIN studies s ON s.id = i.study \
          LEFT JOIN transfers t ON t.id = x.transfer LEFT JOIN destinations d ON d.id = t.destination \
          LEFT JOIN words w ON w.id = x.words LEFT JOIN instances v ON v.id = x.against \
-         LEFT JOIN acts a ON a.id = {ENDED_BY} LEFT JOIN words r ON r.id = a.words \
+         LEFT JOIN acts a ON a.id = x.act LEFT JOIN words r ON r.id = a.words \
          WHERE {condition} ORDER BY x.id LIMIT {limit}"
     ))?;
     let mut rows = find.query(params)?;

@@ -133,7 +133,7 @@ pub(in crate::records) struct Transfer {
     pub(in crate::records) due: i64,
     pub(in crate::records) attempts: i64,
     pub(in crate::records) failures: u32,
-    /// Questions about it in a row that came to nothing.
+    /// Tries and questions in a row that said nothing of it: asked in vain, or refused as everything may have been.
     pub(in crate::records) unanswered: u32,
     pub(in crate::records) interruptions: u32,
     pub(in crate::records) spent: i64,
@@ -149,12 +149,12 @@ pub(in crate::records) struct Transfer {
     /// was not yet.
     pub(in crate::records) claimed: bool,
     /// How many batches the destination had taken something of when it last refused it as it may refuse everything.
-    pub(in crate::records) refused: Option<i64>,
+    pub(in crate::records) refused_at: Option<i64>,
 }
 
 /// The columns that [`Transfer::read`] reads, in its order.
 pub(in crate::records) const TRANSFER: &str = "id, instance, destination, verify, state, due, attempts, failures, \
-    interruptions, spent, attempt, resume, outcome, words, evidence, done, steps, entry, claimed, unanswered, refused";
+    interruptions, spent, attempt, resume, outcome, words, evidence, done, steps, entry, claimed, unanswered, refused_at";
 
 /// The first column behind those of [`TRANSFER`], for who asks for more.
 pub(in crate::records) const BEHIND: usize = 21;
@@ -225,7 +225,7 @@ impl Transfer {
             entry: EntryId(entry),
             claimed: row.get(18)?,
             unanswered: row.get(19)?,
-            refused: row.get(20)?,
+            refused_at: row.get(20)?,
         }))
     }
 
@@ -254,7 +254,7 @@ impl Transfer {
     /// Forgets its failures: it starts afresh.
     pub(in crate::records) fn refresh(&mut self) {
         (self.failures, self.unanswered, self.interruptions, self.spent, self.due) = (0, 0, 0, 0, 0);
-        self.refused = None;
+        self.refused_at = None;
     }
 
     /// Writes the columns back.
@@ -262,7 +262,7 @@ impl Transfer {
         let mut update = conn.prepare_cached(
             "UPDATE transfers SET state = ?2, lane = ?3, due = ?4, attempts = ?5, failures = ?6, interruptions = ?7, \
              spent = ?8, attempt = ?9, resume = ?10, outcome = ?11, words = ?12, evidence = ?13, done = ?14, steps = ?15, \
-             entry = ?16, claimed = ?17, unanswered = ?18, refused = ?19 WHERE id = ?1",
+             entry = ?16, claimed = ?17, unanswered = ?18, refused_at = ?19 WHERE id = ?1",
         )?;
         update.execute(params![
             self.id.0,
@@ -286,7 +286,7 @@ impl Transfer {
             self.entry.0,
             self.claimed,
             self.unanswered,
-            self.refused,
+            self.refused_at,
         ])?;
         Ok(())
     }

@@ -17,9 +17,6 @@ const PAGE: usize = 1000;
 /// What a transfer is parked for, beside the destination as a whole.
 pub(in crate::records) const CLASS: &str = "class";
 
-/// Stands for the time of the next try where a person has had one tried: until that one has its answer, none is held back.
-const BY_HAND: i64 = -1;
-
 /// Notes that a destination does not take the class of an instance. It is tried again after a while.
 pub(in crate::records) fn note(tx: &Tx<'_>, destination: i64, instance: i64, words: i64, at: i64) -> Result<(), Fault> {
     let mut insert = tx.conn.prepare_cached(
@@ -39,7 +36,7 @@ fn between(tx: &Tx<'_>) -> i64 {
 }
 
 /// One transfer that is parked for a class of which one is to be tried again, and that class. The next is tried a while later, whatever
-/// comes of this one. Without `together` none of a study of which a batch is being sent there already.
+/// comes of this one, or if there is none to try. Without `together` none of a study of which a batch is being sent there already.
 pub(in crate::records) fn to_probe(
     tx: &Tx<'_>,
     destination: i64,
@@ -48,8 +45,8 @@ pub(in crate::records) fn to_probe(
 ) -> Result<Option<(TransferId, String)>, Fault> {
     // A time further ahead than the wait was told by a clock that has been set back since (FLT-070).
     let mut due = tx.conn.prepare_cached(
-        "SELECT sop_class FROM unsupported WHERE destination = ?1 AND probe >= 0 AND (probe <= ?2 OR probe > ?2 + ?3) \
-         ORDER BY probe, sop_class",
+        "SELECT sop_class FROM unsupported WHERE destination = ?1 AND (abs(probe) <= ?2 OR abs(probe) > ?2 + ?3) \
+         ORDER BY abs(probe), sop_class",
     )?;
     let classes = due.query_map(params![destination, at, between(tx)], |row| row.get(0))?;
     let classes: Vec<String> = classes.collect::<Result<_, _>>()?;
@@ -58,13 +55,14 @@ pub(in crate::records) fn to_probe(
          AND t.state = 'parked' AND t.resume = ?3 AND i.sop_class = ?4 AND (?5 OR NOT EXISTS (SELECT 1 FROM attempts a \
          WHERE a.ended IS NULL AND a.destination = ?1 AND a.study = t.study AND a.kind = 'send')) ORDER BY t.id LIMIT 1",
     )?;
+    let mut later =
+        tx.conn.prepare_cached("UPDATE unsupported SET probe = ?3 WHERE destination = ?1 AND sop_class = ?2")?;
     for class in classes {
-        let found = params![destination, lane::PERSON, CLASS, class, together];
-        let Some(id) = parked.query_row(found, |row| row.get(0).map(TransferId)).optional()? else { continue };
-        let mut later =
-            tx.conn.prepare_cached("UPDATE unsupported SET probe = ?3 WHERE destination = ?1 AND sop_class = ?2")?;
         later.execute(params![destination, class, at.saturating_add(between(tx))])?;
-        return Ok(Some((id, class)));
+        let found = params![destination, lane::PERSON, CLASS, class, together];
+        if let Some(id) = parked.query_row(found, |row| row.get(0).map(TransferId)).optional()? {
+            return Ok(Some((id, class)));
+        }
     }
     Ok(None)
 }
@@ -75,8 +73,8 @@ pub(in crate::records) fn class_of(conn: &Connection, instance: i64) -> Result<S
     Ok(find.query_row([instance], |row| row.get(0))?)
 }
 
-/// Notes that a destination has taken an instance of a class after all.
-pub(in crate::records) fn taken(tx: &Tx<'_>, destination: i64, class: &str) -> Result<(), Fault> {
+/// Takes back that a destination does not take a class: it has taken an instance of it after all.
+pub(in crate::records) fn take_back(tx: &Tx<'_>, destination: i64, class: &str) -> Result<(), Fault> {
     let mut update =
         tx.conn.prepare_cached("UPDATE unsupported SET probe = NULL WHERE destination = ?1 AND sop_class = ?2")?;
     update.execute(params![destination, class])?;
@@ -154,14 +152,14 @@ pub(in crate::records) fn list(conn: &Connection, destination: i64) -> Result<Ve
     Ok(list)
 }
 
-/// Has nothing of the class of an instance held back at a destination: what is retried by hand is really sent, and if it is taken the
-/// others of its class go, too.
-pub(in crate::records) fn forget(tx: &Tx<'_>, destination: i64, instance: i64) -> Result<(), Fault> {
+/// Has nothing of the class of an instance held back at a destination until one of it is tried again by itself: what is retried by hand
+/// is really sent, and if it is taken the others of its class go, too.
+pub(in crate::records) fn forget(tx: &Tx<'_>, destination: i64, instance: i64, at: i64) -> Result<(), Fault> {
     let mut update = tx.conn.prepare_cached(
         "UPDATE unsupported SET probe = ?3 WHERE destination = ?1 AND probe IS NOT NULL \
          AND sop_class = (SELECT sop_class FROM instances WHERE id = ?2)",
     )?;
-    update.execute(params![destination, instance, BY_HAND])?;
+    update.execute(params![destination, instance, -at.saturating_add(between(tx))])?;
     Ok(())
 }
 

@@ -245,7 +245,9 @@ async fn every_other_verdict_leaves_it_held() {
     for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Same) {
         let site = Site::new();
         site.conflict().await;
+        assert_eq!(site.records.summary().await.unwrap().unjudged, 1);
         assert!(site.judged(verdict).await);
+        assert_eq!(site.records.summary().await.unwrap().unjudged, 0);
         assert_eq!(site.versions().await[1], ("held".into(), None, true), "{verdict:?}");
         assert_eq!(site.states(1).await, [State::Verified, State::Held]);
         let open = site.open().await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod picture;
 pub(crate) mod reference;
+mod rules;
 
 use super::support::*;
 use crate::dicom::ae_title::AeTitle;
@@ -16,6 +17,7 @@ use picture::{Picture, picture, picture_of};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use reference::{Coming, Model, Time, study_of};
+use rules::Rules;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -163,6 +165,7 @@ struct Run {
     records: Records,
     options: RecordsOptions,
     model: Model,
+    rules: Rules,
     /// What was leased: the attempt, and its transfers.
     leased: Vec<(usize, Vec<usize>)>,
     now: SystemTime,
@@ -173,7 +176,8 @@ impl Run {
     fn new(hold_after: u32) -> Self {
         let options = options(hold_after);
         let (records, _) = Records::inline(Disk::new(), options.clone(), noon());
-        Self { records, model: Model::new(options.clone()), options, leased: vec![], now: noon(), files: 0 }
+        let (model, rules) = (Model::new(options.clone()), Rules::default());
+        Self { records, model, rules, options, leased: vec![], now: noon(), files: 0 }
     }
 
     /// The act on the records, not begun yet, and what the model makes of it.
@@ -288,6 +292,17 @@ impl Run {
                 self.now = if *minutes < 0 { self.now - by } else { self.now + by };
             }
         }
+        let said = |act: &Act| match act {
+            Act::Settle { outcomes, .. } => outcomes.contains(&16),
+            Act::Person { verb, .. } => *verb == 0,
+            _ => false,
+        };
+        match op {
+            Op::One(act) | Op::Die { during: act, .. } if said(act) => self.rules.heard(),
+            Op::Together(acts) if acts.iter().any(said) => self.rules.heard(),
+            _ => {}
+        }
+        self.rules.look(&self.model, micros(self.now));
     }
 
     async fn together(&mut self, acts: &[Act]) {
@@ -308,6 +323,11 @@ impl Run {
         let got = batch.map(|batch| (batch.attempt.0 as usize - 1, items(&batch)));
         self.leased.extend(got.clone());
         let what = (name, check, most, together);
+        if !check && self.model.far.contains_key(name) {
+            let steady = self.options.probing.steady.as_micros() as Time;
+            let items = got.as_ref().map_or(&[][..], |(_, items)| items);
+            self.rules.leased((&self.model, steady), (name, together), items, micros(self.now));
+        }
         self.model.lease(what, micros(self.now), got).unwrap_or_else(|why| panic!("{what:?}: {why}"));
     }
 

@@ -301,7 +301,7 @@ async fn what_is_hidden_is_not_owed_in_the_stead_of_the_same_in_other_bytes() {
         Arrival { origin: Origin::Operator(request), chosen: Vec::new(), requested, ..arrival }
     };
     let same = site.record(by_hand(push(1))).await;
-    assert_eq!(same.requested, Some(Became::Not("a rejection note names it")), "{same:?}");
+    assert_eq!(same.requested, Some(Became::Not(Unowed::Hidden)), "{same:?}");
     let other = site.record(by_hand(push_other(1, 10))).await;
     let Kept::Differs { instance, exception } = other.kept else { panic!("{other:?}") };
     assert_eq!(other.requested, Some(Became::Held));

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::dicom::fired::note_fired;
+use crate::ledger::outcome::Outcome;
 use crate::records::sqlite::schema;
-use crate::records::tests::support::{Site, node, noon, push, push_other, to, verified};
+use crate::records::tests::support::{DAY, Site, dead, node, noon, push, push_other, to, uid, verified};
 
 #[test]
 fn the_writer_syncs_every_commit() {
@@ -85,4 +86,45 @@ async fn what_was_left_untold_is_told_after_the_update() {
     conn.execute_batch(before).unwrap();
     conn.execute_batch(schema::MIGRATIONS[15]).unwrap();
     assert_eq!(unrouted(&conn), [true, false, false, true, false]);
+}
+
+/// WEB-063, UIX-09: after the update, what an earlier version had parked for a class and forgotten is tried again, and who ended what
+/// stands where it ended.
+#[tokio::test]
+async fn what_was_forgotten_is_tried_and_who_ended_what_is_kept_after_the_update() {
+    let site = Site::new();
+    let unsupported = Outcome::Unsupported { why: "0122".into(), said: true };
+    for (n, outcome) in [(1, unsupported), (2, dead()), (3, dead())] {
+        site.stored(push(n)).await;
+        assert_eq!(site.send("surrey", outcome, noon()).await, 1);
+    }
+    // One is ended by a person, one by itself; and a conflict by a person.
+    site.act(Verb::Retry, &[site.transfers(2).await[0].transfer]).await;
+    site.record(Arrival { received_at: noon() + DAY, ..push(3) }).await;
+    let Kept::Differs { exception, .. } = site.record(push_other(3, 90)).await.kept else { panic!() };
+    site.records.resolve(exception, Resolution::Reject, "jo", "a phantom", noon()).await.unwrap();
+    let Site { dir, records } = site;
+    records.close().await;
+    drop(records);
+    let conn = open(dir.path());
+    let acts = |conn: &Connection| -> Vec<(String, Option<String>)> {
+        let sql = "SELECT x.kind, a.verb FROM exceptions x LEFT JOIN acts a ON a.id = x.act ORDER BY x.id";
+        let mut find = conn.prepare(sql).unwrap();
+        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    };
+    let want = [("dead", Some("retry")), ("dead", None), ("conflict", Some("reject"))];
+    let want = want.map(|(kind, verb)| (kind.to_owned(), verb.map(str::to_owned)));
+    assert_eq!(acts(&conn), want);
+    let before = "ALTER TABLE exceptions DROP COLUMN act; DELETE FROM unsupported; \
+        ALTER TABLE destinations RENAME COLUMN refused_alone TO refused; ALTER TABLE transfers RENAME COLUMN refused_at TO refused";
+    conn.execute_batch(before).unwrap();
+    conn.execute_batch(schema::MIGRATIONS[20]).unwrap();
+    assert_eq!(acts(&conn), want);
+    drop(conn);
+    let (records, _) = Records::open(dir.path(), RecordsOptions::default()).unwrap();
+    let site = Site { dir, records };
+    let told = site.records.summary().await.unwrap().destinations.remove(0).unsupported;
+    assert_eq!((told.len(), told[0].since, told[0].why.as_deref()), (1, noon(), Some("0122")));
+    let probe = site.lease("surrey", noon()).await.unwrap();
+    assert_eq!((probe.items.len(), &probe.items[0].sop_instance), (1, &uid(1)));
 }

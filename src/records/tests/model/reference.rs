@@ -55,7 +55,7 @@ pub(crate) struct Transfer {
     /// Held because its bytes were damaged.
     damaged: bool,
     /// Parked because the destination does not take its class.
-    class: bool,
+    pub(crate) class: bool,
     done: Option<Time>,
     /// What its destination had taken when it last refused it as it may refuse everything.
     refused: Option<u32>,
@@ -103,7 +103,8 @@ pub(crate) struct Far {
     pub(crate) failures: u32,
     pub(crate) not_before: Option<Time>,
     pub(crate) paused: bool,
-    /// When the one class that there is, which it does not take, is tried again; below 0 while a person has one tried.
+    /// When the one class that there is, which it does not take, is tried again; below 0, and the same time, while a person has one
+    /// tried.
     pub(crate) choosy: Option<Time>,
     since: Option<Time>,
     /// The study of the last doubt.
@@ -355,10 +356,10 @@ impl Model {
         }
         t.go(to, at);
         if verb == Verb::Retry {
-            let name = t.to.clone();
+            let (name, between) = (t.to.clone(), micros(self.options.probing.steady));
             let far = self.far(&name);
             far.not_before = None;
-            far.choosy = far.choosy.map(|probe| if class { -1 } else { probe });
+            far.choosy = far.choosy.map(|probe| if class { -(at + between) } else { probe });
         }
         true
     }

@@ -58,7 +58,10 @@ impl Model {
         got: Option<(usize, Vec<usize>)>,
     ) -> Result<(), String> {
         let due = self.due(to, check, together, at);
-        if let Some(probe) = self.probed(to, check, together, at) {
+        // What is out gets what waits before what is parked for its class.
+        let out = self.far.get(to).is_some_and(|far| far.reach != Reach::Up);
+        let waits = out && !due.is_empty();
+        if !waits && let Some(probe) = self.probed(to, check, together, at) {
             return match got {
                 Some((attempt, items)) if attempt == self.attempts.len() && items == [probe] => {
                     self.begin((to, check), items, at);
@@ -106,16 +109,28 @@ impl Model {
     /// The transfer by which it is to be tried whether a destination takes the class by now, if it is time for that.
     fn probed(&mut self, to: &str, check: bool, together: bool, at: Time) -> Option<usize> {
         let between = micros(self.options.probing.steady);
-        let due = |probe: Time| probe >= 0 && (probe <= at || probe > at + between);
+        let due = |probe: Time| probe.abs() <= at || probe.abs() > at + between;
         if check || self.is_left_alone(to, at) || !self.far.get(to)?.choosy.is_some_and(due) {
             return None;
         }
         let may = |t: &Transfer| {
             t.to == to && t.class && (together || !self.is_under_way(to, self.versions[t.version].study))
         };
-        let found = self.transfers.iter().position(may)?;
+        let found = self.transfers.iter().position(may);
         self.far(to).choosy = Some(at + between);
-        Some(found)
+        found
+    }
+
+    /// Whether something is parked for its class at a destination to which anything might be sent just now.
+    pub(crate) fn waits_for_its_class(&self, to: &str, at: Time) -> bool {
+        let parked = |(id, t): (usize, &Transfer)| t.to == to && t.class && !self.is_under_way(to, self.study(id));
+        let up = self.far.get(to).is_some_and(|far| far.reach == Reach::Up);
+        up && !self.is_left_alone(to, at) && self.transfers.iter().enumerate().any(parked)
+    }
+
+    /// The study of a transfer.
+    pub(crate) fn study(&self, transfer: usize) -> u32 {
+        self.versions[self.transfers[transfer].version].study
     }
 
     fn is_under_way(&self, to: &str, study: u32) -> bool {
@@ -130,7 +145,7 @@ impl Model {
     }
 
     /// What may be leased for a destination.
-    fn due(&mut self, to: &str, check: bool, together: bool, at: Time) -> Vec<usize> {
+    pub(crate) fn due(&mut self, to: &str, check: bool, together: bool, at: Time) -> Vec<usize> {
         let Some(far) = self.far.get_mut(to) else { return vec![] };
         // A clock that was set back makes nothing wait longer than the longest wait, and nothing at all if that can be seen.
         let longest = micros(self.options.patience.longest_wait.max(self.options.probing.longest_asked));
