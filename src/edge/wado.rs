@@ -172,7 +172,7 @@ impl Asked {
         let extent = &awaited.extent;
         if awaited.elsewhere.stale > 0 {
             return Err(archived::not_given(
-                "its site files it under another patient by now, and what that gives differs from the copy here: a person must decide",
+                "its site files it under another patient by now, and has not given it again; if what it gives differs, a person must decide",
             ));
         }
         match extent.stored {

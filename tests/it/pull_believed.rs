@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The number in the objects, and the one under which their site files them later.
 const BEFORE: &str = "T0000001";
-const AFTER: &str = "T0000002";
+pub const AFTER: &str = "T0000002";
 
 /// The site holds so many instances of a study under a number.
 fn filed(scene: &Scene, story: u64, count: u64, number: &str) {
@@ -30,14 +30,14 @@ fn row(story: u64, number: &str, available: &str, instances: u64) -> (String, St
     (study(story), number.to_owned(), available.to_owned(), instances.to_string())
 }
 
-/// The files of a study, corrected: the same UIDs, another number.
-fn correct(scene: &Scene, story: u64, count: u64) {
+/// The files of a study, corrected: the same UIDs, another number. Their site files them under this number of an issuer.
+pub fn correct(scene: &Scene, story: u64, count: u64, (number, issuer): (&str, &str)) {
     for (names, mut file) in (1..=count).map(|n| instance(story, n)) {
         let at = memchr::memmem::find(&file, BEFORE.as_bytes()).unwrap();
         file[at..at + AFTER.len()].copy_from_slice(AFTER.as_bytes());
         scene.b.hold(&names.study, &names.series, &file);
     }
-    scene.b.files(&study(story), AFTER, "");
+    scene.b.files(&study(story), number, issuer);
 }
 
 /// DIM-089, INV-17: a site that lists no more than so many, and does not say so, is found out by its own count. What it gives beyond its list
@@ -122,7 +122,7 @@ fn a_copy_of_another_patient_is_not_listed_nor_given() {
     }
     let (old, new) = (format!("b:{BEFORE}"), format!("b:{AFTER}"));
     assert_eq!(find(&scene, &old), [row(630, &old, "ONLINE", 2), row(631, &old, "ONLINE", 1)]);
-    correct(&scene, 630, 2);
+    correct(&scene, 630, 2, (AFTER, ""));
     assert_eq!(find(&scene, &new), [row(630, &new, "NEARLINE", 2)]);
     assert_eq!(find(&scene, &old), [row(631, &old, "ONLINE", 1)]);
     let before = scene.at_out();

@@ -11,7 +11,7 @@ use crate::priors::Site;
 use crate::priors::search::said;
 use crate::priors::watch::{Came, Ending, Lost, Pull, Told};
 use crate::priors::whom::{is_same_number, word_apart};
-use crate::records::{PullEnded, SeenStudy, Walk};
+use crate::records::{HeldInstance, PullEnded, SeenStudy, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -173,8 +173,10 @@ impl Course<'_> {
         match held {
             // What the site files under another patient by now is retrieved again: what differs is held for a person.
             Ok(held) => {
-                let stays = |uid: &InstanceUid| !self.pull.is_refiled() || !self.listing.contains_key(uid);
-                self.settled.extend(held.into_iter().map(|held| held.sop_instance).filter(stays));
+                let refiled = |held: &HeldInstance| {
+                    held.pulled && self.pull.is_refiled() && self.listing.contains_key(&held.sop_instance)
+                };
+                self.settled.extend(held.into_iter().filter(|held| !refiled(held)).map(|held| held.sop_instance));
             }
             Err(error) => {
                 tracing::error!(error = %error, study = %study, "a pull could not begin");
