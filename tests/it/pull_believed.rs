@@ -126,6 +126,25 @@ fn a_copy_of_another_patient_is_not_listed_nor_given() {
     assert_eq!(find(&scene, &new), [row(630, &new, "NEARLINE", 2)]);
     assert_eq!(find(&scene, &old), [row(631, &old, "ONLINE", 1)]);
     let before = scene.at_out();
+/// DIM-089: "not so" to one instance is said of that one: the others are asked for and come.
+#[test]
+fn one_instance_that_a_site_refuses_costs_no_other() {
+    let scene = Scene::start(PRIORS);
+    for (story, status) in [(625, 406), (626, 403)] {
+        let mut files = scene.hold(story, 5);
+        // The study and the series break off at once; who does not know the wildcard is asked without it.
+        let tries = if status == 406 { 2 } else { 1 };
+        scene.b.then((0..2).map(|_| Manner::Break(0)).chain((0..tries).map(|_| Manner::Refuse(status))));
+        let answer = scene.take(story);
+        assert_eq!(counts(&answer), (0xB000, [4, 1, 0]), "{status}: {answer}");
+        let refused = instance(story, 1).0.instance;
+        assert_eq!(answer["identifier"]["FailedSOPInstanceUIDList"], refused.as_str(), "{status}");
+        files.remove(&refused);
+        let given = scene.at_out();
+        assert!(digests(&files).iter().all(|file| given.get(file.0) == Some(file.1)), "{status}");
+    }
+}
+
     let answer = scene.take(630);
     assert_eq!(counts(&answer), (0xA702, [0, 2, 0]), "{answer}");
     assert!(answer["comment"].as_str().unwrap().contains("another content is kept here"), "{answer}");

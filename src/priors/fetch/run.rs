@@ -329,6 +329,11 @@ impl Course<'_> {
             // Where a whole study is not to be had so, a part of it may be.
             RetrieveFailure::Refused { status: 405 | 406 | 501, .. } if self.broken.note(part) => Judged::Next,
             // To ask again would change nothing.
+            // It is said of that one: of a form that it does not have, or of who may have it.
+            RetrieveFailure::Refused { status: status @ (403 | 406), .. } if let Part::Instance(_, instance) = part => {
+                self.lose(instance.clone(), Lost::Refused { status, site: self.site.name.clone() });
+                Judged::Next
+            }
             RetrieveFailure::Refused { status: status @ (401 | 403 | 405 | 406 | 501), .. } => {
                 let site = &self.site.name;
                 let refused = |uid: &InstanceUid| (uid.clone(), Lost::Refused { status, site: site.clone() });
