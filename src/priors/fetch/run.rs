@@ -3,14 +3,13 @@
 use super::Inner;
 use super::plan::{self, Broken};
 use super::take::{Stopped, take};
-use crate::dicom::attributes::PATIENT_ID;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::client::{InPart, Listing, Part, RetrieveFailure, StudyList};
 use crate::dicomweb::dataset::Dataset;
 use crate::priors::Site;
 use crate::priors::search::said;
 use crate::priors::watch::{Came, Ending, Lost, Pull, Told};
-use crate::priors::whom::{is_same_number, word_apart};
+use crate::priors::whom::{self, filed, word_apart};
 use crate::records::{HeldInstance, PullEnded, SeenStudy, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -149,16 +148,13 @@ async fn fewer(
 
 /// Whether copies of the study that came from the site bear another patient's number than that under which the site shows it now.
 async fn is_refiled(inner: &Inner, site: &Site, study: &StudyUid, row: &Dataset) -> bool {
-    let theirs = said(row).id;
+    let row = filed(&said(row), site.issuer.as_deref());
     let walk = Walk { studies: vec![study.clone()], ..Walk::default() };
     let copies = inner.records.walk_studies(walk).await.unwrap_or_else(|error| {
         tracing::error!(error = %error, "what is here of a study could not be looked up");
         Vec::new()
     });
-    let own = copies.iter().filter(|copy| copy.origin.site() == Some(&site.name));
-    let numbers: Vec<&String> = own.filter_map(|copy| copy.attributes.0.get(&PATIENT_ID)).collect();
-    let anothers = |own: &&String| !own.trim().is_empty() && !is_same_number(own, &theirs);
-    !theirs.trim().is_empty() && numbers.iter().any(anothers)
+    copies.iter().any(|copy| whom::is_refiled((&copy.attributes.0, copy.origin.site()), (&row, &site.name)))
 }
 
 impl Course<'_> {

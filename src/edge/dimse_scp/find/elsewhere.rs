@@ -9,7 +9,7 @@ use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dimse::{QueryAnswer, Status};
 use crate::edge::dimse_scp::asked::*;
 use crate::edge::dimse_scp::shown::shown;
-use crate::edge::qido::elsewhere::{found_elsewhere, is_refiled};
+use crate::edge::qido::elsewhere::{found_elsewhere, is_told_as};
 use crate::peers::{Foreign, Origin, Silent};
 use crate::priors::Clock;
 use crate::priors::archive::widen;
@@ -163,7 +163,7 @@ impl Find<'_, '_> {
             let mut sizes = self.face.records.study_sizes(rows, self.wants_classes()).await?;
             for mut row in copies {
                 let shown = found.iter().find(|found| found.study == row.study);
-                if shown.is_none_or(|shown| is_refiled(shown, &row)) {
+                if !shown.is_some_and(|shown| is_told_as(shown, &row)) {
                     continue;
                 }
                 let attributes = std::mem::take(&mut row.attributes);
