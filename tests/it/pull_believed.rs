@@ -70,6 +70,22 @@ fn a_list_that_is_cut_short_is_not_the_whole_study() {
     scene.a.verify_ledger(true);
 }
 
+/// FLT-083: one that does not count has deleted an instance. Its list alone does not tell that from one that is cut short; once it has given the
+/// whole study without that instance, nothing more is expected.
+#[test]
+fn what_a_site_gives_no_more_is_expected_no_more() {
+    let scene = Scene::start(PRIORS);
+    scene.b.counts_nothing();
+    scene.hold(605, 4);
+    assert_eq!(counts(&scene.take(605)), (0, [4, 0, 0]));
+    scene.a.cli(&["priors", "drop", &study(605), "--reason", "to pull it anew"]).ok("drop");
+    scene.b.forget(&instance(605, 4).0.instance);
+    let answer = scene.take(605);
+    assert_eq!(counts(&answer), (0xB000, [3, 1, 0]), "{answer}");
+    assert_eq!(answer["comment"], "b lists fewer than it has; 1 missing");
+    assert_eq!(counts(&scene.take(605)), (0, [3, 0, 0]));
+}
+
 /// "A silent site is visible": "not found" to everything says nothing of a study. What is here is given, and the site stays known as its holder.
 #[test]
 fn a_service_that_is_not_there_is_no_empty_site() {
@@ -110,22 +126,6 @@ fn a_site_that_refuses_retrievals_is_not_waited_for() {
     }
 }
 
-/// IDY-040: a site has corrected a study, whose copy here names the patient whom it had before. The copy is listed under neither: the site's own
-/// row is, under the patient whom it names now. It is retrieved again, and what differs is held for a person and given to nobody.
-#[test]
-fn a_copy_of_another_patient_is_not_listed_nor_given() {
-    let scene = Scene::start(PRIORS);
-    filed(&scene, 630, 2, BEFORE);
-    filed(&scene, 631, 1, BEFORE);
-    for story in [630, 631] {
-        assert_eq!(scene.take(story)["status"], 0);
-    }
-    let (old, new) = (format!("b:{BEFORE}"), format!("b:{AFTER}"));
-    assert_eq!(find(&scene, &old), [row(630, &old, "ONLINE", 2), row(631, &old, "ONLINE", 1)]);
-    correct(&scene, 630, 2, (AFTER, ""));
-    assert_eq!(find(&scene, &new), [row(630, &new, "NEARLINE", 2)]);
-    assert_eq!(find(&scene, &old), [row(631, &old, "ONLINE", 1)]);
-    let before = scene.at_out();
 /// DIM-089: "not so" to one instance is said of that one: the others are asked for and come.
 #[test]
 fn one_instance_that_a_site_refuses_costs_no_other() {
@@ -145,6 +145,22 @@ fn one_instance_that_a_site_refuses_costs_no_other() {
     }
 }
 
+/// IDY-040: a site has corrected a study, whose copy here names the patient whom it had before. The copy is listed under neither: the site's own
+/// row is, under the patient whom it names now. It is retrieved again, and what differs is held for a person and given to nobody.
+#[test]
+fn a_copy_of_another_patient_is_not_listed_nor_given() {
+    let scene = Scene::start(PRIORS);
+    filed(&scene, 630, 2, BEFORE);
+    filed(&scene, 631, 1, BEFORE);
+    for story in [630, 631] {
+        assert_eq!(scene.take(story)["status"], 0);
+    }
+    let (old, new) = (format!("b:{BEFORE}"), format!("b:{AFTER}"));
+    assert_eq!(find(&scene, &old), [row(630, &old, "ONLINE", 2), row(631, &old, "ONLINE", 1)]);
+    correct(&scene, 630, 2, (AFTER, ""));
+    assert_eq!(find(&scene, &new), [row(630, &new, "NEARLINE", 2)]);
+    assert_eq!(find(&scene, &old), [row(631, &old, "ONLINE", 1)]);
+    let before = scene.at_out();
     let answer = scene.take(630);
     assert_eq!(counts(&answer), (0xA702, [0, 2, 0]), "{answer}");
     assert!(answer["comment"].as_str().unwrap().contains("another content is kept here"), "{answer}");
