@@ -15,7 +15,7 @@ mod store;
 mod verbs;
 mod worklists;
 
-pub(crate) use exceptions::Decision;
+pub(crate) use exceptions::{Decision, decisions, end_by_itself};
 pub(crate) use holdings::{Asked, Held, Instruction};
 pub(crate) use patients::{Learn, Line, Unlearn};
 pub(crate) use prefetch::PrefetchAsked;

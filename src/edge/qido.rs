@@ -161,8 +161,10 @@ impl Asked {
         if self.asker.local || self.target.study.is_some() || NARROWING.iter().any(named) {
             return Ok(());
         }
-        let detail = "the query would list everybody; name a patient, an accession number, a date, a study or a series";
-        refuse(StatusCode::BAD_REQUEST, detail)
+        // A series narrows no list of studies.
+        let or = if level == Level::Study { " or a study" } else { ", a study or a series" };
+        let detail = format!("the query would list everybody; name a patient, an accession number, a date{or}");
+        refuse(StatusCode::BAD_REQUEST, &detail)
     }
 
     /// Lists are for those who may query.

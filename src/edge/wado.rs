@@ -172,7 +172,7 @@ impl Asked {
         let extent = &awaited.extent;
         if awaited.elsewhere.stale > 0 {
             return Err(archived::not_given(
-                "its site files it under another patient by now, and what that gives differs from the copy here: a person must decide",
+                "its site files it under another patient by now, and has not given it again; if what it gives differs, a person must decide",
             ));
         }
         match extent.stored {
@@ -244,8 +244,8 @@ fn busy() -> Response {
     response
 }
 
-/// An answer of several instances; 206 if some are no more, are damaged or fit no accepted transfer syntax, or somebody who may have more keeps silent. What an
-/// archive holds is no more missing: the body ends well only if it came.
+/// An answer of several instances; 206 if some are no more, are damaged or fit no accepted transfer syntax, or somebody who may have more keeps
+/// silent. What an archive holds is no more missing: the body ends well only if it came.
 fn partial(kind: &str, body: Body, missing: Missing, service: &str) -> Response {
     let Missing { missing, unfit, silent, elsewhere } = missing;
     let in_part = missing > 0 || silent || !elsewhere.is_whole();
@@ -258,8 +258,9 @@ fn partial(kind: &str, body: Body, missing: Missing, service: &str) -> Response 
         }
     }
     if unfit > 0 {
-        let text =
-            format!("299 {service}: what fits no accepted transfer syntax is not given; {unfit} instances are held");
+        let text = format!(
+            "299 {service}: what fits no accepted transfer syntax is not given; that concerns {unfit} instances kept here"
+        );
         if let Ok(text) = HeaderValue::from_str(&text) {
             response.headers_mut().append(header::WARNING, text);
         }

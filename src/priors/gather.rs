@@ -68,7 +68,8 @@ pub struct Gathering {
     picked: Picked,
     /// Copies here that no site lists any more, which is why they are not given.
     pub withdrawn: BTreeSet<InstanceId>,
-    /// Copies that are not given as they are, since their site files them under another patient by now.
+    /// Copies that are not given as they are, since their site files them under another patient by now, and that no site has given again
+    /// as they are so far.
     pub stale: BTreeSet<InstanceUid>,
     /// Sites that did not say what they have, or not all.
     pub silent: Vec<Silent>,
@@ -188,21 +189,9 @@ impl Sought<'_> {
     }
 }
 
-/// What is here of a study under another patient than the site that it came from files it now: what that site lists is retrieved again.
-fn stale(of: &Sought<'_>, told: &[(Follower, Told)]) -> BTreeSet<InstanceUid> {
-    let refiled = told.iter().filter(|(follower, _)| follower.is_refiled());
-    let listed = refiled.filter_map(|(_, told)| match told {
-        Told::Listed(listing) | Told::InPart(listing, _) => Some(listing),
-        Told::Silent(_) => None,
-    });
-    let listed: Vec<_> = listed.collect();
-    let is_listed = |uid: &&InstanceUid| listed.iter().any(|listing| listing.contains_key(*uid));
-    of.held.iter().map(|held| &held.sop_instance).filter(is_listed).cloned().collect()
-}
-
 impl Gathering {
     fn add(&mut self, of: &Sought<'_>, told: Vec<(Follower, Told)>, unasked: &[Site]) {
-        let stale = stale(of, &told);
+        let stale = self.stale_of(of, &told);
         let here: BTreeSet<&InstanceUid> =
             of.held.iter().map(|held| &held.sop_instance).filter(|uid| !stale.contains(*uid)).collect();
         let mut listed_anywhere: BTreeSet<InstanceUid> = BTreeSet::new();
@@ -264,10 +253,26 @@ impl Gathering {
             self.withdrawn.extend(gone.map(|held| held.instance));
         }
         // They are given once the site has given them again.
-        let again = of.held.iter().filter(|held| stale.contains(&held.sop_instance));
+        let again = of.held.iter().filter(|held| held.pulled && stale.contains(&held.sop_instance));
         self.withdrawn.extend(again.map(|held| held.instance));
         self.stale.extend(stale.iter().cloned());
         self.are_silent(of, silent, have as u64);
+    }
+
+    /// What was pulled of a study under another patient than its site files it now: what that site lists of it, and the request wants, is
+    /// retrieved again. What a node or a peer sent here is its own word.
+    fn stale_of(&self, of: &Sought<'_>, told: &[(Follower, Told)]) -> BTreeSet<InstanceUid> {
+        let refiled = told.iter().filter(|(follower, _)| follower.is_refiled());
+        let listings: Vec<_> = refiled
+            .filter_map(|(_, told)| match told {
+                Told::Listed(listing) | Told::InPart(listing, _) => Some(listing),
+                Told::Silent(_) => None,
+            })
+            .collect();
+        let listed = |uid: &InstanceUid| listings.iter().find_map(|listing| listing.get(uid));
+        let is_stale = |uid: &&InstanceUid| listed(uid).is_some_and(|listed| self.is_picked(uid, &listed.series));
+        let pulled = of.held.iter().filter(|held| held.pulled).map(|held| &held.sop_instance);
+        pulled.filter(is_stale).cloned().collect()
     }
 
     fn is_picked(&self, instance: &InstanceUid, series: &SeriesUid) -> bool {
@@ -366,7 +371,10 @@ impl Gathering {
 
     fn concerns_us(&mut self, came: Came, at: usize) -> Option<Came> {
         let uid = match &came {
-            Came::Here(uid, _) => uid,
+            Came::Here(uid, _) => {
+                self.stale.remove(uid);
+                uid
+            }
             // What this site could not take from one it cannot take from another.
             Came::Lost(uid, why) => {
                 let is_theirs = !matches!(why, Lost::NotTaken(_));

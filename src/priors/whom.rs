@@ -133,6 +133,22 @@ pub fn is_filed_alike(copy: &BTreeMap<Tag, String>, site: &BTreeMap<Tag, String>
     !own.trim().is_empty() && is_same_number(&own, &theirs) && issued_alike
 }
 
+/// The number under which a site shows a study, and who issued it by the site's word where its entry here names another (`issuer`).
+pub fn filed(said: &Said, issuer: Option<&str>) -> BTreeMap<Tag, String> {
+    let by = word_apart(said, issuer).unwrap_or_else(|| said.issuer.clone());
+    BTreeMap::from([(PATIENT_ID, said.id.clone()), (ISSUER_OF_PATIENT_ID, by)])
+}
+
+/// Whether a site shows a study under another patient's number than the copy of it bears that came from there: the key is number and issuer
+/// (IDY-040). A copy from elsewhere, and one without a number, tell nothing of that; nor does a row without one.
+pub fn is_refiled(
+    (copy, from): (&BTreeMap<Tag, String>, Option<&str>),
+    (row, site): (&BTreeMap<Tag, String>, &str),
+) -> bool {
+    let bears = |values: &BTreeMap<Tag, String>| values.get(&PATIENT_ID).is_some_and(|id| !id.trim().is_empty());
+    from == Some(site) && bears(copy) && bears(row) && !is_filed_alike(copy, row)
+}
+
 impl Patient {
     /// The same, with the NHS number that is known for its own number, and the birth date that stands with it.
     pub fn linked(self, nhs: NhsNumber, birth_date: &str) -> Self {

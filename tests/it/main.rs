@@ -60,6 +60,7 @@ mod priors_limits;
 mod priors_silence;
 mod pull;
 mod pull_believed;
+mod pull_refiled;
 mod pull_scripted;
 mod pull_sources;
 mod qido;

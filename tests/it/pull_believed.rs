@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The number in the objects, and the one under which their site files them later.
 const BEFORE: &str = "T0000001";
-const AFTER: &str = "T0000002";
+pub const AFTER: &str = "T0000002";
 
 /// The site holds so many instances of a study under a number.
 fn filed(scene: &Scene, story: u64, count: u64, number: &str) {
@@ -30,14 +30,14 @@ fn row(story: u64, number: &str, available: &str, instances: u64) -> (String, St
     (study(story), number.to_owned(), available.to_owned(), instances.to_string())
 }
 
-/// The files of a study, corrected: the same UIDs, another number.
-fn correct(scene: &Scene, story: u64, count: u64) {
+/// The files of a study, corrected: the same UIDs, another number. Their site files them under this number of an issuer.
+pub fn correct(scene: &Scene, story: u64, count: u64, (number, issuer): (&str, &str)) {
     for (names, mut file) in (1..=count).map(|n| instance(story, n)) {
         let at = memchr::memmem::find(&file, BEFORE.as_bytes()).unwrap();
         file[at..at + AFTER.len()].copy_from_slice(AFTER.as_bytes());
         scene.b.hold(&names.study, &names.series, &file);
     }
-    scene.b.files(&study(story), AFTER, "");
+    scene.b.files(&study(story), number, issuer);
 }
 
 /// DIM-089, INV-17: a site that lists no more than so many, and does not say so, is found out by its own count. What it gives beyond its list
@@ -68,6 +68,22 @@ fn a_list_that_is_cut_short_is_not_the_whole_study() {
     scene.b.counts_nothing();
     assert_eq!(counts(&scene.take(600)), (0, [8, 0, 0]));
     scene.a.verify_ledger(true);
+}
+
+/// FLT-083: one that does not count has deleted an instance. Its list alone does not tell that from one that is cut short; once it has given the
+/// whole study without that instance, nothing more is expected.
+#[test]
+fn what_a_site_gives_no_more_is_expected_no_more() {
+    let scene = Scene::start(PRIORS);
+    scene.b.counts_nothing();
+    scene.hold(605, 4);
+    assert_eq!(counts(&scene.take(605)), (0, [4, 0, 0]));
+    scene.a.cli(&["priors", "drop", &study(605), "--reason", "to pull it anew"]).ok("drop");
+    scene.b.forget(&instance(605, 4).0.instance);
+    let answer = scene.take(605);
+    assert_eq!(counts(&answer), (0xB000, [3, 1, 0]), "{answer}");
+    assert_eq!(answer["comment"], "b lists fewer than it has; 1 missing");
+    assert_eq!(counts(&scene.take(605)), (0, [3, 0, 0]));
 }
 
 /// "A silent site is visible": "not found" to everything says nothing of a study. What is here is given, and the site stays known as its holder.
@@ -110,6 +126,25 @@ fn a_site_that_refuses_retrievals_is_not_waited_for() {
     }
 }
 
+/// DIM-089: "not so" to one instance is said of that one: the others are asked for and come.
+#[test]
+fn one_instance_that_a_site_refuses_costs_no_other() {
+    let scene = Scene::start(PRIORS);
+    for (story, status) in [(625, 406), (626, 403)] {
+        let mut files = scene.hold(story, 5);
+        // The study and the series break off at once; who does not know the wildcard is asked without it.
+        let tries = if status == 406 { 2 } else { 1 };
+        scene.b.then((0..2).map(|_| Manner::Break(0)).chain((0..tries).map(|_| Manner::Refuse(status))));
+        let answer = scene.take(story);
+        assert_eq!(counts(&answer), (0xB000, [4, 1, 0]), "{status}: {answer}");
+        let refused = instance(story, 1).0.instance;
+        assert_eq!(answer["identifier"]["FailedSOPInstanceUIDList"], refused.as_str(), "{status}");
+        files.remove(&refused);
+        let given = scene.at_out();
+        assert!(digests(&files).iter().all(|file| given.get(file.0) == Some(file.1)), "{status}");
+    }
+}
+
 /// IDY-040: a site has corrected a study, whose copy here names the patient whom it had before. The copy is listed under neither: the site's own
 /// row is, under the patient whom it names now. It is retrieved again, and what differs is held for a person and given to nobody.
 #[test]
@@ -122,7 +157,7 @@ fn a_copy_of_another_patient_is_not_listed_nor_given() {
     }
     let (old, new) = (format!("b:{BEFORE}"), format!("b:{AFTER}"));
     assert_eq!(find(&scene, &old), [row(630, &old, "ONLINE", 2), row(631, &old, "ONLINE", 1)]);
-    correct(&scene, 630, 2);
+    correct(&scene, 630, 2, (AFTER, ""));
     assert_eq!(find(&scene, &new), [row(630, &new, "NEARLINE", 2)]);
     assert_eq!(find(&scene, &old), [row(631, &old, "ONLINE", 1)]);
     let before = scene.at_out();

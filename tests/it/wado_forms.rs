@@ -273,7 +273,8 @@ fn each_part_of_a_study_has_a_syntax_of_its_own() {
             let head = |uid: &str| format!("Content-Type: application/dicom; transfer-syntax={uid}\r\n");
             let parts = [JPEG, JPEG_2000].map(|uid| split(&reply.body, head(uid).as_bytes()).len() - 1);
             assert_eq!((reply.status, &parts), (*status, want), "{resource} with {accept}");
-            let warned = reply.header("warning").is_some_and(|text| text.contains("1 instances are held"));
+            let warned =
+                reply.header("warning").is_some_and(|text| text.contains("that concerns 1 instances kept here"));
             assert_eq!(warned, *status == 206, "{accept}: {:?}", reply.header("warning"));
         }
     }

@@ -4,6 +4,7 @@ use super::{as_json, ended};
 use crate::cli::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
 use crate::dicom::canon::{Content, Outline, Pixels, Profile};
+use crate::edge::admin::{decisions, end_by_itself};
 use crate::judge::compare::{Difference, differences};
 use crate::judge::{look, profile};
 use crate::records::{EndedBy, ExceptionId, ExceptionView, InstanceView, Records};
@@ -183,12 +184,7 @@ fn next(exception: &ExceptionView) -> Result<(), Failure> {
     if exception.closed.is_some() {
         return Ok(());
     }
-    let ways = match exception.kind.as_str() {
-        "conflict" => "accept|reject",
-        "dead" => "retry|cancel",
-        "held" | "poison" => "release|cancel",
-        _ => return render::line("\nit ends when the same instance arrives again; have it sent once more"),
-    };
-    let id = exception.exception;
-    render::line(format!("\nweybridge exceptions resolve {id} --as {ways} --by NAME --reason TEXT"))
+    let (id, ways, hint) = (exception.exception, decisions(&exception.kind).join("|"), end_by_itself(&exception.kind));
+    render::line(format!("\nweybridge exceptions resolve {id} --as {ways} --by NAME --reason TEXT"))?;
+    if hint.is_empty() { Ok(()) } else { render::line(hint) }
 }

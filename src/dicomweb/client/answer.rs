@@ -184,6 +184,14 @@ mod tests {
         }
     }
 
+    /// FLT-026: another gateway that has no room is told from one that cannot go on by the words of its refusal.
+    #[test]
+    fn our_own_refusal_for_want_of_room_is_known() {
+        use crate::intake::Refusal;
+        assert!(Refusal::NoRoom.to_string().contains(NO_ROOM));
+        assert!(!Refusal::Exhausted.to_string().contains(NO_ROOM) && !Refusal::Stopping.to_string().contains(NO_ROOM));
+    }
+
     /// WEB-049: what nginx 1.22 answers to a certificate that it does not accept, and other pages.
     #[test]
     fn a_page_about_our_certificate_is_told_from_others() {

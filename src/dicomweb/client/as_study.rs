@@ -43,7 +43,9 @@ impl PeerClient {
         // Below a study this is asked for too, so that its size would not be known.
         let rows = match Box::pin(pages.next()).await {
             Ok(rows) => rows.unwrap_or_default(),
-            Err(QueryFailure::InPart | QueryFailure::Refused { status: 400 | 405 | 413 | 414 | 501, .. }) => {
+            Err(QueryFailure::InPart) => return Ok(AsStudy::Untold),
+            // Some refuse or fail at this question and answer below the study all the same; who says later has said nothing.
+            Err(QueryFailure::Refused { status, .. }) if !matches!(status, 404 | 429 | 503) => {
                 return Ok(AsStudy::Untold);
             }
             Err(failure) => return Err(failure),

@@ -77,9 +77,17 @@ impl PeerClient {
     /// ours the list is believed as far as its own count goes. `within` is how long each first page may take. Errors: [`QueryFailure`], also
     /// beyond [`MOST_LISTED`], and where a peer that may have more lists nothing.
     pub async fn listing(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
-        let asking = self.as_study(study, Some(within));
-        let told = tokio::time::timeout(within, asking).await.unwrap_or_else(|_| Err(late(within)))?;
-        let mut list = self.listed(study, within, &told).await?;
+        let asking = async {
+            let asking = self.as_study(study, Some(within));
+            tokio::time::timeout(within, asking).await.unwrap_or_else(|_| Err(late(within)))
+        };
+        let (told, list) = tokio::try_join!(asking, self.listed(study, within))?;
+        let mut list = match list {
+            Some(list) => list,
+            // Where there is no such service everything is "not found".
+            None if matches!(told, AsStudy::Absent) => StudyList::default(),
+            None => return Err(QueryFailure::Refused { status: 404, retry_after: None }),
+        };
         (list.counted, list.row) = match told {
             AsStudy::Shown(row) => (row.first_number(STUDY_RELATED_INSTANCES), Some(row)),
             AsStudy::Absent => (Some(0), None),
@@ -95,12 +103,11 @@ impl PeerClient {
         Ok(list)
     }
 
-    /// The list alone.
-    async fn listed(&self, study: &StudyUid, within: Duration, told: &AsStudy) -> Result<StudyList, QueryFailure> {
+    /// The list alone; `None` if it is "not found".
+    async fn listed(&self, study: &StudyUid, within: Duration) -> Result<Option<StudyList>, QueryFailure> {
         let Rows { mut list, named, unread } = match self.rows(&Asked { study, series: None, within }).await {
             Ok(rows) => rows,
-            // Where there is no such service everything is "not found".
-            Err(failure) if failure.is_not_found() && matches!(told, AsStudy::Absent) => Rows::default(),
+            Err(failure) if failure.is_not_found() => return Ok(None),
             Err(failure) => return Err(failure),
         };
         // What is not found so either keeps the list one in part.
@@ -125,7 +132,7 @@ impl PeerClient {
             Some(InPart::Unreadable) if list.instances.is_empty() => {
                 Err(QueryFailure::Unreadable("no row of its list names an instance and its series".into()))
             }
-            _ => Ok(list),
+            _ => Ok(Some(list)),
         }
     }
 

@@ -132,13 +132,17 @@ impl Pages<'_> {
         self.end()
     }
 
-    /// A page; once more for what every server returns where one does not take what is asked for besides.
+    /// A page; once more for what every server returns where one does not take what is asked for besides, or fails at it.
     async fn page(&mut self) -> Result<Page, QueryFailure> {
         let path = self.search.resource.path();
-        let page = self.client.page(&path, &self.query(), self.within).await?;
-        let refused = matches!(&page, Page::NotLikeThis(QueryFailure::Refused { status: 400, .. }));
+        let page = self.client.page(&path, &self.query(), self.within).await;
+        let refused = matches!(
+            &page,
+            Ok(Page::NotLikeThis(QueryFailure::Refused { status: 400, .. }))
+                | Err(QueryFailure::Refused { status: 500, .. })
+        );
         if !refused || self.plain || self.search.include.is_empty() {
-            return Ok(page);
+            return page;
         }
         self.plain = true;
         self.client.page(&path, &self.query(), self.within).await

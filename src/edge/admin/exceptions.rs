@@ -35,7 +35,23 @@ fn ways(kind: &str) -> &'static [(&'static str, Way)] {
         "conflict" => &[("accept", Way::Conflict(Resolution::Accept)), ("reject", Way::Conflict(Resolution::Reject))],
         "dead" => &[("retry", Way::Transfer(Verb::Retry)), ("cancel", Way::Transfer(Verb::Cancel))],
         "held" | "poison" => &[("release", Way::Transfer(Verb::Release)), ("cancel", Way::Transfer(Verb::Cancel))],
-        _ => &[("seen", Way::Damage)],
+        "corrupt" => &[("seen", Way::Damage)],
+        _ => &[],
+    }
+}
+
+/// The words of the decisions that end an exception of a kind.
+pub(crate) fn decisions(kind: &str) -> Vec<&'static str> {
+    ways(kind).iter().map(|(word, _)| *word).collect()
+}
+
+/// What else ends an exception of a kind, for people; empty if nothing does.
+pub(crate) fn end_by_itself(kind: &str) -> &'static str {
+    match kind {
+        "corrupt" => {
+            "it also ends when the same instance arrives again, and only that heals it: have it sent once more"
+        }
+        _ => "",
     }
 }
 
@@ -54,7 +70,7 @@ pub(super) async fn resolve(State(face): State<AdminFace>, Json(asked): Json<Dec
     }
     let ways = ways(&exception.kind);
     let Some((_, way)) = ways.iter().find(|(word, _)| *word == asked.decision) else {
-        return problem(StatusCode::BAD_REQUEST, &other_ways(&exception, ways));
+        return problem(StatusCode::BAD_REQUEST, &other_ways(&exception.kind));
     };
     match decide(&face, &exception, way, &asked).await {
         Ok(changed) => Json(serde_json::json!({"changed": changed})).into_response(),
@@ -62,15 +78,12 @@ pub(super) async fn resolve(State(face): State<AdminFace>, Json(asked): Json<Dec
     }
 }
 
-fn other_ways(exception: &ExceptionView, ways: &[(&str, Way)]) -> String {
-    let words: Vec<&str> = ways.iter().map(|(word, _)| *word).collect();
-    let hint = match exception.kind.as_str() {
-        "corrupt" => {
-            "; it also ends when the same instance arrives again, and only that heals it: have it sent once more"
-        }
-        _ => "",
+fn other_ways(kind: &str) -> String {
+    let hint = match end_by_itself(kind) {
+        "" => String::new(),
+        hint => format!("; {hint}"),
     };
-    format!("a {} exception is resolved as one of: {}{hint}", exception.kind, words.join(", "))
+    format!("a {kind} exception is resolved as one of: {}{hint}", decisions(kind).join(", "))
 }
 
 async fn decide(face: &AdminFace, exception: &ExceptionView, way: &Way, asked: &Decision) -> Result<u64, String> {
@@ -108,10 +121,10 @@ mod tests {
             ("held", &["release", "cancel"]),
             ("poison", &["release", "cancel"]),
             ("corrupt", &["seen"]),
+            ("of another kind", &[]),
         ];
         for (kind, want) in rows {
-            let words: Vec<&str> = ways(kind).iter().map(|(word, _)| *word).collect();
-            assert_eq!(words, *want, "{kind}");
+            assert_eq!(decisions(kind), *want, "{kind}");
         }
     }
 }

@@ -132,6 +132,16 @@ pub(super) async fn find(
     }
 }
 
+/// Whether a node is told of something.
+enum Told {
+    /// It is, with these values.
+    As(BTreeMap<Tag, String>),
+    /// Not before a person has decided.
+    HeldBack,
+    /// It is another's, or does not match.
+    Not,
+}
+
 impl Find<'_, '_> {
     /// Ends the query if nobody waits for it any more, or it takes too long.
     async fn goes_on(&mut self) -> Result<(), End> {
@@ -149,16 +159,33 @@ impl Find<'_, '_> {
     ///
     /// What means the patient who was asked for need not match in the number: the node is shown it with its issuer.
     fn fitting(&self, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
-        let meant = self.is_meant(origin, &held);
-        if !meant && self.is_anothers(origin, &held) {
-            return None;
+        match self.told(origin, held) {
+            Told::As(values) => Some(values),
+            Told::HeldBack | Told::Not => None,
         }
-        self.fitting_as(meant, origin, held)
+    }
+
+    /// The same, and whether it is not shown before a person has decided.
+    fn told(&self, origin: &Origin, held: Texts) -> Told {
+        let meant = self.is_meant(origin, &held);
+        let anothers = !meant && self.is_anothers(origin, &held);
+        let Some(values) = shown(&self.registry, self.node, origin, held) else { return Told::HeldBack };
+        let values = if anothers { None } else { self.fitting_shown(meant, origin, values) };
+        values.map_or(Told::Not, Told::As)
     }
 
     /// The same where it is known already whether that patient is meant.
     fn fitting_as(&self, meant: bool, origin: &Origin, held: Texts) -> Option<BTreeMap<Tag, String>> {
-        let mut values = shown(&self.registry, self.node, origin, held)?;
+        self.fitting_shown(meant, origin, shown(&self.registry, self.node, origin, held)?)
+    }
+
+    /// What the node is shown, if it matches.
+    fn fitting_shown(
+        &self,
+        meant: bool,
+        origin: &Origin,
+        mut values: BTreeMap<Tag, String>,
+    ) -> Option<BTreeMap<Tag, String>> {
         self.tell_issuer(origin, &mut values);
         let held = |tag: Tag| values.get(&tag).map(String::as_str);
         let whose = |key: &Match| meant && [PATIENT_ID, ISSUER_OF_PATIENT_ID].contains(&key.path[0]);
@@ -410,11 +437,11 @@ impl Find<'_, '_> {
                     (STUDY_INSTANCE_UID, row.study.to_string()),
                     (SERIES_INSTANCE_UID, row.series.to_string()),
                 ]);
-                if self.is_held_back(&row.origin, &row.attributes) {
-                    known.held_back.insert(row.origin.name().to_owned());
+                match self.told(&row.origin, row.attributes) {
+                    Told::As(values) => self.tell(values).await?,
+                    Told::HeldBack => drop(known.held_back.insert(row.origin.name().to_owned())),
+                    Told::Not => {}
                 }
-                let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
-                self.tell(values).await?;
             }
         }
         for (instance, row) in archived {

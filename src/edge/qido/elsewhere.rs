@@ -18,7 +18,7 @@ use crate::peers::{Node, Silent};
 use crate::priors::marker::Silence;
 use crate::priors::merge::Found;
 use crate::priors::search::{Answers, Wanted};
-use crate::priors::whom::{Patient, is_filed_alike};
+use crate::priors::whom::{Patient, is_filed_alike, is_refiled};
 use crate::priors::{Priors, Site};
 use crate::records::{self, StudyRow};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -51,14 +51,13 @@ pub(in crate::edge) fn found_elsewhere(found: &Found) -> records::Elsewhere {
     }
 }
 
-/// Whether a site shows a study under another number than the copy of it that is held here bears: then the copy is not told as what the
-/// site shows (IDY-040).
-pub(in crate::edge) fn is_refiled(found: &Found, copy: &StudyRow) -> bool {
-    let refiled = !is_filed_alike(&copy.attributes.0, &found.values.0);
-    if refiled {
+/// Whether a copy that is held here is told as what a site shows of its study: it bears the same number (IDY-040). That it bears another one
+/// says of the site that it came from that the study is filed otherwise there by now, and of another site nothing.
+pub(in crate::edge) fn is_told_as(found: &Found, copy: &StudyRow) -> bool {
+    if is_refiled((&copy.attributes.0, copy.origin.site()), (&found.values.0, &found.site)) {
         tracing::warn!(site = found.site, study = %found.study, "a site now files a study under another patient than the copy here");
     }
-    refiled
+    is_filed_alike(&copy.attributes.0, &found.values.0)
 }
 
 /// What of other sites' silence stands in the Warning headers, a line for each matter.

@@ -54,14 +54,10 @@ impl Elsewhere {
             withdrawn: gathering.withdrawn.len().saturating_sub(gathering.stale.len()) as u64,
             ..Self::default()
         };
-        let mut stale = std::mem::take(&mut gathering.stale);
         while let Some(came) = gathering.next().await {
-            match came {
-                Came::Lost(..) => all.lost += 1,
-                Came::Here(instance, _) => drop(stale.remove(&instance)),
-            }
+            all.lost += u64::from(matches!(came, Came::Lost(..)));
         }
-        all.stale = stale.len() as u64;
+        all.stale = gathering.stale.len() as u64;
         all.lost += gathering.missing();
         all.ours = gathering.silent.iter().all(|silent| silent.beyond == Beyond::Ours);
         let told = |at: Option<std::time::SystemTime>| at.and_then(|at| Timestamp::try_from(at).ok());

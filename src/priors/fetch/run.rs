@@ -3,15 +3,14 @@
 use super::Inner;
 use super::plan::{self, Broken};
 use super::take::{Stopped, take};
-use crate::dicom::attributes::PATIENT_ID;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::client::{InPart, Listing, Part, RetrieveFailure, StudyList};
 use crate::dicomweb::dataset::Dataset;
 use crate::priors::Site;
 use crate::priors::search::said;
 use crate::priors::watch::{Came, Ending, Lost, Pull, Told};
-use crate::priors::whom::{is_same_number, word_apart};
-use crate::records::{PullEnded, SeenStudy, Walk};
+use crate::priors::whom::{self, filed, word_apart};
+use crate::records::{HeldInstance, PullEnded, SeenStudy, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,8 +31,10 @@ pub(super) struct Course<'a> {
     pub(super) listing: Arc<Listing>,
     /// Instances of the study that are here, and those that will not come.
     pub(super) settled: BTreeSet<InstanceUid>,
-    /// Those that came in this pull.
+    /// Those that the site gave in this pull, whether they were here already or not.
     pub(super) given: BTreeSet<InstanceUid>,
+    /// It gave the study as a whole, to the end of that answer.
+    whole: bool,
     /// Those that are counted as awaited.
     awaited: BTreeSet<InstanceUid>,
     tries: BTreeMap<InstanceUid, u32>,
@@ -45,7 +46,7 @@ pub(super) struct Course<'a> {
 
 /// Pulls until all that is wanted is here or lost, or nobody wants it any more.
 pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
-    let listed = list(inner, site, pull, &BTreeSet::new()).await;
+    let listed = list(inner, site, pull, (&BTreeSet::new(), false)).await;
     let row = listed.as_ref().ok().and_then(|list| list.row.as_ref());
     let word = row.and_then(|row| word_apart(&said(row), site.issuer.as_deref()));
     let (told, checked) = match listed {
@@ -77,6 +78,7 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
         listing,
         settled: BTreeSet::new(),
         given: BTreeSet::new(),
+        whole: false,
         awaited: BTreeSet::new(),
         tries: BTreeMap::new(),
         broken: Broken::default(),
@@ -86,12 +88,12 @@ pub(super) async fn run(inner: &Inner, site: &Site, pull: &Arc<Pull>) {
     course.run().await;
 }
 
-/// What the site has of the study, or why it does not say, for people. These instances it has given.
+/// What the site has of the study, or why it does not say, for people. These instances it has given, and whether that was all of the study.
 async fn list(
     inner: &Inner,
     site: &Site,
     pull: &Arc<Pull>,
-    given: &BTreeSet<InstanceUid>,
+    given: (&BTreeSet<InstanceUid>, bool),
 ) -> Result<StudyList, String> {
     let within = inner.options.list * WHOLE_LIST;
     let asking = site.client.listing(&pull.study, inner.options.list);
@@ -127,20 +129,21 @@ async fn list(
     Ok(list)
 }
 
-/// How many the site has if it lists fewer: it has given what it does not list, or it does not say how many it has and had more before.
+/// How many the site has if it lists fewer: it has given what it does not list, or it does not say how many it has and had more before. Of what
+/// it had before nothing is left to expect once it has given the whole study without it.
 async fn fewer(
     inner: &Inner,
     site: &Site,
     study: &StudyUid,
     list: &StudyList,
-    given: &BTreeSet<InstanceUid>,
+    (given, whole): (&BTreeSet<InstanceUid>, bool),
 ) -> Option<u64> {
     let listed = list.instances.len() as u64;
     let besides = given.iter().filter(|uid| !list.instances.contains_key(*uid)).count() as u64;
     if besides > 0 {
         return Some(listed + besides);
     }
-    if list.counted.is_some() {
+    if list.counted.is_some() || whole {
         return None;
     }
     let holders = inner.records.holders(study).await.unwrap_or_default();
@@ -149,16 +152,13 @@ async fn fewer(
 
 /// Whether copies of the study that came from the site bear another patient's number than that under which the site shows it now.
 async fn is_refiled(inner: &Inner, site: &Site, study: &StudyUid, row: &Dataset) -> bool {
-    let theirs = said(row).id;
+    let row = filed(&said(row), site.issuer.as_deref());
     let walk = Walk { studies: vec![study.clone()], ..Walk::default() };
     let copies = inner.records.walk_studies(walk).await.unwrap_or_else(|error| {
         tracing::error!(error = %error, "what is here of a study could not be looked up");
         Vec::new()
     });
-    let own = copies.iter().filter(|copy| copy.origin.site() == Some(&site.name));
-    let numbers: Vec<&String> = own.filter_map(|copy| copy.attributes.0.get(&PATIENT_ID)).collect();
-    let anothers = |own: &&String| !own.trim().is_empty() && !is_same_number(own, &theirs);
-    !theirs.trim().is_empty() && numbers.iter().any(anothers)
+    copies.iter().any(|copy| whom::is_refiled((&copy.attributes.0, copy.origin.site()), (&row, &site.name)))
 }
 
 impl Course<'_> {
@@ -171,10 +171,12 @@ impl Course<'_> {
             Err(error) => Err(error),
         };
         match held {
-            // What the site files under another patient by now is retrieved again: what differs is held for a person.
+            // What came from the site and is filed under another patient there by now is retrieved again: what differs is held for a person.
             Ok(held) => {
-                let stays = |uid: &InstanceUid| !self.pull.is_refiled() || !self.listing.contains_key(uid);
-                self.settled.extend(held.into_iter().map(|held| held.sop_instance).filter(stays));
+                let refiled = |held: &HeldInstance| {
+                    held.pulled && self.pull.is_refiled() && self.listing.contains_key(&held.sop_instance)
+                };
+                self.settled.extend(held.into_iter().filter(|held| !refiled(held)).map(|held| held.sop_instance));
             }
             Err(error) => {
                 tracing::error!(error = %error, study = %study, "a pull could not begin");
@@ -280,7 +282,7 @@ impl Course<'_> {
 
     /// Whether the site has more now, or less: what it lists no more does not come (FLT-083).
     async fn ask_again(&mut self) {
-        let listed = list(self.inner, self.site, self.pull, &self.given).await;
+        let listed = list(self.inner, self.site, self.pull, (&self.given, self.whole)).await;
         let Ok(StudyList { instances: mut now, in_part, .. }) = listed else { return };
         if let Some(why) = in_part {
             // What it does not list now is not gone.
@@ -300,6 +302,7 @@ impl Course<'_> {
     fn judge(&mut self, part: &Part, stopped: Option<Stopped>, missing: &BTreeSet<InstanceUid>) -> Judged {
         let failure = match stopped {
             None => {
+                self.whole |= matches!(part, Part::Study);
                 // All of the answer came: what is missing of it is asked for in smaller parts.
                 if !self.broken.note(part) {
                     self.tried(part, || Lost::NotGiven("it did not come with the answer".to_owned()));
@@ -326,6 +329,11 @@ impl Course<'_> {
             }
             // Where a whole study is not to be had so, a part of it may be.
             RetrieveFailure::Refused { status: 405 | 406 | 501, .. } if self.broken.note(part) => Judged::Next,
+            // It is said of that one: of a form that it does not have, or of who may have it.
+            RetrieveFailure::Refused { status: status @ (403 | 406), .. } if let Part::Instance(_, instance) = part => {
+                self.lose(instance.clone(), Lost::Refused { status, site: self.site.name.clone() });
+                Judged::Next
+            }
             // To ask again would change nothing.
             RetrieveFailure::Refused { status: status @ (401 | 403 | 405 | 406 | 501), .. } => {
                 let site = &self.site.name;

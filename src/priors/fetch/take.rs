@@ -120,7 +120,8 @@ impl Taking<'_, '_> {
     async fn begin(&mut self, meta: ReceivedMeta, digest: Option<[u8; 32]>) -> Result<(), Stopped> {
         self.current = None;
         let named = meta.sop_instance.clone().or_else(|| self.wanted.clone());
-        if named.as_ref().is_some_and(|named| self.course.settled.contains(named)) {
+        if let Some(named) = named.as_ref().filter(|named| self.course.settled.contains(*named)) {
+            self.course.given.insert(named.clone());
             return Ok(());
         }
         let claimed = Claimed {

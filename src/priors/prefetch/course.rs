@@ -36,6 +36,8 @@ pub(super) struct Tried {
 #[derive(Default)]
 struct Sums {
     studies: BTreeSet<StudyUid>,
+    /// Those of them whose copies here their site files under another patient by now, and has not given again as they are.
+    stale: BTreeSet<StudyUid>,
     instances: u64,
     lost: u64,
     silent: BTreeSet<String>,
@@ -199,7 +201,16 @@ impl Course<'_> {
         sums.instances += came;
         sums.lost += lost;
         sums.silent.extend(gathering.silent.iter().map(|silent| silent.site.clone()));
+        if !gathering.stale.is_empty() {
+            sums.stale.insert(candidate.study.clone());
+        }
         let how = match (gathering.silent.is_empty(), lost) {
+            _ if !gathering.stale.is_empty() => {
+                let stale = gathering.stale.len();
+                format!(
+                    "the site files it under another patient by now, and has not given {stale} instances again as they are here"
+                )
+            }
             (false, _) => "the site did not say what it has of it".to_owned(),
             (true, 0) => format!("{came} instances came, nothing is missing"),
             (true, lost) => format!("{came} instances came, {lost} did not"),
@@ -221,7 +232,8 @@ impl Course<'_> {
         }
     }
 
-    /// Owes what is here of a study to a node, as if a person had sent it: `foreign`, `[[withhold]]` and all else hold.
+    /// Owes what is here of a study to a node, as if a person had sent it: `foreign`, `[[withhold]]` and all else hold. A copy that may
+    /// be of another patient is given to nobody (IDY-040).
     async fn owe(
         &self,
         candidate: &Candidate,
@@ -229,6 +241,11 @@ impl Course<'_> {
         rule: &Rule,
         sums: &mut Sums,
     ) -> Result<(), RecordsError> {
+        if sums.stale.contains(&candidate.study) {
+            let why = "a study whose site files it under another patient by now than its copy here";
+            sums.refused.insert(format!("not given to {to}: {why}"));
+            return Ok(());
+        }
         let verify = match self.inner.registry.borrow().destination(to) {
             Some(Party::Node(node)) if node.may.receive => node.verify,
             _ => {

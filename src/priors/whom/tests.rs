@@ -177,6 +177,40 @@ fn a_copy_is_of_the_patient_whose_number_it_bears() {
         (("4711", ""), ("", ""), false),
     ];
     for (copy, site, want) in rows {
-        assert_eq!(is_filed_alike(&held(copy.0, copy.1), &held(site.0, site.1)), want, "{copy:?} {site:?}");
+        let [copy_of, row_of] = [copy, site].map(|(id, issuer)| held(id, issuer));
+        assert_eq!(is_filed_alike(&copy_of, &row_of), want, "{copy:?} {site:?}");
+        // Only a number of the same site, against another one, says that it was filed otherwise.
+        let refiled = |from: Option<&str>| is_refiled((&copy_of, from), (&row_of, "b"));
+        let said = !copy.0.is_empty() && !site.0.is_empty();
+        assert_eq!([Some("b"), Some("c"), None].map(refiled), [said && !want, false, false], "{copy:?} {site:?}");
+    }
+}
+
+/// IDY-040: who issued a number is what the site says, where its entry here names another; else what the object says.
+#[test]
+fn a_row_is_filed_under_a_number_and_its_issuer() {
+    let said = |issuer: &str, word: &str| Said {
+        id: "4711".into(),
+        issuer: issuer.into(),
+        word: word.into(),
+        ..Said::default()
+    };
+    let rows = [
+        (said("", ""), Some("RAA"), ""),
+        (said("", "RAA"), Some("RAA"), ""),
+        (said("", "RBB"), Some("RAA"), "RBB"),
+        (said("RBB", ""), Some("RAA"), "RBB"),
+        (said("RAA", "RBB"), Some("RAA"), "RAA"),
+        (said("RBB", ""), None, "RBB"),
+        (said("", "RBB"), None, ""),
+    ];
+    for (said, entry, want) in rows {
+        let filed = filed(&said, entry);
+        assert_eq!(
+            (filed[&PATIENT_ID].as_str(), filed[&ISSUER_OF_PATIENT_ID].as_str()),
+            ("4711", want),
+            "{entry:?} {}",
+            said.word
+        );
     }
 }

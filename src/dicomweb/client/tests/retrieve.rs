@@ -267,7 +267,8 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
     };
     let (gone, none) = (("404 Not Found", String::new()), ("204 No Content", String::new()));
     type Row = ((&'static str, String), (&'static str, String), Option<(usize, Option<InPart>)>);
-    let rows: [Row; 12] = [
+    let refused = |status| (status, String::new());
+    let rows: [Row; 18] = [
         (study_of("2"), list(2), Some((2, None))),
         (study_of("5"), list(2), Some((2, Some(InPart::Fewer(5))))),
         (study_of("5"), none.clone(), Some((0, Some(InPart::Fewer(5))))),
@@ -280,12 +281,47 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
         (("400 Bad Request", String::new()), gone, None),
         (("400 Bad Request", String::new()), list(2), Some((2, None))),
         (("200 OK", "[{}]".into()), none, None),
+        (refused("401 Unauthorized"), list(2), Some((2, None))),
+        (refused("403 Forbidden"), list(2), Some((2, None))),
+        (refused("500 Internal Server Error"), list(2), Some((2, None))),
+        (refused("500 Internal Server Error"), refused("404 Not Found"), None),
+        // Who says later has said nothing.
+        (refused("429 Too Many Requests"), list(2), None),
+        (refused("503 Service Unavailable"), list(2), None),
     ];
     for (studies, instances, want) in rows {
         let told = format!("{studies:?} {instances:?}");
         let (server, authority) = answering(studies, instances).await;
         let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
         assert_eq!(listing.ok().map(|list| (list.instances.len(), list.in_part)), want, "{told}");
+    }
+}
+
+/// WEB-094: a server that does not take what is asked for besides, or fails at it, is asked without; one that says later is not pressed.
+#[tokio::test]
+async fn a_server_that_fails_at_what_is_asked_for_besides_is_asked_without() {
+    let rows = [
+        ("400 Bad Request", Some(5)),
+        ("500 Internal Server Error", Some(5)),
+        ("429 Too Many Requests", None),
+        ("503 Service Unavailable", None),
+    ];
+    for (status, want) in rows {
+        let (server, authority) = with_server(move |mut conn| async move {
+            let kind = "Content-Type: application/dicom+json\r\n";
+            let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00201208":{"vr":"IS","Value":[5]}}]"#;
+            while let Some(head) = conn.head().await {
+                let (path, query) = head.target().split_once('?').unwrap();
+                match (path.ends_with("/studies"), query.contains("includefield=")) {
+                    (true, true) => conn.answer(status, "", "").await,
+                    (true, false) => conn.answer("200 OK", kind, row).await,
+                    (false, _) => conn.answer("204 No Content", "", "").await,
+                }
+            }
+        })
+        .await;
+        let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
+        assert_eq!(listing.ok().and_then(|list| list.counted), want, "{status}");
     }
 }
 

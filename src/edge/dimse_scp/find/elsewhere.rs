@@ -1,7 +1,7 @@
 //! The other sites' part of a query: whom it concerns, what they show as this node will be given it, and who kept silent ("Priors").
 
 use super::super::archived::NEARLINE;
-use super::{End, Find, Known, with_size};
+use super::{End, Find, Known, Told, with_size};
 use crate::dicom::attributes::*;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::tag::Tag;
@@ -9,7 +9,7 @@ use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dimse::{QueryAnswer, Status};
 use crate::edge::dimse_scp::asked::*;
 use crate::edge::dimse_scp::shown::shown;
-use crate::edge::qido::elsewhere::{found_elsewhere, is_refiled};
+use crate::edge::qido::elsewhere::{found_elsewhere, is_told_as};
 use crate::peers::{Foreign, Origin, Silent};
 use crate::priors::Clock;
 use crate::priors::archive::widen;
@@ -163,7 +163,7 @@ impl Find<'_, '_> {
             let mut sizes = self.face.records.study_sizes(rows, self.wants_classes()).await?;
             for mut row in copies {
                 let shown = found.iter().find(|found| found.study == row.study);
-                if shown.is_none_or(|shown| is_refiled(shown, &row)) {
+                if !shown.is_some_and(|shown| is_told_as(shown, &row)) {
                     continue;
                 }
                 let attributes = std::mem::take(&mut row.attributes);
@@ -375,11 +375,14 @@ impl Find<'_, '_> {
                             continue;
                         }
                         let origin = Origin::Peer(site);
-                        if self.is_held_back(&origin, &values) {
-                            held_back.insert(origin.name().to_owned());
-                            continue;
-                        }
-                        let Some(mut values) = self.fitting(&origin, values) else { continue };
+                        let mut values = match self.told(&origin, values) {
+                            Told::As(values) => values,
+                            Told::HeldBack => {
+                                held_back.insert(origin.name().to_owned());
+                                continue;
+                            }
+                            Told::Not => continue,
+                        };
                         if told.insert(uid) {
                             values.insert(SERIES_RELATED_INSTANCES, size.instances.to_string());
                             values.insert(AVAILABILITY, NEARLINE.to_owned());

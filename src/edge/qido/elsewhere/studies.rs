@@ -1,7 +1,7 @@
 //! Studies of a patient, or studies by name, at the other sites: merged with ours and with the copies here, and who kept silent shown.
 
 use super::super::{Asked, Window, found, refuse, unreadable};
-use super::{NOT_BY_THESE, found_elsewhere, is_refiled};
+use super::{NOT_BY_THESE, found_elsewhere, is_told_as};
 use crate::dicom::attributes::*;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::StudyUid;
@@ -243,7 +243,7 @@ impl Asked {
             let (own, mut copies): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.origin.site().is_none());
             ours.extend(own.into_iter().map(|row| row.study));
             let shown = |row: &StudyRow| found.iter().find(|found| found.study == row.study);
-            copies.retain(|row| elsewhere.meant && shown(row).is_some_and(|shown| !is_refiled(shown, row)));
+            copies.retain(|row| elsewhere.meant && shown(row).is_some_and(|shown| is_told_as(shown, row)));
             copies.retain(|row| self.fits_as(true, Level::Study, &row.attributes));
             self.set_aside(elsewhere, copies.into_iter().map(|row| (row, None)).collect()).await?;
         }
