@@ -184,7 +184,12 @@ fn next(exception: &ExceptionView) -> Result<(), Failure> {
     if exception.closed.is_some() {
         return Ok(());
     }
-    let (id, ways, hint) = (exception.exception, decisions(&exception.kind).join("|"), end_by_itself(&exception.kind));
-    render::line(format!("\nweybridge exceptions resolve {id} --as {ways} --by NAME --reason TEXT"))?;
-    if hint.is_empty() { Ok(()) } else { render::line(hint) }
+    let (id, ways) = (exception.exception, decisions(&exception.kind).join("|"));
+    if !ways.is_empty() {
+        render::line(format!("\nweybridge exceptions resolve {id} --as {ways} --by NAME --reason TEXT"))?;
+    }
+    match end_by_itself(&exception.kind) {
+        "" => Ok(()),
+        hint => render::line(hint),
+    }
 }
