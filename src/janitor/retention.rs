@@ -58,7 +58,7 @@ impl Janitor {
     /// Notes a jump of the clock for who starts next.
     pub(super) async fn note_jump(&self) -> Result<(), JanitorError> {
         self.believed();
-        let jump = self.trusted().to_note();
+        let jump = self.trusted().unnoted();
         match jump {
             Some((from, wall)) => Ok(self.inner.records.note_clock_jump(from, wall).await?),
             None => Ok(()),

@@ -70,7 +70,7 @@ impl Trusted {
     }
 
     /// A jump that is to be noted.
-    pub(super) fn to_note(&mut self) -> Option<(SystemTime, SystemTime)> {
+    pub(super) fn unnoted(&mut self) -> Option<(SystemTime, SystemTime)> {
         self.unnoted.take()
     }
 
@@ -124,10 +124,10 @@ mod tests {
         let (began, keep) = (Instant::now(), 72 * HOUR);
         let mut before = Trusted::new(None, keep, began);
         before.now(at(0), began);
-        assert_eq!(before.to_note(), None);
+        assert_eq!(before.unnoted(), None);
         assert_eq!(before.now(at(400), began + HOUR), at(0) + HOUR);
-        let noted = before.to_note().unwrap();
-        assert_eq!((noted, before.to_note()), ((at(0) + HOUR, at(400)), None));
+        let noted = (at(0) + HOUR, at(400));
+        assert_eq!([before.unnoted(), before.unnoted()], [Some(noted), None]);
         let again = |hours: u32| {
             let mut after = Trusted::new(Some(at(400) + 9 * HOUR), keep, began);
             after.recall(noted, at(400) + 10 * HOUR, began);

@@ -28,11 +28,13 @@ impl Rules {
             Some(since) => assert!(at < since + steady, "nothing of the class is tried at {to} since {since}"),
             None => {}
         }
+        let out = before.far[to].reach != Reach::Up;
+        let due = if out { before.clone().due(to, false, together, at) } else { vec![] };
+        assert!(!is_try || due.is_empty(), "what is parked for its class stands before {due:?} at {to}, which is out");
         let Some(first) = items.first().filter(|_| !is_try) else { return };
         let study = before.study(*first);
-        if before.far[to].reach != Reach::Up {
+        if out {
             let last = |study: u32| self.turns.get(&(to.to_owned(), study)).copied().unwrap_or(0);
-            let due = before.clone().due(to, false, together, at);
             let longer = due.into_iter().map(|id| before.study(id)).find(|other| last(*other) < last(study));
             assert_eq!(longer, None, "a probe of {to} is of study {study}");
         }
