@@ -327,7 +327,7 @@ fn tell(batch: &Batch, outcomes: &[(TransferId, Outcome)], settled: &Settled) {
         let first = those.first().and_then(|id| outcomes.iter().find(|(transfer, _)| transfer == id));
         if let Some((_, outcome)) = first {
             // What others say of an instance may name its patient (SEC-010); why it is held, this program says.
-            let why = if state == State::Held { outcome.words() } else { outcome.word() };
+            let why = if let Outcome::Held { why } = outcome { why.as_str() } else { outcome.word() };
             let (destination, study, count) = (&batch.destination, &batch.study, those.len());
             tracing::warn!(%destination, %study, count, why, "instances were {what}; see `weybridge exceptions list`");
         }

@@ -113,9 +113,10 @@ impl Sender {
             move_originator,
         };
         let evened = plan.transcode;
-        let mut source = Outgoing { data, pads, odd: false, looks, evened, contradicts: false, fault: None };
+        let mut source =
+            Outgoing { data, pads, odd: false, came_out_odd: false, looks, evened, contradicts: false, fault: None };
         let sent = to.store(command, length, &mut source).await;
-        if source.odd && !evened {
+        if source.came_out_odd && !evened {
             self.came_out_odd(item);
         }
         sent.map_err(|failure| {
@@ -376,6 +377,8 @@ struct Outgoing {
     /// It is made even by one NUL at its end.
     pads: bool,
     odd: bool,
+    /// It was given to its end, and was of odd length.
+    came_out_odd: bool,
     /// Its beginning is to be looked at: whether it is encoded as its syntax says.
     looks: bool,
     /// It is re-encoded on its way.
@@ -405,6 +408,7 @@ impl Source for Outgoing {
             Ok(None) => {
                 let why = "its changes make its length odd; the next time it is made even as it goes";
                 let later = Outcome::Deferred { why: why.into(), charge: Charge::Us, after: None };
+                self.came_out_odd = true;
                 self.fault = Some(if self.evened { odd() } else { later.into() });
                 Err(SourceError("of odd length".into()))
             }

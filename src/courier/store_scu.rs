@@ -202,7 +202,7 @@ impl StoreScu {
         classes.extend(stand_ins(own, self.sender.general_class()));
         let why = why.clone();
         let lacks = match self.choosy.lacks(&classes, &accepted(association), offers) {
-            // It goes alone, as a try of its class: that nothing else was accepted says nothing of the node (WEB-063).
+            // It goes as a try of its class, with nothing else: that nothing else was accepted says nothing of the node (WEB-063).
             Lacks::Everything if item.class_refused => Lacks::Class,
             lacks => lacks,
         };

@@ -59,10 +59,11 @@ impl Janitor {
     pub(super) async fn note_jump(&self) -> Result<(), JanitorError> {
         self.believed();
         let jump = self.trusted().unnoted();
-        match jump {
-            Some((from, wall)) => Ok(self.inner.records.note_clock_jump(from, wall).await?),
-            None => Ok(()),
+        if let Some((from, wall)) = jump {
+            self.inner.records.note_clock_jump(from, wall).await?;
+            self.trusted().noted((from, wall));
         }
+        Ok(())
     }
 
     /// Purges what is due: by age, and if the disk is short of room also what was kept for as long as everything is kept at

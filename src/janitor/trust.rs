@@ -62,6 +62,8 @@ impl Trusted {
 
     /// Takes up a jump that an earlier run has noted, if the wall clock was not set back since: what came after it bears its time.
     pub(super) fn recall(&mut self, (from, then): (SystemTime, SystemTime), wall: SystemTime, at: Instant) {
+        // The clock may have jumped once more meanwhile: that is no time for which anything was kept.
+        let wall = self.latest.map_or(wall, |latest| wall.min(latest));
         if let Ok(late) = wall.duration_since(then)
             && late < self.keep
         {
@@ -70,8 +72,13 @@ impl Trusted {
     }
 
     /// A jump that is to be noted.
-    pub(super) fn unnoted(&mut self) -> Option<(SystemTime, SystemTime)> {
-        self.unnoted.take()
+    pub(super) fn unnoted(&self) -> Option<(SystemTime, SystemTime)> {
+        self.unnoted
+    }
+
+    /// That jump is noted.
+    pub(super) fn noted(&mut self, jump: (SystemTime, SystemTime)) {
+        self.unnoted = self.unnoted.filter(|unnoted| *unnoted != jump);
     }
 
     /// What the wall clock says, or the latest time that is believed if it is beyond that.
@@ -127,7 +134,9 @@ mod tests {
         assert_eq!(before.unnoted(), None);
         assert_eq!(before.now(at(400), began + HOUR), at(0) + HOUR);
         let noted = (at(0) + HOUR, at(400));
-        assert_eq!([before.unnoted(), before.unnoted()], [Some(noted), None]);
+        assert_eq!([before.unnoted(), before.unnoted()], [Some(noted); 2], "until it is noted");
+        before.noted(noted);
+        assert_eq!(before.unnoted(), None);
         let again = |hours: u32| {
             let mut after = Trusted::new(Some(at(400) + 9 * HOUR), keep, began);
             after.recall(noted, at(400) + 10 * HOUR, began);
@@ -135,6 +144,10 @@ mod tests {
         };
         assert_eq!([again(0), again(61)], [at(0) + 11 * HOUR, at(0) + 72 * HOUR]);
         assert_eq!(again(62), at(403), "all has been kept as long as it must be");
+        let mut twice = Trusted::new(Some(at(400) + HOUR), keep, began);
+        twice.recall(noted, at(800), began);
+        let (early, late) = (twice.now(at(800), began), twice.now(at(800) + HOUR, began + HOUR));
+        assert!(early < at(3) && late < at(3), "it jumped again while nobody ran: {early:?} {late:?}");
         let mut right = Trusted::new(Some(at(400)), keep, began);
         right.recall(noted, at(1), began);
         assert_eq!(right.now(at(1), began), at(1), "it was set right");

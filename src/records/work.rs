@@ -85,7 +85,8 @@ pub struct Leased {
     pub verify: Verify,
     /// How often it was sent, this time included.
     pub attempts: u32,
-    /// The destination has said before that it does not take its SOP class; a try finds out whether it still does not (WEB-063).
+    /// The destination has said before of its SOP class, and of each other of the batch, that it does not take it; a try finds out whether it
+    /// still does not (WEB-063).
     pub class_refused: bool,
     /// Why it is owed.
     pub cause: Cause,

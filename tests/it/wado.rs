@@ -354,6 +354,7 @@ fn slow_readers_hold_up_nobody_else() {
         .map(|_| {
             let mut wire = site.wire();
             wire.head(&line, &[ONE]).unwrap();
+            assert_eq!(wire.status(), Some(200), "it has its place");
             wire
         })
         .collect();

@@ -259,6 +259,10 @@ fn begin(
         transfer.save(tx.conn)?;
         items.push(item(tx, &transfer, last_before, &refused)?);
     }
+    // Beside what may well be taken, an answer of nothing at all says more than that of a class.
+    if !items.iter().all(|item| item.class_refused) {
+        items.iter_mut().for_each(|item| item.class_refused = false);
+    }
     let study = items.first().map(|item| item.study.clone()).ok_or_else(|| damaged("study"))?;
     let causes: Vec<EntryId> = causes.into_iter().collect();
     let mut told = facts([

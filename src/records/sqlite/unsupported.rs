@@ -35,8 +35,9 @@ fn between(tx: &Tx<'_>) -> i64 {
     span(tx.fixed.options.probing.steady.max(Duration::from_micros(1)))
 }
 
-/// One transfer that is parked for a class of which one is to be tried again, and that class. The next is tried a while later, whatever
-/// comes of this one, or if there is none to try. Without `together` none of a study of which a batch is being sent there already.
+/// One transfer that is parked for a class of which one is to be tried again, and that class: of those that were tried least often the
+/// first, so that one that is always refused hides no other. The next is tried a while later, whatever comes of this one, or if there is none
+/// to try. Without `together` none of a study of which a batch is being sent there already: it goes when that has ended.
 pub(in crate::records) fn to_probe(
     tx: &Tx<'_>,
     destination: i64,
@@ -53,14 +54,22 @@ pub(in crate::records) fn to_probe(
     let mut parked = tx.conn.prepare_cached(
         "SELECT t.id FROM transfers t JOIN instances i ON i.id = t.instance WHERE t.destination = ?1 AND t.lane = ?2 \
          AND t.state = 'parked' AND t.resume = ?3 AND i.sop_class = ?4 AND (?5 OR NOT EXISTS (SELECT 1 FROM attempts a \
-         WHERE a.ended IS NULL AND a.destination = ?1 AND a.study = t.study AND a.kind = 'send')) ORDER BY t.id LIMIT 1",
+         WHERE a.ended IS NULL AND a.destination = ?1 AND a.study = t.study AND a.kind = 'send')) ORDER BY t.attempts, t.id LIMIT 1",
     )?;
-    let mut later =
-        tx.conn.prepare_cached("UPDATE unsupported SET probe = ?3 WHERE destination = ?1 AND sop_class = ?2")?;
+    let mut one = |class: &str, together: bool| {
+        let of = params![destination, lane::PERSON, CLASS, class, together];
+        parked.query_row(of, |row| row.get(0).map(TransferId)).optional()
+    };
+    // Where there is none to try, what a person has one tried of stays so.
+    let mut later = tx.conn.prepare_cached(
+        "UPDATE unsupported SET probe = iif(?4 OR probe >= 0, ?3, -?3) WHERE destination = ?1 AND sop_class = ?2",
+    )?;
     for class in classes {
-        later.execute(params![destination, class, at.saturating_add(between(tx))])?;
-        let found = params![destination, lane::PERSON, CLASS, class, together];
-        if let Some(id) = parked.query_row(found, |row| row.get(0).map(TransferId)).optional()? {
+        let found = one(&class, together)?;
+        if found.is_some() || together || one(&class, true)?.is_none() {
+            later.execute(params![destination, class, at.saturating_add(between(tx)), found.is_some()])?;
+        }
+        if let Some(id) = found {
             return Ok(Some((id, class)));
         }
     }

@@ -80,3 +80,35 @@ async fn a_class_of_which_nothing_is_parked_has_its_try_later() {
     assert!(site.lease("surrey", at + Probing::default().steady).await.is_some());
     site.verify().await;
 }
+
+/// REL-24, WEB-063: one that is refused whatever others are hides none of them for ever.
+#[tokio::test]
+async fn what_is_parked_for_a_class_is_tried_by_turns() {
+    let site = Site::new();
+    for n in 1..=3 {
+        site.stored(push(n)).await;
+    }
+    assert_eq!(site.send("surrey", unsupported(true), noon()).await, 3);
+    let mut at = noon();
+    for n in [1, 2, 3, 1] {
+        at += Probing::default().steady;
+        let probe = site.lease("surrey", at).await.unwrap();
+        assert_eq!((probe.items.len(), &probe.items[0].sop_instance), (1, &uid(n)));
+        site.settle(&probe, unsupported(true), at).await;
+    }
+    site.verify().await;
+}
+
+/// WEB-063: what a person has tried goes, however late its turn comes.
+#[tokio::test]
+async fn what_is_retried_by_hand_goes_also_when_its_class_is_due() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    assert_eq!(site.send("surrey", unsupported(true), noon()).await, 1);
+    site.act(Verb::Retry, &[site.transfers(1).await[0].transfer]).await;
+    let batch = site.lease("surrey", noon() + Probing::default().steady + MINUTE).await.unwrap();
+    assert!(batch.unsupported.is_empty(), "it would be parked unsent");
+    site.settle(&batch, verified(), noon() + HOUR).await;
+    assert!(view(&site).await.unsupported.is_empty());
+    site.verify().await;
+}

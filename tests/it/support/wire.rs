@@ -79,6 +79,12 @@ impl Wire {
         self.send(format!("{line} HTTP/1.1\r\nHost: gateway.test\r\n{}\r\n\r\n", headers.join("\r\n")).as_bytes())
     }
 
+    /// The status of the next answer, of which nothing else is read on purpose; `None` if the connection ends before that.
+    pub fn status(&mut self) -> Option<u16> {
+        let line = self.until(|held| memchr::memmem::find(held, b"\r\n"))?;
+        String::from_utf8_lossy(&self.held[..line]).split(' ').nth(1)?.parse().ok()
+    }
+
     /// The next answer; `None` if the connection ends before one is whole.
     pub fn answer(&mut self) -> Option<Reply> {
         let head_end = self.until(|held| memchr::memmem::find(held, b"\r\n\r\n").map(|at| at + 4))?;

@@ -19,8 +19,8 @@ pub(crate) struct Picture {
     pub(crate) transfers: BTreeMap<usize, (usize, String, State, u32, bool)>,
     /// Kind, UID, version, transfer.
     pub(crate) exceptions: BTreeSet<(String, u32, u32, Option<usize>)>,
-    /// Reach, failures, when it may be tried, whether paused.
-    pub(crate) far: BTreeMap<String, (Reach, u32, Option<Time>, bool)>,
+    /// Reach, failures, when it may be tried, whether paused, whether there is a class that it does not take.
+    pub(crate) far: BTreeMap<String, (Reach, u32, Option<Time>, bool, bool)>,
     /// Live and damaged generations, and those that are to be freed.
     blobs: (u64, u64, u64),
 }
@@ -44,7 +44,7 @@ pub(crate) async fn picture(records: &Records, now: SystemTime) -> Picture {
         picture.exceptions.insert((e.kind, numbers[&e.sop_instance_uid], e.version, transfer));
     }
     for d in records.destinations().await.unwrap() {
-        let far = (d.reach, d.failures, d.not_before.map(micros), d.paused.is_some());
+        let far = (d.reach, d.failures, d.not_before.map(micros), d.paused.is_some(), !d.unsupported.is_empty());
         picture.far.insert(d.destination.0, far);
     }
     let counts = records.blob_counts().await.unwrap();
@@ -59,8 +59,9 @@ pub(crate) fn picture_of(model: &Model, digest: impl Fn(u32) -> Digest) -> Pictu
         let v = &model.versions[*about];
         ((*kind).to_owned(), v.uid, v.number, *transfer)
     };
-    let far =
-        |(name, far): (&String, &reference::Far)| (name.clone(), (far.reach, far.failures, far.not_before, far.paused));
+    let far = |(name, far): (&String, &reference::Far)| {
+        (name.clone(), (far.reach, far.failures, far.not_before, far.paused, far.choosy.is_some()))
+    };
     let blobs = |wanted| model.blobs.iter().filter(|(_, bytes)| *bytes == wanted).count() as u64;
     Picture {
         versions: model.versions.iter().map(version).enumerate().collect(),

@@ -113,11 +113,15 @@ impl Model {
         if check || self.is_left_alone(to, at) || !self.far.get(to)?.choosy.is_some_and(due) {
             return None;
         }
-        let may = |t: &Transfer| {
-            t.to == to && t.class && (together || !self.is_under_way(to, self.versions[t.version].study))
-        };
-        let found = self.transfers.iter().position(may);
-        self.far(to).choosy = Some(at + between);
+        let parked = |(_, t): &(usize, &Transfer)| t.to == to && t.class;
+        let may = |(_, t): &(usize, &Transfer)| together || !self.is_under_way(to, self.versions[t.version].study);
+        let of_class = || self.transfers.iter().enumerate().filter(parked);
+        let found = of_class().filter(may).min_by_key(|(id, t)| (t.attempts, *id)).map(|(id, _)| id);
+        if found.is_some() || of_class().next().is_none() {
+            let later = at + between;
+            self.far(to).choosy =
+                self.far(to).choosy.map(|probe| if found.is_some() || probe >= 0 { later } else { -later });
+        }
         found
     }
 
