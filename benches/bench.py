@@ -107,7 +107,7 @@ def report(row, data, results):
         met = "goal met" if ratio["median"] >= goal else "met" if ratio["median"] >= least else "NOT MET"
         out["ratios"][each] = {**ratio, "at_least": least, "goal": goal, "verdict": met}
         print(f"summary: {row.name} {ratio['median']:.2f} x {each} [{ratio['least']:.2f} - {ratio['most']:.2f}], "
-              f"at least {least}, goal {goal}: {met}", flush=True)  # fmt: skip
+              f"at least {least:.3g}, goal {goal}: {met}", flush=True)  # fmt: skip
     return out
 
 

@@ -133,11 +133,11 @@ class Orthanc:
 
 
 class Weybridge:
-    """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there."""
+    """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there, if `routed`."""
 
     called, token = "WB_BENCH", "bench" * 8
 
-    def __init__(self, folder, binary, certs, name="a", peer=None, start=True, out=None, alone=False):
+    def __init__(self, folder, binary, certs, name="a", peer=None, start=True, out=None, alone=False, routed=True):
         self.folder, self.binary, self.name, self.certs = fresh(folder), Path(binary).resolve(), name, certs
         self.port, self.web, self.viewer = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.web}/dicom-web"
@@ -158,7 +158,7 @@ class Weybridge:
             f'[[peer]]\nname = "{other}"\nurl = "{address}"\nidentity = "{other}.weybridge.test"\n'
             f'may = ["store", "query", "retrieve"]\nverify = "present"\n\n'
         )
-        route = f'[[route]]\nname = "all"\nto = ["{other}"]\n' if peer else ""
+        route = f'[[route]]\nname = "all"\nto = ["{other}"]\n' if peer and routed else ""
         (folder / "weybridge.toml").write_text(
             f'[site]\nname = "{name}"\nods_code = "ZZ001"\ndata_dir = "data"\n\n'
             f'[dicom]\nae_title = "{self.called}"\nlisten = "127.0.0.1:{self.port}"\n\n'

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Callable
 
-from work import forward, ingest, onward, query, retrieve
+from work import forward, ingest, onward, prior, query, retrieve
 from work import by_find, by_get, by_move, by_qido, by_sender, by_storescu, by_wado
 
 
@@ -57,6 +57,7 @@ ROWS = [
     Row("get-mf", "mf", retrieve, by_get, {"orthanc": (1.3, 1.7)}),
     Row("wado-ct", "ct", retrieve, by_wado, {"orthanc": (1.0, 1.3)}),
     Row("wado-mf", "mf", retrieve, by_wado, {"orthanc": (3, 5)}),
+    Row("prior-ct", "ct", prior, None, {"hops": (1 / 1.2, 1.0)}),
     *(Row(f"find-{name}", "idx", query, (by_find, keys), TENTH, "ms")
       for name, keys in (("patient", exact("PatientID")), ("order", exact("AccessionNumber")), ("name", by_name), ("date", by_date))),
     *(Row(f"qido-{name}", "idx", query, (by_qido, keys), TENTH, "ms")

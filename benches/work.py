@@ -148,6 +148,54 @@ def retrieve(bench, name, data, how):
     return measure([*server.servers, *(out.servers if how is by_move else [])], lambda: how(server, data, out, folder))
 
 
+def pulled(a, out, data):
+    """The workstation's C-MOVE at site a of what only b has: seconds, and what a had when the first was at the workstation."""
+    command = ["movescu", "-S", "-aet", "BENCH", "-aec", a.called, "-aem", out.called, "-k", "0008,0052=STUDY",
+               "-k", f"0020,000D={data.studies[0]}", "127.0.0.1", a.port]  # fmt: skip
+    start = time.monotonic()
+    mover = subprocess.Popen(list(map(str, command)), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not out.held() and mover.poll() is None:
+        time.sleep(0.01)
+    first, here = time.monotonic() - start, a.held()
+    if mover.wait():
+        raise RuntimeError(f"movescu ended with {mover.returncode}")
+    seconds = time.monotonic() - start
+    must_hold("the destination", out, data)
+    return seconds, {"first_s": first, "here_at_first": here}
+
+
+def prior(bench, name, data, _):
+    """A study that only the neighbour has, to a workstation here; beside the slower of its two hops by itself, by our own commands."""
+
+    def make():
+        b = Weybridge(bench.folder / "b", bench.options.binary, bench.certs, "b")
+        by_sender(4)(b.port, b.called, data)
+        return (b,)
+
+    b = bench.kept(("b", data.name), make)[0]
+    out = StoreScp(bench.folder / "out")
+    a = Weybridge(bench.folder / "a", bench.options.binary, bench.certs, "a", peer=b.url, out=out, routed=False)
+    note, asked = {}, children_cpu()
+
+    def through():
+        seconds, told = pulled(a, out, data)
+        note.update(told)
+        return seconds, children_cpu() - asked
+
+    def apart():
+        start = time.monotonic()
+        a.cli("priors", "pull", data.studies[0], "--from", "b")
+        hops = [time.monotonic() - start, pulled(a, out, data)[0]]
+        return max(hops), children_cpu() - asked
+
+    try:
+        result = measure([*a.servers, *b.servers], through if name == "weybridge" else apart)
+        return Measured(result.seconds, result.cpu, result.memory_mb, result.foreign, note)
+    finally:
+        a.stop()
+        out.stop()
+
+
 def by_find(server):
     return Dimse(server.port, server.called)
 
