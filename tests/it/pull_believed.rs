@@ -86,6 +86,21 @@ fn what_a_site_gives_no_more_is_expected_no_more() {
     assert_eq!(counts(&scene.take(605)), (0, [3, 0, 0]));
 }
 
+/// IDY-040: where an entry names who issued a site's numbers, and the site refuses to be asked for one study, nothing says whether that holds for
+/// this one: the answer says so.
+#[test]
+fn a_study_of_which_its_site_does_not_say_whose_it_is() {
+    for (entry, comment) in [("", None), ("issuer = \"RAA\"", Some("b does not say whose it is; there may be more"))] {
+        let scene = Scene::knowing(PRIORS, entry);
+        scene.hold(645, 2);
+        scene.b.refuses_one_study(403);
+        let answer = scene.take(645);
+        let status = if comment.is_some() { 0xB000 } else { 0 };
+        assert_eq!(counts(&answer), (status, [2, 0, 0]), "{answer}");
+        assert_eq!(answer["comment"].as_str(), comment);
+    }
+}
+
 /// "A silent site is visible": "not found" to everything says nothing of a study. What is here is given, and the site stays known as its holder.
 #[test]
 fn a_service_that_is_not_there_is_no_empty_site() {

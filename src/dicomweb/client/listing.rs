@@ -50,6 +50,8 @@ pub enum InPart {
     Unreadable,
     /// It lists fewer than it has: so many.
     Fewer(u64),
+    /// It does not say under which number it files the study.
+    Unfiled,
 }
 
 /// What the rows of several pages hold.

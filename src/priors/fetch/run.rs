@@ -104,6 +104,10 @@ async fn list(
     if list.in_part.is_none() && !site.client.is_ours() {
         list.in_part = fewer(inner, site, &pull.study, &list, given).await.map(InPart::Fewer);
     }
+    // Whether the number is that of the entry's issuer only the site's own row tells (IDY-040).
+    if list.row.is_none() && site.issuer.is_some() && !list.instances.is_empty() {
+        list.in_part = Some(InPart::Unfiled);
+    }
     if let Some(row) = &list.row
         && is_refiled(inner, site, &pull.study, row).await
     {
@@ -118,7 +122,7 @@ async fn list(
             let instances = match in_part {
                 None => Some(count as u64),
                 Some(InPart::Fewer(all)) => Some(all),
-                Some(InPart::Said | InPart::Unreadable) => None,
+                Some(InPart::Said | InPart::Unreadable | InPart::Unfiled) => None,
             };
             inner.records.studies_seen_at(site, vec![SeenStudy { study, instances }], SystemTime::now()).await
         }

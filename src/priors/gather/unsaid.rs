@@ -30,6 +30,8 @@ pub enum Why {
     Unreadable,
     /// It lists fewer than it has.
     Fewer,
+    /// It does not say under which number it files the study, and its entry names an issuer.
+    Unfiled,
     /// It was not asked: the request names too many studies.
     NotAsked,
 }
@@ -88,6 +90,7 @@ impl Gathering {
             Why::InPart => format!("an archive of {site} does not answer"),
             Why::Unreadable => format!("{site} lists some of it unreadably"),
             Why::Fewer => format!("{site} lists fewer than it has"),
+            Why::Unfiled => format!("{site} does not say whose it is"),
             Why::NotAsked => format!("{site} was not asked beyond {MOST_STUDIES} studies"),
         })
     }

@@ -56,6 +56,8 @@ struct State {
     absent: bool,
     /// It does not say how many instances a study has.
     uncounted: bool,
+    /// The question for one study is answered with this status.
+    refusal: Option<u16>,
     script: VecDeque<Manner>,
     /// Instances that leave as soon as they have been listed once more.
     leaving: BTreeSet<String>,
@@ -138,6 +140,11 @@ impl Holder {
     /// It does not say how many instances a study has.
     pub fn counts_nothing(&self) {
         self.state.lock().unwrap().uncounted = true;
+    }
+
+    /// It refuses the question for one study with this status.
+    pub fn refuses_one_study(&self, status: u16) {
+        self.state.lock().unwrap().refusal = Some(status);
     }
 
     pub fn forget(&self, instance: &str) {
@@ -319,6 +326,9 @@ fn study_row(state: &State, study: &str) -> Value {
 /// QIDO-RS for studies.
 fn studies(state: &State, query: &str) -> Response<Body> {
     let key = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    if let Some(status) = state.refusal.filter(|_| key("0020000D").is_some()) {
+        return plain(status);
+    }
     let all: BTreeSet<&String> = state.held.values().map(|held| &held.study).collect();
     let number = |study: &str| state.filed.get(study).map(|(patient, _)| patient.as_str());
     let is_meant = |study: &&&String| match (key("0020000D"), key("00100020")) {

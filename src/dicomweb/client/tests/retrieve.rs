@@ -268,7 +268,7 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
     let (gone, none) = (("404 Not Found", String::new()), ("204 No Content", String::new()));
     type Row = ((&'static str, String), (&'static str, String), Option<(usize, Option<InPart>)>);
     let refused = |status| (status, String::new());
-    let rows: [Row; 18] = [
+    let rows: [Row; 21] = [
         (study_of("2"), list(2), Some((2, None))),
         (study_of("5"), list(2), Some((2, Some(InPart::Fewer(5))))),
         (study_of("5"), none.clone(), Some((0, Some(InPart::Fewer(5))))),
@@ -288,6 +288,9 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
         // Who says later has said nothing.
         (refused("429 Too Many Requests"), list(2), None),
         (refused("503 Service Unavailable"), list(2), None),
+        (refused("408 Request Timeout"), list(2), None),
+        (refused("502 Bad Gateway"), list(2), None),
+        (refused("504 Gateway Timeout"), list(2), None),
     ];
     for (studies, instances, want) in rows {
         let told = format!("{studies:?} {instances:?}");
