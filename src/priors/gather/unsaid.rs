@@ -36,6 +36,13 @@ pub enum Why {
     NotAsked,
 }
 
+impl Why {
+    /// Whether only its list is not believed: of the study itself the site has spoken.
+    pub fn is_of_its_list(self) -> bool {
+        matches!(self, Self::Unreadable | Self::Fewer)
+    }
+}
+
 /// What a site that does not say it may have of a study beyond what is here, or comes from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beyond {
