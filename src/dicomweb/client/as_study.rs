@@ -36,7 +36,7 @@ impl PeerClient {
             page: ROWS,
             most: usize::MAX,
         };
-        let mut pages = self.search(&search);
+        let mut pages = self.search(&search).despite_failures();
         if let Some(within) = within {
             pages = pages.within(within);
         }

@@ -328,6 +328,51 @@ async fn a_server_that_fails_at_what_is_asked_for_besides_is_asked_without() {
     }
 }
 
+/// IDY-040: a server that takes no more than some of what is asked for besides is still asked who issued the patient's number: the row says so.
+#[tokio::test]
+async fn a_server_that_takes_less_is_still_asked_whose_number_it_is() {
+    use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID, STUDY_INSTANCE_UID, STUDY_RELATED_INSTANCES};
+    use crate::dicomweb::dataset::Dataset;
+    for (status, finds_patients) in [("400 Bad Request", true), ("500 Internal Server Error", false)] {
+        let (server, authority) = with_server(move |mut conn| async move {
+            let kind = "Content-Type: application/dicom+json\r\n";
+            let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00100021":{"vr":"LO","Value":["RBB"]}}]"#;
+            while let Some(head) = conn.head().await {
+                let (path, query) = head.target().split_once('?').unwrap();
+                let asked = query.split_once("includefield=").map(|(_, rest)| rest.split('&').next().unwrap());
+                let takes = |tags: &str| tags.split(',').all(|tag| tag.starts_with("0010"));
+                match (path.ends_with("/studies"), asked) {
+                    (true, Some(tags)) if takes(tags) && query.ends_with("offset=0") => {
+                        conn.answer("200 OK", kind, row).await
+                    }
+                    (true, Some(tags)) if !takes(tags) => conn.answer(status, "", "").await,
+                    _ => conn.answer("204 No Content", "", "").await,
+                }
+            }
+        })
+        .await;
+        let client = client(&server, &authority);
+        let row = client.listing(&study(), Duration::from_secs(10)).await.unwrap().row.unwrap();
+        assert_eq!(row.first_text(ISSUER_OF_PATIENT_ID), Some("RBB"), "{status}");
+        let search = Search {
+            resource: Resource::Studies,
+            matches: vec![(PATIENT_ID, "4711".into())],
+            include: vec![STUDY_RELATED_INSTANCES, ISSUER_OF_PATIENT_ID],
+            page: 100,
+            most: 100,
+        };
+        let found = client.search(&search).next().await.map(Option::unwrap_or_default);
+        let issuers = found.map(|rows| {
+            let of = |row: &Dataset| {
+                row.first_text(STUDY_INSTANCE_UID).and(row.first_text(ISSUER_OF_PATIENT_ID)).map(str::to_owned)
+            };
+            rows.iter().map(of).collect::<Vec<_>>()
+        });
+        let want = finds_patients.then(|| vec![Some("RBB".to_owned())]);
+        assert_eq!(issuers.ok(), want, "{status}: who fails at a search for a patient has not answered it");
+    }
+}
+
 /// The same of a search below a study; and a success that holds no list is no empty one.
 #[tokio::test]
 async fn a_search_below_a_study_is_believed_as_far_as_the_study_is() {
