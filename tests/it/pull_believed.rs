@@ -86,6 +86,23 @@ fn what_a_site_gives_no_more_is_expected_no_more() {
     assert_eq!(counts(&scene.take(605)), (0, [3, 0, 0]));
 }
 
+/// DIM-089: of a site that does not count, an answer that says itself that it is not all tells nothing of what the site lists no more.
+#[test]
+fn what_a_site_gives_in_part_leaves_the_rest_expected() {
+    let scene = Scene::start(PRIORS);
+    scene.b.counts_nothing();
+    scene.hold(606, 4);
+    assert_eq!(counts(&scene.take(606)), (0, [4, 0, 0]));
+    scene.a.cli(&["priors", "drop", &study(606), "--reason", "to pull it anew"]).ok("drop");
+    scene.b.lists_at_most(Some(3));
+    scene.b.then([Manner::Some]);
+    for _ in 0..2 {
+        let answer = scene.take(606);
+        assert_eq!(counts(&answer), (0xB000, [3, 1, 0]), "{answer}");
+        assert_eq!(answer["comment"], "b lists fewer than it has; 1 missing");
+    }
+}
+
 /// IDY-040: where an entry names who issued a site's numbers, and the site refuses to be asked for one study, nothing says whether that holds for
 /// this one: the answer says so.
 #[test]

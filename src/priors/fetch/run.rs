@@ -33,7 +33,7 @@ pub(super) struct Course<'a> {
     pub(super) settled: BTreeSet<InstanceUid>,
     /// Those that the site gave in this pull, whether they were here already or not.
     pub(super) given: BTreeSet<InstanceUid>,
-    /// It gave the study as a whole, to the end of that answer.
+    /// It gave the study as a whole, and nothing that it listed is missing.
     whole: bool,
     /// Those that are counted as awaited.
     awaited: BTreeSet<InstanceUid>,
@@ -262,6 +262,7 @@ impl Course<'_> {
             if taken.came > 0 {
                 (wait, since, asked_again) = (FIRST_WAIT, Instant::now(), false);
             }
+            self.whole |= part == Part::Study && taken.whole && missing.is_subset(&self.settled);
             let after = match self.judge(&part, taken.stopped, &missing) {
                 Judged::Next => continue,
                 Judged::Ended(how) => return how,
@@ -306,7 +307,6 @@ impl Course<'_> {
     fn judge(&mut self, part: &Part, stopped: Option<Stopped>, missing: &BTreeSet<InstanceUid>) -> Judged {
         let failure = match stopped {
             None => {
-                self.whole |= matches!(part, Part::Study);
                 // All of the answer came: what is missing of it is asked for in smaller parts.
                 if !self.broken.note(part) {
                     self.tried(part, || Lost::NotGiven("it did not come with the answer".to_owned()));

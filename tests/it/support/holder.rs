@@ -32,6 +32,8 @@ pub enum Manner {
     NoEnd,
     /// A status.
     Refuse(u16),
+    /// All but the last, and that this is not all (206).
+    Some,
     /// Other files in their stead.
     Instead(Vec<Vec<u8>>),
     /// A part goes each time that the test says so.
@@ -263,6 +265,9 @@ fn answer(request: &Request<Incoming>, (state, word): Shared) -> Response<Body> 
     if let Manner::Instead(others) = &manner {
         files = others.iter().map(|file| Bytes::copy_from_slice(file)).collect();
     }
+    if let Manner::Some = manner {
+        files.pop();
+    }
     multipart(files, manner, word)
 }
 
@@ -280,6 +285,7 @@ fn multipart(files: Vec<Bytes>, manner: Manner, word: Arc<Semaphore>) -> Respons
         Manner::NoEnd => {}
         _ => parts.push(Ok(Bytes::from_static(b"\r\n--edge--\r\n"))),
     }
+    let status = if matches!(manner, Manner::Some) { 206 } else { 200 };
     let told = matches!(manner, Manner::Told);
     if told {
         // A part is whole when the boundary after it has come.
@@ -306,6 +312,7 @@ fn multipart(files: Vec<Bytes>, manner: Manner, word: Arc<Semaphore>) -> Respons
     let mut response = Response::new(StreamBody::new(body.boxed()));
     let kind = "multipart/related; type=\"application/dicom\"; boundary=edge";
     response.headers_mut().insert("content-type", kind.parse().unwrap());
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
     response
 }
 
