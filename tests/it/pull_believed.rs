@@ -158,6 +158,18 @@ fn a_site_that_refuses_retrievals_is_not_waited_for() {
     }
 }
 
+/// DIM-089: who refuses one instance after the other is asked for no more of them once nothing has come for `patience`.
+#[test]
+fn a_site_that_refuses_each_instance_is_asked_while_there_is_patience() {
+    let scene = Scene::start("[priors]\npatience = \"1ms\"");
+    scene.hold(627, 8);
+    // The study, its series, and one instance; each is asked for without the wildcard, too.
+    scene.b.then((0..6).map(|_| Manner::Refuse(406)));
+    let answer = scene.take(627);
+    assert_eq!(counts(&answer), (0xA702, [0, 8, 0]), "{answer}");
+    assert_eq!(scene.b.asked().1.len(), 6, "{:?}", scene.b.asked().1);
+}
+
 /// DIM-089: "not so" to one instance is said of that one: the others are asked for and come.
 #[test]
 fn one_instance_that_a_site_refuses_costs_no_other() {

@@ -265,6 +265,8 @@ impl Course<'_> {
             self.whole |= part == Part::Study && taken.whole && missing.is_subset(&self.settled);
             let after = match self.judge(&part, taken.stopped, &missing) {
                 Judged::Next => continue,
+                Judged::Refused if since.elapsed() < self.inner.options.patience => continue,
+                Judged::Refused => None,
                 Judged::Ended(how) => return how,
                 Judged::Wait(after) => after,
             };
@@ -336,7 +338,7 @@ impl Course<'_> {
             // It is said of that one: of a form that it does not have, or of who may have it.
             RetrieveFailure::Refused { status: status @ (403 | 406), .. } if let Part::Instance(_, instance) = part => {
                 self.lose(instance.clone(), Lost::Refused { status, site: self.site.name.clone() });
-                Judged::Next
+                Judged::Refused
             }
             // To ask again would change nothing.
             RetrieveFailure::Refused { status: status @ (401 | 403 | 405 | 406 | 501), .. } => {
@@ -377,6 +379,8 @@ impl Course<'_> {
 enum Judged {
     /// The next request follows at once.
     Next,
+    /// One instance is refused: the next request follows at once, while there is patience.
+    Refused,
     /// The next one follows after a while.
     Wait(Option<Duration>),
     Ended(&'static str),
