@@ -5,6 +5,8 @@ use crate::dicom::part10::{FileMeta, prefix};
 use crate::dicom::uid::{SeriesUid, SopClassUid};
 use crate::dicomweb::multipart::{DATA_SET_DIGEST, digest_field};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 
 const KIND: &str = "Content-Type: multipart/related; type=\"application/dicom\"; boundary=edge\r\n";
@@ -298,6 +300,36 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
         let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
         assert_eq!(listing.ok().map(|list| (list.instances.len(), list.in_part)), want, "{told}");
     }
+}
+
+/// DIM-089: a study that grows between its list and its count is not one of which the list is cut short.
+#[tokio::test]
+async fn a_study_that_grows_is_listed_once_more_before_it_is_called_short() {
+    let (lists, kind) = (Arc::new(AtomicUsize::new(0)), "Content-Type: application/dicom+json\r\n");
+    let (server, authority) = with_server(move |mut conn| {
+        let lists = Arc::clone(&lists);
+        async move {
+            while let Some(head) = conn.head().await {
+                let (path, query) = head.target().split_once('?').unwrap();
+                let body = match (path.ends_with("/studies"), query.ends_with("offset=0")) {
+                    (true, _) => {
+                        r#"[{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00201208":{"vr":"IS","Value":[2]}}]"#.into()
+                    }
+                    (false, true) => {
+                        let here = (lists.fetch_add(1, Ordering::SeqCst) + 1).min(2);
+                        let rows: Vec<String> =
+                            (1..=here).map(|n| row_of(&uid(n).to_string(), Some("1.2.4"))).collect();
+                        format!("[{}]", rows.join(","))
+                    }
+                    (false, false) => "[]".to_owned(),
+                };
+                conn.answer("200 OK", kind, &body).await;
+            }
+        }
+    })
+    .await;
+    let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await.unwrap();
+    assert_eq!((listing.instances.len(), listing.in_part), (2, None));
 }
 
 /// WEB-094: a server that does not take what is asked for besides, or fails at it, is asked without; one that says later is not pressed.
