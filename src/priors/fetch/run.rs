@@ -175,7 +175,8 @@ impl Course<'_> {
             Err(error) => Err(error),
         };
         match held {
-            // What came from the site and is filed under another patient there by now is retrieved again: what differs is held for a person.
+            // What was pulled, from whichever site, and is filed under another patient at this one by now is retrieved again: what differs is
+            // held for a person.
             Ok(held) => {
                 let refiled = |held: &HeldInstance| {
                     held.pulled && self.pull.is_refiled() && self.listing.contains_key(&held.sop_instance)
