@@ -131,14 +131,17 @@ fn one_series_of_a_refiled_study_is_opened() {
     assert_eq!(opened(port, None).0, 200);
     scene.b.files(&study(660), AFTER, "");
     let first = names(660, 1, 1).series;
-    for series in [&of.series, &first] {
+    let one = |series: &str, instance: &str| format!("{series}/instances/{instance}");
+    let [one_of_first, one_of_second] = [one(&first, &instance(660, 1).0.instance), one(&of.series, &of.instance)];
+    for series in [&of.series, &first, &one_of_first, &one_of_second] {
         let (status, told) = opened(port, Some(series));
         assert_eq!(status, 200, "{series}: {told}");
     }
     // The first series is another by now, and the second as it was.
     correct(&scene, 660, 2, (AFTER, ""));
     assert_eq!(opened(port, Some(&of.series)).0, 200);
-    for series in [Some(first.as_str()), None] {
+    assert_eq!(opened(port, Some(&one_of_second)).0, 200);
+    for series in [Some(first.as_str()), None, Some(&one_of_first)] {
         let (status, told) = opened(port, series);
         assert!(status == 503 && told.contains("has not given it again; if what it gives differs"), "{status} {told}");
     }

@@ -108,11 +108,13 @@ async fn list(
     if list.row.is_none() && site.issuer.is_some() && !list.instances.is_empty() {
         list.in_part = Some(InPart::Unfiled);
     }
-    if let Some(row) = &list.row
-        && is_refiled(inner, site, &pull.study, row).await
-    {
-        tracing::warn!(site = %site.name, study = %pull.study, "a site now files a study under another patient than the copy here");
-        pull.refile();
+    if let Some(row) = &list.row {
+        let refiled = is_refiled(inner, site, &pull.study, row).await;
+        inner.refiled.note(&pull.study, &site.name, refiled);
+        if refiled {
+            tracing::warn!(site = %site.name, study = %pull.study, "a site now files a study under another patient than the copy here");
+            pull.refile();
+        }
     }
     // While the site is silent it is known by this how much it has.
     let (site, study) = (&site.name, pull.study.clone());
@@ -284,6 +286,7 @@ impl Course<'_> {
     pub(super) fn lose(&mut self, instance: InstanceUid, why: Lost) {
         if self.settled.insert(instance.clone()) {
             tracing::warn!(site = %self.site.name, study = %self.pull.study, instance = %instance, why = %why, "an instance does not come");
+            self.inner.refiled.not_given(&instance);
             self.pull.note(Came::Lost(instance, why), 0);
         }
     }

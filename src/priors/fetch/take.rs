@@ -11,6 +11,7 @@ use crate::records::Kept;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -200,6 +201,9 @@ impl Taking<'_, '_> {
         match stored {
             Stored::Here(instance) => {
                 self.course.given.insert(instance.clone());
+                if self.course.pull.is_refiled() {
+                    self.course.inner.refiled.given_again(&instance, Instant::now());
+                }
                 self.came += u64::from(self.course.settled.insert(instance));
                 None
             }
