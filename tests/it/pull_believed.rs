@@ -70,7 +70,7 @@ fn a_list_that_is_cut_short_is_not_the_whole_study() {
     scene.a.verify_ledger(true);
 }
 
-/// FLT-083: one that does not count has deleted an instance. Its list alone does not tell that from one that is cut short; once it has given the
+/// DIM-089: one that does not count has deleted an instance. Its list alone does not tell that from one that is cut short; once it has given the
 /// whole study without that instance, nothing more is expected.
 #[test]
 fn what_a_site_gives_no_more_is_expected_no_more() {
