@@ -180,7 +180,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         ));
     }
     lines.extend(status.storage.iter().cloned());
-    // Once a person has seen each of them, it is an alarm no more.
+    // It is an alarm while anything waits for a person.
     if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0 && status.exceptions > 0) {
         lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
     }

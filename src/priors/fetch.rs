@@ -2,13 +2,15 @@
 //! ("Behaviour that decides safety", freshness). Each instance is told of as soon as it is durable.
 
 mod plan;
+mod refiled;
 mod run;
 mod take;
 
+use self::refiled::Refiled;
 use super::watch::{Follower, Pull};
 use super::{Priors, Site};
 use crate::dicom::on_behalf::OnBehalf;
-use crate::dicom::uid::StudyUid;
+use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::intake::{Intake, Source};
 use crate::peers::{Origin, Registry};
 use crate::records::{Records, RecordsError, SourceFacts};
@@ -70,6 +72,7 @@ struct Inner {
     under_way: Mutex<HashMap<(String, StudyUid), Arc<Pull>>>,
     /// When it was last noted that copies are in use.
     noted: Mutex<HashMap<StudyUid, Instant>>,
+    refiled: Refiled,
 }
 
 impl Fetcher {
@@ -82,8 +85,8 @@ impl Fetcher {
         options: FetchOptions,
     ) -> Self {
         let seats = Semaphore::new(options.at_once);
-        let (of_site, under_way, noted) = Default::default();
-        let inner = Inner { priors, records, intake, registry, options, seats, of_site, under_way, noted };
+        let (of_site, under_way, noted, refiled) = Default::default();
+        let inner = Inner { priors, records, intake, registry, options, seats, of_site, under_way, noted, refiled };
         Self { inner: Arc::new(inner) }
     }
 
@@ -135,6 +138,12 @@ impl Fetcher {
     /// Pulls that are under way, whoever follows them.
     pub fn under_way(&self) -> usize {
         self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether an instance that is here may be of another patient: its site was found to file the study otherwise, and has not given the
+    /// instance again as it is here within the last minute (IDY-040).
+    pub fn is_doubtful(&self, study: &StudyUid, instance: &InstanceUid) -> bool {
+        self.inner.refiled.is_doubtful(study, instance, Instant::now())
     }
 
     /// Joins the pull of a study from a site, or begins one: the site is asked what it has. Nothing is retrieved before somebody

@@ -208,6 +208,7 @@ impl Gathering {
                         InPart::Said => (Why::InPart, None),
                         InPart::Unreadable => (Why::Unreadable, None),
                         InPart::Fewer(counted) => (Why::Fewer, Some(counted)),
+                        InPart::Unfiled => (Why::Unfiled, None),
                     };
                     silent.push((follower.site().to_owned(), why, counted));
                     listing

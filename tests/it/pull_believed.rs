@@ -70,7 +70,7 @@ fn a_list_that_is_cut_short_is_not_the_whole_study() {
     scene.a.verify_ledger(true);
 }
 
-/// FLT-083: one that does not count has deleted an instance. Its list alone does not tell that from one that is cut short; once it has given the
+/// DIM-089: one that does not count has deleted an instance. Its list alone does not tell that from one that is cut short; once it has given the
 /// whole study without that instance, nothing more is expected.
 #[test]
 fn what_a_site_gives_no_more_is_expected_no_more() {
@@ -84,6 +84,38 @@ fn what_a_site_gives_no_more_is_expected_no_more() {
     assert_eq!(counts(&answer), (0xB000, [3, 1, 0]), "{answer}");
     assert_eq!(answer["comment"], "b lists fewer than it has; 1 missing");
     assert_eq!(counts(&scene.take(605)), (0, [3, 0, 0]));
+}
+
+/// DIM-089: of a site that does not count, an answer that says itself that it is not all tells nothing of what the site lists no more.
+#[test]
+fn what_a_site_gives_in_part_leaves_the_rest_expected() {
+    let scene = Scene::start(PRIORS);
+    scene.b.counts_nothing();
+    scene.hold(606, 4);
+    assert_eq!(counts(&scene.take(606)), (0, [4, 0, 0]));
+    scene.a.cli(&["priors", "drop", &study(606), "--reason", "to pull it anew"]).ok("drop");
+    scene.b.lists_at_most(Some(3));
+    scene.b.then([Manner::Some]);
+    for _ in 0..2 {
+        let answer = scene.take(606);
+        assert_eq!(counts(&answer), (0xB000, [3, 1, 0]), "{answer}");
+        assert_eq!(answer["comment"], "b lists fewer than it has; 1 missing");
+    }
+}
+
+/// IDY-040: where an entry names who issued a site's numbers, and the site refuses to be asked for one study, nothing says whether that holds for
+/// this one: the answer says so.
+#[test]
+fn a_study_of_which_its_site_does_not_say_whose_it_is() {
+    for (entry, comment) in [("", None), ("issuer = \"RAA\"", Some("b does not say whose it is; there may be more"))] {
+        let scene = Scene::knowing(PRIORS, entry);
+        scene.hold(645, 2);
+        scene.b.refuses_one_study(403);
+        let answer = scene.take(645);
+        let status = if comment.is_some() { 0xB000 } else { 0 };
+        assert_eq!(counts(&answer), (status, [2, 0, 0]), "{answer}");
+        assert_eq!(answer["comment"].as_str(), comment);
+    }
 }
 
 /// "A silent site is visible": "not found" to everything says nothing of a study. What is here is given, and the site stays known as its holder.
@@ -124,6 +156,18 @@ fn a_site_that_refuses_retrievals_is_not_waited_for() {
         // What was left of the script.
         scene.b.forget_script();
     }
+}
+
+/// DIM-089: who refuses one instance after the other is asked for no more of them once nothing has come for `patience`.
+#[test]
+fn a_site_that_refuses_each_instance_is_asked_while_there_is_patience() {
+    let scene = Scene::start("[priors]\npatience = \"1ms\"");
+    scene.hold(627, 8);
+    // The study, its series, and one instance; each is asked for without the wildcard, too.
+    scene.b.then((0..6).map(|_| Manner::Refuse(406)));
+    let answer = scene.take(627);
+    assert_eq!(counts(&answer), (0xA702, [0, 8, 0]), "{answer}");
+    assert_eq!(scene.b.asked().1.len(), 6, "{:?}", scene.b.asked().1);
 }
 
 /// DIM-089: "not so" to one instance is said of that one: the others are asked for and come.

@@ -4,11 +4,15 @@
 use crate::pull_believed::{AFTER, correct};
 use crate::pull_scripted::{PRIORS, Scene, counts, instance, study};
 use crate::support::config::free_port;
+use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
-use crate::support::neighbours::NHS;
+use crate::support::gateway::Gateway;
+use crate::support::holder::Holder;
+use crate::support::neighbours::{NHS, Neighbour, asking, identity};
 use crate::support::pacs::{Association, Status};
 use crate::support::process::finish;
 use crate::support::tools::tool;
+use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
 use crate::viewer::TOKEN;
 use std::process::Command;
@@ -29,17 +33,64 @@ fn a_rule_gives_no_copy_of_another_patient() {
     assert_eq!(counts(&scene.take(651)), (0, [1, 0, 0]));
 
     scene.a.cli(&["priors", "prefetch", "--nhs", NHS]).ok("prefetch");
-    let told = until(seconds(60), "it was tried", || {
-        let rows = scene.a.ask(&["priors", "list", "--json"]);
-        let how = rows.iter().find(|row| row["prefetch"].is_number())?["how"].as_str()?.to_owned();
-        how.contains("2 studies chosen").then_some(how)
-    });
+    let told = prefetched(&scene, "2 studies chosen");
     assert_eq!(scene.a.transfers("OUT", "instances").0, 1, "{told}");
     let why = scene.a.cli(&["why", &study(651)]).ok("why");
     assert!(why.contains("rule \"all\" of [[prefetch]]"), "{why}");
     assert!(told.contains("not given to OUT: a study whose site files it under another patient by now"), "{told}");
     let why = scene.a.cli(&["why", &study(650)]).ok("why");
     assert!(why.contains("has not given 2 instances again as they are here"), "{why}");
+}
+
+/// IDY-040: a site whose entry names an issuer refuses to be asked for one study. Whether the number of what it gives is that issuer's nobody
+/// knows: a rule pulls it, and gives it to nobody.
+#[test]
+fn a_rule_gives_no_copy_of_which_nobody_says_whose_it_is() {
+    let rule = format!("{PRIORS}\n[[prefetch]]\nname = \"all\"\nnewest = 10\nto = \"OUT\"\n");
+    let scene = Scene::knowing(&rule, "issuer = \"RAA\"");
+    scene.hold(652, 2);
+    scene.b.files(&study(652), NHS, "NHS");
+    scene.b.refuses_one_study(403);
+    scene.a.cli(&["priors", "prefetch", "--nhs", NHS]).ok("prefetch");
+    let told = prefetched(&scene, "1 studies chosen");
+    assert_eq!((scene.a.holds(&study(652)), scene.a.transfers("OUT", "instances").0), (2, 0), "{told}");
+    assert!(told.contains("not given to OUT: a study of which its site does not say whose it is"), "{told}");
+}
+
+/// IDY-040: the site from which a copy came has corrected the study since. Another shows it as it was, and is the only one that a rule asks:
+/// that makes the copy no surer.
+#[test]
+fn a_rule_that_asks_another_site_gives_no_copy_of_another_patient() {
+    let stage = Stage::new();
+    let [b, c] = ["b", "c"].map(|name| Holder::start(&identity(&stage, name)));
+    let out = StoreScp::start(&stage.path().join("out"), "OUT");
+    let tables = format!(
+        "[[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nmay = [\"receive\"]\n\
+         [[prefetch]]\nname = \"all\"\nnewest = 10\nsites = [\"c\"]\nto = \"OUT\"\n",
+        out.port
+    );
+    let neighbours = [("b", b.url()), ("c", c.url())].map(|(name, url)| Neighbour::new(name, &url));
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, &tables));
+    let scene = Scene { a, b, out, stage };
+    scene.hold(653, 1);
+    scene.a.cli(&["priors", "pull", &study(653)]).ok("pull");
+    let (names, file) = instance(653, 1);
+    c.hold(&names.study, &names.series, &file);
+    c.files(&study(653), NHS, "NHS");
+    correct(&scene, 653, 1, (AFTER, ""));
+    scene.a.cli(&["priors", "prefetch", "--nhs", NHS]).ok("prefetch");
+    let told = prefetched(&scene, "1 studies chosen");
+    assert_eq!(scene.a.transfers("OUT", "instances").0, 0, "{told}");
+    assert!(told.contains("not given to OUT: a study whose site files it under another patient by now"), "{told}");
+}
+
+/// What is said of a prefetch once it was tried.
+fn prefetched(scene: &Scene, words: &str) -> String {
+    until(seconds(60), "it was tried", || {
+        let rows = scene.a.ask(&["priors", "list", "--json"]);
+        let how = rows.iter().find(|row| row["prefetch"].is_number())?["how"].as_str()?.to_owned();
+        how.contains(words).then_some(how)
+    })
 }
 
 /// An instance of the second series of a study.
@@ -80,14 +131,17 @@ fn one_series_of_a_refiled_study_is_opened() {
     assert_eq!(opened(port, None).0, 200);
     scene.b.files(&study(660), AFTER, "");
     let first = names(660, 1, 1).series;
-    for series in [&of.series, &first] {
+    let one = |series: &str, instance: &str| format!("{series}/instances/{instance}");
+    let [one_of_first, one_of_second] = [one(&first, &instance(660, 1).0.instance), one(&of.series, &of.instance)];
+    for series in [&of.series, &first, &one_of_first, &one_of_second] {
         let (status, told) = opened(port, Some(series));
         assert_eq!(status, 200, "{series}: {told}");
     }
     // The first series is another by now, and the second as it was.
     correct(&scene, 660, 2, (AFTER, ""));
     assert_eq!(opened(port, Some(&of.series)).0, 200);
-    for series in [Some(first.as_str()), None] {
+    assert_eq!(opened(port, Some(&one_of_second)).0, 200);
+    for series in [Some(first.as_str()), None, Some(&one_of_first)] {
         let (status, told) = opened(port, series);
         assert!(status == 503 && told.contains("has not given it again; if what it gives differs"), "{status} {told}");
     }

@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// FLT-026: another gateway that has no room is told from one that cannot go on by the words of its refusal.
+    /// WEB-064: another gateway that has no room is told from one that cannot go on by the words of its refusal.
     #[test]
     fn our_own_refusal_for_want_of_room_is_known() {
         use crate::intake::Refusal;

@@ -22,7 +22,7 @@ pub(super) enum AsStudy {
     Shown(Box<Dataset>),
     /// The peer has answered without it.
     Absent,
-    /// The peer cannot be asked for one study, or does not know all that it has.
+    /// The peer cannot be asked for one study, or does not know all that it has. Under which number it files the study is not known then.
     Untold,
 }
 
@@ -36,7 +36,7 @@ impl PeerClient {
             page: ROWS,
             most: usize::MAX,
         };
-        let mut pages = self.search(&search);
+        let mut pages = self.search(&search).despite_failures();
         if let Some(within) = within {
             pages = pages.within(within);
         }
@@ -45,7 +45,7 @@ impl PeerClient {
             Ok(rows) => rows.unwrap_or_default(),
             Err(QueryFailure::InPart) => return Ok(AsStudy::Untold),
             // Some refuse or fail at this question and answer below the study all the same; who says later has said nothing.
-            Err(QueryFailure::Refused { status, .. }) if !matches!(status, 404 | 429 | 503) => {
+            Err(QueryFailure::Refused { status, .. }) if !matches!(status, 404 | 408 | 429 | 502..=504) => {
                 return Ok(AsStudy::Untold);
             }
             Err(failure) => return Err(failure),

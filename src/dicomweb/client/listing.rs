@@ -50,6 +50,8 @@ pub enum InPart {
     Unreadable,
     /// It lists fewer than it has: so many.
     Fewer(u64),
+    /// It does not say under which number it files the study.
+    Unfiled,
 }
 
 /// What the rows of several pages hold.
@@ -93,14 +95,20 @@ impl PeerClient {
             AsStudy::Absent => (Some(0), None),
             AsStudy::Untold => (None, None),
         };
-        if let Some(counted) = list.counted
-            && counted > list.instances.len() as u64
-            && list.in_part.is_none()
-            && !self.is_ours()
+        // It may have grown between the list and the count.
+        if self.counts_more(&list).is_some()
+            && let Ok(Some(again)) = self.listed(study, within).await
         {
-            list.in_part = Some(InPart::Fewer(counted));
+            (list.instances, list.in_part) = (again.instances, again.in_part);
         }
+        list.in_part = list.in_part.or_else(|| self.counts_more(&list).map(InPart::Fewer));
         Ok(list)
+    }
+
+    /// How many instances a peer counts itself that is not ours, if it lists fewer and does not say so.
+    fn counts_more(&self, list: &StudyList) -> Option<u64> {
+        let counted = list.counted.filter(|counted| *counted > list.instances.len() as u64);
+        counted.filter(|_| list.in_part.is_none() && !self.is_ours())
     }
 
     /// The list alone; `None` if it is "not found".

@@ -11,7 +11,7 @@ use crate::dicomweb::media_type::{DICOM, MediaType};
 use crate::dicomweb::multipart::{self, Event, Limits, MultipartError, Parser, PartHeaders};
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Response, Url};
+use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -170,6 +170,11 @@ impl Retrieval {
                 Event::NeedMore => self.more().await?,
             }
         }
+    }
+
+    /// Whether the peer says itself that it does not give all that was asked for (206).
+    pub fn is_in_part(&self) -> bool {
+        self.response.status() == StatusCode::PARTIAL_CONTENT
     }
 
     /// Bytes that have come so far.

@@ -3,7 +3,7 @@
 use super::as_study::AsStudy;
 use super::present::{Matches, Page};
 use super::{PeerClient, QueryFailure};
-use crate::dicom::attributes::{SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
+use crate::dicom::attributes::*;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dicomweb::dataset::Dataset;
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// What stands in a value as it is: commas separate UIDs, the rest is harmless.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b',');
+
+/// What tells whose number a study's is: asked for before nothing is where a server does not take all that is wanted (IDY-040).
+const IDENTITY: [Tag; 3] = [ISSUER_OF_PATIENT_ID, ISSUER_QUALIFIERS, OTHER_PATIENT_IDS];
 
 /// What is searched for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +78,10 @@ pub struct Pages<'a> {
     read: usize,
     /// Those of them that have no UID.
     unread: u64,
-    /// Nothing is asked for beyond what every server returns.
-    plain: bool,
+    /// What is asked for beyond what every server returns.
+    include: Vec<Tag>,
+    /// A server that fails is asked for less, as one is that refuses.
+    despite_failures: bool,
     seen: BTreeSet<String>,
     ended: bool,
     in_part: bool,
@@ -87,8 +92,9 @@ impl PeerClient {
     /// Begins a search. Nothing is sent yet.
     pub fn search<'a>(&'a self, search: &'a Search) -> Pages<'a> {
         let (read, unread, seen) = (0, 0, BTreeSet::new());
-        let (plain, ended, in_part, within) = (false, false, false, None);
-        Pages { client: self, search, read, unread, plain, seen, ended, in_part, within }
+        let (despite_failures, ended, in_part, within) = (false, false, false, None);
+        let include = search.include.clone();
+        Pages { client: self, search, read, unread, include, despite_failures, seen, ended, in_part, within }
     }
 }
 
@@ -96,6 +102,11 @@ impl Pages<'_> {
     /// Tells the server that a page is waited for so long.
     pub fn within(self, within: Duration) -> Self {
         Self { within: Some(within), ..self }
+    }
+
+    /// Asks a server for less, too, that fails at what is asked for.
+    pub(super) fn despite_failures(self) -> Self {
+        Self { despite_failures: true, ..self }
     }
 
     /// The next results; `None` at the end. Results without a UID are left out, and counted.
@@ -132,20 +143,27 @@ impl Pages<'_> {
         self.end()
     }
 
-    /// A page; once more for what every server returns where one does not take what is asked for besides, or fails at it.
+    /// A page. Where a server does not take what is asked for besides, it is asked again for less: of studies for whose number it is, then for
+    /// what every server returns.
     async fn page(&mut self) -> Result<Page, QueryFailure> {
         let path = self.search.resource.path();
-        let page = self.client.page(&path, &self.query(), self.within).await;
-        let refused = matches!(
-            &page,
-            Ok(Page::NotLikeThis(QueryFailure::Refused { status: 400, .. }))
-                | Err(QueryFailure::Refused { status: 500, .. })
-        );
-        if !refused || self.plain || self.search.include.is_empty() {
-            return page;
+        loop {
+            let page = self.client.page(&path, &self.query(), self.within).await;
+            let refused = match &page {
+                Ok(Page::NotLikeThis(QueryFailure::Refused { status: 400, .. })) => true,
+                Err(QueryFailure::Refused { status: 500, .. }) => self.despite_failures,
+                _ => false,
+            };
+            if !refused || self.include.is_empty() {
+                return page;
+            }
+            let all = self.include.len();
+            let of_studies = self.search.resource == Resource::Studies;
+            self.include.retain(|tag| of_studies && IDENTITY.contains(tag));
+            if self.include.len() == all {
+                self.include.clear();
+            }
         }
-        self.plain = true;
-        self.client.page(&path, &self.query(), self.within).await
     }
 
     /// "Not found" says that there is nothing only below a study that the server's studies do not have either: it is the answer to everything
@@ -194,8 +212,8 @@ impl Pages<'_> {
         for (tag, value) in &self.search.matches {
             let _ = write!(query, "{:08X}={}&", tag.0, utf8_percent_encode(value, ENCODED));
         }
-        if !self.plain && !self.search.include.is_empty() {
-            let tags: Vec<String> = self.search.include.iter().map(|tag| format!("{:08X}", tag.0)).collect();
+        if !self.include.is_empty() {
+            let tags: Vec<String> = self.include.iter().map(|tag| format!("{:08X}", tag.0)).collect();
             let _ = write!(query, "includefield={}&", tags.join(","));
         }
         let _ = write!(query, "limit={}&offset={}", self.search.page, self.read);

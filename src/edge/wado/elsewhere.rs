@@ -75,13 +75,15 @@ impl Asked {
     }
 
     /// Pulls what other sites hold of it and is not here ("Below the study", freshness), and waits for all of it. One instance that
-    /// is here is given as it is: who holds it was asked when its series or study was.
+    /// is here is given as it is: who holds it was asked when its series or study was. If a site was found then to file the study under another
+    /// patient, it is asked for the instance too.
     pub(super) async fn pulled(&self) -> Result<Elsewhere, Box<Response>> {
         let Some(fetcher) = &self.face.elsewhere else { return Ok(Elsewhere::default()) };
         let here = self.face.records.extent(&self.resource).await.map_err(unreadable)?.stored > 0;
         let hidden = self.face.records.hides(&self.resource).await.map_err(unreadable)?;
         let Ok(node) = AeTitle::parse(&self.asker.name) else { return Ok(Elsewhere::default()) };
-        if hidden || (here && self.resource.instance.is_some()) {
+        let is_sure = |instance| !fetcher.is_doubtful(&self.resource.study, instance);
+        if hidden || (here && self.resource.instance.as_ref().is_some_and(is_sure)) {
             return Ok(Elsewhere::default());
         }
         let behalf = self.face.registry.borrow().behalf_of_node(&node);

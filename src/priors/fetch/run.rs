@@ -33,7 +33,7 @@ pub(super) struct Course<'a> {
     pub(super) settled: BTreeSet<InstanceUid>,
     /// Those that the site gave in this pull, whether they were here already or not.
     pub(super) given: BTreeSet<InstanceUid>,
-    /// It gave the study as a whole, to the end of that answer.
+    /// It gave the study as a whole, and nothing that it listed is missing.
     whole: bool,
     /// Those that are counted as awaited.
     awaited: BTreeSet<InstanceUid>,
@@ -104,11 +104,17 @@ async fn list(
     if list.in_part.is_none() && !site.client.is_ours() {
         list.in_part = fewer(inner, site, &pull.study, &list, given).await.map(InPart::Fewer);
     }
-    if let Some(row) = &list.row
-        && is_refiled(inner, site, &pull.study, row).await
-    {
-        tracing::warn!(site = %site.name, study = %pull.study, "a site now files a study under another patient than the copy here");
-        pull.refile();
+    // Whether the number is that of the entry's issuer only the site's own row tells (IDY-040).
+    if list.row.is_none() && site.issuer.is_some() && !list.instances.is_empty() {
+        list.in_part = Some(InPart::Unfiled);
+    }
+    if let Some(row) = &list.row {
+        let refiled = is_refiled(inner, site, &pull.study, row).await;
+        inner.refiled.note(&pull.study, &site.name, refiled);
+        if refiled {
+            tracing::warn!(site = %site.name, study = %pull.study, "a site now files a study under another patient than the copy here");
+            pull.refile();
+        }
     }
     // While the site is silent it is known by this how much it has.
     let (site, study) = (&site.name, pull.study.clone());
@@ -118,7 +124,7 @@ async fn list(
             let instances = match in_part {
                 None => Some(count as u64),
                 Some(InPart::Fewer(all)) => Some(all),
-                Some(InPart::Said | InPart::Unreadable) => None,
+                Some(InPart::Said | InPart::Unreadable | InPart::Unfiled) => None,
             };
             inner.records.studies_seen_at(site, vec![SeenStudy { study, instances }], SystemTime::now()).await
         }
@@ -171,7 +177,8 @@ impl Course<'_> {
             Err(error) => Err(error),
         };
         match held {
-            // What came from the site and is filed under another patient there by now is retrieved again: what differs is held for a person.
+            // What was pulled, from whichever site, and is filed under another patient at this one by now is retrieved again: what differs is
+            // held for a person.
             Ok(held) => {
                 let refiled = |held: &HeldInstance| {
                     held.pulled && self.pull.is_refiled() && self.listing.contains_key(&held.sop_instance)
@@ -258,8 +265,11 @@ impl Course<'_> {
             if taken.came > 0 {
                 (wait, since, asked_again) = (FIRST_WAIT, Instant::now(), false);
             }
+            self.whole |= part == Part::Study && taken.whole && missing.is_subset(&self.settled);
             let after = match self.judge(&part, taken.stopped, &missing) {
                 Judged::Next => continue,
+                Judged::Refused if since.elapsed() < self.inner.options.patience => continue,
+                Judged::Refused => None,
                 Judged::Ended(how) => return how,
                 Judged::Wait(after) => after,
             };
@@ -276,6 +286,7 @@ impl Course<'_> {
     pub(super) fn lose(&mut self, instance: InstanceUid, why: Lost) {
         if self.settled.insert(instance.clone()) {
             tracing::warn!(site = %self.site.name, study = %self.pull.study, instance = %instance, why = %why, "an instance does not come");
+            self.inner.refiled.not_given(&instance);
             self.pull.note(Came::Lost(instance, why), 0);
         }
     }
@@ -302,7 +313,6 @@ impl Course<'_> {
     fn judge(&mut self, part: &Part, stopped: Option<Stopped>, missing: &BTreeSet<InstanceUid>) -> Judged {
         let failure = match stopped {
             None => {
-                self.whole |= matches!(part, Part::Study);
                 // All of the answer came: what is missing of it is asked for in smaller parts.
                 if !self.broken.note(part) {
                     self.tried(part, || Lost::NotGiven("it did not come with the answer".to_owned()));
@@ -332,7 +342,7 @@ impl Course<'_> {
             // It is said of that one: of a form that it does not have, or of who may have it.
             RetrieveFailure::Refused { status: status @ (403 | 406), .. } if let Part::Instance(_, instance) = part => {
                 self.lose(instance.clone(), Lost::Refused { status, site: self.site.name.clone() });
-                Judged::Next
+                Judged::Refused
             }
             // To ask again would change nothing.
             RetrieveFailure::Refused { status: status @ (401 | 403 | 405 | 406 | 501), .. } => {
@@ -373,6 +383,8 @@ impl Course<'_> {
 enum Judged {
     /// The next request follows at once.
     Next,
+    /// One instance is refused: the next request follows at once, while there is patience.
+    Refused,
     /// The next one follows after a while.
     Wait(Option<Duration>),
     Ended(&'static str),

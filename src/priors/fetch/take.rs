@@ -11,6 +11,7 @@ use crate::records::Kept;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -18,6 +19,8 @@ use tokio::task::JoinSet;
 pub(super) struct Taken {
     /// Instances that are durable now.
     pub(super) came: u64,
+    /// The answer was all that was asked for, by its status, and all of it could be used.
+    pub(super) whole: bool,
     /// Why the answer was not read to its end, if it was not.
     pub(super) stopped: Option<Stopped>,
 }
@@ -55,6 +58,8 @@ struct Taking<'c, 'a> {
     permits: u32,
     commits: JoinSet<Stored>,
     came: u64,
+    /// Something of the answer could not be used.
+    flawed: bool,
 }
 
 /// Retrieves a part of a study and takes what is missing of it.
@@ -66,7 +71,7 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
     };
     let mut retrieval = match course.site.client.retrieve(&course.pull.study, part, most).await {
         Ok(retrieval) => retrieval,
-        Err(failure) => return Taken { came: 0, stopped: Some(Stopped::Theirs(failure)) },
+        Err(failure) => return Taken { came: 0, whole: false, stopped: Some(Stopped::Theirs(failure)) },
     };
     let permits = u32::try_from(course.inner.options.commit_bytes >> 10).unwrap_or(u32::MAX).max(1);
     let wanted = if let Part::Instance(_, instance) = part { Some(instance.clone()) } else { None };
@@ -79,6 +84,7 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
         permits,
         commits: JoinSet::new(),
         came: 0,
+        flawed: retrieval.is_in_part(),
     };
     let mut stopped = taking.read(&mut retrieval).await.err();
     drop(retrieval);
@@ -88,7 +94,7 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
             stopped = Some(Stopped::Ours(ours));
         }
     }
-    Taken { came: taking.came, stopped }
+    Taken { came: taking.came, whole: stopped.is_none() && !taking.flawed, stopped }
 }
 
 impl Taking<'_, '_> {
@@ -195,10 +201,14 @@ impl Taking<'_, '_> {
         match stored {
             Stored::Here(instance) => {
                 self.course.given.insert(instance.clone());
+                if self.course.pull.is_refiled() {
+                    self.course.inner.refiled.given_again(&instance, Instant::now());
+                }
                 self.came += u64::from(self.course.settled.insert(instance));
                 None
             }
             Stored::Lost(instance, why) => {
+                self.flawed = true;
                 self.course.lose(instance, why);
                 None
             }
@@ -208,6 +218,7 @@ impl Taking<'_, '_> {
 
     /// What intake refused: is it the instance's fault, or ours?
     fn refused(&mut self, named: Option<InstanceUid>, refusal: &Refusal) -> Result<(), Stopped> {
+        self.flawed = true;
         match refusal {
             Refusal::NoRoom | Refusal::Exhausted | Refusal::Stopping | Refusal::Poisoned(_) => {
                 Err(Stopped::Ours(refusal.to_string()))
@@ -226,6 +237,7 @@ impl Taking<'_, '_> {
 
     /// An instance that was asked for alone and cannot be used does not come; with others, it is asked for once more by itself.
     fn unusable(&mut self, named: Option<InstanceUid>, why: &str) {
+        self.flawed = true;
         tracing::warn!(site = %self.course.site.name, study = %self.course.pull.study, why, "what a site gave cannot be used");
         if let (Some(_), Some(named)) = (&self.wanted, named)
             && self.missing.contains(&named)

@@ -30,8 +30,17 @@ pub enum Why {
     Unreadable,
     /// It lists fewer than it has.
     Fewer,
+    /// It does not say under which number it files the study, and its entry names an issuer.
+    Unfiled,
     /// It was not asked: the request names too many studies.
     NotAsked,
+}
+
+impl Why {
+    /// Whether only its list is not believed: of the study itself the site has spoken.
+    pub fn is_of_its_list(self) -> bool {
+        matches!(self, Self::Unreadable | Self::Fewer)
+    }
 }
 
 /// What a site that does not say it may have of a study beyond what is here, or comes from others.
@@ -88,6 +97,7 @@ impl Gathering {
             Why::InPart => format!("an archive of {site} does not answer"),
             Why::Unreadable => format!("{site} lists some of it unreadably"),
             Why::Fewer => format!("{site} lists fewer than it has"),
+            Why::Unfiled => format!("{site} does not say whose it is"),
             Why::NotAsked => format!("{site} was not asked beyond {MOST_STUDIES} studies"),
         })
     }

@@ -7,13 +7,14 @@ use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::StudyUid;
 use crate::peers::{Destination, Party, Priority};
+use crate::priors::gather::Why;
 use crate::priors::search::{Outcome, Wanted, What};
 use crate::priors::watch::Came;
 use crate::priors::whom::Patient;
 use crate::priors::{Priors, Site};
 use crate::records::{Order, Picked, PrefetchCause, PrefetchRow, RecordsError};
 use jiff::Zoned;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,11 @@ const MOST_LOOKED_AT: usize = 50;
 /// While somebody else's pull is under way the next one waits, looking again so often, and no longer than this.
 const LOOK: Duration = Duration::from_millis(500);
 const LONGEST_STEP_ASIDE: Duration = Duration::from_secs(600);
+
+/// Why a study is given to nobody (IDY-040).
+const REFILED: &str = "a study whose site files it under another patient by now than its copy here";
+const UNFILED: &str = "a study of which its site does not say whose it is";
+const UNCHECKED: &str = "a study of which a site that has it does not say whether its copy here is still its patient's";
 
 /// What a try came to. No patient data.
 #[derive(Debug, Default)]
@@ -36,8 +42,8 @@ pub(super) struct Tried {
 #[derive(Default)]
 struct Sums {
     studies: BTreeSet<StudyUid>,
-    /// Those of them whose copies here their site files under another patient by now, and has not given again as they are.
-    stale: BTreeSet<StudyUid>,
+    /// Those of them that are given to nobody, since they may be of another patient, and why.
+    doubtful: BTreeMap<StudyUid, &'static str>,
     instances: u64,
     lost: u64,
     silent: BTreeSet<String>,
@@ -189,7 +195,11 @@ impl Course<'_> {
         self.step_aside().await;
         let _own = Own::begin(self.inner);
         let picked = Picked { studies: vec![candidate.study.clone()], ..Picked::default() };
-        let mut gathering = self.inner.fetcher.gather(&picked, Some(&candidate.site), &self.behalf).await?;
+        let held = self.inner.fetcher.records().held_of(&candidate.study).await?;
+        let copied = held.iter().any(|held| held.pulled);
+        // Whether a copy is still its patient's only the site knows from which it came, which need not be the first that shows the study.
+        let from = if copied { None } else { Some(candidate.site.as_str()) };
+        let mut gathering = self.inner.fetcher.gather(&picked, from, &self.behalf).await?;
         gathering.start();
         let (mut came, mut lost) = (0_u64, 0_u64);
         while let Some(next) = gathering.next().await {
@@ -201,9 +211,14 @@ impl Course<'_> {
         sums.instances += came;
         sums.lost += lost;
         sums.silent.extend(gathering.silent.iter().map(|silent| silent.site.clone()));
-        if !gathering.stale.is_empty() {
-            sums.stale.insert(candidate.study.clone());
-        }
+        let untold = gathering.silent.iter().any(|silent| silent.why == Why::Unfiled);
+        let doubt = match () {
+            () if !gathering.stale.is_empty() => Some(REFILED),
+            () if untold => Some(UNFILED),
+            () if copied && gathering.silent.iter().any(|silent| !silent.why.is_of_its_list()) => Some(UNCHECKED),
+            () => None,
+        };
+        sums.doubtful.extend(doubt.map(|doubt| (candidate.study.clone(), doubt)));
         let how = match (gathering.silent.is_empty(), lost) {
             _ if !gathering.stale.is_empty() => {
                 let stale = gathering.stale.len();
@@ -211,6 +226,7 @@ impl Course<'_> {
                     "the site files it under another patient by now, and has not given {stale} instances again as they are here"
                 )
             }
+            _ if untold => "the site did not say under which number it files it".to_owned(),
             (false, _) => "the site did not say what it has of it".to_owned(),
             (true, 0) => format!("{came} instances came, nothing is missing"),
             (true, lost) => format!("{came} instances came, {lost} did not"),
@@ -241,8 +257,7 @@ impl Course<'_> {
         rule: &Rule,
         sums: &mut Sums,
     ) -> Result<(), RecordsError> {
-        if sums.stale.contains(&candidate.study) {
-            let why = "a study whose site files it under another patient by now than its copy here";
+        if let Some(why) = sums.doubtful.get(&candidate.study) {
             sums.refused.insert(format!("not given to {to}: {why}"));
             return Ok(());
         }

@@ -32,6 +32,8 @@ pub enum Manner {
     NoEnd,
     /// A status.
     Refuse(u16),
+    /// All but the last, and that this is not all (206).
+    Some,
     /// Other files in their stead.
     Instead(Vec<Vec<u8>>),
     /// A part goes each time that the test says so.
@@ -56,6 +58,8 @@ struct State {
     absent: bool,
     /// It does not say how many instances a study has.
     uncounted: bool,
+    /// The question for one study is answered with this status.
+    refusal: Option<u16>,
     script: VecDeque<Manner>,
     /// Instances that leave as soon as they have been listed once more.
     leaving: BTreeSet<String>,
@@ -138,6 +142,11 @@ impl Holder {
     /// It does not say how many instances a study has.
     pub fn counts_nothing(&self) {
         self.state.lock().unwrap().uncounted = true;
+    }
+
+    /// It refuses the question for one study with this status.
+    pub fn refuses_one_study(&self, status: u16) {
+        self.state.lock().unwrap().refusal = Some(status);
     }
 
     pub fn forget(&self, instance: &str) {
@@ -256,6 +265,9 @@ fn answer(request: &Request<Incoming>, (state, word): Shared) -> Response<Body> 
     if let Manner::Instead(others) = &manner {
         files = others.iter().map(|file| Bytes::copy_from_slice(file)).collect();
     }
+    if let Manner::Some = manner {
+        files.pop();
+    }
     multipart(files, manner, word)
 }
 
@@ -273,6 +285,7 @@ fn multipart(files: Vec<Bytes>, manner: Manner, word: Arc<Semaphore>) -> Respons
         Manner::NoEnd => {}
         _ => parts.push(Ok(Bytes::from_static(b"\r\n--edge--\r\n"))),
     }
+    let status = if matches!(manner, Manner::Some) { 206 } else { 200 };
     let told = matches!(manner, Manner::Told);
     if told {
         // A part is whole when the boundary after it has come.
@@ -299,6 +312,7 @@ fn multipart(files: Vec<Bytes>, manner: Manner, word: Arc<Semaphore>) -> Respons
     let mut response = Response::new(StreamBody::new(body.boxed()));
     let kind = "multipart/related; type=\"application/dicom\"; boundary=edge";
     response.headers_mut().insert("content-type", kind.parse().unwrap());
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
     response
 }
 
@@ -319,6 +333,9 @@ fn study_row(state: &State, study: &str) -> Value {
 /// QIDO-RS for studies.
 fn studies(state: &State, query: &str) -> Response<Body> {
     let key = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    if let Some(status) = state.refusal.filter(|_| key("0020000D").is_some()) {
+        return plain(status);
+    }
     let all: BTreeSet<&String> = state.held.values().map(|held| &held.study).collect();
     let number = |study: &str| state.filed.get(study).map(|(patient, _)| patient.as_str());
     let is_meant = |study: &&&String| match (key("0020000D"), key("00100020")) {

@@ -5,6 +5,8 @@ use crate::dicom::part10::{FileMeta, prefix};
 use crate::dicom::uid::{SeriesUid, SopClassUid};
 use crate::dicomweb::multipart::{DATA_SET_DIGEST, digest_field};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt;
 
 const KIND: &str = "Content-Type: multipart/related; type=\"application/dicom\"; boundary=edge\r\n";
@@ -268,7 +270,7 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
     let (gone, none) = (("404 Not Found", String::new()), ("204 No Content", String::new()));
     type Row = ((&'static str, String), (&'static str, String), Option<(usize, Option<InPart>)>);
     let refused = |status| (status, String::new());
-    let rows: [Row; 18] = [
+    let rows: [Row; 21] = [
         (study_of("2"), list(2), Some((2, None))),
         (study_of("5"), list(2), Some((2, Some(InPart::Fewer(5))))),
         (study_of("5"), none.clone(), Some((0, Some(InPart::Fewer(5))))),
@@ -288,6 +290,9 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
         // Who says later has said nothing.
         (refused("429 Too Many Requests"), list(2), None),
         (refused("503 Service Unavailable"), list(2), None),
+        (refused("408 Request Timeout"), list(2), None),
+        (refused("502 Bad Gateway"), list(2), None),
+        (refused("504 Gateway Timeout"), list(2), None),
     ];
     for (studies, instances, want) in rows {
         let told = format!("{studies:?} {instances:?}");
@@ -295,6 +300,36 @@ async fn a_listing_is_believed_as_far_as_the_study_is() {
         let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
         assert_eq!(listing.ok().map(|list| (list.instances.len(), list.in_part)), want, "{told}");
     }
+}
+
+/// DIM-089: a study that grows between its list and its count is not one of which the list is cut short.
+#[tokio::test]
+async fn a_study_that_grows_is_listed_once_more_before_it_is_called_short() {
+    let (lists, kind) = (Arc::new(AtomicUsize::new(0)), "Content-Type: application/dicom+json\r\n");
+    let (server, authority) = with_server(move |mut conn| {
+        let lists = Arc::clone(&lists);
+        async move {
+            while let Some(head) = conn.head().await {
+                let (path, query) = head.target().split_once('?').unwrap();
+                let body = match (path.ends_with("/studies"), query.ends_with("offset=0")) {
+                    (true, _) => {
+                        r#"[{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00201208":{"vr":"IS","Value":[2]}}]"#.into()
+                    }
+                    (false, true) => {
+                        let here = (lists.fetch_add(1, Ordering::SeqCst) + 1).min(2);
+                        let rows: Vec<String> =
+                            (1..=here).map(|n| row_of(&uid(n).to_string(), Some("1.2.4"))).collect();
+                        format!("[{}]", rows.join(","))
+                    }
+                    (false, false) => "[]".to_owned(),
+                };
+                conn.answer("200 OK", kind, &body).await;
+            }
+        }
+    })
+    .await;
+    let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await.unwrap();
+    assert_eq!((listing.instances.len(), listing.in_part), (2, None));
 }
 
 /// WEB-094: a server that does not take what is asked for besides, or fails at it, is asked without; one that says later is not pressed.
@@ -322,6 +357,51 @@ async fn a_server_that_fails_at_what_is_asked_for_besides_is_asked_without() {
         .await;
         let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
         assert_eq!(listing.ok().and_then(|list| list.counted), want, "{status}");
+    }
+}
+
+/// IDY-040: a server that takes no more than some of what is asked for besides is still asked who issued the patient's number: the row says so.
+#[tokio::test]
+async fn a_server_that_takes_less_is_still_asked_whose_number_it_is() {
+    use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID, STUDY_INSTANCE_UID, STUDY_RELATED_INSTANCES};
+    use crate::dicomweb::dataset::Dataset;
+    for (status, finds_patients) in [("400 Bad Request", true), ("500 Internal Server Error", false)] {
+        let (server, authority) = with_server(move |mut conn| async move {
+            let kind = "Content-Type: application/dicom+json\r\n";
+            let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00100021":{"vr":"LO","Value":["RBB"]}}]"#;
+            while let Some(head) = conn.head().await {
+                let (path, query) = head.target().split_once('?').unwrap();
+                let asked = query.split_once("includefield=").map(|(_, rest)| rest.split('&').next().unwrap());
+                let takes = |tags: &str| tags.split(',').all(|tag| tag.starts_with("0010"));
+                match (path.ends_with("/studies"), asked) {
+                    (true, Some(tags)) if takes(tags) && query.ends_with("offset=0") => {
+                        conn.answer("200 OK", kind, row).await
+                    }
+                    (true, Some(tags)) if !takes(tags) => conn.answer(status, "", "").await,
+                    _ => conn.answer("204 No Content", "", "").await,
+                }
+            }
+        })
+        .await;
+        let client = client(&server, &authority);
+        let row = client.listing(&study(), Duration::from_secs(10)).await.unwrap().row.unwrap();
+        assert_eq!(row.first_text(ISSUER_OF_PATIENT_ID), Some("RBB"), "{status}");
+        let search = Search {
+            resource: Resource::Studies,
+            matches: vec![(PATIENT_ID, "4711".into())],
+            include: vec![STUDY_RELATED_INSTANCES, ISSUER_OF_PATIENT_ID],
+            page: 100,
+            most: 100,
+        };
+        let found = client.search(&search).next().await.map(Option::unwrap_or_default);
+        let issuers = found.map(|rows| {
+            let of = |row: &Dataset| {
+                row.first_text(STUDY_INSTANCE_UID).and(row.first_text(ISSUER_OF_PATIENT_ID)).map(str::to_owned)
+            };
+            rows.iter().map(of).collect::<Vec<_>>()
+        });
+        let want = finds_patients.then(|| vec![Some("RBB".to_owned())]);
+        assert_eq!(issuers.ok(), want, "{status}: who fails at a search for a patient has not answered it");
     }
 }
 
