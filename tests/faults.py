@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/faults.md"
-RUN = ["cargo", "test", "--quiet"]
+RUN = ["cargo", "test", "--profile", "thorough"]
 
 
 def rows() -> list[tuple[str, str, list[str], str]]:
@@ -41,7 +41,7 @@ def run(kind: list[str], tests: list[str]) -> dict[str, tuple[str, int]]:
     if not tests:
         return {}
     threads = ["--test-threads=1"] if kind != ["--lib"] else []
-    command = [*RUN[:2], *kind, "--", "--exact", "--show-output", *threads, *tests]
+    command = [*RUN, *kind, "--", "--exact", "--show-output", *threads, *tests]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     words = dict(re.findall(r"^test (\S+) \.\.\. (\w+)", told, re.MULTILINE))
     counts = fired(told)
@@ -68,7 +68,7 @@ def main() -> int:
     out = ["# The fault matrix", "",
            "Each fault that a gateway must survive, what it must come to, and the tests that provoke it. This page is written by",
            "`.ci/long faults` from [requirements.md](requirements.md) and from running the tests; do not edit it. Behind each test stands",
-           "how often its fault fired: the calls that failed, the kills, the bits that were flipped, the cases of a table that were gone through.",
+           "how often its fault fired: the calls that failed, the kills, the bits that were flipped, the cases of a table that were gone through, the settings that were read back.",
            "A test whose fault did not fire has not passed.", "",
            f"Run on {time.strftime('%Y-%m-%d', time.gmtime())} at {commit}: {len(named)} tests, "
            f"{sum(result == 'passed' for result in results.values())} passed; their faults fired {times:,} times.", "",
