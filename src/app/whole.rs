@@ -71,6 +71,14 @@ fn no_history_departs_again() {
     tell_all([2521].into_iter());
 }
 
+/// A story takes the time that it tells of, whatever else goes on in this process.
+#[test]
+fn a_story_waits_for_nothing_outside() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _taken = runtime.block_on(crate::judge::READING.acquire()).unwrap();
+    tell_all([2659].into_iter());
+}
+
 /// 100 seeds, always the same; by `WEYBRIDGE_WHOLE=n` so many, from `WEYBRIDGE_FIRST` on.
 #[test]
 fn no_history_departs_from_the_model() {
