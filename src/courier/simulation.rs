@@ -92,6 +92,12 @@ fn every_seed_ends_well() {
     assert!(seeds < 100 || (faults > 100 && deaths > 10), "the faults fire");
 }
 
+/// Seeds that failed once. 34570: what was cancelled while nobody knew whether it had arrived was ordered again, and sent without a question.
+#[test]
+fn what_failed_once_ends_well() {
+    tell_all([34570].into_iter());
+}
+
 /// What a seed tells does not depend on anything but the seed: else none could be told again.
 #[test]
 fn a_seed_tells_the_same_story_again() {

@@ -193,8 +193,8 @@ pub(in crate::records) fn want(
         hasten(tx, covering.id, wanted, owed)?;
         return Ok(became);
     }
-    // What is there already, or on its way for another cause, is asked for before it is sent once more.
-    let seen = others.iter().any(|t| !matches!(t.state, State::Held | State::Dead | State::Cancelled));
+    // What is there already, may be, or is on its way for another cause, is asked for before it is sent once more.
+    let seen = others.iter().any(may_be_there);
     let state = match subject.state {
         "held" => State::Held,
         _ if seen => State::Unknown,
@@ -230,6 +230,15 @@ pub(in crate::records) fn want(
     owed.made.push(change::made(&made, more));
     tx.kick(wanted.destination.clone());
     Ok(if state == State::Held { Became::Held } else { Became::Owed })
+}
+
+/// Whether the destination may have an instance by a transfer. One that was cancelled, or is held, may have been sent before, without an answer.
+fn may_be_there(transfer: &Transfer) -> bool {
+    match transfer.state {
+        State::Dead => false,
+        State::Held | State::Cancelled => transfer.attempts > 0,
+        _ => true,
+    }
 }
 
 /// What is to be said of a transfer that stands as it stood.
@@ -306,7 +315,7 @@ pub(in crate::records) fn again(
 pub(in crate::records) fn afresh(tx: &Tx<'_>, transfer: &Transfer) -> Result<State, Fault> {
     let mut find = tx.conn.prepare_cached(
         "SELECT 1 FROM transfers WHERE study = (SELECT study FROM transfers WHERE id = ?1) AND destination = ?2 \
-         AND instance = ?3 AND id <> ?1 AND state NOT IN ('held', 'dead', 'cancelled')",
+         AND instance = ?3 AND id <> ?1 AND state <> 'dead' AND (state NOT IN ('held', 'cancelled') OR attempts > 0)",
     )?;
     let seen = find.exists(params![transfer.id.0, transfer.destination, transfer.instance])?;
     Ok(if seen { State::Unknown } else { State::Pending })

@@ -66,6 +66,11 @@ impl Transfer {
         matches!(self.state, Verified | Cancelled) || self.state == Accepted && self.trusting
     }
 
+    /// Whether the destination may have it: what rests may have been sent, but for what it refused.
+    fn may_be_there(&self) -> bool {
+        self.state != Dead && (!matches!(self.state, Held | Cancelled) || self.attempts > 0)
+    }
+
     fn go(&mut self, to: State, at: Time) {
         self.state = to;
         self.class = false;
@@ -280,7 +285,7 @@ impl Model {
         if cause != "route" && others().any(|t| !matches!(t.state, Held | Dead) && !t.is_done()) {
             return;
         }
-        let seen = others().any(|t| !matches!(t.state, Held | Dead | Cancelled));
+        let seen = others().any(Transfer::may_be_there);
         let state = if conflict {
             Held
         } else if seen {
@@ -316,9 +321,7 @@ impl Model {
     /// How a transfer that rested goes on: by a question if another cause may have sent the version there.
     fn anew(&self, id: usize) -> State {
         let t = &self.transfers[id];
-        let twin = |(n, o): (usize, &Transfer)| {
-            n != id && (o.version, &o.to) == (t.version, &t.to) && !matches!(o.state, Held | Dead | Cancelled)
-        };
+        let twin = |(n, o): (usize, &Transfer)| n != id && (o.version, &o.to) == (t.version, &t.to) && o.may_be_there();
         if self.transfers.iter().enumerate().any(twin) { Unknown } else { Pending }
     }
 
