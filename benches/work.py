@@ -101,9 +101,14 @@ def onward(bench, name, data, _):
         b.stop()
 
 
+def movescu(server, data, out):
+    """The command that has the study moved to the destination."""
+    return list(map(str, ["movescu", "-S", "-aet", "BENCH", "-aec", server.called, "-aem", out.called, "-k", "0008,0052=STUDY",
+                          "-k", f"0020,000D={data.studies[0]}", "127.0.0.1", server.port]))  # fmt: skip
+
+
 def by_move(server, data, out, _):
-    done = client(["movescu", "-S", "-aet", "BENCH", "-aec", server.called, "-aem", out.called, "-k", "0008,0052=STUDY",
-                   "-k", f"0020,000D={data.studies[0]}", "127.0.0.1", server.port])  # fmt: skip
+    done = client(movescu(server, data, out))
     must_hold("the destination", out, data)
     return done
 
@@ -150,10 +155,8 @@ def retrieve(bench, name, data, how):
 
 def pulled(a, out, data):
     """The workstation's C-MOVE at site a of what only b has: seconds, and what a had when the first was at the workstation."""
-    command = ["movescu", "-S", "-aet", "BENCH", "-aec", a.called, "-aem", out.called, "-k", "0008,0052=STUDY",
-               "-k", f"0020,000D={data.studies[0]}", "127.0.0.1", a.port]  # fmt: skip
     start = time.monotonic()
-    mover = subprocess.Popen(list(map(str, command)), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    mover = subprocess.Popen(movescu(a, data, out), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not out.held() and mover.poll() is None:
         time.sleep(0.01)
     first, here = time.monotonic() - start, a.held()

@@ -117,7 +117,7 @@ impl Sender {
             Outgoing { data, pads, odd: false, came_out_odd: false, looks, evened, contradicts: false, fault: None };
         let sent = to.store(command, length, &mut source).await;
         if source.came_out_odd && !evened {
-            self.came_out_odd(item);
+            self.remember_odd(item);
         }
         sent.map_err(|failure| {
             let fault = match &failure {
@@ -166,7 +166,7 @@ impl Sender {
     }
 
     /// The next time it is made even as it goes.
-    fn came_out_odd(&self, item: &Retrievable) {
+    fn remember_odd(&self, item: &Retrievable) {
         let mut odd = self.odd();
         if odd.len() >= MOST_ODD {
             odd.clear();

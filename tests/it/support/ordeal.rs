@@ -113,6 +113,7 @@ impl Ordeal {
         let aside = std::mem::take(&mut damage.aside);
         assert!(damage.none(), "{damage:?}");
         self.exceptions(suffered);
+        // Where a failed read explains it, nothing counts as sent any more.
         assert!(aside.is_empty() || self.sent.is_empty(), "set aside without a failed read: {aside:?}");
         let refused = self.send_rest();
         assert_eq!(refused, 0, "it is sound, and takes everything");
