@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::Access;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The name of the file in the directory of the records.
@@ -83,7 +84,7 @@ pub(in crate::records) fn open_writer(dir: &Path, cache_bytes: u64) -> Result<Co
     Ok(conn)
 }
 
-/// Records in memory, for simulations.
+/// Records in memory, for simulations: at the newest layout at once, since they are made for each story.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(in crate::records) fn open_memory() -> Connection {
@@ -92,11 +93,12 @@ pub(in crate::records) fn open_memory() -> Connection {
         conn.pragma_update(None, "foreign_keys", true)?;
         stable_plans(&conn)?;
         conn.set_prepared_statement_cache_capacity(256);
+        let ours = newest()?.iter().filter(|(name, _)| !name.starts_with("sqlite_"));
+        ours.filter_map(|(_, made_by)| made_by.as_ref()).try_for_each(|made_by| conn.execute_batch(made_by))?;
+        mark(&conn)?;
         Ok(conn)
     };
-    let mut conn = open().unwrap();
-    migrate(&mut conn, Path::new("memory")).unwrap();
-    conn
+    open().unwrap()
 }
 
 /// Whether the log is copied back when the last connection closes, as SQLite does by itself. After a failed sync it must not be:
@@ -145,23 +147,43 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<(), RecordsError> {
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
             tx.execute_batch(migration)?;
         }
-        tx.pragma_update(None, "user_version", LAYOUT)?;
-        tx.pragma_update(None, "application_id", APPLICATION)?;
+        mark(&tx)?;
         tx.commit()
     };
     run(conn).map_err(|e| open_error(path, e))
 }
 
-/// The name of a table or index whose definition in the file is not what the migrations made it; none if all agree (FLT-025).
-pub(in crate::records) fn differs(conn: &Connection) -> rusqlite::Result<Option<String>> {
+/// Says in the file that it is ours, and of the newest layout.
+fn mark(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "user_version", LAYOUT)?;
+    conn.pragma_update(None, "application_id", APPLICATION)
+}
+
+/// Name and definition of each table, index and trigger.
+type Layout = Vec<(String, Option<String>)>;
+
+/// The layout of an open file, in the order in which it was made.
+fn layout(conn: &Connection) -> rusqlite::Result<Layout> {
+    let mut find =
+        conn.prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY rowid")?;
+    find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// The layout that the migrations make. To make it takes milliseconds, so it is kept.
+fn newest() -> rusqlite::Result<&'static Layout> {
+    static NEWEST: OnceLock<Layout> = OnceLock::new();
+    if let Some(made) = NEWEST.get() {
+        return Ok(made);
+    }
     let fresh = Connection::open_in_memory()?;
     MIGRATIONS.iter().try_for_each(|migration| fresh.execute_batch(migration))?;
-    let layout = |conn: &Connection| -> rusqlite::Result<Vec<(String, Option<String>)>> {
-        let mut find =
-            conn.prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?;
-        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-    };
-    let (is, ought) = (layout(conn)?, layout(&fresh)?);
+    let made = layout(&fresh)?;
+    Ok(NEWEST.get_or_init(|| made))
+}
+
+/// The name of a table or index whose definition in the file is not what the migrations made it; none if all agree (FLT-025).
+pub(in crate::records) fn differs(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let (is, ought) = (layout(conn)?, newest()?);
     let wrong = is.iter().find(|one| !ought.contains(one)).or_else(|| ought.iter().find(|one| !is.contains(one)));
     Ok(wrong.map(|(name, _)| name.clone()))
 }
