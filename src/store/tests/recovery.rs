@@ -272,24 +272,17 @@ async fn a_lost_name_on_which_the_labels_disagree_is_not_made_up() {
         put(&fixture.store, &noise(2 * MIB, 1)).await.unwrap();
     }
     let (dir, strange) = (crash(one), crash(other));
-    // Another store's object under a number of its own.
+    // A second object, the other store's; its label says where it stands.
     let name = files(&strange).into_iter().next().unwrap();
     let (number, shared) = place::parse_file_name(&name).unwrap();
-    assert!(!shared);
-    let own = files(&dir).into_iter().next().unwrap();
-    if own != name {
-        fs::copy(strange.path().join(&name), dir.path().join(&name)).unwrap();
-    } else {
-        // Both gave it the same number: one more of the stranger's, in which the label says where it stands.
-        let moved = place::file_name(number + 1, false);
-        let mut bytes = fs::read(strange.path().join(&name)).unwrap();
-        let at = bytes.len() - label::LABEL;
-        let store = label::Label::names_store(&bytes[at..]).unwrap();
-        let mut label = label::Label::decode(&bytes[at..], &store).unwrap();
-        label.place.file = number + 1;
-        bytes[at..].copy_from_slice(&label.encode(&store));
-        fs::write(dir.path().join(moved), bytes).unwrap();
-    }
+    assert!(!shared && files(&dir).contains(&name), "both began with the same number");
+    let mut bytes = fs::read(strange.path().join(&name)).unwrap();
+    let at = bytes.len() - label::LABEL;
+    let store = label::Label::names_store(&bytes[at..]).unwrap();
+    let mut label = label::Label::decode(&bytes[at..], &store).unwrap();
+    label.place.file = number + 1;
+    bytes[at..].copy_from_slice(&label.encode(&store));
+    fs::write(dir.path().join(place::file_name(number + 1, false)), bytes).unwrap();
     fs::remove_file(dir.path().join("identity")).unwrap();
     let error = Store::regain_name(dir.path()).unwrap_err();
     assert!(error.to_string().contains("2 stores"), "{error}");
