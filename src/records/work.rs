@@ -81,6 +81,9 @@ pub struct Leased {
     pub claimed: bool,
     /// Another version of its UID was sent there: what is shown under the UID may be that one, and is compared before it counts.
     pub rival: bool,
+    /// It was never sent there as far as these records know, but they come from a backup, and may not know all. Who refuses to be asked
+    /// gets it, once more perhaps: better twice than never.
+    pub unsent: bool,
     /// What must be seen before it is done.
     pub verify: Verify,
     /// How often it was sent, this time included.

@@ -7,8 +7,10 @@ use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::load::{Load, Work};
 use crate::support::pacs::{Association, Status};
-use crate::support::two_sites::{Stage, TwoSites};
+use crate::support::scripted_peer::ScriptedPeer;
+use crate::support::two_sites::{B_IDENTITY, Stage, TwoSites};
 use crate::support::wait::{seconds, until};
+use crate::verdicts::{COURIER, sent};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -46,32 +48,70 @@ fn a_restored_site_neither_loses_nor_sends_again() {
     b.stop();
     let late: Vec<Names> = (4..=5).map(|number| names(800, 1, number)).collect();
     late.iter().for_each(|names| push(&a, names));
+    let held = names(801, 1, 1);
+    push(&a, &held);
+    a.cli(&["transfers", "hold", "--study", &held.study, "--reason", "to be looked at"]).ok("hold");
     let backup = stage.path().join("backup");
     let backup = backup.to_str().unwrap();
     let made = a.ask(&["backup", backup, "--json"]).remove(0);
-    assert_eq!(made["blobs"], 5, "{made}");
+    assert_eq!(made["blobs"], 6, "{made}");
     assert_eq!(a.cli(&["backup", backup]).code, Some(2), "a backup is never written over");
-    // What was open then is sent afterwards, and the backup does not know.
+    // What was open then is sent afterwards, what was held is released, and something arrives: the backup does not know.
     b.up();
-    a.all_become("b", "verified", 5, seconds(120));
+    let release = ["transfers", "release", "--study", &held.study];
+    a.cli(&release).ok("release");
+    let since = names(802, 1, 1);
+    push(&a, &since);
+    a.all_become("b", "verified", 7, seconds(120));
     a.kill();
     assert_eq!(a.cli(&["restore", backup]).code, Some(2), "nothing is restored over a data directory");
     std::fs::remove_dir_all(a.data_dir()).unwrap();
     let restored = a.ask(&["restore", backup, "--json"]).remove(0);
-    assert_eq!((&restored["blobs"], &restored["to_be_asked"]), (&5.into(), &2.into()), "{restored}");
+    assert_eq!((&restored["blobs"], &restored["to_be_asked"]), (&6.into(), &2.into()), "{restored}");
     a.up();
-    a.all_become("b", "verified", 5, seconds(120));
+    // The same acts again: what was held is released, and the sender repeats what came after the backup.
+    a.cli(&release).ok("release");
+    push(&a, &since);
+    a.all_become("b", "verified", 7, seconds(120));
     a.verify_ledger(true);
     b.verify_ledger(true);
     let arrivals = ledger::arrivals(&b);
-    assert_eq!(arrivals.len(), 5);
+    assert_eq!(arrivals.len(), 7);
     assert!(arrivals.values().all(|times| *times == 1), "each was sent once: {arrivals:?}");
     assert_eq!(a.ask(&["store", "status", "--json"])[0]["doubted"], false, "the copies belong together");
     let story = a.cli(&["why", &late[0].instance]).ok("why");
     assert!(story.contains("restored from the backup of"), "{story}");
     // And it goes on: what arrives anew is kept beside what was restored.
     push(&a, &names(800, 1, 6));
-    a.all_become("b", "verified", 6, seconds(60));
+    a.all_become("b", "verified", 8, seconds(60));
+    a.verify_ledger(true);
+}
+
+/// INV-08: a peer that refuses to be asked what it holds gets what comes after a restore all the same: better twice than never.
+#[test]
+fn who_refuses_to_be_asked_gets_what_comes_after_a_restore() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    peer.refuse_queries(Some(403));
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    let [early, since] = [1, 2].map(|number| names(850, 1, number));
+    push(&a, &early);
+    a.all_become("b", "accepted", 1, seconds(60));
+    let backup = stage.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    a.cli(&["backup", backup]).ok("backup");
+    push(&a, &since);
+    a.all_become("b", "accepted", 2, seconds(60));
+    a.kill();
+    std::fs::remove_dir_all(a.data_dir()).unwrap();
+    a.cli(&["restore", backup]).ok("restore");
+    a.up();
+    push(&a, &since);
+    a.all_become("b", "accepted", 2, seconds(60));
+    let story = a.cli(&["why", &since.instance]).ok("why");
+    assert!(story.contains("not sent yet as far as is known here"), "{story}");
+    let log = peer.log();
+    assert_eq!([&early, &since].map(|names| sent(&log, &names.instance)), [1, 2], "{log:?}");
     a.verify_ledger(true);
 }
 
@@ -164,7 +204,7 @@ fn lost_records_are_begun_anew_from_the_blobs() {
     assert_eq!(a.transfers("b", "pending"), (0, 0));
     a.verify_ledger(true);
     push(&a, &all[0]);
-    assert_eq!(a.transfers("b", "pending"), (1, 1), "what arrives goes its way again");
+    assert_eq!(a.transfers("b", "unknown"), (1, 1), "what arrives goes its way again, after a question");
 }
 
 /// What `store rebuild` cannot put into the new records it names, and no later start takes away: a large object with a flipped

@@ -85,6 +85,9 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
             }
         }
     }
+    // Who has which of them already is not known: nothing is sent again unasked.
+    let why = "made anew from the blobs";
+    records.doubt(&crate::cli::who(), why, SystemTime::now()).await.map_err(Failure::some)?;
     // That they are begun anew is what was asked for: no start need tell of it.
     records.beginning_was_meant().await.map_err(Failure::some)?;
     records.close().await;

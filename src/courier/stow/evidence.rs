@@ -89,7 +89,7 @@ impl StowCarrier {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
         let shown = match self.client.present(&batch.study, &wanted).await {
             Ok(shown) => shown,
-            Err(failure) => return unanswered(&failure, &batch.items, |why| Outcome::Unknown { why }),
+            Err(failure) => return unanswered(&failure, &batch.items, |item, why| in_vain(item, &failure, why)),
         };
         let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
         let asking = Some(Asking::Answered);
@@ -123,7 +123,7 @@ impl StowCarrier {
             Ok(shown) => shown,
             Err(failure) => {
                 let items: Vec<Leased> = parcels.into_iter().map(|parcel| parcel.item).collect();
-                let claimed = |failure: String| claimed(why, &failure);
+                let claimed = |_: &Leased, failure: String| claimed(why, &failure);
                 return Asked { report: unanswered(&failure, &items, claimed), alone: Vec::new() };
             }
         };
@@ -291,9 +291,17 @@ fn refused(failure: &QueryFailure) -> Asking {
     Asking::Not { why: failure.to_string(), after }
 }
 
+/// What was asked about in vain stays unknown; but what nobody sent there as far as we know goes to who refuses to be asked.
+fn in_vain(item: &Leased, failure: &QueryFailure, why: String) -> Outcome {
+    match item.unsent && failure.is_refusal() {
+        true => Outcome::Absent { why: format!("{why}; not sent yet as far as is known here") },
+        false => Outcome::Unknown { why },
+    }
+}
+
 /// The peer could not be asked: what was unknown stays so. Of what it takes that says nothing.
-fn unanswered(failure: &QueryFailure, items: &[Leased], outcome: impl Fn(String) -> Outcome) -> Report {
+fn unanswered(failure: &QueryFailure, items: &[Leased], outcome: impl Fn(&Leased, String) -> Outcome) -> Report {
     let why = format!("cannot be asked what it holds: {failure}");
-    let outcomes = items.iter().map(|item| (item.transfer, outcome(why.clone()))).collect();
+    let outcomes = items.iter().map(|item| (item.transfer, outcome(item, why.clone()))).collect();
     Report { outcomes, detail: why, asking: Some(refused(failure)), ..Report::default() }
 }

@@ -151,4 +151,9 @@ impl QueryFailure {
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
+
+    /// Whether the peer lets itself not be asked like this, now or later: a status of 4xx that names no time and no haste, or 501.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { status: 400..=407 | 409..=428 | 430..=499 | 501, retry_after: None })
+    }
 }

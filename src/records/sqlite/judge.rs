@@ -1,5 +1,6 @@
 //! Verdicts: kept with their digests and their entry, and the release of what was no conflict, in one transaction (IDY-007, IDY-020).
 
+use super::doubted;
 use super::owe::{self, Moment, Owed, Subject, Wanted};
 use super::rows::{Fault, cause, damaged, digest, micros, origin, parsed, place, priority, span};
 use super::status::exception_view;
@@ -347,6 +348,7 @@ fn beside(tx: &Tx<'_>, moment: Moment, before: &Version, due: &Due) -> Result<St
         })
         .collect();
     Ok(match judgement::released(&earlier) {
+        Released::Send if doubted::concerns_new(tx.conn, moment.at)? => State::Unknown,
         Released::Send => State::Pending,
         Released::Ask => State::Unknown,
         Released::Covered => State::Cancelled,

@@ -1,6 +1,7 @@
 //! Leasing: the next batch of one study for one destination, counted and entered before anything is sent (INV-07, INV-08, REL-23).
 
 use super::asking;
+use super::owe;
 use super::queue::{self, Waiting};
 use super::routing;
 use super::rows::{Fault, WORD, cause, count, damaged, digest, micros, origin, parsed, place, small, span, time};
@@ -297,6 +298,11 @@ fn rival(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
     Ok(find.exists([transfer.instance, transfer.destination])?)
 }
 
+/// Whether its instance was never sent there as far as these records know: it is asked about because they may not know all.
+fn unsent(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
+    Ok(transfer.state == State::Unknown && transfer.attempts == 0 && !owe::sent_for_another(tx, transfer)?)
+}
+
 /// What sending or asking about a transfer needs; `last_before` is the last transfer that is older than the routes in force, and
 /// `refused` are the classes that the destination has said not to take.
 fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64, refused: &BTreeSet<String>) -> Result<Leased, Fault> {
@@ -317,6 +323,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64, refused: &BTreeSet<S
         state: transfer.state,
         claimed: transfer.claimed,
         rival: rival(tx, transfer)?,
+        unsent: unsent(tx, transfer)?,
         verify: transfer.verify,
         copy: Retrievable {
             instance: InstanceId(transfer.instance),

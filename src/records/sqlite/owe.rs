@@ -1,5 +1,6 @@
 //! What an arrival makes us owe: new transfers, and old ones that come due again; the loop rules ("Origins and loops", "The same instance again").
 
+use super::doubted;
 use super::record::{Case, Version};
 use super::rejections;
 use super::rows::{Fault, cause_text, span, verify_word};
@@ -193,8 +194,9 @@ pub(in crate::records) fn want(
         hasten(tx, covering.id, wanted, owed)?;
         return Ok(became);
     }
-    // What is there already, may be, or is on its way for another cause, is asked for before it is sent once more.
-    let seen = others.iter().any(may_be_there);
+    // What is there already, may be, or is on its way for another cause, is asked for before it is sent once more; and for a time
+    // all of it, if these records may not know what was sent.
+    let seen = others.iter().any(may_be_there) || doubted::concerns_new(tx.conn, moment.at)?;
     let state = match subject.state {
         "held" => State::Held,
         _ if seen => State::Unknown,
@@ -311,14 +313,20 @@ pub(in crate::records) fn again(
     Ok(Became::Owed)
 }
 
-/// How a transfer that rested goes on: if another cause may have sent the instance there meanwhile, by a question (INV-08).
+/// How a transfer that rested goes on: if another cause may have sent the instance there meanwhile, or these records may not know
+/// that it was sent, by a question (INV-08).
 pub(in crate::records) fn afresh(tx: &Tx<'_>, transfer: &Transfer) -> Result<State, Fault> {
+    let ask = sent_for_another(tx, transfer)? || doubted::concerns(tx.conn, transfer.id)?;
+    Ok(if ask { State::Unknown } else { State::Pending })
+}
+
+/// Whether the destination may have its instance by another transfer.
+pub(in crate::records) fn sent_for_another(tx: &Tx<'_>, transfer: &Transfer) -> Result<bool, Fault> {
     let mut find = tx.conn.prepare_cached(
         "SELECT 1 FROM transfers WHERE study = (SELECT study FROM transfers WHERE id = ?1) AND destination = ?2 \
          AND instance = ?3 AND id <> ?1 AND state <> 'dead' AND (state NOT IN ('held', 'cancelled') OR attempts > 0)",
     )?;
-    let seen = find.exists(params![transfer.id.0, transfer.destination, transfer.instance])?;
-    Ok(if seen { State::Unknown } else { State::Pending })
+    Ok(find.exists(params![transfer.id.0, transfer.destination, transfer.instance])?)
 }
 
 /// Closes the exceptions of a transfer, by the act of a person if it was one.

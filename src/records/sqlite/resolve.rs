@@ -1,5 +1,6 @@
 //! A person ends a conflict: the version is the revision of what was here, or it goes nowhere (INV-12, UIX-09).
 
+use super::doubted;
 use super::judge::{self, Version};
 use super::owe::close_exceptions;
 use super::rows::{Fault, micros, refuse};
@@ -105,7 +106,8 @@ fn accept(tx: &mut Tx<'_>, act: Act, held: &Version, moved: &mut Moved) -> Resul
     let mut destinations = BTreeSet::new();
     for transfer in transfers(tx, held, "state = 'held'")? {
         destinations.insert(transfer.destination);
-        step(tx, act, transfer, State::Pending, "accept", moved)?;
+        let to = if doubted::concerns(tx.conn, transfer.id)? { State::Unknown } else { State::Pending };
+        step(tx, act, transfer, to, "accept", moved)?;
     }
     for id in &behind {
         let older = judge::version(tx, *id)?;

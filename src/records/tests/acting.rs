@@ -33,6 +33,35 @@ async fn standing(state: State) -> (Site, TransferId) {
     (site, transfer)
 }
 
+/// INV-08: records that come from a backup do not know what was sent since. What rests in them goes on by a question, and so does
+/// for a week what arrives, since senders repeat what came after the backup; afterwards not.
+#[tokio::test]
+async fn what_doubted_records_owe_is_asked_about_first() {
+    for (state, verb) in [(State::Held, Verb::Release), (State::Dead, Verb::Retry)] {
+        let (site, transfer) = standing(state).await;
+        site.records.doubt("jo", "restored from a backup", noon()).await.unwrap();
+        assert_eq!(site.states(1).await, [state], "a person decided, or has to");
+        site.act(verb, &[transfer]).await;
+        assert_eq!(site.states(1).await, [State::Unknown], "{verb:?}");
+        site.verify().await;
+        note_fired(1);
+    }
+    let site = Site::new();
+    site.stored(push(1)).await;
+    site.records.doubt("jo", "restored from a backup", noon()).await.unwrap();
+    for (n, days, state) in [(2, 0, State::Unknown), (3, 6, State::Unknown), (4, 8, State::Pending)] {
+        site.stored(Arrival { received_at: noon() + days * DAY, ..push(n) }).await;
+        assert_eq!(site.states(n).await, [state], "after {days} days");
+    }
+    assert_eq!(site.states(1).await, [State::Unknown]);
+    site.verify().await;
+    // What was made afterwards is known: it goes on as ever.
+    let fresh = site.transfers(4).await[0].transfer;
+    site.act(Verb::Hold, &[fresh]).await;
+    site.act(Verb::Release, &[fresh]).await;
+    assert_eq!(site.states(4).await, [State::Pending]);
+}
+
 #[tokio::test]
 async fn each_verb_does_to_each_state_what_the_table_says() {
     use State::{Accepted, Cancelled, Dead, Deferred, Held, Leased, Parked, Pending, Unknown, Verified};
