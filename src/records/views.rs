@@ -66,8 +66,10 @@ pub struct TransferSums {
     pub priority: Option<Priority>,
     /// Whether a person paused the destination.
     pub paused: bool,
-    /// Those that go on by themselves: neither done, nor a person's to decide.
+    /// Those that go on by themselves: neither done, nor a person's to decide, nor waiting for a destination that is parked as a whole.
     pub moving: u64,
+    /// Those that are not done.
+    pub open: u64,
 }
 
 /// One transfer.

@@ -177,6 +177,14 @@ fn an_instance_whose_class_is_refused_is_parked_and_the_others_arrive() {
     assert_eq!(node.seen("store").len(), 3);
     let told = site.cli(&["status"]).ok("status");
     assert!(told.contains(&format!("OUT: does not take SOP class {}", class(3))), "{told}");
+    // DIM-050: who waits for all of it is told that one does not go.
+    let study = names(91, 1, 0).study;
+    let said = site.cli(&["send", "--study", &study, "--to", "OUT", "--wait"]);
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("1 transfers to OUT need a person"), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("does not take SOP class {}", class(3))), "{}", said.stderr);
+    let said = site.cli(&["send", "--study", &study, "--to", "OUT", "--wait", "--json"]);
+    assert!(said.code == Some(1) && said.stdout.contains("\"failed\":1"), "{}{}", said.stdout, said.stderr);
 }
 
 /// WEB-063: a try of a class that the node refuses is offered alone, and nothing is accepted: that is no outage. After a start nothing is
