@@ -223,7 +223,7 @@ pub struct DestinationView {
     pub open: BTreeMap<&'static str, u64>,
     /// Since when the oldest transfer that is not done is owed.
     pub oldest: Option<SystemTime>,
-    /// Since when the oldest urgent transfer waits that is neither done nor a person's to decide.
+    /// Since when the oldest urgent transfer waits that is neither done, held nor given up; also what is parked for its class (REL-20).
     pub urgent: Option<SystemTime>,
     /// Who paused it, if somebody did.
     pub paused: Option<Paused>,
