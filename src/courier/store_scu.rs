@@ -81,7 +81,7 @@ impl StoreScu {
 
     /// Sends what goes over one association, and over a new one what is left when the node has refused something before its end. One that
     /// stayed open from the last batch may have been closed meanwhile: if its first instance gets no answer, that is no fault of the
-    /// node's, and all goes over a new one.
+    /// node's, and all goes over a new one, but for what was sent whole: whether that arrived is unknown.
     async fn carry_group(&self, group: &Group<'_>, report: &mut Report, stayed: &mut Option<Stayed>) {
         let mut from = 0;
         if let Some(open) = stayed.take() {
@@ -109,7 +109,7 @@ impl StoreScu {
     }
 
     /// Sends a group from one of its instances on, after which the association stays; or tells from which on another is needed, as from the
-    /// first if a `stale` association turns out to be closed.
+    /// first that cannot have arrived if a `stale` association turns out to be closed.
     async fn send_all(
         &self,
         Stayed { offers, mut association }: Stayed,
@@ -131,7 +131,12 @@ impl StoreScu {
             };
             if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
                 association.abort().await;
-                return Ended::Left(0);
+                // What had been sent whole may have arrived (FLT-042).
+                let whole = matches!(fault.outcome, Outcome::Unknown { .. });
+                if whole {
+                    report.fault(item, fault);
+                }
+                return if whole && group.items.len() == 1 { Ended::Done } else { Ended::Left(usize::from(whole)) };
             }
             match &lost {
                 Some(Broken { silent: true, .. }) => self.fruitless.again(item.transfer),

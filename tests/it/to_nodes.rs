@@ -1,5 +1,6 @@
 //! Out to nodes that take less than what we hold: other syntaxes, few classes, many associations, odd manners.
 
+use crate::support::bare_node::{BareNode, Manner, When};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::gateway::Gateway;
@@ -306,6 +307,29 @@ fn the_next_batch_of_a_study_uses_the_association_that_lingers() {
     assert_eq!(node.seen("association").len(), 2);
     until(seconds(20), "the first was released", || (node.seen("end").len() == 1).then_some(()));
     assert_eq!(node.seen("end")[0]["how"], "released");
+}
+
+/// FLT-042: what had been sent whole over an association that stayed open may have arrived, as over any other. What follows goes at once.
+#[test]
+fn what_was_whole_over_an_association_that_stayed_open_is_unknown_without_an_answer() {
+    let stage = Stage::new();
+    let (third, aborted) = (names(97, 1, 2).instance, std::sync::atomic::AtomicBool::new(false));
+    let mine = third.clone();
+    let node = BareNode::start(move |_, instance, _| {
+        let aborts = instance == mine && !aborted.swap(true, std::sync::atomic::Ordering::SeqCst);
+        Manner { when: if aborts { When::AbortsAtTheEnd } else { When::AtTheEnd }, ..Manner::default() }
+    });
+    let site = site(&stage, node.port, "linger = \"60s\"");
+    push_study(&site, 97, 0, 2);
+    site.all_become("OUT", "accepted", 2, seconds(60));
+    push_study(&site, 97, 2, 2);
+    site.all_become("OUT", "accepted", 4, seconds(60));
+    let story = site.cli(&["why", &third]).ok("why");
+    assert!(story.contains("unknown (sent, but not answered"), "{story}");
+    assert_eq!((node.got(&third).len(), node.got(&names(97, 1, 3).instance).len()), (2, 1));
+    let told = site.cli(&["why", &names(97, 1, 3).instance]).ok("why");
+    assert!(!told.contains("deferred"), "the node is not blamed for an association that it had ended: {told}");
+    site.verify_ledger(true);
 }
 
 #[test]
