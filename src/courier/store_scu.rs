@@ -5,11 +5,11 @@ mod choosy;
 mod fruitless;
 mod shown;
 
-use super::body::{Fault, Plan};
+use super::body::{self, Fault, Plan};
 use super::carrier::Report;
 use super::linger::{Linger, Stayed};
 use super::offers::{Group, groups, stand_ins};
-use super::sender::{Foreigners, Sender, Unsent, native};
+use super::sender::{Answered, Foreigners, Sender, Unsent, native};
 use super::turns::Turns;
 use super::verdict::{self, Judged};
 use crate::dimse::{self, Lost, Offer, Scu, ScuError, StoreFailure, Target};
@@ -231,14 +231,13 @@ impl StoreScu {
         plan: Plan,
         length: Option<u64>,
     ) -> Sent {
-        let transform = plan.transform.clone();
         let answered = self.sender.send_as(association, (item, ahead), context_id, plan, length, None).await;
         match answered {
-            Ok(response) => {
+            Ok(Answered { response, changes }) => {
                 let comment = response.comment.as_deref().unwrap_or("");
                 let status = response.status.0;
                 let warning = Some(status).filter(|status| verdict::is_warning(*status));
-                Sent::Answered(changed(verdict::c_store(status, comment), transform.as_deref()), warning)
+                Sent::Answered(changed(verdict::c_store(status, comment), changes.as_deref()), warning)
             }
             Err(Unsent { fault: Some(fault), failure, .. }) => {
                 let lost = failure.filter(|_| !association.is_alive());
@@ -272,13 +271,11 @@ impl StoreScu {
     }
 }
 
-/// What was accepted says by which rules it was changed (IDY-034).
-fn changed(judged: Judged, transform: Option<&str>) -> Judged {
-    match (judged, transform) {
-        (Judged::Outcome(Outcome::Accepted { evidence }), Some(transform)) => {
-            Judged::Outcome(Outcome::Accepted { evidence: format!("{evidence}; changed by {transform}") })
-        }
-        (judged, _) => judged,
+/// See [`body::changed`].
+fn changed(judged: Judged, changes: Option<&str>) -> Judged {
+    match judged {
+        Judged::Outcome(outcome) => Judged::Outcome(body::changed(outcome, changes)),
+        judged => judged,
     }
 }
 

@@ -56,6 +56,8 @@ fn through(option: &str, expected: &str) {
     });
     let story = || site.cli(&["transfers", "list"]).stdout;
     assert_eq!(site.transfers("OUT", "dead").1, broken, "what nobody can decode, and nothing else:\n{}", story());
+    let sound = files.iter().filter(|file| file["broken"] == false).map(|file| file["sop_instance"].as_str().unwrap());
+    re_encoding_is_told(&site, &sound.collect(), expected);
     let received: BTreeMap<String, PathBuf> = node.files().into_iter().map(|path| (instance_of(&path), path)).collect();
     let list = stage.path().join("pairs.jsonl");
     let pairs = files.iter().filter(|file| file["broken"] == false);
@@ -84,6 +86,24 @@ fn through(option: &str, expected: &str) {
     }
     assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n"));
     site.verify_ledger(true);
+}
+
+/// WEB-002, IDY-034: where it was re-encoded the evidence names the rules, the dictionary, and how many elements are UN.
+fn re_encoding_is_told(site: &Gateway, instances: &BTreeSet<&str>, expected: &str) {
+    let rule = if expected == IMPLICIT_LE { "implicit-le/1" } else { "explicit-le/1" };
+    let lines = site.ask(&["transfers", "list", "--json"]);
+    let studies: BTreeSet<&str> = lines.iter().map(|line| line["study_instance_uid"].as_str().unwrap()).collect();
+    let rows: Vec<Value> = studies.into_iter().flat_map(|study| site.study(study)).collect();
+    let mine = rows.iter().filter(|row| instances.contains(row["sop_instance_uid"].as_str().unwrap()));
+    let mut told = 0;
+    for row in mine {
+        let native = [IMPLICIT_LE, EXPLICIT_LE, BIG_ENDIAN].contains(&row["transfer_syntax_uid"].as_str().unwrap());
+        let evidence = row["transfers"][0]["evidence"].as_str().unwrap();
+        let says = evidence.contains(&format!("changed by {rule} (dicom-dictionary-std ")) && evidence.contains(" UN)");
+        assert!(native || says, "{evidence}: {row}");
+        told += usize::from(says);
+    }
+    assert!(told > 20, "{told} of {} are told of", rows.len());
 }
 
 fn instance_of(path: &Path) -> String {
