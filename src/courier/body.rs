@@ -1,9 +1,11 @@
 //! How one instance will leave: in which syntax, with which changes, how long; and what a fault of our own means.
 
 use super::data_set::DataSet;
+use crate::dicom::dictionary;
 use crate::dicom::part10::{self, FileMeta};
 use crate::dicom::rewrite::Edits;
-use crate::dicom::transfer_syntax;
+use crate::dicom::transcode::{self, Report};
+use crate::dicom::transfer_syntax::{self, IMPLICIT_VR_LE};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::ledger::outcome::{Charge, Outcome};
 use crate::records::Retrievable;
@@ -72,6 +74,8 @@ pub(super) struct Plan {
     pub(super) general: Option<&'static str>,
     /// By which rules that is.
     pub(super) transform: Option<String>,
+    /// What re-encoding does, once that was measured; see [`Plan::changes`].
+    pub(super) re_encoded: Option<Report>,
     /// Length in bytes of the data set as it leaves.
     pub(super) length: u64,
 }
@@ -97,6 +101,7 @@ impl Plan {
             guarded: false,
             general,
             transform,
+            re_encoded: None,
             length: item.length,
         }
     }
@@ -118,6 +123,7 @@ impl Plan {
             guarded: false,
             general: None,
             transform: None,
+            re_encoded: None,
             length: item.length,
         })
     }
@@ -136,8 +142,20 @@ impl Plan {
             while let Some(bytes) = dry.next().await? {
                 self.length += bytes.len() as u64;
             }
+            self.re_encoded = dry.re_encoded();
         }
         Ok(self)
+    }
+
+    /// By which rules what leaves differs from what is stored, for the ledger: how it was re-encoded, if it was, with the dictionary and the
+    /// number of elements that are UN, and what was changed in it (WEB-002, IDY-034).
+    pub(super) fn changes(&self, re_encoded: Option<Report>) -> Option<String> {
+        let rule = if self.transfer_syntax.as_str() == IMPLICIT_VR_LE { "implicit-le" } else { "explicit-le" };
+        let told = re_encoded.map(|report| {
+            format!("{rule}/{} ({}, {} UN)", transcode::VERSION, dictionary::VERSION, report.un_elements)
+        });
+        let rules: Vec<String> = told.into_iter().chain(self.transform.clone()).collect();
+        (!rules.is_empty()).then(|| rules.join("+"))
     }
 
     /// Preamble, prefix and file meta information in front of the data set, written anew on every way out (DIM-041).
@@ -147,5 +165,15 @@ impl Plan {
             sop_instance: item.sop_instance.clone(),
             transfer_syntax: self.transfer_syntax.clone(),
         })
+    }
+}
+
+/// What was accepted says by which rules it was changed (WEB-002, IDY-034).
+pub(super) fn changed(outcome: Outcome, changes: Option<&str>) -> Outcome {
+    match (outcome, changes) {
+        (Outcome::Accepted { evidence }, Some(changes)) => {
+            Outcome::Accepted { evidence: format!("{evidence}; changed by {changes}") }
+        }
+        (outcome, _) => outcome,
     }
 }

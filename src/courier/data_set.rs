@@ -3,7 +3,7 @@
 use super::body::{BodyError, Plan};
 use super::decoding;
 use crate::dicom::rewrite::{RewriteError, Rewriter, Survey};
-use crate::dicom::transcode::Transcoder;
+use crate::dicom::transcode::{Report, Transcoder};
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::records::Retrievable;
 use crate::store::{Ahead, BlobReader, Store};
@@ -15,6 +15,8 @@ pub(super) struct DataSet {
     stages: Option<Stages>,
     /// Bytes that were read and not yet taken.
     waiting: Bytes,
+    /// What re-encoding did; none before its end.
+    re_encoded: Option<Report>,
 }
 
 impl DataSet {
@@ -31,7 +33,12 @@ impl DataSet {
     ) -> Result<Self, BodyError> {
         let stages = Stages::of(item, plan)?;
         let reader = store.read_on(item.place, item.digest, ahead).await?;
-        Ok(Self { reader, stages: Some(stages), waiting: Bytes::new() })
+        Ok(Self { reader, stages: Some(stages), waiting: Bytes::new(), re_encoded: None })
+    }
+
+    /// What re-encoding did, once the last chunk was given; none if there was nothing to re-encode.
+    pub(super) fn re_encoded(&self) -> Option<Report> {
+        self.re_encoded
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
@@ -42,7 +49,8 @@ impl DataSet {
                 match self.reader.next().await? {
                     Some(bytes) => self.waiting = bytes,
                     None => {
-                        let bytes = off_thread(stages.decodes(), move || stages.finish()).await?;
+                        let (bytes, report) = off_thread(stages.decodes(), move || stages.finish()).await?;
+                        self.re_encoded = report;
                         return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
                     }
                 }
@@ -131,17 +139,16 @@ impl Stages {
         Ok(out.into())
     }
 
-    /// What the stages still held back.
-    fn finish(mut self) -> Result<Bytes, BodyError> {
+    /// What the stages still held back, and what re-encoding did.
+    fn finish(mut self) -> Result<(Bytes, Option<Report>), BodyError> {
         let mut last = Vec::new();
-        if let Some(transcoder) = self.transcoder.take() {
-            transcoder.finish(&mut last).map_err(|error| BodyError::Transcode(error.to_string()))?;
-        }
+        let finished = self.transcoder.take().map(|transcoder| transcoder.finish(&mut last)).transpose();
+        let report = finished.map_err(|error| BodyError::Transcode(error.to_string()))?;
         let mut out = self.rewrite(last.into())?.to_vec();
         if let Some(rewriter) = self.rewriter {
             rewriter.finish(&mut out).map_err(unchangeable)?;
         }
-        Ok(out.into())
+        Ok((out.into(), report))
     }
 }
 

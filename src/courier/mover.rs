@@ -130,10 +130,10 @@ impl Mover {
             }
         };
         match self.sender.send_as(to, (item, ahead), context, plan, length, originator).await {
-            Ok(response) => match response.status.class() {
+            Ok(answered) => match answered.response.status.class() {
                 Class::Success => SubOperation::Completed,
                 Class::Warning => SubOperation::Warning,
-                _ => SubOperation::Failed { why: format!("answered {}", response.status), damage: None },
+                _ => SubOperation::Failed { why: format!("answered {}", answered.response.status), damage: None },
             },
             Err(unsent) => {
                 let (told, damage) = match unsent.fault {

@@ -43,7 +43,8 @@ pub(super) fn groups(items: &[Leased], general: bool) -> Vec<Group<'_>> {
 
 /// The class in the syntax as stored, then natively: explicit where we can re-encode, and implicit, the default that
 /// every abstract syntax must be offered in. That is waived for what was compressed with loss and cannot be decoded here
-/// (PS3.5 section 10.1). With `general`, the same again for each class that may stand in for it (DIM-051).
+/// (PS3.5 section 10.1); for what is lossless and cannot be decoded it is not, and the answer tells a refused class from a refused
+/// syntax, and both from a node that is up by half (DIM-050). With `general`, the same again for each class that may stand in for it (DIM-051).
 pub(super) fn needed(class: &str, stored: &TransferSyntaxUid, general: bool) -> Vec<Offer> {
     let possible = |to: &str| stored.as_str() == to || Transcoder::between(stored, to).is_some();
     let mut syntaxes = vec![stored.as_str()];

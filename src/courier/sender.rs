@@ -51,6 +51,13 @@ pub struct Foreigners {
     pub nhs_nodes: BTreeSet<String>,
 }
 
+/// A node's answer.
+pub(super) struct Answered {
+    pub(super) response: StoreResponse,
+    /// By which rules what it was sent differs from what is stored.
+    pub(super) changes: Option<String>,
+}
+
 /// Why no answer came.
 pub(super) struct Unsent {
     /// A fault of our own.
@@ -81,7 +88,7 @@ impl Sender {
         plan: Plan,
         length: Option<u64>,
         move_originator: Option<(String, u16)>,
-    ) -> Result<StoreResponse, Unsent> {
+    ) -> Result<Answered, Unsent> {
         let stored = (!plan.transcode).then(|| plan.clone());
         let sent = self.send_once(to, (item, ahead), (context_id, plan, length), move_originator.clone()).await;
         let (Err(Unsent { contradicts: true, .. }), Some(stored)) = (&sent, stored) else { return sent };
@@ -99,7 +106,7 @@ impl Sender {
         (item, ahead): (&Retrievable, Ahead),
         (context_id, plan, length): (u8, Plan, Option<u64>),
         move_originator: Option<(String, u16)>,
-    ) -> Result<StoreResponse, Unsent> {
+    ) -> Result<Answered, Unsent> {
         let opened = DataSet::open_on(&self.store, item, &plan, ahead).await;
         let data = opened.map_err(|error| ours(&error))?;
         let encapsulated = Encoding::EncapsulatedExplicitLittle;
@@ -119,7 +126,8 @@ impl Sender {
         if source.came_out_odd && !evened {
             self.remember_odd(item);
         }
-        sent.map_err(|failure| {
+        let changes = plan.changes(source.data.re_encoded());
+        sent.map(|response| Answered { response, changes }).map_err(|failure| {
             let fault = match &failure {
                 StoreFailure::Source(error) => {
                     let (why, charge) = (error.to_string(), Charge::Us);

@@ -5,11 +5,11 @@ mod choosy;
 mod fruitless;
 mod shown;
 
-use super::body::{Fault, Plan};
+use super::body::{self, Fault, Plan};
 use super::carrier::Report;
 use super::linger::{Linger, Stayed};
 use super::offers::{Group, groups, stand_ins};
-use super::sender::{Foreigners, Sender, Unsent, native};
+use super::sender::{Answered, Foreigners, Sender, Unsent, native};
 use super::turns::Turns;
 use super::verdict::{self, Judged};
 use crate::dimse::{self, Lost, Offer, Scu, ScuError, StoreFailure, Target};
@@ -81,7 +81,7 @@ impl StoreScu {
 
     /// Sends what goes over one association, and over a new one what is left when the node has refused something before its end. One that
     /// stayed open from the last batch may have been closed meanwhile: if its first instance gets no answer, that is no fault of the
-    /// node's, and all goes over a new one.
+    /// node's, and all goes over a new one, but for what was sent whole: whether that arrived is unknown.
     async fn carry_group(&self, group: &Group<'_>, report: &mut Report, stayed: &mut Option<Stayed>) {
         let mut from = 0;
         if let Some(open) = stayed.take() {
@@ -109,7 +109,7 @@ impl StoreScu {
     }
 
     /// Sends a group from one of its instances on, after which the association stays; or tells from which on another is needed, as from the
-    /// first if a `stale` association turns out to be closed.
+    /// first that cannot have arrived if a `stale` association turns out to be closed.
     async fn send_all(
         &self,
         Stayed { offers, mut association }: Stayed,
@@ -131,7 +131,12 @@ impl StoreScu {
             };
             if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
                 association.abort().await;
-                return Ended::Left(0);
+                // What had been sent whole may have arrived (FLT-042).
+                let whole = matches!(fault.outcome, Outcome::Unknown { .. });
+                if whole {
+                    report.fault(item, fault);
+                }
+                return if whole && group.items.len() == 1 { Ended::Done } else { Ended::Left(usize::from(whole)) };
             }
             match &lost {
                 Some(Broken { silent: true, .. }) => self.fruitless.again(item.transfer),
@@ -226,14 +231,13 @@ impl StoreScu {
         plan: Plan,
         length: Option<u64>,
     ) -> Sent {
-        let transform = plan.transform.clone();
         let answered = self.sender.send_as(association, (item, ahead), context_id, plan, length, None).await;
         match answered {
-            Ok(response) => {
+            Ok(Answered { response, changes }) => {
                 let comment = response.comment.as_deref().unwrap_or("");
                 let status = response.status.0;
                 let warning = Some(status).filter(|status| verdict::is_warning(*status));
-                Sent::Answered(changed(verdict::c_store(status, comment), transform.as_deref()), warning)
+                Sent::Answered(changed(verdict::c_store(status, comment), changes.as_deref()), warning)
             }
             Err(Unsent { fault: Some(fault), failure, .. }) => {
                 let lost = failure.filter(|_| !association.is_alive());
@@ -267,13 +271,11 @@ impl StoreScu {
     }
 }
 
-/// What was accepted says by which rules it was changed (IDY-034).
-fn changed(judged: Judged, transform: Option<&str>) -> Judged {
-    match (judged, transform) {
-        (Judged::Outcome(Outcome::Accepted { evidence }), Some(transform)) => {
-            Judged::Outcome(Outcome::Accepted { evidence: format!("{evidence}; changed by {transform}") })
-        }
-        (judged, _) => judged,
+/// See [`body::changed`].
+fn changed(judged: Judged, changes: Option<&str>) -> Judged {
+    match judged {
+        Judged::Outcome(outcome) => Judged::Outcome(body::changed(outcome, changes)),
+        judged => judged,
     }
 }
 

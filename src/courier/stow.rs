@@ -168,7 +168,8 @@ impl StowCarrier {
                 };
                 let pages = page && self.memory.pages_since(&batch.study);
                 let answer = Answer { status, module, remark, refuses_us, pages, no_room, retry_after };
-                let verdict = verdict::stow(&answer, &items);
+                let mut verdict = verdict::stow(&answer, &items);
+                parcel::tell_changes(parcels, &mut verdict.report);
                 self.memory.note(&batch.study, &verdict.report, &items, page);
                 verdict
             }

@@ -8,7 +8,8 @@
 //!   what it does not know becomes UN, its bytes untouched: so private sequences stay as they are, in the implicit
 //!   encoding that UN allows (PS3.5 section 6.2.2). Implicit VR has no representations, and needs none.
 //! - A value too long for the 16-bit length of its representation becomes UN (PS3.5 section 6.2.2).
-//! - Sequences and items get undefined length and delimiters, whatever they had, but for those of length zero.
+//! - Sequences and items get undefined length and delimiters, whatever they had, but for those of length zero, and those of a length
+//!   that are nested deeper than [`Limits`] says: their bytes are untouched, as UN where they are implicit.
 //! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and
 //!   padding at the end, which are not the data set's.
 //! - Bytes are turned round by the words of the representation (PS3.5 section 7.3).
@@ -41,6 +42,9 @@ pub use error::TranscodeError;
 use headers::{ITEM, ITEM_END, SEQUENCE_END, write_header, write_implicit_header, write_item};
 use level::Levels;
 use words::Words;
+
+/// The version of these rules, for the ledger: another as soon as the same input gives other bytes (IDY-034).
+pub const VERSION: u32 = 1;
 
 /// The longest value that an explicit header with a 16-bit length can have, being even (PS3.5 section 7.1.2).
 const LONGEST_SHORT: u32 = 65_534;
@@ -317,6 +321,9 @@ impl Transcoder {
         match element.length {
             None => self.container(element, vr, out),
             Some(length) if vr == Vr::SQ && length > 0 => {
+                if let Some(inside) = self.walker.beyond() {
+                    return self.untouched(tag, length, inside, out);
+                }
                 self.write_element(out, tag, Vr::SQ, UNDEFINED);
                 Ok(self.walker.descend()?)
             }
@@ -329,6 +336,18 @@ impl Transcoder {
                 Ok(())
             }
         }
+    }
+
+    /// A sequence of defined length that is nested too deeply to go into it: its bytes pass, where they may stand in the output so.
+    fn untouched(&mut self, tag: Tag, length: u32, inside: Syntax, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
+        let vr = match inside {
+            Syntax::IMPLICIT_LITTLE => Vr::UN,
+            Syntax { explicit: true, big: false } if self.explicit && even(length, self.evens) == length => Vr::SQ,
+            _ => return Err(StructureError::TooDeep { tag: Some(tag) }.into()),
+        };
+        self.value = Value::Written(self.words(1, vr));
+        self.write_element(out, tag, vr, even(length, self.evens));
+        Ok(())
     }
 
     /// The image of an encapsulated syntax.

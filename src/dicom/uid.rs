@@ -19,7 +19,7 @@ pub enum UidError {
 /// Checks a UID after its padding is removed: 1 to 64 digits and dots, no empty component (PS3.5 section 9.1).
 ///
 /// A component with a leading zero breaks the clause but is common in the field; it is accepted
-/// (requirement DIM decision table, row 4) and [`has_leading_zero`] tells.
+/// (row 4 of the decision table of C-STORE), and [`has_leading_zero`] tells, for the ledger.
 fn check(text: &str) -> Result<&str, UidError> {
     let text = text.trim_end_matches(['\0', ' ']).trim_start_matches(' ');
     if text.is_empty() {

@@ -233,6 +233,11 @@ impl Walker {
         }
     }
 
+    /// How the items are written of the element whose header was the last event, if they lie too deep to go into them.
+    pub(super) fn beyond(&self) -> Option<Syntax> {
+        self.nested.filter(|_| self.depth >= self.max_depth)
+    }
+
     /// Goes into the items of the element whose header was the last event and whose length is defined.
     pub(super) fn descend(&mut self) -> Result<(), StructureError> {
         if let State::Value { left } = self.state {

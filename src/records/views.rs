@@ -66,8 +66,10 @@ pub struct TransferSums {
     pub priority: Option<Priority>,
     /// Whether a person paused the destination.
     pub paused: bool,
-    /// Those that go on by themselves: neither done, nor a person's to decide.
+    /// Those that go on by themselves: neither done, nor a person's to decide, nor waiting for a destination that is parked as a whole.
     pub moving: u64,
+    /// Those that are not done.
+    pub open: u64,
 }
 
 /// One transfer.
@@ -221,7 +223,7 @@ pub struct DestinationView {
     pub open: BTreeMap<&'static str, u64>,
     /// Since when the oldest transfer that is not done is owed.
     pub oldest: Option<SystemTime>,
-    /// Since when the oldest urgent transfer waits that is neither done nor a person's to decide.
+    /// Since when the oldest urgent transfer waits that is neither done, held nor given up; also what is parked for its class (REL-20).
     pub urgent: Option<SystemTime>,
     /// Who paused it, if somebody did.
     pub paused: Option<Paused>,

@@ -76,6 +76,7 @@ fn rows(story: u64) -> Vec<Row> {
     vec![
         row("stored", 1, 0),
         row("the same again", 1, 0),
+        lenient(story),
         Row { data: data_set(&names(1), 4000, 77), ..row("other content, told by default", 1, 0) },
         Row { calling: "STRICT", ..row("stored by a strict node", 2, 0) },
         Row { calling: "STRICT", data: data_set(&names(2), 4000, 78), stored: true, ..row("other content", 2, 0xC010) },
@@ -96,6 +97,15 @@ fn rows(story: u64) -> Vec<Row> {
         cut(row("no series", 17, 0xA902), &|d| without(d, series), series),
         cut(row("an empty series", 18, 0xA902), &|d| emptied(d, series), series),
     ]
+}
+
+/// A UID with leading zeros, which PS3.5 section 9.1 forbids and the field has.
+fn lenient(story: u64) -> Row {
+    let plain = names(story, 1, 19);
+    let names = Names { instance: format!("{}.007", plain.instance), ..plain };
+    let (data, instance) = (data_set(&names, 4000, 19), names.instance);
+    let name = "leading zeros in a component";
+    Row { name, calling: "SENDER", class: SECONDARY_CAPTURE, instance, data, status: 0, offending: None, stored: true }
 }
 
 /// The last character of an element's value before its padding becomes another digit.
@@ -173,6 +183,14 @@ fn each_condition_has_its_status_comment_and_offending_element() {
     open.into_iter().for_each(|(_, caller)| caller.release());
     check_held(&site, 322, &by_hand);
 
+    // Row 4 of the decision table: it is taken, and the ledger says so; of no other arrival.
+    let flagged: Vec<Value> = ledger::export(&site)
+        .into_iter()
+        .filter(|e| e["kind"] == "received" && !e["facts"]["lenient"].is_null())
+        .collect();
+    assert_eq!(flagged.len(), 2, "{flagged:#?}");
+    let said = |e: &Value| e["facts"]["lenient"] == json!(["leading zero in SOP Instance UID"]);
+    assert!(flagged.iter().all(said), "{flagged:#?}");
     let refused: Vec<Value> = ledger::export(&site).into_iter().filter(|e| e["kind"] == "refused").collect();
     assert!(refused.iter().any(|e| e["facts"]["what"] == "store"), "a refused right is entered: {refused:#?}");
     site.verify_ledger(true);

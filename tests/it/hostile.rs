@@ -11,12 +11,15 @@ use crate::support::files::{
 use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::multipart::{body, content_type};
-use crate::support::two_sites::{B_IDENTITY, Stage};
+use crate::support::two_sites::{B_IDENTITY, Stage, TwoSites};
+use crate::support::wait::seconds;
 use crate::support::web;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use weybridge::dicom::transcode::Transcoder;
+use weybridge::dicom::uid::TransferSyntaxUid;
 
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
@@ -259,6 +262,48 @@ fn what_only_looks_odd_is_kept_as_it_is() {
     assert_eq!(kept(&names.instance), Some(digest(&odd).into()));
     assert_eq!(kept(&deep.instance), Some(digest(&bytes).into()));
     unharmed(&mut site);
+}
+
+/// The same in Implicit VR.
+fn nested_by_length_implicitly(depth: usize) -> Vec<u8> {
+    let mut reversed: Vec<u8> = Vec::new();
+    for _ in 0..depth {
+        let inner = u32::try_from(reversed.len()).unwrap();
+        reversed.extend_from_slice(&inner.to_be_bytes());
+        reversed.extend_from_slice(&[0xE0, 0, 0xFF, 0xFE]);
+        reversed.extend_from_slice(&(inner + 8).to_be_bytes());
+        reversed.extend_from_slice(&[0xA7, 0x30, 0, 0x40]);
+    }
+    reversed.reverse();
+    reversed
+}
+
+/// FLT-087: what is acknowledged arrives. In Implicit VR such sequences are re-encoded for the web, as far as they are gone into; from
+/// there on they leave as they came, as UN (PS3.5 section 6.2.2).
+#[test]
+fn what_is_nested_deeply_by_length_arrives_also_where_it_must_be_re_encoded() {
+    let mut sites = TwoSites::start(None);
+    let deep = names(335, 2, 1);
+    let implicit = Transcoder::between(&TransferSyntaxUid::parse(EXPLICIT_LE).unwrap(), IMPLICIT_LE);
+    let (mut implicit, mut bytes) = (implicit.unwrap(), Vec::new());
+    implicit.push(&before_pixels(&deep), &mut bytes).unwrap();
+    implicit.finish(&mut bytes).unwrap();
+    bytes.extend(nested_by_length_implicitly(100_000));
+    let request = Request::new("SENDER", "WB_A").context(1, SECONDARY_CAPTURE, &[IMPLICIT_LE]);
+    let (mut caller, _) = Caller::accepted(sites.a.config.dicom_port, &request);
+    assert_eq!(caller.store(1, SECONDARY_CAPTURE, &deep.instance, &bytes).unwrap().status, 0);
+    caller.release();
+    sites.a.all_become("b", "verified", 1, seconds(60));
+    let here = sites.a.study(&deep.study);
+    let evidence = here[0]["transfers"][0]["evidence"].as_str().unwrap();
+    assert!(evidence.contains(", 1 UN)"), "{evidence}");
+    let folder = tempfile::tempdir().unwrap();
+    sites.b.cli(&["store", "export", &deep.study, folder.path().to_str().unwrap()]).ok("store export");
+    let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read(path).unwrap();
+    assert!(memchr::memmem::find(&file, &nested_by_length_implicitly(99_936)[8..]).is_some(), "the rest is untouched");
+    unharmed(&mut sites.a);
+    unharmed(&mut sites.b);
 }
 
 #[test]

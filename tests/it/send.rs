@@ -134,3 +134,21 @@ fn urgent_overtakes_a_backlog_at_a_peer_that_is_slow() {
     assert!(b.arrivals().len() == 120 && b.arrivals().values().all(|times| *times == 1), "all arrived, once");
     a.verify_ledger(false);
 }
+
+/// DIM-050, UIX-04: a destination that cannot be used as it is configured is no reason to wait for ever.
+#[test]
+fn waiting_ends_when_all_that_is_left_is_for_a_destination_that_is_parked() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    b.always(Some(Step::Refuse(401, None)));
+    let mut config = stage.site_b().peer("b", &b.url(), B_IDENTITY, "present").node("SENDER", None);
+    (config.name, config.ae_title) = ("a".into(), "WB_A".into());
+    let a = Gateway::start(&stage.path().join("a"), config);
+    let study = push(&a, "SENDER", 31, 3, b"A300");
+    let said = a.cli(&["send", "--study", &study, "--to", "b", "--wait"]);
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("3 transfers to b need a person"), "{}", said.stderr);
+    assert!(said.stderr.contains("b is parked") && said.stderr.contains("HTTP 401"), "{}", said.stderr);
+    let said = a.cli(&["send", "--study", &study, "--to", "b", "--wait", "--json"]);
+    assert!(said.code == Some(1) && said.stdout.contains("\"failed\":3"), "{}{}", said.stdout, said.stderr);
+}

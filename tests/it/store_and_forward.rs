@@ -50,6 +50,7 @@ fn what_dcmsend_sends_arrives_unaltered() {
 #[test]
 fn what_pynetdicom_sends_arrives_unaltered() {
     let files: Vec<CorpusFile> = corpus::files().into_iter().filter(|file| file.fate == Fate::First).collect();
+    assert!(NOT_ON_THE_WEB.iter().all(|syntax| files.iter().any(|file| file.syntax == *syntax)), "some are re-encoded");
     journey(&files, |a| {
         for (file, status) in files.iter().zip(send_as_they_are(a, &files)) {
             assert_eq!(status, Some(0), "{}", file.name);
@@ -156,7 +157,12 @@ fn journey(files: &[CorpusFile], send: impl FnOnce(&Gateway)) {
         let (a, b, name) = (&at_a[&file.instance], &at_b[&file.instance], &file.name);
         if NOT_ON_THE_WEB.contains(&a["transfer_syntax_uid"].as_str().unwrap()) {
             assert_eq!(b["transfer_syntax_uid"], EXPLICIT_LE, "{name}");
+            // WEB-002, IDY-034: by which rules and dictionary, and how much of it has no representation.
+            let evidence = a["transfers"][0]["evidence"].as_str().unwrap();
+            let told = evidence.contains("named as stored; changed by explicit-le/1 (dicom-dictionary-std ");
+            assert!(told && evidence.contains(" UN); shown by QIDO-RS"), "{name}: {evidence}");
         } else {
+            assert!(!a["transfers"][0]["evidence"].as_str().unwrap().contains("changed"), "{name}");
             assert_eq!((&a["sha256"], &a["transfer_syntax_uid"]), (&b["sha256"], &b["transfer_syntax_uid"]), "{name}");
         }
         let path = received.get(&file.instance).unwrap_or_else(|| panic!("{name} did not reach the node"));

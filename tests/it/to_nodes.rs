@@ -1,5 +1,6 @@
 //! Out to nodes that take less than what we hold: other syntaxes, few classes, many associations, odd manners.
 
+use crate::support::bare_node::{BareNode, Manner, When};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::gateway::Gateway;
@@ -55,6 +56,8 @@ fn through(option: &str, expected: &str) {
     });
     let story = || site.cli(&["transfers", "list"]).stdout;
     assert_eq!(site.transfers("OUT", "dead").1, broken, "what nobody can decode, and nothing else:\n{}", story());
+    let sound = files.iter().filter(|file| file["broken"] == false).map(|file| file["sop_instance"].as_str().unwrap());
+    re_encoding_is_told(&site, &sound.collect(), expected);
     let received: BTreeMap<String, PathBuf> = node.files().into_iter().map(|path| (instance_of(&path), path)).collect();
     let list = stage.path().join("pairs.jsonl");
     let pairs = files.iter().filter(|file| file["broken"] == false);
@@ -83,6 +86,24 @@ fn through(option: &str, expected: &str) {
     }
     assert!(faults.is_empty(), "{}:\n{}", faults.len(), faults.join("\n"));
     site.verify_ledger(true);
+}
+
+/// WEB-002, IDY-034: where it was re-encoded the evidence names the rules, the dictionary, and how many elements are UN.
+fn re_encoding_is_told(site: &Gateway, instances: &BTreeSet<&str>, expected: &str) {
+    let rule = if expected == IMPLICIT_LE { "implicit-le/1" } else { "explicit-le/1" };
+    let lines = site.ask(&["transfers", "list", "--json"]);
+    let studies: BTreeSet<&str> = lines.iter().map(|line| line["study_instance_uid"].as_str().unwrap()).collect();
+    let rows: Vec<Value> = studies.into_iter().flat_map(|study| site.study(study)).collect();
+    let mine = rows.iter().filter(|row| instances.contains(row["sop_instance_uid"].as_str().unwrap()));
+    let mut told = 0;
+    for row in mine {
+        let native = [IMPLICIT_LE, EXPLICIT_LE, BIG_ENDIAN].contains(&row["transfer_syntax_uid"].as_str().unwrap());
+        let evidence = row["transfers"][0]["evidence"].as_str().unwrap();
+        let says = evidence.contains(&format!("changed by {rule} (dicom-dictionary-std ")) && evidence.contains(" UN)");
+        assert!(native || says, "{evidence}: {row}");
+        told += usize::from(says);
+    }
+    assert!(told > 20, "{told} of {} are told of", rows.len());
 }
 
 fn instance_of(path: &Path) -> String {
@@ -177,6 +198,14 @@ fn an_instance_whose_class_is_refused_is_parked_and_the_others_arrive() {
     assert_eq!(node.seen("store").len(), 3);
     let told = site.cli(&["status"]).ok("status");
     assert!(told.contains(&format!("OUT: does not take SOP class {}", class(3))), "{told}");
+    // DIM-050: who waits for all of it is told that one does not go.
+    let study = names(91, 1, 0).study;
+    let said = site.cli(&["send", "--study", &study, "--to", "OUT", "--wait"]);
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("1 transfers to OUT need a person"), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("does not take SOP class {}", class(3))), "{}", said.stderr);
+    let said = site.cli(&["send", "--study", &study, "--to", "OUT", "--wait", "--json"]);
+    assert!(said.code == Some(1) && said.stdout.contains("\"failed\":1"), "{}{}", said.stdout, said.stderr);
 }
 
 /// WEB-063: a try of a class that the node refuses is offered alone, and nothing is accepted: that is no outage. After a start nothing is
@@ -298,6 +327,29 @@ fn the_next_batch_of_a_study_uses_the_association_that_lingers() {
     assert_eq!(node.seen("association").len(), 2);
     until(seconds(20), "the first was released", || (node.seen("end").len() == 1).then_some(()));
     assert_eq!(node.seen("end")[0]["how"], "released");
+}
+
+/// FLT-042: what had been sent whole over an association that stayed open may have arrived, as over any other. What follows goes at once.
+#[test]
+fn what_was_whole_over_an_association_that_stayed_open_is_unknown_without_an_answer() {
+    let stage = Stage::new();
+    let (third, aborted) = (names(97, 1, 2).instance, std::sync::atomic::AtomicBool::new(false));
+    let mine = third.clone();
+    let node = BareNode::start(move |_, instance, _| {
+        let aborts = instance == mine && !aborted.swap(true, std::sync::atomic::Ordering::SeqCst);
+        Manner { when: if aborts { When::AbortsAtTheEnd } else { When::AtTheEnd }, ..Manner::default() }
+    });
+    let site = site(&stage, node.port, "linger = \"60s\"");
+    push_study(&site, 97, 0, 2);
+    site.all_become("OUT", "accepted", 2, seconds(60));
+    push_study(&site, 97, 2, 2);
+    site.all_become("OUT", "accepted", 4, seconds(60));
+    let story = site.cli(&["why", &third]).ok("why");
+    assert!(story.contains("unknown (sent, but not answered"), "{story}");
+    assert_eq!((node.got(&third).len(), node.got(&names(97, 1, 3).instance).len()), (2, 1));
+    let told = site.cli(&["why", &names(97, 1, 3).instance]).ok("why");
+    assert!(!told.contains("deferred"), "the node is not blamed for an association that it had ended: {told}");
+    site.verify_ledger(true);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use super::progress;
 use crate::config::Config;
 use crate::dicom::uid::StudyUid;
 use crate::edge::admin::{Asked, Held, Instruction};
+use crate::ledger::breaker::Reach;
 use crate::peers::Destination;
-use crate::records::{Records, TransferFilter, TransferSums};
+use crate::records::{Records, TransferFilter, TransferSums, Unsupported};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -226,7 +227,8 @@ async fn order(
     gateway.post("/orders", &serde_json::to_value(&said).map_err(Failure::some)?).await
 }
 
-/// Waits until everything of the studies to the destination is done or waits for a person.
+/// Waits until everything of the studies to the destination is done or waits for a person: what is parked, too, for its class or with the
+/// destination (DIM-050).
 async fn wait(config: &Config, options: &super::Options, studies: &[Held]) -> Ended {
     let records = client::records(config)?;
     let total = studies.iter().map(|study| study.instances).sum();
@@ -235,7 +237,7 @@ async fn wait(config: &Config, options: &super::Options, studies: &[Held]) -> En
         let sums = sums(&records, options, studies).await?;
         let total = |field: fn(&TransferSums) -> u64| sums.iter().map(field).sum::<u64>();
         let moving = total(|line| line.moving);
-        let failed = total(|line| line.held + line.dead + line.cancelled);
+        let failed = total(|line| line.open + line.cancelled);
         bar.set_length(total(|line| line.instances));
         bar.set_position(total(|line| line.instances).saturating_sub(moving));
         if moving == 0 {
@@ -245,11 +247,29 @@ async fn wait(config: &Config, options: &super::Options, studies: &[Held]) -> En
             }
             return match failed {
                 0 => Ok(ExitCode::SUCCESS),
-                _ => Err(Failure::some(format!("{failed} transfers to {} need a person", options.to))),
+                _ => {
+                    let why = trouble(&records, &options.to, total(|line| line.parked)).await?;
+                    Err(Failure::some(format!("{failed} transfers to {} need a person{why}", options.to)))
+                }
             };
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// What must be put right at a destination before it takes what is left, of which so many are parked.
+async fn trouble(records: &Records, to: &str, parked: u64) -> Result<String, Failure> {
+    let views = records.destinations().await.map_err(Failure::some)?;
+    let Some(view) = views.into_iter().find(|view| view.destination.0 == to) else { return Ok(String::new()) };
+    if view.reach == Reach::Parked {
+        let why = view.words.unwrap_or_default();
+        return Ok(format!("; {to} is parked: {why}. Put it right, then `weybridge transfers retry --to {to}`"));
+    }
+    let class = |class: Unsupported| {
+        let why = class.why.map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("; {to} does not take SOP class {}{why}", class.sop_class)
+    };
+    Ok(if parked > 0 { view.unsupported.into_iter().map(class).collect() } else { String::new() })
 }
 
 async fn sums(records: &Records, options: &super::Options, studies: &[Held]) -> Result<Vec<TransferSums>, Failure> {

@@ -1,6 +1,6 @@
 //! One instance of a STOW-RS request: how it was planned, its part, and what its being spoilt means for the others.
 
-use crate::courier::body::{BodyError, Fault, Plan};
+use crate::courier::body::{BodyError, Fault, Plan, changed};
 use crate::courier::carrier::Report;
 use crate::courier::data_set::DataSet;
 use crate::courier::verdict::Item;
@@ -101,6 +101,16 @@ fn data_set(
         }
     })
     .boxed()
+}
+
+/// What was accepted says by which rules it was changed.
+pub(super) fn tell_changes(parcels: &[Parcel], report: &mut Report) {
+    for Parcel { item, plan } in parcels {
+        let Some(changes) = plan.changes(plan.re_encoded) else { continue };
+        for (_, outcome) in report.outcomes.iter_mut().filter(|(id, _)| *id == item.transfer) {
+            *outcome = changed(outcome.clone(), Some(&changes));
+        }
+    }
 }
 
 /// Our own side ended the body: the culprit is judged, the others are unknown, since whole parts may have arrived.

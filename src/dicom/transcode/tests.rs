@@ -208,6 +208,36 @@ fn what_is_no_native_data_set_is_refused() {
     ));
 }
 
+/// FLT-087: a sequence of a length that lies beyond the limit passes as it is, where the output may hold it so.
+#[test]
+fn what_is_nested_deeper_than_the_limit_passes_by_its_length() {
+    const TAG: u32 = 0x0040_A730;
+    let around = |inner: Node, depth, defined| {
+        (0..depth).fold(inner, |node, _| sequence(TAG, Vr::SQ, defined, vec![vec![node]]))
+    };
+    let nested = |depth| [around(value(0x0008_0104, Vr::LO, b"x "), depth, true)];
+    let evened = |from: &str, form, to: &str| {
+        let mut transcoder = Transcoder::evening(&TransferSyntaxUid::parse(from).unwrap(), to).unwrap();
+        let mut out = Vec::new();
+        transcoder.push(&encode(&nested(100), form), &mut out)?;
+        Ok((out, transcoder.finish(&mut Vec::new())?.un_elements))
+    };
+    let implicit = Form { delimited: true, ..IMPLICIT };
+    let rows = [
+        (IMPLICIT_VR_LE, IMPLICIT, EXPLICIT_VR_LE, DELIMITED, Vr::UN, 1),
+        (IMPLICIT_VR_LE, IMPLICIT, IMPLICIT_VR_LE, implicit, Vr::UN, 0),
+        (EXPLICIT_VR_LE, EXPLICIT, EXPLICIT_VR_LE, DELIMITED, Vr::SQ, 0),
+    ];
+    for (from, form, to, written, vr, un) in rows {
+        let untouched = &encode(&nested(36), form)[if form.explicit { 12 } else { 8 }..];
+        let want = encode(&[around(value(TAG, vr, untouched), 64, false)], written);
+        assert_eq!(evened(from, form, to), Ok((want, un)), "{from} to {to}");
+    }
+    let deep = TranscodeError::Structure(StructureError::TooDeep { tag: Some(Tag(TAG)) });
+    assert_eq!(evened(EXPLICIT_VR_LE, EXPLICIT, IMPLICIT_VR_LE), Err(deep));
+    assert_eq!(evened(EXPLICIT_VR_BE, BIG, EXPLICIT_VR_LE), Err(deep));
+}
+
 #[test]
 fn a_delimiter_too_many_inside_un_is_kept_since_lengths_count_it() {
     let mut inner = encode(&[value(0x0009_1003, Vr::UN, b"ab")], IMPLICIT);

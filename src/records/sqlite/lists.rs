@@ -26,7 +26,7 @@ const SUMS: &str = "SELECT t.study, t.destination, s.uid, d.name, count(*), \
     min(t.created) FILTER (WHERE t.lane IS NOT NULL), \
     min(iif(t.lane = 2, max(t.due, coalesce(d.ask_not_before, 0)), t.due)) FILTER (WHERE t.lane IN (0, 1, 2)), d.not_before, \
     min(t.priority) FILTER (WHERE t.lane IS NOT NULL), d.paused IS NOT NULL, \
-    count(*) FILTER (WHERE t.lane < 4) FROM transfers t JOIN studies s ON s.id = t.study JOIN destinations d ON d.id = t.destination";
+    count(*) FILTER (WHERE t.lane < 4 AND (d.reach <> 'parked' OR t.lane = 3)), count(*) FILTER (WHERE t.lane IS NOT NULL) FROM transfers t JOIN studies s ON s.id = t.study JOIN destinations d ON d.id = t.destination";
 
 /// The sums that a filter asks for, in order of study and destination, and where to go on if there are more.
 pub(in crate::records) fn sums(
@@ -78,6 +78,7 @@ fn sum(row: &Row<'_>, now: i64) -> Result<TransferSums, Fault> {
         priority: row.get::<_, Option<i64>>(16)?.map(priority).transpose()?,
         paused,
         moving: number(18)?,
+        open: number(19)?,
     })
 }
 

@@ -7,7 +7,9 @@ use super::routing;
 use super::rows::{Fault, borrowed, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
 use super::tx::Tx;
 use crate::dicom::attributes::{INDEXED, Indexed, Level};
+use crate::dicom::head::Head;
 use crate::dicom::requests::Request;
+use crate::dicom::uid::has_leading_zero;
 use crate::dicom::{attributes, tag::Tag};
 use crate::ledger::change::{self, Opened};
 use crate::ledger::entry::{EntryId, Fact, Facts, Kind, facts};
@@ -379,9 +381,24 @@ fn arrived(
     more.insert("origin".into(), facts([("kind", kind.into()), ("name", name.into())]).into());
     let source: Facts = source_pairs(source).map(|(name, value)| (name.to_owned(), value.into())).collect();
     more.insert("source".into(), source.into());
+    let lenient: Fact = lenient(&case.arrival.head).into_iter().map(Fact::from).collect();
+    if lenient != Fact::List(Vec::new()) {
+        more.insert("lenient".into(), lenient);
+    }
     owed.tell(&mut more);
     tx.append(case.entry, Kind::Received, case.at, more, Vec::new());
     Ok(())
+}
+
+/// What was taken although it breaks a rule: the UIDs with leading zeros (PS3.5 section 9.1; row 4 of the decision table).
+fn lenient(head: &Head) -> Vec<String> {
+    let uids = [
+        ("SOP Class UID", head.sop_class.as_str()),
+        ("SOP Instance UID", head.sop_instance.as_str()),
+        ("Study Instance UID", head.study.as_str()),
+        ("Series Instance UID", head.series.as_str()),
+    ];
+    uids.iter().filter(|(_, uid)| has_leading_zero(uid)).map(|(name, _)| format!("leading zero in {name}")).collect()
 }
 
 fn version_made(arrival: &Arrival, version: &Version) -> Fact {

@@ -39,7 +39,7 @@ pub(in crate::records) fn destinations(conn: &Connection) -> Result<Vec<Destinat
          FROM destinations d LEFT JOIN words w ON w.id = d.words LEFT JOIN words p ON p.id = d.paused_words ORDER BY d.name",
     )?;
     let mut sums = conn.prepare_cached(
-        "SELECT state, count(*), min(created), min(created) FILTER (WHERE priority = 0 AND lane < 4) FROM transfers WHERE destination = ?1 AND lane IS NOT NULL GROUP BY state",
+        "SELECT state, count(*), min(created), min(created) FILTER (WHERE priority = 0 AND (lane < 4 OR state = 'parked')) FROM transfers WHERE destination = ?1 AND lane IS NOT NULL GROUP BY state",
     )?;
     let mut uncompared = conn.prepare_cached(
         "SELECT count(*) FROM transfers t JOIN instances i ON i.id = t.instance \

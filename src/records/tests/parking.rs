@@ -71,6 +71,20 @@ async fn a_class_that_is_refused_is_parked_beside_a_destination_that_is_up() {
     site.verify().await;
 }
 
+/// REL-20: what is urgent, and parked for its class, still waits: for a person, who is to be told.
+#[tokio::test]
+async fn an_urgent_transfer_that_is_parked_for_its_class_still_waits() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let id = site.transfers(1).await[0].transfer;
+    assert_eq!(site.act(Verb::Expedite, &[id]).await.changed, 1);
+    site.send("surrey", unsupported(true), noon()).await;
+    assert_eq!((site.states(1).await, view(&site).await.urgent), (vec![State::Parked], Some(noon())));
+    assert!(site.records.pause(&destination("surrey"), false, "jo", "they take it now", noon()).await.unwrap());
+    site.send("surrey", verified(), noon()).await;
+    assert_eq!((site.states(1).await, view(&site).await.urgent), (vec![State::Verified], None));
+}
+
 /// WEB-063: one instance is tried now and then, no more often than a destination that is out; when it is taken, all of its class go.
 #[tokio::test]
 async fn a_class_that_is_refused_is_tried_by_one_instance_now_and_then_and_heals() {
