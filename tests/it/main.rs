@@ -68,6 +68,7 @@ mod query;
 mod query_hostile;
 mod reach;
 mod readback;
+mod reconcile;
 mod rejections;
 mod reload;
 mod requirements;
