@@ -51,6 +51,7 @@ mod mixed;
 mod odil;
 mod orders;
 mod orthanc;
+mod out_of_reach;
 mod outage;
 mod patients;
 mod pixels;
