@@ -8,17 +8,22 @@ use crate::dicomweb::client::PeerClient;
 use crate::edge::admin::Request;
 use crate::ledger::transfer::TransferId;
 use crate::records::TransferView;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// The peer, by its name
     peer: String,
-    /// Only what was done there within so many days; a Weybridge peer keeps everything for three at least, and shows only what it keeps
-    #[arg(long, value_name = "DAYS", default_value_t = 2)]
-    since: u64,
+    /// Only what was done there within so many days, or since a time: 2026-11-01, 2026-11-01T12:00 (both as the clock here says), or
+    /// with a zone, 2026-11-01T12:00Z; a Weybridge peer keeps everything for three days at least, and shows only what it keeps
+    #[arg(long, value_name = "DAYS|TIME", default_value = "2")]
+    since: Since,
     /// Owe again what is missing there; needs a reason
     #[arg(long, requires = "reason")]
     reopen: bool,
@@ -28,6 +33,43 @@ pub(super) struct Options {
     /// One JSON object a study
     #[arg(long)]
     json: bool,
+}
+
+/// Since when what was done counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Since {
+    /// So many days ago.
+    Days(u64),
+    /// A time.
+    At(SystemTime),
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    /// A whole number is of days. A time without a zone is one of this machine's.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+            return text.parse().map(Self::Days).map_err(|_| "so many days there never were".to_owned());
+        }
+        let local = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::system()).ok().map(|at| at.timestamp());
+        let at = text.parse::<Timestamp>().ok().or_else(local);
+        let at = at.ok_or("it is neither a number of days nor a time such as 2026-11-01T12:00 or 2026-11-01T12:00Z")?;
+        Ok(Self::At(at.into()))
+    }
+}
+
+impl Since {
+    /// The moment that is meant, now being `now`.
+    fn moment(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Days(days) => {
+                let days = Duration::from_secs(days.saturating_mul(86_400));
+                now.checked_sub(days).unwrap_or(SystemTime::UNIX_EPOCH)
+            }
+            Self::At(at) => at,
+        }
+    }
 }
 
 /// After so many studies a peer that has not answered once is asked no more.
@@ -54,8 +96,11 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let records = client::records(&config)?;
     let asked_of = app::peer_client(&config, peer).map_err(Failure::usage)?;
     let mut gaps = Gaps::default();
-    let since = Duration::from_secs(options.since.saturating_mul(86_400));
-    let since = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+    let now = SystemTime::now();
+    let since = options.since.moment(now);
+    if since > now {
+        return Err(Failure::usage("--since lies ahead: nothing has been done there since"));
+    }
     for (study, done) in app::reconcile::done(&records, &options.peer, since).await.map_err(Failure::some)? {
         if gaps.asked == 0 && gaps.silent.as_ref().is_some_and(|(studies, _)| *studies >= MOST_SILENT) {
             break;
@@ -145,5 +190,33 @@ async fn reopen(config: &Config, options: &Options, missing: &[TransferId]) -> E
         count => Err(Failure::some(format!(
             "{count} cannot be sent again: their bytes are no longer kept here, or they are not done any more"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn since_is_a_number_of_days_or_a_time() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400);
+        let moment = |text: &str| text.parse::<Since>().map(|since| since.moment(now));
+        assert_eq!(moment("2"), Ok(now - Duration::from_secs(2 * 86_400)));
+        assert_eq!([moment("0"), moment("99999999999999")], [Ok(now), Ok(SystemTime::UNIX_EPOCH)]);
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_534_400);
+        for text in
+            ["2026-11-01T12:00Z", "2026-11-01T12:00:00Z", "2026-11-01T13:00:00+01:00", "2026-11-01 12:00:00.000Z"]
+        {
+            assert_eq!(moment(text), Ok(noon), "{text}");
+        }
+        // Without a zone: this machine's, wherever the test runs.
+        let local =
+            |text: &str| text.parse::<DateTime>().unwrap().to_zoned(TimeZone::system()).unwrap().timestamp().into();
+        assert_eq!(moment("2026-11-01T12:00"), Ok(local("2026-11-01T12:00:00")));
+        assert_eq!(moment("2026-11-01"), Ok(local("2026-11-01T00:00:00")));
+        for text in ["", "-1", "2d", "yesterday", "12:00", "2026-13-01", "99999999999999999999", "2026-11-01T25:00"] {
+            assert!(moment(text).is_err(), "{text}");
+        }
     }
 }

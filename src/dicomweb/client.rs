@@ -175,6 +175,8 @@ impl PeerClient {
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_keepalive_interval(Duration::from_secs(10))
             .tcp_keepalive_retries(3)
+            // While something is sent there are no probes: this long it may go unacknowledged.
+            .tcp_user_timeout(Duration::from_secs(60))
             .pool_idle_timeout(timing.idle)
             .pool_max_idle_per_host(8)
             // Answers are read as they come: some servers and proxies compress unless they are told not to.

@@ -137,6 +137,7 @@ impl Janitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
 
     #[test]
     fn what_waits_for_a_person_is_told_once_and_then_daily() {
@@ -169,9 +170,12 @@ mod tests {
             ((false, false), (None, Some(false))),
             ((true, true), (Some(true), None)),
         ];
+        let mut full_disks = 0;
         for ((full, refusing), want) in rows {
             assert_eq!(told.room(full, refusing), want, "full: {full}, refusing: {refusing}");
+            full_disks += usize::from(full);
         }
+        note_fired(full_disks);
     }
 
     #[test]

@@ -379,6 +379,8 @@ async fn a_jump_of_the_clock_outlasts_a_restart() {
     after.recall_jump().await;
     after.round().await;
     assert!(house.is_whole(1, 5000).await, "what was entered meanwhile bears the time of the clock");
+    // The run that saw it, and the one after.
+    note_fired(2);
 }
 
 /// FLT-027: a blob whose file is gone is set aside as missing, the others are not touched.

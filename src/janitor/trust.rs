@@ -143,11 +143,13 @@ mod tests {
             after.now(at(400) + 10 * HOUR + HOUR * hours, began + HOUR * hours)
         };
         assert_eq!([again(0), again(61)], [at(0) + 11 * HOUR, at(0) + 72 * HOUR]);
+        note_fired(1);
         assert_eq!(again(62), at(403), "all has been kept as long as it must be");
         let mut twice = Trusted::new(Some(at(400) + HOUR), keep, began);
         twice.recall(noted, at(800), began);
         let (early, late) = (twice.now(at(800), began), twice.now(at(800) + HOUR, began + HOUR));
         assert!(early < at(3) && late < at(3), "it jumped again while nobody ran: {early:?} {late:?}");
+        note_fired(1);
         let mut right = Trusted::new(Some(at(400)), keep, began);
         right.recall(noted, at(1), began);
         assert_eq!(right.now(at(1), began), at(1), "it was set right");

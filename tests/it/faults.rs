@@ -1,6 +1,7 @@
 //! Faults of the surroundings: two gateways on one directory, requests that are played again, no descriptors left, TLS that
 //! breaks within a body, studies that grow while they are sent, a person who cancels while the answer comes.
 
+use crate::bits;
 use crate::support::caller::{Caller, Pdu, Request};
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::fired::note_fired;
@@ -257,6 +258,51 @@ fn tls_that_breaks_within_a_body_that_we_send_is_asked_about_and_sent_again() {
     a.verify_ledger(true);
     b.verify_ledger(true);
     note_fired(proxy.fired() as usize);
+}
+
+/// FLT-027: a blob whose file is gone, found so at a start or when it is to be sent: told as missing and set aside, the others go, and
+/// the same again from the node heals it.
+#[test]
+fn a_blob_whose_file_is_gone_is_set_aside_and_the_others_are_sent() {
+    const LARGE: u32 = 3_000_000;
+    let stage = Stage::new();
+    let mut b = Gateway::prepare(&stage.path().join("b"), stage.site_b());
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.config.url()).with(COURIER));
+    let port = a.config.dicom_port;
+    let send = |number: u64| send_one(719, number, if number == 3 { 4096 } else { LARGE }, port, "WB_A");
+    (1..=3).for_each(send);
+    let blobs = a.data_dir().join("blobs");
+    let lose = |number: u64| {
+        let (path, _) = bits::find(&blobs, &data_set(&names(719, number, number), LARGE, 719 << 40 | number));
+        std::fs::remove_file(path).unwrap();
+        note_fired(1);
+    };
+    a.stop();
+    lose(1);
+    a.up();
+    let aside = |count: usize| {
+        until(seconds(60), "what is missing is set aside", || {
+            let open = a.ask(&["exceptions", "list", "--json"]);
+            (open.iter().filter(|one| one["kind"] == "corrupt").count() == count).then_some(())
+        });
+    };
+    aside(1);
+    assert!(a.log().contains("are missing or cut"), "{}", a.log());
+    lose(2);
+    b.up();
+    aside(2);
+    until(seconds(60), "what is there arrives", || (a.transfers("b", "verified").1 == 1).then_some(()));
+    assert_eq!([1, 2, 3].map(|number| b.holds(&names(719, number, number).study)), [0, 0, 1]);
+    let out = stage.path().join("out");
+    let told = a.cli(&["store", "export", &names(719, 2, 2).study, out.to_str().unwrap()]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    let alarm = a.ask(&["exceptions", "list", "--json"]).remove(0)["exception"].to_string();
+    let told = a.cli(&["exceptions", "show", &alarm]).ok("show");
+    assert!(told.contains("does not hold the blob"), "missing, not damaged: {told}");
+    (1..=2).for_each(send);
+    a.all_become("b", "verified", 3, seconds(60));
+    a.verify_ledger(true);
+    b.verify_ledger(true);
 }
 
 /// FLT-084: a study that grows while it is sent, and again when all of it has arrived: late instances are owed and sent too, and

@@ -52,6 +52,15 @@ fn a_file_of(folder: &Path) -> PathBuf {
     files.swap_remove(files.len() / 2)
 }
 
+/// A file whose meta names another transfer syntax of as many letters.
+fn in_another_syntax(file: &[u8]) -> Vec<u8> {
+    let (explicit, big) = (b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.2\0");
+    let at = file.windows(explicit.len()).position(|window| window == explicit).unwrap();
+    let mut other = file.to_vec();
+    other[at..at + big.len()].copy_from_slice(big);
+    other
+}
+
 #[test]
 fn the_judge_finds_the_ledger_and_reality_in_agreement_and_every_forgery() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -70,7 +79,10 @@ fn the_judge_finds_the_ledger_and_reality_in_agreement_and_every_forgery() {
 
     let case = Case { export, head, received };
     let told = case.judge().ok("the judge");
-    assert!(told.contains(&format!("{COUNT} received byte for byte, 0 in another syntax, of {COUNT} owed")), "{told}");
+    assert!(
+        told.contains(&format!("{COUNT} received byte for byte, 0 not compared (another syntax), of {COUNT} owed")),
+        "{told}"
+    );
     // Both compute the same head from the same entries.
     let ours = sites.b.cli(&["ledger", "verify"]).ok("ledger verify");
     let hashes = |text: &str| text.lines().filter(|line| line.starts_with("tree ")).collect::<Vec<_>>().join("");
@@ -89,8 +101,22 @@ fn the_judge_finds_the_ledger_and_reality_in_agreement_and_every_forgery() {
     let sound = fs::read(&file).unwrap();
     let mut spoilt = sound.clone();
     *spoilt.last_mut().unwrap() ^= 1;
-    fs::write(&file, spoilt).unwrap();
+    fs::write(&file, &spoilt).unwrap();
     case.finds("was received with other bytes than the ledger says", |_| {});
+    // Wrong bytes are no better for lying beside the right ones.
+    fs::write(&file, &sound).unwrap();
+    let beside = case.received.join("beside");
+    fs::write(&beside, &spoilt).unwrap();
+    case.finds("was received with other bytes too, beside the right ones", |_| {});
+    fs::remove_file(beside).unwrap();
+    // What came in another syntax has other bytes by right; whether it is the same nobody has compared.
+    fs::write(&file, in_another_syntax(&sound)).unwrap();
+    let told = case.judge().ok("the judge");
+    let (same, all) = (COUNT - 1, COUNT);
+    assert!(
+        told.contains(&format!("{same} received byte for byte, 1 not compared (another syntax), of {all}")),
+        "{told}"
+    );
     fs::remove_file(&file).unwrap();
     case.finds("is accepted by the ledger, but was not received", |_| {});
     // A file under a UID that nobody sent: the last digit of the UID in its meta is another letter.

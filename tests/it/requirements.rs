@@ -107,10 +107,51 @@ pub fn has_test(text: &str, name: &str) -> bool {
     false
 }
 
+/// Every file of the code by its path.
+fn tree() -> BTreeMap<String, String> {
+    sources(&["src", "tests"], &["rs"]).into_iter().map(|Source { path, text }| (path, text)).collect()
+}
+
+/// The text of a function, from its name to the brace that ends it.
+fn function<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let at = text.find(&format!("fn {name}(")).or_else(|| text.find(&format!("fn {name}<")))?;
+    let line = &text[text[..at].rfind('\n').map_or(0, |before| before + 1)..];
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let end = text[at..].find(&format!("\n{indent}}}"))?;
+    Some(&text[at..at + end])
+}
+
+/// Whether a test says how often its fault fired: itself, or by a function of its file that it calls.
+fn tells_of_its_fault(text: &str, name: &str) -> bool {
+    let tells = |body: &str| body.contains("note_fired(");
+    let Some(body) = function(text, name) else { return false };
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let called = body.match_indices('(').filter_map(|(at, _)| body[..at].rsplit(|c: char| !word(c)).next());
+    tells(body) || called.filter(|called| !called.is_empty()).any(|called| function(text, called).is_some_and(tells))
+}
+
+/// `.ci/long faults` takes a test that says nothing for one whose fault did not fire; that is seen here at once.
+#[test]
+fn each_test_of_a_fault_says_how_often_it_fired() {
+    let (tree, mut silent, mut count) = (tree(), BTreeSet::new(), 0);
+    for Rule { line, id, tests } in page().into_iter().filter(|rule| rule.id.starts_with("FLT")) {
+        for path in paths(&tests).unwrap_or_default() {
+            let tells = places(path).is_some_and(|(files, name)| {
+                files.iter().filter_map(|file| tree.get(file)).any(|text| tells_of_its_fault(text, name))
+            });
+            count += 1;
+            if !tells {
+                silent.insert(format!("{PAGE}:{line}: {id}: {path} does not call `note_fired`"));
+            }
+        }
+    }
+    assert!(count > 100, "only {count} tests of faults were found");
+    report(&silent.into_iter().collect::<Vec<_>>());
+}
+
 #[test]
 fn each_test_that_is_named_exists() {
-    let tree: BTreeMap<String, String> =
-        sources(&["src", "tests"], &["rs"]).into_iter().map(|Source { path, text }| (path, text)).collect();
+    let tree = tree();
     let mut faults = Vec::new();
     for Rule { line, id, tests } in page() {
         let named = match paths(&tests) {
@@ -181,4 +222,8 @@ fn the_checks_see_what_they_look_for() {
     let text = "#[tokio::test(flavor = \"x\")]\n    #[cfg(unix)]\nasync fn one() {}\nfn two() {}\n#[test]\nfn three_more() {}\n";
     let held = ["one", "two", "three", "three_more"].map(|name| has_test(text, name));
     assert_eq!(held, [true, false, false, true]);
+
+    let text = "fn one() {\n    two(3);\n}\n\nfn two(n: u32) {\n    note_fired(1);\n}\n\nfn three() {\n    four();\n}\n\n    async fn four() {\n        if x {\n        }\n    }\n";
+    let told = ["one", "two", "three", "four", "five"].map(|name| tells_of_its_fault(text, name));
+    assert_eq!(told, [true, true, false, false, false]);
 }

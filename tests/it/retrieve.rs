@@ -1,11 +1,14 @@
 //! C-MOVE and C-GET as workstations ask: everything arrives as it is held, and the counts are right whatever the destination does.
 
-use crate::support::config::free_port;
+use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{data_set_digest, names, read_part10};
 use crate::support::fired::note_fired;
+use crate::support::gateway::Gateway;
+use crate::support::load::send_all;
 use crate::support::odd_node::OddNode;
 use crate::support::process::finish;
+use crate::support::python;
 use crate::support::radiology::{ROOT, Radiology, last, statuses};
 use crate::support::tools::tool;
 use crate::support::two_sites::Stage;
@@ -230,6 +233,34 @@ fn a_cancel_or_a_lost_originator_starts_nothing_more() {
     assert!(number("remaining") >= 2, "{facts}");
     assert_eq!(node.seen("store").len() as u64, 6 - remaining + number("completed") + number("failed"));
     note_fired(1);
+}
+
+/// FLT-082: of more instances than the counts of an answer can say, 65535 are said to remain, from the first answer to the last.
+#[test]
+fn counts_of_more_instances_than_an_answer_can_say_are_clamped() {
+    const COUNT: &str = "72000";
+    let stage = Stage::new();
+    let node = OddNode::start(stage.path(), &[]);
+    let config = SiteConfig::new("a", stage.identity_of_a())
+        .node("SENDER", None)
+        .with(&nodes(node.port))
+        .with("[retention]\npurge = false\n[store]\nscrub_rate = \"64 KiB\"");
+    let mut site = Gateway::start(&stage.path().join("a"), config);
+    send_all(880, 0..1, site.config.dicom_port, "WB_A");
+    site.stop();
+    let data = site.data_dir();
+    python::run("many_instances", [data.to_str().unwrap(), COUNT, "0", COUNT], seconds(300)).ok("many instances");
+    site.up();
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": names(880, 0, 0).study + ".1" });
+    let list = stage.path().join("requests.jsonl");
+    std::fs::write(&list, json!({ "op": "move", "to": "OUT", "keys": keys, "cancel": 2 }).to_string()).unwrap();
+    let port = site.config.dicom_port.to_string();
+    let said = python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]).remove(0);
+    let remaining: Vec<u64> =
+        said["answers"].as_array().unwrap().iter().filter_map(|answer| answer["remaining"].as_u64()).collect();
+    assert_eq!(statuses(&said).last(), Some(&0xFE00), "{:?}", last(&said));
+    assert!(remaining.len() > 2 && remaining.iter().all(|count| *count == 65535), "{remaining:?}");
+    note_fired(remaining.len());
 }
 
 /// DIM-090, DIM-084: C-GET gives what the requester is SCP of, and names the rest; it takes answers on any context of the class.

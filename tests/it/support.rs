@@ -29,6 +29,7 @@ pub mod ordeal;
 pub mod orthanc;
 pub mod pacs;
 pub mod power;
+pub mod private;
 pub mod process;
 pub mod proxy;
 pub mod python;

@@ -95,11 +95,11 @@ fn deflated(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `STATUS[+] BODY`, as in the tables: with a plus everything is kept, else what the body names as stored.
+/// `STATUS[+|-] BODY`, as in the tables: with a plus everything is kept, with a minus nothing, else what the body names as stored.
 pub fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
     let (status, body) = text.split_once(' ').unwrap();
-    let all = status.ends_with('+');
-    let (status, body) = (status.trim_end_matches('+').parse().unwrap(), body.to_owned());
+    let (all, none) = (status.ends_with('+'), status.ends_with('-'));
+    let (status, body) = (status.trim_end_matches(['+', '-']).parse().unwrap(), body.to_owned());
     let letters = letters.clone();
     Arc::new(move |sent: &[Item]| {
         let named = named(&body, sent, &letters);
@@ -107,6 +107,7 @@ pub fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
         let stored = named.iter().filter(|item| item.reason.is_none()).map(|item| item.instance.clone());
         let keep: Vec<String> = match all {
             true => sent.iter().map(|item| item.instance.clone()).collect(),
+            false if none => Vec::new(),
             false => stored.filter(|uid| !failed(uid)).collect(),
         };
         let json = store_answer::write(&named).to_string().into_bytes();
@@ -122,17 +123,17 @@ pub fn answerer(text: &str, letters: &BTreeMap<char, String>) -> Answerer {
     })
 }
 
-/// What a body names, of the instances that this request carried.
+/// What a body names: the row's instances, whether this request carried them or not, and by any other letter a stranger.
 fn named(body: &str, sent: &[Item], letters: &BTreeMap<char, String>) -> Vec<Item> {
     if body == "cut" {
         return sent.to_vec();
     }
     let words = body.split(' ').filter(|word| word.starts_with(char::is_uppercase));
-    let items = words.filter_map(|word| {
-        let uid = &letters[&word.chars().next().unwrap()];
-        let item = sent.iter().find(|item| item.instance == *uid)?;
+    let items = words.map(|word| {
+        let uid = letters.get(&word.chars().next().unwrap()).map_or("2.25.7000000000900.0", String::as_str);
+        let item = sent.iter().find(|item| item.instance == *uid).cloned();
         let code = |mark: char| word.split_once(mark).map(|(_, code)| u16::from_str_radix(code, 16).unwrap());
-        Some(Item { reason: code('!'), warning: code(':'), ..item.clone() })
+        Item { reason: code('!'), warning: code(':'), ..item.unwrap_or_else(|| Item::stored(SECONDARY_CAPTURE, uid)) }
     });
     items.collect()
 }

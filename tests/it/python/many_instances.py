@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Fills records with copies of their one instance, as years of work would: rows, and sparse segments that hold their blobs.
 
-usage: many_instances.py DATA_DIR COUNT PENDING
+usage: many_instances.py DATA_DIR COUNT PENDING [PER_STUDY]
 """
 
 import sqlite3
 import sys
 from pathlib import Path
 
-if len(sys.argv) != 4:
+if len(sys.argv) not in (4, 5):
     sys.exit(__doc__)
 data, count, pending = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-PER_STUDY, PER_SEGMENT, EXTENT = 100, 60_000, 4096
+PER_STUDY, PER_SEGMENT, EXTENT = int(sys.argv[4]) if len(sys.argv) > 4 else 100, 60_000, 4096
 connection = sqlite3.connect(data / "records.db", isolation_level=None)
 connection.executescript("PRAGMA foreign_keys = 0; PRAGMA synchronous = off; PRAGMA cache_size = -200000; BEGIN")
 (file,) = connection.execute("SELECT file FROM blobs").fetchone()

@@ -1,9 +1,12 @@
 //! One real gateway process in a folder of its own: started, asked, stopped, killed, started again.
 
 use super::config::SiteConfig;
+use super::private::told_of;
 use super::process::{Finished, Process, finish};
 use super::wait::{seconds, until};
 use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +17,8 @@ pub struct Gateway {
     folder: PathBuf,
     binary: PathBuf,
     process: Option<Process>,
+    /// What it printed, from its first start on; kept open, for the folder may go before it.
+    printed: Option<File>,
 }
 
 impl Gateway {
@@ -32,6 +37,7 @@ impl Gateway {
             folder: folder.to_owned(),
             binary: PathBuf::from(env!("CARGO_BIN_EXE_weybridge")),
             process: None,
+            printed: None,
         };
         gateway.write_config();
         gateway
@@ -85,6 +91,7 @@ impl Gateway {
         assert!(self.process.is_none(), "the gateway runs already");
         let log = self.folder.join("weybridge.log");
         self.process = Some(Process::spawn(&format!("site {}", self.config.name), &mut command, &log));
+        self.printed.get_or_insert_with(|| File::open(log).unwrap());
     }
 
     /// How it ended, if it has; another one may be started then.
@@ -195,6 +202,20 @@ impl Gateway {
         command.arg("--config").arg(self.config_file()).args(arguments).current_dir(&self.folder);
         command.env("RUST_BACKTRACE", "1");
         command
+    }
+}
+
+/// Every story ends with a look at all that its gateways printed: they tell of no patient (INV-22, SEC-010).
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.process = None;
+        let Some(printed) = self.printed.as_mut().filter(|_| !std::thread::panicking()) else { return };
+        let mut text = Vec::new();
+        printed.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.is_empty(), "a gateway prints something");
+        let told = told_of(&text);
+        assert!(told.is_empty(), "site {} tells of a patient in its log:\n{}", self.config.name, told.join("\n"));
     }
 }
 

@@ -50,6 +50,11 @@ impl Load {
         self.acknowledged.lock().unwrap().len()
     }
 
+    /// What was acknowledged so far.
+    pub fn so_far(&self) -> Sent {
+        self.acknowledged.lock().unwrap().clone()
+    }
+
     /// Ends the load and hands over what was acknowledged.
     pub fn stop(self) -> Sent {
         self.stop.store(true, Ordering::SeqCst);

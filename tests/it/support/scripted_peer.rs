@@ -1,7 +1,9 @@
 //! A DICOMweb site over real mutual TLS that answers by script and counts what it takes.
 
+mod holding;
+
 use super::certs::Identity;
-use super::files::{digest, read_part10};
+use super::files::read_part10;
 use super::multipart::{boundary_of, complete_parts};
 use super::store_answer::{self, Item};
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use memchr::memmem;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Error;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -94,6 +96,8 @@ struct State {
     /// What every retrieval gets, if not an answer.
     refuse_retrievals: Option<u16>,
     held: BTreeMap<String, Held>,
+    /// Studies of which it does not say what it holds: 503.
+    silent_on: BTreeSet<String>,
     stored: BTreeMap<String, usize>,
     requests: usize,
     queries: usize,
@@ -189,15 +193,6 @@ impl ScriptedPeer {
     /// How often each instance arrived as a completed part that the peer did not refuse.
     pub fn arrivals(&self) -> BTreeMap<String, usize> {
         self.state.lock().unwrap().stored.clone()
-    }
-
-    /// The SHA-256 of what it holds under a SOP Instance UID.
-    pub fn digest_of(&self, instance: &str) -> Option<String> {
-        self.state.lock().unwrap().held.get(instance).map(|held| digest_in(&held.file))
-    }
-
-    pub fn held(&self) -> usize {
-        self.state.lock().unwrap().held.len()
     }
 
     /// How long it took from the first request that was refused to the first that was not, after it.
@@ -381,11 +376,6 @@ fn say(said: Said, parts: &[(String, Held)], state: &Mutex<State>) -> Response<F
     response
 }
 
-/// SHA-256 of the data set of a Part 10 file.
-fn digest_in(file: &[u8]) -> String {
-    digest(&file[read_part10(file).unwrap().data_set_at..])
-}
-
 fn read_parts(body: &[u8], content_type: &str, study: &str) -> Vec<(String, Held)> {
     let boundary = boundary_of(content_type).expect("a STOW-RS request names its boundary");
     let parts = complete_parts(body, &boundary).into_iter().map(|part| {
@@ -421,6 +411,9 @@ fn query(uri: &hyper::Uri, state: &Mutex<State>) -> Response<Full<Bytes>> {
         ["studies", _, "series", _, "instances", instance] => return retrieve(instance, &mut state),
         _ => return empty(404, None),
     };
+    if study.as_ref().is_some_and(|study| state.silent_on.contains(study)) {
+        return empty(503, None);
+    }
     let mut wanted: Option<Vec<String>> = None;
     let (mut limit, mut offset) = (usize::MAX, 0);
     for (key, value) in uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')) {
