@@ -11,6 +11,7 @@ pub mod config;
 pub mod corpus;
 pub mod damage;
 pub mod dcmtk;
+pub mod delivery;
 pub mod files;
 pub mod fired;
 pub mod gateway;
