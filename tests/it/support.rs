@@ -29,6 +29,7 @@ pub mod one_fault;
 pub mod ordeal;
 pub mod orthanc;
 pub mod pacs;
+pub mod points;
 pub mod power;
 pub mod process;
 pub mod proxy;
