@@ -1,13 +1,14 @@
 //! Killed at named points of the way in, the way out, of purge and compaction; and in a migration, a backup, a restore, a rebuild.
 
-use crate::support::calls::{Call, Log, OPEN, Plan, SYNC, WRITE};
+use crate::support::calls::{Call, Log, NAME, Plan, SIZE, WRITE};
 use crate::support::damage::{Damage, rounds, seed};
 use crate::support::files::{EXPLICIT_LE, Noise, SECONDARY_CAPTURE, data_set, digest, names};
 use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::load::Sent;
-use crate::support::ordeal::{Day, Ordeal};
+use crate::support::ordeal::Ordeal;
 use crate::support::pacs::{Association, Status};
+use crate::support::points::{Found, POINTS};
 use crate::support::proxy::Proxy;
 use crate::support::scripted_peer::ScriptedPeer;
 use crate::support::two_sites::{B_IDENTITY, Stage};
@@ -16,68 +17,20 @@ use crate::support::{ledger, python};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const WAL: &str = "records.db-wal";
-/// What is said to a node or a peer, and what is heard.
-const SAY: &str = "sendto,writev,write";
-const HEAR: &str = "recvfrom";
-
-/// A point: the kill comes before the last of these calls, each the first of its kind after the one before.
-struct Point {
-    fault: &'static str,
-    day: Day,
-    steps: &'static [(&'static str, &'static str)],
-}
-
-const fn point(fault: &'static str, day: Day, steps: &'static [(&'static str, &'static str)]) -> Point {
-    Point { fault, day, steps }
-}
-
-const POINTS: &[Point] = &[
-    point("FLT-001 before the first byte", Day::Arrivals, &[(OPEN, ".seg")]),
-    point("FLT-002 within an instance", Day::Arrivals, &[(WRITE, ".obj"), (WRITE, ".obj")]),
-    point("FLT-003 before the sync", Day::Arrivals, &[(WRITE, ".seg"), (SYNC, ".seg")]),
-    point("FLT-004 before the sync of the directory", Day::Arrivals, &[(SYNC, ".obj"), (SYNC, "blobs")]),
-    point("FLT-005 before the commit", Day::Arrivals, &[(WRITE, ".seg"), (SYNC, ".seg"), (WRITE, WAL)]),
-    point("FLT-006 before the answer", Day::Arrivals, &[(WRITE, ".seg"), (SYNC, ".seg"), (SYNC, WAL), (SAY, "socket")]),
-    point(
-        "FLT-007 after the answer",
-        Day::Arrivals,
-        &[(WRITE, ".seg"), (SYNC, WAL), (SAY, "socket"), (HEAR, "socket")],
-    ),
-    point("FLT-008 before connecting", Day::Arrivals, &[("connect", "socket")]),
-    point(
-        "FLT-009 within a request",
-        Day::Arrivals,
-        &[("connect", "socket"), (SAY, "socket"), (OPEN, ".seg"), (SAY, "socket"), (HEAR, "socket")],
-    ),
-    point(
-        "FLT-010 before the answer is entered",
-        Day::Arrivals,
-        &[("connect", "socket"), (OPEN, ".seg"), (SAY, "socket"), (HEAR, "socket"), (WRITE, WAL)],
-    ),
-    point(
-        "FLT-011 before the check",
-        Day::Arrivals,
-        &[("connect", "socket"), (OPEN, ".seg"), (HEAR, "socket"), (SYNC, WAL), (SYNC, WAL), (SAY, "socket")],
-    ),
-    point("FLT-012 before a file is removed", Day::Housekeeping, &[("unlink", ".obj")]),
-    point("FLT-012 after it", Day::Housekeeping, &[("unlink", ".obj"), (WRITE, WAL)]),
-    point("FLT-014 before a segment is removed", Day::Housekeeping, &[("unlink", ".seg")]),
-    point("FLT-014 after it", Day::Housekeeping, &[("unlink", ".seg"), (SYNC, "blobs")]),
-];
-
-/// FLT-001 to FLT-012, FLT-014: nothing acknowledged is missing afterwards, and nothing is sent twice without need.
+/// FLT-001 to FLT-012, FLT-014: nothing acknowledged is missing afterwards, nothing is sent twice without need, and at each point is found
+/// what its row says.
 #[test]
 fn a_kill_at_each_named_point_loses_nothing() {
     for point in POINTS {
-        let chain = |link: fn(&(&str, &str)) -> String| point.steps.iter().map(link).collect::<Vec<_>>().join(">");
-        let (calls, part) = (chain(|step| step.0.to_owned()), chain(|step| step.1.to_owned()));
         let mut ordeal = Ordeal::new(point.day);
-        let suffered = ordeal.suffer(&Plan { effect: "KILL", nth: 1, calls, part });
-        assert!(suffered.fired.is_some(), "{}: it never comes to that", point.fault);
-        let acknowledged = ordeal.acknowledged();
+        ordeal.b().refuse_queries((point.found == Found::Accepted).then_some(503));
+        let suffered = ordeal.suffer(&point.plan(ordeal.ports()));
+        assert!(suffered.fired.is_some(), "{}: it never comes to that\n{:?}", point.fault, suffered.calls);
+        println!("{}: {} acknowledged before", point.fault, ordeal.acknowledged());
+        ordeal.b().refuse_queries(None);
+        point.when_killed(&mut ordeal);
         ordeal.recover(&suffered);
-        println!("{}: {acknowledged} acknowledged before", point.fault);
+        point.afterwards(&ordeal);
     }
     println!("summary: {} kills at as many named points; none lost, none sent twice", POINTS.len());
     note_fired(POINTS.len());
@@ -128,10 +81,8 @@ impl Filled {
         assert!(damage.none(), "{damage:?}");
         self.between.refuse(false);
         self.a.all_become("b", "verified", 10, seconds(60));
-        let absent = ledger::found_absent(&self.a, "b");
-        for (instance, times) in self.b.arrivals() {
-            assert!(times == 1 || absent.contains(&instance), "{instance} was sent {times} times without need");
-        }
+        let (twice, _) = ledger::needless(self.b.arrivals(), &ledger::absences(&self.a, |name| name == "b"));
+        assert!(twice.is_empty(), "sent so often without need: {twice:?}");
         self.a.verify_ledger(true);
     }
 
@@ -240,25 +191,25 @@ fn a_kill_in_a_backup_or_a_restore_leaves_nothing_half() {
         let log = Log::at(filled.path("calls"));
         let wrapper = Plan::watch().wrapper(filled.stage.path(), &log);
         filled.a.cli_through(wrapper, &["restore", spare.to_str().unwrap()]).ok("restore");
-        log.calls().len()
+        log.calls()
     };
-    let mut points = drawn(watched, 4);
-    points.push(watched - 1);
+    let mut points = drawn(watched.len(), 4);
+    points.extend(Mark::framing(&watched));
     for nth in points {
         let _ = std::fs::remove_dir_all(&data);
         let log = Log::at(filled.path("calls"));
         filled.a.cli_through(killed_at(nth).wrapper(filled.stage.path(), &log), &["restore", spare.to_str().unwrap()]);
         restores += usize::from(log.fired().is_some());
-        if starts(&mut filled.a) {
-            let damage = Damage::of(&filled.a, &filled.sent);
-            assert!(
-                damage.none() || !data.join("blobs").exists() || nothing(&filled.a),
-                "killed at call {nth}: {damage:?}"
-            );
-            filled.a.kill();
-        } else {
+        let mark = Mark::of(&log.calls());
+        assert_eq!(starts(&mut filled.a), mark != Mark::Stands, "killed at call {nth}: {mark:?}");
+        if mark == Mark::Stands {
             refused += 1;
+            continue;
         }
+        let damage = Damage::of(&filled.a, &filled.sent);
+        let empty = nothing(&filled.a);
+        assert!(if mark == Mark::None { empty } else { damage.none() }, "killed at call {nth}: {mark:?}, {damage:?}");
+        filled.a.kill();
     }
     let _ = std::fs::remove_dir_all(&data);
     filled.a.cli(&["restore", spare.to_str().unwrap()]).ok("restore");
@@ -291,21 +242,27 @@ fn a_kill_in_a_rebuild_leaves_no_half() {
     };
     let (ended, log) = rebuild(&filled, &Plan::watch());
     ended.ok("rebuild");
-    let most = log.calls().len();
+    let watched = log.calls();
+    let most = watched.len();
     let mut points = drawn(most, 4);
-    points.extend([1, most - 1]);
+    points.push(1);
+    points.extend(Mark::framing(&watched));
     let (mut fired, mut refused, mut unbegun) = (0, 0, 0);
     for nth in points {
         filled.copied(&lost, &data);
         let (_, log) = rebuild(&filled, &killed_at(nth));
         fired += usize::from(log.fired().is_some());
-        if starts(&mut filled.a) {
-            let damage = Damage::of(&filled.a, &filled.sent);
-            unbegun += usize::from(nothing(&filled.a));
-            assert!(damage.none() || nothing(&filled.a), "killed at call {nth} of {most}: {damage:?}");
-            filled.a.kill();
-        } else {
+        let mark = Mark::of(&log.calls());
+        assert_eq!(starts(&mut filled.a), mark != Mark::Stands, "killed at call {nth} of {most}: {mark:?}");
+        if mark == Mark::Stands {
             refused += 1;
+        } else {
+            let damage = Damage::of(&filled.a, &filled.sent);
+            let empty = nothing(&filled.a);
+            unbegun += usize::from(empty);
+            let sound = if mark == Mark::None { empty } else { damage.none() };
+            assert!(sound, "killed at call {nth} of {most}: {mark:?}, {damage:?}");
+            filled.a.kill();
         }
         lose();
         filled.a.cli(&["store", "rebuild"]).ok("once more");
@@ -319,7 +276,47 @@ fn a_kill_in_a_rebuild_leaves_no_half() {
     note_fired(fired);
 }
 
-/// Whether the restore had not begun when it was killed: the site is a new one.
+/// The mark of a restore or a rebuild that is not finished, as the calls say that were made.
+#[derive(Debug, PartialEq, Eq)]
+enum Mark {
+    None,
+    Stands,
+    Gone,
+}
+
+impl Mark {
+    fn is(call: &Call) -> bool {
+        call.path.ends_with("/unfinished") && !call.fired
+    }
+
+    /// The call that was met was not made.
+    fn of(calls: &[Call]) -> Self {
+        let was = |name: &str| calls.iter().any(|call| Self::is(call) && call.name == name);
+        match (was("openat"), was("unlink")) {
+            (false, _) => Self::None,
+            (true, false) => Self::Stands,
+            (true, true) => Self::Gone,
+        }
+    }
+
+    /// In a run to the end nothing is changed in the data directory before the mark stands there, nor after it went. Gives
+    /// the calls around both: a kill there comes just before, and just after.
+    fn framing(calls: &[Call]) -> [usize; 4] {
+        let kinds = [WRITE, SIZE, NAME].map(|kind| kind.split(',').collect::<Vec<_>>()).concat();
+        let changes =
+            calls.iter().filter(|call| call.path.starts_with("a/data/") && kinds.contains(&call.name.as_str()));
+        let changes: Vec<&Call> = changes.collect();
+        assert!(Self::is(changes[0]) && changes[0].is_of(WRITE), "it begins with the mark: {changes:?}");
+        let last = changes[changes.len() - 1];
+        assert!(Self::is(last) && last.name == "unlink", "it ends with the mark: {changes:?}");
+        // From 1, as the calls are counted.
+        let made = 1 + calls.iter().position(Self::is).unwrap();
+        let gone = 1 + calls.iter().rposition(Self::is).unwrap();
+        [made, made + 1, gone, gone + 1]
+    }
+}
+
+/// Whether the site is a new one, as before a restore has begun.
 fn nothing(a: &Gateway) -> bool {
     a.ask(&["status", "--json"])[0]["instances"] == 0
 }

@@ -50,7 +50,7 @@ fn faults((up, down): (u64, u64)) -> Vec<Fault> {
     faults
 }
 
-/// What B has of what A acknowledged.
+/// What is wrong of what A acknowledged, at A or at B.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wrong {
     lost: Vec<u64>,
@@ -60,9 +60,10 @@ struct Wrong {
 }
 
 impl Wrong {
-    /// All that is wrong after instances of these numbers, each in a study of its own, were sent.
-    fn of(a: &Gateway, b: &Gateway, story: u64, numbers: Range<u64>) -> Self {
-        let (absent, arrivals) = (ledger::found_absent_where(a, |_| true), ledger::arrivals(b));
+    /// All that is wrong after instances of these numbers, each in a study of its own, were sent; and how many arrivals were
+    /// repetitions that were needed, since B had said that it had nothing.
+    fn of(a: &Gateway, b: &Gateway, story: u64, numbers: Range<u64>) -> (Self, usize) {
+        let (needless, again) = ledger::needless(ledger::arrivals(b), &ledger::absences(a, |_| true));
         let (wrong, rest) = (Mutex::new(Self::default()), Mutex::new(numbers));
         let look = || {
             while let Some(number) = { rest.lock().unwrap().next() } {
@@ -70,14 +71,13 @@ impl Wrong {
                 let sites = [a, b].map(|site| row(site, &names));
                 let mut wrong = wrong.lock().unwrap();
                 wrong.judge(number, &digest(&data_set(&names, PIXELS, story << 40 | number)), &sites);
-                let times = arrivals.get(&names.instance).copied().unwrap_or(0);
-                if times > 1 && !absent.contains(&names.instance) {
+                if needless.contains_key(&names.instance) {
                     wrong.twice.push(number);
                 }
             }
         };
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(look))));
-        wrong.into_inner().unwrap()
+        (wrong.into_inner().unwrap(), again)
     }
 
     fn judge(&mut self, number: u64, sent: &str, [here, there]: &[Option<Value>; 2]) {
@@ -132,10 +132,11 @@ fn a_wire_that_fails_at_any_byte_loses_and_invents_nothing() {
     });
     let rate = count as f64 / began.elapsed().as_secs_f64();
     let (fired, missed, next) = (fired.into_inner(), missed.into_inner().unwrap(), next.into_inner());
-    let wrong = Wrong::of(&wires.a, &wires.b, STORY, first..next);
+    let (wrong, again) = Wrong::of(&wires.a, &wires.b, STORY, first..next);
     println!(
         "summary: {fired} faults fired of {count} at bytes of {} up and {} down; the others lie beyond the end; {rate:.1} a \
-         second; {} acknowledged; {} lost; {} torn; {} falsely verified; {} needlessly sent twice",
+         second; {} acknowledged; {} lost; {} torn; {} falsely verified; {} needlessly sent twice; {again} sent again since \
+         they were found absent",
         most.0,
         most.1,
         next - first,

@@ -4,7 +4,8 @@
 usage: calls.py LOG FOLDER EFFECT K CALLS PART -- PROGRAM ARGUMENT...
 
 EFFECT is the name of an error (EIO, ENOSPC, EMFILE, ...), SHORT (half of a write), KILL (SIGKILL before the call), or NONE.
-CALLS are names with commas; PART must stand in the path, below FOLDER, or in `socket` for calls on sockets. Both may be chains,
+CALLS are names with commas; PART must stand in the path, below FOLDER, or in `socket` for calls on sockets; where those have ports,
+in `socket:at-OURS:to-THEIRS:`. A recvfrom that would hear nothing is none. Both may be chains,
 `a>b`: then calls count that match the last link, once one of each before was seen, in this order. LOG
 gets a line for each such call: its name, the path, and `fired` if it was the one. Counted over all threads of the program,
 which is what strace cannot do. The kernel asks this program about each call (seccomp_unotify(2)). Linux on x86-64 only.
@@ -21,6 +22,7 @@ NAMES = {number: name for name, number in NUMBERS.items()}
 # Where the path stands among the arguments; all others act on the descriptor that comes first.
 PATHS = {"openat": 1, "unlinkat": 1, "renameat": 3, "renameat2": 3, "rename": 1, "mkdir": 0, "unlink": 0}
 SECCOMP, SET_FILTER, NEW_LISTENER, WAIT_KILLABLE = 317, 1, 1 << 3, 1 << 5
+PIDFD_GETFD = 438
 RECEIVE, SEND, CONTINUE = 0xC0502100, 0xC0182101, 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -48,7 +50,8 @@ def listen() -> int:
 
 
 class Watcher:
-    def __init__(self, asked: int, log: str, folder: str, effect: str, nth: int, calls: str, part: str):
+    def __init__(self, asked: int, process: int, log: str, folder: str, effect: str, nth: int, calls: str, part: str):
+        self.process = os.pidfd_open(process)
         self.asked, self.folder, self.effect, self.left = asked, folder.rstrip("/") + "/", effect, nth
         links = zip(calls.split(">"), part.split(">"), strict=True)
         self.chain = [(set(names.split(",")), part) for names, part in links]
@@ -118,13 +121,40 @@ class Watcher:
         if call not in PATHS:
             found = os.readlink(f"/proc/{pid}/fd/{arguments[0] & 0xFFFFFFFF}")
             if found.startswith("socket:"):
-                return "socket"
+                return self.socket(pid, call, arguments)
         else:
             raw = self.memory(pid, arguments[PATHS[call]], 4096).split(b"\0", 1)[0].decode(errors="replace")
             found = os.path.join(os.readlink(f"/proc/{pid}/cwd"), raw)
         if found + "/" == self.folder:
             return "."
         return found[len(self.folder):] if found.startswith(self.folder) else None
+
+    def socket(self, pid: int, call: str, arguments: list[int]):
+        """`socket`, with the ports at both ends where it has such; None for a recvfrom that would hear nothing."""
+        with socket.socket(fileno=self.same(arguments[0])) as same:
+            if call == "recvfrom":
+                try:
+                    same.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return None
+                except OSError:
+                    pass  # A connection that was reset is heard of, too.
+            if same.family not in (socket.AF_INET, socket.AF_INET6):
+                return "socket"
+            place = f"socket:at-{same.getsockname()[1]}:"
+            try:
+                to = same.getpeername()[1]
+            except OSError:
+                # Where it is about to connect to; a listener goes nowhere.
+                to = struct.unpack(">2xH", self.exactly(pid, arguments[1], 4))[0] if call == "connect" else None
+            return place if to is None else f"{place}to-{to}:"
+
+    def same(self, descriptor: int) -> int:
+        """A descriptor of ours for the same open file or socket, its offset included."""
+        found = LIBC.syscall(PIDFD_GETFD, self.process, descriptor & 0xFFFFFFFF, 0)
+        if found < 0:
+            raise OSError(ctypes.get_errno(), "pidfd_getfd")
+        return found
 
     @staticmethod
     def memory(pid: int, address: int, length: int) -> bytes:
@@ -143,20 +173,28 @@ class Watcher:
 
     def half(self, pid: int, call: str, arguments: list[int]) -> int:
         """Writes the first half of what was to be written; how many bytes that is, 0 if it cannot be done."""
-        if call == "pwrite64":
-            pieces, offset = [(arguments[1], arguments[2])], arguments[3]
-        elif call == "pwritev":
-            raw, offset = self.exactly(pid, arguments[1], 16 * arguments[2]), arguments[3]
-            pieces = list(struct.iter_unpack("QQ", raw))
+        if call in ("write", "pwrite64"):
+            pieces = [(arguments[1], arguments[2])]
+        elif call in ("writev", "pwritev"):
+            pieces = list(struct.iter_unpack("QQ", self.exactly(pid, arguments[1], 16 * arguments[2])))
         else:
             return 0
         total = sum(length for _, length in pieces)
         wanted = total // 2 // 4096 * 4096 if total >= 8192 else total // 2
         content = b"".join(self.exactly(pid, *piece) for piece in pieces)[:wanted]
+        if call in ("write", "writev"):
+            # Where the next write of the program is to go on.
+            file = self.same(arguments[0])
+            try:
+                return os.write(file, content) if content else 0
+            except OSError:
+                return 0
+            finally:
+                os.close(file)
         # The same file by another way, past no cache: what O_DIRECT would ask of the memory does not matter here.
         file = os.open(f"/proc/{pid}/fd/{arguments[0]}", os.O_WRONLY)
         try:
-            return os.pwrite(file, content, offset) if content else 0
+            return os.pwrite(file, content, arguments[3]) if content else 0
         finally:
             os.close(file)
 
@@ -175,6 +213,7 @@ def main() -> None:
         sys.exit(__doc__)
     log, folder, effect, nth, calls, part = sys.argv[1:7]
     program = sys.argv[8:]
+    watched = os.getpid()
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -185,7 +224,7 @@ def main() -> None:
         ours.close()
         _, (asked,), _, _ = socket.recv_fds(theirs, 1, 1)
         theirs.close()
-        Watcher(asked, log, folder, effect, int(nth), calls, part).run()
+        Watcher(asked, watched, log, folder, effect, int(nth), calls, part).run()
         os._exit(0)
     os.waitpid(child, 0)
     theirs.close()

@@ -25,7 +25,8 @@ pub struct Plan {
     pub nth: usize,
     /// Names of calls, with commas; or a chain of such, see python/calls.py.
     pub calls: String,
-    /// What must stand in the path below the data directory; `socket` for sockets; nothing for all. Or a chain of as many.
+    /// What must stand in the path below the data directory; `socket` for sockets, whose ports stand behind it (python/calls.py);
+    /// nothing for all. Or a chain of as many.
     pub part: String,
 }
 
@@ -33,6 +34,11 @@ impl Plan {
     /// Nothing is met; what is called is written down.
     pub fn watch() -> Self {
         Self::any("NONE", 0)
+    }
+
+    /// Nothing is met; what is called of this kind is written down.
+    pub fn watch_for(calls: &str) -> Self {
+        Self { effect: "NONE", nth: 0, calls: calls.to_owned(), part: String::new() }
     }
 
     /// The n-th of all steps.

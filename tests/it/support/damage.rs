@@ -64,6 +64,15 @@ impl Damage {
         self.lost.is_empty() && self.torn.is_empty() && self.aside.is_empty() && self.problems.is_empty()
     }
 
+    /// Adds what another round came to.
+    pub fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.lost.extend(other.lost);
+        self.torn.extend(other.torn);
+        self.aside.extend(other.aside);
+        self.problems.extend(other.problems);
+    }
+
     pub fn summary(&self) -> String {
         let Self { acknowledged, lost, torn, aside, problems } = self;
         let [lost, torn, aside] = [lost, torn, aside].map(Vec::len);

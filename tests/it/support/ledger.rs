@@ -35,11 +35,11 @@ pub fn arrivals(gateway: &Gateway) -> BTreeMap<String, usize> {
 
 /// The instances whose transfer to `destination` was unknown and then, being checked, absent.
 pub fn found_absent(gateway: &Gateway, destination: &str) -> BTreeSet<String> {
-    found_absent_where(gateway, |name| name == destination)
+    absences(gateway, |name| name == destination).into_keys().collect()
 }
 
-/// The same for all destinations that are meant.
-pub fn found_absent_where(gateway: &Gateway, meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
+/// How often each of them was, at all destinations that are meant.
+pub fn absences(gateway: &Gateway, meant: impl Fn(&str) -> bool) -> BTreeMap<String, usize> {
     let entries = export(gateway);
     let versions = versions(&entries);
     let made = entries.iter().flat_map(|entry| list(entry, "made"));
@@ -47,17 +47,34 @@ pub fn found_absent_where(gateway: &Gateway, meant: impl Fn(&str) -> bool) -> BT
         .filter(|transfer| transfer["destination"].as_str().is_some_and(&meant))
         .filter_map(|transfer| Some((transfer["id"].as_i64()?, transfer["instance"].as_i64()?)))
         .collect();
-    let (mut unknown, mut absent) = (BTreeSet::new(), BTreeSet::new());
+    let (mut unknown, mut absent) = (BTreeSet::new(), BTreeMap::new());
     for step in entries.iter().flat_map(|entry| list(entry, "steps")) {
         for transfer in list_of_ids(&step["transfers"]).filter(|id| owed.contains_key(id)) {
             if step["to"] == "unknown" {
                 unknown.insert(transfer);
             } else if unknown.remove(&transfer) && step["outcome"] == "absent" {
-                absent.insert(versions[&owed[&transfer]].clone());
+                *absent.entry(versions[&owed[&transfer]].clone()).or_default() += 1;
             }
         }
     }
     absent
+}
+
+/// What arrived more often than it was needed, each with how often: it is sent once, and once more for each time that it was found
+/// absent. And how many arrivals in all were such repetitions.
+pub fn needless(
+    arrivals: impl IntoIterator<Item = (String, usize)>,
+    absences: &BTreeMap<String, usize>,
+) -> (BTreeMap<String, usize>, usize) {
+    let (mut needless, mut excused) = (BTreeMap::new(), 0);
+    for (instance, times) in arrivals {
+        let again = absences.get(&instance).copied().unwrap_or(0);
+        excused += times.saturating_sub(1).min(again);
+        if times > 1 + again {
+            needless.insert(instance, times);
+        }
+    }
+    (needless, excused)
 }
 
 /// How many attempts at `destination` came to nothing so far, in part or as a whole.
