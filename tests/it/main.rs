@@ -56,6 +56,7 @@ mod patients;
 mod pixels;
 mod prefetch;
 mod priors;
+mod priors_asked;
 mod priors_limits;
 mod priors_silence;
 mod pull;
