@@ -58,6 +58,7 @@ mod prefetch;
 mod priors;
 mod priors_asked;
 mod priors_limits;
+mod priors_origin;
 mod priors_silence;
 mod pull;
 mod pull_believed;
