@@ -205,6 +205,8 @@ pub struct Node {
     pub foreign: Foreign,
     /// How it is shown that a site does not answer.
     pub silent: Silent,
+    /// Where another site's study lies is shown before its description (DIM-070).
+    pub origin_in_description: bool,
     /// What came from another site is marked as imported on the way to it (IDY-032).
     pub mark_imported: bool,
     /// What is changed on the way to it names this gateway in Contributing Equipment Sequence (IDY-033).

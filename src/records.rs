@@ -36,7 +36,7 @@ pub use crate::peers::Chosen;
 pub use arrival::{
     Arrival, Became, BlobId, BlobRef, ExceptionId, InstanceId, Kept, Recorded, Requested, SourceFacts, Unowed,
 };
-pub use asking::Question;
+pub use asking::{Inquiry, Question};
 pub use catalogue::{KnownPatient, SeriesRow, StudyRow, StudySize, Walk};
 pub use cross_reference::{Learned, MOST_STATEMENTS, Merge, Sought, Statement};
 pub use error::RecordsError;
@@ -155,6 +155,7 @@ struct Inner {
     full: Arc<AtomicBool>,
     refusals: refusals::Window,
     questions: refusals::Window,
+    inquiries: refusals::Window,
     withheld: refusals::Window,
     /// Counts the messages that brought orders.
     orders: watch::Sender<u64>,
@@ -189,6 +190,7 @@ impl Records {
                     full,
                     refusals: Default::default(),
                     questions: Default::default(),
+                    inquiries: Default::default(),
                     withheld: Default::default(),
                     orders: watch::Sender::default(),
                     registry: OnceLock::new(),
@@ -215,6 +217,7 @@ impl Records {
                 full: Arc::default(),
                 refusals: Default::default(),
                 questions: Default::default(),
+                inquiries: Default::default(),
                 withheld: Default::default(),
                 orders: watch::Sender::default(),
                 registry: OnceLock::new(),

@@ -85,11 +85,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let purpose = table.optional("purpose", super::site::purpose).map(|at| at.value);
     let charset = table.or("charset", "ISO_IR 100".to_owned(), character_set);
     let move_to = table.list("move_to", ae_title).map(|list| list.items).unwrap_or_default();
-    let kinds =
-        [("prefix", Foreign::Prefix), ("issuer", Foreign::Issuer), ("hold", Foreign::Hold), ("as_is", Foreign::AsIs)];
-    let foreign = table.or("foreign", Foreign::default(), one_of(&kinds, &[]));
-    let silent =
-        table.or("silent", Silent::default(), one_of(&[("marker", Silent::Marker), ("failure", Silent::Failure)], &[]));
+    let (foreign, silent, origin_in_description) = of_other_sites(&mut table);
     let mark_imported = table.or("mark_imported", false, boolean);
     let contributing_equipment = table.or("contributing_equipment", false, boolean);
     let general_class = table.or("general_class", false, boolean);
@@ -119,6 +115,7 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
         move_to: move_to.iter().map(|at| at.value.clone()).collect(),
         foreign,
         silent,
+        origin_in_description,
         mark_imported,
         contributing_equipment,
         general_class,
@@ -134,6 +131,16 @@ pub(super) fn node(mut table: Table<'_>, base: &Path) -> Option<NodeEntry> {
     let uncalled = (node.may.calls() || node.archive.is_some()) && !callable;
     let identity = identity.map(|at| at.span);
     Some(NodeEntry { node, title: at.span, identity, move_to, retrieve_ae: span, uncalled })
+}
+
+/// How other sites' patients reach the node, how it is shown that a site is silent, and whether descriptions name the site.
+fn of_other_sites(table: &mut Table<'_>) -> (Foreign, Silent, bool) {
+    let kinds =
+        [("prefix", Foreign::Prefix), ("issuer", Foreign::Issuer), ("hold", Foreign::Hold), ("as_is", Foreign::AsIs)];
+    let foreign = table.or("foreign", Foreign::default(), one_of(&kinds, &[]));
+    let silent =
+        table.or("silent", Silent::default(), one_of(&[("marker", Silent::Marker), ("failure", Silent::Failure)], &[]));
+    (foreign, silent, table.or("origin_in_description", false, boolean))
 }
 
 /// Whether an address from which a node calls, or its identity, is written, right or wrong.

@@ -25,12 +25,14 @@ use crate::dicomweb::prefer;
 use crate::dicomweb::qido::{self, Limits, QidoError, Query};
 use crate::peers::{Node, Origin};
 use crate::priors::archive::widen;
+use crate::priors::marker::is_marker;
 use crate::priors::search::Wanted;
 use crate::priors::whom::Patient;
 use crate::records::{FindInstances, RecordsError, SeriesRow, StudyRow, StudySize, Texts};
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use elsewhere::tell_site;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,6 +225,12 @@ impl Asked {
     /// A study as it is shown; `nearline` says that it can be had and is not all here.
     fn described(&self, row: &StudyRow, size: &StudySize, nearline: bool) -> Dataset {
         let issuer = self.issuer(&row.origin);
+        let told = self.viewer.as_ref().filter(|_| !is_marker(&row.study)).map(|node| {
+            let mut told = row.clone();
+            tell_site(node, &row.origin, &mut told.attributes.0);
+            told
+        });
+        let row = told.as_ref().unwrap_or(row);
         let mut set = found::study(&self.base, &self.query.include, row, size, issuer.as_deref());
         if nearline {
             found::nearline(&mut set);

@@ -77,10 +77,12 @@ pub enum Kind {
     Pulled,
     /// A rejection note was read, and what it hides or shows (WEB-105).
     Rejected,
+    /// Other sites were asked what they hold, for somebody of this site (SEC-023).
+    Sought,
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Opened,
         Self::Received,
         Self::Attempt,
@@ -100,6 +102,7 @@ impl Kind {
         Self::Withheld,
         Self::Pulled,
         Self::Rejected,
+        Self::Sought,
     ];
 
     /// The word that entries use.
@@ -124,6 +127,7 @@ impl Kind {
             Self::Withheld => "withheld",
             Self::Pulled => "pulled",
             Self::Rejected => "rejected",
+            Self::Sought => "sought",
         }
     }
 

@@ -30,6 +30,7 @@ fn node(ae_title: &str, from: &[&str], identity: Option<&str>) -> Node {
         silent: Silent::Marker,
         mark_imported: false,
         general_class: false,
+        origin_in_description: false,
         contributing_equipment: false,
         conflict_is_failure: false,
         volatile: Vec::new(),

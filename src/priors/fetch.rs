@@ -13,7 +13,7 @@ use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::intake::{Intake, Source};
 use crate::peers::{Origin, Registry};
-use crate::records::{Records, RecordsError, SourceFacts};
+use crate::records::{Inquiry, Records, RecordsError, SourceFacts};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -147,17 +147,23 @@ impl Fetcher {
     }
 
     /// Joins the pull of a study from a site, or begins one: the site is asked what it has. Nothing is retrieved before somebody
-    /// wants it. The site is told of `behalf`, the first who asks (SEC-023).
+    /// wants it. The site is told of `behalf`, the first who asks; that it is asked is entered before, and with the end of the pull for whom it
+    /// was (SEC-023).
     pub fn join(&self, site: &Site, study: &StudyUid, behalf: &OnBehalf) -> Follower {
         let key = (site.name.clone(), study.clone());
         let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(follower) = under_way.get(&key).and_then(Pull::follow) {
+            follower.serves(behalf);
             return follower;
         }
         let (pull, follower) = Pull::begin(site.name.clone(), study.clone());
+        follower.serves(behalf);
         under_way.insert(key.clone(), Arc::clone(&pull));
         let (inner, site) = (Arc::clone(&self.inner), Site { client: site.client.on_behalf(behalf), ..site.clone() });
+        let (peers, study, behalf) = (vec![site.name.clone()], Some(study.clone()), behalf.clone());
+        let inquiry = Inquiry { peers, behalf, what: "list", study, whom: String::new() };
         tokio::spawn(async move {
+            inner.records.asks(inquiry).await;
             run::run(&inner, &site, &pull).await;
             let mut under_way = inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             if under_way.get(&key).is_some_and(|there| Arc::ptr_eq(there, &pull)) {

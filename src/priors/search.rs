@@ -10,7 +10,7 @@ use crate::dicom::tag::Tag;
 use crate::dicom::uid::{SeriesUid, SopClassUid, StudyUid};
 use crate::dicomweb::client::{InPart, QueryFailure, Resource, Search};
 use crate::dicomweb::dataset::Dataset;
-use crate::records::{Records, SeenStudy, StudySize, Texts};
+use crate::records::{Inquiry, Records, SeenStudy, StudySize, Texts};
 use futures_util::future::try_join_all;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -41,6 +41,18 @@ pub enum Wanted {
     Series(StudyUid),
     /// The instances of a study, or of one of its series.
     Instances(StudyUid, Option<SeriesUid>),
+}
+
+impl Wanted {
+    /// What is entered of it: what it asks for, and the study if it names one.
+    fn entered(&self) -> (&'static str, Option<&StudyUid>) {
+        match self {
+            Self::Patient(_) => ("patient", None),
+            Self::Study(study) => ("study", Some(study)),
+            Self::Series(study) => ("series", Some(study)),
+            Self::Instances(study, _) => ("instances", Some(study)),
+        }
+    }
 }
 
 /// What one site says.
@@ -105,12 +117,13 @@ impl Answers {
 }
 
 impl Priors {
-    /// Asks these sites at once, and tells them for whom (SEC-023). What they show is kept as where it is (DIM-070).
+    /// Asks these sites at once, and tells them for whom; that is entered before the answers end (SEC-023). What they show is kept as where
+    /// it is (DIM-070).
     pub fn search(&self, wanted: &Wanted, sites: Vec<Site>, behalf: &OnBehalf) -> Answers {
         // A page and the end of each have room, so that nobody need be heard at once.
         let (to, parts) = mpsc::channel(WAITING.max(2 * sites.len()));
         let seat = self.seats.clone().try_acquire_owned().ok();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut asked) = (JoinSet::new(), Vec::new());
         for mut site in sites {
             site.client = site.client.on_behalf(behalf);
             let memory = self.sites().memory;
@@ -118,11 +131,34 @@ impl Priors {
             let (wanted, records, to) = (wanted.clone(), self.records.clone(), to.clone());
             let asking = Asking { site, wanted, records, silences, memory, to };
             match seat {
-                Some(_) => tasks.spawn(asking.run()),
+                Some(_) => {
+                    asked.extend(asking.searches().is_ok().then(|| asking.site.name.clone()));
+                    tasks.spawn(asking.run())
+                }
                 None => tasks.spawn(asking.turned_away()),
             };
         }
+        self.enter(wanted, asked, behalf, to);
         Answers { parts, _tasks: tasks, _seat: seat }
+    }
+
+    /// Enters who asks these sites, and what for, whether or not anybody waits for what they say. Until it is entered the answers have not
+    /// ended: `to` is one of their ends.
+    fn enter(&self, wanted: &Wanted, peers: Vec<String>, behalf: &OnBehalf, to: mpsc::Sender<Part>) {
+        if peers.is_empty() {
+            return;
+        }
+        let (what, study) = wanted.entered();
+        let whom = match wanted {
+            Wanted::Patient(patient) => format!("{} {}", patient.issuer, patient.id),
+            _ => String::new(),
+        };
+        let inquiry = Inquiry { peers, behalf: behalf.clone(), what, study: study.cloned(), whom };
+        let records = self.records.clone();
+        tokio::spawn(async move {
+            records.asks(inquiry).await;
+            drop(to);
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! A pull that several follow: what the site lists, what has come, what will not come, and how it ended (DIM-083, UIX-12).
 
+use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::client::{InPart, Listed, Listing};
 use crate::records::InstanceId;
@@ -117,6 +118,9 @@ impl Progress {
     }
 }
 
+/// So many of those for whom one pull is are named.
+const MOST_NAMED: usize = 16;
+
 /// What the one who pulls and those who follow share.
 pub(super) struct Pull {
     pub(super) site: String,
@@ -127,6 +131,8 @@ pub(super) struct Pull {
 
 struct State {
     told: Option<Told>,
+    /// For whom it is, each once; first whom the site was told.
+    behalves: Vec<OnBehalf>,
     /// The site files the study under another patient than the copies here.
     refiled: bool,
     wanted: Wanted,
@@ -156,6 +162,7 @@ impl Pull {
     pub(super) fn begin(site: String, study: StudyUid) -> (Arc<Self>, Follower) {
         let state = State {
             told: None,
+            behalves: Vec::new(),
             refiled: false,
             wanted: Wanted::default(),
             widened: 0,
@@ -187,6 +194,11 @@ impl Pull {
 
     fn follower(self: &Arc<Self>) -> Follower {
         Follower { pull: Arc::clone(self), at: 0, changed: self.changed.subscribe(), decided: false }
+    }
+
+    /// For whom it is, first whom the site was told.
+    pub(super) fn behalves(&self) -> Vec<OnBehalf> {
+        self.state().behalves.clone()
     }
 
     /// Nobody waits for it any more.
@@ -312,6 +324,14 @@ impl Follower {
         &self.pull.study
     }
 
+    /// Notes for whom it is followed, at most sixteen of each pull, each once.
+    pub(super) fn serves(&self, behalf: &OnBehalf) {
+        let mut state = self.pull.state();
+        if state.behalves.len() < MOST_NAMED && !state.behalves.contains(behalf) {
+            state.behalves.push(behalf.clone());
+        }
+    }
+
     /// Whether the site files the study under another patient than the copies here: then it is retrieved again.
     pub fn is_refiled(&self) -> bool {
         self.pull.is_refiled()
@@ -432,6 +452,18 @@ mod tests {
         drop(three);
         pull.decided().await;
         assert!(pull.end("stopped", Ending::Abandoned) && pull.follow().is_none());
+    }
+
+    /// SEC-023: each for whom a pull is is named once, first whom the site was told, and no more than sixteen.
+    #[test]
+    fn for_whom_a_pull_is_is_kept_with_it() {
+        let (pull, one) = pull();
+        let two = pull.follow().unwrap();
+        let behalf = |n: u32| OnBehalf { caller: format!("user {n}"), ..OnBehalf::default() };
+        [(&one, 1), (&two, 2), (&two, 1)].into_iter().for_each(|(follower, n)| follower.serves(&behalf(n)));
+        assert_eq!(pull.behalves(), [behalf(1), behalf(2)]);
+        (0..30).for_each(|n| two.serves(&behalf(n)));
+        assert_eq!((pull.behalves().len(), pull.behalves()[0].clone()), (16, behalf(1)));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What other sites asked for and were given, entered in the ledger, each study once a caller and minute, and so many a minute (SEC-023).
+//! What other sites asked for and were given, and what we asked them for, entered in the ledger, each study once a caller and minute, and so
+//! many a minute (SEC-023).
 
 use super::Records;
 use super::sqlite::access::{self, Access};
@@ -32,6 +33,22 @@ pub struct Question {
     pub given: u64,
 }
 
+/// One question of ours to other sites. Nothing of a patient of it is kept: no key, no value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Inquiry {
+    /// The peers that are asked; the first 100 are entered.
+    pub peers: Vec<String>,
+    /// For whom, as they are told.
+    pub behalf: OnBehalf,
+    /// What they are asked for: the studies of a `patient`, a `study`, its `series`, its `instances`; before something of it is retrieved,
+    /// for the `list` of all that they hold of it.
+    pub what: &'static str,
+    /// The study, if one is named.
+    pub study: Option<StudyUid>,
+    /// Who is asked for, where no study is named: tells two questions of one minute apart, and is neither entered nor shown.
+    pub whom: String,
+}
+
 impl Records {
     /// Enters a question that is being answered. A failure to enter it is logged only: images are not withheld for want of a record.
     pub async fn asked(&self, question: Question) {
@@ -43,10 +60,7 @@ impl Records {
         let given = i64::try_from(given).unwrap_or(i64::MAX);
         let committed = self.commit(move |tx| {
             let mut entry = facts([("peer", peer.as_str().into()), ("what", what.into()), ("given", given.into())]);
-            let said = [("site", &behalf.site), ("caller", &behalf.caller), ("purpose", &behalf.purpose)];
-            for (name, value) in said.into_iter().filter(|(_, value)| !value.is_empty()) {
-                entry.insert(name.into(), value.as_str().into());
-            }
+            access::say(&mut entry, &behalf);
             match &study {
                 Some(study) => drop(entry.insert("study".into(), study.as_str().into())),
                 None if !named.is_empty() => {
@@ -66,6 +80,33 @@ impl Records {
         });
         if let Err(error) = committed.await {
             tracing::error!(error = %error, "what another site asked for could not be entered in the ledger");
+        }
+    }
+
+    /// Enters a question that we put to other sites. A failure to enter it is logged only: nobody waits for images for want of a record.
+    pub async fn asks(&self, inquiry: Inquiry) {
+        let Inquiry { peers, behalf, what, study, whom } = inquiry;
+        let named = peers.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let key = format!("{named} {behalf:?} {study:?} {whom}");
+        let Some(left_out) = self.inner.inquiries.admit(Instant::now(), what, &key, MOST_A_MINUTE) else { return };
+        let at = micros(SystemTime::now());
+        let committed = self.commit(move |tx| {
+            let asked: Fact = peers.iter().take(MOST_NAMED).map(|peer| peer.as_str().into()).collect();
+            let mut entry = facts([("peers", asked), ("what", what.into())]);
+            access::say(&mut entry, &behalf);
+            let study = study.as_ref().map(StudyUid::as_str);
+            if let Some(study) = study {
+                entry.insert("study".into(), study.into());
+            }
+            if left_out > 0 {
+                entry.insert("left_out".into(), left_out.into());
+            }
+            tx.append(Tx::entry_id()?, Kind::Sought, at, entry, Vec::new());
+            let one = Access { at, what: "sought", party: &named, behalf: &behalf, detail: None, given: 0 };
+            access::keep(tx, study.as_slice(), &one)
+        });
+        if let Err(error) = committed.await {
+            tracing::error!(error = %error, "what other sites are asked for could not be entered in the ledger");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::sqlite::pulls;
 use super::{InstanceId, Records, RecordsError};
+use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use std::time::SystemTime;
 
@@ -18,6 +19,8 @@ pub struct PullEnded {
     pub checked: Option<SystemTime>,
     /// `done`, `in part`, `silent`, `stopped` or what else happened, in one or two words.
     pub how: &'static str,
+    /// For whom: first as the peer was told, then who else waited for it.
+    pub behalves: Vec<OnBehalf>,
 }
 
 /// The last pull of a study from a peer. No patient data.

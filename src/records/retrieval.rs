@@ -108,6 +108,8 @@ pub struct RetrievalBegan {
     pub operation: &'static str,
     /// Who asked.
     pub node: String,
+    /// What for, as other sites are told; of a node of this site.
+    pub purpose: String,
     /// Who is given the instances.
     pub destination: String,
     /// The studies; the first 1,000 are named.
@@ -157,18 +159,20 @@ impl Records {
         self.commit(move |tx| {
             let id = Tx::entry_id()?;
             let studies: Fact = began.studies.iter().take(MOST_NAMED).map(|study| study.as_str().into()).collect();
-            let told = facts([
+            let mut told = facts([
                 ("operation", began.operation.into()),
                 ("node", began.node.as_str().into()),
                 ("destination", began.destination.as_str().into()),
                 ("studies", studies),
                 ("instances", began.instances.min(i64::MAX as u64).cast_signed().into()),
             ]);
+            let behalf = OnBehalf { purpose: began.purpose, ..OnBehalf::default() };
+            access::say(&mut told, &behalf);
             tx.append(id, Kind::Retrieval, at, told, Vec::new());
             let named: Vec<&str> = began.studies.iter().take(MOST_NAMED).map(StudyUid::as_str).collect();
             let given = i64::try_from(began.instances).unwrap_or(i64::MAX);
             let (what, party, detail) = (began.operation, began.node.as_str(), Some(began.destination.as_str()));
-            access::keep(tx, &named, &Access { at, what, party, behalf: &OnBehalf::default(), detail, given })?;
+            access::keep(tx, &named, &Access { at, what, party, behalf: &behalf, detail, given })?;
             Ok(id)
         })
         .await

@@ -36,14 +36,14 @@ pub struct Event {
     pub what: What,
 }
 
-/// One access to a study by somebody else (SEC-023, LED-033).
+/// One access to a study by somebody else, or what was asked of other sites and came of it for somebody here (SEC-023, LED-033).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accessed {
-    /// `query`, `retrieve`, `C-MOVE`, `C-GET` or `withheld`.
+    /// `query`, `retrieve`, `C-MOVE`, `C-GET`, `withheld`, `sought` or `pulled`.
     pub what: String,
-    /// The peer or node.
+    /// The peer or node; the peers that were asked.
     pub party: String,
-    /// For whom it asked, as far as it said.
+    /// For whom it asked, as far as it said, or was asked.
     pub behalf: OnBehalf,
     /// Where images went, or the rule that withheld them.
     pub detail: Option<String>,

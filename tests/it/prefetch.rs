@@ -85,6 +85,8 @@ fn a_new_study_has_the_priors_pulled_that_a_rule_means_and_each_study_once() {
     assert!(chosen.contains("rule \"chest\" chose it to be pulled ahead from b: 1 instances came"), "{chosen}");
     let told = b.cli(&["why", &uid(2)]).ok("why");
     assert!(told.contains("for node PACS of a, purpose prefetch"), "the holder knows what for: {told}");
+    let by = "node PACS had it pulled from peer b (1 instances came), purpose prefetch";
+    assert!(chosen.contains(by), "and so does who asked: {chosen}");
     until(seconds(60), "the copies are flushed", || {
         [1, 2].iter().all(|n| a.study(&uid(*n)).iter().all(|row| row["state"] == "purged")).then_some(())
     });

@@ -2,15 +2,18 @@
 
 use crate::support::certs::Identity;
 use crate::support::config::{SiteConfig, free_port};
+use crate::support::dcmtk::StoreScp;
 use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
 use crate::support::process::finish;
+use crate::support::proxy::Proxy;
 use crate::support::radiology::{last, statuses};
 use crate::support::searched_peer::{Manner, SearchedPeer, study};
 use crate::support::tools::tool;
 use crate::support::two_sites::{A_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -95,6 +98,78 @@ fn three_sites_are_asked_and_the_one_that_is_stopped_is_named() {
         assert!(!gateway.log().contains(NHS) && !gateway.log().contains("Prior^Ann"), "{}", gateway.log());
         gateway.verify_ledger(false);
     }
+}
+
+/// UIX-12, UIX-13, DIM-070, DIM-089: four gateways, of which one is stopped and one is far away. DCMTK's findscu lists what the others hold, with
+/// true counts, and names the one that is stopped; movescu has both studies brought to a node, byte for byte, and counts them.
+#[test]
+fn priors_of_three_gateways_are_found_and_moved_by_dcmtk() {
+    let stage = Stage::new();
+    let [b, c, mut d] = ["b", "c", "d"].map(|name| Gateway::start(&stage.path().join(name), holding(&stage, name, "")));
+    let far = Proxy::to(c.config.web_port);
+    let out = StoreScp::start(&stage.path().join("out"), "OUT");
+    let nodes = format!(
+        "[priors]\ndeadline = \"10s\"\n[[node]]\nae_title = \"WARD\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\n\
+         patient_id = \"nhs\"\nmove_to = [\"OUT\"]\nforeign = \"as_is\"\n\
+         [[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nmay = [\"receive\"]\nforeign = \"as_is\"\n",
+        out.port
+    );
+    let url_of_c = format!("https://127.0.0.1:{}/dicom-web", far.port);
+    let neighbours =
+        [("b", b.config.url()), ("c", url_of_c), ("d", d.config.url())].map(|(n, url)| Neighbour::new(n, &url));
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, &nodes));
+    let series = |n: u32, count: u32| -> Value { (1..=count).map(|at| one_series(n, at)).collect() };
+    for (site, n, count) in [(&b, 1, 3), (&c, 2, 5), (&d, 3, 1)] {
+        give(&stage, site, "PACS", &series(n, count));
+    }
+    d.stop();
+    far.throttle_down(30_000);
+
+    let port = a.config.dicom_port.to_string();
+    let dcmtk = |program: &str, more: &[&str]| -> String {
+        let mut command = Command::new(tool(program));
+        command.args(["-d", "-S", "-aet", "WARD", "-aec", "WB_A", "-k", "0008,0052=STUDY"]).args(more);
+        let done = finish(command.args(["127.0.0.1", &port]), seconds(100));
+        assert_eq!(done.code, Some(0), "{}{}", done.stdout, done.stderr);
+        format!("{}{}", done.stdout, done.stderr)
+    };
+    let found =
+        dcmtk("findscu", &["-k", &format!("0010,0020={NHS}"), "-k", "0020,000d", "-k", "0020,1208", "-k", "0008,1030"]);
+    // The answers, by the element that the request has not.
+    let sets: Vec<&str> = found.split("# Dicom-Data-Set").filter(|set| set.contains("(0008,0054)")).collect();
+    let counted = |n: u32| -> Vec<&str> {
+        let named = sets.iter().filter(|set| set.contains(&format!("[{}]", uid(n))));
+        let lines = named.flat_map(|set| set.lines()).filter(|line| line.contains("(0020,1208)"));
+        lines.filter_map(|line| line.split(['[', ']']).nth(1)).map(str::trim).collect()
+    };
+    assert_eq!((counted(1), counted(2), counted(3), sets.len()), (vec!["3"], vec!["5"], vec![], 3), "{found}");
+    assert!(sets.iter().any(|set| set.contains("[D NOT ANSWERING ")), "{found}");
+
+    for (n, count) in [(1, "3"), (2, "5")] {
+        let began = Instant::now();
+        let moved = dcmtk("movescu", &["-aem", "OUT", "-k", &format!("0020,000d={}", uid(n))]);
+        let last =
+            |name: &str| moved.lines().rfind(|line| line.contains(name)).and_then(|line| line.rsplit(": ").next());
+        let counts =
+            ["Completed", "Failed", "Warning"].map(|what| last(&format!("{what} Suboperations")).map(str::trim));
+        assert_eq!(counts, [Some(count), Some("0"), Some("0")], "{moved}");
+        assert!(n == 1 || began.elapsed() > seconds(1), "it is far away: {:?}", began.elapsed());
+    }
+    let held = |site: &Gateway, n: u32| -> Vec<(String, String)> {
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+        site.study(&uid(n)).iter().map(|row| (text(row, "sop_instance_uid"), text(row, "sha256"))).collect()
+    };
+    let sent: BTreeMap<String, String> = held(&b, 1).into_iter().chain(held(&c, 2)).collect();
+    assert_eq!((out.files().len(), out.digests()), (8, sent), "bit for bit");
+    for site in [&a, &b, &c] {
+        site.verify_ledger(true);
+    }
+}
+
+fn one_series(n: u32, at: u32) -> Value {
+    let mut one = patient(n, NHS);
+    one["series"] = json!(at);
+    one
 }
 
 /// "A silent site is visible": where the node wants it so, the query fails after the answers of those that did answer.

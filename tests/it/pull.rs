@@ -275,6 +275,46 @@ fn a_person_pulls_a_study_lists_it_and_drops_the_copies() {
     sites.a.verify_ledger(true);
 }
 
+/// UIX-06: who pulls by hand over a slow line sees how far it is and how long the rest will take: a program line by line, a person by a bar.
+#[test]
+fn how_far_a_pull_is_and_how_long_it_will_take_is_shown() {
+    let sites = Neighbours::start("as_is", "");
+    sites.send(660, 40, 30_000);
+    let study = names(660, 1, 1).study;
+    sites.proxy.throttle_down(300_000);
+    let order = json!({ "study": study, "from": null, "who": "jo", "purpose": null }).to_string();
+    let mut curl = Command::new(tool("curl"));
+    curl.args(["--silent", "--show-error", "--unix-socket"]).arg(sites.a.data_dir().join("admin.sock"));
+    curl.args(["--header", "content-type: application/json", "--data", &order, "http://localhost/priors/pull"]);
+    let said = finish(&mut curl, seconds(60)).ok("curl");
+    let mut lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = lines.pop().unwrap();
+    assert_eq!((&last["how"], &last["came"], &last["failed"]), (&json!("done"), &json!(40), &json!(0)), "{last}");
+    let count = |line: &Value, name: &str| line[name].as_u64().unwrap();
+    let came: Vec<u64> = lines.iter().map(|line| count(line, "came")).collect();
+    assert!(came.len() > 2 && came.is_sorted(), "{came:?}");
+    for line in &lines {
+        let (came, awaited) = (count(line, "came"), count(line, "awaited"));
+        assert_eq!(came + awaited, 40, "{line}");
+        // 4 seconds in all, if nothing else goes on; none before anything came.
+        match (came, line["left_seconds"].as_f64()) {
+            (0, left) => assert_eq!(left, None, "{line}"),
+            (_, left) => assert!(left.is_some_and(|left| left > 0.0 && left < 300.0) || awaited == 0, "{line}"),
+        }
+    }
+    assert!(lines.iter().any(|line| line["left_seconds"].as_f64() >= Some(1.0)), "{lines:?}");
+
+    sites.a.cli(&["priors", "drop", &study, "--reason", "once more"]).ok("drop");
+    let mut terminal = Command::new("sh");
+    terminal.args(["-c", "exec script --quiet --return --command \"$0 $*\" /dev/null"]).env("TERM", "xterm");
+    let shown = sites.a.cli_through(terminal, &["priors", "pull", &study]).ok("pull on a terminal");
+    assert!(shown.contains("40 came, 0 failed, 40 are kept here"), "{shown:?}");
+    let bars: Vec<&str> = shown.split(['\r', '\n']).filter(|text| text.contains(" left")).collect();
+    assert!(bars.iter().any(|bar| bar.contains("/40 ") && !bar.contains(" 0/40 ")), "{shown:?}");
+    let plain = sites.a.cli(&["priors", "pull", &study]);
+    assert!(!format!("{}{}", plain.stdout, plain.stderr).contains(" left"), "on a terminal only: {plain:?}");
+}
+
 fn uid_and_digest(row: &Value) -> (String, String) {
     let text = |name: &str| row[name].as_str().unwrap().to_owned();
     (text("sop_instance_uid"), text("sha256"))

@@ -97,11 +97,15 @@ fn accessed(access: &Accessed) -> String {
         (false, false) => format!(", for {}{of_site}, purpose {}", behalf.caller, behalf.purpose),
     };
     let to = detail.as_deref().unwrap_or_default();
+    let who = if behalf.caller.is_empty() { "somebody here" } else { &behalf.caller };
+    let purpose = if behalf.purpose.is_empty() { String::new() } else { format!(", purpose {}", behalf.purpose) };
     match what.as_str() {
         "query" => format!("peer {party} searched and was told of it ({given} results){for_whom}"),
         "retrieve" => format!("peer {party} retrieved it ({given} instances){for_whom}"),
         "withheld" => format!("withheld from {party} by rule \"{to}\"{for_whom}"),
-        _ => format!("node {party} asked by {what} for it to be given to {to} ({given} instances)"),
+        "sought" => format!("{who} had other sites asked for it ({party}){purpose}"),
+        "pulled" => format!("{who} had it pulled from peer {party} ({given} instances came){purpose}"),
+        _ => format!("node {party} asked by {what} for it to be given to {to} ({given} instances){purpose}"),
     }
 }
 

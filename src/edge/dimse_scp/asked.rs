@@ -145,6 +145,10 @@ impl Asked {
             }
             if tag == AVAILABILITY {
                 keys.back.push(tag);
+            } else if tag == INSTITUTION_NAME && self.level == Level::Study && !key.sequence {
+                // It tells at which site a study lies, and is not matched (DIM-070).
+                keys.back.push(tag);
+                keys.unsupported |= matched(&self.identifier, tag)?.is_some();
             } else if !key.sequence && self.supports(tag) {
                 keys.back.push(tag);
                 keys.matches.extend(matched(&self.identifier, tag)?);
@@ -275,6 +279,24 @@ mod tests {
             let asked = Asked::read(&request(&keys), root).unwrap();
             let back = asked.keys().unwrap().back;
             assert_eq!(back.contains(&tag), want, "{root:?} {level} {tag}");
+        }
+    }
+
+    /// DIM-070: the site where a study lies is given back, and not matched: a value that is asked for is said to be passed over.
+    #[test]
+    fn institution_name_of_a_study_is_given_back_and_not_matched() {
+        for (value, level, want) in
+            [("", "STUDY", (true, false)), ("b", "STUDY", (true, true)), ("", "PATIENT", (false, true))]
+        {
+            let asked =
+                Asked::read(&request(&[(PATIENT_ID, "7"), (LEVEL, level), (INSTITUTION_NAME, value)]), Root::Patient);
+            let keys = asked.unwrap().keys().unwrap();
+            let matched = crate::dicom::query::matching(&keys.matches, INSTITUTION_NAME).is_some();
+            assert_eq!(
+                (keys.back.contains(&INSTITUTION_NAME), keys.unsupported, matched),
+                (want.0, want.1, false),
+                "{level} {value}"
+            );
         }
     }
 

@@ -13,6 +13,7 @@ use crate::dicom::query::{Match, fits, identifier, known, matching, matching::ma
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
+use crate::edge::qido::elsewhere::tell_site;
 use crate::peers::{Node, Origin, Registry};
 use crate::priors::archive::widen;
 use crate::priors::whom::Patient;
@@ -194,7 +195,14 @@ impl Find<'_, '_> {
         let keys: Vec<Match> = self.keys.matches.iter().filter(|key| !whose(key)).cloned().collect();
         let relaxed = self.registry.matches_unknown().then(|| known(&keys, held));
         let wanted = relaxed.as_deref().unwrap_or(&keys);
-        (above && fits(wanted, self.asked.level, self.combined, held)).then_some(values)
+        if !above || !fits(wanted, self.asked.level, self.combined, held) {
+            return None;
+        }
+        // What is matched is what the objects say.
+        if self.asked.level == Level::Study {
+            tell_site(self.node, origin, &mut values);
+        }
+        Some(values)
     }
 
     /// Sends one match: what was asked for and is supported, the level, and where it can be retrieved (DIM-069).

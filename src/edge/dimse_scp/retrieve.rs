@@ -352,6 +352,7 @@ async fn run(
     let began = RetrievalBegan {
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
         node: caller.node().to_string(),
+        purpose: face.registry.borrow().behalf_of_node(caller.node()).purpose,
         destination: plan.to.to_string(),
         studies: plan.studies,
         instances: given.total(),

@@ -8,7 +8,8 @@ pub(super) use below::Below;
 
 use super::{Asked, Shelf, Window};
 use crate::dicom::attributes::{
-    ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
+    INSTITUTION_NAME, ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID,
+    STUDY_DESCRIPTION,
 };
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid};
@@ -23,6 +24,7 @@ use crate::priors::{Priors, Site};
 use crate::records::{self, StudyRow};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Seconds after which a search may be repeated that met a silent site.
@@ -58,6 +60,30 @@ pub(in crate::edge) fn is_told_as(found: &Found, copy: &StudyRow) -> bool {
         tracing::warn!(site = found.site, study = %found.study, "a site now files a study under another patient than the copy here");
     }
     is_filed_alike(&copy.attributes.0, &found.values.0)
+}
+
+/// The longest value of LO, and how much of a site's name stands before a description, in characters.
+const LONGEST_DESCRIPTION: usize = 64;
+const LONGEST_NAME: usize = 32;
+
+/// Says of a study at which other site it lies: as Institution Name, and before its description where the node wants that, cut to the 64
+/// characters of LO. Of a study of this site it says nothing (DIM-070).
+pub(in crate::edge) fn tell_site(node: &Node, origin: &Origin, values: &mut BTreeMap<Tag, String>) {
+    let Some(site) = origin.site() else {
+        values.remove(&INSTITUTION_NAME);
+        return;
+    };
+    values.insert(INSTITUTION_NAME, site.to_owned());
+    if node.origin_in_description {
+        let site: String = site.to_uppercase().chars().take(LONGEST_NAME).collect();
+        let own = values.get(&STUDY_DESCRIPTION).map(String::as_str).unwrap_or_default();
+        let whole = format!("[{site}] {own}");
+        let told = match whole.chars().count() > LONGEST_DESCRIPTION {
+            true => whole.chars().take(LONGEST_DESCRIPTION - 2).chain("..".chars()).collect(),
+            false => whole.trim_end().to_owned(),
+        };
+        values.insert(STUDY_DESCRIPTION, told);
+    }
 }
 
 /// What of other sites' silence stands in the Warning headers, a line for each matter.

@@ -204,6 +204,7 @@ impl Course<'_> {
                 missing: progress.lost,
                 checked: self.checked,
                 how: if how == "done" && progress.lost > 0 { "in part" } else { how },
+                behalves: self.pull.behalves(),
             };
             tracing::info!(site = %self.site.name, study = %self.pull.study, how = ended.how, listed = ended.listed,
                 came = ended.came, missing = ended.missing, bytes = progress.bytes, "pull ended");

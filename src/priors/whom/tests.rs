@@ -24,6 +24,7 @@ fn node(patient_ids: PatientIds, foreign: Foreign) -> Node {
         foreign,
         silent: Silent::Marker,
         mark_imported: false,
+        origin_in_description: false,
         contributing_equipment: false,
         general_class: false,
         archive: None,

@@ -3,21 +3,30 @@
 use super::rows::{Fault, count};
 use super::tx::Tx;
 use crate::dicom::on_behalf::OnBehalf;
+use crate::ledger::entry::Facts;
 use crate::records::Accessed;
 use rusqlite::{Row, params};
 
 /// What is kept beside an entry of the same.
 pub(in crate::records) struct Access<'a> {
     pub(in crate::records) at: i64,
-    /// `query`, `retrieve`, `C-MOVE`, `C-GET` or `withheld`.
+    /// `query`, `retrieve`, `C-MOVE`, `C-GET`, `withheld`, `sought` or `pulled`.
     pub(in crate::records) what: &'a str,
-    /// The peer or node.
+    /// The peer or node; the peers that were asked.
     pub(in crate::records) party: &'a str,
-    /// For whom it asked.
+    /// For whom it asked, or was asked.
     pub(in crate::records) behalf: &'a OnBehalf,
     /// Where images went, or the rule that withheld them.
     pub(in crate::records) detail: Option<&'a str>,
     pub(in crate::records) given: i64,
+}
+
+/// Puts into an entry for whom it was, as far as that was said.
+pub(in crate::records) fn say(entry: &mut Facts, behalf: &OnBehalf) {
+    let said = [("site", &behalf.site), ("caller", &behalf.caller), ("purpose", &behalf.purpose)];
+    for (name, value) in said.into_iter().filter(|(_, value)| !value.is_empty()) {
+        entry.insert(name.into(), value.as_str().into());
+    }
 }
 
 /// Keeps an access to each of these studies.

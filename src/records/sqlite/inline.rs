@@ -114,6 +114,7 @@ impl Records {
             full,
             refusals: Default::default(),
             questions: Default::default(),
+            inquiries: Default::default(),
             withheld: Default::default(),
             orders: Default::default(),
             registry: OnceLock::new(),

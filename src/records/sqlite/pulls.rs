@@ -1,9 +1,10 @@
 //! Rows of pulls from peers, and of the copies that they leave.
 
+use super::access::{self, Access};
 use super::rows::{Fault, count, micros, parsed, refuse, time, whole};
 use super::tx::Tx;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::ledger::entry::{Kind, facts};
+use crate::ledger::entry::{Fact, Kind, facts};
 use crate::records::{HeldInstance, InstanceId, MOST_EXPECTED, PullEnded, PullRow};
 use rusqlite::{Connection, params};
 use std::time::SystemTime;
@@ -40,7 +41,7 @@ pub(in crate::records) fn ended(
     let checked = ended.checked.map(micros);
     update.execute(params![study.as_str(), peer, at, checked, listed, came, missing, ended.how])?;
     drop(update);
-    let told = facts([
+    let mut told = facts([
         ("study", study.as_str().into()),
         ("peer", peer.into()),
         ("how", ended.how.into()),
@@ -48,7 +49,22 @@ pub(in crate::records) fn ended(
         ("came", came.into()),
         ("missing", missing.into()),
     ]);
+    if let Some((first, others)) = ended.behalves.split_first() {
+        access::say(&mut told, first);
+        let one = |behalf| {
+            let mut said = facts([]);
+            access::say(&mut said, behalf);
+            Fact::from(said)
+        };
+        if !others.is_empty() {
+            told.insert("also".into(), others.iter().map(one).collect());
+        }
+    }
     tx.append(Tx::entry_id()?, Kind::Pulled, at, told, Vec::new());
+    for behalf in &ended.behalves {
+        let one = Access { at, what: "pulled", party: peer, behalf, detail: None, given: came };
+        access::keep(tx, &[study.as_str()], &one)?;
+    }
     Ok(())
 }
 

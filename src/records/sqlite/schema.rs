@@ -35,6 +35,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0019.sql"),
     include_str!("0020.sql"),
     include_str!("0021.sql"),
+    include_str!("0022.sql"),
 ];
 
 /// The newest layout.

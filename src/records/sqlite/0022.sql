@@ -1,0 +1,1 @@
+-- From here on the ledger may tell of what this site asked other sites (entries of kind `sought`), which an earlier version cannot read (SEC-023).
