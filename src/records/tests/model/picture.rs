@@ -71,3 +71,21 @@ pub(crate) fn picture_of(model: &Model, digest: impl Fn(u32) -> Digest) -> Pictu
         blobs: (blobs(reference::Bytes::Live), blobs(reference::Bytes::Corrupt), blobs(reference::Bytes::Condemned)),
     }
 }
+
+/// Every state and kind of exception that a picture shows.
+pub(super) fn words(picture: Picture) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    seen.extend(picture.transfers.values().map(|transfer| transfer.2.word().to_owned()));
+    seen.extend(picture.versions.values().map(|version| format!("instance {}", version.2)));
+    seen.extend(picture.exceptions.into_iter().map(|exception| format!("exception {}", exception.0)));
+    seen.extend(picture.far.values().map(|far| format!("destination {}", far.0.word())));
+    seen
+}
+
+/// What random histories are to come to, and did not.
+pub(super) fn never_seen(seen: &BTreeSet<String>) -> Vec<String> {
+    let states = State::ALL.map(|state| state.word().to_owned());
+    let versions = ["stored", "held", "purged", "corrupt"].map(|state| format!("instance {state}"));
+    let kinds = ["conflict", "corrupt", "dead", "held", "poison"].map(|kind| format!("exception {kind}"));
+    states.into_iter().chain(versions).chain(kinds).filter(|word| !seen.contains(word)).collect()
+}
