@@ -15,6 +15,7 @@ mod support;
 mod already_there;
 mod archive;
 mod archive_elsewhere;
+mod archive_passing;
 mod association;
 mod association_answers;
 mod association_callers;
