@@ -93,6 +93,7 @@ mod viewer;
 mod viewer_elsewhere;
 mod viewer_search;
 mod wado;
+mod wado_bulk;
 mod wado_forms;
 mod web_hostile;
 mod wires;
