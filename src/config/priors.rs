@@ -13,7 +13,7 @@ pub struct Priors {
     pub deadline: Duration,
     /// Copies of what another site keeps stay so long after they were last asked for.
     pub keep: Duration,
-    /// How long a pull goes on without an instance that comes.
+    /// How long a pull goes on without an instance that comes, or 64 KiB of one.
     pub patience: Duration,
     /// How the silence of a site is remembered.
     pub memory: Memory,

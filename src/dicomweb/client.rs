@@ -11,6 +11,7 @@ mod present;
 mod probe;
 mod read_back;
 mod resolve;
+mod resume;
 mod retrieve;
 mod search;
 mod send;

@@ -3,6 +3,10 @@
 //!
 //! One attribute is held at a time, 64 KiB of it at most, so that memory does not grow with the data set.
 
+mod links;
+
+pub use links::{Linked, Links};
+
 use crate::dicom::charset::Charset;
 use crate::dicom::contents::{Contents, Part, StructureError};
 use crate::dicom::tag::Tag;
@@ -19,6 +23,17 @@ const SPECIFIC_CHARACTER_SET: Tag = Tag::new(0x0008, 0x0005);
 const LONGEST_BYTES: u32 = 1024;
 /// Any other value: what a length of 16 bits can say.
 const LONGEST_VALUE: u32 = 65_534;
+
+/// The file's and the command's groups and group lengths are no metadata (WEB-023, WEB-097); nor is a second one of a tag.
+fn is_left_out(tag: Tag, before: Option<Tag>) -> bool {
+    tag.element() == 0 || tag.group() <= 0x0002 || before == Some(tag)
+}
+
+/// Whether a value is a link.
+fn is_long(vr: Vr, length: u32) -> bool {
+    let bytes = matches!(&vr.0, [b'O', _] | b"UN") || !vr.is_known();
+    length > if bytes { LONGEST_BYTES } else { LONGEST_VALUE }
+}
 
 /// The notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,20 +159,13 @@ impl Metadata {
         }
     }
 
-    /// The file's and the command's groups and group lengths are no metadata (WEB-023, WEB-097); nor is a second one of a tag.
-    fn is_left_out(&self, tag: Tag) -> bool {
-        let again = self.levels.last().is_some_and(|level| level.last == Some(tag));
-        tag.element() == 0 || tag.group() <= 0x0002 || again
-    }
-
     fn leaf(&mut self, tag: Tag, vr: Vr, length: u32, out: &mut Vec<u8>) {
         self.hand = Hand::Nothing;
-        if self.is_left_out(tag) {
+        if is_left_out(tag, self.levels.last().and_then(|level| level.last)) {
             return;
         }
         self.open(tag, out);
-        let bytes = matches!(&vr.0, [b'O', _] | b"UN") || !vr.is_known();
-        match length > if bytes { LONGEST_BYTES } else { LONGEST_VALUE } {
+        match is_long(vr, length) {
             true => self.write(tag, &self.link(tag, vr), out),
             false => self.hand = Hand::Gathered(tag, vr, Vec::new()),
         }

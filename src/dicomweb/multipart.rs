@@ -4,7 +4,7 @@ mod headers;
 mod parser;
 mod writer;
 
-pub use headers::{DATA_SET_DIGEST, PartHeaders, digest_field};
+pub use headers::{DATA_SET_DIGEST, PartHeaders, digest_field, sha256};
 pub use parser::{Event, Limits, Parser};
 pub use writer::{PartHead, Writer};
 

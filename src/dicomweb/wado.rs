@@ -3,7 +3,7 @@
 
 mod octets;
 
-pub use octets::{Octets, codestream, octets};
+pub use octets::{Octets, codestream, compressed, octets, own_name};
 
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use crate::dicomweb::media_type::{self, DICOM, MULTIPART_RELATED, MediaType};

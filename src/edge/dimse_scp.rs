@@ -7,6 +7,7 @@ mod caller;
 mod find;
 mod given;
 mod line;
+mod passing;
 mod retrieve;
 mod shown;
 

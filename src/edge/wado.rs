@@ -1,10 +1,12 @@
 //! WADO-RS in: what is kept of studies, series and instances, in every form of PS3.18 section 10.4; streamed, and never complete if
 //! damaged.
 
+mod all_bulk;
 mod archived;
 mod body;
 mod bulk;
 mod data_set;
+mod elements;
 mod elsewhere;
 mod frames;
 mod instances;
@@ -136,6 +138,7 @@ macro_rules! resource {
 resource!(retrieve, instances, answer);
 resource!(describe, metadata, answer);
 resource!(bulk_data, bulk, answer);
+resource!(all_bulk_data, all_bulk, answer);
 resource!(frame_list, frames, answer);
 resource!(render, rendered, answer);
 resource!(thumbnail, rendered, thumbnail);

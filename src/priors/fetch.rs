@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 pub struct FetchOptions {
     /// How long a site may take to begin to tell what it has.
     pub list: Duration,
-    /// How long a pull goes on without an instance that comes.
+    /// How long a pull goes on without an instance that comes, or 64 KiB of one.
     pub patience: Duration,
     /// How long copies stay after they were last asked for.
     pub keep: Duration,

@@ -3,6 +3,7 @@
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, data_set_digest, digest, names, read_part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::pacs::{Association, Status};
 use crate::support::process::finish;
@@ -318,4 +319,22 @@ fn how_far_a_pull_is_and_how_long_it_will_take_is_shown() {
 fn uid_and_digest(row: &Value) -> (String, String) {
     let text = |name: &str| row[name].as_str().unwrap().to_owned();
     (text("sop_instance_uid"), text("sha256"))
+}
+
+/// WEB-103: one large instance comes over a line that is cut time and again, from where it was cut each time.
+#[test]
+fn one_large_instance_comes_over_a_line_that_is_cut_time_and_again() {
+    let sites = Neighbours::start("as_is", "[priors]\npatience = \"60s\"");
+    let sent = sites.send(640, 1, 30 << 20);
+    sites.proxy.cut_each_after(4 << 20);
+    let study = move_of(json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": names(640, 1, 1).study }));
+    let said = sites.ask("cut", &[study]).remove(0);
+    assert_eq!((&last(&said)["status"], &last(&said)["completed"]), (&json!(0), &json!(1)), "{said}");
+    assert_eq!(sites.at_out(), sent, "bit for bit");
+    let (cuts, carried) = (sites.proxy.fired(), sites.proxy.carried_down());
+    assert!(cuts >= 6, "it was cut {cuts} times");
+    // TLS and heads of answers besides; what was under way at a cut is lost.
+    assert!(carried < 45 << 20, "{carried} bytes came for 30 MiB");
+    note_fired(usize::try_from(cuts).unwrap());
+    sites.a.verify_ledger(true);
 }

@@ -6,7 +6,7 @@ use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names, part10, read_part10};
 use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
-use crate::support::holder::{Holder, Manner};
+use crate::support::holder::{Alone, Holder, Manner};
 use crate::support::odd_node::OddNode;
 use crate::support::python;
 use crate::support::two_sites::{B_IDENTITY, Stage};
@@ -122,6 +122,35 @@ fn a_retrieval_that_breaks_off_is_resumed_where_it_broke() {
     assert_eq!(scene.a.transfers("b", "pending"), (0, 0), "what was asked for fires no route");
     let row = &scene.a.ask(&["study", &study, "--json"])[0];
     assert!(row["source"].to_string().contains('b'), "{row}");
+    scene.a.verify_ledger(true);
+}
+
+/// WEB-103: what broke off of one instance is not asked for again; a site that gives no ranges, or another object by now, gives it anew, and
+/// of the first nothing is left.
+#[test]
+fn one_instance_is_resumed_by_range_or_begun_anew() {
+    let scene = Scene::start(PRIORS);
+    let file =
+        |names: &Names, seed| part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 300_000, seed));
+    let (cut, plain) = (Some(200_000), |tag, ranges, cut| Alone { tag, ranges, cut, instead: None });
+    for (story, ranges, changed) in [(505, true, false), (506, false, false), (507, true, true)] {
+        let names = names(story, 1, 1);
+        let (first, second) = (file(&names, 1), file(&names, 2));
+        scene.b.hold(&names.study, &names.series, &first);
+        let rest = match changed {
+            true => Alone { instead: Some(second.clone()), ..plain("b", true, None) },
+            false => plain("a", ranges, None),
+        };
+        let before = scene.b.ranges().len();
+        // In a part at first: a site that is no gateway of ours is asked for the whole body once it broke off.
+        scene.b.then([Manner::Break(0), Manner::Alone(plain("a", ranges, cut)), Manner::Alone(rest)]);
+        assert_eq!(counts(&scene.take(story)), (0, [1, 0, 0]), "{story}");
+        let want = if changed { second } else { first };
+        let want = digests(&BTreeMap::from([(names.instance.clone(), want)]));
+        assert_eq!(scene.at_out().get(&names.instance), want.get(&names.instance), "{story}");
+        let asked: Vec<Option<String>> = scene.b.ranges().split_off(before);
+        assert_eq!(asked, [None, None, Some("bytes=200000-".to_owned())], "{story}");
+    }
     scene.a.verify_ledger(true);
 }
 

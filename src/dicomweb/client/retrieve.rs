@@ -4,11 +4,12 @@
 use super::answer::{coding, header, retry_after};
 use super::failure::chain;
 use super::pace::Pace;
+use super::resume::Again;
 use super::{PeerClient, SendFailure};
 use crate::dicom::part10::{Found, MetaParser, ReceivedMeta};
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dicomweb::media_type::{DICOM, MediaType};
-use crate::dicomweb::multipart::{self, Event, Limits, MultipartError, Parser, PartHeaders};
+use crate::dicomweb::multipart::{self, DATA_SET_DIGEST, Event, Limits, MultipartError, Parser, PartHeaders, sha256};
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode, Url};
@@ -58,7 +59,7 @@ pub enum RetrieveFailure {
 /// What comes of an answer, in order.
 #[derive(Debug)]
 pub enum Piece {
-    /// An instance begins.
+    /// An instance begins. What was begun before it and has not ended does not count.
     Begin {
         /// What its file meta information says.
         meta: Box<ReceivedMeta>,
@@ -73,7 +74,7 @@ pub enum Piece {
     Bad(String),
 }
 
-enum Inside {
+pub(super) enum Inside {
     /// Between parts, or in one that is passed over.
     Nothing,
     Meta(Box<MetaParser>, Option<[u8; 32]>),
@@ -82,18 +83,23 @@ enum Inside {
 
 /// An answer that is being read.
 pub struct Retrieval {
-    response: Response,
+    pub(super) response: Response,
     /// None if the body is the one instance.
     parser: Option<Parser>,
-    inside: Inside,
+    pub(super) inside: Inside,
     /// The digest that the peer gives of the part as a whole, and ours so far (RFC 9530 section 3).
-    whole: Option<([u8; 32], Sha256)>,
-    ready: VecDeque<Piece>,
-    ended: bool,
-    pace: Pace,
+    pub(super) whole: Option<([u8; 32], Sha256)>,
+    pub(super) ready: VecDeque<Piece>,
+    pub(super) ended: bool,
+    pub(super) pace: Pace,
     /// Where the clock of `pace` stands: it runs only while we wait for the peer.
     clock: Instant,
-    read: u64,
+    /// How much of the body was read; of one that is resumed, with what came before.
+    pub(super) read: u64,
+    /// Bytes that came, those that were given up among them.
+    came: u64,
+    /// How the one instance that is the body can be gone on with.
+    pub(super) again: Option<Again>,
 }
 
 impl PeerClient {
@@ -115,6 +121,11 @@ impl PeerClient {
             Part::Instance(series, instance) => format!("studies/{study}/series/{series}/instances/{instance}"),
         };
         let response = self.instances(self.url(&path)).await?;
+        self.retrieval(response, most)
+    }
+
+    /// An answer that has begun, if it is one.
+    pub(super) fn retrieval(&self, response: Response, most: u32) -> Result<Retrieval, RetrieveFailure> {
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {
             return Err(RetrieveFailure::Refused { status, retry_after: retry_after(&response) });
@@ -125,10 +136,10 @@ impl PeerClient {
         let unreadable = |error: MultipartError| RetrieveFailure::Unreadable(error.to_string());
         let kind = header(&response, CONTENT_TYPE).unwrap_or_default();
         let limits = Limits { parts: most, ..Limits::default() };
-        let (parser, inside) = match multipart::boundary_of(&kind) {
-            Ok(related) => (Some(Parser::new(&related.boundary, limits).map_err(unreadable)?), Inside::Nothing),
+        let (parser, (inside, whole)) = match multipart::boundary_of(&kind) {
+            Ok(related) => (Some(Parser::new(&related.boundary, limits).map_err(unreadable)?), (Inside::Nothing, None)),
             Err(MultipartError::NotRelated) if MediaType::parse(&kind).is_ok_and(|media| media.essence() == DICOM) => {
-                (None, Inside::Meta(Box::default(), None))
+                (None, alone(&response))
             }
             Err(error) => return Err(unreadable(error)),
         };
@@ -137,14 +148,23 @@ impl PeerClient {
             response,
             parser,
             inside,
-            whole: None,
+            whole,
             ready: VecDeque::new(),
             ended: false,
             pace: Pace::new(self.timing.window, self.timing.least_rate, clock),
             clock,
             read: 0,
+            came: 0,
+            again: None,
         })
     }
+}
+
+/// How an answer begins whose body is the one instance: its digests stand in the answer's own head.
+pub(super) fn alone(response: &Response) -> (Inside, Option<([u8; 32], Sha256)>) {
+    let digest = |name: &str| response.headers().get(name)?.to_str().ok().and_then(sha256);
+    let whole = digest("Repr-Digest").map(|digest| (digest, Sha256::new()));
+    (Inside::Meta(Box::default(), digest(DATA_SET_DIGEST)), whole)
 }
 
 impl Retrieval {
@@ -177,9 +197,9 @@ impl Retrieval {
         self.response.status() == StatusCode::PARTIAL_CONTENT
     }
 
-    /// Bytes that have come so far.
+    /// Bytes that have come so far, those that were given up among them.
     pub fn read(&self) -> u64 {
-        self.read
+        self.came
     }
 
     async fn more(&mut self) -> Result<(), RetrieveFailure> {
@@ -191,6 +211,7 @@ impl Retrieval {
                 self.ended = true;
             }
             (None, None) => {
+                self.is_all()?;
                 self.end();
                 self.ended = true;
             }
@@ -217,6 +238,7 @@ impl Retrieval {
         match chunk {
             Ok(Some(chunk)) => {
                 self.read += chunk.len() as u64;
+                self.came += chunk.len() as u64;
                 Ok(Some(chunk))
             }
             Ok(None) => Ok(None),

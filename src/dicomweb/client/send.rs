@@ -7,7 +7,7 @@ use super::pace::Pace;
 use super::{PeerClient, StoreAnswer};
 use crate::dicom::uid::StudyUid;
 use crate::dicomweb::prefer;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,6 +84,18 @@ impl PeerClient {
             request = request.header(prefer::PREFER, wait);
         }
         self.sent(request).await
+    }
+
+    /// Asks for a representation from a byte on, or for all of it if its tag is another by now (RFC 9110 section 13.1.5).
+    pub(super) async fn rest(
+        &self,
+        url: Url,
+        accept: &str,
+        from: u64,
+        tag: &HeaderValue,
+    ) -> Result<Response, SendFailure> {
+        let request = self.http.get(url).header(ACCEPT, accept).header(RANGE, format!("bytes={from}-"));
+        self.sent(request.header(IF_RANGE, tag)).await
     }
 
     /// A request without a body.

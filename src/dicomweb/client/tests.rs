@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod query;
+mod resume;
 mod retrieve;
 mod server;
 mod store;

@@ -27,7 +27,7 @@ pub struct PartHeaders {
 pub const DATA_SET_DIGEST: &str = "Weybridge-Data-Set-Digest";
 
 /// The SHA-256 in the value of such a header; `None` if there is none, or none that can be read.
-fn sha256(value: &str) -> Option<[u8; 32]> {
+pub fn sha256(value: &str) -> Option<[u8; 32]> {
     let member = value.split(',').find_map(|member| member.trim().strip_prefix("sha-256=:"))?;
     BASE64.decode(member.split(':').next()?).ok()?.try_into().ok()
 }

@@ -70,6 +70,11 @@ impl Writer {
         self.located(self.part_type, length, location, first)
     }
 
+    /// The same for a resource of another media type than the body's.
+    pub fn typed_head(&self, kind: &str, length: Option<u64>, location: &str, first: bool) -> Bytes {
+        self.located(kind, length, location, first)
+    }
+
     /// The same for a result of a search, which is nowhere else to be had.
     pub fn found_head(&self, length: u64, first: bool) -> Bytes {
         let line_end = if first { "" } else { "\r\n" };

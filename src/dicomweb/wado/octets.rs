@@ -25,14 +25,42 @@ pub fn codestream(syntax: &str) -> Option<&'static str> {
         "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => "image/jls",
         "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => "image/jp2",
         "1.2.840.10008.1.2.4.92" | "1.2.840.10008.1.2.4.93" => "image/jpx",
+        "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => "image/jxl",
         "1.2.840.10008.1.2.4.201" | "1.2.840.10008.1.2.4.202" | "1.2.840.10008.1.2.4.203" => "image/jphc",
         "1.2.840.10008.1.2.5" => "image/dicom-rle",
         _ => return None,
     })
 }
 
-/// The types of codestreams.
-const CODESTREAMS: [&str; 6] = ["image/jpeg", "image/jls", "image/jp2", "image/jpx", "image/jphc", "image/dicom-rle"];
+/// The media type of compressed pixels, a video among them (PS3.18 table 8.7.3-5); none if they have none but bytes.
+pub fn compressed(syntax: &str) -> Option<&'static str> {
+    let last = syntax.strip_prefix("1.2.840.10008.1.2.4.").and_then(|last| last.split('.').next());
+    match last {
+        Some("100" | "101") => Some("video/mpeg2"),
+        Some("102" | "103" | "104" | "105" | "106") => Some("video/mp4"),
+        Some("107" | "108") => Some("video/h265"),
+        _ => codestream(syntax),
+    }
+}
+
+/// The types of codestreams, those of whole videos last.
+const CODESTREAMS: [&str; 10] = [
+    "image/jpeg",
+    "image/jls",
+    "image/jp2",
+    "image/jpx",
+    "image/jxl",
+    "image/jphc",
+    "image/dicom-rle",
+    "video/mpeg2",
+    "video/mp4",
+    "video/h265",
+];
+
+/// A type that [`octets`] gives, as it is written.
+pub fn own_name(media: &str) -> Option<&'static str> {
+    std::iter::once(OCTET_STREAM).chain(CODESTREAMS).find(|own| *own == media)
+}
 
 /// The forms that an Accept header asks for, the best first; empty if it asks for none. No header asks for the default: bytes of
 /// Explicit VR Little Endian in parts.
@@ -52,9 +80,9 @@ pub fn octets(accept: Option<&str>) -> Vec<Octets> {
 fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
     let typed = given.parameter("type").map(str::to_ascii_lowercase);
     let (wrapper, media) = match (given.essence(), typed.as_deref()) {
-        ("*/*" | "application/*" | "multipart/*", _) | (MULTIPART_RELATED, None) => (Wrapper::Multipart, OCTET_STREAM),
-        // So dicomweb-client says that it takes any parts.
-        (MULTIPART_RELATED, Some("*/*" | "application/*")) => (Wrapper::Multipart, OCTET_STREAM),
+        // Bytes of Explicit VR Little Endian, or whatever there is. So dicomweb-client says that it takes any parts.
+        ("*/*" | "multipart/*", _) | (MULTIPART_RELATED, Some("*/*")) => (Wrapper::Multipart, "*/*"),
+        ("application/*", _) | (MULTIPART_RELATED, None | Some("application/*")) => (Wrapper::Multipart, OCTET_STREAM),
         (MULTIPART_RELATED, Some(typed)) => (Wrapper::Multipart, typed),
         (single, _) => (Wrapper::Single, single),
     };
@@ -113,7 +141,7 @@ mod tests {
         {
             let forms = octets(Some(accept));
             let media: Vec<&str> = forms.iter().map(|form| form.media.as_str()).collect();
-            assert_eq!(media, CODESTREAMS, "{accept}");
+            assert_eq!(media, CODESTREAMS[..7], "{accept}");
             let alike = |form: &Octets| form.wrapper == wrapper && form.syntax == Syntax::AsStored;
             assert!(forms.iter().all(alike), "{accept}: {forms:?}");
         }

@@ -2,7 +2,9 @@
 
 use super::asked::exact;
 use super::find::{End, Find};
-use super::given::SIGN_OF_LIFE;
+use super::given::{Given, SIGN_OF_LIFE};
+use super::passing::{Passing, Way};
+use super::retrieve::Prepared;
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
@@ -158,15 +160,17 @@ impl Brought {
     }
 }
 
-/// Fetches what archives hold of what a node picked and is not here, and waits for it while the node hears from us. Nothing is
-/// fetched for a destination that cannot be reached, for an archive itself, nor after a cancel.
+/// Fetches what archives hold of what a node picked and is not here; each instance is given as soon as it is. Nothing is fetched for a
+/// destination that cannot be reached, for an archive itself, nor after a cancel.
 pub(super) async fn brought(
     face: &DimseFace,
     caller: &Caller,
-    (to, mover): (&AeTitle, &Mover),
-    picked: &Picked,
-    dialogue: &mut Dialogue<'_>,
+    plan: &Prepared,
+    way: Way<'_>,
+    given: &mut Given<'_, '_>,
 ) -> Brought {
+    let Prepared { to, mover, sought: picked, .. } = plan;
+    let dialogue = &mut *given.dialogue;
     let mut all = Brought::default();
     if !face.archives.any(Some(to)) || !face.archives.any(Some(caller.node())) || picked.studies.is_empty() {
         return all;
@@ -203,12 +207,14 @@ pub(super) async fn brought(
         counts.remaining = counts.remaining.map(|remaining| remaining + asked.listed);
         fetches.push((asked.fetching, of, untold, not_begun));
     }
+    given.counts.remaining = counts.remaining;
+    let mut passing = Passing::new(face, plan, way);
     for (fetching, of, untold, mut counted) in fetches {
         if let Some(fetching) = fetching {
-            // What lost its association, or cannot be sent, the dialogue remembers.
-            let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
-            let Some(fetched) = unless_over(dialogue, counts, fetching.end()).await else {
-                return Brought { unbegun: counts.remaining.unwrap_or_default(), ..all };
+            given.tell().await;
+            let Some(fetched) = given.pass_on(&mut passing, fetching).await else {
+                passing.way.give_way().await;
+                return Brought { unbegun: given.counts.remaining.unwrap_or_default(), ..all };
             };
             counted += fetched.missing;
             // What is withheld for certain, now that something of it is here, is not told of.
@@ -221,6 +227,7 @@ pub(super) async fn brought(
             all.gone += gone(face, &of, counted).await;
         }
     }
+    passing.way.give_way().await;
     all
 }
 

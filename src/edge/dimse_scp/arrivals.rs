@@ -108,24 +108,8 @@ impl Given<'_, '_> {
         let mut line = Line::default();
         while let Some(page) = self.arrivals(&mut line).await {
             let copies = self.copies(&page).await;
-            let expected = kinds(&copies);
-            for lot in self.mover.lots(&expected) {
-                line.prepare(&lot.offers).await;
-                for ((item, kept), (_, kind)) in copies.iter().zip(&expected.instances) {
-                    if !lot.kinds.contains(kind) {
-                        continue;
-                    }
-                    let given = *kept && self.is_of_patient(item).await;
-                    if !self.goes_on().await || (given && !self.has_turn(&mut line, &item.study).await) {
-                        return line.give_way().await;
-                    }
-                    let came = match (kept, given) {
-                        (_, true) => self.move_one(&mut line, (item, Ahead::default()), originator).await,
-                        (false, _) => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
-                        (true, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
-                    };
-                    self.count(item, came).await;
-                }
+            if !self.move_page(&mut line, &copies, originator).await {
+                return line.give_way().await;
             }
             if line.lost >= MOST_LOST {
                 self.give_up_gathering("the destination was lost").await;
@@ -134,23 +118,61 @@ impl Given<'_, '_> {
         line.give_way().await;
     }
 
+    /// Gives a page of what has come over associations to the destination; false if nothing more is to begin.
+    pub(super) async fn move_page(
+        &mut self,
+        line: &mut Line,
+        copies: &[(Retrievable, bool)],
+        originator: &(String, u16),
+    ) -> bool {
+        let expected = kinds(copies);
+        for lot in self.mover.lots(&expected) {
+            line.prepare(&lot.offers).await;
+            for ((item, kept), (_, kind)) in copies.iter().zip(&expected.instances) {
+                if !lot.kinds.contains(kind) {
+                    continue;
+                }
+                let given = *kept && self.is_of_patient(item).await;
+                if !self.goes_on().await || (given && !self.has_turn(line, &item.study).await) {
+                    return false;
+                }
+                let came = match (kept, given) {
+                    (_, true) => self.move_one(line, (item, Ahead::default()), originator).await,
+                    (false, _) => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
+                    (true, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
+                };
+                self.count(item, came).await;
+            }
+        }
+        true
+    }
+
     /// Gives what comes over the requester's own association (C-GET).
     pub(super) async fn got_arrivals(&mut self, receives: &BTreeSet<String>) {
         self.gathering.start();
         while let Some(page) = self.arrivals(&mut Line::default()).await {
-            for (item, kept) in self.copies(&page).await {
-                if !self.goes_on().await {
-                    return;
-                }
-                match self.is_of_patient(&item).await {
-                    true => self.get_one((&item, Ahead::default()), kept, receives).await,
-                    false => {
-                        let why = OTHER_PATIENT.into();
-                        self.count(&item, SubOperation::Failed { why, damage: None }).await;
-                    }
+            let copies = self.copies(&page).await;
+            if !self.get_page(&copies, receives).await {
+                return;
+            }
+        }
+    }
+
+    /// Gives a page of what has come over the requester's own association; false if nothing more is to begin.
+    pub(super) async fn get_page(&mut self, copies: &[(Retrievable, bool)], receives: &BTreeSet<String>) -> bool {
+        for (item, kept) in copies {
+            if !self.goes_on().await {
+                return false;
+            }
+            match self.is_of_patient(item).await {
+                true => self.get_one((item, Ahead::default()), *kept, receives).await,
+                false => {
+                    let why = OTHER_PATIENT.into();
+                    self.count(item, SubOperation::Failed { why, damage: None }).await;
                 }
             }
         }
+        true
     }
 }
 

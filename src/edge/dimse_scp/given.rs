@@ -11,8 +11,11 @@ use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::{
     Counts, Dialogue, QueryAnswer, QueryRequest, Source, Status, StoreCommand, StoreFailure, StoreResponse, Stores,
 };
+use crate::ledger::entry::EntryId;
 use crate::priors::gather::Gathering;
-use crate::records::{Copies, Expected, InstanceId, Records, Retrievable, RetrievalEnded};
+use crate::records::{
+    Copies, Expected, InstanceId, Records, RecordsError, Retrievable, RetrievalBegan, RetrievalEnded,
+};
 use crate::store::Ahead;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -35,7 +38,14 @@ pub(super) struct Given<'a, 'd> {
     pub(super) records: &'a Records,
     pub(super) mover: &'a Mover,
     pub(super) dialogue: &'a mut Dialogue<'d>,
-    expected: &'a Expected,
+    /// What is here and is given.
+    expected: Expected,
+    /// What was given while an archive brought the rest, and its names.
+    pub(super) early: BTreeSet<InstanceId>,
+    pub(super) early_names: BTreeSet<InstanceUid>,
+    /// What the ledger is told before the first is given, and the entry once it was.
+    began: RetrievalBegan,
+    entry: Option<EntryId>,
     /// The patient of whom everything must be, and the studies of which that is known.
     pub(super) proof: Option<Proof<'a>>,
     pub(super) proven: BTreeMap<StudyUid, bool>,
@@ -58,30 +68,58 @@ impl<'a, 'd> Given<'a, 'd> {
         records: &'a Records,
         mover: &'a Mover,
         dialogue: &'a mut Dialogue<'d>,
-        expected: &'a Expected,
-        gathering: Gathering,
+        began: RetrievalBegan,
     ) -> Self {
-        let remaining = expected.instances.len() as u64 + gathering.awaited();
-        // What is known to be missing has failed, whether it can be named or not.
-        let counts = Counts { remaining: Some(remaining), failed: gathering.unnamed, ..Counts::default() };
-        let lacking = gathering.lacking.clone();
-        let mut given = Self {
+        Self {
             records,
             mover,
             dialogue,
-            expected,
+            expected: Expected::default(),
+            early: BTreeSet::new(),
+            early_names: BTreeSet::new(),
+            began,
+            entry: None,
             proof: None,
             proven: BTreeMap::new(),
-            gathering,
-            counts,
+            gathering: Gathering::default(),
+            counts: Counts { remaining: Some(0), ..Counts::default() },
             failed: Vec::new(),
             failed_bytes: 0,
             why: None,
             remark: None,
             doubtful: false,
-        };
-        given.name_failed(lacking);
-        given
+        }
+    }
+
+    /// What is to be given of what is here, and what other sites have, beside what was given already.
+    pub(super) fn expects(&mut self, mut expected: Expected, gathering: Gathering) {
+        expected.instances.retain(|(id, _)| !self.early.contains(id));
+        self.counts.remaining = Some(expected.instances.len() as u64 + gathering.awaited());
+        // What is known to be missing has failed, whether it can be named or not.
+        self.counts.failed += gathering.unnamed;
+        let lacking = gathering.lacking.clone();
+        (self.expected, self.gathering) = (expected, gathering);
+        self.name_failed(lacking);
+    }
+
+    /// Whether there is nothing to be given.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.expected.instances.is_empty() && self.early.is_empty() && self.gathering.awaited() == 0
+    }
+
+    /// Enters the retrieval in the ledger, once, before anything of it is given.
+    pub(super) async fn begin(&mut self) -> Result<EntryId, RecordsError> {
+        if let Some(entry) = self.entry {
+            return Ok(entry);
+        }
+        let began = RetrievalBegan { instances: self.total(), ..self.began.clone() };
+        let entry = self.records.retrieval_began(began).await?;
+        Ok(*self.entry.insert(entry))
+    }
+
+    /// The entry of the retrieval, if it was entered.
+    pub(super) fn entry(&self) -> Option<EntryId> {
+        self.entry
     }
 
     /// Instances that are nowhere to be had have failed.
@@ -115,7 +153,7 @@ impl<'a, 'd> Given<'a, 'd> {
         self.tell().await;
         self.begin_gathering().await;
         let mut line = Line::default();
-        for lot in self.mover.lots(self.expected) {
+        for lot in self.mover.lots(&self.expected) {
             line.prepare(&lot.offers).await;
             let ids = self.of(&lot);
             for page in ids.chunks(PAGE) {
@@ -238,6 +276,13 @@ impl<'a, 'd> Given<'a, 'd> {
         }
         self.doubtful = archived.doubtful;
         self.remark = archived.remark().filter(|_| self.doubtful || self.counts.failed > 0);
+    }
+
+    /// What has not been given has failed, and cannot be named.
+    pub(super) fn breaks_off(&mut self, why: &str) {
+        self.counts.failed += self.remaining().max(1);
+        self.counts.remaining = Some(0);
+        self.why.get_or_insert_with(|| why.to_owned());
     }
 
     /// Instances of this retrieval, whatever becomes of them.

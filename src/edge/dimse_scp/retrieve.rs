@@ -3,6 +3,8 @@
 use super::archived::{self, Brought, unless_over};
 use super::asked::{Asked, Root};
 use super::given::Given;
+use super::line::Line;
+use super::passing::Way;
 use super::shown::{held_as, issued_by, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
@@ -11,7 +13,7 @@ use crate::dicom::attributes::*;
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-use crate::dimse::{Counts, Dialogue, Operation, QueryAnswer, QueryRequest, Status};
+use crate::dimse::{Dialogue, Operation, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Origin, Registry};
 use crate::priors::gather::Gathering;
 use crate::records::{Expected, Picked, RecordsError, RetrievalBegan, StudyRow, Texts, Walk};
@@ -56,12 +58,12 @@ pub(super) async fn retrieve(
 }
 
 /// A retrieval that may begin.
-struct Prepared {
-    to: AeTitle,
-    mover: Arc<Mover>,
-    picked: Picked,
+pub(super) struct Prepared {
+    pub(super) to: AeTitle,
+    pub(super) mover: Arc<Mover>,
+    pub(super) picked: Picked,
     /// What archives and other sites are asked for, besides: without what is withheld for certain from who asks.
-    sought: Picked,
+    pub(super) sought: Picked,
     /// The studies that were asked for, for the ledger.
     studies: Vec<StudyUid>,
     /// The patient who was named, if one was.
@@ -166,7 +168,7 @@ impl Proof<'_> {
 }
 
 /// What is given of what is here: also of studies that were not before an archive brought them, if they are of the patient who was named.
-async fn here_by_now(
+pub(super) async fn here_by_now(
     face: &DimseFace,
     picked: &Picked,
     sought: &Picked,
@@ -203,33 +205,31 @@ async fn names_of(
     Ok(names)
 }
 
-/// What is given of what was asked for.
+/// What is given of what was asked for, beside what archives brought and was given at once.
 struct Plan {
-    /// What is here.
-    expected: Expected,
-    /// Its names, where it matters whether one of them is here.
+    /// The names of what is here, where it matters whether one of them is.
     names: BTreeSet<InstanceUid>,
     /// What archives brought, or did not.
     archived: Brought,
-    /// What other sites have.
-    gathering: Gathering,
 }
 
-/// What archives bring first, then what is here and what other sites list.
+/// What archives bring first, each instance given as it comes; then what is here besides and what other sites list.
 async fn planned(
     face: &DimseFace,
     caller: &Caller,
     node: &Node,
     prepared: &Prepared,
-    proof: Option<&Proof<'_>>,
-    dialogue: &mut Dialogue<'_>,
+    way: Way<'_>,
+    given: &mut Given<'_, '_>,
 ) -> Result<Plan, RecordsError> {
     let sought = &prepared.sought;
-    let mut archived = archived::brought(face, caller, (&prepared.to, &prepared.mover), sought, dialogue).await;
-    let mut expected = here_by_now(face, &prepared.picked, sought, proof).await?;
+    let mut archived = archived::brought(face, caller, prepared, way, given).await;
+    let mut expected = here_by_now(face, &prepared.picked, sought, given.proof.as_ref()).await?;
     // The requester hears from us before other sites are asked, which may take seconds (DIM-083).
-    let counts = Counts { remaining: Some(expected.instances.len() as u64), ..Counts::default() };
-    let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
+    let left = expected.instances.iter().filter(|(id, _)| !given.early.contains(id)).count();
+    given.counts.remaining = Some(left as u64);
+    given.tell().await;
+    let (counts, dialogue) = (given.counts, &mut *given.dialogue);
     let behalf = face.registry.borrow().behalf_of_node(&node.ae_title);
     // Who cancels waits for nobody else (DIM-086).
     let asking = face.fetcher.gather(sought, None, &behalf);
@@ -243,15 +243,17 @@ async fn planned(
     };
     if gathering.asked {
         // What came while they were asked is given too, and is not awaited besides.
-        expected = here_by_now(face, &prepared.picked, sought, proof).await?;
+        expected = here_by_now(face, &prepared.picked, sought, given.proof.as_ref()).await?;
         expected.instances.retain(|(id, _)| !gathering.withdrawn.contains(id));
     }
-    let names = match gathering.asked || !archived.lacking.is_empty() {
+    let mut names = match gathering.asked || !archived.lacking.is_empty() {
         true => names_of(face, &sought.studies, &expected).await?,
         false => BTreeSet::new(),
     };
+    names.extend(given.early_names.iter().cloned());
     gathering.are_here(&names);
-    Ok(Plan { expected, names, archived, gathering })
+    given.expects(expected, gathering);
+    Ok(Plan { names, archived })
 }
 
 /// The studies of the patient whom the node is shown under this number. A number that several parties issued is nobody's.
@@ -337,27 +339,37 @@ async fn run(
         let registry = Arc::clone(&face.registry.borrow());
         Proof { face, registry, node, patient }
     });
-    let planned = planned(face, caller, node, &plan, proof.as_ref(), dialogue).await;
-    let Plan { expected, names, archived, gathering } = match planned {
-        Ok(planned) => planned,
-        Err(error) => return unreadable(&error),
-    };
-    let nothing = expected.instances.is_empty() && gathering.awaited() == 0;
-    if let Some(answer) = silence(nothing, &gathering).or_else(|| archived.silence(nothing)) {
-        return answer;
-    }
-    let mut given = Given::new(&face.records, &plan.mover, dialogue, &expected, gathering);
-    given.proof = proof;
-    given.lack(&archived, &names);
     let began = RetrievalBegan {
         operation: if request.operation == Operation::Move { "C-MOVE" } else { "C-GET" },
         node: caller.node().to_string(),
         purpose: face.registry.borrow().behalf_of_node(caller.node()).purpose,
         destination: plan.to.to_string(),
-        studies: plan.studies,
-        instances: given.total(),
+        studies: plan.studies.clone(),
+        instances: 0,
     };
-    let entry = match face.records.retrieval_began(began).await {
+    let mut given = Given::new(&face.records, &plan.mover, dialogue, began);
+    given.proof = proof;
+    let originator = (caller.node().to_string(), request.message_id);
+    let way = match request.operation {
+        Operation::Move => Way::Move(Line::default(), &originator),
+        _ => Way::Get(&caller.receives),
+    };
+    match planned(face, caller, node, &plan, way, &mut given).await {
+        Ok(Plan { names, archived }) => {
+            let nothing = given.is_nothing();
+            if let Some(answer) = silence(nothing, &given.gathering).or_else(|| archived.silence(nothing)) {
+                return answer;
+            }
+            given.lack(&archived, &names);
+        }
+        Err(error) if given.entry().is_none() => return unreadable(&error),
+        // Some of it was given already: how that ended is told and entered.
+        Err(error) => {
+            tracing::error!(error = %error, "a retrieval cannot go on");
+            given.breaks_off("the records cannot be read now");
+        }
+    }
+    let entry = match given.begin().await {
         Ok(entry) => entry,
         Err(error) => {
             tracing::error!(error = %error, "a retrieval could not be entered in the ledger");
@@ -365,7 +377,7 @@ async fn run(
         }
     };
     match request.operation {
-        Operation::Move => given.moved((caller.node().to_string(), request.message_id)).await,
+        Operation::Move => given.moved(originator).await,
         _ => given.got(&caller.receives).await,
     }
     let ended = given.ended();

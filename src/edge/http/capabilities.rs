@@ -28,6 +28,7 @@ const MODULE: &[&str] = &[media_type::DICOM_JSON, media_type::DICOM_XML];
 const INSTANCES: &[&str] = &["multipart/related; type=\"application/dicom\"", media_type::DICOM];
 const METADATA: &[&str] = &[media_type::DICOM_JSON, "multipart/related; type=\"application/dicom+xml\""];
 const OCTETS: &[&str] = &["multipart/related; type=\"application/octet-stream\"", media_type::OCTET_STREAM];
+const PARTS: &[&str] = &["multipart/related; type=\"application/octet-stream\""];
 const PICTURES: &[&str] = &[media_type::IMAGE_JPEG, media_type::IMAGE_PNG];
 const STORED: &[u16] = &[200, 202, 400, 403, 408, 409, 413, 415, 503];
 const RETRIEVED: &[u16] = &[200, 206, 304, 400, 403, 404, 406, 410, 412, 416, 500, 503];
@@ -51,6 +52,9 @@ const TRANSACTIONS: &[Transaction] = &[
     describe("/studies/{study}/metadata"),
     describe("/studies/{study}/series/{series}/metadata"),
     describe("/studies/{study}/series/{series}/instances/{instance}/metadata"),
+    parts("/studies/{study}/bulkdata"),
+    parts("/studies/{study}/series/{series}/bulkdata"),
+    parts("/studies/{study}/series/{series}/instances/{instance}/bulkdata"),
     octets("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{attribute}"),
     octets("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}"),
     pictures("/studies/{study}/rendered"),
@@ -83,6 +87,10 @@ const fn describe(path: &'static str) -> Transaction {
 
 const fn octets(path: &'static str) -> Transaction {
     Transaction { gives: OCTETS, ..retrieve(path) }
+}
+
+const fn parts(path: &'static str) -> Transaction {
+    Transaction { gives: PARTS, ..retrieve(path) }
 }
 
 const fn pictures(path: &'static str) -> Transaction {

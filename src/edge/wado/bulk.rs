@@ -2,14 +2,15 @@
 
 use super::body::{Pieces, Trimmed, body};
 use super::data_set::{As, DataSet, transcoder};
+use super::elements::Form;
 use super::span::{Span, with};
-use super::{Answered, Asked, refuse, unread, unreadable, whole};
+use super::{Answered, Asked, all_bulk, refuse, unread, unreadable, whole};
 use crate::dicom::contents::{Path, Picked, Picker};
 use crate::dicom::part10::IMPLEMENTATION_VERSION_NAME;
 use crate::dicom::tag::PIXEL_DATA;
-use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Encoding, encoding};
 use crate::dicomweb::media_type::OCTET_STREAM;
-use crate::dicomweb::wado::{self, Wrapper};
+use crate::dicomweb::wado::{self, Octets, Wrapper};
 use crate::records::{InstanceId, Retrievable};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -22,15 +23,21 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
         return refuse(StatusCode::NOT_FOUND, "there is no such resource here");
     };
     let wanted = wado::octets(asked.accept.as_deref());
-    // It is given as Explicit VR Little Endian whatever the object is stored in.
-    let Some(wanted) = wanted.into_iter().find(|wanted| wanted.media == OCTET_STREAM) else {
+    if wanted.is_empty() {
         let detail = "bulk data can be had as multipart/related; type=\"application/octet-stream\", or as application/octet-stream";
         return refuse(StatusCode::NOT_ACCEPTABLE, detail);
-    };
+    }
     asked.held().await?;
     let seat = asked.seat()?;
     let found = asked.face.records.retrievable(&asked.resource, InstanceId(0)).await.map_err(unreadable)?;
     let Some(item) = found.into_iter().next() else { return refuse(StatusCode::GONE, "it was deleted just now") };
+    let Some((wanted, form)) = settled(wanted, &item, &path) else {
+        let detail = format!("it cannot be given in such a form{}", asked.advice());
+        return refuse(StatusCode::NOT_ACCEPTABLE, &detail);
+    };
+    if let Form::Stored(media) = form {
+        return all_bulk::as_stored(&asked, item, path, (&wanted, media), seat).await;
+    }
     let (value, length) = Value::find(&asked, &item, &path).await?;
     asked.gives(1).await;
     let below = asked.below.as_deref().unwrap_or_default();
@@ -51,6 +58,23 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     let fields = [(header::CONTENT_TYPE, kind.as_str()), (header::CONTENT_LOCATION, &location)];
     let pieces = Trimmed::new(value, span.first, span.bytes);
     Ok(span.respond(&fields, body(pieces, seat)))
+}
+
+/// The first form that is wanted and that the value has. What is no compressed image is given as Explicit VR Little Endian whatever the
+/// object is stored in.
+fn settled(wanted: Vec<Octets>, item: &Retrievable, path: &Path) -> Option<(Octets, Form)> {
+    let stored = &item.transfer_syntax;
+    let compressed = path.tag == PIXEL_DATA && encoding(stored) == Encoding::EncapsulatedExplicitLittle;
+    wanted.into_iter().find_map(|wanted| {
+        let as_value = (wanted.media == OCTET_STREAM).then_some(Form::Native);
+        let form = match (compressed, path.items.is_empty()) {
+            (true, true) => Form::fits(stored, &wanted),
+            // An icon may be compressed or not.
+            (true, false) => Form::fits(stored, &wanted).or(as_value),
+            (false, _) => as_value,
+        };
+        Some((wanted, form?))
+    })
 }
 
 /// The value, chunk by chunk. Its last chunk comes only when the data set was read to its end and the digest agreed.

@@ -10,9 +10,10 @@ use crate::dicom::part10::IMPLEMENTATION_VERSION_NAME;
 use crate::dicom::transfer_syntax::allowed_on_the_web;
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::dicomweb::media_type::DICOM;
+use crate::dicomweb::multipart::{DATA_SET_DIGEST, digest_field};
 use crate::dicomweb::wado::{self, AcceptError, Syntax, Wanted, Wrapper};
 use crate::records::{Extent, InstanceId, Resource, Retrievable};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Response;
 
 /// Answers with instances.
@@ -117,8 +118,12 @@ async fn single(asked: Asked, syntaxes: &[Syntax], seat: Seat) -> Answered {
     }
     let kind = format!("{DICOM}; transfer-syntax={}", body::syntax(&item, native));
     let location = asked.base.instance(&item.study, &item.series, &item.sop_instance);
+    let (digest, own) = (digest_field(&item.digest.0), HeaderName::from_bytes(DATA_SET_DIGEST.as_bytes()));
+    let mut fields = vec![(header::CONTENT_TYPE, kind.as_str()), (header::CONTENT_LOCATION, &location)];
+    // What the digest says is of the bytes that are stored, not of those made from them.
+    fields.extend(own.ok().filter(|_| !native).map(|own| (own, digest.as_str())));
     let pieces = Trimmed::new(Instance::new(asked.face, item, native), span.first, span.bytes);
-    Ok(span.respond(&[(header::CONTENT_TYPE, &kind), (header::CONTENT_LOCATION, &location)], body(pieces, seat)))
+    Ok(span.respond(&fields, body(pieces, seat)))
 }
 
 /// Makes one instance that must be made for the answer, if it is here already, so that what cannot be made is known before anything is sent.

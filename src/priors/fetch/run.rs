@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::plan::{self, Broken};
-use super::take::{Stopped, take};
+use super::take::{PROGRESS, Stopped, take};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::client::{InPart, Listing, Part, RetrieveFailure, StudyList};
 use crate::dicomweb::dataset::Dataset;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The first wait after a request that failed; it doubles up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(250);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// So often a single instance is asked for that the site answers, and does not give.
 const TRIES: u32 = 3;
 /// The whole list may take so many times as long as its beginning.
@@ -265,6 +265,9 @@ impl Course<'_> {
             let taken = take(self, &part, &missing).await;
             if taken.came > 0 {
                 (wait, since, asked_again) = (FIRST_WAIT, Instant::now(), false);
+            } else if taken.bytes >= PROGRESS {
+                // A site that gives, and is cut off each time, is not silent; how often one instance is tried is limited.
+                (wait, since) = (FIRST_WAIT, Instant::now());
             }
             self.whole |= part == Part::Study && taken.whole && missing.is_subset(&self.settled);
             let after = match self.judge(&part, taken.stopped, &missing) {
@@ -365,6 +368,12 @@ impl Course<'_> {
                 Judged::Wait(None)
             }
         }
+    }
+
+    /// Whether an instance is asked for as the whole body: another gateway has that form, any other site is asked so once it has given the
+    /// instance in vain.
+    pub(super) fn asks_alone(&self, instance: &InstanceUid) -> bool {
+        self.site.client.is_ours() || self.tries.contains_key(instance)
     }
 
     /// A single instance was asked for in vain.

@@ -1,6 +1,6 @@
 //! One answer of a site, part after part into intake, commits running beside it within a limit.
 
-use super::run::Course;
+use super::run::{Course, FIRST_WAIT, LONGEST_WAIT};
 use crate::dicom::part10::ReceivedMeta;
 use crate::dicom::sop_class::may_be_storage;
 use crate::dicom::uid::InstanceUid;
@@ -11,14 +11,19 @@ use crate::records::Kept;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+/// So many bytes are progress: less could be made to last for ever.
+pub(super) const PROGRESS: u64 = 64 << 10;
 
 /// What an answer came to.
 pub(super) struct Taken {
     /// Instances that are durable now.
     pub(super) came: u64,
+    /// Bytes that came, whatever became of them.
+    pub(super) bytes: u64,
     /// The answer was all that was asked for, by its status, and all of it could be used.
     pub(super) whole: bool,
     /// Why the answer was not read to its end, if it was not.
@@ -60,6 +65,8 @@ struct Taking<'c, 'a> {
     came: u64,
     /// Something of the answer could not be used.
     flawed: bool,
+    /// The bytes that had come when there last was progress, when that was, and the next wait.
+    mark: (u64, Instant, Duration),
 }
 
 /// Retrieves a part of a study and takes what is missing of it.
@@ -69,9 +76,17 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
         // It may have got some since it listed them, or have listed fewer than it has.
         Part::Study | Part::Series(_) => u32::try_from(MOST_LISTED).unwrap_or(u32::MAX),
     };
-    let mut retrieval = match course.site.client.retrieve(&course.pull.study, part, most).await {
+    let (client, study) = (&course.site.client, &course.pull.study);
+    let began = match part {
+        // What is one body can be resumed.
+        Part::Instance(series, instance) if course.asks_alone(instance) => {
+            client.retrieve_alone(study, series, instance).await
+        }
+        _ => client.retrieve(study, part, most).await,
+    };
+    let mut retrieval = match began {
         Ok(retrieval) => retrieval,
-        Err(failure) => return Taken { came: 0, whole: false, stopped: Some(Stopped::Theirs(failure)) },
+        Err(failure) => return Taken { came: 0, bytes: 0, whole: false, stopped: Some(Stopped::Theirs(failure)) },
     };
     let permits = u32::try_from(course.inner.options.commit_bytes >> 10).unwrap_or(u32::MAX).max(1);
     let wanted = if let Part::Instance(_, instance) = part { Some(instance.clone()) } else { None };
@@ -85,8 +100,10 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
         commits: JoinSet::new(),
         came: 0,
         flawed: retrieval.is_in_part(),
+        mark: (0, Instant::now(), FIRST_WAIT),
     };
     let mut stopped = taking.read(&mut retrieval).await.err();
+    let bytes = retrieval.read();
     drop(retrieval);
     while let Some(done) = taking.commits.join_next().await {
         let stored = done.unwrap_or_else(|_| Stored::Failed("a commit failed unexpectedly".into()));
@@ -94,12 +111,21 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
             stopped = Some(Stopped::Ours(ours));
         }
     }
-    Taken { came: taking.came, whole: stopped.is_none() && !taking.flawed, stopped }
+    Taken { came: taking.came, bytes, whole: stopped.is_none() && !taking.flawed, stopped }
 }
 
 impl Taking<'_, '_> {
     async fn read(&mut self, retrieval: &mut Retrieval) -> Result<(), Stopped> {
-        while let Some(piece) = retrieval.next().await.map_err(Stopped::Theirs)? {
+        loop {
+            let piece = match retrieval.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return Ok(()),
+                Err(RetrieveFailure::BrokeOff(why)) if retrieval.can_resume() => {
+                    self.resume(retrieval, why).await?;
+                    continue;
+                }
+                Err(failure) => return Err(Stopped::Theirs(failure)),
+            };
             if self.course.pull.is_abandoned() {
                 return Err(Stopped::Abandoned);
             }
@@ -119,7 +145,34 @@ impl Taking<'_, '_> {
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Goes on with the instance in hand where its answer broke off; what has come of it stays in the store's unfinished object. It is
+    /// given up when there was no progress for as long as the patience for a pull lasts (WEB-103).
+    async fn resume(&mut self, retrieval: &mut Retrieval, why: String) -> Result<(), Stopped> {
+        if retrieval.read() >= self.mark.0 + PROGRESS {
+            self.mark = (retrieval.read(), Instant::now(), FIRST_WAIT);
+        }
+        tracing::info!(site = %self.course.site.name, study = %self.course.pull.study, why, "an instance is resumed where it broke off");
+        loop {
+            let (_, since, wait) = self.mark;
+            if self.course.pull.is_abandoned() {
+                return Err(Stopped::Abandoned);
+            }
+            if since.elapsed() >= self.course.inner.options.patience {
+                return Err(Stopped::Theirs(RetrieveFailure::BrokeOff(why)));
+            }
+            self.mark.2 = (wait * 2).min(LONGEST_WAIT);
+            tokio::time::sleep(wait).await;
+            match retrieval.resume().await {
+                Ok(()) => return Ok(()),
+                Err(RetrieveFailure::NotAnswered(_)) => {}
+                Err(RetrieveFailure::Refused { status: 408 | 429 | 502..=504, retry_after }) => {
+                    self.mark.2 = retry_after.unwrap_or(self.mark.2).min(self.course.inner.options.patience);
+                }
+                Err(failure) => return Err(Stopped::Theirs(failure)),
+            }
+        }
     }
 
     /// An instance begins; what is here already is passed over.

@@ -7,6 +7,7 @@ BEHAVIOUR is an object in a file that is read anew at each request:
   find_delay   seconds before a query is answered
   find_status  the final status of each query; 0 by default
   gap          seconds before each instance that is moved
+  at_most      so many instances of a move go, and the rest once this is not said any more
   hold_back    instances that are not moved
   besides      lines of a LIST: files that are moved although nobody asked for them
   nameless     instances whose names are not told in answers to queries
@@ -134,6 +135,8 @@ def move(event):
         association = ae.associate("127.0.0.1", int(destination), ae_title=event.move_destination)
         for message, row in enumerate(besides + rows, 1):
             time.sleep(how.get("gap", 0))
+            while message > behaviour().get("at_most", message):
+                time.sleep(0.05)
             if association.is_established:
                 store(association, row, message)
         association.release()

@@ -8,7 +8,7 @@ LIST holds one JSON object a line: path, sop_instance, syntax. Prints one JSON o
   stored    whether it came back byte for byte with transfer-syntax=*; null for syntaxes that do not travel by web
   native    the status without it, null where that would take long; received is then the file that came, in FOLDER
   metadata  the tags whose value differs, and how many were compared
-  bulk      the links in the metadata that gave other bytes than the file has, and how many were followed
+  bulk      the links in the metadata that gave other bytes than the file has, alone or with all bulk data of the instance, and how many were followed
 """
 
 import base64
@@ -121,19 +121,55 @@ def links(metadata, at=()):
             yield from links(item, at + (int(key, 16), number))
 
 
-def follow(session, dataset, metadata, base):
+def fragments(value):
+    """The fragments without the Basic Offset Table and what divides them."""
+    out, at = [], 0
+    while at + 8 <= len(value) and value[at:at + 4] == b"\xfe\xff\x00\xe0":
+        length = int.from_bytes(value[at + 4:at + 8], "little")
+        out.append(value[at + 8:at + 8 + length])
+        at += 8 + length
+    return b"".join(out[1:])
+
+
+def parts(answer):
+    """The bytes of a multipart body by location; those of several parts under one location together."""
+    found = {}
+    boundary = answer.headers["Content-Type"].split("boundary=")[1].strip('"').encode()
+    for part in answer.content.split(b"--" + boundary)[1:-1]:
+        head, _, data = part.partition(b"\r\n\r\n")
+        location = [line.split(b": ", 1)[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-location")][0]
+        found[location.decode()] = found.get(location.decode(), b"") + data[:-2]
+    return found
+
+
+def follow(session, dataset, metadata, base, location, syntax):
     """The links whose bytes differ, and how many were followed."""
-    wrong, followed = [], 0
+    wrong, followed, seen = [], 0, set()
+    compressed = syntax not in NEVER + (ExplicitVRLittleEndian, "1.2.840.10008.1.2.1.99")
+    as_stored = {"Accept": 'multipart/related; type="application/octet-stream"; transfer-syntax=*'}
+    answer = session.get(f"{location}/bulkdata", headers=as_stored)
+    together = parts(answer) if answer.status_code == 200 else {}
     for path, link in links(metadata):
         element = dataset
         for step in path:
             element = element[step] if isinstance(element, pydicom.Dataset) else element.value[step]
-        if path == (0x7FE00010,) or not isinstance(element.value, bytes):
+        seen.add(link)
+        if not isinstance(element.value, bytes):
             continue
+        want, accept = element.value, {"Accept": "application/octet-stream"}
+        if path == (0x7FE00010,) and compressed:
+            want, accept = fragments(want), as_stored
+        elif path == (0x7FE00010,) and element.VR == "OW" and syntax in ("1.2.840.10008.1.2.2", "1.2.840.113619.5.2"):
+            want = numpy.frombuffer(want, ">u2").astype("<u2").tobytes()
         followed += 1
-        answer = session.get(base + link[link.index("/dicom-web") + len("/dicom-web"):], headers={"Accept": "application/octet-stream"})
-        if answer.status_code != 200 or answer.content != element.value:
-            wrong.append(f"{link}: {answer.status_code}, {len(answer.content)} bytes")
+        answer = session.get(base + link[link.index("/dicom-web") + len("/dicom-web"):], headers=accept)
+        came = b"".join(parts(answer).values()) if accept is as_stored and answer.status_code == 200 else answer.content
+        if answer.status_code != 200 or came != want:
+            wrong.append(f"{link}: {answer.status_code}, {len(came)} bytes for {len(want)}")
+        if together.get(link) != want:
+            wrong.append(f"{link}: {len(together.get(link, b''))} bytes with all bulk data for {len(want)}")
+    if seen != set(together):
+        wrong.append(f"all bulk data has {len(together)} locations for {len(seen)} links")
     return wrong, followed
 
 
@@ -174,7 +210,7 @@ def main():
         if answer.status_code == 200:
             metadata = answer.json()[0]
             told["metadata"], told["compared"] = differ(dataset, metadata)
-            told["bulk"], told["followed"] = follow(session, dataset, metadata, url)
+            told["bulk"], told["followed"] = follow(session, dataset, metadata, url, location, syntax)
         else:
             told["metadata"] = [f"status {answer.status_code}"]
         print(json.dumps(told), flush=True)

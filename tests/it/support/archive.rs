@@ -37,6 +37,8 @@ pub struct Prepared {
     pub stage: Stage,
     pub config: SiteConfig,
     pub files: Vec<Value>,
+    /// How long an archive may bring nothing.
+    pub patience: &'static str,
     out: StoreScp,
 }
 
@@ -49,15 +51,15 @@ impl Prepared {
         std::fs::create_dir_all(&folder).unwrap();
         let files = python::lines("catalogue", [folder.to_str().unwrap(), &instances.to_string()]);
         let out = StoreScp::start(&stage.path().join("out"), "OUT");
-        Self { stage, config, files, out }
+        Self { stage, config, files, patience: "5s", out }
     }
 
     /// Starts the site; its archive is called so and listens at a port. `tables` go into its configuration.
     pub fn start(self, archive: &str, port: u16, tables: &str) -> Behind {
-        let out = self.out.port;
+        let (out, patience) = (self.out.port, self.patience);
         let node = format!(
             "[[node]]\nae_title = \"{archive}\"\naddress = \"127.0.0.1:{port}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n\
-             may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nfetch_timeout = \"5s\"\n\
+             may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nfetch_timeout = \"{patience}\"\n\
              [[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"OUT\"]\n\
              [[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{out}\"\nmay = [\"receive\"]\n{tables}"
         );

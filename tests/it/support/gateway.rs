@@ -127,6 +127,11 @@ impl Gateway {
         until(seconds(20), TAKEN, || (self.log().matches(TAKEN).count() > before).then_some(()));
     }
 
+    /// The kernel's word for the bytes that it has read, from files above all.
+    pub fn bytes_read(&mut self) -> u64 {
+        self.process().bytes_read()
+    }
+
     /// The kernel's word for the most memory it held.
     pub fn peak_memory(&mut self) -> u64 {
         self.process().peak_memory()

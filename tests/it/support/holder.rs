@@ -38,6 +38,21 @@ pub enum Manner {
     Instead(Vec<Vec<u8>>),
     /// A part goes each time that the test says so.
     Told,
+    /// The one instance as the whole body.
+    Alone(Alone),
+}
+
+/// One instance as the whole body.
+#[derive(Clone)]
+pub struct Alone {
+    /// Its entity tag, without quotes.
+    pub tag: &'static str,
+    /// Whether a Range under this tag is heeded.
+    pub ranges: bool,
+    /// So many bytes go, and then the connection breaks.
+    pub cut: Option<usize>,
+    /// Another file in its stead.
+    pub instead: Option<Vec<u8>>,
 }
 
 struct Held {
@@ -68,6 +83,8 @@ struct State {
     lists: usize,
     retrievals: Vec<String>,
     accepts: BTreeSet<String>,
+    /// The Range of each retrieval.
+    ranges: Vec<Option<String>>,
     silent: bool,
     /// Questions that were taken and not answered.
     hushed: usize,
@@ -174,6 +191,11 @@ impl Holder {
         (state.lists, state.retrievals.clone())
     }
 
+    /// The Range of each retrieval, if it had one.
+    pub fn ranges(&self) -> Vec<Option<String>> {
+        self.state.lock().unwrap().ranges.clone()
+    }
+
     /// The Accept headers of retrievals.
     pub fn accepts(&self) -> BTreeSet<String> {
         self.state.lock().unwrap().accepts.clone()
@@ -243,6 +265,8 @@ fn answer(request: &Request<Incoming>, (state, word): Shared) -> Response<Body> 
     }
     let accept = request.headers()["accept"].to_str().unwrap().to_owned();
     state.accepts.insert(accept);
+    let field = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    state.ranges.push(field("range"));
     state.retrievals.push(path.clone());
     let names: Vec<&str> = path.split('/').collect();
     let name = |at: usize| names.get(at).copied();
@@ -268,7 +292,37 @@ fn answer(request: &Request<Incoming>, (state, word): Shared) -> Response<Body> 
     if let Manner::Some = manner {
         files.pop();
     }
+    if let Manner::Alone(how) = manner {
+        let file = how.instead.clone().map_or_else(|| files.remove(0), Bytes::from);
+        return alone(&file, &how, field("range").filter(|_| field("if-range") == Some(format!("\"{}\"", how.tag))));
+    }
     multipart(files, manner, word)
+}
+
+/// One file as the whole body, or from the byte on that a Range names.
+fn alone(file: &Bytes, how: &Alone, range: Option<String>) -> Response<Body> {
+    let first = range.filter(|_| how.ranges).map(|range| range["bytes=".len()..range.len() - 1].parse().unwrap());
+    let rest = file.slice(first.unwrap_or(0)..);
+    let length = rest.len();
+    let mut pieces = vec![Ok(Frame::data(rest.slice(..how.cut.unwrap_or(length))))];
+    pieces.extend(how.cut.map(|_| Err(Error::other("by script: the connection breaks"))));
+    let body = stream::iter(pieces).then(|piece| async move {
+        if piece.is_err() {
+            // What went before is on its way when the connection breaks.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        piece
+    });
+    let mut response = Response::new(StreamBody::new(body.boxed()));
+    let mut put = |name: &'static str, value: String| response.headers_mut().insert(name, value.parse().unwrap());
+    put("content-type", "application/dicom".into());
+    put("content-length", length.to_string());
+    put("etag", format!("\"{}\"", how.tag));
+    if let Some(first) = first {
+        put("content-range", format!("bytes {first}-{}/{}", file.len() - 1, file.len()));
+        *response.status_mut() = hyper::StatusCode::PARTIAL_CONTENT;
+    }
+    response
 }
 
 fn multipart(files: Vec<Bytes>, manner: Manner, word: Arc<Semaphore>) -> Response<Body> {

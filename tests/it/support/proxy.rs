@@ -22,6 +22,10 @@ struct State {
     rate_down: AtomicU64,
     /// Once a connection has carried so many bytes up, nothing comes down any more; 0 is never.
     hold_after: AtomicU64,
+    /// Each connection is cut once it has carried so many bytes down; 0 is never.
+    cut_down: AtomicU64,
+    /// Bytes that came down, of all connections.
+    down: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -60,6 +64,16 @@ impl Proxy {
     pub fn cut_answers(&self, count: u64, bytes: u64) {
         self.state.cut_after.store(bytes, Ordering::SeqCst);
         self.state.cuts.store(count, Ordering::SeqCst);
+    }
+
+    /// From now on each connection is cut once it has carried so many bytes down; 0 is never.
+    pub fn cut_each_after(&self, bytes: u64) {
+        self.state.cut_down.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Bytes that came down so far, of all connections.
+    pub fn carried_down(&self) -> u64 {
+        self.state.down.load(Ordering::SeqCst)
     }
 
     /// Once a connection has carried so many bytes up, what comes down is held back, until this is 0 again.
@@ -128,7 +142,15 @@ fn carry(client: &TcpStream, upstream: u16, state: &Arc<State>) {
             });
         })
     };
+    let carried = AtomicU64::new(0);
     pump(server.try_clone().unwrap(), client.try_clone().unwrap(), |bytes| {
+        let most = state.cut_down.load(Ordering::SeqCst);
+        if most > 0 && carried.load(Ordering::SeqCst) >= most {
+            state.fired.fetch_add(1, Ordering::SeqCst);
+            return false;
+        }
+        carried.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        state.down.fetch_add(bytes.len() as u64, Ordering::SeqCst);
         let rate = state.rate_down.load(Ordering::SeqCst);
         if let Some(micros) = (bytes.len() as u64 * 1_000_000).checked_div(rate) {
             std::thread::sleep(std::time::Duration::from_micros(micros));

@@ -108,6 +108,13 @@ impl Wire {
         Some(reply)
     }
 
+    /// So many bytes of the body of the next answer, which has a length; `None` if the connection ends before.
+    pub fn beginning(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let head = self.until(|held| memchr::memmem::find(held, b"\r\n\r\n").map(|at| at + 4))?;
+        self.take(head)?;
+        self.take(bytes)
+    }
+
     /// Whether the other side ends the connection now, saying nothing more.
     pub fn ends(&mut self) -> bool {
         self.held.is_empty() && matches!(self.stream.read(&mut [0; 64]), Ok(0) | Err(_)) && !self.waits()

@@ -11,9 +11,9 @@ use tokio::io::AsyncWriteExt;
 
 const KIND: &str = "Content-Type: multipart/related; type=\"application/dicom\"; boundary=edge\r\n";
 /// The beginning of a data set in Explicit VR Little Endian.
-const DATA: &[u8] = b"\x08\x00\x16\x00UI\x04\x001.2\0";
+pub(super) const DATA: &[u8] = b"\x08\x00\x16\x00UI\x04\x001.2\0";
 
-fn file(n: usize) -> Vec<u8> {
+pub(super) fn file(n: usize) -> Vec<u8> {
     let meta = FileMeta {
         sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.7").unwrap(),
         sop_instance: uid(n),
