@@ -42,12 +42,13 @@ impl Given<'_, '_> {
             if self.dialogue.is_over().await {
                 return None;
             }
+            let due = self.dialogue.told() + SIGN_OF_LIFE;
             tokio::select! {
                 biased;
                 came = self.gathering.next() => break came?,
                 () = self.dialogue.heard() => {}
-                () = line.wanted() => line.give_way().await,
-                () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                () = line.wanted() => self.give_way(line).await,
+                () = tokio::time::sleep_until(due) => {
                     let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
                 }
             }
@@ -110,14 +111,14 @@ impl Given<'_, '_> {
             let copies = self.copies(&page).await;
             let expected = kinds(&copies);
             for lot in self.mover.lots(&expected) {
-                line.prepare(&lot.offers).await;
+                self.prepare(&mut line, &lot.offers).await;
                 for ((item, kept), (_, kind)) in copies.iter().zip(&expected.instances) {
                     if !lot.kinds.contains(kind) {
                         continue;
                     }
                     let given = *kept && self.is_of_patient(item).await;
                     if !self.goes_on().await || (given && !self.has_turn(&mut line, &item.study).await) {
-                        return line.give_way().await;
+                        return self.give_way(&mut line).await;
                     }
                     let came = match (kept, given) {
                         (_, true) => self.move_one(&mut line, (item, Ahead::default()), originator).await,
@@ -131,7 +132,7 @@ impl Given<'_, '_> {
                 self.give_up_gathering("the destination was lost").await;
             }
         }
-        line.give_way().await;
+        self.give_way(&mut line).await;
     }
 
     /// Gives what comes over the requester's own association (C-GET).
