@@ -56,6 +56,17 @@ impl Retry {
     }
 }
 
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken on, under this number.
+    New(i64),
+    /// It was asked for already.
+    Known,
+    /// The cause is known, and was for another patient: nothing is pulled.
+    Another,
+}
+
 /// What of the configuration concerns it.
 #[derive(Debug, Clone, Default)]
 pub struct Prefetching {
@@ -139,11 +150,16 @@ impl Prefetcher {
         settings.rules.iter().filter(|rule| rule.concerns(modalities)).map(|rule| rule.name.clone()).collect()
     }
 
-    /// Takes on what somebody asks for; its number, or `None` if the cause is known already.
-    pub async fn ask(&self, what: Prefetch) -> Result<Option<i64>, RecordsError> {
-        let id = self.inner.fetcher.records().prefetch(what, SystemTime::now()).await?;
-        self.inner.hurry.notify_one();
-        Ok(id)
+    /// Takes on what somebody asks for.
+    pub async fn ask(&self, what: Prefetch) -> Result<Taken, RecordsError> {
+        let records = self.inner.fetcher.records();
+        if let Some(id) = records.prefetch(what.clone(), SystemTime::now()).await? {
+            self.inner.hurry.notify_one();
+            return Ok(Taken::New(id));
+        }
+        let known = records.prefetch_of(what.cause.clone()).await?;
+        let same = known.is_none_or(|known| known.what.is_for_the_patient_of(&what));
+        Ok(if same { Taken::Known } else { Taken::Another })
     }
 
     fn settings(&self) -> Arc<Prefetching> {

@@ -17,11 +17,17 @@ pub enum PrefetchCause {
     Study(StudyUid),
     /// An order was placed: its source and number there.
     Order(String),
-    /// Somebody asked, under an id that is used once.
+    /// Somebody asked: who, and an id that they use once; see [`PrefetchCause::request`].
     Request(String),
 }
 
 impl PrefetchCause {
+    /// The request of somebody under an id of theirs. Two who use the same id are told apart, whatever their names hold: the first space
+    /// ends the name.
+    pub fn request(who: &str, id: &str) -> Self {
+        Self::Request(format!("{} {id}", who.replace('%', "%25").replace(' ', "%20")))
+    }
+
     /// The word of the kind, as answers show it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -57,6 +63,14 @@ pub struct Prefetch {
     pub birth_date: String,
     /// Modalities of what has arrived or is ordered.
     pub modalities: Vec<String>,
+}
+
+impl Prefetch {
+    /// Whether it is for the same patient as another: of the same NHS number, or of the same number by the same issuer.
+    pub fn is_for_the_patient_of(&self, other: &Self) -> bool {
+        let same_nhs = !self.nhs.is_empty() && self.nhs == other.nhs;
+        same_nhs || (&self.patient_id, &self.issuer) == (&other.patient_id, &other.issuer)
+    }
 }
 
 impl fmt::Debug for Prefetch {
@@ -134,6 +148,11 @@ impl Records {
     /// Takes on one; its number, or `None` if the cause is known already. Refused beyond [`MOST_OPEN`].
     pub async fn prefetch(&self, new: Prefetch, now: SystemTime) -> Result<Option<i64>, RecordsError> {
         self.commit(move |tx| prefetch::take(tx, &new, now)).await
+    }
+
+    /// What a cause is known for; `None` if it is not, or not any more.
+    pub async fn prefetch_of(&self, cause: PrefetchCause) -> Result<Option<PrefetchRow>, RecordsError> {
+        self.inner.readers.ask(move |conn| prefetch::of(conn, &cause)).await
     }
 
     /// What is due, the longest due first; 100 at most.

@@ -222,6 +222,36 @@ fn another_program_has_priors_pulled_and_asks_twice_in_vain() {
     assert!(!a.log().contains("4711") && !a.log().contains(NHS), "{}", a.log());
 }
 
+/// IDY-051: an id is its caller's own: what another program asks under the same one is not lost, and one that is used again for another
+/// patient is refused.
+#[test]
+fn an_id_is_its_callers_own_and_names_one_patient() {
+    let stage = Stage::new();
+    let (a, _) = sites(&stage, "[[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\n");
+    let a = Gateway::start(&stage.path().join("a"), a);
+    let asked = |who: &str, id: &str, patient: &str| {
+        post(&a, &json!({ "patient": patient, "modality": ["CT"], "who": who, "id": id })).0
+    };
+    let rows = [
+        ("ris", "42", "SECRET-1", 202),
+        ("booking", "42", "SECRET-2", 202),
+        ("ris", "42", "SECRET-1", 200),
+        ("booking", "42", "SECRET-2", 200),
+        ("ris", "42", "SECRET-2", 409),
+        ("booking", "42", "SECRET-1", 409),
+        // Where one ends and the other begins is not guessed.
+        ("ris 4", "2", "SECRET-3", 202),
+        ("ris", "4 2", "SECRET-4", 202),
+    ];
+    for (who, id, patient, want) in rows {
+        assert_eq!(asked(who, id, patient), want, "{who} {id} {patient}");
+    }
+    let told: Vec<(Value, Value)> = ahead(&a).iter().map(|row| (row["who"].clone(), row["of"].clone())).collect();
+    let want = [("ris", "ris 42"), ("booking", "booking 42"), ("ris 4", "ris%204 2"), ("ris", "ris 4 2")];
+    assert_eq!(told, want.map(|(who, of)| (json!(format!("user {who}")), json!(of))));
+    assert!(!a.log().contains("SECRET"), "{}", a.log());
+}
+
 /// IDY-051: copies that a move is giving are not flushed, though that takes longer than copies are kept; afterwards they are.
 #[test]
 fn a_move_that_takes_longer_than_copies_are_kept_loses_none_of_them() {

@@ -132,10 +132,11 @@ fn a_cancel_is_heard_while_sites_are_awaited() {
     give(&stage, &a, "PACS", &json!([{ "uid": 1, "PatientID": NHS }]));
     let mut request = priors_of(NHS);
     request["cancel"] = json!(1);
-    let began = Instant::now();
     let said = &ask(stage.path(), &a, &[request])[0];
     assert_eq!(statuses(said), [0xFF00, 0xFE00], "{said}");
-    assert!(began.elapsed() < seconds(20), "{:?}", began.elapsed());
+    let [first, last] = [0, 1].map(|at| said["times"][at].as_f64().unwrap());
+    println!("FE00 came {:.3} s after the cancel", last - first);
+    assert!(last - first <= 1.0, "{said}");
 }
 
 /// UIX-12: an answer that succeeds and holds nothing that a search may hold is no "nothing": 204 is, and so is an empty list.

@@ -9,6 +9,7 @@ use crate::support::gateway::Gateway;
 use crate::support::holder::{Alone, Holder, Manner};
 use crate::support::odd_node::OddNode;
 use crate::support::python;
+use crate::support::radiology::longest_gap;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
@@ -231,6 +232,7 @@ fn ten_who_ask_cause_one_pull_that_passes_on_what_has_come() {
             let said = asked.join().unwrap();
             let answers = said[0]["answers"].as_array().unwrap();
             assert_eq!(counts(answers.last().unwrap()), (0, [4, 0, 0]), "{said:?}");
+            assert!(longest_gap(&said[0]) <= 11.0, "{said:?}");
         }
     });
     let (lists, retrievals) = scene.b.asked();

@@ -11,6 +11,9 @@ use std::process::Command;
 const WORKSTATION: &str =
     "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\n";
 
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
+
 fn study(keys: Value) -> Value {
     let mut keys = keys;
     keys["QueryRetrieveLevel"] = json!("STUDY");
@@ -66,6 +69,15 @@ fn both_faces_find_the_same_studies() {
             "PatientName=M%C3%BCller%5EJ%C3%B6rg%5E*",
             &["1", "2"],
         ),
+        (json!({ "PatientID": "P1", "StudyID": "S2" }), "PatientID=P1&StudyID=S2", &["2"]),
+        (json!({ "StudyID": "S?" }), "StudyID=S%3F", &["1", "2", "3"]),
+        (
+            json!({ "PatientID": "P*", "ReferringPhysicianName": "REFERRER^P2" }),
+            "PatientID=P*&ReferringPhysicianName=REFERRER%5EP2",
+            &["3"],
+        ),
+        (json!({ "PatientBirthDate": "19500102" }), "PatientBirthDate=19500102", &["1", "2"]),
+        (json!({ "PatientBirthDate": "19500103-" }), "PatientBirthDate=19500103-", &[]),
         (json!({ "StudyDate": "2025.03.10\\20250401" }), "StudyDate=2025.03.10%5C20250401", &["1", "3"]),
         (
             json!({ "PatientName": "山田*", "SpecificCharacterSet": "ISO_IR 192" }),
@@ -89,6 +101,95 @@ fn both_faces_find_the_same_studies() {
         let uids = results.iter().map(|result| result["0020000D"]["Value"][0].as_str().unwrap());
         let same: BTreeSet<String> = uids.map(|uid| uid.replace(&format!("{ROOT}."), "")).collect();
         assert_eq!(same, set(want), "QIDO-RS {query}");
+    }
+}
+
+/// DIM-061 to DIM-064, WEB-095: the same below a study, for series and for instances.
+#[test]
+fn both_faces_find_the_same_series_and_images() {
+    let site = Radiology::start(3, WORKSTATION);
+    let (series, image) = (SeriesOf("1"), ImagesOf("1", "1"));
+    let rows: Vec<Row> = vec![
+        series.row(json!({ "SeriesNumber": "2" }), "SeriesNumber=2", &["1.2"]),
+        series.row(json!({ "SeriesNumber": "02" }), "SeriesNumber=02", &["1.2"]),
+        series.row(json!({ "SeriesNumber": "3" }), "SeriesNumber=3", &[]),
+        series.row(json!({ "Modality": "CT" }), "Modality=CT", &["1.1"]),
+        series.row(json!({ "Modality": "?T" }), "Modality=%3FT", &["1.1", "1.2"]),
+        series.row(json!({ "Modality": "US" }), "Modality=US", &[]),
+        series.row(
+            json!({ "PerformedProcedureStepStartDate": "20250310", "PerformedProcedureStepStartTime": "0800-0859" }),
+            "PerformedProcedureStepStartDate=20250310&PerformedProcedureStepStartTime=0800-0859",
+            &["1.1"],
+        ),
+        series.row(
+            json!({ "PerformedProcedureStepStartDate": "-20250309" }),
+            "PerformedProcedureStepStartDate=-20250309",
+            &[],
+        ),
+        series.row(
+            json!({ "PerformedProcedureStepStartTime": "0900-" }),
+            "PerformedProcedureStepStartTime=0900-",
+            &["1.2"],
+        ),
+        image.row(json!({ "InstanceNumber": "2" }), "InstanceNumber=2", &["1.1.2"]),
+        image.row(json!({ "InstanceNumber": "3" }), "InstanceNumber=3", &[]),
+        image.row(json!({ "SOPClassUID": CT }), &format!("SOPClassUID={CT}"), &["1.1.1", "1.1.2"]),
+        image.row(json!({ "SOPClassUID": MR }), &format!("SOPClassUID={MR}"), &[]),
+        image.row(
+            json!({ "SOPClassUID": format!("{MR}\\{CT}"), "InstanceNumber": "1" }),
+            &format!("SOPClassUID={MR},{CT}&InstanceNumber=1"),
+            &["1.1.1"],
+        ),
+        ImagesOf("2", "1").row(json!({ "InstanceNumber": "3" }), "InstanceNumber=3", &["2.1.3"]),
+    ];
+    let requests: Vec<Value> = rows.iter().map(|row| row.request.clone()).collect();
+    for (row, said) in rows.iter().zip(site.ask(&requests)) {
+        let (keyword, tag) = row.unique;
+        assert_eq!(found(&said, keyword), row.want, "C-FIND {}", row.request);
+        let results = site.search(&row.resource);
+        let uids = results.iter().map(|result| result[tag]["Value"][0].as_str().unwrap());
+        let same: BTreeSet<String> = uids.map(|uid| uid.replace(&format!("{ROOT}."), "")).collect();
+        assert_eq!(same, row.want, "QIDO-RS {}", row.resource);
+    }
+}
+
+/// What both faces are asked below a study, the unique key of the level, and what is found.
+struct Row {
+    request: Value,
+    resource: String,
+    unique: (&'static str, &'static str),
+    want: BTreeSet<String>,
+}
+
+/// The series of a study.
+struct SeriesOf(&'static str);
+
+/// The instances of a series.
+struct ImagesOf(&'static str, &'static str);
+
+impl SeriesOf {
+    fn row(&self, mut keys: Value, query: &str, want: &[&str]) -> Row {
+        let study = format!("{ROOT}.{}", self.0);
+        let resource = format!("studies/{study}/series?{query}");
+        let unique = ("SeriesInstanceUID", "0020000E");
+        keys["QueryRetrieveLevel"] = json!("SERIES");
+        keys["StudyInstanceUID"] = json!(study);
+        keys[unique.0] = json!("");
+        Row { request: json!({ "keys": keys }), resource, unique, want: set(want) }
+    }
+}
+
+impl ImagesOf {
+    fn row(&self, mut keys: Value, query: &str, want: &[&str]) -> Row {
+        let study = format!("{ROOT}.{}", self.0);
+        let series = format!("{study}.{}", self.1);
+        let resource = format!("studies/{study}/series/{series}/instances?{query}");
+        let unique = ("SOPInstanceUID", "00080018");
+        keys["QueryRetrieveLevel"] = json!("IMAGE");
+        keys["StudyInstanceUID"] = json!(study);
+        keys["SeriesInstanceUID"] = json!(series);
+        keys[unique.0] = json!("");
+        Row { request: json!({ "keys": keys }), resource, unique, want: set(want) }
     }
 }
 
@@ -143,7 +244,7 @@ fn each_level_gives_what_was_asked_and_nothing_else() {
     assert!(refusals.contains("refused"), "who may not query is in the ledger");
 }
 
-/// DIM-064, DIM-067, DIM-072: date and time are one key where that was negotiated; nothing else is.
+/// DIM-064, DIM-067, DIM-072, WEB-092: date and time are one key by C-FIND where that was negotiated, nothing else is; by QIDO-RS always.
 #[test]
 fn a_night_shift_is_one_range_where_it_was_negotiated() {
     let site = Radiology::start(1, WORKSTATION);
@@ -157,6 +258,10 @@ fn a_night_shift_is_one_range_where_it_was_negotiated() {
     ]);
     assert_eq!(found(&said[0], "StudyInstanceUID"), set(&[]), "a range of times does not cross midnight");
     assert_eq!(found(&said[1], "StudyInstanceUID"), set(&["1", "2"]));
+    let results = site.search("studies?StudyDate=20250310-20250311&StudyTime=2200-0600");
+    let uids = results.iter().map(|result| result["0020000D"]["Value"][0].as_str().unwrap());
+    let shift: BTreeSet<String> = uids.map(|uid| uid.replace(&format!("{ROOT}."), "")).collect();
+    assert_eq!(shift, set(&["1", "2"]), "by QIDO-RS one range");
     let answered: Vec<&Value> = said.iter().map(|said| &said["extended"]).collect();
     assert_eq!(answered, [&json!([]), &json!([[0, 1, 0, 0, 0, 0, 0]]), &json!([[0]]), &json!([[0, 0, 0]])]);
 }

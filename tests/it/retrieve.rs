@@ -9,7 +9,7 @@ use crate::support::load::send_all;
 use crate::support::odd_node::OddNode;
 use crate::support::process::finish;
 use crate::support::python;
-use crate::support::radiology::{ROOT, Radiology, last, statuses};
+use crate::support::radiology::{ROOT, Radiology, last, last_time, longest_gap, statuses};
 use crate::support::tools::tool;
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
@@ -20,6 +20,7 @@ use std::process::Command;
 
 const MR: &str = "1.2.840.10008.5.1.4.1.1.4";
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+const CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
 
 /// A workstation that may move to the node OUT at a port, and another node to which it may not.
 fn nodes(port: u16) -> String {
@@ -198,6 +199,40 @@ fn a_destination_that_dies_leaves_right_counts() {
     let list = answer["identifier"]["FailedSOPInstanceUIDList"].as_str().unwrap();
     assert_eq!(list.split('\\').count(), 6);
     note_fired(1);
+}
+
+/// DIM-082, DIM-084: what the destination takes no context for has failed and is named; the rest is given.
+#[test]
+fn a_context_that_the_destination_refuses_is_a_failure() {
+    let stage = Stage::new();
+    for (refused, status, want) in
+        [(&[CAPTURE][..], 0xB000, [Some(2), Some(1), Some(0)]), (&[CAPTURE, CT], 0xA702, [Some(0), Some(3), Some(0)])]
+    {
+        let options: Vec<&str> = refused.iter().flat_map(|class| ["--refuse", class]).collect();
+        let node = OddNode::start(stage.path(), &options);
+        let site = Radiology::start(1, &nodes(node.port));
+        let said = &site.ask(&[move_study(1)])[0];
+        let answer = last(said);
+        assert_eq!((answer["status"].as_u64(), counts(answer)), (Some(status), want), "{said}");
+        let list = answer["identifier"]["FailedSOPInstanceUIDList"].as_str().unwrap();
+        let failed = list.split('\\').filter(|uid| uid.starts_with(&study(1))).count() as u64;
+        assert_eq!(Some(failed), want[1], "{answer}");
+        assert!(list.split('\\').any(|uid| uid == format!("{}.2.1", study(1))), "{answer}");
+        assert_eq!(Some(node.seen("store").len() as u64), want[0]);
+    }
+}
+
+/// DIM-083: who asked hears from us every 10 seconds, also while a destination is slow to take an instance, and then to end its association.
+#[test]
+fn a_slow_destination_keeps_nobody_without_a_sign_of_life() {
+    let stage = Stage::new();
+    let node = OddNode::start(stage.path(), &["--slow", "3", "--slow-release", "20"]);
+    let site = Radiology::start(1, &nodes(node.port));
+    let said = &site.ask(&[move_study(3)])[0];
+    let answer = last(said);
+    assert_eq!((answer["status"].as_u64(), counts(answer)), (Some(0), [Some(1), Some(0), Some(0)]), "{said}");
+    assert!(last_time(said) > 11.0, "it took long enough: {said}");
+    assert!(longest_gap(said) <= 11.0, "{said}");
 }
 
 /// DIM-012: a destination that says that it is busy just now is asked again.

@@ -167,6 +167,9 @@ fn wild(wanted: &[u8], held: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+mod reference;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::dicom::tag::Tag;

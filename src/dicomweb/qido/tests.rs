@@ -94,6 +94,13 @@ fn paging_fields_and_switches() {
             "299 https://a/dicom-web: The fuzzymatching parameter is not supported. Only literal matching has been performed."
         ]
     );
+    assert_eq!(
+        parsed("emptyvaluematching=true&multiplevaluematching=true").unsupported("s"),
+        [
+            "299 s: The emptyvaluematching parameter is not supported. Empty Value Matching has not been performed.",
+            "299 s: The multiplevaluematching parameter is not supported. Multiple Value Matching has not been performed.",
+        ]
+    );
     assert_eq!(more_results("s", 7), "299 s: There are 7 additional results that can be requested");
 }
 

@@ -11,6 +11,7 @@ use crate::dimse::status::Status;
 use crate::dimse::timers::Phase;
 use std::future::ready;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The longest identifier that is taken, in bytes; lists of thousands of UIDs fit.
 pub const MAX_IDENTIFIER_BYTES: usize = 512 * 1024;
@@ -121,12 +122,22 @@ pub struct Dialogue<'a> {
     sub_operation: u16,
     cancelled: bool,
     over: Option<Lost>,
+    told: Instant,
 }
 
 impl<'a> Dialogue<'a> {
     fn new(association: &'a mut Association, context: u8, command: &'a CommandSet) -> Self {
         let message_id = command.u16(element::MESSAGE_ID).unwrap_or_default();
-        Self { association, context, command, message_id, sub_operation: 0, cancelled: false, over: None }
+        Self {
+            association,
+            context,
+            command,
+            message_id,
+            sub_operation: 0,
+            cancelled: false,
+            over: None,
+            told: Instant::now(),
+        }
     }
 
     /// Sends a pending answer, with an identifier or without.
@@ -136,11 +147,17 @@ impl<'a> Dialogue<'a> {
         counts: Option<Counts>,
         identifier: Option<&[u8]>,
     ) -> Result<(), Lost> {
+        self.told = Instant::now();
         self.alive()?;
         let answer = QueryAnswer { counts, ..status.into() };
         let answer = response(self.command, &answer, identifier.is_some());
         let sent = send(self.association, self.context, &answer, identifier).await;
         self.note(sent)
+    }
+
+    /// When the requester was last told something, or tried to be: with a pending answer, at first with the request itself.
+    pub fn told(&self) -> Instant {
+        self.told
     }
 
     /// Whether the requester has cancelled, or is gone; looks at what has come, and does not wait.

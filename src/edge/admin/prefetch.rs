@@ -4,7 +4,7 @@ use super::{AdminFace, problem};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::nhs_number::is_issuer;
 use crate::peers::Origin;
-use crate::priors::prefetch::of_patient;
+use crate::priors::prefetch::{Taken, of_patient};
 use crate::priors::whom;
 use crate::records::{PrefetchCause, RecordsError};
 use axum::extract::State;
@@ -33,11 +33,12 @@ pub(crate) struct PrefetchAsked {
     pub(crate) modality: Vec<String>,
     /// Who asks; the other sites are told.
     pub(crate) who: String,
-    /// An id of the caller's: the same id again changes nothing. One is made up if it is absent.
+    /// An id of the caller's: the same id of the same caller again changes nothing. One is made up if it is absent.
     pub(crate) id: Option<String>,
 }
 
-/// Answers 202 with the number of the prefetch and the rules that concern it, 200 if the id is known already.
+/// Answers 202 with the number of the prefetch and the rules that concern it, 200 if the caller's id is known already, 409 if it is known
+/// for another patient.
 pub(super) async fn prefetch(State(face): State<AdminFace>, Json(asked): Json<PrefetchAsked>) -> Response {
     let wrong = |why: &str| problem(StatusCode::BAD_REQUEST, why);
     let own = face.registry.borrow().issuer(&Origin::Operator(String::new()));
@@ -65,12 +66,15 @@ pub(super) async fn prefetch(State(face): State<AdminFace>, Json(asked): Json<Pr
         return problem(StatusCode::CONFLICT, "no rule of [[prefetch]] concerns it; nothing is pulled");
     }
     let made_up = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string();
-    let cause = PrefetchCause::Request(asked.id.clone().unwrap_or_else(made_up));
+    let cause = PrefetchCause::request(&asked.who, &asked.id.clone().unwrap_or_else(made_up));
     let birth_date = asked.birth_date.clone().unwrap_or_default();
     let what = of_patient(cause, format!("user {}", asked.who), &patient, &birth_date, asked.modality);
     match face.prefetcher.ask(what).await {
-        Ok(Some(id)) => (StatusCode::ACCEPTED, Json(json!({ "prefetch": id, "rules": rules }))).into_response(),
-        Ok(None) => Json(json!({ "prefetch": null, "rules": rules })).into_response(),
+        Ok(Taken::New(id)) => (StatusCode::ACCEPTED, Json(json!({ "prefetch": id, "rules": rules }))).into_response(),
+        Ok(Taken::Known) => Json(json!({ "prefetch": null, "rules": rules })).into_response(),
+        Ok(Taken::Another) => {
+            problem(StatusCode::CONFLICT, "that id is known already, and was for another patient; nothing is pulled")
+        }
         Err(error @ RecordsError::Refused(_)) => problem(StatusCode::TOO_MANY_REQUESTS, &error.to_string()),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }

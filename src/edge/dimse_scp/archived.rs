@@ -258,11 +258,12 @@ pub(super) async fn unless_over<T>(
 ) -> Option<T> {
     let mut work = pin!(work);
     loop {
+        let due = dialogue.told() + SIGN_OF_LIFE;
         tokio::select! {
             biased;
             done = &mut work => return Some(done),
             () = dialogue.heard() => return None,
-            () = tokio::time::sleep(SIGN_OF_LIFE) => {
+            () = tokio::time::sleep_until(due) => {
                 let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
             }
         }
@@ -275,7 +276,7 @@ async fn answers(mover: &Mover, dialogue: &mut Dialogue<'_>) -> Option<bool> {
     let counts = Counts { remaining: Some(0), ..Counts::default() };
     match unless_over(dialogue, counts, mover.open(&[echo])).await? {
         Ok(association) => {
-            let _ = association.release().await;
+            let _ = unless_over(dialogue, counts, association.release()).await?;
             Some(true)
         }
         Err(error) => {

@@ -42,12 +42,13 @@ impl Given<'_, '_> {
             if self.dialogue.is_over().await {
                 return None;
             }
+            let due = self.dialogue.told() + SIGN_OF_LIFE;
             tokio::select! {
                 biased;
                 came = self.gathering.next() => break came?,
                 () = self.dialogue.heard() => {}
-                () = line.wanted() => line.give_way().await,
-                () = tokio::time::sleep(SIGN_OF_LIFE) => {
+                () = line.wanted() => self.give_way(line).await,
+                () = tokio::time::sleep_until(due) => {
                     let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
                 }
             }
@@ -109,13 +110,13 @@ impl Given<'_, '_> {
         while let Some(page) = self.arrivals(&mut line).await {
             let copies = self.copies(&page).await;
             if !self.move_page(&mut line, &copies, originator).await {
-                return line.give_way().await;
+                return self.give_way(&mut line).await;
             }
             if line.lost >= MOST_LOST {
                 self.give_up_gathering("the destination was lost").await;
             }
         }
-        line.give_way().await;
+        self.give_way(&mut line).await;
     }
 
     /// Gives a page of what has come over associations to the destination; false if nothing more is to begin.
@@ -127,7 +128,7 @@ impl Given<'_, '_> {
     ) -> bool {
         let expected = kinds(copies);
         for lot in self.mover.lots(&expected) {
-            line.prepare(&lot.offers).await;
+            self.prepare(line, &lot.offers).await;
             for ((item, kept), (_, kind)) in copies.iter().zip(&expected.instances) {
                 if !lot.kinds.contains(kind) {
                     continue;

@@ -154,13 +154,13 @@ impl<'a, 'd> Given<'a, 'd> {
         self.begin_gathering().await;
         let mut line = Line::default();
         for lot in self.mover.lots(&self.expected) {
-            line.prepare(&lot.offers).await;
+            self.prepare(&mut line, &lot.offers).await;
             let ids = self.of(&lot);
             for page in ids.chunks(PAGE) {
                 let (copies, mut ahead) = (self.copies(page).await, Ahead::default());
                 for (at, (item, kept)) in copies.iter().enumerate() {
                     if !self.goes_on().await || (*kept && !self.has_turn(&mut line, &item.study).await) {
-                        return line.give_way().await;
+                        return self.give_way(&mut line).await;
                     }
                     let read = std::mem::replace(&mut ahead, self.ahead(copies.get(at + 1)));
                     let came = match kept {
@@ -171,7 +171,7 @@ impl<'a, 'd> Given<'a, 'd> {
                 }
             }
         }
-        line.give_way().await;
+        self.give_way(&mut line).await;
         self.moved_arrivals(&originator).await;
     }
 
@@ -352,11 +352,12 @@ pub(super) async fn alongside<T>(dialogue: &mut Dialogue<'_>, counts: Counts, wo
     let mut work = pin!(work);
     loop {
         let hears = !dialogue.is_cancelled() && !dialogue.is_lost();
+        let due = dialogue.told() + SIGN_OF_LIFE;
         tokio::select! {
             biased;
             done = &mut work => return done,
             () = dialogue.heard(), if hears => {}
-            () = tokio::time::sleep(SIGN_OF_LIFE) => {
+            () = tokio::time::sleep_until(due) => {
                 let _ = dialogue.pending(Status::PENDING, Some(counts), None).await;
             }
         }

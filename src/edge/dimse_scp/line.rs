@@ -45,7 +45,7 @@ struct Turn {
 
 impl Line {
     /// Opens anew, for all that was needed so far, when something is needed that was not offered.
-    pub(super) async fn prepare(&mut self, needed: &[Offer]) {
+    async fn prepare(&mut self, needed: &[Offer]) {
         let missing: Vec<Offer> = needed.iter().filter(|offer| !self.offers.contains(offer)).cloned().collect();
         if missing.is_empty() {
             return;
@@ -58,7 +58,7 @@ impl Line {
     }
 
     /// Releases the association; the turn stays.
-    pub(super) async fn hang_up(&mut self) {
+    async fn hang_up(&mut self) {
         if let Some(association) = self.association.take() {
             // What it was for has its answers; a destination that mishandles the release changes nothing of them.
             let _ = association.release().await;
@@ -66,7 +66,7 @@ impl Line {
     }
 
     /// Releases the association, and gives the turn to whoever waits for it.
-    pub(super) async fn give_way(&mut self) {
+    async fn give_way(&mut self) {
         self.hang_up().await;
         self.turn = None;
     }
@@ -86,6 +86,17 @@ impl Line {
 }
 
 impl Given<'_, '_> {
+    /// Has the association stand for all that was needed so far, and this. One may have to be released before, which the destination may
+    /// delay: the requester hears from us meanwhile (DIM-083), here as in what follows.
+    pub(super) async fn prepare(&mut self, line: &mut Line, needed: &[Offer]) {
+        alongside(self.dialogue, self.counts, line.prepare(needed)).await;
+    }
+
+    /// Releases the association, and gives the turn to whoever waits for it.
+    pub(super) async fn give_way(&mut self, line: &mut Line) {
+        alongside(self.dialogue, self.counts, line.give_way()).await;
+    }
+
     /// Has the turn for the next instance of a study. Whoever waits for it gets it after a page of them. False if the requester cancels,
     /// or is gone, before our turn comes.
     pub(super) async fn has_turn(&mut self, line: &mut Line, study: &StudyUid) -> bool {
@@ -94,14 +105,14 @@ impl Given<'_, '_> {
                 turn.used += 1;
                 return true;
             }
-            line.give_way().await;
+            self.give_way(line).await;
         }
         // Nothing else is kept from anybody while we wait.
         line.turn = None;
         let taken = match self.mover.turn_now(study) {
             Some(taken) => Some(taken),
             None => {
-                line.hang_up().await;
+                alongside(self.dialogue, self.counts, line.hang_up()).await;
                 let Some(taken) = unless_over(self.dialogue, self.counts, self.mover.turn(study)).await else {
                     return false;
                 };

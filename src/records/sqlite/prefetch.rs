@@ -128,6 +128,12 @@ fn rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<PrefetchRow>, Fault> {
     Ok(list)
 }
 
+/// See [`crate::records::Records::prefetch_of`].
+pub(in crate::records) fn of(conn: &Connection, cause: &PrefetchCause) -> Result<Option<PrefetchRow>, Fault> {
+    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE kind = ?1 AND cause = ?2"))?;
+    Ok(rows(find.query(params![cause.kind(), cause.name()])?)?.pop())
+}
+
 /// See [`crate::records::Records::prefetches_due`].
 pub(in crate::records) fn due(conn: &Connection, now: SystemTime) -> Result<Vec<PrefetchRow>, Fault> {
     let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE due <= ?1 ORDER BY due, id LIMIT ?2"))?;

@@ -35,6 +35,9 @@ def main():
                 dataset.SpecificCharacterSet = charset
                 dataset.PatientName, dataset.PatientID, dataset.AccessionNumber = name, patient, accession
                 dataset.StudyDate, dataset.StudyTime = date, time
+                dataset.StudyID, dataset.ReferringPhysicianName = f"S{study}", f"Referrer^{patient}"
+                dataset.PatientBirthDate = "19500102" if patient == "P1" else ""
+                dataset.PerformedProcedureStepStartDate, dataset.PerformedProcedureStepStartTime = date, f"{7 + at:02}15"
                 dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = modality, at, number
                 dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
                 dataset.StudyInstanceUID = f"{ROOT}.{study}"

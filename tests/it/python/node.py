@@ -1,7 +1,7 @@
 """A node that stores nothing and misbehaves as it is told, by pynetdicom. It writes down what it sees.
 
 usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
-       [--abort-after N] [--statuses FILE] [--tell KEYWORD]... [--busy N] [--idle SECONDS]
+       [--abort-after N] [--statuses FILE] [--tell KEYWORD]... [--busy N] [--idle SECONDS] [--slow-release SECONDS]
        [--find lists|one|everything] [--half-up N]
 
 It answers C-FIND of instances if told how: as the standard says, taking a list of UIDs for one UID, or heeding no key. What it was
@@ -45,6 +45,7 @@ def arguments():
     parser.add_argument("--half-up", type=int, default=0)
     parser.add_argument("--idle", type=float, default=60.0)
     parser.add_argument("--slow-first", type=float, default=0.0)
+    parser.add_argument("--slow-release", type=float, default=0.0)
     parser.add_argument("--statuses", type=Path)
     parser.add_argument("--tell", action="append", default=[])
     parser.add_argument("--find", choices=["lists", "one", "everything"])
@@ -73,6 +74,14 @@ def main():
             event.assoc.kill()
             return
         event.assoc.number = opened
+        if options.slow_release:
+            release = event.assoc.acse.send_release
+
+            def later(is_response=False):
+                time.sleep(options.slow_release)
+                release(is_response)
+
+            event.assoc.acse.send_release = later
         proposed = event.assoc.requestor.primitive.presentation_context_definition_list
         offered = [[c.abstract_syntax, [str(ts) for ts in c.transfer_syntax]] for c in proposed]
         note(kind="association", contexts=offered)

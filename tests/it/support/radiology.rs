@@ -93,6 +93,22 @@ impl Radiology {
     pub fn push_as_peer(&self, names: &super::files::Names) {
         use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, part10};
         let part = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 1000, 1));
+/// When each answer came, in seconds.
+fn times(said: &Value) -> Vec<f64> {
+    said["times"].as_array().unwrap().iter().map(|time| time.as_f64().unwrap()).collect()
+}
+
+/// When the last answer came, in seconds.
+pub fn last_time(said: &Value) -> f64 {
+    *times(said).last().unwrap()
+}
+
+/// The longest that was waited for an answer, in seconds.
+pub fn longest_gap(said: &Value) -> f64 {
+    let times = [&[0.0][..], &times(said)].concat();
+    times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
+}
+
         let file = self.stage.path().join("foreign.body");
         std::fs::write(&file, super::multipart::body(&[part], true)).unwrap();
         let url = format!("{}/studies", self.site.config.url());
