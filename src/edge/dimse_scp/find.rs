@@ -16,7 +16,7 @@ use crate::dimse::{Dialogue, QueryAnswer, QueryRequest, Status};
 use crate::peers::{Node, Origin, Registry};
 use crate::priors::archive::widen;
 use crate::priors::whom::Patient;
-use crate::records::{FindInstances, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
+use crate::records::{FindInstances, MOST_NAMED, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -416,17 +416,15 @@ impl Find<'_, '_> {
             FindInstances { study: walk.studies.first().cloned(), series: walk.series.clone(), ..Default::default() };
         let named = matching(&self.keys.matches, SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
         // A longer list is matched row by row.
-        if named.len() <= 1000 {
+        if named.len() <= MOST_NAMED {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
         let mut archived = self.archived_instances(&walk).await?;
         let mut known = Known::default();
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
-            if rows.is_empty() {
-                break;
-            }
-            find.offset += rows.len() as u64;
+            let Some(last) = rows.last() else { break };
+            find.after = last.id;
             for mut row in rows {
                 self.goes_on().await?;
                 archived.remove(&row.instance);
