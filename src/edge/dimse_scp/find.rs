@@ -1,6 +1,7 @@
 //! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
 
 mod elsewhere;
+mod known;
 mod whose;
 
 use super::archived::NEARLINE;
@@ -40,31 +41,6 @@ pub(super) struct Find<'a, 'd> {
     pub(super) patient: Option<Patient>,
     /// What is said beside the final success.
     pub(super) remark: Option<String>,
-}
-
-/// What was told below a study, or waits, of here and of archives.
-#[derive(Default)]
-pub(super) struct Known {
-    told: BTreeSet<String>,
-    /// Series of other sites of which a copy is held here, and how many instances an archive holds of each: where they came from there may
-    /// be more of them by now.
-    waiting: BTreeMap<SeriesUid, (SeriesRow, u64)>,
-    /// Some of it came from a node of this site, or lies in an archive of it.
-    own: bool,
-    /// Some of it came from another site.
-    copies: bool,
-    /// Sites of which this node is not shown what they have before a person has decided.
-    held_back: BTreeSet<String>,
-}
-
-impl Known {
-    fn insert(&mut self, uid: impl ToString, origin: &Origin) {
-        self.told.insert(uid.to_string());
-        match origin.site() {
-            None => self.own = true,
-            Some(_) => self.copies = true,
-        }
-    }
 }
 
 /// Why a query ends before its last match.
@@ -374,7 +350,7 @@ impl Find<'_, '_> {
     }
 
     async fn series(&mut self) -> Result<(), End> {
-        let (mut walk, mut known) = (self.walk(), Known::default());
+        let (mut walk, mut known) = (self.walk(), self.known_below().await);
         let mut archived = self.archived_series(&walk).await?;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await?;
@@ -382,16 +358,16 @@ impl Find<'_, '_> {
             walk.after = last.row;
             for row in rows {
                 let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
-                known.insert(&row.series, &row.origin);
+                known.insert(&row.series, &row.origin)?;
                 match row.origin.site() {
                     None => self.tell_series(row, theirs).await?,
-                    Some(_) => drop(known.waiting.insert(row.series.clone(), (row, theirs))),
+                    Some(_) => known.wait(row, theirs)?,
                 }
             }
         }
         for (_, mut row) in archived {
             let theirs = std::mem::take(&mut row.instances);
-            known.insert(&row.series, &row.origin);
+            known.insert(&row.series, &row.origin)?;
             self.tell_series(row, theirs).await?;
         }
         self.below_study(SERIES_INSTANCE_UID, known).await
@@ -420,7 +396,7 @@ impl Find<'_, '_> {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
         let mut archived = self.archived_instances(&walk).await?;
-        let mut known = Known::default();
+        let mut known = self.known_below().await;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
             let Some(last) = rows.last() else { break };
@@ -428,7 +404,7 @@ impl Find<'_, '_> {
             for mut row in rows {
                 self.goes_on().await?;
                 archived.remove(&row.instance);
-                known.insert(&row.instance, &row.origin);
+                known.insert(&row.instance, &row.origin)?;
                 row.attributes.0.extend([
                     (SOP_CLASS_UID, row.sop_class.to_string()),
                     (SOP_INSTANCE_UID, row.instance.to_string()),
@@ -444,7 +420,7 @@ impl Find<'_, '_> {
         }
         for (instance, row) in archived {
             self.goes_on().await?;
-            known.insert(&instance, &row.origin);
+            known.insert(&instance, &row.origin)?;
             let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
             values.insert(AVAILABILITY, NEARLINE.to_owned());
             self.tell(values).await?;
