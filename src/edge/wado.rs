@@ -4,6 +4,7 @@
 mod archived;
 mod body;
 mod bulk;
+mod comparing;
 mod data_set;
 mod elsewhere;
 mod frames;
