@@ -57,7 +57,8 @@ pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Rejected, Taken, What};
 pub use views::{
     BlobCounts, Cursor, DestinationView, EndedBy, ExceptionView, FindInstances, FoundInstance, InstanceView,
-    LedgerHead, Paused, Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported, Warned,
+    LedgerHead, MOST_NAMED, Paused, Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported,
+    Warned,
 };
 pub use work::{
     Acted, AttemptId, AttemptSummary, Batch, BatchKind, LeaseLimits, Leased, Routable, Selection, Settled, Verb,

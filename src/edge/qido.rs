@@ -408,7 +408,7 @@ impl Asked {
         loop {
             let rows = self.face.records.find_instances(find.clone()).await.map_err(unreadable)?;
             let looked = rows.len();
-            find.offset += looked as u64;
+            find.after = rows.last().map_or(find.after, |last| last.id);
             for row in &rows {
                 archived.remove(&row.instance);
                 let fits = plain || self.fits(Level::Instance, &row.origin, &row.attributes);

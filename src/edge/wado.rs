@@ -5,6 +5,7 @@ mod all_bulk;
 mod archived;
 mod body;
 mod bulk;
+mod comparing;
 mod data_set;
 mod elements;
 mod elsewhere;

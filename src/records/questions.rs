@@ -4,7 +4,7 @@ use super::sqlite::why::Subject;
 use super::sqlite::{blobs, entries, lists, order, profile, status, study, verify, why};
 use super::{
     BlobCounts, BlobId, Cursor, DestinationView, EntryLine, Event, ExceptionId, ExceptionView, FindInstances,
-    FoundInstance, Holding, InstanceId, InstanceView, LedgerHead, Records, RecordsError, Report, Summary,
+    FoundInstance, Holding, InstanceId, InstanceView, LedgerHead, MOST_NAMED, Records, RecordsError, Report, Summary,
     TransferFilter, TransferSums, TransferView, Wanted,
 };
 use crate::dicom::uid::{InstanceUid, StudyUid};
@@ -134,10 +134,10 @@ impl Records {
         self.inner.readers.ask(move |conn| order::holdings(conn, &wanted, from.as_deref())).await
     }
 
-    /// The stored instances that a QIDO-RS query asks for.
+    /// The stored instances that a query asks for. Refused if it names more than [`MOST_NAMED`].
     pub async fn find_instances(&self, query: FindInstances) -> Result<Vec<FoundInstance>, RecordsError> {
-        if query.instances.len() > lists::MOST {
-            return Err(RecordsError::Refused(format!("more than {} instances asked for at once", lists::MOST)));
+        if query.instances.len() > MOST_NAMED {
+            return Err(RecordsError::Refused(format!("more than {MOST_NAMED} instances asked for at once")));
         }
         self.seen(move |conn, look| study::find(conn, &query, look)).await
     }

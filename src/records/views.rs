@@ -158,17 +158,20 @@ pub struct InstanceView {
     pub transfers: Vec<TransferView>,
 }
 
-/// What to find for a QIDO-RS answer: instances that are stored, not the held versions.
+/// Instances that one question may name: as many as a list of QIDO-RS may hold.
+pub const MOST_NAMED: usize = 1024;
+
+/// What to find for an answer to a query: instances that are stored, not the held versions.
 #[derive(Debug, Clone, Default)]
 pub struct FindInstances {
     /// Only of this study.
     pub study: Option<StudyUid>,
     /// Only of this series.
     pub series: Option<SeriesUid>,
-    /// Only these; empty means all. At most 1,000.
+    /// Only these; empty means all. At most [`MOST_NAMED`].
     pub instances: Vec<InstanceUid>,
-    /// Skip so many.
-    pub offset: u64,
+    /// Only those after this one. Pages go on so: what goes away between two of them moves nothing that is still here.
+    pub after: InstanceId,
     /// At most so many; 0 means 1,000, which is also the most.
     pub limit: usize,
 }
@@ -186,6 +189,8 @@ impl std::fmt::Debug for Texts {
 /// One instance that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundInstance {
+    /// Its number; they rise in the order of arrival.
+    pub id: InstanceId,
     /// Study Instance UID.
     pub study: StudyUid,
     /// Series Instance UID.

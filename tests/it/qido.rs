@@ -236,6 +236,27 @@ fn pages_are_stable_while_more_arrives_and_say_what_is_left() {
     assert_eq!((reply.status, reply.header("warning")), (200, Some(words)));
 }
 
+/// WEB-094: a list of as many names as a query may hold is answered, and one that is longer is refused with the reason.
+#[test]
+fn a_list_of_as_many_names_as_are_allowed_is_answered() {
+    let site = Site::start();
+    let all = [names(443, 1, 1), names(443, 1, 2)];
+    site.store(&all);
+    let list = |count: usize| {
+        let others = (0..count - all.len()).map(|n| format!("1.2.{n}"));
+        let list: Vec<String> = others.chain(all.iter().map(|names| names.instance.clone())).collect();
+        format!("instances?SOPInstanceUID={}", list.join(","))
+    };
+    for count in [1_000, 1_001, 1_024] {
+        for who in [&site.b, &site.a] {
+            let reply = site.ask(who, &list(count));
+            assert_eq!((reply.status, reply.json().as_array().map(Vec::len)), (200, Some(2)), "{count}");
+        }
+    }
+    let reply = site.ask(&site.b, &list(1_025));
+    assert!(reply.status == 400 && reply.text().contains("more than 1024 values"), "{reply:?}");
+}
+
 /// Copies of files, with a time zone and two requests.
 fn requested(folder: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
     let copy = |file: &PathBuf| {

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 const ALL: &str = "Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 const ONE: &str = "Accept: application/dicom; transfer-syntax=*";
@@ -398,4 +399,32 @@ fn what_was_deleted_is_told_apart_from_what_never_was() {
     }
     assert_eq!(site.get(&of_instance(&here), &[ONE]).status, 200);
     assert_eq!(site.get(&format!("studies?StudyInstanceUID={}", gone.study), &[]).status, 204, "nor is it found");
+}
+
+/// REL-07, REL-25: an instance whose frames are asked for by many at once for the first time is read and compared once for all of them.
+#[test]
+fn a_long_instance_is_compared_once_for_all_who_ask_for_its_frames() {
+    const LENGTH: u32 = 24 << 20;
+    let mut site = Site::start("");
+    let names = names(439, 1, 1);
+    site.store(&[file(&names, LENGTH, 1)]);
+    let before = site.gateway.process().bytes_read();
+    let frame = format!("{}/frames/1", of_instance(&names));
+    let headers = ["Accept: application/octet-stream", "Range: bytes=0-9"];
+    let mut wires: Vec<Wire> = (0..8).map(|_| site.wire()).collect();
+    for wire in &mut wires {
+        wire.head(&format!("GET /dicom-web/{frame}"), &headers).unwrap();
+    }
+    assert!(wires.iter_mut().all(|wire| wire.answer().is_some_and(|reply| reply.status == 206)));
+    // Until it has read no more for a while.
+    let (mut last, mut since) = (0, Instant::now());
+    let read = until(seconds(240), "it is compared", || {
+        let read = site.gateway.process().bytes_read() - before;
+        if read > last + 65_536 {
+            (last, since) = (read, Instant::now());
+        }
+        (read >= u64::from(LENGTH) && since.elapsed() > seconds(2)).then_some(read)
+    });
+    println!("{} MB were read of {} MB", read >> 20, LENGTH >> 20);
+    assert!(read < 3 * u64::from(LENGTH), "{read} bytes");
 }

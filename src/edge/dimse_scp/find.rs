@@ -1,6 +1,7 @@
 //! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
 
 mod elsewhere;
+mod known;
 mod whose;
 
 use super::archived::NEARLINE;
@@ -17,7 +18,7 @@ use crate::edge::qido::elsewhere::tell_site;
 use crate::peers::{Node, Origin, Registry};
 use crate::priors::archive::widen;
 use crate::priors::whom::Patient;
-use crate::records::{FindInstances, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
+use crate::records::{FindInstances, MOST_NAMED, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,31 +42,6 @@ pub(super) struct Find<'a, 'd> {
     pub(super) patient: Option<Patient>,
     /// What is said beside the final success.
     pub(super) remark: Option<String>,
-}
-
-/// What was told below a study, or waits, of here and of archives.
-#[derive(Default)]
-pub(super) struct Known {
-    told: BTreeSet<String>,
-    /// Series of other sites of which a copy is held here, and how many instances an archive holds of each: where they came from there may
-    /// be more of them by now.
-    waiting: BTreeMap<SeriesUid, (SeriesRow, u64)>,
-    /// Some of it came from a node of this site, or lies in an archive of it.
-    own: bool,
-    /// Some of it came from another site.
-    copies: bool,
-    /// Sites of which this node is not shown what they have before a person has decided.
-    held_back: BTreeSet<String>,
-}
-
-impl Known {
-    fn insert(&mut self, uid: impl ToString, origin: &Origin) {
-        self.told.insert(uid.to_string());
-        match origin.site() {
-            None => self.own = true,
-            Some(_) => self.copies = true,
-        }
-    }
 }
 
 /// Why a query ends before its last match.
@@ -382,7 +358,7 @@ impl Find<'_, '_> {
     }
 
     async fn series(&mut self) -> Result<(), End> {
-        let (mut walk, mut known) = (self.walk(), Known::default());
+        let (mut walk, mut known) = (self.walk(), self.known_below().await);
         let mut archived = self.archived_series(&walk).await?;
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await?;
@@ -390,16 +366,16 @@ impl Find<'_, '_> {
             walk.after = last.row;
             for row in rows {
                 let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
-                known.insert(&row.series, &row.origin);
+                known.insert(&row.series, &row.origin)?;
                 match row.origin.site() {
                     None => self.tell_series(row, theirs).await?,
-                    Some(_) => drop(known.waiting.insert(row.series.clone(), (row, theirs))),
+                    Some(_) => known.wait(row, theirs)?,
                 }
             }
         }
         for (_, mut row) in archived {
             let theirs = std::mem::take(&mut row.instances);
-            known.insert(&row.series, &row.origin);
+            known.insert(&row.series, &row.origin)?;
             self.tell_series(row, theirs).await?;
         }
         self.below_study(SERIES_INSTANCE_UID, known).await
@@ -424,21 +400,19 @@ impl Find<'_, '_> {
             FindInstances { study: walk.studies.first().cloned(), series: walk.series.clone(), ..Default::default() };
         let named = matching(&self.keys.matches, SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
         // A longer list is matched row by row.
-        if named.len() <= 1000 {
+        if named.len() <= MOST_NAMED {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
         let mut archived = self.archived_instances(&walk).await?;
-        let mut known = Known::default();
+        let mut known = self.known_below().await;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
-            if rows.is_empty() {
-                break;
-            }
-            find.offset += rows.len() as u64;
+            let Some(last) = rows.last() else { break };
+            find.after = last.id;
             for mut row in rows {
                 self.goes_on().await?;
                 archived.remove(&row.instance);
-                known.insert(&row.instance, &row.origin);
+                known.insert(&row.instance, &row.origin)?;
                 row.attributes.0.extend([
                     (SOP_CLASS_UID, row.sop_class.to_string()),
                     (SOP_INSTANCE_UID, row.instance.to_string()),
@@ -454,7 +428,7 @@ impl Find<'_, '_> {
         }
         for (instance, row) in archived {
             self.goes_on().await?;
-            known.insert(&instance, &row.origin);
+            known.insert(&instance, &row.origin)?;
             let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };
             values.insert(AVAILABILITY, NEARLINE.to_owned());
             self.tell(values).await?;

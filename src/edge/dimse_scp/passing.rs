@@ -36,7 +36,7 @@ impl Way<'_> {
     /// Releases what is open, and gives the turn to whoever waits for it.
     pub(super) async fn give_way(&mut self) {
         if let Self::Move(line, _) = self {
-            self.give_way(&mut line).await;
+            line.give_way().await;
         }
     }
 

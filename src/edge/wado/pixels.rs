@@ -1,6 +1,7 @@
 //! The frames of one kept instance, each read by its place in the store, without the others.
 
 use super::body::{Pieces, Trimmed};
+use super::comparing::Comparing;
 use super::data_set::{As, DataSet, failed};
 use super::waiting::ROOM;
 use crate::courier::decoding;
@@ -35,6 +36,7 @@ const WINDOW: u64 = 64 << 10;
 #[derive(Debug, Default)]
 pub struct Known {
     last: Mutex<VecDeque<(Digest, Arc<Place>)>>,
+    comparing: Arc<Comparing>,
 }
 
 /// Where frames are.
@@ -81,7 +83,8 @@ impl Frames {
             check.await?;
         } else {
             // What comes of it is recorded: a damaged instance is not given again.
-            tokio::spawn(check);
+            let check = async { drop(check.await) };
+            face.known.comparing.begin(item.digest, check).await;
         }
         let Some(layout) = survey(&face, &item).await? else { return Ok(None) };
         let index = match &layout.pixels {

@@ -104,13 +104,13 @@ pub(in crate::records) fn find(
     };
     let columns = format!(
         "SELECT s.uid, r.uid, i.sop_uid, i.sop_class, i.transfer_syntax, i.length, s.attributes, r.attributes, \
-                   i.attributes, a.origin_kind, a.origin_name, {WORD} FROM instances i JOIN studies s ON s.id = i.study \
+                   i.attributes, a.origin_kind, a.origin_name, i.id, {WORD} FROM instances i JOIN studies s ON s.id = i.study \
                    JOIN series r ON r.id = i.series JOIN arrivals a ON a.instance = i.id AND a.n = 1"
     );
     let by_name = "i.sop_uid IN (SELECT value FROM json_each(?3))";
     let sql = format!(
         "{columns} WHERE (?1 IS NULL OR s.uid = ?1) AND (?2 IS NULL OR r.uid = ?2) AND {} \
-         AND {} AND {shown} ORDER BY i.id LIMIT ?4 OFFSET ?5",
+         AND i.id > ?5 AND {} AND {shown} ORDER BY i.id LIMIT ?4",
         match (named.is_empty(), query.study.is_some()) {
             (false, _) => by_name,
             // Lets the planner start from the one study.
@@ -122,10 +122,9 @@ pub(in crate::records) fn find(
     let mut find = conn.prepare_cached(&sql)?;
     let study = query.study.as_ref().map(StudyUid::as_str);
     let of_series = query.series.as_ref().map(SeriesUid::as_str);
-    let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
     let named = Value::from(named).to_string();
     let (limit, viewers) = (at_most(query.limit) as i64, look.viewers());
-    let mut rows = find.query(params![study, of_series, named, limit, offset, studies, series, viewers])?;
+    let mut rows = find.query(params![study, of_series, named, limit, query.after.0, studies, series, viewers])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         list.push(found(row)?);
@@ -167,6 +166,7 @@ fn found(row: &Row<'_>) -> Result<FoundInstance, Fault> {
     }
     with_word(row, &mut attributes)?;
     Ok(FoundInstance {
+        id: InstanceId(row.get(11)?),
         study: parsed(&text(0)?, "Study Instance UID", StudyUid::parse)?,
         series: parsed(&text(1)?, "Series Instance UID", SeriesUid::parse)?,
         instance: parsed(&text(2)?, "SOP Instance UID", InstanceUid::parse)?,

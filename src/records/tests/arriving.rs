@@ -339,7 +339,7 @@ async fn instances_are_found_by_what_a_query_asks_for() {
     assert_eq!(text(PATIENT_NAME), Some("SECRET^NAME"));
     assert_eq!((text(PATIENT_ID), text(MODALITY)), (Some("secret-id"), Some("CT")));
     assert!(!format!("{:?}", all[0]).contains("SECRET"));
-    let of_study = FindInstances { study: Some(study(1)), offset: 1, limit: 3, ..FindInstances::default() };
+    let of_study = FindInstances { study: Some(study(1)), after: all[0].id, limit: 3, ..FindInstances::default() };
     assert_eq!(
         find(of_study).await.unwrap().iter().map(|f| f.instance.clone()).collect::<Vec<_>>(),
         [2, 3, 4].map(uid)
@@ -349,8 +349,26 @@ async fn instances_are_found_by_what_a_query_asks_for() {
     assert_eq!(find(named).await.unwrap().len(), 1);
     let named = FindInstances { instances: vec![uid(2), uid(6), uid(99)], ..FindInstances::default() };
     assert_eq!(find(named).await.unwrap().len(), 2);
-    let too_many = FindInstances { instances: vec![uid(1); 1001], ..FindInstances::default() };
+    let most = FindInstances { instances: vec![uid(1); MOST_NAMED], ..FindInstances::default() };
+    assert_eq!(find(most).await.unwrap().len(), 1);
+    let too_many = FindInstances { instances: vec![uid(1); MOST_NAMED + 1], ..FindInstances::default() };
     assert!(matches!(find(too_many).await, Err(RecordsError::Refused(_))));
+}
+
+/// What goes away between two pages moves nothing: each instance that is here all the while is found.
+#[tokio::test]
+async fn what_goes_away_between_two_pages_leaves_no_other_out() {
+    let site = Site::new();
+    let mut stored = Vec::new();
+    for n in 1..=6 {
+        stored.push(site.stored(push(n)).await);
+    }
+    let page = FindInstances { study: Some(study(1)), limit: 3, ..FindInstances::default() };
+    let mut found = site.records.find_instances(page.clone()).await.unwrap();
+    site.records.corrupt_here(stored[1], "SHA-256 differs", noon()).await.unwrap();
+    let next = FindInstances { after: found[2].id, ..page };
+    found.extend(site.records.find_instances(next).await.unwrap());
+    assert_eq!(found.into_iter().map(|found| found.instance).collect::<Vec<_>>(), (1..=6).map(uid).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Gives records many studies more, each a copy of the first one that they hold, of one series and one instance.
+"""Gives records many studies more, each a copy of the first one that they hold, of one series and one instance; and as many instances more
+to the first series of that one.
 
-usage: many_studies.py RECORDS_DB COUNT ROOT      (closed in good order; the UIDs of study n begin with ROOT.n)
+usage: many_studies.py RECORDS_DB COUNT ROOT      (closed in good order; the UIDs of study n begin with ROOT.n, of instances more with ROOT.0)
 """
 
 import sqlite3
@@ -49,6 +50,9 @@ copies("instances", f"id = {instance}", {
     "id": ids["instances"], "study": ids["studies"], "series": ids["series"], "sop_uid": instance_uid,
     "attributes": told("00080018", instance_uid)})
 copies("arrivals", f"instance = {instance}", {"instance": ids["instances"]})
+more, more_uid = f"{last['instances'] + count} + nth", "?2 || '.0.' || nth"
+copies("instances", f"id = {instance}", {"id": more, "sop_uid": more_uid, "attributes": told("00080018", more_uid)})
+copies("arrivals", f"instance = {instance}", {"instance": more})
 connection.execute("COMMIT")
 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 connection.close()

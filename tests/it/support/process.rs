@@ -85,10 +85,10 @@ impl Process {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Bytes that it has read from files so far.
+    /// Bytes that it has read so far, by whatever call.
     pub fn bytes_read(&self) -> u64 {
-        let counted = std::fs::read_to_string(format!("/proc/{}/io", self.id())).unwrap();
-        counted.lines().find_map(|line| line.strip_prefix("rchar:")).unwrap().trim().parse().unwrap()
+        let told = std::fs::read_to_string(format!("/proc/{}/io", self.id())).unwrap();
+        told.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
     }
 
     /// The most memory that it ever held, in bytes (VmHWM).

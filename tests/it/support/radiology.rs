@@ -66,10 +66,15 @@ impl Radiology {
         said
     }
 
+    /// What the peer is answered.
+    pub fn answer(&self, resource: &str) -> web::Answer {
+        let url = format!("{}/{resource}", self.site.config.url());
+        web::request(Some(&self.peer), &self.peer.trust, &url, &[])
+    }
+
     /// Asks by QIDO-RS as the peer does; no results if there are none.
     pub fn search(&self, resource: &str) -> Vec<Value> {
-        let url = format!("{}/{resource}", self.site.config.url());
-        let answer = web::request(Some(&self.peer), &self.peer.trust, &url, &[]);
+        let answer = self.answer(resource);
         match answer.status {
             200 => serde_json::from_str(&answer.body).unwrap(),
             204 => Vec::new(),
@@ -88,11 +93,6 @@ pub fn last(said: &Value) -> &Value {
     said["answers"].as_array().unwrap().last().unwrap()
 }
 
-impl Radiology {
-    /// An instance of another site's patient, pushed by that site.
-    pub fn push_as_peer(&self, names: &super::files::Names) {
-        use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, part10};
-        let part = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 1000, 1));
 /// When each answer came, in seconds.
 fn times(said: &Value) -> Vec<f64> {
     said["times"].as_array().unwrap().iter().map(|time| time.as_f64().unwrap()).collect()
@@ -109,6 +109,11 @@ pub fn longest_gap(said: &Value) -> f64 {
     times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
 }
 
+impl Radiology {
+    /// An instance of another site's patient, pushed by that site.
+    pub fn push_as_peer(&self, names: &super::files::Names) {
+        use super::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, part10};
+        let part = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(names, 1000, 1));
         let file = self.stage.path().join("foreign.body");
         std::fs::write(&file, super::multipart::body(&[part], true)).unwrap();
         let url = format!("{}/studies", self.site.config.url());

@@ -1,7 +1,8 @@
 //! The other sites' part of a query: whom it concerns, what they show as this node will be given it, and who kept silent ("Priors").
 
 use super::super::archived::NEARLINE;
-use super::{End, Find, Known, Told, with_size};
+use super::known::Known;
+use super::{End, Find, Told, with_size};
 use crate::dicom::attributes::*;
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::tag::Tag;
@@ -330,18 +331,27 @@ impl Find<'_, '_> {
         self.ended_below(&silent, ours)
     }
 
+    /// The study below which is asked.
+    fn study_above(&self) -> Option<StudyUid> {
+        self.asked.values(STUDY_INSTANCE_UID).first().and_then(|uid| StudyUid::parse(uid).ok())
+    }
+
+    /// Nothing told yet, and who will be asked for what is not here.
+    pub(super) async fn known_below(&self) -> Known {
+        let holders = match self.study_above() {
+            Some(study) => self.face.priors.known_holders(&study).await,
+            None => Vec::new(),
+        };
+        Known::of(holders)
+    }
+
     /// Asks whoever has shown the study, or everybody if it is unknown here too, and tells what is not known yet; who kept silent.
     async fn hear_below(&mut self, unique: Tag, known: &mut Known) -> Result<Vec<(String, Outcome)>, End> {
-        let Known { told, waiting, held_back, .. } = known;
         let mut silent = Vec::new();
-        let Some(study) = self.asked.values(STUDY_INSTANCE_UID).first().and_then(|uid| StudyUid::parse(uid).ok())
-        else {
-            return Ok(silent);
-        };
-        let holders = self.face.priors.known_holders(&study).await;
-        let sites = match holders.is_empty() && told.is_empty() {
+        let Some(study) = self.study_above() else { return Ok(silent) };
+        let sites = match known.holders.is_empty() && !known.any {
             true => self.face.priors.sites().sites.clone(),
-            false => holders,
+            false => std::mem::take(&mut known.holders),
         };
         if sites.is_empty() || marker::is_marker(&study) {
             return Ok(silent);
@@ -369,7 +379,7 @@ impl Find<'_, '_> {
                     for Found { site, values, size, .. } in list {
                         self.goes_on().await?;
                         let uid = values.0.get(&unique).cloned().unwrap_or_default();
-                        let copy = SeriesUid::parse(&uid).ok().and_then(|series| waiting.get_mut(&series));
+                        let copy = SeriesUid::parse(&uid).ok().and_then(|series| known.waiting.get_mut(&series));
                         if let Some((_, theirs)) = copy {
                             *theirs = size.instances.max(*theirs);
                             continue;
@@ -378,12 +388,12 @@ impl Find<'_, '_> {
                         let mut values = match self.told(&origin, values) {
                             Told::As(values) => values,
                             Told::HeldBack => {
-                                held_back.insert(origin.name().to_owned());
+                                known.held_back.insert(origin.name().to_owned());
                                 continue;
                             }
                             Told::Not => continue,
                         };
-                        if told.insert(uid) {
+                        if known.remember(uid)? {
                             values.insert(SERIES_RELATED_INSTANCES, size.instances.to_string());
                             values.insert(AVAILABILITY, NEARLINE.to_owned());
                             self.tell(values).await?;
