@@ -66,7 +66,7 @@ impl Line {
     }
 
     /// Releases the association, and gives the turn to whoever waits for it.
-    async fn give_way(&mut self) {
+    pub(super) async fn give_way(&mut self) {
         self.hang_up().await;
         self.turn = None;
     }
