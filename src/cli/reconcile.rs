@@ -60,15 +60,13 @@ impl FromStr for Since {
 }
 
 impl Since {
-    /// The moment that is meant, now being `now`.
+    /// The moment that is meant, now being `now`; 1970 at the earliest.
     fn moment(self, now: SystemTime) -> SystemTime {
-        match self {
-            Self::Days(days) => {
-                let days = Duration::from_secs(days.saturating_mul(86_400));
-                now.checked_sub(days).unwrap_or(SystemTime::UNIX_EPOCH)
-            }
-            Self::At(at) => at,
-        }
+        let meant = match self {
+            Self::Days(days) => now.checked_sub(Duration::from_secs(days.saturating_mul(86_400))),
+            Self::At(at) => Some(at),
+        };
+        meant.unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH)
     }
 }
 

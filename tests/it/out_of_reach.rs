@@ -131,7 +131,7 @@ fn each_connection_notices_within_two_minutes_that_the_other_side_is_gone() {
         let mut last = Vec::new();
         let noticed = || {
             last = sockets(&mut a, port).iter().map(limits).collect();
-            (!last.is_empty() && last.iter().flatten().all(|limit| (1..=120_000).contains(limit))).then(|| last.len())
+            (!last.is_empty() && last.iter().flatten().all(|limit| (1..=120_000).contains(limit))).then_some(last.len())
         };
         note_fired(until(seconds(60), what, noticed));
         println!("summary: {what}: unanswered probes, unanswered data: {last:?} ms");
