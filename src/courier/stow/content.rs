@@ -46,7 +46,7 @@ impl StowCarrier {
         while let Some(piece) = retrieval.next().await? {
             match piece {
                 Piece::Begin { meta, .. } => reading = Some(self.begun(&meta.transfer_syntax)),
-                Piece::Data(bytes) if retrieval.read() <= most => {
+                Piece::Data(bytes) if retrieval.came() <= most => {
                     let open = reading.take().ok_or_else(|| unusable("the peer gave no DICOM file"))?;
                     reading =
                         Some(pushed(open, bytes).await.map_err(|error| NotReadBack::BrokenOff(error.to_string()))?);

@@ -198,7 +198,7 @@ impl Retrieval {
     }
 
     /// Bytes that have come so far, those that were given up among them.
-    pub fn read(&self) -> u64 {
+    pub fn came(&self) -> u64 {
         self.came
     }
 

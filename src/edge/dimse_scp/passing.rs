@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_millis(250);
 /// How instances are given.
 pub(super) enum Way<'a> {
     /// Over associations to the destination (C-MOVE), for who asked.
-    Move(Line, &'a (String, u16)),
+    Move(Box<Line>, &'a (String, u16)),
     /// Over the requester's own association (C-GET), in the classes of which it is SCP.
     Get(&'a BTreeSet<String>),
 }

@@ -3,7 +3,6 @@
 use super::archived::{self, Brought, unless_over};
 use super::asked::{Asked, Root};
 use super::given::Given;
-use super::line::Line;
 use super::passing::Way;
 use super::shown::{held_as, issued_by, patient_of, shown};
 use super::{Caller, DimseFace};
@@ -351,7 +350,7 @@ async fn run(
     given.proof = proof;
     let originator = (caller.node().to_string(), request.message_id);
     let way = match request.operation {
-        Operation::Move => Way::Move(Line::default(), &originator),
+        Operation::Move => Way::Move(Box::default(), &originator),
         _ => Way::Get(&caller.receives),
     };
     match planned(face, caller, node, &plan, way, &mut given).await {

@@ -103,7 +103,7 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
         mark: (0, Instant::now(), FIRST_WAIT),
     };
     let mut stopped = taking.read(&mut retrieval).await.err();
-    let bytes = retrieval.read();
+    let bytes = retrieval.came();
     drop(retrieval);
     while let Some(done) = taking.commits.join_next().await {
         let stored = done.unwrap_or_else(|_| Stored::Failed("a commit failed unexpectedly".into()));
@@ -150,8 +150,8 @@ impl Taking<'_, '_> {
     /// Goes on with the instance in hand where its answer broke off; what has come of it stays in the store's unfinished object. It is
     /// given up when there was no progress for as long as the patience for a pull lasts (WEB-103).
     async fn resume(&mut self, retrieval: &mut Retrieval, why: String) -> Result<(), Stopped> {
-        if retrieval.read() >= self.mark.0 + PROGRESS {
-            self.mark = (retrieval.read(), Instant::now(), FIRST_WAIT);
+        if retrieval.came() >= self.mark.0 + PROGRESS {
+            self.mark = (retrieval.came(), Instant::now(), FIRST_WAIT);
         }
         tracing::info!(site = %self.course.site.name, study = %self.course.pull.study, why, "an instance is resumed where it broke off");
         loop {
