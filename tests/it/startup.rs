@@ -8,6 +8,7 @@ use crate::support::python;
 use crate::support::two_sites::Stage;
 use crate::support::wait::seconds;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// From the start of the process until it is of use: it answers a C-ECHO, and says by its admin socket that it runs. That it listens
@@ -21,10 +22,12 @@ fn start(a: &mut Gateway) -> Duration {
         std::thread::yield_now();
     }
     assert_eq!(echoscu(port, "DCMTK", "WB_A").code, Some(0), "C-ECHO is answered");
-    // Until the admin socket is there, the command tells what the files hold.
-    while a.ask(&["status", "--json"])[0]["running"] != true {
-        assert!(a.process().ended().is_none() && began.elapsed() < seconds(120), "it is ready\n{}", a.log());
+    // Until the socket is there, the command would read the files, at leisure.
+    while UnixStream::connect(a.data_dir().join("admin.sock")).is_err() {
+        assert!(a.process().ended().is_none() && began.elapsed() < seconds(120), "it can be commanded\n{}", a.log());
+        std::thread::yield_now();
     }
+    assert_eq!(a.ask(&["status", "--json"])[0]["running"], true);
     began.elapsed()
 }
 
