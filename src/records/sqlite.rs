@@ -48,6 +48,7 @@ pub(super) mod study;
 mod told;
 pub(super) mod tx;
 pub(super) mod unsupported;
+pub(super) mod verified;
 pub(super) mod verify;
 pub(super) mod warnings;
 pub(super) mod why;

@@ -213,6 +213,48 @@ fn a_flipped_byte_of_the_records_is_found_or_changes_nothing() {
     note_fired(found as usize);
 }
 
+/// LED-006, FLT-025: a byte that changes in the records of a running gateway, so that a transfer would never be sent, is told by the gateway
+/// itself, changes nothing, and stays told until the records are found sound again.
+#[test]
+fn a_flipped_lane_is_told_by_the_gateway_itself() {
+    let stage = Stage::new();
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web").with("[store]\nverify_every = \"1s\"");
+    let a = Gateway::start(&stage.path().join("a"), config);
+    a.cli(&["peers", "pause", "b", "--reason", "a test"]).ok("pause");
+    send_all(884, 0..3, a.config.dicom_port, "WB_A");
+    let verified = || a.ask(&["status", "--json"])[0]["verified"].clone();
+    let entries = || a.ask(&["status", "--json"])[0]["ledger_entries"].as_u64();
+    let becomes = |sound: bool| {
+        let what = if sound { "the records are sound" } else { "the records are not sound" };
+        let found = || Some(verified()).filter(|now| now["sound"] == sound && now["entries"].as_u64() == entries());
+        crate::support::wait::until(seconds(60), what, found)
+    };
+    becomes(true);
+    let told = a.cli(&["status"]).ok("status");
+    assert!(told.contains("records verified ") && told.contains(" ago: sound"), "{told}");
+    let path = a.data_dir().join("records.db");
+    let path = path.to_str().unwrap();
+    let run = |sql: &str| python::lines("on_records", [path, sql]);
+    let lane = run("SELECT lane FROM transfers WHERE id = 2")[0][0].as_i64().unwrap();
+    run("UPDATE transfers SET lane = NULL WHERE id = 2");
+    let found = becomes(false);
+    note_fired(1);
+    assert_eq!(found["problems"], 1, "{found}");
+    assert!(found["first"].as_str().unwrap().starts_with("transfer 2: "), "{found}");
+    assert!(found["last_sound"].is_string(), "{found}");
+    let told = a.cli(&["status"]).ok("status");
+    assert!(told.contains(" ago: NOT SOUND") && told.contains("! THE RECORDS ARE NOT SOUND: 1 problem"), "{told}");
+    let log = a.log();
+    let line = log.lines().find(|line| line.contains("do not agree with the ledger")).unwrap();
+    assert!(line.contains("transfer 2") && line.contains("waits where nobody looks for it"), "{line}");
+    assert!(a.cli(&["ledger", "verify"]).code == Some(5), "by hand too");
+    assert!(run("SELECT lane FROM transfers WHERE id = 2")[0][0].is_null(), "nothing was changed");
+    run(&format!("UPDATE transfers SET lane = {lane} WHERE id = 2"));
+    becomes(true);
+    assert!(!a.cli(&["status"]).ok("status").contains("NOT SOUND"));
+    a.verify_ledger(true);
+}
+
 /// Without what differs from one moment to the next.
 fn without_ages(text: &str) -> String {
     fn prune(value: &mut serde_json::Value) {
