@@ -5,6 +5,7 @@
 //! that fails is repeated.
 
 mod alarms;
+mod catalogue;
 mod compaction;
 mod proof;
 mod retention;

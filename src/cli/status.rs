@@ -199,6 +199,13 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         ));
     }
     lines.extend(status.verified.as_ref().and_then(unsound));
+    if let Some(first) = status.unlike.first() {
+        lines.push(format!(
+            "THE RECORDS DO NOT SAY WHAT {} STORED IMAGES SAY of a patient, study, series or image, the first {first}. The images are whole; \
+             docs/operations.md says what to do",
+            status.unlike.len()
+        ));
+    }
     lines.extend(status.storage.iter().cloned());
     // It is an alarm while anything waits for a person.
     if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0 && status.exceptions > 0) {

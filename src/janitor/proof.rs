@@ -45,6 +45,7 @@ impl Janitor {
         tell(&report, &verified, last.is_some_and(|last| !last.is_sound()));
         let ended = verified.ended;
         records.note_verified(verified.clone()).await?;
+        self.compare_again().await?;
         Ok(due_in(Some(&verified), ended, Duration::ZERO, every))
     }
 

@@ -47,6 +47,7 @@ pub(super) mod stuck;
 pub(super) mod study;
 mod told;
 pub(super) mod tx;
+pub(super) mod unlike;
 pub(super) mod unsupported;
 pub(super) mod verified;
 pub(super) mod verify;

@@ -1,11 +1,13 @@
 //! The verification of the records by themselves, beside the work (LED-006): in pieces, and what the last one came to.
 
 use super::proof::Report;
-use super::sqlite::verified;
 use super::sqlite::verify::pieces::{Apart, Brake};
 #[cfg(test)]
 use super::sqlite::verify::pieces::{PIECE, Pieces};
-use super::{Records, RecordsError};
+use super::sqlite::{unlike, verified};
+use super::{BlobId, InstanceId, Records, RecordsError};
+use crate::dicom::head::Head;
+use crate::dicom::uid::{InstanceUid, TransferSyntaxUid};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -47,6 +49,19 @@ impl Verified {
     pub fn is_sound(&self) -> bool {
         self.problems == 0
     }
+}
+
+/// An instance of which the catalogue says something else than its data set (FLT-025). No patient data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlike {
+    /// Its bytes.
+    pub blob: BlobId,
+    /// Its number.
+    pub instance: InstanceId,
+    /// Its SOP Instance UID.
+    pub uid: InstanceUid,
+    /// The attributes that differ, by their keywords.
+    pub what: String,
 }
 
 /// A verification under way. Dropped, it ends.
@@ -118,5 +133,26 @@ impl Records {
     /// Notes what a verification came to.
     pub async fn note_verified(&self, verified: Verified) -> Result<(), RecordsError> {
         self.commit(move |tx| verified::note(tx, &verified)).await
+    }
+
+    /// The transfer syntax in which a blob is to be read; `None` if it is no instance's.
+    pub async fn syntax_of(&self, blob: BlobId) -> Result<Option<TransferSyntaxUid>, RecordsError> {
+        self.inner.readers.ask(move |conn| unlike::syntax(conn, blob)).await
+    }
+
+    /// Compares what the catalogue says of the instances of a blob with the head of its data set, and of their study and series where
+    /// that is what these were taken from (FLT-025). Gives those that differ.
+    pub async fn compare_with(&self, blob: BlobId, head: Head) -> Result<Vec<Unlike>, RecordsError> {
+        self.inner.readers.ask(move |conn| unlike::compare(conn, blob, &head)).await
+    }
+
+    /// What was found to differ and is not known to be right again, 100 instances at most.
+    pub async fn unlike(&self) -> Result<Vec<Unlike>, RecordsError> {
+        self.inner.readers.ask(unlike::noted).await
+    }
+
+    /// Notes what was found of a blob, in place of what was noted of it before.
+    pub async fn note_unlike(&self, blob: BlobId, found: Vec<Unlike>) -> Result<(), RecordsError> {
+        self.commit(move |tx| unlike::note(tx, blob, &found)).await
     }
 }

@@ -48,6 +48,9 @@ pub struct Status {
     /// The last verification of the records by the gateway itself; none before the first (LED-006).
     #[serde(default)]
     pub verified: Option<VerifiedStatus>,
+    /// Instances of which the records say something else than their data sets, and of which attributes (FLT-025).
+    #[serde(default)]
+    pub unlike: Vec<String>,
     /// The disk is full, so that not even what came of deliveries can be recorded (FLT-022).
     #[serde(default)]
     pub records_full: bool,
@@ -226,6 +229,8 @@ impl Status {
         status.storage = storage::lines(&trouble, status.records_full, usage.reserve_bytes, began, now);
         status.scrub = face.records.scrub_pass().await?.as_ref().map(ScrubStatus::of);
         status.verified = face.records.verified().await?.as_ref().map(VerifiedStatus::of);
+        let unlike = face.records.unlike().await?;
+        status.unlike = unlike.iter().map(|one| format!("{}: {}", one.uid, one.what)).collect();
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
         let refusals = face.records.refusals();
         status.refused = refusals.count;
@@ -262,6 +267,7 @@ impl Status {
             storage: Vec::new(),
             scrub: None,
             verified: None,
+            unlike: Vec::new(),
             poisoned: None,
             refused: 0,
             last_refusal: None,
