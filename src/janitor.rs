@@ -1,11 +1,13 @@
 //! Keeping house: bytes go when nobody needs them, every blob is read again from time to time, and what wants a person is told.
 //!
 //! One pass follows another for as long as the gateway runs: a round of retention, emptied segments and alarms every minute
-//! or so, and beside it the slow reading of all blobs. Nothing here is in the way of an arrival or a delivery, and a round
+//! or so, and beside it the slow reading of all blobs and the verification of the records. Nothing here is in the way of an arrival or a delivery, and a round
 //! that fails is repeated.
 
 mod alarms;
+mod catalogue;
 mod compaction;
+mod proof;
 mod retention;
 mod scrub;
 mod trust;
@@ -47,6 +49,8 @@ pub struct JanitorOptions {
     pub scrub_every: Duration,
     /// Most bytes a second that reading and moving blobs takes.
     pub scrub_bytes: u64,
+    /// Between the beginnings of two verifications of the records; `None` for none.
+    pub verify_every: Option<Duration>,
     /// The last time that an earlier run has entered, against which the clock is held.
     pub last_known: Option<SystemTime>,
 }
@@ -97,6 +101,7 @@ struct Inner {
     kept: std::sync::Mutex<HashSet<u64>>,
     /// When the blobs last noted how far the records have come.
     noted: std::sync::Mutex<Instant>,
+    started: Instant,
 }
 
 impl Janitor {
@@ -128,6 +133,7 @@ impl Janitor {
             trusted,
             kept: Default::default(),
             noted: std::sync::Mutex::new(Instant::now()),
+            started: Instant::now(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -146,6 +152,7 @@ impl Janitor {
             () = stop.cancelled() => {}
             () = rounds => {}
             () = self.scrub() => {}
+            () = self.prove() => {}
         }
         Ok(())
     }

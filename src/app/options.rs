@@ -36,6 +36,7 @@ pub(super) fn janitor_options(config: &Config, last_known: Option<SystemTime>) -
         every: retention.every,
         scrub_every: config.store.scrub_every,
         scrub_bytes: config.store.scrub_bytes,
+        verify_every: Some(config.store.verify_every),
         last_known,
     }
 }

@@ -1,7 +1,7 @@
 //! `weybridge status`: destinations, queues, disk and certificates on one screen (UIX-01).
 
 use super::{ConfigPlace, Ended, Failure, client, render};
-use crate::edge::admin::{DestinationStatus, Status, WorklistStatus};
+use crate::edge::admin::{DestinationStatus, Status, VerifiedStatus, WorklistStatus};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
             let records = client::records_of(&site)?;
             let (summary, blobs) = (records.summary().await, records.blob_counts().await);
             let status = Status::of_files(&site.name, summary.map_err(Failure::some)?, blobs.map_err(Failure::some)?);
-            Status { held_by: client::lock_holder(&site.data_dir), ..status }
+            let verified = records.verified().await.map_err(Failure::some)?.as_ref().map(VerifiedStatus::of);
+            Status { held_by: client::lock_holder(&site.data_dir), verified, ..status }
         }
     };
     if options.json {
@@ -55,6 +56,11 @@ fn show(status: &Status) -> Result<(), Failure> {
         render::bytes(status.stored_bytes),
         status.ledger_entries
     ))?;
+    if let Some(verified) = &status.verified {
+        let found = if verified.sound { "sound" } else { "NOT SOUND" };
+        let ago = render::span(Duration::from_secs(verified.age_seconds));
+        render::line(format!("records verified {ago} ago: {found}"))?;
+    }
     render::line("")?;
     let header = ["DESTINATION", "CONTACT", "PENDING", "UNKNOWN", "ACCEPTED", "PARKED", "HELD", "DEAD", "OLDEST"];
     let rows = status.destinations.iter().map(|one| {
@@ -165,6 +171,19 @@ fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
     lines
 }
 
+/// That the records are wrong, until a verification finds them sound.
+fn unsound(verified: &VerifiedStatus) -> Option<String> {
+    let VerifiedStatus { ended, problems, first, last_sound, .. } = verified;
+    let last = last_sound.as_ref().map_or_else(|| "never before".to_owned(), |at| format!("last at {at}"));
+    let first = first.as_deref().unwrap_or("?");
+    (!verified.sound).then(|| {
+        format!(
+            "THE RECORDS ARE NOT SOUND: {problems} problems were found at {ended}, the first: {first}. They were sound {last}. Nothing was \
+             changed; `weybridge ledger verify` names all, and docs/operations.md says what to do"
+        )
+    })
+}
+
 fn alarms(status: &Status) -> Result<(), Failure> {
     let mut lines = Vec::new();
     if let Some(why) = &status.poisoned {
@@ -177,6 +196,14 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         lines.push(format!(
             "THE DISK IS DOWN TO ITS RESERVE ({free} free, {reserve} reserved): nothing new is taken until there is room;{deliveries} \
              Make room, or see `weybridge store purge --dry-run`"
+        ));
+    }
+    lines.extend(status.verified.as_ref().and_then(unsound));
+    if let Some(first) = status.unlike.first() {
+        lines.push(format!(
+            "THE RECORDS DO NOT SAY WHAT {} STORED IMAGES SAY of a patient, study, series or image, the first {first}. The images are whole; \
+             docs/operations.md says what to do",
+            status.unlike.len()
         ));
     }
     lines.extend(status.storage.iter().cloned());

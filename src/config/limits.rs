@@ -226,6 +226,8 @@ pub struct StoreSettings {
     pub scrub_every: Duration,
     /// Most bytes a second that reading and moving them takes.
     pub scrub_bytes: u64,
+    /// The records are verified so often (LED-006).
+    pub verify_every: Duration,
 }
 
 impl Default for StoreSettings {
@@ -239,6 +241,7 @@ impl Default for StoreSettings {
             direct: true,
             scrub_every: 30 * DAY,
             scrub_bytes: 16 * MIB,
+            verify_every: DAY,
         }
     }
 }
@@ -254,6 +257,7 @@ pub(super) fn store(mut table: Table<'_>) -> StoreSettings {
         direct: table.or("direct", d.direct, boolean),
         scrub_every: table.or("scrub_every", d.scrub_every, duration),
         scrub_bytes: table.or("scrub_rate", d.scrub_bytes, size(64 * KIB..=16 * GIB)),
+        verify_every: table.or("verify_every", d.verify_every, duration),
     };
     let sums = [
         (

@@ -23,6 +23,7 @@ struct Told {
     unrouted: News,
     exceptions: News,
     classes: News,
+    unsound: News,
 }
 
 /// How many of something there were, and when that was told.
@@ -75,6 +76,7 @@ impl Janitor {
     pub(super) async fn alarms(&self) {
         let told = &self.inner.alarms.told;
         self.alarms_of_room(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
+        self.alarm_of_records().await;
         let (summary, oldest) = (self.inner.records.summary().await, self.inner.records.oldest_unrouted().await);
         let (Ok(summary), Ok(oldest)) = (summary, oldest) else { return };
         let (open, now) = (waiting(&summary.exceptions, summary.unjudged), Instant::now());
@@ -102,6 +104,19 @@ impl Janitor {
                 oldest_seconds = age.as_secs(),
                 "no route chose a destination that may have them for some instances; see `weybridge store list --unrouted`"
             );
+        }
+    }
+
+    /// Tells that the last verification found the records wrong, until one finds them sound (LED-006).
+    async fn alarm_of_records(&self) {
+        let Ok(verified) = self.inner.records.verified().await else { return };
+        let problems = verified.map_or(0, |verified| verified.problems);
+        let news = {
+            let mut told = self.inner.alarms.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.unsound.is_news(problems, Instant::now())
+        };
+        if news {
+            tracing::error!(problems, "THE RECORDS ARE NOT SOUND, as they were last verified; see `weybridge status`");
         }
     }
 

@@ -66,7 +66,7 @@ impl Janitor {
             }
             for (blob, digest, place) in page {
                 let began = Instant::now();
-                pass.damaged += u64::from(self.look(blob, digest, place).await?);
+                pass.damaged += u64::from(self.read_again(blob, digest, place).await?);
                 pass.after = blob;
                 pass.blobs += 1;
                 pass.bytes += place.length;

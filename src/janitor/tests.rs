@@ -1,6 +1,7 @@
 //! The janitor on real records and real blobs in a temporary directory.
 
 mod compaction;
+mod proof;
 
 use super::*;
 use crate::dicom::canon::VERSION;
@@ -35,6 +36,7 @@ fn options() -> JanitorOptions {
         every: Duration::from_millis(10),
         scrub_every: 30 * DAY,
         scrub_bytes: 1 << 40,
+        verify_every: None,
         last_known: None,
     }
 }

@@ -74,6 +74,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// How much more is wrong.
     pub more: u64,
+    /// Tables of which pages and references were not looked at, since that would have taken too long; none where all was verified at once.
+    pub unread: Vec<String>,
 }
 
 impl Report {

@@ -1,6 +1,7 @@
 //! Flipped bits: of each byte of a blob, of an exported ledger, of the file of the records; found before they are sent or believed.
 
 use crate::support::certs::Identity;
+use crate::support::corpus;
 use crate::support::damage::{Damage, rounds, seed};
 use crate::support::files::{EXPLICIT_LE, Names, Noise, SECONDARY_CAPTURE, data_set, digest, names};
 use crate::support::fired::note_fired;
@@ -286,6 +287,96 @@ fn a_flipped_byte_of_the_records_is_found_or_changes_nothing() {
     assert!(silent.is_empty(), "neither found nor harmless: {silent:?} of {}", sound.len());
     assert!(found > 0 && undescribed > 0 && harmless + undescribed + found == tries);
     note_fired(found as usize);
+}
+
+/// LED-006, FLT-025: a byte that changes in the records of a running gateway, so that a transfer would never be sent, is told by the gateway
+/// itself, changes nothing, and stays told until the records are found sound again.
+#[test]
+fn a_flipped_lane_is_told_by_the_gateway_itself() {
+    let stage = Stage::new();
+    let config = stage.site_a("https://127.0.0.1:9/dicom-web").with("[store]\nverify_every = \"1s\"");
+    let a = Gateway::start(&stage.path().join("a"), config);
+    a.cli(&["peers", "pause", "b", "--reason", "a test"]).ok("pause");
+    send_all(884, 0..3, a.config.dicom_port, "WB_A");
+    let verified = || a.ask(&["status", "--json"])[0]["verified"].clone();
+    let entries = || a.ask(&["status", "--json"])[0]["ledger_entries"].as_u64();
+    let becomes = |sound: bool| {
+        let what = if sound { "the records are sound" } else { "the records are not sound" };
+        let found = || Some(verified()).filter(|now| now["sound"] == sound && now["entries"].as_u64() == entries());
+        crate::support::wait::until(seconds(60), what, found)
+    };
+    becomes(true);
+    let told = a.cli(&["status"]).ok("status");
+    assert!(told.contains("records verified ") && told.contains(" ago: sound"), "{told}");
+    let path = a.data_dir().join("records.db");
+    let path = path.to_str().unwrap();
+    let run = |sql: &str| python::lines("on_records", [path, sql]);
+    let lane = run("SELECT lane FROM transfers WHERE id = 2")[0][0].as_i64().unwrap();
+    run("UPDATE transfers SET lane = NULL WHERE id = 2");
+    let found = becomes(false);
+    note_fired(1);
+    assert_eq!(found["problems"], 1, "{found}");
+    assert!(found["first"].as_str().unwrap().starts_with("transfer 2: "), "{found}");
+    assert!(found["last_sound"].is_string(), "{found}");
+    let told = a.cli(&["status"]).ok("status");
+    assert!(told.contains(" ago: NOT SOUND") && told.contains("! THE RECORDS ARE NOT SOUND: 1 problem"), "{told}");
+    let log = a.log();
+    let line = log.lines().find(|line| line.contains("do not agree with the ledger")).unwrap();
+    assert!(line.contains("transfer 2") && line.contains("waits where nobody looks for it"), "{line}");
+    assert!(a.cli(&["ledger", "verify"]).code == Some(5), "by hand too");
+    assert!(run("SELECT lane FROM transfers WHERE id = 2")[0][0].is_null(), "nothing was changed");
+    run(&format!("UPDATE transfers SET lane = {lane} WHERE id = 2"));
+    becomes(true);
+    assert!(!a.cli(&["status"]).ok("status").contains("NOT SOUND"));
+    a.verify_ledger(true);
+}
+
+/// FLT-025, REL-07: as the blobs are read again, what the records say of patients, studies, series and images is compared with them. Of all our
+/// files nothing differs; a change at each level is told, sets nothing aside, and is told no longer once it is put right.
+#[test]
+fn a_changed_byte_of_the_catalogue_is_told_as_the_blobs_are_read() {
+    let stage = Stage::new();
+    let eager = "[store]\nscrub_every = \"1s\"\nscrub_rate = \"1 GiB\"\n[retention]\npurge = false";
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web").with(eager));
+    a.cli(&["peers", "pause", "b", "--reason", "a test"]).ok("pause");
+    let paths: Vec<String> = corpus::files().iter().map(|file| file.path.to_str().unwrap().to_owned()).collect();
+    let arguments: Vec<&str> = ["send", "--to", "b"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    // Some of them are there to be refused.
+    assert_eq!(a.cli(&arguments).code, Some(1));
+    send_all(885, 0..2, a.config.dicom_port, "WB_A");
+    let status = || a.ask(&["status", "--json"]).remove(0);
+    let blobs = a.ask(&["store", "status", "--json"])[0]["blobs"].as_u64().unwrap();
+    assert!(blobs > 50, "{blobs} blobs");
+    let until = |what: &str, done: &dyn Fn(&serde_json::Value) -> bool| {
+        crate::support::wait::until(seconds(120), what, || Some(status()).filter(|now| done(now)))
+    };
+    let now = until("all blobs were read", &|now| now["scrub"]["blobs"] == blobs && !now["scrub"]["ended"].is_null());
+    assert_eq!(now["unlike"], serde_json::json!([]), "of {blobs} blobs none is described wrongly");
+    let names = names(885, 0, 0);
+    let path = a.data_dir().join("records.db");
+    let run = |sql: &str| python::lines("on_records", [path.to_str().unwrap(), sql]);
+    let of_study = format!("WHERE uid = '{}'", names.study);
+    let of_instance = format!("WHERE sop_uid = '{}'", names.instance);
+    let of_series = format!("WHERE id = (SELECT series FROM instances {of_instance})");
+    let rows = [
+        ("studies", "patient_id", "patient_id || 'X'", &of_study, "PatientID"),
+        ("studies", "attributes", r#"replace(attributes, '"00100010":"', '"00100010":"X')"#, &of_study, "PatientName"),
+        ("studies", "attributes", r#"replace(attributes, '"00100010"', '"00100050"')"#, &of_study, "(0010,0050)"),
+        ("series", "attributes", r#"replace(attributes, '"00080060":"', '"00080060":"X')"#, &of_series, "Modality"),
+        ("instances", "attributes", "substr(attributes, 2)", &of_instance, "what is kept of it"),
+    ];
+    for (table, column, to, of, want) in &rows {
+        let was = run(&format!("SELECT {column} FROM {table} {of}"))[0][0].as_str().unwrap().to_owned();
+        run(&format!("UPDATE {table} SET {column} = {to} {of}"));
+        let told = until("it is told", &|now| now["unlike"] != serde_json::json!([]));
+        assert_eq!(told["unlike"], serde_json::json!([format!("{}: {want}", names.instance)]), "{table}.{column}");
+        assert!(a.cli(&["status"]).ok("status").contains("! THE RECORDS DO NOT SAY WHAT 1 STORED IMAGES SAY"));
+        note_fired(1);
+        run(&format!("UPDATE {table} SET {column} = '{was}' {of}"));
+        until("it is told no longer", &|now| now["unlike"] == serde_json::json!([]));
+    }
+    assert_eq!(a.ask(&["store", "status", "--json"])[0]["corrupt"], 0, "nothing is set aside");
+    a.verify_ledger(true);
 }
 
 /// Without what differs from one moment to the next.

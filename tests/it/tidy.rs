@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("priors", "dicom dicomweb dimse intake ledger peers records store"),
     ("judge", "dicom ledger peers records store"),
     ("rejections", "dicom records store"),
-    ("janitor", "clock judge ledger records store"),
+    ("janitor", "clock dicom judge ledger records store"),
     // edge
     ("edge", "courier dicom dicomweb dimse hl7 intake janitor ledger peers priors records router store tls"),
     // shell

@@ -121,6 +121,8 @@ pub(super) fn start(
         every: EVERY,
         scrub_every: SCRUB,
         scrub_bytes: 1 << 40,
+        // Each story ends with a verification of its own.
+        verify_every: None,
         last_known,
     };
     let janitor = Janitor::with_clock(wall.clone(), records.clone(), store.clone(), judge, options);

@@ -4,7 +4,9 @@ use super::{AdminFace, WorklistStatus, storage};
 use crate::edge::mllp::Counts;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
-use crate::records::{BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, Warned, hex};
+use crate::records::{
+    BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, Verified, Warned, hex,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -43,6 +45,12 @@ pub struct Status {
     /// The reading of all blobs that is under way or was the last (REL-07).
     #[serde(default)]
     pub scrub: Option<ScrubStatus>,
+    /// The last verification of the records by the gateway itself; none before the first (LED-006).
+    #[serde(default)]
+    pub verified: Option<VerifiedStatus>,
+    /// Instances of which the records say something else than their data sets, and of which attributes (FLT-025).
+    #[serde(default)]
+    pub unlike: Vec<String>,
     /// The disk is full, so that not even what came of deliveries can be recorded (FLT-022).
     #[serde(default)]
     pub records_full: bool,
@@ -123,6 +131,38 @@ impl ScrubStatus {
     }
 }
 
+/// One verification of the records.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VerifiedStatus {
+    /// When it ended, UTC.
+    pub ended: String,
+    /// So many seconds ago.
+    pub age_seconds: u64,
+    /// Entries that were walked.
+    pub entries: u64,
+    /// Whether nothing was wrong.
+    pub sound: bool,
+    /// How much was wrong.
+    pub problems: u64,
+    /// The first entry that is wrong, if one is.
+    pub first_bad: Option<u64>,
+    /// The first of what was wrong.
+    pub first: Option<String>,
+    /// When the last ended that found nothing wrong, UTC.
+    pub last_sound: Option<String>,
+}
+
+impl VerifiedStatus {
+    /// A verification as it is shown.
+    pub fn of(verified: &Verified) -> Self {
+        let sound = verified.is_sound();
+        let Verified { ended, entries, problems, first_bad, first, sound: last_sound, .. } = verified.clone();
+        let age_seconds = SystemTime::now().duration_since(ended).unwrap_or_default().as_secs();
+        let (ended, last_sound) = (utc(ended), last_sound.map(utc));
+        Self { ended, age_seconds, entries, sound, problems, first_bad, first, last_sound }
+    }
+}
+
 /// One destination of a site.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DestinationStatus {
@@ -188,6 +228,9 @@ impl Status {
         let trouble = face.store.trouble();
         status.storage = storage::lines(&trouble, status.records_full, usage.reserve_bytes, began, now);
         status.scrub = face.records.scrub_pass().await?.as_ref().map(ScrubStatus::of);
+        status.verified = face.records.verified().await?.as_ref().map(VerifiedStatus::of);
+        let unlike = face.records.unlike().await?;
+        status.unlike = unlike.iter().map(|one| format!("{}: {}", one.uid, one.what)).collect();
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
         let refusals = face.records.refusals();
         status.refused = refusals.count;
@@ -223,6 +266,8 @@ impl Status {
             records_full: false,
             storage: Vec::new(),
             scrub: None,
+            verified: None,
+            unlike: Vec::new(),
             poisoned: None,
             refused: 0,
             last_refusal: None,

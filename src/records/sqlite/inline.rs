@@ -94,6 +94,18 @@ impl Inline {
             None => Err(RecordsError::Closed),
         }
     }
+
+    /// Has work look through the writer's connection.
+    pub(in crate::records) async fn look<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, RecordsError>,
+    ) -> Result<T, RecordsError> {
+        tokio::task::yield_now().await;
+        match &*self.writer.lock().unwrap() {
+            Some(writer) => work(&writer.conn),
+            None => Err(RecordsError::Closed),
+        }
+    }
 }
 
 impl Records {

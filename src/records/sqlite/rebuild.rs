@@ -5,6 +5,7 @@ use super::rows::Fault;
 use crate::ledger::change::{self, Changes, Made, Opened, Version};
 use crate::ledger::entry::{Entry, Fact, Facts, Kind};
 use crate::ledger::transfer::{State, TransferId};
+use crate::records::RecordsError;
 use rusqlite::{Connection, OptionalExtension, params};
 
 const TABLES: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192; \
@@ -15,40 +16,78 @@ const TABLES: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGM
     CREATE TABLE paused (name TEXT PRIMARY KEY); \
     CREATE TABLE words (id INTEGER PRIMARY KEY, sha256 TEXT); BEGIN";
 
-/// A table, what the real rows say, and what the rebuilt rows say, in the same words.
+/// Where a transfer waits, by its state, its policy and whether it is in hand: what `tx::lane_of` says.
+const LANE: &str = "CASE WHEN t.attempt IS NOT NULL OR t.state = 'leased' THEN 3 WHEN t.state = 'pending' THEN 0 \
+    WHEN t.state = 'parked' AND t.resume IS 'class' THEN 4 WHEN t.state IN ('deferred', 'parked') THEN 1 \
+    WHEN t.state = 'unknown' OR (t.state = 'accepted' AND t.verify <> 'accepted') THEN 2 \
+    WHEN t.state IN ('held', 'dead') THEN 4 END";
+
+/// What no entry says of a transfer and nobody would miss until it is not sent: that it waits where its state has it wait, and is found
+/// there. In words, or nothing where all is as it should be.
+const ASTRAY: &str = "iif(t.lane IS LANE, '', ', waits where nobody looks for it') || \
+    iif(t.attempt IS NULL OR EXISTS (SELECT 1 FROM attempts a WHERE a.id = t.attempt AND a.ended IS NULL), '', ', in hand of nobody') || \
+    iif(t.study = (SELECT i.study FROM instances i WHERE i.id = t.instance), '', ', counted to another study') || \
+    iif(t.lane IS NULL OR t.lane NOT IN (0, 1) OR EXISTS (SELECT 1 FROM queue q WHERE q.destination = t.destination \
+    AND q.study = t.study AND q.priority = t.priority AND q.due <= iif(t.lane = 0, 0, max(t.due, 1))), '', ', not in the queue')";
+
+/// So many rows are compared before it is looked how far that came.
+const PAGE: i64 = 10_000;
+
+/// A table, what the real rows say, and what the rebuilt rows say, in the same words; of the rows above one number and up to another.
 const COMPARED: [(&str, &str, &str); 5] = [
     (
         "instance",
         "SELECT id, sop_uid || ' version ' || version || ', ' || state || iif(hidden IS NULL, '', ', hidden') || ', SHA-256 ' || lower(hex(sha256)) \
-         FROM instances ORDER BY id",
+         FROM instances WHERE id > ?1 AND id <= ?2 ORDER BY id",
         "SELECT id, uid || ' version ' || version || ', ' || state || iif(hidden, ', hidden', '') || ', SHA-256 ' || sha256 \
-         FROM versions ORDER BY id",
+         FROM versions WHERE id > ?1 AND id <= ?2 ORDER BY id",
     ),
     (
         "transfer",
         "SELECT t.id, t.state || ' after ' || t.attempts || ' attempts, of instance ' || t.instance || ' to ' || d.name || \
-         ' because of ' || t.cause || ', priority ' || t.priority FROM transfers t JOIN destinations d ON d.id = t.destination ORDER BY t.id",
+         ' because of ' || t.cause || ', priority ' || t.priority || ASTRAY FROM transfers t JOIN destinations d ON d.id = t.destination \
+         WHERE t.id > ?1 AND t.id <= ?2 ORDER BY t.id",
         "SELECT id, state || ' after ' || attempts || ' attempts, of instance ' || instance || ' to ' || destination || \
-         ' because of ' || cause || ', priority ' || priority FROM transfers ORDER BY id",
+         ' because of ' || cause || ', priority ' || priority FROM transfers WHERE id > ?1 AND id <= ?2 ORDER BY id",
     ),
     (
         "pause",
-        "SELECT row_number() OVER (ORDER BY name), name FROM destinations WHERE paused IS NOT NULL ORDER BY name",
-        "SELECT row_number() OVER (ORDER BY name), name FROM paused ORDER BY name",
+        "SELECT row_number() OVER (ORDER BY name), name FROM destinations WHERE paused IS NOT NULL AND ?1 < ?2 ORDER BY name",
+        "SELECT row_number() OVER (ORDER BY name), name FROM paused WHERE ?1 < ?2 ORDER BY name",
     ),
     (
         "exception",
         "SELECT id, kind || ' of instance ' || instance || ', transfer ' || coalesce(transfer, 'none') || \
-         iif(closed IS NULL, ', open', ', closed') FROM exceptions ORDER BY id",
+         iif(closed IS NULL, ', open', ', closed') FROM exceptions WHERE id > ?1 AND id <= ?2 ORDER BY id",
         "SELECT id, kind || ' of instance ' || instance || ', transfer ' || coalesce(transfer, 'none') || \
-         iif(open, ', open', ', closed') FROM exceptions ORDER BY id",
+         iif(open, ', open', ', closed') FROM exceptions WHERE id > ?1 AND id <= ?2 ORDER BY id",
     ),
     (
         "attempt",
-        "SELECT id, iif(ended IS NULL, 'without an end', 'ended') FROM attempts ORDER BY id",
-        "SELECT id, iif(ends = 0, 'without an end', iif(ends = 1, 'ended', 'ended twice')) FROM attempts ORDER BY id",
+        "SELECT id, iif(ended IS NULL, 'without an end', 'ended') FROM attempts WHERE id > ?1 AND id <= ?2 ORDER BY id",
+        "SELECT id, iif(ends = 0, 'without an end', iif(ends = 1, 'ended', 'ended twice')) FROM attempts \
+         WHERE id > ?1 AND id <= ?2 ORDER BY id",
     ),
 ];
+
+/// A fault of the rebuilt tables, such as no room for them, says nothing of the real ones.
+fn beside(fault: Fault) -> Fault {
+    match fault {
+        Fault::Sqlite(error) => {
+            Fault::Refused(RecordsError::Database(format!("the tables to compare with could not be made: {error}")))
+        }
+        refused @ Fault::Refused(_) => refused,
+    }
+}
+
+/// How far a comparison has come, so that it can be made in pieces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::records) struct Place {
+    /// The table.
+    table: usize,
+    /// The last row of it.
+    after: i64,
+}
 
 /// The rebuilt tables.
 pub(in crate::records) struct Rebuilt {
@@ -74,6 +113,10 @@ impl Rebuilt {
 
     /// Applies an entry. What it does against the rules is given in words.
     pub(in crate::records) fn apply(&self, entry: &Entry) -> Result<Vec<String>, Fault> {
+        self.apply_one(entry).map_err(beside)
+    }
+
+    fn apply_one(&self, entry: &Entry) -> Result<Vec<String>, Fault> {
         let changes = match change::read(entry) {
             Ok(changes) => changes,
             Err(fact) => return Ok(vec![format!("its fact `{fact}` cannot be understood")]),
@@ -209,36 +252,74 @@ impl Rebuilt {
         real: &Connection,
         mut differs: impl FnMut(String),
     ) -> Result<Compared, Fault> {
-        let mut compared = Compared::default();
-        for (name, ours, rebuilt) in COMPARED {
-            let rows = self.compare_one(real, (name, ours, rebuilt), &mut differs)?;
-            match name {
-                "instance" => compared.instances = rows,
-                "transfer" => compared.transfers = rows,
-                "exception" => compared.exceptions = rows,
-                _ => {}
-            }
+        let (mut compared, mut place) = (Compared::default(), Some(Place::default()));
+        while let Some(from) = place {
+            place = self.compare_some(real, from, PAGE, &mut compared, &mut differs)?;
         }
-        self.compare_words(real, &mut differs)?;
         Ok(compared)
+    }
+
+    /// The same for about `most` rows of one table from a place on; where to go on, if anything is left. Both must be of one moment.
+    pub(in crate::records) fn compare_some(
+        &self,
+        real: &Connection,
+        Place { table, after }: Place,
+        most: i64,
+        compared: &mut Compared,
+        differs: &mut impl FnMut(String),
+    ) -> Result<Option<Place>, Fault> {
+        let Some(sql) = COMPARED.get(table) else {
+            let last = self.compare_words(real, (after, most), differs)?;
+            return Ok(last.map(|after| Place { table, after }));
+        };
+        let upto = self.last_of((table, after), most).map_err(beside)?;
+        let rows = self.compare_one(real, sql, (after, upto.unwrap_or(i64::MAX)), differs)?;
+        match sql.0 {
+            "instance" => compared.instances += rows,
+            "transfer" => compared.transfers += rows,
+            "exception" => compared.exceptions += rows,
+            _ => {}
+        }
+        Ok(Some(upto.map_or(Place { table: table + 1, after: 0 }, |after| Place { table, after })))
+    }
+
+    /// The last of the next `most` rows of a table, if it has so many more.
+    fn last_of(&self, (table, after): (usize, i64), most: i64) -> Result<Option<i64>, Fault> {
+        let name = match COMPARED[table].0 {
+            "instance" => "versions",
+            "transfer" => "transfers",
+            "exception" => "exceptions",
+            "attempt" => "attempts",
+            _ => return Ok(None),
+        };
+        let mut find = self
+            .conn
+            .prepare_cached(&format!("SELECT id FROM {name} WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2 - 1"))?;
+        Ok(find.query_row([after, most], |row| row.get(0)).optional()?)
     }
 
     /// Walks both tables side by side, in order of their numbers.
     fn compare_one(
         &self,
         real: &Connection,
-        (name, ours, rebuilt): (&str, &str, &str),
+        (name, ours, rebuilt): &(&str, &str, &str),
+        (after, upto): (i64, i64),
         differs: &mut impl FnMut(String),
     ) -> Result<u64, Fault> {
-        let (mut ours, mut rebuilt) = (real.prepare(ours)?, self.conn.prepare(rebuilt)?);
-        let (mut ours, mut rebuilt) = (ours.query([])?, rebuilt.query([])?);
+        // Numbers begin at 1: what stands before is no row of ours either.
+        let after = if after == 0 { i64::MIN } else { after };
+        let ours = ours.replace("ASTRAY", ASTRAY).replace("LANE", LANE);
+        let mut ours = real.prepare_cached(&ours)?;
+        let mut rebuilt = self.conn.prepare_cached(rebuilt).map_err(|error| beside(error.into()))?;
+        let mut ours = ours.query([after, upto])?;
+        let mut rebuilt = rebuilt.query([after, upto]).map_err(|error| beside(error.into()))?;
         let next = |rows: &mut rusqlite::Rows<'_>| -> Result<Option<(i64, String)>, Fault> {
             match rows.next()? {
                 Some(row) => Ok(Some((row.get(0)?, row.get(1)?))),
                 None => Ok(None),
             }
         };
-        let (mut left, mut right) = (next(&mut ours)?, next(&mut rebuilt)?);
+        let (mut left, mut right) = (next(&mut ours)?, next(&mut rebuilt).map_err(beside)?);
         let mut seen = 0;
         loop {
             seen += 1;
@@ -248,7 +329,7 @@ impl Rebuilt {
                     if text != told {
                         differs(format!("{name} {a}: the table says `{text}`, the entries say `{told}`"));
                     }
-                    (left, right) = (next(&mut ours)?, next(&mut rebuilt)?);
+                    (left, right) = (next(&mut ours)?, next(&mut rebuilt).map_err(beside)?);
                 }
                 (Some((a, text)), other) if other.as_ref().is_none_or(|(b, _)| a < b) => {
                     differs(format!("{name} {a}: the table says `{text}`, the entries know nothing of it"));
@@ -256,7 +337,7 @@ impl Rebuilt {
                 }
                 (_, Some((b, told))) => {
                     differs(format!("{name} {b}: the entries say `{told}`, the table knows nothing of it"));
-                    right = next(&mut rebuilt)?;
+                    right = next(&mut rebuilt).map_err(beside)?;
                 }
                 (Some(_), None) => left = next(&mut ours)?,
             }
@@ -264,13 +345,18 @@ impl Rebuilt {
     }
 
     /// The words that are still kept must be those that were said (LED-010); words that were erased are no fault.
-    fn compare_words(&self, real: &Connection, differs: &mut impl FnMut(String)) -> Result<(), Fault> {
+    /// `most` of them after a number; the last, if there may be more.
+    fn compare_words(
+        &self,
+        real: &Connection,
+        (after, most): (i64, i64),
+        differs: &mut impl FnMut(String),
+    ) -> Result<Option<i64>, Fault> {
         use sha2::{Digest as _, Sha256};
-        let mut find = self.conn.prepare("SELECT id, sha256 FROM words ORDER BY id")?;
-        let mut kept = real.prepare("SELECT salt, text FROM words WHERE id = ?1")?;
-        let mut rows = find.query([])?;
-        while let Some(row) = rows.next()? {
-            let (id, sha256): (i64, String) = (row.get(0)?, row.get(1)?);
+        let said = self.words_after(after, most).map_err(beside)?;
+        let mut kept = real.prepare_cached("SELECT salt, text FROM words WHERE id = ?1")?;
+        let last = said.last().filter(|_| said.len() as i64 == most).map(|(id, _)| *id);
+        for (id, sha256) in said {
             let found = kept.query_row([id], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?)));
             let Some((salt, text)) = found.optional()? else { continue };
             let now = Sha256::new().chain_update(salt).chain_update(text).finalize();
@@ -278,6 +364,12 @@ impl Rebuilt {
                 differs(format!("words {id} are not those that were said"));
             }
         }
-        Ok(())
+        Ok(last)
+    }
+
+    fn words_after(&self, after: i64, most: i64) -> Result<Vec<(i64, String)>, Fault> {
+        let mut find = self.conn.prepare_cached("SELECT id, sha256 FROM words WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        let rows = find.query_map([after, most], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }

@@ -7,7 +7,7 @@ use super::routing;
 use super::rows::{Fault, borrowed, digest, micros, origin_kind, refuse, source_pairs, source_text, whole};
 use super::tx::Tx;
 use crate::dicom::attributes::{INDEXED, Indexed, Level};
-use crate::dicom::head::Head;
+use crate::dicom::head::{Attributes, Head};
 use crate::dicom::requests::Request;
 use crate::dicom::uid::has_leading_zero;
 use crate::dicom::{attributes, tag::Tag};
@@ -144,7 +144,7 @@ fn first(tx: &mut Tx<'_>, case: &Case<'_>, blob: i64) -> Result<(Kept, Option<Be
         state,
         unrouted,
         at,
-        texts(arrival, &[Level::Instance]),
+        texts(&arrival.head.attributes, &[Level::Instance]),
         borrowed(&arrival.origin),
     ])?;
     drop(insert);
@@ -435,7 +435,7 @@ fn study(tx: &Tx<'_>, arrival: &Arrival) -> Result<i64, Fault> {
         text(attributes::ISSUER_OF_PATIENT_ID),
         text(attributes::ACCESSION_NUMBER),
         text(attributes::STUDY_DATE),
-        texts(arrival, &[Level::Patient, Level::Study]),
+        texts(&arrival.head.attributes, &[Level::Patient, Level::Study]),
     ])?)
 }
 
@@ -447,22 +447,22 @@ fn series(tx: &Tx<'_>, arrival: &Arrival, study: i64) -> Result<i64, Fault> {
         return Ok(id);
     }
     let mut insert = tx.conn.prepare_cached("INSERT INTO series (study, uid, attributes) VALUES (?1, ?2, ?3)")?;
-    Ok(insert.insert(params![study, uid, texts(arrival, &[Level::Series])])?)
+    Ok(insert.insert(params![study, uid, texts(&arrival.head.attributes, &[Level::Series])])?)
 }
 
 /// The decoded values of the indexed attributes of some levels, as a JSON object by tag in hexadecimal; of a series also the numbers of
 /// its requests, those of each kind joined by backslashes in the order of the items.
-fn texts(arrival: &Arrival, levels: &[Level]) -> String {
+pub(in crate::records) fn texts(said: &Attributes, levels: &[Level]) -> String {
     // In which time zone a study and a series are told what their times mean (PS3.18 tables 10.6.3-3 and 10.6.3-4).
     let above = !levels.contains(&Level::Instance);
     let wanted =
         |indexed: &&Indexed| levels.contains(&indexed.level) || (above && indexed.tag == attributes::TIMEZONE_OFFSET);
     let value = |indexed: &Indexed| {
-        let text = arrival.head.attributes.text(indexed.tag)?;
+        let text = said.text(indexed.tag)?;
         Some((format!("{:08X}", indexed.tag.0), Value::from(text)))
     };
     let mut texts: Map<String, Value> = INDEXED.iter().filter(wanted).filter_map(value).collect();
-    let requests = &arrival.head.attributes.requests;
+    let requests = &said.requests;
     if levels.contains(&Level::Series) && !requests.is_empty() {
         let joined = |number: fn(&Request) -> &str| requests.iter().map(number).collect::<Vec<_>>().join("\\");
         let numbers = [

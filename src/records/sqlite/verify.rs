@@ -1,14 +1,16 @@
 //! `ledger verify`: walks every entry, compares chain, tree, heads and states, and says in words what is wrong (LED-006).
 
+pub(in crate::records) mod pieces;
+
 use super::readers::in_one_view;
-use super::rebuild::Rebuilt;
+use super::rebuild::{Compared, Rebuilt};
 use super::recover::read_end;
 use super::rows::{Fault, count};
 use super::{schema, told};
 use crate::ledger::check::{Checker, Stored, Wrong};
 use crate::ledger::entry::Entry;
 use crate::records::{LedgerHead, RecordsError, Report};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many problems are told; more are counted.
@@ -27,9 +29,35 @@ impl Found {
         if self.problems.len() < TOLD { self.problems.push(problem) } else { self.more += 1 }
     }
 
+    /// How many there are.
+    fn told(&self) -> u64 {
+        self.problems.len() as u64 + self.more
+    }
+
     fn at(&mut self, position: u64, problem: String) {
         self.first_bad.get_or_insert(position);
         self.say(problem);
+    }
+}
+
+/// How far a walk came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walked {
+    /// To the last entry.
+    End,
+    /// As far as it was to go; there may be more.
+    Part,
+    /// To a place behind which nothing can be told.
+    Broken,
+}
+
+/// What an error of reading says of the file; an error that says nothing of it is one of the verification.
+fn of_the_file(fault: Fault) -> Result<rusqlite::Error, Fault> {
+    use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OperationInterrupted, OutOfMemory};
+    let passes = [CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, OperationInterrupted, OutOfMemory];
+    match fault {
+        Fault::Sqlite(error) if !error.sqlite_error_code().is_some_and(|code| passes.contains(&code)) => Ok(error),
+        other => Err(other),
     }
 }
 
@@ -41,15 +69,9 @@ pub(in crate::records) fn verify(conn: &Connection, seen: &AtomicU64) -> Result<
     let walked = in_one_view(conn, |conn| {
         let mut checker = Checker::new();
         let rebuilt = Rebuilt::new()?;
-        let sound = match walk(conn, &mut checker, &rebuilt, seen, &mut found) {
-            Err(Fault::Sqlite(error)) => {
-                let next = checker.size() + 1;
-                found.at(next, format!("the file is damaged near entry {next}: {error}"));
-                false
-            }
-            other => other? && found.problems.is_empty(),
-        };
-        let mut compared = Default::default();
+        let walked = walk(conn, (&mut checker, &rebuilt), None, seen, &mut found)?;
+        let sound = walked == Walked::End && found.problems.is_empty();
+        let mut compared = Compared::default();
         let end = end(conn, &checker, &mut found);
         let states = match sound {
             // After a damaged entry, differences of the states would only be its consequences.
@@ -57,15 +79,19 @@ pub(in crate::records) fn verify(conn: &Connection, seen: &AtomicU64) -> Result<
             true => rebuilt.compare(conn, |problem| found.say(problem)).map(|rows| compared = rows),
         };
         for result in [end, states, file(conn, &mut found)] {
-            match result {
-                Err(Fault::Sqlite(error)) => found.say(format!("the file is damaged: {error}")),
-                other => other?,
+            if let Err(fault) = result {
+                found.say(format!("the file is damaged: {}", of_the_file(fault)?));
             }
         }
         Ok((checker, compared))
     })?;
     let (checker, compared) = walked;
-    Ok(Report {
+    Ok(report(&checker, compared, found))
+}
+
+/// What it came to.
+fn report(checker: &Checker, compared: Compared, found: Found) -> Report {
+    Report {
         head: LedgerHead { size: checker.size(), root: checker.edge().root(), chain: checker.chain() },
         transfers: compared.transfers,
         instances: compared.instances,
@@ -73,26 +99,47 @@ pub(in crate::records) fn verify(conn: &Connection, seen: &AtomicU64) -> Result<
         first_bad: found.first_bad,
         problems: found.problems,
         more: found.more,
+        unread: Vec::new(),
+    }
+}
+
+/// Walks the entries from where the last walk ended, `most` of them or all.
+fn walk(
+    conn: &Connection,
+    (checker, rebuilt): (&mut Checker, &Rebuilt),
+    most: Option<u32>,
+    seen: &AtomicU64,
+    found: &mut Found,
+) -> Result<Walked, Fault> {
+    walk_on(conn, (&mut *checker, rebuilt), most, seen, found).or_else(|fault| {
+        let (error, next) = (of_the_file(fault)?, checker.size() + 1);
+        found.at(next, format!("the file is damaged near entry {next}: {error}"));
+        Ok(Walked::Broken)
     })
 }
 
-/// Walks the entries; whether the end was reached.
-fn walk(
+fn walk_on(
     conn: &Connection,
-    checker: &mut Checker,
-    rebuilt: &Rebuilt,
+    (checker, rebuilt): (&mut Checker, &Rebuilt),
+    most: Option<u32>,
     seen: &AtomicU64,
     found: &mut Found,
-) -> Result<bool, Fault> {
-    let mut find = conn.prepare("SELECT position, kind, at, bytes, leaf, chain FROM entries ORDER BY position")?;
-    let mut heads = conn.prepare("SELECT root, chain FROM heads WHERE size = ?1")?;
-    let mut rows = find.query([])?;
+) -> Result<Walked, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT position, kind, at, bytes, leaf, chain FROM entries WHERE position > ?1 ORDER BY position LIMIT ?2",
+    )?;
+    let mut heads = conn.prepare_cached("SELECT root, chain FROM heads WHERE size = ?1")?;
+    // What stands before the first is no entry either.
+    let after = if checker.size() == 0 { i64::MIN } else { checker.size() as i64 };
+    let mut rows = find.query(params![after, most.map_or(-1, i64::from)])?;
+    let mut left = most;
     while let Some(row) = rows.next()? {
+        left = left.map(|left| left - 1);
         let entry = match take(row, checker)? {
             Ok(entry) => Some(entry),
             Err(wrong @ Wrong::Position { expected, .. }) => {
                 found.at(expected, wrong.to_string());
-                return Ok(false);
+                return Ok(Walked::Broken);
             }
             Err(wrong) => {
                 found.at(checker.size(), wrong.to_string());
@@ -116,7 +163,7 @@ fn walk(
         }
         seen.store(position, Ordering::Relaxed);
     }
-    Ok(true)
+    Ok(if left == Some(0) { Walked::Part } else { Walked::End })
 }
 
 fn take(row: &Row<'_>, checker: &mut Checker) -> Result<Result<Entry, Wrong>, Fault> {
@@ -164,17 +211,31 @@ fn end(conn: &Connection, checker: &Checker, found: &mut Found) -> Result<(), Fa
 
 /// The file itself: pages, indexes and references (INV-09).
 fn file(conn: &Connection, found: &mut Found) -> Result<(), Fault> {
-    let mut check = conn.prepare("PRAGMA integrity_check(5)")?;
+    pages(conn, "PRAGMA integrity_check(5)", found)?;
+    layout(conn, found)?;
+    references(conn, "PRAGMA foreign_key_check", found)
+}
+
+fn pages(conn: &Connection, check: &str, found: &mut Found) -> Result<(), Fault> {
+    let mut check = conn.prepare(check)?;
     for line in check.query_map([], |row| row.get::<_, String>(0))? {
         let line = line?;
         if line != "ok" {
             found.say(format!("the file is damaged: {line}"));
         }
     }
+    Ok(())
+}
+
+fn layout(conn: &Connection, found: &mut Found) -> Result<(), Fault> {
     if let Some(name) = schema::differs(conn)? {
         found.say(format!("the layout of the file is not the one that this program made: {name}"));
     }
-    let mut check = conn.prepare("PRAGMA foreign_key_check")?;
+    Ok(())
+}
+
+fn references(conn: &Connection, check: &str, found: &mut Found) -> Result<(), Fault> {
+    let mut check = conn.prepare(check)?;
     let mut broken = check.query([])?;
     if let Some(row) = broken.next()? {
         let table: String = row.get(0)?;

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::dicom::fired::note_fired;
+use crate::records::sqlite::schema;
+use crate::records::sqlite::verify::pieces::{Brake, Pieces};
 use crate::records::tests::support::{self, Site, noon, push, push_other};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -28,6 +30,18 @@ async fn closed() -> TempDir {
 async fn verify(dir: &Path) -> Report {
     let records = Records::open_read_only(dir).unwrap();
     records.verify_ledger(Arc::new(AtomicU64::new(0))).await.unwrap()
+}
+
+/// The same in pieces of three entries or rows, with `between` after each.
+fn in_pieces(dir: &Path, mut between: impl FnMut()) -> Report {
+    let brake: Arc<Brake> = Arc::default();
+    let mut conn = schema::open_reader(dir, true).unwrap();
+    Pieces::attach(&mut conn, &brake).unwrap();
+    let mut pieces = Pieces::new(3, brake).unwrap();
+    while !pieces.go_on(&conn).unwrap() {
+        between();
+    }
+    pieces.report()
 }
 
 #[tokio::test]
@@ -110,6 +124,11 @@ async fn every_other_change_is_found_too() {
         ("UPDATE arrivals SET origin_name = 'ELSE' WHERE instance = 2", None),
         ("UPDATE arrivals SET source = '{\"calling\":\"ELSE\"}' WHERE instance = 2", None),
         ("UPDATE transfers SET verify = 'readback' WHERE id = 2", None),
+        ("UPDATE transfers SET lane = NULL WHERE id = 3", None),
+        ("UPDATE transfers SET lane = 1 WHERE id = 4", None),
+        ("UPDATE transfers SET lane = 2 WHERE id = 1", None),
+        ("UPDATE transfers SET lane = 3, attempt = 1 WHERE id = 3", None),
+        ("UPDATE transfers SET study = 2 WHERE id = 3", None),
         ("CREATE INDEX one_more ON instances (length)", None),
     ];
     for (sql, first_bad) in rows {
@@ -119,10 +138,75 @@ async fn every_other_change_is_found_too() {
         drop(conn);
         let report = verify(dir.path()).await;
         assert!(!report.is_sound() && report.first_bad == first_bad, "{sql}: {report:#?}");
+        let again = in_pieces(dir.path(), || {});
+        assert!(!again.is_sound() && again.first_bad == first_bad, "{sql}, in pieces: {again:#?}");
         std::fs::write(dir.path().join("records.db"), &saved).unwrap();
     }
-    assert!(verify(dir.path()).await.is_sound());
+    let whole = verify(dir.path()).await;
+    assert!(whole.is_sound());
+    assert_eq!(in_pieces(dir.path(), || {}), whole);
     note_fired(rows.len());
+}
+
+/// What waits to be sent and stands where no lane looks would never be sent, and nothing would tell it (FLT-025).
+#[tokio::test]
+async fn what_waits_where_nobody_looks_is_found() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    site.verify().await;
+    site.records.close().await;
+    let saved = std::fs::read(site.dir.path().join("records.db")).unwrap();
+    let rows = [
+        ("UPDATE transfers SET lane = NULL", "waits where nobody looks for it"),
+        ("UPDATE transfers SET lane = 4", "waits where nobody looks for it"),
+        ("UPDATE transfers SET lane = 3", "waits where nobody looks for it"),
+        ("DELETE FROM queue", "not in the queue"),
+        ("UPDATE queue SET due = NULL", "not in the queue"),
+        ("UPDATE queue SET due = 4", "not in the queue"),
+        ("UPDATE queue SET priority = 3", "not in the queue"),
+    ];
+    for (sql, want) in rows {
+        open(site.dir.path()).execute_batch(sql).unwrap();
+        for report in [verify(site.dir.path()).await, in_pieces(site.dir.path(), || {})] {
+            assert!(report.problems.len() == 1 && report.problems[0].contains(want), "{sql}: {report:#?}");
+            assert!(report.problems[0].starts_with("transfer 1: "), "{report:#?}");
+        }
+        std::fs::write(site.dir.path().join("records.db"), &saved).unwrap();
+    }
+    assert!(verify(site.dir.path()).await.is_sound());
+    note_fired(rows.len());
+}
+
+/// LED-006: while it goes on, work goes on, the log can be copied back, and what came meanwhile is verified too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_verification_in_pieces_stands_in_nobodys_way() {
+    let site = Site::new();
+    for n in 1..=20 {
+        site.stored(push(n)).await;
+    }
+    let beside = open(site.dir.path());
+    let (mut pieces, mut n) = (0, 20);
+    let runtime = tokio::runtime::Handle::current();
+    let report = tokio::task::block_in_place(|| {
+        in_pieces(site.dir.path(), || {
+            pieces += 1;
+            if n < 40 {
+                n += 1;
+                runtime.block_on(async {
+                    site.stored(push(n)).await;
+                    if n % 3 == 0 {
+                        site.send("surrey", support::verified(), noon()).await;
+                    }
+                });
+            }
+            let busy: bool = beside.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+            assert!(!busy, "the log cannot be copied back after piece {pieces}");
+        })
+    });
+    assert!(report.is_sound(), "{report:#?}");
+    assert!(pieces > 30 && report.unread.is_empty(), "{pieces} pieces: {report:?}");
+    assert!(report.head.size > 40, "what came meanwhile is walked, too: {report:?}");
+    site.verify().await;
 }
 
 #[tokio::test]
