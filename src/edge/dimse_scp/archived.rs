@@ -2,7 +2,7 @@
 
 use super::asked::exact;
 use super::find::{End, Find};
-use super::given::{Given, SIGN_OF_LIFE};
+use super::given::{Given, SIGN_OF_LIFE, alongside};
 use super::passing::{Passing, Way};
 use super::retrieve::Prepared;
 use super::{Caller, DimseFace};
@@ -213,7 +213,7 @@ pub(super) async fn brought(
         if let Some(fetching) = fetching {
             given.tell().await;
             let Some(fetched) = given.pass_on(&mut passing, fetching).await else {
-                passing.way.give_way().await;
+                alongside(given.dialogue, given.counts, passing.way.give_way()).await;
                 return Brought { unbegun: given.counts.remaining.unwrap_or_default(), ..all };
             };
             counted += fetched.missing;
@@ -227,7 +227,7 @@ pub(super) async fn brought(
             all.gone += gone(face, &of, counted).await;
         }
     }
-    passing.way.give_way().await;
+    alongside(given.dialogue, given.counts, passing.way.give_way()).await;
     all
 }
 

@@ -2,7 +2,7 @@
 //! freshness).
 
 use super::DimseFace;
-use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE};
+use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE, alongside};
 use super::line::Line;
 use super::retrieve::{Prepared, here_by_now};
 use crate::dimse::Status;
@@ -11,7 +11,7 @@ use crate::records::{InstanceId, RecordsError};
 use std::collections::{BTreeSet, HashSet};
 use std::future::pending;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 /// What is here is looked through at most so often while a fetch goes on.
 const EVERY: Duration = Duration::from_millis(250);
@@ -85,12 +85,13 @@ impl Given<'_, '_> {
                 }
                 ended
             };
+            let due = self.dialogue.told() + SIGN_OF_LIFE;
             tokio::select! {
                 biased;
                 ended = more => if ended.is_some() { return ended },
                 () = self.dialogue.heard() => return None,
-                () = passing.way.wanted() => passing.way.give_way().await,
-                () = sleep(SIGN_OF_LIFE) => {
+                () = passing.way.wanted() => alongside(self.dialogue, self.counts, passing.way.give_way()).await,
+                () = sleep_until(due) => {
                     let _ = self.dialogue.pending(Status::PENDING, Some(self.counts), None).await;
                 }
             }
@@ -139,7 +140,7 @@ impl Given<'_, '_> {
         if passing.way.is_lost() {
             // The rest is tried once more when all is here.
             passing.held_back = true;
-            passing.way.give_way().await;
+            alongside(self.dialogue, self.counts, passing.way.give_way()).await;
         }
         goes_on
     }
