@@ -11,6 +11,7 @@ mod arrival;
 mod asking;
 mod catalogue;
 mod cross_reference;
+mod doubt;
 mod error;
 mod housekeeping;
 mod judging;
@@ -76,10 +77,10 @@ use sqlite::acts::{Act, Matching, PAGE};
 #[cfg(test)]
 use sqlite::inline::committed::{Committed, committed};
 use sqlite::readers::Readers;
-use sqlite::rows::{Fault, micros};
+use sqlite::rows::Fault;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
-use sqlite::{acts, doubted, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
+use sqlite::{acts, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -368,15 +369,6 @@ impl Records {
                 self.act_on_matching(&act, Matching { study, destination, state, after: 0 }).await
             }
         }
-    }
-
-    /// Has every destination asked first about what was not sent yet when these records were copied, since it may have been sent
-    /// afterwards; how many transfers that are. What rests is asked about when it goes on, and so is what is owed anew within a
-    /// week: senders repeat what came after the copy. For records that come from a backup, or were made anew.
-    pub async fn doubt(&self, who: &str, reason: &str, now: SystemTime) -> Result<u64, RecordsError> {
-        self.commit(move |tx| doubted::note(tx, micros(now))).await?;
-        let act = Act { verb: Verb::Doubt, who: who.to_owned(), reason: reason.to_owned(), now };
-        Ok(self.act_on_matching(&act, Matching::default()).await?.changed)
     }
 
     /// Owes what an order asks for, in as many commits as it takes (INV-02). A page that is committed is owed, whatever

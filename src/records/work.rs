@@ -84,6 +84,8 @@ pub struct Leased {
     /// It was never sent there as far as these records know, but they come from a backup, and may not know all. Who refuses to be asked
     /// gets it, once more perhaps: better twice than never.
     pub unsent: bool,
+    /// How often in a row it was tried or asked about, and nothing was said of it.
+    pub unanswered: u32,
     /// What must be seen before it is done.
     pub verify: Verify,
     /// How often it was sent, this time included.

@@ -232,7 +232,7 @@ fn a_slow_destination_keeps_nobody_without_a_sign_of_life() {
     let answer = last(said);
     assert_eq!((answer["status"].as_u64(), counts(answer)), (Some(0), [Some(1), Some(0), Some(0)]), "{said}");
     assert!(last_time(said) > 11.0, "it took long enough: {said}");
-    assert!(longest_gap(said) <= 11.0, "{said}");
+    assert!(longest_gap(said) <= 14.0, "{said}");
 }
 
 /// DIM-012: a destination that says that it is busy just now is asked again.

@@ -291,9 +291,14 @@ fn refused(failure: &QueryFailure) -> Asking {
     Asking::Not { why: failure.to_string(), after }
 }
 
-/// What was asked about in vain stays unknown; but what nobody sent there as far as we know goes to who refuses to be asked.
+/// What is to be sent, as far as we know for the first time, is asked about so often at a peer that answers, but not that.
+const ENOUGH: u32 = 3;
+
+/// What was asked about in vain stays unknown; but what nobody sent there as far as we know goes to who refuses to be asked, and to who
+/// is there and cannot be asked time and again.
 fn in_vain(item: &Leased, failure: &QueryFailure, why: String) -> Outcome {
-    match item.unsent && failure.is_refusal() {
+    let no_use = failure.is_refusal() || (failure.is_reached() && item.unanswered >= ENOUGH);
+    match item.unsent && no_use {
         true => Outcome::Absent { why: format!("{why}; not sent yet as far as is known here") },
         false => Outcome::Unknown { why },
     }

@@ -152,6 +152,14 @@ impl QueryFailure {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Whether the question reached the peer, as far as can be told: a connection stood, whatever came of it.
+    pub fn is_reached(&self) -> bool {
+        match self {
+            Self::NotAnswered(failure) => matches!(failure.stage, Stage::AfterFirstByte | Stage::Timeout),
+            _ => true,
+        }
+    }
+
     /// Whether the peer lets itself not be asked like this, now or later: a status of 4xx that names no time and no haste, or 501.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { status: 400..=407 | 409..=428 | 430..=499 | 501, retry_after: None })

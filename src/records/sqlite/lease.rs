@@ -324,6 +324,7 @@ fn item(tx: &Tx<'_>, transfer: &Transfer, last_before: i64, refused: &BTreeSet<S
         claimed: transfer.claimed,
         rival: rival(tx, transfer)?,
         unsent: unsent(tx, transfer)?,
+        unanswered: transfer.unanswered,
         verify: transfer.verify,
         copy: Retrievable {
             instance: InstanceId(transfer.instance),

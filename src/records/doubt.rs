@@ -1,0 +1,18 @@
+//! Records that may not know all that was sent: what is to be done about it, once they are in place.
+
+use super::sqlite::acts::{Act, Matching};
+use super::sqlite::doubted;
+use super::sqlite::rows::micros;
+use super::{Records, RecordsError, Verb};
+use std::time::SystemTime;
+
+impl Records {
+    /// Has every destination asked first about what was not sent yet when these records were copied, since it may have been sent
+    /// afterwards; how many transfers that are. What rests is asked about when it goes on, and so is what is owed anew within a
+    /// week: senders repeat what came after the copy. For records that come from a backup, or were made anew.
+    pub async fn doubt(&self, who: &str, reason: &str, now: SystemTime) -> Result<u64, RecordsError> {
+        self.commit(move |tx| doubted::note(tx, micros(now))).await?;
+        let act = Act { verb: Verb::Doubt, who: who.to_owned(), reason: reason.to_owned(), now };
+        Ok(self.act_on_matching(&act, Matching::default()).await?.changed)
+    }
+}
