@@ -112,7 +112,7 @@ fn a_frame_is_read_by_its_place() {
     let names = names(461, 1, 1);
     let data = data_set(&names, u32::try_from(FRAME).unwrap() * u32::from(FRAMES), 1);
     let cells = data[data.len() - FRAME * usize::from(FRAMES)..].to_vec();
-    let mut data = before_rows(data, &[MONOCHROME, b"\x28\0\x08\0IS\x02\016"].concat());
+    let mut data = before_rows(data, &[MONOCHROME, b"\x28\0\x08\0IS\x02\x0016"].concat());
     let rows = data.windows(8).position(|at| at == b"\x28\0\x10\0US\x02\0").unwrap() + 8;
     data[rows..rows + 2].copy_from_slice(&u16::try_from(FRAME / 2048).unwrap().to_le_bytes());
     site.store(&[part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data)]);
