@@ -217,7 +217,7 @@ impl Records {
         self.inner.readers.ask(move |conn| retrieve::names_of_kept(conn, &resource)).await
     }
 
-    /// Whether something of a study is held, and not yet judged.
+    /// Whether something of a study is held, and not yet judged, or a rejection note of it is not yet read and heeded.
     pub async fn awaits_judgement(&self, study: &StudyUid) -> Result<bool, RecordsError> {
         let study = study.clone();
         self.inner.readers.ask(move |conn| retrieve::awaits_judgement(conn, &study)).await
