@@ -205,9 +205,7 @@ pub(super) async fn brought(
         let not_begun = if asked.busy { asked.missing } else { 0 };
         all.missing += not_begun;
         counts.remaining = counts.remaining.map(|remaining| remaining + asked.listed);
-        if asked.notes {
-            noted.insert(of.study.clone());
-        }
+        noted.extend(asked.notes.then(|| of.study.clone()));
         fetches.push((asked.fetching, of, untold, not_begun));
     }
     given.counts.remaining = counts.remaining;
