@@ -53,7 +53,7 @@ pub use pulls::{HeldInstance, PullEnded, PullRow};
 pub use refusals::Refusals;
 pub use rejections::{NamedInstance, NoteRead, RejectionView, Standing, Unread};
 pub use retrieval::{
-    Copies, Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded,
+    Copies, Entered, Expected, Extent, MOST_EXPECTED, Picked, Resource, Retrievable, RetrievalBegan, RetrievalEnded,
 };
 pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Rejected, Taken, What};

@@ -118,6 +118,15 @@ pub struct RetrievalBegan {
     pub instances: u64,
 }
 
+/// A retrieval that was entered in the ledger, for [`Records::retrieval_ended`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entered {
+    /// The entry.
+    entry: EntryId,
+    /// The first and the last of the rows beside it, one for each study that is named.
+    rows: (i64, i64),
+}
+
 /// How a retrieval ended.
 #[derive(Debug, Clone)]
 pub struct RetrievalEnded {
@@ -152,9 +161,9 @@ impl Records {
         self.seen(move |conn, look| retrieve::copies(conn, &instances, look)).await
     }
 
-    /// Enters in the ledger that a node is about to be given instances, before the first of them is sent. Gives the name of
-    /// the entry, for [`Records::retrieval_ended`].
-    pub async fn retrieval_began(&self, began: RetrievalBegan) -> Result<EntryId, RecordsError> {
+    /// Enters in the ledger that a node is about to be given instances, before the first of them is sent. Gives what
+    /// [`Records::retrieval_ended`] needs.
+    pub async fn retrieval_began(&self, began: RetrievalBegan) -> Result<Entered, RecordsError> {
         let at = micros(SystemTime::now());
         self.commit(move |tx| {
             let id = Tx::entry_id()?;
@@ -173,13 +182,14 @@ impl Records {
             let given = i64::try_from(began.instances).unwrap_or(i64::MAX);
             let (what, party, detail) = (began.operation, began.node.as_str(), Some(began.destination.as_str()));
             access::keep(tx, &named, &Access { at, what, party, behalf: &behalf, detail, given })?;
-            Ok(id)
+            let last = tx.conn.last_insert_rowid();
+            Ok(Entered { entry: id, rows: (last + 1 - i64::try_from(named.len()).unwrap_or(0), last) })
         })
         .await
     }
 
-    /// Enters how a retrieval ended, with the true counts, however large (DIM-085).
-    pub async fn retrieval_ended(&self, began: EntryId, ended: RetrievalEnded) -> Result<(), RecordsError> {
+    /// Enters how a retrieval ended, with the true counts, however large (DIM-085); beside each study it is kept how many were taken.
+    pub async fn retrieval_ended(&self, began: Entered, ended: RetrievalEnded) -> Result<(), RecordsError> {
         let at = micros(SystemTime::now());
         self.commit(move |tx| {
             let number = |count: u64| Fact::from(i64::try_from(count).unwrap_or(i64::MAX));
@@ -192,7 +202,10 @@ impl Records {
                 ("remaining", number(ended.remaining)),
                 ("failed_instances", failed),
             ]);
-            tx.append(Tx::entry_id()?, Kind::Retrieved, at, told, vec![began]);
+            tx.append(Tx::entry_id()?, Kind::Retrieved, at, told, vec![began.entry]);
+            let given = i64::try_from(ended.completed.saturating_add(ended.warning)).unwrap_or(i64::MAX);
+            let mut update = tx.conn.prepare_cached("UPDATE accesses SET given = ?1 WHERE id BETWEEN ?2 AND ?3")?;
+            update.execute((given, began.rows.0, began.rows.1))?;
             Ok(())
         })
         .await
@@ -204,7 +217,7 @@ impl Records {
         self.inner.readers.ask(move |conn| retrieve::names_of_kept(conn, &resource)).await
     }
 
-    /// Whether something of a study is held, and not yet judged.
+    /// Whether something of a study is held, and not yet judged, or a rejection note of it is not yet read and heeded.
     pub async fn awaits_judgement(&self, study: &StudyUid) -> Result<bool, RecordsError> {
         let study = study.clone();
         self.inner.readers.ask(move |conn| retrieve::awaits_judgement(conn, &study)).await

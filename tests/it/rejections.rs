@@ -1,6 +1,6 @@
 //! Rejection notes (IHE IOCM) through the front door: what they hide on every face, what they stop, whose count, and undoing them.
 
-use crate::support::archive::{Dcmqrscp, Prepared};
+use crate::support::archive::{Dcmqrscp, OddArchive, Prepared};
 use crate::support::certs::Identity;
 use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
@@ -322,4 +322,27 @@ fn what_an_archive_still_shows_is_hidden_too() {
     read(&site.site, &uid, "in force", 1);
     assert_eq!((seen(), status(&instance).map(|(status, _)| status)), (rest.to_vec(), Some(404)));
     site.site.verify_ledger(true);
+}
+
+/// WEB-105: an archive gives what was rejected, and its note only after it: nobody is given it before the note is here.
+#[test]
+fn what_an_archive_gives_before_its_note_is_given_to_nobody() {
+    let prepared = Prepared::new(2);
+    let (study, uid) = (format!("{ROOT}.2"), format!("{ROOT}.2.9.1"));
+    let rejected = prepared.files.iter().find(|file| file["sop_instance"] == format!("{study}.1.1")).unwrap();
+    let said = json!({ "uid": uid, "study": study, "code": SAFETY, "named": [rejected] });
+    let file = note(prepared.stage.path(), &said);
+    let series = format!("{uid}.9");
+    let row = json!({ "path": file, "sop_class": KEY_OBJECT_SELECTION, "sop_instance": uid, "syntax": EXPLICIT_LE,
+        "study": study, "series": series });
+    let mut files = prepared.files.clone();
+    files.push(row);
+    let archive = OddArchive::start(&prepared, &files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    archive.behaves(&json!({ "gap": 1 }));
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);
+    read(&site.site, &uid, "in force", 1);
+    let given: Vec<String> = site.given().into_keys().collect();
+    assert_eq!(given, [format!("{study}.1.2"), uid], "{said}");
 }

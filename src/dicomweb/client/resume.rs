@@ -66,6 +66,7 @@ impl Retrieval {
             return Err(RetrieveFailure::BrokeOff("it cannot be resumed".into()));
         };
         let response = again.client.rest(again.url.clone(), ALONE, self.read, &again.tag).await?;
+        let (window, least) = (again.client.timing.window, again.client.timing.least_rate);
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {
             return Err(RetrieveFailure::Refused { status, retry_after: retry_after(&response) });
@@ -80,9 +81,9 @@ impl Retrieval {
             206 => self.goes_on(response)?,
             _ => self.begins_anew(response),
         }
-        if let Some(Again { client, .. }) = &self.again {
-            self.pace = Pace::new(client.timing.window, client.timing.least_rate, Instant::now());
-        }
+        // A new window, and its clock with it: what was spent in between is no part of it.
+        self.clock = Instant::now();
+        self.pace = Pace::new(window, least, self.clock);
         Ok(())
     }
 
@@ -94,7 +95,11 @@ impl Retrieval {
             Some((first, total))
                 if same && first == self.read && (again.total.is_none() || total.is_none() || total == again.total) =>
             {
-                again.total = again.total.or(total);
+                // Without it nobody could tell whether the end is the end of all.
+                let Some(total) = again.total.or(total) else {
+                    return Err(RetrieveFailure::Unreadable("the peer does not say how long the instance is".into()));
+                };
+                again.total = Some(total);
                 self.response = response;
                 Ok(())
             }

@@ -93,7 +93,7 @@ pub struct Retrieval {
     pub(super) ended: bool,
     pub(super) pace: Pace,
     /// Where the clock of `pace` stands: it runs only while we wait for the peer.
-    clock: Instant,
+    pub(super) clock: Instant,
     /// How much of the body was read; of one that is resumed, with what came before.
     pub(super) read: u64,
     /// Bytes that came, those that were given up among them.

@@ -19,7 +19,7 @@ use crate::priors::archive::{ArchivedInstance, Brought as Asked, Found, Wanted};
 use crate::records::{Picked, RecordsError, Resource, SeriesRow, StudyRow, StudySize, Walk};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 
@@ -186,7 +186,7 @@ pub(super) async fn brought(
     }
     all.unasked = picked.studies.len().saturating_sub(MOST_STUDIES) as u64;
     all.doubtful = all.unasked > 0;
-    let mut fetches = Vec::new();
+    let (mut fetches, mut noted) = (Vec::new(), BTreeSet::new());
     let mut counts = Counts { remaining: Some(0), ..Counts::default() };
     for (of, named) in resources(picked) {
         let Some(asked) = unless_over(dialogue, counts, asked(face, caller, &of, &named)).await else {
@@ -205,10 +205,11 @@ pub(super) async fn brought(
         let not_begun = if asked.busy { asked.missing } else { 0 };
         all.missing += not_begun;
         counts.remaining = counts.remaining.map(|remaining| remaining + asked.listed);
+        noted.extend(asked.notes.then(|| of.study.clone()));
         fetches.push((asked.fetching, of, untold, not_begun));
     }
     given.counts.remaining = counts.remaining;
-    let mut passing = Passing::new(face, plan, way);
+    let mut passing = Passing::new(face, plan, way, noted);
     for (fetching, of, untold, mut counted) in fetches {
         if let Some(fetching) = fetching {
             given.tell().await;

@@ -11,10 +11,9 @@ use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::{
     Counts, Dialogue, QueryAnswer, QueryRequest, Source, Status, StoreCommand, StoreFailure, StoreResponse, Stores,
 };
-use crate::ledger::entry::EntryId;
 use crate::priors::gather::Gathering;
 use crate::records::{
-    Copies, Expected, InstanceId, Records, RecordsError, Retrievable, RetrievalBegan, RetrievalEnded,
+    Copies, Entered, Expected, InstanceId, Records, RecordsError, Retrievable, RetrievalBegan, RetrievalEnded,
 };
 use crate::store::Ahead;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +44,7 @@ pub(super) struct Given<'a, 'd> {
     pub(super) early_names: BTreeSet<InstanceUid>,
     /// What the ledger is told before the first is given, and the entry once it was.
     began: RetrievalBegan,
-    entry: Option<EntryId>,
+    entry: Option<Entered>,
     /// The patient of whom everything must be, and the studies of which that is known.
     pub(super) proof: Option<Proof<'a>>,
     pub(super) proven: BTreeMap<StudyUid, bool>,
@@ -108,7 +107,7 @@ impl<'a, 'd> Given<'a, 'd> {
     }
 
     /// Enters the retrieval in the ledger, once, before anything of it is given.
-    pub(super) async fn begin(&mut self) -> Result<EntryId, RecordsError> {
+    pub(super) async fn begin(&mut self) -> Result<Entered, RecordsError> {
         if let Some(entry) = self.entry {
             return Ok(entry);
         }
@@ -118,7 +117,7 @@ impl<'a, 'd> Given<'a, 'd> {
     }
 
     /// The entry of the retrieval, if it was entered.
-    pub(super) fn entry(&self) -> Option<EntryId> {
+    pub(super) fn entry(&self) -> Option<Entered> {
         self.entry
     }
 

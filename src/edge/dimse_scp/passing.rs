@@ -2,13 +2,15 @@
 //! freshness).
 
 use super::DimseFace;
+use super::archived::unless_over;
 use super::given::{Given, MOST_LOST, PAGE, SIGN_OF_LIFE, alongside};
 use super::line::Line;
-use super::retrieve::{Prepared, here_by_now};
+use super::retrieve::{Prepared, Proof, here_by_now};
+use crate::dicom::uid::StudyUid;
 use crate::dimse::Status;
 use crate::priors::archive::{Fetched, Fetching};
 use crate::records::{InstanceId, RecordsError};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::pending;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -53,11 +55,17 @@ pub(super) struct Passing<'a> {
     pub(super) way: Way<'a>,
     /// Nothing more is given before the fetches have ended.
     held_back: bool,
+    /// Studies of which nothing is given before the fetches have ended: what is to come may reject it (WEB-105).
+    noted: BTreeSet<StudyUid>,
+    /// What is here and is to be given, as it was last looked up.
+    fresh: VecDeque<InstanceId>,
+    /// It was told that nothing can be looked up.
+    unread: bool,
 }
 
 impl<'a> Passing<'a> {
-    pub(super) fn new(face: &'a DimseFace, plan: &'a Prepared, way: Way<'a>) -> Self {
-        Self { face, plan, way, held_back: false }
+    pub(super) fn new(face: &'a DimseFace, plan: &'a Prepared, way: Way<'a>, noted: BTreeSet<StudyUid>) -> Self {
+        Self { face, plan, way, held_back: false, noted, fresh: VecDeque::new(), unread: false }
     }
 }
 
@@ -67,10 +75,7 @@ impl Given<'_, '_> {
     pub(super) async fn pass_on(&mut self, passing: &mut Passing<'_>, mut fetching: Fetching) -> Option<Fetched> {
         loop {
             let looked = Instant::now();
-            let page = self.come(passing).await.unwrap_or_else(|error| {
-                tracing::error!(error = %error, "what an archive brought cannot be looked up yet");
-                Vec::new()
-            });
+            let page = self.come(passing).await?;
             if !page.is_empty() {
                 if !self.give_page(passing, &page).await {
                     return None;
@@ -98,27 +103,28 @@ impl Given<'_, '_> {
         }
     }
 
-    /// A page of what is here, is none of what was pulled from other sites, and was not given. Whether a copy that was pulled is given its
-    /// site must say first.
-    async fn come(&self, passing: &Passing<'_>) -> Result<Vec<InstanceId>, RecordsError> {
-        let Passing { face, plan, held_back, .. } = passing;
+    /// A page of what is here and is to be given; it is looked up anew once all of what was found is given. `None` if the requester
+    /// cancels, or is gone.
+    async fn come(&mut self, passing: &mut Passing<'_>) -> Option<Vec<InstanceId>> {
+        let Passing { face, plan, held_back, noted, fresh, unread, .. } = passing;
         if *held_back {
-            return Ok(Vec::new());
+            return Some(Vec::new());
         }
-        let here = here_by_now(face, &plan.picked, &plan.sought, self.proof.as_ref()).await?;
-        let mut fresh: Vec<InstanceId> = here.instances.into_iter().map(|(id, _)| id).collect();
-        fresh.retain(|id| !self.early.contains(id));
         if fresh.is_empty() {
-            return Ok(fresh);
+            let looking = look(face, plan, noted, self.proof.as_ref(), &self.early);
+            let found = unless_over(self.dialogue, self.counts, looking).await?;
+            let failed = found.is_err();
+            match found {
+                Ok(found) => fresh.extend(found),
+                Err(error) if !*unread => {
+                    tracing::error!(error = %error, "what an archive brought cannot be looked up yet");
+                }
+                Err(_) => {}
+            }
+            *unread = failed;
         }
-        let mut pulled = HashSet::new();
-        for study in &plan.sought.studies {
-            let held = face.records.held_of(study).await?.into_iter();
-            pulled.extend(held.filter(|held| held.pulled).map(|held| held.instance));
-        }
-        fresh.retain(|id| !pulled.contains(id));
-        fresh.truncate(PAGE);
-        Ok(fresh)
+        let page = fresh.len().min(PAGE);
+        Some(fresh.drain(..page).collect())
     }
 
     /// Gives a page; false if nothing more is to begin.
@@ -144,4 +150,31 @@ impl Given<'_, '_> {
         }
         goes_on
     }
+}
+
+/// What is here, is none of what was pulled from other sites, and was not given. Whether a copy that was pulled is given its site must say
+/// first.
+async fn look(
+    face: &DimseFace,
+    plan: &Prepared,
+    noted: &BTreeSet<StudyUid>,
+    proof: Option<&Proof<'_>>,
+    early: &BTreeSet<InstanceId>,
+) -> Result<Vec<InstanceId>, RecordsError> {
+    let (mut picked, mut sought) = (plan.picked.clone(), plan.sought.clone());
+    picked.studies.retain(|study| !noted.contains(study));
+    sought.studies.retain(|study| !noted.contains(study));
+    let here = here_by_now(face, &picked, &sought, proof).await?;
+    let mut fresh: Vec<InstanceId> = here.instances.into_iter().map(|(id, _)| id).collect();
+    fresh.retain(|id| !early.contains(id));
+    if fresh.is_empty() {
+        return Ok(fresh);
+    }
+    let mut pulled = HashSet::new();
+    for study in &sought.studies {
+        let held = face.records.held_of(study).await?.into_iter();
+        pulled.extend(held.filter(|held| held.pulled).map(|held| held.instance));
+    }
+    fresh.retain(|id| !pulled.contains(id));
+    Ok(fresh)
 }

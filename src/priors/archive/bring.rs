@@ -44,6 +44,8 @@ pub struct Brought {
     pub listed: u64,
     /// Of those, instances that were not here when it was asked.
     pub missing: u64,
+    /// Of those, some are of a series of key objects, and may be rejection notes (WEB-105).
+    pub notes: bool,
     /// The fetch of those.
     pub fetching: Option<Fetching>,
     /// Archives that did not answer, or not readably: whether they hold more is not known.
@@ -149,7 +151,8 @@ impl Archives {
             self.listed(archive, of, named, within)
         });
         let answers = join_all(asked).await;
-        let mut brought = Brought { listed: 0, missing: 0, fetching: None, silent: Vec::new(), busy: false };
+        let mut brought =
+            Brought { listed: 0, missing: 0, notes: false, fetching: None, silent: Vec::new(), busy: false };
         let mut lists: Vec<(&Arc<Archive>, Listed)> = Vec::new();
         for (archive, answer) in archives.iter().zip(answers) {
             match answer {
@@ -173,9 +176,10 @@ impl Archives {
             let own: HashSet<InstanceUid> =
                 listed.instances().filter(|uid| covered.insert((*uid).clone())).cloned().collect();
             brought.listed += own.len() as u64;
-            let missing = self.missing(of, &own).await?.len() as u64;
-            brought.missing += missing;
-            if missing > 0 {
+            let missing = self.missing(of, &own).await?;
+            brought.missing += missing.len() as u64;
+            brought.notes |= missing.iter().any(|uid| listed.notes.contains(uid));
+            if !missing.is_empty() {
                 let one = self.begin(archive, of, listed, own);
                 brought.busy |= one.is_none();
                 going.extend(one);
@@ -288,7 +292,7 @@ impl Archives {
     }
 
     /// Waits until what an archive gave in other bytes than we had was judged: archives write anew what they are sent, and what
-    /// says the same comes in place of what was purged here.
+    /// says the same comes in place of what was purged here. Rejection notes that came are heeded by then (WEB-105).
     async fn judged(&self, study: &StudyUid) -> Result<(), RecordsError> {
         let end = Instant::now() + JUDGING;
         while Instant::now() < end && self.inner.records.awaits_judgement(study).await? {

@@ -28,6 +28,9 @@ const MOST_NAMES: usize = 100_000;
 /// Studies, or series, of one answer that are counted where an archive does not tell how much they hold.
 const MOST_COUNTED: usize = 50;
 
+/// Modality of a series of key objects, rejection notes among them (PS3.3 section C.17.6.1).
+const KEY_OBJECTS: &str = "KO";
+
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -256,6 +259,9 @@ impl Archives {
             };
             let is_wanted = of.instance.as_ref().is_none_or(|wanted| *wanted == instance);
             if is_wanted && (named.is_empty() || named.contains(&instance)) {
+                if values.get(&MODALITY).is_some_and(|modality| modality == KEY_OBJECTS) {
+                    listed.notes.insert(instance.clone());
+                }
                 listed.series.entry(series).or_default().insert(instance);
             }
         }
@@ -294,7 +300,7 @@ async fn rows(archive: &Archive, wanted: Wanted<'_>, level: Level, names: bool) 
     Ok(Answer { rows: rows?, unreadable })
 }
 
-/// With `names`, only the UIDs of instances are wanted.
+/// With `names`, only the UIDs of instances are wanted, and the Modality of their series.
 async fn down(
     line: &mut Line,
     archive: &Archive,
@@ -353,7 +359,7 @@ async fn down(
 }
 
 /// The instances of these series of one study: by one question where the archive answers that, else by one for each series. With
-/// `names` their UIDs alone.
+/// `names` their UIDs and Modality alone.
 async fn in_series(
     line: &mut Line,
     mut all: Vec<Values>,
@@ -367,7 +373,7 @@ async fn in_series(
     study.insert(STUDY_INSTANCE_UID, all.first().map(|series| uid(series, STUDY_INSTANCE_UID)).unwrap_or_default());
     study.insert(SERIES_INSTANCE_UID, String::new());
     if names {
-        all.iter_mut().for_each(|series| series.retain(|tag, _| UNIQUE.contains(tag)));
+        all.iter_mut().for_each(|series| series.retain(|tag, _| UNIQUE.contains(tag) || *tag == MODALITY));
     }
     let mut instances: Vec<Values> = Vec::new();
     if line.relational && all.len() > 1 {

@@ -11,6 +11,8 @@ const NAMED: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) series: BTreeMap<SeriesUid, BTreeSet<InstanceUid>>,
+    /// Those of them that are in series of key objects, by the series' Modality.
+    pub(super) notes: BTreeSet<InstanceUid>,
     /// The level of what was asked for: the whole study, one series, or one instance.
     pub(super) of: Option<Level>,
     /// Some of its answers cannot be read: it may hold more.
@@ -65,7 +67,7 @@ mod tests {
         let series = |n: u32| SeriesUid::parse(&format!("1.{n}")).unwrap();
         let uid = |n: u32, m: u32| InstanceUid::parse(&format!("1.{n}.{m}")).unwrap();
         let held = |n: u32, most: u32| (series(n), (1..=most).map(|m| uid(n, m)).collect::<BTreeSet<_>>());
-        let listed = |of| Listed { series: [held(1, 2), held(2, 130)].into(), of: Some(of), in_part: false };
+        let listed = |of| Listed { series: [held(1, 2), held(2, 130)].into(), of: Some(of), ..Listed::default() };
         let all: HashSet<_> = listed(Level::Study).instances().cloned().collect();
         let without = |gone: &[(u32, u32)]| {
             let mut missing = all.clone();

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::plan::{self, Broken};
-use super::take::{PROGRESS, Stopped, take};
+use super::take::{Stopped, take};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::client::{InPart, Listing, Part, RetrieveFailure, StudyList};
 use crate::dicomweb::dataset::Dataset;
@@ -263,11 +263,10 @@ impl Course<'_> {
                 continue;
             };
             let taken = take(self, &part, &missing).await;
-            if taken.came > 0 {
-                (wait, since, asked_again) = (FIRST_WAIT, Instant::now(), false);
-            } else if taken.bytes >= PROGRESS {
-                // A site that gives, and is cut off each time, is not silent; how often one instance is tried is limited.
-                (wait, since) = (FIRST_WAIT, Instant::now());
+            asked_again &= taken.came == 0;
+            // A site that gives, and is cut off each time, is not silent; how often one instance is tried is limited.
+            if let Some(progress) = taken.progress {
+                (wait, since) = (FIRST_WAIT, since.max(progress));
             }
             self.whole |= part == Part::Study && taken.whole && missing.is_subset(&self.settled);
             let after = match self.judge(&part, taken.stopped, &missing) {

@@ -22,8 +22,8 @@ pub(super) const PROGRESS: u64 = 64 << 10;
 pub(super) struct Taken {
     /// Instances that are durable now.
     pub(super) came: u64,
-    /// Bytes that came, whatever became of them.
-    pub(super) bytes: u64,
+    /// When there last was progress, if there was any.
+    pub(super) progress: Option<Instant>,
     /// The answer was all that was asked for, by its status, and all of it could be used.
     pub(super) whole: bool,
     /// Why the answer was not read to its end, if it was not.
@@ -86,7 +86,10 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
     };
     let mut retrieval = match began {
         Ok(retrieval) => retrieval,
-        Err(failure) => return Taken { came: 0, bytes: 0, whole: false, stopped: Some(Stopped::Theirs(failure)) },
+        Err(failure) => {
+            let stopped = Some(Stopped::Theirs(failure));
+            return Taken { came: 0, progress: None, whole: false, stopped };
+        }
     };
     let permits = u32::try_from(course.inner.options.commit_bytes >> 10).unwrap_or(u32::MAX).max(1);
     let wanted = if let Part::Instance(_, instance) = part { Some(instance.clone()) } else { None };
@@ -111,7 +114,12 @@ pub(super) async fn take(course: &mut Course<'_>, part: &Part, missing: &BTreeSe
             stopped = Some(Stopped::Ours(ours));
         }
     }
-    Taken { came: taking.came, bytes, whole: stopped.is_none() && !taking.flawed, stopped }
+    // What was spent in vain on going on with an instance is spent, and not to be had once more.
+    if taking.came > 0 || bytes >= taking.mark.0 + PROGRESS {
+        taking.mark.1 = Instant::now();
+    }
+    let progress = (taking.came > 0 || bytes >= PROGRESS).then_some(taking.mark.1);
+    Taken { came: taking.came, progress, whole: stopped.is_none() && !taking.flawed, stopped }
 }
 
 impl Taking<'_, '_> {

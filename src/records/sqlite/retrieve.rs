@@ -103,7 +103,10 @@ pub(in crate::records) fn names_of_kept(conn: &Connection, resource: &Resource) 
 pub(in crate::records) fn awaits_judgement(conn: &Connection, study: &StudyUid) -> Result<bool, Fault> {
     let mut find = conn.prepare_cached(
         "SELECT 1 FROM exceptions x JOIN instances i ON i.id = x.instance \
-         WHERE x.kind = 'conflict' AND x.closed IS NULL AND x.verdict IS NULL AND i.study = (SELECT id FROM studies WHERE uid = ?1)",
+         WHERE x.kind = 'conflict' AND x.closed IS NULL AND x.verdict IS NULL AND i.study = (SELECT id FROM studies WHERE uid = ?1) \
+         UNION ALL \
+         SELECT 1 FROM rejections n JOIN instances i ON i.id = n.instance \
+         WHERE (n.standing = 'unread' OR n.pending > 0) AND i.state = 'stored' AND i.study = (SELECT id FROM studies WHERE uid = ?1)",
     )?;
     Ok(find.exists([study.as_str()])?)
 }

@@ -171,6 +171,35 @@ async fn the_story_of_a_study_is_told_in_order() {
     assert_eq!(site.records.why_instance(&uid(9), t(6)).await.unwrap(), []);
 }
 
+/// LED-033: of each retrieval it is kept how much was taken, once it has ended, whatever was expected when it began.
+#[tokio::test]
+async fn an_ended_retrieval_is_told_with_what_was_taken() {
+    let site = Site::new();
+    site.stored(push(1)).await;
+    let began = |node: &str| RetrievalBegan {
+        operation: "C-MOVE",
+        node: node.into(),
+        purpose: String::new(),
+        destination: "OUT".into(),
+        studies: vec![study(1), study(7)],
+        instances: 3,
+    };
+    let entered = site.records.retrieval_began(began("ONE")).await.unwrap();
+    site.records.retrieval_began(began("TWO")).await.unwrap();
+    let ended =
+        RetrievalEnded { how: "done", completed: 5, warning: 2, failed: 1, remaining: 0, failed_instances: Vec::new() };
+    site.records.retrieval_ended(entered, ended).await.unwrap();
+    let story = site.records.why_study(&study(1), noon()).await.unwrap();
+    let given = story.iter().filter_map(|event| match &event.what {
+        What::Accessed(access) => Some((access.party.as_str(), access.given)),
+        _ => None,
+    });
+    let mut given: Vec<_> = given.collect();
+    given.sort_unstable();
+    assert_eq!(given, [("ONE", 7), ("TWO", 3)]);
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn the_story_says_what_is_waited_for() {
     let site = Site::new();

@@ -106,6 +106,46 @@ async fn one_instance_is_gone_on_with_where_it_broke_off() {
     assert!(ended.unwrap_err().contains("broke off") && seen.len() == 5, "{seen:?}");
 }
 
+/// WEB-072, WEB-103: a peer that stalls again and again is noticed as soon the last time as the first.
+#[tokio::test]
+async fn each_stall_is_noticed_as_soon_as_the_first() {
+    let (server, authority) = with_server(|mut conn| async move {
+        while let Some(head) = conn.head().await {
+            let file = long(1);
+            let first = head.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+            let first: usize = first.map_or(0, |first| first.parse().unwrap());
+            let (status, given) = if first == 0 { ("200 OK", 1000) } else { ("206 Partial Content", 1) };
+            let (last, length, total) = (file.len() - 1, file.len() - first, file.len());
+            let kind = format!("Content-Type: application/dicom\r\nContent-Length: {length}\r\nETag: \"a\"\r\n");
+            conn.send(&format!("HTTP/1.1 {status}\r\n{kind}Content-Range: bytes {first}-{last}/{total}\r\n\r\n")).await;
+            let _ = conn.stream.write_all(&file[first..first + given]).await;
+            let _ = conn.stream.flush().await;
+        }
+    })
+    .await;
+    let window = Duration::from_millis(300);
+    let options = ClientOptions { timing: Timing { window, ..timing() }, ..options(&server, &authority) };
+    let client = PeerClient::new(options).unwrap();
+    let series = SeriesUid::parse("1.2.4").unwrap();
+    let mut retrieval = client.retrieve_alone(&study(), &series, &uid(1)).await.unwrap();
+    let began = std::time::Instant::now();
+    for _ in 0..6 {
+        let failure = loop {
+            match retrieval.next().await {
+                Ok(piece) => assert!(piece.is_some(), "it does not end"),
+                Err(failure) => break failure,
+            }
+        };
+        assert!(failure.to_string().contains("too slowly"), "{failure}");
+        retrieval.resume().await.unwrap();
+    }
+    // Each a window and a little; were each noticed twice as late as the one before, it would be 63 windows.
+    assert!(began.elapsed() < window * 30, "{:?}", began.elapsed());
+}
+
+/// The head of an answer that does not say how long it is.
+const CHUNKED: &str = "ETag: \"a\"\r\nTransfer-Encoding: chunked\r\n";
+
 /// WEB-103: what is not the range that was asked for is not put behind what came, and without a strong tag nothing is resumed.
 #[tokio::test]
 async fn another_range_than_was_asked_for_is_not_taken() {
@@ -114,6 +154,7 @@ async fn another_range_than_was_asked_for_is_not_taken() {
         ("ETag: \"a\"\r\n", "ETag: \"a\"\r\nContent-Range: bytes 100-198/199\r\n", "another range"),
         ("ETag: \"a\"\r\n", "ETag: \"b\"\r\nContent-Range: bytes 100-199/200\r\n", "another range"),
         ("ETag: \"a\"\r\n", "ETag: \"a\"\r\n", "another range"),
+        (CHUNKED, "ETag: \"a\"\r\nContent-Range: bytes 100-199/*\r\n", "how long"),
         ("ETag: W/\"a\"\r\n", "", "broke off"),
         ("ETag: \"a\"\r\nAccept-Ranges: none\r\n", "", "broke off"),
         ("", "", "broke off"),
@@ -125,8 +166,12 @@ async fn another_range_than_was_asked_for_is_not_taken() {
                     None => ("200 OK", first),
                     Some(_) => ("206 Partial Content", second),
                 };
-                let kind = "Content-Type: application/dicom\r\nContent-Length: 200\r\n";
-                conn.send(&format!("HTTP/1.1 {status}\r\n{kind}{fields}\r\n")).await;
+                let (length, chunk) = match fields {
+                    CHUNKED => ("", "c8\r\n"),
+                    _ => ("Content-Length: 200\r\n", ""),
+                };
+                let kind = "Content-Type: application/dicom\r\n";
+                conn.send(&format!("HTTP/1.1 {status}\r\n{kind}{length}{fields}\r\n{chunk}")).await;
                 let _ = conn.stream.write_all(&[0; 100]).await;
                 let _ = conn.stream.flush().await;
             }
