@@ -228,7 +228,11 @@ impl Status {
         let trouble = face.store.trouble();
         status.storage = storage::lines(&trouble, status.records_full, usage.reserve_bytes, began, now);
         status.scrub = face.records.scrub_pass().await?.as_ref().map(ScrubStatus::of);
-        status.verified = face.records.verified().await?.as_ref().map(VerifiedStatus::of);
+        let verified = face.records.verified().await?;
+        if face.janitor.is_unverified(verified.as_ref()) {
+            status.storage.push(storage::unverified(verified.as_ref().map(|verified| verified.ended)));
+        }
+        status.verified = verified.as_ref().map(VerifiedStatus::of);
         let unlike = face.records.unlike().await?;
         status.unlike = unlike.iter().map(|one| format!("{}: {}", one.uid, one.what)).collect();
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
