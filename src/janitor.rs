@@ -67,6 +67,9 @@ pub enum JanitorError {
     /// The digests that later comparisons need could not be kept.
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    /// The records are not verified while the disk is short of room.
+    #[error("the disk is short of room for the tables to compare with")]
+    NoRoom,
     /// A backup is being made.
     #[error("a backup is being made; nothing is dropped until it is done")]
     Paused,

@@ -57,7 +57,7 @@ pub use retrieval::{
 };
 pub use sharing::Elsewhere;
 pub use story::{Accessed, Event, Rejected, Taken, What};
-pub use verification::{Unlike, Verification, Verified};
+pub use verification::{AllUnlike, Unlike, Verification, Verified};
 pub use views::{
     BlobCounts, Cursor, DestinationView, EndedBy, ExceptionView, FindInstances, FoundInstance, InstanceView,
     LedgerHead, MOST_NAMED, Paused, Summary, Texts, TransferFilter, TransferSums, TransferView, Unasked, Unsupported,

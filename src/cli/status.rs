@@ -24,7 +24,8 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
             let (summary, blobs) = (records.summary().await, records.blob_counts().await);
             let status = Status::of_files(&site.name, summary.map_err(Failure::some)?, blobs.map_err(Failure::some)?);
             let verified = records.verified().await.map_err(Failure::some)?.as_ref().map(VerifiedStatus::of);
-            Status { held_by: client::lock_holder(&site.data_dir), verified, ..status }
+            let unlike = records.unlike().await.map_err(Failure::some)?;
+            Status { held_by: client::lock_holder(&site.data_dir), verified, ..status }.telling_unlike(&unlike)
         }
     };
     if options.json {
@@ -184,6 +185,24 @@ fn unsound(verified: &VerifiedStatus) -> Option<String> {
     })
 }
 
+/// That the records say otherwise than images; `more` tells that more were found than are named.
+fn unlike(named: &[String], more: bool) -> Option<String> {
+    let many = match (named.len(), more) {
+        (0, false) => return None,
+        (0, true) => "SOME".to_owned(),
+        (count, true) => format!("{count} OR MORE"),
+        (count, false) => count.to_string(),
+    };
+    let first = named.first().map_or_else(
+        || "which ones, the next reading of all blobs tells".to_owned(),
+        |first| format!("the first {first}"),
+    );
+    Some(format!(
+        "THE RECORDS DO NOT SAY WHAT {many} STORED IMAGES SAY of a patient, study, series or image, {first}. The images are whole; \
+         docs/operations.md says what to do"
+    ))
+}
+
 fn alarms(status: &Status) -> Result<(), Failure> {
     let mut lines = Vec::new();
     if let Some(why) = &status.poisoned {
@@ -199,13 +218,7 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         ));
     }
     lines.extend(status.verified.as_ref().and_then(unsound));
-    if let Some(first) = status.unlike.first() {
-        lines.push(format!(
-            "THE RECORDS DO NOT SAY WHAT {} STORED IMAGES SAY of a patient, study, series or image, the first {first}. The images are whole; \
-             docs/operations.md says what to do",
-            status.unlike.len()
-        ));
-    }
+    lines.extend(unlike(&status.unlike, status.unlike_more));
     lines.extend(status.storage.iter().cloned());
     // It is an alarm while anything waits for a person.
     if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0 && status.exceptions > 0) {
@@ -235,4 +248,22 @@ fn alarms(status: &Status) -> Result<(), Failure> {
         render::line("")?;
     }
     lines.into_iter().try_for_each(|text| render::line(format!("! {}", render::plain(&text))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_more_differ_than_are_named_is_told() {
+        let of = |count: usize, more| unlike(&vec!["1.2.3: PatientID".to_owned(); count], more);
+        assert_eq!(of(0, false), None);
+        for (count, more, want) in
+            [(7, false, "WHAT 7 STORED"), (100, true, "WHAT 100 OR MORE"), (0, true, "WHAT SOME STORED")]
+        {
+            let told = of(count, more).unwrap_or_default();
+            assert!(told.contains(want), "{told}");
+            assert_eq!(told.contains("the first 1.2.3: PatientID"), count > 0, "{told}");
+        }
+    }
 }

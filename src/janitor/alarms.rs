@@ -24,6 +24,7 @@ struct Told {
     exceptions: News,
     classes: News,
     unsound: News,
+    unverified: News,
 }
 
 /// How many of something there were, and when that was told.
@@ -107,14 +108,21 @@ impl Janitor {
         }
     }
 
-    /// Tells that the last verification found the records wrong, until one finds them sound (LED-006).
+    /// Tells that the last verification found the records wrong, until one finds them sound, and that none has ended for long (LED-006).
     async fn alarm_of_records(&self) {
         let Ok(verified) = self.inner.records.verified().await else { return };
+        let unverified = self.is_unverified(verified.as_ref());
         let problems = verified.map_or(0, |verified| verified.problems);
-        let news = {
+        let (news, late) = {
             let mut told = self.inner.alarms.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.unsound.is_news(problems, Instant::now())
+            let now = Instant::now();
+            (told.unsound.is_news(problems, now), told.unverified.is_news(u64::from(unverified), now))
         };
+        if late {
+            tracing::error!(
+                "THE RECORDS WERE NOT VERIFIED for more than three times `store.verify_every`; see `weybridge status`"
+            );
+        }
         if news {
             tracing::error!(problems, "THE RECORDS ARE NOT SOUND, as they were last verified; see `weybridge status`");
         }

@@ -2,19 +2,25 @@
 //!
 //! In pieces, with rests between, so that it takes no more than a quarter of one core and no moment of the records is looked at for
 //! long. What it finds changes nothing: it is told, and stays told until a verification finds nothing. A person decides.
+//!
+//! The tables to compare with take room on a disk, perhaps that of the blobs: while that is short there is no verification, and what failed
+//! is not begun again soon. That none has ended for long is told.
 
 use super::{Janitor, JanitorError};
 use crate::records::{Report, Verified};
 use std::time::{Duration, SystemTime};
 
-/// After a start of records that were never verified, and after a verification that found something, it comes so soon.
+/// After a start of records that were never verified, after a failure, and after a verification that found something, it comes so soon.
 const SOON: Duration = Duration::from_secs(3600);
 
-/// The wait after a failure, and the longest wait between two looks at the time.
+/// The longest wait between two looks at the time, and the shortest after a failure.
 const REST: Duration = Duration::from_secs(60);
 
 /// It rests so many times as long as it works.
 const SHARE: u32 = 3;
+
+/// It is told if none has ended for so many times as long as lies between two.
+const LATE: u32 = 3;
 
 impl Janitor {
     /// Verifications without end, if any are wanted.
@@ -22,13 +28,14 @@ impl Janitor {
         let Some(every) = self.inner.options.verify_every else { return std::future::pending().await };
         loop {
             let wait = match self.prove_next(every).await {
-                Ok(wait) => wait,
+                Ok(wait) => wait.min(REST),
                 Err(error) => {
-                    tracing::error!(error = %error, "the records could not be verified; it is tried again");
-                    REST
+                    let wait = every.clamp(REST, SOON);
+                    tracing::error!(error = %error, again_in_seconds = wait.as_secs(), "the records could not be verified");
+                    wait
                 }
             };
-            tokio::time::sleep(wait.min(REST)).await;
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -52,6 +59,9 @@ impl Janitor {
     async fn verified(&self) -> Result<Report, JanitorError> {
         let mut verification = self.inner.records.verification();
         loop {
+            if self.lacks_room() {
+                return Err(JanitorError::NoRoom);
+            }
             let began = tokio::time::Instant::now();
             if let Some(report) = verification.go_on().await? {
                 return Ok(report);
@@ -59,6 +69,24 @@ impl Janitor {
             tokio::time::sleep(began.elapsed() * SHARE).await;
         }
     }
+
+    /// Whether the tables to compare with would be in the way of arrivals, or have something purged.
+    fn lacks_room(&self) -> bool {
+        let full = self.inner.store.usage().refusing || self.inner.records.is_full();
+        full || (self.inner.options.purge && self.is_short())
+    }
+
+    /// Whether no verification has ended for too long, three times what is to lie between two; `last` is the last one.
+    pub fn is_unverified(&self, last: Option<&Verified>) -> bool {
+        let (now, running) = (self.inner.clock.now(), self.inner.started.elapsed());
+        self.inner.options.verify_every.is_some_and(|every| is_late(last, now, running, every))
+    }
+}
+
+/// Whether no verification has ended for too long. After a start there is time for one.
+fn is_late(last: Option<&Verified>, now: SystemTime, running: Duration, every: Duration) -> bool {
+    let passed = last.map_or(running, |last| now.duration_since(last.ended).unwrap_or_default());
+    running > SOON && passed > every.max(SOON).saturating_mul(LATE)
 }
 
 /// How long until the records are to be verified: `every` after the last time that began, sooner after one that found something. Where none
@@ -135,5 +163,18 @@ mod tests {
         }
         let ahead = Verified { began: now + DAY, ended: now + DAY, ..ago(1, 1, 0) };
         assert_eq!(due_in(Some(&ahead), now, Duration::ZERO, DAY), Duration::ZERO, "the clock was set back");
+        let rows = [
+            (None, 71 * HOUR, DAY, false),
+            (None, 73 * HOUR, DAY, true),
+            (Some(ago(72, 1, 0)), DAY, DAY, false),
+            (Some(ago(74, 1, 0)), DAY, DAY, true),
+            // The site stood still for long.
+            (Some(ago(740, 1, 0)), minute, DAY, false),
+            (Some(ago(3, 1, 0)), DAY, minute, false),
+            (Some(ago(5, 1, 0)), DAY, minute, true),
+        ];
+        for (last, running, every, want) in rows {
+            assert_eq!(is_late(last.as_ref(), now, running, every), want, "{last:?}, {running:?}, {every:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::judging::signed;
 use super::sqlite::acts::PAGE;
 #[cfg(test)]
 use super::sqlite::inline::committed::{Committed, committed};
-use super::sqlite::{backup, began, blobs, heal, jump, purge, scrub, seen, stuck};
+use super::sqlite::{backup, began, blobs, heal, jump, purge, scrub, seen, stuck, unlike};
 use super::{Cursor, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::generation::Stays;
@@ -389,7 +389,11 @@ impl Records {
 
     /// Notes how far a scrub has come; its end is entered in the ledger.
     pub async fn note_scrub(&self, pass: ScrubPass) -> Result<(), RecordsError> {
-        self.commit(move |tx| scrub::note(tx, &pass)).await
+        self.commit(move |tx| {
+            scrub::note(tx, &pass)?;
+            if pass.ended.is_some() { unlike::all_were_read(tx) } else { Ok(()) }
+        })
+        .await
     }
 
     /// Studies with what is kept of them, in order of their numbers, after one of them. `limit` 0 means 1,000, which is also

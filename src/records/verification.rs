@@ -64,6 +64,20 @@ pub struct Unlike {
     pub what: String,
 }
 
+impl Unlike {
+    /// What differs where the transfer syntax in the catalogue is none.
+    pub const SYNTAX: &'static str = "TransferSyntaxUID";
+}
+
+/// All that was found to differ and is not known to be right again (FLT-025).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllUnlike {
+    /// 100 instances at most.
+    pub noted: Vec<Unlike>,
+    /// More were found than are noted. So until all blobs were read again and no more were found.
+    pub more: bool,
+}
+
 /// A verification under way. Dropped, it ends.
 pub struct Verification {
     records: Records,
@@ -135,8 +149,8 @@ impl Records {
         self.commit(move |tx| verified::note(tx, &verified)).await
     }
 
-    /// The transfer syntax in which a blob is to be read; `None` if it is no instance's.
-    pub async fn syntax_of(&self, blob: BlobId) -> Result<Option<TransferSyntaxUid>, RecordsError> {
+    /// The transfer syntax in which a blob is to be read, or that the catalogue names none; `None` if it is no instance's.
+    pub async fn syntax_of(&self, blob: BlobId) -> Result<Option<Result<TransferSyntaxUid, Unlike>>, RecordsError> {
         self.inner.readers.ask(move |conn| unlike::syntax(conn, blob)).await
     }
 
@@ -146,8 +160,8 @@ impl Records {
         self.inner.readers.ask(move |conn| unlike::compare(conn, blob, &head)).await
     }
 
-    /// What was found to differ and is not known to be right again, 100 instances at most.
-    pub async fn unlike(&self) -> Result<Vec<Unlike>, RecordsError> {
+    /// What was found to differ and is not known to be right again.
+    pub async fn unlike(&self) -> Result<AllUnlike, RecordsError> {
         self.inner.readers.ask(unlike::noted).await
     }
 

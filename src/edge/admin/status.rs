@@ -5,7 +5,7 @@ use crate::edge::mllp::Counts;
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
 use crate::records::{
-    BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, Verified, Warned, hex,
+    AllUnlike, BlobCounts, DestinationView, RecordsError, ScrubPass, Summary, Unsupported, Verified, Warned, hex,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub struct Status {
     /// Instances of which the records say something else than their data sets, and of which attributes (FLT-025).
     #[serde(default)]
     pub unlike: Vec<String>,
+    /// More of them were found than are named.
+    #[serde(default)]
+    pub unlike_more: bool,
     /// The disk is full, so that not even what came of deliveries can be recorded (FLT-022).
     #[serde(default)]
     pub records_full: bool,
@@ -228,9 +231,12 @@ impl Status {
         let trouble = face.store.trouble();
         status.storage = storage::lines(&trouble, status.records_full, usage.reserve_bytes, began, now);
         status.scrub = face.records.scrub_pass().await?.as_ref().map(ScrubStatus::of);
-        status.verified = face.records.verified().await?.as_ref().map(VerifiedStatus::of);
-        let unlike = face.records.unlike().await?;
-        status.unlike = unlike.iter().map(|one| format!("{}: {}", one.uid, one.what)).collect();
+        let verified = face.records.verified().await?;
+        if face.janitor.is_unverified(verified.as_ref()) {
+            status.storage.push(storage::unverified(verified.as_ref().map(|verified| verified.ended)));
+        }
+        status.verified = verified.as_ref().map(VerifiedStatus::of);
+        status = status.telling_unlike(&face.records.unlike().await?);
         status.poisoned = face.store.poisoned().or_else(|| face.records.poisoned());
         let refusals = face.records.refusals();
         status.refused = refusals.count;
@@ -246,6 +252,13 @@ impl Status {
         }
         status.destinations.sort_by(|a, b| a.destination.cmp(&b.destination));
         Ok(status)
+    }
+
+    /// With what the records say otherwise than the images.
+    #[must_use]
+    pub fn telling_unlike(self, unlike: &AllUnlike) -> Self {
+        let named = unlike.noted.iter().map(|one| format!("{}: {}", one.uid, one.what));
+        Self { unlike: named.collect(), unlike_more: unlike.more, ..self }
     }
 
     /// The state of a site whose gateway does not run, as its files tell.
@@ -268,6 +281,7 @@ impl Status {
             scrub: None,
             verified: None,
             unlike: Vec::new(),
+            unlike_more: false,
             poisoned: None,
             refused: 0,
             last_refusal: None,

@@ -10,6 +10,15 @@ const RECENTLY: Duration = Duration::from_secs(600);
 /// That a site began anew is shown so long, unless a person says that it was meant.
 const FIRST_DAY: Duration = Duration::from_secs(86_400);
 
+/// That the records were not verified for too long: when they were last, if they ever were.
+pub(super) fn unverified(last: Option<SystemTime>) -> String {
+    let since = last.map_or_else(|| "the start".to_owned(), utc);
+    format!(
+        "THE RECORDS WERE NOT VERIFIED since {since}, for more than three times `store.verify_every`: the log says why, mostly for want \
+         of room on the disk"
+    )
+}
+
 /// The lines that want somebody to act. `full` tells whether the records cannot be written, `began` when they were begun.
 pub(super) fn lines(
     trouble: &Trouble,

@@ -40,3 +40,16 @@ async fn the_records_are_verified_when_it_is_time() {
     later(27 * hour).prove_next(DAY).await.unwrap();
     assert!(verified(&house).await.unwrap().is_sound());
 }
+
+/// LED-006, A700: on a disk that is short of room nothing is verified, and nothing takes more of it.
+#[tokio::test]
+async fn the_records_are_not_verified_while_the_disk_is_short_of_room() {
+    let house = House::new(JanitorOptions { room_bytes: Some(u64::MAX), ..options() }).await;
+    house.keep(1, 5000, DAY, false).await;
+    let tried = house.janitor.prove_next(Duration::ZERO).await;
+    assert!(matches!(tried, Err(JanitorError::NoRoom)), "{tried:?}");
+    assert_eq!(house.records.verified().await.unwrap(), None);
+    let (house, _) = house.restart(options()).await;
+    house.janitor.prove_next(Duration::ZERO).await.unwrap();
+    assert!(house.records.verified().await.unwrap().unwrap().is_sound());
+}

@@ -14,7 +14,7 @@ use crate::dicom::attributes::{
 use crate::dicom::head::{Attributes, Head};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, TransferSyntaxUid};
-use crate::records::{BlobId, InstanceId, Unlike};
+use crate::records::{AllUnlike, BlobId, InstanceId, Unlike};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -25,12 +25,23 @@ const MOST: i64 = 16;
 const NOTED: usize = 100;
 /// The note of them.
 const NAME: &str = "unlike";
+/// The note that there were more, `now` while all blobs are read for the time in which that was seen, and `before` after it.
+const MORE: &str = "unlike_more";
 
-/// The transfer syntax of the first instance of a blob.
-pub(in crate::records) fn syntax(conn: &Connection, BlobId(blob): BlobId) -> Result<Option<TransferSyntaxUid>, Fault> {
-    let mut find = conn.prepare_cached("SELECT transfer_syntax FROM instances WHERE blob = ?1 ORDER BY id LIMIT 1")?;
-    let found: Option<String> = find.query_row([blob], |row| row.get(0)).optional()?;
-    found.map(|uid| parsed(&uid, "Transfer Syntax UID", TransferSyntaxUid::parse)).transpose()
+/// The transfer syntax of the first instance of a blob, or that what stands there is none.
+pub(in crate::records) fn syntax(
+    conn: &Connection,
+    blob: BlobId,
+) -> Result<Option<Result<TransferSyntaxUid, Unlike>>, Fault> {
+    let first = "SELECT transfer_syntax, id, sop_uid FROM instances WHERE blob = ?1 ORDER BY id LIMIT 1";
+    let mut find = conn.prepare_cached(first)?;
+    let mut rows = find.query([blob.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    if let Ok(syntax) = TransferSyntaxUid::parse(&text(row, 0)?.unwrap_or_default()) {
+        return Ok(Some(Ok(syntax)));
+    }
+    let uid = parsed(&text(row, 2)?.unwrap_or_default(), "SOP Instance UID", InstanceUid::parse)?;
+    Ok(Some(Err(Unlike { blob, instance: InstanceId(row.get(1)?), uid, what: Unlike::SYNTAX.into() })))
 }
 
 /// The instances of a blob of which the catalogue says something else than the head of its data set, and what.
@@ -117,10 +128,11 @@ fn named(tag: Tag) -> String {
 }
 
 /// What was found last and is not known to be right again. A note that cannot be read is none.
-pub(in crate::records) fn noted(conn: &Connection) -> Result<Vec<Unlike>, Fault> {
+pub(in crate::records) fn noted(conn: &Connection) -> Result<AllUnlike, Fault> {
     let mut find = conn.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
-    let text: Option<String> = find.query_row([NAME], |row| row.get(0)).optional()?;
-    let list: Vec<Value> = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let note = find.query_row([NAME], |row| Ok(text(row, 0).ok().flatten())).optional()?.flatten();
+    let list: Vec<Value> = note.and_then(|note| serde_json::from_str(&note).ok()).unwrap_or_default();
+    let more = find.exists([MORE])?;
     let read = |one: &Value| {
         Some(Unlike {
             blob: BlobId(one["blob"].as_i64()?),
@@ -129,16 +141,26 @@ pub(in crate::records) fn noted(conn: &Connection) -> Result<Vec<Unlike>, Fault>
             what: one["what"].as_str()?.to_owned(),
         })
     };
-    Ok(list.iter().filter_map(read).collect())
+    Ok(AllUnlike { noted: list.iter().filter_map(read).collect(), more })
 }
 
-/// Notes what was found of a blob, in place of what was noted of it before.
+/// Notes what was found of a blob, in place of what was noted of it before. Of what is too much it is noted that there was more.
 pub(in crate::records) fn note(tx: &Tx<'_>, blob: BlobId, found: &[Unlike]) -> Result<(), Fault> {
-    let before = noted(tx.conn)?;
-    let kept = before.iter().filter(|one| one.blob != blob).chain(found).take(NOTED);
+    let before = noted(tx.conn)?.noted;
+    let all: Vec<&Unlike> = before.iter().filter(|one| one.blob != blob).chain(found).collect();
     let write = |one: &Unlike| json!({"blob": one.blob.0, "instance": one.instance.0, "uid": one.uid.as_str(), "what": one.what});
-    let list: Vec<Value> = kept.map(write).collect();
+    let list: Vec<Value> = all.iter().take(NOTED).copied().map(write).collect();
     let mut insert = tx.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
     insert.execute([NAME, &Value::from(list).to_string()])?;
+    if all.len() > NOTED {
+        insert.execute([MORE, "now"])?;
+    }
+    Ok(())
+}
+
+/// All blobs were read again. That there was more than is noted holds until this was so once more without it.
+pub(in crate::records) fn all_were_read(tx: &Tx<'_>) -> Result<(), Fault> {
+    tx.conn.prepare_cached("DELETE FROM meta WHERE name = ?1 AND value <> 'now'")?.execute([MORE])?;
+    tx.conn.prepare_cached("UPDATE meta SET value = 'before' WHERE name = ?1")?.execute([MORE])?;
     Ok(())
 }

@@ -227,3 +227,40 @@ async fn segments_are_told_by_what_lives_in_them() {
     assert_eq!(site.records.blob_at(BlobId(1)).await.unwrap(), None);
     assert_eq!(site.records.blob_at(BlobId(3)).await.unwrap().unwrap().0, digest(3));
 }
+
+/// FLT-025: where more differ than are noted that stays told until all blobs were read again without it.
+#[tokio::test]
+async fn that_more_differ_than_are_noted_is_told_until_all_were_read_again() {
+    let site = Site::new();
+    let found = |n: i64| {
+        let blob = BlobId(n);
+        (blob, vec![Unlike { blob, instance: InstanceId(n), uid: uid(1), what: "PatientID".into() }])
+    };
+    let all_were_read = || async {
+        let pass = ScrubPass::begin(noon());
+        site.records.note_scrub(pass).await.unwrap();
+        site.records.note_scrub(ScrubPass { ended: Some(noon()), ..pass }).await.unwrap();
+    };
+    let told = || async {
+        let all = site.records.unlike().await.unwrap();
+        (all.noted.len(), all.more)
+    };
+    for n in 1..=100 {
+        let (blob, found) = found(n);
+        site.records.note_unlike(blob, found).await.unwrap();
+    }
+    assert_eq!(told().await, (100, false));
+    let (blob, one_more) = found(101);
+    site.records.note_unlike(blob, one_more.clone()).await.unwrap();
+    assert_eq!(told().await, (100, true));
+    for n in 1..=100 {
+        site.records.note_unlike(BlobId(n), Vec::new()).await.unwrap();
+    }
+    assert_eq!(told().await, (0, true), "the last is still wrong");
+    all_were_read().await;
+    assert_eq!(told().await, (0, true), "it was dropped in this reading");
+    site.records.note_unlike(blob, one_more).await.unwrap();
+    all_were_read().await;
+    assert_eq!(told().await, (1, false), "the next found it");
+    site.verify().await;
+}
