@@ -161,7 +161,7 @@ async fn another_range_than_was_asked_for_is_not_taken() {
     ];
     for (first, second, want) in rows {
         let (server, authority) = with_server(move |mut conn| async move {
-            while let Some(head) = conn.head().await {
+            if let Some(head) = conn.head().await {
                 let (status, fields) = match head.header("range") {
                     None => ("200 OK", first),
                     Some(_) => ("206 Partial Content", second),
@@ -174,7 +174,6 @@ async fn another_range_than_was_asked_for_is_not_taken() {
                 conn.send(&format!("HTTP/1.1 {status}\r\n{kind}{length}{fields}\r\n{chunk}")).await;
                 let _ = conn.stream.write_all(&[0; 100]).await;
                 let _ = conn.stream.flush().await;
-                return;
             }
         })
         .await;
