@@ -294,7 +294,9 @@ fn a_flipped_byte_of_the_records_is_found_or_changes_nothing() {
 #[test]
 fn a_flipped_lane_is_told_by_the_gateway_itself() {
     let stage = Stage::new();
-    let config = stage.site_a("https://127.0.0.1:9/dicom-web").with("[store]\nverify_every = \"1s\"");
+    let config = stage
+        .site_a("https://127.0.0.1:9/dicom-web")
+        .with("[store]\nverify_every = \"1s\"\n[retention]\npurge = false");
     let a = Gateway::start(&stage.path().join("a"), config);
     a.cli(&["peers", "pause", "b", "--reason", "a test"]).ok("pause");
     send_all(884, 0..3, a.config.dicom_port, "WB_A");
