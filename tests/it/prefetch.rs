@@ -201,7 +201,7 @@ fn another_program_has_priors_pulled_and_asks_twice_in_vain() {
     let told = b.cli(&["why", &uid(2)]).ok("why");
     assert!(told.contains("for user ris of a, purpose prefetch"), "{told}");
 
-    let local = json!({ "patient": "4711", "modality": ["CT"], "who": "ris" });
+    let local = json!({ "patient": "SECRET-4711", "modality": ["CT"], "who": "ris" });
     assert_eq!(post(&a, &local).0, 202);
     until(seconds(60), "nobody was asked", || {
         let rows = ahead(&a);
@@ -219,7 +219,7 @@ fn another_program_has_priors_pulled_and_asks_twice_in_vain() {
         assert_eq!(post(&a, &body).0, want, "{body}");
     }
     assert_eq!(ahead(&a).len(), 2);
-    assert!(!a.log().contains("4711") && !a.log().contains(NHS), "{}", a.log());
+    assert!(!a.log().contains("SECRET-4711") && !a.log().contains(NHS), "{}", a.log());
 }
 
 /// IDY-051: an id is its caller's own: what another program asks under the same one is not lost, and one that is used again for another
