@@ -3,6 +3,7 @@
 use crate::support::bare_node::{BareNode, Manner, When};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::odd_node::OddNode;
 use crate::support::pacs::{Association, Status};
@@ -350,6 +351,7 @@ fn what_was_whole_over_an_association_that_stayed_open_is_unknown_without_an_ans
     let told = site.cli(&["why", &names(97, 1, 3).instance]).ok("why");
     assert!(!told.contains("deferred"), "the node is not blamed for an association that it had ended: {told}");
     site.verify_ledger(true);
+    note_fired(1);
 }
 
 #[test]

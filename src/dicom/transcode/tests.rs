@@ -6,6 +6,7 @@ mod decoding;
 mod pydicom;
 
 use super::*;
+use crate::dicom::fired::note_fired;
 use crate::dicom::sample::{
     BIG, DELIMITED, EXPLICIT, Form, IMPLICIT, Node, cuts, encode, instance, nodes, pieces, sequence, value,
 };
@@ -236,6 +237,7 @@ fn what_is_nested_deeper_than_the_limit_passes_by_its_length() {
     let deep = TranscodeError::Structure(StructureError::TooDeep { tag: Some(Tag(TAG)) });
     assert_eq!(evened(EXPLICIT_VR_LE, EXPLICIT, IMPLICIT_VR_LE), Err(deep));
     assert_eq!(evened(EXPLICIT_VR_BE, BIG, EXPLICIT_VR_LE), Err(deep));
+    note_fired(1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of what may be purged, what was, what is damaged, and what lies where (INV-06, IDY-009, LED-030, REL-07, FLT-012).
 
 use super::support::*;
+use crate::dicom::fired::note_fired;
 use crate::ledger::generation::Stays;
 use crate::ledger::transfer::State;
 use crate::records::*;
@@ -263,4 +264,5 @@ async fn that_more_differ_than_are_noted_is_told_until_all_were_read_again() {
     all_were_read().await;
     assert_eq!(told().await, (1, false), "the next found it");
     site.verify().await;
+    note_fired(1);
 }
