@@ -146,15 +146,18 @@ fn nested(depth: usize, open: bool) -> Vec<u8> {
     [begin.repeat(depth), if open { Vec::new() } else { end.repeat(depth) }].concat()
 }
 
-/// The same with lengths, which grow from the inside out.
-fn nested_by_length(depth: usize) -> Vec<u8> {
+/// The same with lengths, which grow from the inside out, in Explicit or Implicit VR.
+fn nested_by_length(depth: usize, explicit: bool) -> Vec<u8> {
+    // Backwards: what stands between the tag of a sequence and its length.
+    let kind: &[u8] = if explicit { &[0, 0, b'Q', b'S'] } else { &[] };
     let mut reversed: Vec<u8> = Vec::new();
     for _ in 0..depth {
         let inner = u32::try_from(reversed.len()).unwrap();
         reversed.extend_from_slice(&inner.to_be_bytes());
         reversed.extend_from_slice(&[0xE0, 0, 0xFF, 0xFE]);
         reversed.extend_from_slice(&(inner + 8).to_be_bytes());
-        reversed.extend_from_slice(&[0, 0, b'Q', b'S', 0xA7, 0x30, 0, 0x40]);
+        reversed.extend_from_slice(kind);
+        reversed.extend_from_slice(&[0xA7, 0x30, 0, 0x40]);
     }
     reversed.reverse();
     reversed
@@ -241,7 +244,7 @@ fn what_only_looks_odd_is_kept_as_it_is() {
     let (mut caller, _) = Caller::accepted(site.config.dicom_port, &usual());
     // A sequence of defined length is passed over by its length, whatever it says of itself: it costs nothing and is kept.
     let deep = crate::support::files::names(335, 1, 3);
-    let bytes = [before_pixels(&deep), nested_by_length(100_000)].concat();
+    let bytes = [before_pixels(&deep), nested_by_length(100_000, true)].concat();
     assert_eq!(caller.store(1, SECONDARY_CAPTURE, &deep.instance, &bytes).unwrap().status, 0);
     let implicit = [&[0x09, 0, 0x10, 0][..], &4_u32.to_le_bytes(), b"ODD "].concat();
     let item_246 = [part(u32::MAX, &implicit), vec![0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0]].concat();
@@ -265,20 +268,6 @@ fn what_only_looks_odd_is_kept_as_it_is() {
     note_fired(1);
 }
 
-/// The same in Implicit VR.
-fn nested_by_length_implicitly(depth: usize) -> Vec<u8> {
-    let mut reversed: Vec<u8> = Vec::new();
-    for _ in 0..depth {
-        let inner = u32::try_from(reversed.len()).unwrap();
-        reversed.extend_from_slice(&inner.to_be_bytes());
-        reversed.extend_from_slice(&[0xE0, 0, 0xFF, 0xFE]);
-        reversed.extend_from_slice(&(inner + 8).to_be_bytes());
-        reversed.extend_from_slice(&[0xA7, 0x30, 0, 0x40]);
-    }
-    reversed.reverse();
-    reversed
-}
-
 /// FLT-087: what is acknowledged arrives. In Implicit VR such sequences are re-encoded for the web, as far as they are gone into; from
 /// there on they leave as they came, as UN (PS3.5 section 6.2.2).
 #[test]
@@ -289,7 +278,7 @@ fn what_is_nested_deeply_by_length_arrives_also_where_it_must_be_re_encoded() {
     let (mut implicit, mut bytes) = (implicit.unwrap(), Vec::new());
     implicit.push(&before_pixels(&deep), &mut bytes).unwrap();
     implicit.finish(&mut bytes).unwrap();
-    bytes.extend(nested_by_length_implicitly(100_000));
+    bytes.extend(nested_by_length(100_000, false));
     let request = Request::new("SENDER", "WB_A").context(1, SECONDARY_CAPTURE, &[IMPLICIT_LE]);
     let (mut caller, _) = Caller::accepted(sites.a.config.dicom_port, &request);
     assert_eq!(caller.store(1, SECONDARY_CAPTURE, &deep.instance, &bytes).unwrap().status, 0);
@@ -302,7 +291,7 @@ fn what_is_nested_deeply_by_length_arrives_also_where_it_must_be_re_encoded() {
     sites.b.cli(&["store", "export", &deep.study, folder.path().to_str().unwrap()]).ok("store export");
     let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
     let file = std::fs::read(path).unwrap();
-    assert!(memchr::memmem::find(&file, &nested_by_length_implicitly(99_936)[8..]).is_some(), "the rest is untouched");
+    assert!(memchr::memmem::find(&file, &nested_by_length(99_936, false)[8..]).is_some(), "the rest is untouched");
     unharmed(&mut sites.a);
     unharmed(&mut sites.b);
     note_fired(1);

@@ -1,6 +1,6 @@
 //! What the last verification by the gateway itself came to, kept over restarts (LED-006).
 
-use super::rows::{Fault, count, micros, time};
+use super::rows::{Fault, count, micros, time, whole};
 use super::tx::Tx;
 use crate::records::Verified;
 use rusqlite::{Connection, OptionalExtension};
@@ -10,11 +10,10 @@ const NAME: &str = "verified";
 
 /// Notes it.
 pub(in crate::records) fn note(tx: &Tx<'_>, verified: &Verified) -> Result<(), Fault> {
-    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let Verified { began, ended, entries, problems, first_bad, first, sound } = verified;
     let text = json!({
-        "began": micros(*began), "ended": micros(*ended), "entries": whole(*entries), "problems": whole(*problems),
-        "first_bad": first_bad.map(whole), "first": first, "sound": sound.map(micros),
+        "began": micros(*began), "ended": micros(*ended), "entries": whole(*entries)?, "problems": whole(*problems)?,
+        "first_bad": first_bad.map(whole).transpose()?, "first": first, "sound": sound.map(micros),
     });
     let mut insert = tx.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
     insert.execute([NAME, &text.to_string()])?;
