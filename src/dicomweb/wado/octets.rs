@@ -32,11 +32,11 @@ pub fn codestream(syntax: &str) -> Option<&'static str> {
     })
 }
 
-/// The media type of compressed pixels, a video among them (PS3.18 table 8.7.3-5); none if they have none but bytes.
+/// The media type of compressed pixels, a video among them (PS3.18 section 8.7.3.5 has the names); none if they have none but bytes.
 pub fn compressed(syntax: &str) -> Option<&'static str> {
     let last = syntax.strip_prefix("1.2.840.10008.1.2.4.").and_then(|last| last.split('.').next());
     match last {
-        Some("100" | "101") => Some("video/mpeg2"),
+        Some("100" | "101") => Some("video/mpeg"),
         Some("102" | "103" | "104" | "105" | "106") => Some("video/mp4"),
         Some("107" | "108") => Some("video/h265"),
         _ => codestream(syntax),
@@ -52,7 +52,7 @@ const CODESTREAMS: [&str; 10] = [
     "image/jxl",
     "image/jphc",
     "image/dicom-rle",
-    "video/mpeg2",
+    "video/mpeg",
     "video/mp4",
     "video/h265",
 ];
@@ -86,6 +86,8 @@ fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
         (MULTIPART_RELATED, Some(typed)) => (Wrapper::Multipart, typed),
         (single, _) => (Wrapper::Single, single),
     };
+    // So the field calls MPEG-2 too.
+    let media = if media == "video/mpeg2" { "video/mpeg" } else { media };
     let all = std::iter::once(OCTET_STREAM).chain(CODESTREAMS);
     let form = |media: &str| {
         let syntax = match given.parameter("transfer-syntax") {
@@ -122,10 +124,13 @@ mod tests {
                 Some((Single, "image/jp2", Syntax::Only("1.2.840.10008.1.2.4.90".into()))),
             ),
             (Some("image/*"), Some((Single, "image/jpeg", Syntax::AsStored))),
+            (Some("video/mpeg2"), Some((Single, "video/mpeg", Syntax::AsStored))),
+            (Some("video/H265"), Some((Single, "video/h265", Syntax::AsStored))),
             (Some("image/png"), None),
             (Some("multipart/related; type=\"application/dicom\""), None),
             (Some("application/octet-stream;q=0"), None),
         ];
+        assert_eq!(compressed("1.2.840.10008.1.2.4.100"), Some("video/mpeg"));
         for (accept, want) in rows {
             let first = octets(accept).into_iter().next();
             let got = first.as_ref().map(|o| (o.wrapper, o.media.as_str(), o.syntax.clone()));
