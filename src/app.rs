@@ -85,10 +85,13 @@ impl App {
             Records::open(&data_dir, lanes::records_options(&config)).context("cannot open the records")?;
         tell(&recovered, &data_dir);
         let live = records.all_places().await.context("cannot read where the blobs are")?;
-        let standing = kinship::standing(&data_dir.join(BLOBS), &records, recovered.epoch).await?;
+        let standing = kinship::standing(&data_dir.join(BLOBS), &records, &recovered).await?;
         let (store, freed) =
             Store::open_for(store_options(&config), standing, live).context("cannot open the blobs")?;
         tracing::info!(blobs = freed.blobs, removed = freed.orphans_removed, "blobs are open");
+        if recovered.log_damaged {
+            Records::damage_noted(&data_dir).context("cannot rename the copy of the damaged log")?;
+        }
         if freed.doubted {
             tracing::error!(files_without_a_row = freed.strays, "{}", kinship::DOUBTED);
         }

@@ -80,7 +80,7 @@ use sqlite::readers::Readers;
 use sqlite::rows::Fault;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
-use sqlite::{acts, lease, order as orders, pause, profile as profiles, record, recover, schema, settle};
+use sqlite::{acts, lease, log, order as orders, pause, profile as profiles, record, recover, schema, settle};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -140,6 +140,9 @@ pub struct Recovered {
     pub held: usize,
     /// When the last was entered before this opening.
     pub last_known: Option<SystemTime>,
+    /// The log of an earlier run had changed on the disk, so that commits are missing which were synced (FLT-025). It is said again
+    /// at each opening until [`Records::damage_noted`].
+    pub log_damaged: bool,
 }
 
 /// The records of one site. Cheap to clone.
@@ -174,14 +177,16 @@ impl Records {
     ///
     /// Attempts that an earlier process left without an end are ended as interrupted; what was being sent becomes unknown.
     pub fn open(dir: &Path, options: RecordsOptions) -> Result<(Self, Recovered), RecordsError> {
+        let open_error = |why: std::io::Error| RecordsError::Open { path: dir.to_owned(), why: why.to_string() };
+        let log_damaged = log::keep_if_damaged(dir).map_err(open_error)?;
         let mut conn = schema::open_writer(dir, options.cache_bytes)?;
         let (fixed, end, recovered) = recover::recover(&mut conn, options.clone(), SystemTime::now())?;
+        let recovered = Recovered { log_damaged, ..recovered };
         let kicks = Arc::new(Kicks::new());
         let (poison, full) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
         let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone(), full: full.clone() };
         let (sender, queue) = mpsc::channel(options.queue.max(1));
         let thread = std::thread::Builder::new().name("records".into());
-        let open_error = |why: std::io::Error| RecordsError::Open { path: dir.to_owned(), why: why.to_string() };
         thread.spawn(move || writer.run(queue)).map_err(open_error)?;
         let readers = Readers::new(dir.to_owned(), options.readers, false);
         Ok((
@@ -204,6 +209,11 @@ impl Records {
             },
             recovered,
         ))
+    }
+
+    /// What [`Recovered::log_damaged`] said has been noted elsewhere and durably; the copy of that log stays for who wants to look.
+    pub fn damage_noted(dir: &Path) -> Result<(), RecordsError> {
+        log::heeded(dir).map_err(|why| RecordsError::Open { path: dir.to_owned(), why: why.to_string() })
     }
 
     /// Opens the records for reading only, while no gateway runs. Every commit is refused with [`RecordsError::ReadOnly`].

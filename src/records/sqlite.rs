@@ -19,6 +19,7 @@ pub(super) mod jump;
 pub(super) mod lease;
 pub(super) mod lists;
 pub(super) mod locations;
+pub(super) mod log;
 pub(super) mod merges;
 pub(super) mod order;
 pub(super) mod owe;

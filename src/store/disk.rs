@@ -247,9 +247,6 @@ impl Disk {
     /// fdatasync: the bytes of the file, its length and its map of blocks are on the disk when this returns.
     pub(super) fn sync(&self, file: &File, path: &Path) -> Result<(), StoreError> {
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        if cfg!(feature = "sabotage-no-blob-sync") {
-            return Ok(());
-        }
         #[cfg(test)]
         simulated::step(&self.dir);
         let synced = self.injected(Step::Sync).and_then(|()| file.sync_data());
@@ -261,9 +258,6 @@ impl Disk {
 
     /// fsync of the directory: the names made or removed before are on the disk when this returns (REL-05).
     pub(super) fn sync_dir(&self) -> Result<(), StoreError> {
-        if cfg!(feature = "sabotage-no-blob-sync") {
-            return Ok(());
-        }
         #[cfg(test)]
         simulated::step(&self.dir);
         let synced = self.injected(Step::Sync).and_then(|()| self.handle.sync_all());

@@ -1,5 +1,6 @@
 //! Killing A at any moment, and cutting its power, loses nothing that was acknowledged and tears nothing.
 
+use crate::support::calls::{self, Plan};
 use crate::support::damage::{Damage, rounds, seed};
 use crate::support::delivery::Delivery;
 use crate::support::files::Noise;
@@ -8,10 +9,8 @@ use crate::support::gateway::Gateway;
 use crate::support::load::{Load, Work};
 use crate::support::power::LoopDisk;
 use crate::support::scripted_peer::ScriptedPeer;
-use crate::support::tools::sabotaged;
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{self, seconds, until};
-use std::path::PathBuf;
 use std::time::Duration;
 
 #[test]
@@ -44,33 +43,34 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     note_fired(kills as usize);
 }
 
-/// How the gateway of a power cut is built and writes.
-#[derive(Clone, Debug)]
-enum Build {
-    /// The one that cargo built, with its defaults.
+/// How the gateway of a power cut writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writes {
+    /// By its defaults.
     Usual,
-    /// The same, writing through the page cache.
+    /// Through the page cache.
     Cached,
-    /// One that does not sync its blobs. It writes through the page cache too: what it never syncs stays there.
-    Sabotaged(PathBuf),
+    /// Through the page cache too, and no sync of a blob is carried out: what it believes to be synced stays there.
+    Unsynced,
 }
 
 /// Load, a cut at a random moment, power back: what is missing, what is torn, and what comes of it at B? What is not sound any more does
 /// not come there, and is not waited for.
-fn power_cut(story: u64, moment: Duration, build: &Build) -> (Damage, Delivery) {
+fn power_cut(story: u64, moment: Duration, writes: Writes) -> (Damage, Delivery) {
     let stage = Stage::new();
     let disk = LoopDisk::new(stage.path(), 1024);
     let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
     let mut config = stage.site_a(&b.url());
     config.data_dir = disk.mount.join("data").to_str().unwrap().to_owned();
-    if !matches!(build, Build::Usual) {
+    if writes != Writes::Usual {
         config = config.with("[store]\ndirect = false");
     }
     let mut a = Gateway::prepare(&stage.path().join("a"), config);
-    if let Build::Sabotaged(binary) = build {
-        a = a.with_binary(binary);
+    let log = calls::Log::at(stage.path().join("calls"));
+    match writes {
+        Writes::Usual | Writes::Cached => a.up(),
+        Writes::Unsynced => a.up_through(Plan::leave_out(calls::SYNC, "blobs").wrapper(&a.data_dir(), &log)),
     }
-    a.up();
     let work = Work { story, senders: 4, pixel_bytes: 200_000, per_study: 50 };
     let load = Load::start(work, a.config.dicom_port, "WB_A");
     until(seconds(60), "the senders are at work", || (load.acknowledged() > 20).then_some(()));
@@ -83,7 +83,7 @@ fn power_cut(story: u64, moment: Duration, build: &Build) -> (Damage, Delivery) 
     disk.restore();
     a.up();
     let damage = Damage::of(&a, &sent);
-    println!("{build:?}, cut after {} ms: {}", moment.as_millis(), damage.summary());
+    println!("{writes:?}, cut after {} ms: {}", moment.as_millis(), damage.summary());
     let delivery = if damage.none() { Delivery::of(&a, &b, &sent) } else { Delivery::default() };
     a.kill();
     (damage, delivery)
@@ -95,8 +95,8 @@ fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
     let mut noise = Noise::new(seed());
     let (mut fired, mut damage, mut delivery) = (0, Damage::default(), Delivery::default());
     for cut in 0..cuts {
-        for (story, build) in [(300, Build::Usual), (600, Build::Cached)] {
-            let found = power_cut(story + cut, Duration::from_millis(noise.below(3000)), &build);
+        for (story, writes) in [(300, Writes::Usual), (600, Writes::Cached)] {
+            let found = power_cut(story + cut, Duration::from_millis(noise.below(3000)), writes);
             damage.add(found.0);
             delivery.add(found.1);
             fired += 1;
@@ -110,10 +110,9 @@ fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
 
 #[test]
 fn the_power_cut_would_show_a_missing_sync() {
-    let build = Build::Sabotaged(sabotaged("no-blob-sync"));
     let mut noise = Noise::new(seed());
     let harmed = (0..5).any(|cut| {
-        let (damage, _) = power_cut(900 + cut, Duration::from_millis(noise.below(1500)), &build);
+        let (damage, _) = power_cut(900 + cut, Duration::from_millis(noise.below(1500)), Writes::Unsynced);
         let others: Vec<&String> = damage.problems.iter().filter(|line| !line.starts_with("blob ")).collect();
         assert!(others.is_empty(), "only the blobs were not synced: {others:?}");
         !damage.lost.is_empty() || !damage.torn.is_empty() || !damage.aside.is_empty()

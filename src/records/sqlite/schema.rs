@@ -133,7 +133,7 @@ fn stable_plans(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes the names of new files durable (REL-05).
-fn sync_directory(dir: &Path) -> std::io::Result<()> {
+pub(super) fn sync_directory(dir: &Path) -> std::io::Result<()> {
     std::fs::File::open(dir)?.sync_all()
 }
 

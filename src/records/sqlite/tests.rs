@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 mod failing;
 mod files;
+mod log;
 mod plans;
 mod tampering;
 

@@ -19,7 +19,7 @@ pub const STEPS: &str = "openat,write,pwrite64,pwritev,writev,fsync,fdatasync,re
 /// Which call is met, and by what.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The name of an error, `SHORT`, `KILL` or `NONE`.
+    /// The name of an error, `SHORT`, `KILL`, `NONE`, or `SKIP` for all of them from the n-th on.
     pub effect: &'static str,
     /// Which of those calls, from 1.
     pub nth: usize,
@@ -44,6 +44,11 @@ impl Plan {
     /// The n-th of all steps.
     pub fn any(effect: &'static str, nth: usize) -> Self {
         Self { effect, nth, calls: STEPS.to_owned(), part: String::new() }
+    }
+
+    /// No call of this kind is carried out, and each is told as a success.
+    pub fn leave_out(calls: &str, part: &str) -> Self {
+        Self { effect: "SKIP", nth: 1, calls: calls.to_owned(), part: part.to_owned() }
     }
 
     /// The program that starts the gateway under this plan: calls on files below `folder` count, and are noted in `log`.

@@ -64,6 +64,16 @@ impl Gateway {
     /// Starts the gateway and waits until both its faces and its command line answer.
     pub fn up(&mut self) {
         self.launch();
+        self.ready();
+    }
+
+    /// The same through another program.
+    pub fn up_through(&mut self, wrapper: Command) {
+        self.launch_through(wrapper);
+        self.ready();
+    }
+
+    fn ready(&mut self) {
         let ports = [self.config.dicom_port, self.config.web_port];
         until(seconds(30), "the gateway is ready", || {
             let process = self.process.as_mut().unwrap();

@@ -25,13 +25,6 @@ pub fn radiotherapy_study() -> PathBuf {
     needed(root().join("target/corpus/dicompyler-core"))
 }
 
-/// The gateway built with one safety left out.
-pub fn sabotaged(name: &str) -> PathBuf {
-    let file = root().join("target/sabotage").join(name).join("weybridge");
-    assert!(file.is_file(), "the test needs {}: run .ci/sabotage {name}", file.display());
-    file
-}
-
 /// A bundled demo study, its files in order.
 pub fn demo_study(name: &str) -> Vec<PathBuf> {
     let folder = root().join("test-data/studies").join(name);
