@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 /// What a person is told until the records are accepted.
 pub(super) const DOUBTED: &str = "the records do not go with the blobs: an older records.db is in place, or another's, or its log was \
-    damaged, so that instances may be missing from it. Nothing was removed that it does not name. Stop the gateway, then put the newest records.db \
-    back, or begin new records with `weybridge store rebuild`; if these are the right ones, say so with `weybridge store accept`";
+    damaged, so that instances may be missing from it. Nothing was removed that it does not name. Stop the gateway, then put the \
+    newest records.db back, or begin new records with `weybridge store rebuild`; if these are the right ones, say so with `weybridge store accept`";
 
 /// Who has destinations asked, as the ledger names it.
 const WHO: &str = "the gateway, at its start";
@@ -17,8 +17,8 @@ const WHO: &str = "the gateway, at its start";
 const OLDER: &str = "the records in place are older than the blobs, or another's: it may have been sent since";
 
 /// How the records stand to the blobs in `dir`, and the moment at which they are. Records whose log was damaged lack what they held, and
-/// count as older ones. What older records still owe may have been sent since they were copied: each destination is asked first (INV-08). That is committed when this returns,
-/// before the blobs note these records as theirs, so that a crash in between does it again.
+/// count as older ones. What older records still owe may have been sent since they were copied: each destination is asked first (INV-08).
+/// That is committed when this returns, before the blobs note these records as theirs, so that a crash in between does it again.
 pub(super) async fn standing(
     dir: &Path,
     records: &Records,

@@ -15,7 +15,7 @@ use crate::ledger::backoff::Backoff;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
 use crate::peers::{Destination, Priority};
-use crate::records::{LeaseLimits, Records, RecordsOptions};
+use crate::records::{LeaseLimits, Records, RecordsOptions, Recovered};
 use crate::router::{Route, Routes, Target};
 use crate::store::{Place, Standing, Store, StoreOptions, simulated};
 use std::path::Path;
@@ -90,7 +90,7 @@ pub(super) fn title(mask: usize) -> AeTitle {
 /// Opens the blobs beside records that are open, as [`crate::app::App::open`] does; no blob that a row names may be missing.
 pub(super) async fn open(dir: &Path, records: &Records, epoch: i64) -> Result<(Store, Vec<Place>), String> {
     let live = records.all_places().await.unwrap();
-    let standing = kinship::standing(dir, records, epoch).await.unwrap();
+    let standing = kinship::standing(dir, records, &Recovered { epoch, ..Recovered::default() }).await.unwrap();
     let opened = Store::open_for(store_options(dir), standing, live).map_err(|error| error.to_string());
     match opened? {
         (_, freed) if standing.0 == Standing::Foreign || freed.doubted => {

@@ -35,7 +35,14 @@ async fn what_was_being_sent_is_asked_about_and_what_was_asked_about_is_asked_ag
     let (site, recovered) = site.restart();
     assert_eq!(
         recovered,
-        Recovered { epoch: 2, interrupted: 2, unknown: 1, held: 0, last_known: recovered.last_known }
+        Recovered {
+            epoch: 2,
+            interrupted: 2,
+            unknown: 1,
+            held: 0,
+            last_known: recovered.last_known,
+            log_damaged: false
+        }
     );
     assert_eq!((site.states(1).await, site.states(2).await), (vec![State::Accepted], vec![State::Unknown]));
     // Outcomes of the old process come too late.

@@ -84,7 +84,7 @@ fn a_hole_in_what_was_synced_is_noticed() {
         holed[at..at + 4096].fill(0);
         assert!(matches!(judge(&holed), Log::Damaged { .. }), "4096 bytes from {at}");
     }
-    note_fired((last_but_one / 512) as u64);
+    note_fired(last_but_one / 512);
 }
 
 #[test]
