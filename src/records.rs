@@ -211,11 +211,6 @@ impl Records {
         ))
     }
 
-    /// What [`Recovered::log_damaged`] said has been noted elsewhere and durably; the copy of that log stays for who wants to look.
-    pub fn damage_noted(dir: &Path) -> Result<(), RecordsError> {
-        log::heeded(dir).map_err(|why| RecordsError::Open { path: dir.to_owned(), why: why.to_string() })
-    }
-
     /// Opens the records for reading only, while no gateway runs. Every commit is refused with [`RecordsError::ReadOnly`].
     pub fn open_read_only(dir: &Path) -> Result<Self, RecordsError> {
         drop(schema::open_reader(dir, true)?);

@@ -1,9 +1,10 @@
 //! Records that may not know all that was sent: what is to be done about it, once they are in place.
 
 use super::sqlite::acts::{Act, Matching};
-use super::sqlite::doubted;
 use super::sqlite::rows::micros;
+use super::sqlite::{doubted, log};
 use super::{Records, RecordsError, Verb};
+use std::path::Path;
 use std::time::SystemTime;
 
 impl Records {
@@ -14,5 +15,10 @@ impl Records {
         self.commit(move |tx| doubted::note(tx, micros(now))).await?;
         let act = Act { verb: Verb::Doubt, who: who.to_owned(), reason: reason.to_owned(), now };
         Ok(self.act_on_matching(&act, Matching::default()).await?.changed)
+    }
+
+    /// What [`super::Recovered::log_damaged`] said has been noted elsewhere and durably; the copy of that log stays for who wants to look.
+    pub fn damage_noted(dir: &Path) -> Result<(), RecordsError> {
+        log::heeded(dir).map_err(|why| RecordsError::Open { path: dir.to_owned(), why: why.to_string() })
     }
 }

@@ -43,6 +43,9 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     note_fired(kills as usize);
 }
 
+/// What stands in the path of each file of blobs: their names are numbers.
+const BLOB: &str = "blobs/0";
+
 /// How the gateway of a power cut writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writes {
@@ -69,7 +72,7 @@ fn power_cut(story: u64, moment: Duration, writes: Writes) -> (Damage, Delivery)
     let log = calls::Log::at(stage.path().join("calls"));
     match writes {
         Writes::Usual | Writes::Cached => a.up(),
-        Writes::Unsynced => a.up_through(Plan::leave_out(calls::SYNC, "blobs").wrapper(&a.data_dir(), &log)),
+        Writes::Unsynced => a.up_through(Plan::leave_out(calls::SYNC, BLOB).wrapper(&a.data_dir(), &log)),
     }
     let work = Work { story, senders: 4, pixel_bytes: 200_000, per_study: 50 };
     let load = Load::start(work, a.config.dicom_port, "WB_A");

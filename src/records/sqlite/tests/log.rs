@@ -32,7 +32,7 @@ fn any_changed_byte_of_what_was_synced_is_noticed() {
     let (log, _) = commits(dir.path());
     assert_eq!(judge(&log), Log::Whole);
     assert!(log.len() > 32 + 10 * FRAME, "{}", log.len());
-    let is_tried = |at: usize| at < 32 || (at - 32) % FRAME < 24 || at % 97 == 0 || at + 8 > log.len();
+    let is_tried = |at: usize| at < 32 || (at - 32) % FRAME < 24 || at.is_multiple_of(97) || at + 8 > log.len();
     let mut fired = 0;
     for at in (0..log.len()).filter(|at| is_tried(*at)) {
         for change in [1, 0x80, 0xff] {
