@@ -19,6 +19,7 @@ fn nothing_acknowledged_is_lost_when_the_gateway_is_killed() {
     let mut noise = Noise::new(seed());
     let stage = Stage::new();
     let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    b.keep_digests_only();
     let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&b.url()));
     let work = Work { story: 201, senders: 4, pixel_bytes: 60_000, per_study: 50 };
     let load = Load::start(work, a.config.dicom_port, "WB_A");
@@ -63,6 +64,7 @@ fn power_cut(story: u64, moment: Duration, writes: Writes) -> (Damage, Delivery)
     let stage = Stage::new();
     let disk = LoopDisk::new(stage.path(), 1024);
     let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    b.keep_digests_only();
     let mut config = stage.site_a(&b.url());
     config.data_dir = disk.mount.join("data").to_str().unwrap().to_owned();
     if writes != Writes::Usual {

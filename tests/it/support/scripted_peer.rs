@@ -96,6 +96,9 @@ struct State {
     /// What every retrieval gets, if not an answer.
     refuse_retrievals: Option<u16>,
     held: BTreeMap<String, Held>,
+    /// Whether only the digests of what comes from now on are kept, not the files.
+    lean: bool,
+    digests: BTreeMap<String, String>,
     /// Studies of which it does not say what it holds: 503.
     silent_on: BTreeSet<String>,
     stored: BTreeMap<String, usize>,
@@ -293,10 +296,10 @@ async fn answer(
     let step = next_step(&mut state.lock().unwrap(), &parts, &accept);
     let keep = |skip: usize| {
         let mut state = state.lock().unwrap();
-        for (instance, _) in parts.iter().skip(skip) {
+        for (instance, held) in parts.iter().skip(skip) {
             *state.stored.entry(instance.clone()).or_default() += 1;
+            state.keep(instance, held);
         }
-        state.held.extend(parts.iter().skip(skip).cloned());
     };
     let items: Vec<Item> = parts.iter().map(|(instance, held)| Item::stored(&held.class, instance)).collect();
     if state.lock().unwrap().only_xml {

@@ -1,12 +1,31 @@
 //! What the peer holds, loses, and does not speak of.
 
-use super::ScriptedPeer;
+use super::{Held, ScriptedPeer, State};
 use crate::support::files::{digest, read_part10};
+use bytes::Bytes;
+
+impl State {
+    pub(super) fn keep(&mut self, instance: &str, held: &Held) {
+        let mut held = held.clone();
+        if self.lean {
+            self.digests.insert(instance.to_owned(), digest_in(&held.file));
+            held.file = Bytes::new();
+        }
+        self.held.insert(instance.to_owned(), held);
+    }
+}
 
 impl ScriptedPeer {
     /// The SHA-256 of what it holds under a SOP Instance UID.
     pub fn digest_of(&self, instance: &str) -> Option<String> {
-        self.state.lock().unwrap().held.get(instance).map(|held| digest_in(&held.file))
+        let state = self.state.lock().unwrap();
+        let held = state.held.get(instance)?;
+        Some(state.digests.get(instance).cloned().unwrap_or_else(|| digest_in(&held.file)))
+    }
+
+    /// Keeps only the digests of what comes from now on: a long run brings more than the memory of the machine.
+    pub fn keep_digests_only(&self) {
+        self.state.lock().unwrap().lean = true;
     }
 
     pub fn held(&self) -> usize {
