@@ -179,7 +179,7 @@ impl Records {
     pub fn open(dir: &Path, options: RecordsOptions) -> Result<(Self, Recovered), RecordsError> {
         let open_error = |why: std::io::Error| RecordsError::Open { path: dir.to_owned(), why: why.to_string() };
         let log_damaged = log::keep_if_damaged(dir).map_err(open_error)?;
-        let mut conn = schema::open_writer(dir, options.cache_bytes)?;
+        let mut conn = schema::open_writer(dir, options.cache_bytes, log_damaged)?;
         let (fixed, end, recovered) = recover::recover(&mut conn, options.clone(), SystemTime::now())?;
         let recovered = Recovered { log_damaged, ..recovered };
         let kicks = Arc::new(Kicks::new());
@@ -213,6 +213,7 @@ impl Records {
 
     /// Opens the records for reading only, while no gateway runs. Every commit is refused with [`RecordsError::ReadOnly`].
     pub fn open_read_only(dir: &Path) -> Result<Self, RecordsError> {
+        doubt::refuse_damaged(dir)?;
         drop(schema::open_reader(dir, true)?);
         let options = RecordsOptions::default();
         let readers = Readers::new(dir.to_owned(), options.readers, true);

@@ -16,6 +16,9 @@ const WHO: &str = "the gateway, at its start";
 /// Why.
 const OLDER: &str = "the records in place are older than the blobs, or another's: it may have been sent since";
 
+/// Why, if their log was damaged.
+const CUT: &str = "the log of the records was damaged, and what came last is missing: it may have been sent since";
+
 /// How the records stand to the blobs in `dir`, and the moment at which they are. Records whose log was damaged lack what they held, and
 /// count as older ones. What older records still owe may have been sent since they were copied: each destination is asked first (INV-08).
 /// That is committed when this returns, before the blobs note these records as theirs, so that a crash in between does it again.
@@ -32,8 +35,9 @@ pub(super) async fn standing(
         None => Standing::Unknown,
     };
     if standing == Standing::Foreign {
+        let reason = if found.log_damaged { CUT } else { OLDER };
         let transfers =
-            records.doubt(WHO, OLDER, SystemTime::now()).await.context("cannot put in doubt what is owed")?;
+            records.doubt(WHO, reason, SystemTime::now()).await.context("cannot put in doubt what is owed")?;
         tracing::warn!(
             transfers,
             "what older records owe may have been sent since they were copied; each destination is asked first"

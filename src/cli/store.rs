@@ -109,8 +109,8 @@ async fn status(config: &Config, records: &Records, json: bool) -> Ended {
     }
     if let Some(files) = unnamed {
         render::line(format!(
-            "an older records.db is in place, or another's: {files} files hold nothing that it names, and others may hold more \
-             than it names. Put the newest back, or see `store rebuild` and `store accept`"
+            "an older records.db is in place, or another's, or its log was damaged: {files} files hold nothing that it names, and \
+             others may hold more than it names. Put the newest back, or see `store rebuild` and `store accept`"
         ))?;
     }
     if let Some(scrub) = scrub {

@@ -22,3 +22,14 @@ impl Records {
         log::heeded(dir).map_err(|why| RecordsError::Open { path: dir.to_owned(), why: why.to_string() })
     }
 }
+
+/// Who only reads the records is not to take a part for the whole either: the next start looks at a damaged log, and says so.
+pub(super) fn refuse_damaged(dir: &Path) -> Result<(), RecordsError> {
+    match log::is_damaged_at_rest(dir) {
+        true => Err(RecordsError::Open { path: dir.to_owned(), why: DAMAGED.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+const DAMAGED: &str = "the log of the last run has changed on the disk, so that part of the records cannot be read; start the gateway, \
+    which keeps that log and says what is to be done";

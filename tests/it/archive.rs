@@ -404,7 +404,7 @@ fn two_archives_give_what_they_hold_together() {
 fn who_moves_hears_from_us_before_an_archive_is_asked() {
     let prepared = Prepared::new(1);
     let archive = OddArchive::start(&prepared, &prepared.files);
-    let site = prepared.start("ARCHIVE", archive.port, "");
+    let site = prepared.start("ARCHIVE\"\nquery_timeout = \"15s", archive.port, "");
     archive.behaves(&json!({ "find_delay": 2 }));
     let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study(2) });
     let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);

@@ -38,7 +38,7 @@ fn what_an_archive_brings_is_passed_on_as_it_comes() {
     assert_eq!(site.given(), site.held(&two), "each is given once");
     // By C-GET likewise: it is counted long before the end.
     site.site.cli(&["store", "drop", &two, "--reason", "test"]).ok("dropped");
-    archive.behaves(&json!({ "gap": 1 }));
+    archive.behaves(&json!({ "gap": 2 }));
     let classes = ["1.2.840.10008.5.1.4.1.1.4"];
     let said = site.ask(&[json!({ "op": "get", "keys": keys, "classes": classes })]).remove(0);
     let first = counted(&said).iter().position(|(_, completed)| *completed == 1).expect("the first is counted");

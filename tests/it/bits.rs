@@ -430,7 +430,8 @@ fn push_some(a: &Gateway, numbers: std::ops::Range<u64>) -> Sent {
 }
 
 /// FLT-025: SQLite takes the log that a killed gateway left as far as its sums agree, and drops the rest without a word. What is shown then
-/// is whole; the records are doubted, which is told, and no bytes go: also if the blobs have not noted yet what is dropped.
+/// is whole (the log is not copied back here, see `records::sqlite::tests::log`); the records are doubted, which is told, and no bytes go: also
+/// if the blobs have not noted yet what is dropped.
 #[test]
 fn a_flipped_byte_of_the_log_is_told() {
     let stage = Stage::new();

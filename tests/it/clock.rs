@@ -108,7 +108,7 @@ fn a_gateway_that_slept_moves_nothing_back() {
     let stage = Stage::new();
     let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
     let between = Proxy::to(b.port);
-    let patience = "[timers]\nmessage_idle = \"1s\"\nassociation_idle = \"1s\"";
+    let patience = "[timers]\nmessage_idle = \"2s\"\nassociation_idle = \"2s\"";
     let mut a = Gateway::start(&stage.path().join("a"), stage.site_a(&url(&between)).with(QUICK).with(patience));
     let port = a.config.dicom_port;
     let mut slept = 0;
@@ -155,9 +155,11 @@ fn a_peer_that_slept_is_asked_and_not_sent_again() {
     let stage = Stage::new();
     let mut b = Gateway::start(&stage.path().join("b"), stage.site_b());
     let patience = "[timers]\nconnect = \"1s\"\ntls_handshake = \"1s\"\nresponse = \"2s\"";
-    let quick = format!("{QUICK}\nprogress_time = \"2s\"");
+    // The peer has its time to do what it was asked before we ask it.
+    let quick =
+        "[courier]\nretry_first = \"1s\"\nretry_longest = \"2s\"\noutage_probe = \"2s\"\nprogress_time = \"2s\"";
     let url = format!("https://127.0.0.1:{}/dicom-web", b.config.web_port);
-    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&url).with(&quick).with(patience));
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&url).with(quick).with(patience));
     let mut slept = 0;
     for round in 1..=3_u64 {
         // Over the connection that this leaves open, all of the next request is with the peer's system while the peer sleeps.

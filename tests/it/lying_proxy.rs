@@ -109,7 +109,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "504 after it was stored",
         requirement: "FLT-062",
-        lie: "proxy_read_timeout 1s;",
+        lie: "proxy_read_timeout 3s;",
         behind: Behind::AnsweringLate,
         said: ("504", 1),
         meanwhile: "verified",

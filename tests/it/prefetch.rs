@@ -53,7 +53,7 @@ fn ended(row: &Value, how: &str) -> bool {
 fn a_new_study_has_the_priors_pulled_that_a_rule_means_and_each_study_once() {
     let stage = Stage::new();
     let out = StoreScp::start(&stage.path().join("out"), "OUT");
-    let rule = "[priors]\nkeep = \"6s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"chest\"\narrived = [\"CT\"]\n\
+    let rule = "[priors]\nkeep = \"6s\"\nprefetch_retry = \"1s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"chest\"\narrived = [\"CT\"]\n\
         modality = [\"CT\"]\nbody_part = [\"CHEST*\"]\nmax_age = \"3650d\"\nnewest = 2\nsites = [\"b\"]\nto = \"OUT\"\n";
     let (a, b) = sites(&stage, &format!("{rule}{}", node("OUT", out.port)));
     let b = Gateway::start(&stage.path().join("b"), b);
@@ -70,6 +70,7 @@ fn a_new_study_has_the_priors_pulled_that_a_rule_means_and_each_study_once() {
     give(&stage, &a, "PACS", &json!([study(10, "MR", "CHEST", "20261101"), study(11, "CT", "CHEST", "20261102")]));
 
     until(seconds(60), "both are at the node", || (out.files().len() == 2).then_some(()));
+    a.all_become("OUT", "accepted", 2, seconds(60));
     let first = until(seconds(30), "it has ended", || ahead(&a).first().filter(|row| ended(row, "2 studies")).cloned());
     assert_eq!((&first["cause"], &first["of"], &first["who"]), (&json!("study"), &json!(uid(11)), &json!("node PACS")));
     for file in out.files() {
@@ -113,7 +114,7 @@ fn each_modality_of_a_study_has_its_priors_pulled() {
     let stage = Stage::new();
     let rule =
         |name: &str| format!("[[prefetch]]\nname = \"{name}\"\narrived = [\"{name}\"]\nmodality = [\"{name}\"]\n");
-    let (a, b) = sites(&stage, &[rule("CT"), rule("PT")].concat());
+    let (a, b) = sites(&stage, &["[priors]\nprefetch_retry = \"1s\"\n".to_owned(), rule("CT"), rule("PT")].concat());
     let b = Gateway::start(&stage.path().join("b"), b);
     give(&stage, &b, "PACS", &json!([study(1, "CT", "CHEST", "20240102"), study(2, "PT", "CHEST", "20240102")]));
     let a = Gateway::start(&stage.path().join("a"), a);
@@ -188,7 +189,10 @@ fn post(site: &Gateway, body: &Value) -> (u16, Value) {
 #[test]
 fn another_program_has_priors_pulled_and_asks_twice_in_vain() {
     let stage = Stage::new();
-    let (a, b) = sites(&stage, "[[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\nnewest = 1\n");
+    let (a, b) = sites(
+        &stage,
+        "[priors]\nprefetch_retry = \"1s\"\n[[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\nnewest = 1\n",
+    );
     let b = Gateway::start(&stage.path().join("b"), b);
     give(&stage, &b, "PACS", &json!([study(1, "CT", "CHEST", "20240102"), study(2, "CR", "HAND", "20250102")]));
     let a = Gateway::start(&stage.path().join("a"), a);
@@ -257,7 +261,7 @@ fn an_id_is_its_callers_own_and_names_one_patient() {
 fn a_move_that_takes_longer_than_copies_are_kept_loses_none_of_them() {
     let stage = Stage::new();
     let slow = StoreScp::start_with(&stage.path().join("slow"), "SLOW", &["+xa", "--sleep-after", "2"]);
-    let tables = "[priors]\nkeep = \"8s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"all\"\nnewest = 10\n\
+    let tables = "[priors]\nkeep = \"8s\"\nprefetch_retry = \"1s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"all\"\nnewest = 10\n\
         [[node]]\nae_title = \"READER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\", \"move\"]\nmove_to = [\"SLOW\"]\n";
     let (a, b) = sites(&stage, &format!("{tables}{}", node("SLOW", slow.port)));
     let b = Gateway::start(&stage.path().join("b"), b);
@@ -284,7 +288,7 @@ fn an_order_has_the_priors_pulled_once() {
     let (stage, port) = (Stage::new(), free_port());
     let tables = format!(
         "[hl7]\nlisten = \"127.0.0.1:{port}\"\nfrom_addresses = [\"127.0.0.0/8\"]\nissuer = \"ZZ001\"\n\
-         [[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\n"
+         [priors]\nprefetch_retry = \"1s\"\n[[prefetch]]\nname = \"ct\"\narrived = [\"CT\"]\n"
     );
     let (a, b) = sites(&stage, &tables);
     let b = Gateway::start(&stage.path().join("b"), b);

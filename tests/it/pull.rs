@@ -172,7 +172,7 @@ fn a_neighbour_that_is_killed_half_way_and_comes_back_gives_the_rest() {
         .unwrap();
     let port = sites.a.config.dicom_port.to_string();
     let asking = std::thread::spawn(move || python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]));
-    until(seconds(60), "some are at the workstation", || (sites.at_out().len() >= 5).then_some(()));
+    until(seconds(60), "some are at the workstation", || (sites.out.files().len() >= 5).then_some(()));
     sites.b.kill();
     let then = sites.a.holds(&study);
     assert!((5..40).contains(&then), "killed half-way: {then} had come");
@@ -218,7 +218,7 @@ fn a_pulled_study_carries_the_number_that_the_node_is_shown() {
 /// LED-030 for copies: they go when nobody has asked for them for a while, and come again when somebody does; never what a node sent.
 #[test]
 fn copies_go_when_nobody_asks_for_them_and_come_again() {
-    let sites = Neighbours::start("as_is", "[priors]\nkeep = \"2s\"\n[retention]\nevery = \"1s\"");
+    let sites = Neighbours::start("as_is", "[priors]\nkeep = \"6s\"\n[retention]\nevery = \"1s\"");
     let sent = sites.send(640, 3, 1000);
     let own = names(641, 1, 1);
     let mut pacs =

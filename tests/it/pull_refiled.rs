@@ -21,7 +21,7 @@ use std::process::Command;
 /// other one, and not the copy that names the patient before; and it says so.
 #[test]
 fn a_rule_gives_no_copy_of_another_patient() {
-    let rule = format!("{PRIORS}\n[[prefetch]]\nname = \"all\"\nnewest = 10\nto = \"OUT\"\n");
+    let rule = format!("{PRIORS}\nprefetch_retry = \"1s\"\n[[prefetch]]\nname = \"all\"\nnewest = 10\nto = \"OUT\"\n");
     let scene = Scene::start(&rule);
     scene.hold(650, 2);
     scene.b.files(&study(650), NHS, "NHS");
@@ -46,7 +46,7 @@ fn a_rule_gives_no_copy_of_another_patient() {
 /// knows: a rule pulls it, and gives it to nobody.
 #[test]
 fn a_rule_gives_no_copy_of_which_nobody_says_whose_it_is() {
-    let rule = format!("{PRIORS}\n[[prefetch]]\nname = \"all\"\nnewest = 10\nto = \"OUT\"\n");
+    let rule = format!("{PRIORS}\nprefetch_retry = \"1s\"\n[[prefetch]]\nname = \"all\"\nnewest = 10\nto = \"OUT\"\n");
     let scene = Scene::knowing(&rule, "issuer = \"RAA\"");
     scene.hold(652, 2);
     scene.b.files(&study(652), NHS, "NHS");
@@ -66,7 +66,7 @@ fn a_rule_that_asks_another_site_gives_no_copy_of_another_patient() {
     let out = StoreScp::start(&stage.path().join("out"), "OUT");
     let tables = format!(
         "[[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nmay = [\"receive\"]\n\
-         [[prefetch]]\nname = \"all\"\nnewest = 10\nsites = [\"c\"]\nto = \"OUT\"\n",
+         [priors]\nprefetch_retry = \"1s\"\n[[prefetch]]\nname = \"all\"\nnewest = 10\nsites = [\"c\"]\nto = \"OUT\"\n",
         out.port
     );
     let neighbours = [("b", b.url()), ("c", c.url())].map(|(name, url)| Neighbour::new(name, &url));

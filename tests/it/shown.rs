@@ -20,7 +20,7 @@ fn names(at: u64) -> Names {
     crate::support::files::names(80, 1, at)
 }
 
-const TIMERS: &str = "[timers]\nresponse = \"1s\"\n[courier]\nretry_first = \"1s\"\nretry_longest = \"2s\"\n";
+const TIMERS: &str = "[timers]\nresponse = \"5s\"\n[courier]\nretry_first = \"1s\"\nretry_longest = \"2s\"\n";
 
 /// Sends `count` instances of one study to a node with these options.
 fn sent(options: &[&str], count: u64) -> Shown {

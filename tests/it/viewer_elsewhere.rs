@@ -191,11 +191,12 @@ fn copies_that_a_viewer_reads_slowly_stay_until_it_has_them() {
     let mut first = [0; 4096];
     slow.read_exact(&mut first).unwrap();
     assert!(first.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&first));
-    assert_eq!(sites.shown(&format!("{}/metadata", study(831))).status, 200);
     let states = |story: u64| -> Vec<String> {
         let held = sites.a.study(&names(story, 1, 1).study);
         held.iter().map(|row| row["state"].as_str().unwrap().to_owned()).collect()
     };
+    until(seconds(60), "all of it is here", || (states(830).len() == 24).then_some(()));
+    assert_eq!(sites.shown(&format!("{}/metadata", study(831))).status, 200);
     until(seconds(60), "what nobody reads is flushed", || (states(831) == ["purged"]).then_some(()));
     assert_eq!(states(830), ["stored"; 24], "what is read stays");
     let mut rest = Vec::new();

@@ -8,6 +8,7 @@ use crate::dicom::uid::TransferSyntaxUid;
 use crate::peers::Origin;
 use crate::records::{Arrival, BlobRef, Kept, Records, RecordsOptions, SourceFacts};
 use crate::store::{Digest, Place, Store, StoreReader, file_name};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -52,9 +53,9 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if Records::open_read_only(data_dir).is_ok() || data_dir.join("records.db").exists() {
+    if records_are_in(data_dir).map_err(Failure::some)? {
         return Err(Failure::usage(format!(
-            "there are records in {}; move records.db away first, and keep it: this begins a new ledger",
+            "there are records in {}; move records.db and what begins with that name away first, and keep it: this begins a new ledger",
             data_dir.display()
         )));
     }
@@ -144,4 +145,14 @@ fn tell(rebuilt: &Rebuilt, json: bool) -> Ended {
         "{blobs} blobs are damaged or cannot be read, and {files} files hold data that no label covers: a blob whose label is \
          damaged, or what was arriving when the gateway ended. They are not in the new records, and are left as they are"
     )))
+}
+
+/// Whether there are records, or a log or another file of such.
+fn records_are_in(data_dir: &Path) -> std::io::Result<bool> {
+    if !data_dir.is_dir() {
+        return Ok(false);
+    }
+    let names = std::fs::read_dir(data_dir)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let ours = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"records.db");
+    names.map(|name| name.map(ours)).try_fold(false, |any, one| Ok(any || one?))
 }

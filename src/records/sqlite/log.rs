@@ -4,10 +4,11 @@
 //! last commit, the one whose sync did not return: nothing of it was acknowledged. Whatever else fails its check was changed on the
 //! disk. The layout is that of "WAL File Format" in the documentation of SQLite's file format.
 
-use super::schema::{FILE, sync_directory};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::io::{self, Read};
+
+mod kept;
+
+pub(in crate::records) use kept::{heeded, is_damaged_at_rest, keep_if_damaged};
 
 /// A log begins with so many bytes of its own.
 const HEAD: usize = 32;
@@ -20,39 +21,8 @@ const MAGIC: u32 = 0x377f_0682;
 const PAGE: usize = 4096;
 /// The largest page that SQLite knows.
 const LARGEST_PAGE: usize = 65_536;
-
-/// What follows the name of the records in that of their log, of a copy of it that the start has still to heed, and of one it has heeded.
-const LOG: &str = "-wal";
-const DOUBTED: &str = "-wal.doubted";
-const DAMAGED: &str = "-wal.damaged";
-
-/// Looks at the log before SQLite does. If it is damaged, a copy is durable when this returns: SQLite drops what cannot be read, and a
-/// start that crashes behind that would see nothing amiss. Whether there is a copy that no start has heeded.
-pub(in crate::records) fn keep_if_damaged(dir: &Path) -> io::Result<bool> {
-    let named = |rest: &str| dir.join(format!("{FILE}{rest}"));
-    let found = match File::open(named(LOG)) {
-        Ok(log) => judge(&mut BufReader::with_capacity(1 << 16, log))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Log::Whole,
-        Err(error) => return Err(error),
-    };
-    if let Log::Damaged { frame } = found {
-        tracing::error!(
-            frame,
-            "the log of the last run has changed on the disk: what stands behind this frame is lost"
-        );
-        let copy = named("-wal.copy");
-        fs::copy(named(LOG), &copy)?;
-        File::open(&copy)?.sync_all()?;
-        fs::rename(&copy, named(DOUBTED))?;
-        sync_directory(dir)?;
-    }
-    named(DOUBTED).try_exists()
-}
-
-/// The blobs have noted that these records are in doubt: the copy stays, and puts no later start in doubt.
-pub(in crate::records) fn heeded(dir: &Path) -> io::Result<()> {
-    fs::rename(dir.join(format!("{FILE}{DOUBTED}")), dir.join(format!("{FILE}{DAMAGED}")))
-}
+/// What a disk writes whole or not at all.
+const SECTOR: u64 = 512;
 
 /// What a log holds, as far as its checks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,16 +74,37 @@ impl Frame {
         word(&self.checked, 4) != 0
     }
 
-    /// Whether it differs in one byte from the one that followed here: no torn write looks like that.
-    fn is_one_byte_off(&self, before: Check, salts: [u8; 8], order: Order) -> bool {
+    /// How one changed byte would explain that it does not follow here. `begins` is where it stands in the log.
+    fn one_byte_off(&self, before: Check, salts: [u8; 8], order: Order, begins: u64) -> Explained {
         let found = sum(order, before, &self.checked);
-        if self.salts != salts {
-            return found == self.check;
+        let (elsewhere, in_first) = if self.salts != salts {
+            (found == self.check && differing(&self.salts, &salts) == 1, false)
+        } else if differing(&bytes_of(found), &bytes_of(self.check)) == 1 {
+            (true, false)
+        } else {
+            one_byte_explains(self.checked.len() / 8, found, self.check)
+        };
+        // If a sector ends behind the first pair, a power cut may have left that pair alone as it was before.
+        if in_first && (begins + CHECKED as u64).is_multiple_of(SECTOR) {
+            return Explained::No;
         }
-        let differing = |a: u32, b: u32| a.to_be_bytes().iter().zip(b.to_be_bytes()).filter(|(a, b)| **a != *b).count();
-        differing(found.0, self.check.0) + differing(found.1, self.check.1) == 1
-            || one_byte_explains(self.checked.len() / 8, found, self.check)
+        match (in_first || elsewhere && self.commits(), elsewhere) {
+            (true, _) => Explained::InACommit,
+            (false, true) => Explained::IfCommitted([self.check, found]),
+            (false, false) => Explained::No,
+        }
     }
+}
+
+/// Whether one changed byte explains that a frame does not follow.
+enum Explained {
+    /// And this frame ends its commit, or it cannot be known any more whether it does.
+    InACommit,
+    /// If it was committed: what is written to the log before a commit may be written again there, and its checks are put right by the
+    /// commit. The next frame follows one of these.
+    IfCommitted([Check; 2]),
+    /// No.
+    No,
 }
 
 /// Reads a whole log.
@@ -126,10 +117,8 @@ pub(in crate::records) fn judge(log: &mut impl Read) -> io::Result<Log> {
     let page = said.unwrap_or(PAGE);
     let Some(mut frame) = Frame::read(log, page)? else { return Ok(Log::Whole) };
     if !sound {
-        // SQLite drops the whole log. If a frame follows the head that was, that head was synced before.
-        let orders = [Order::Little, Order::Big];
-        let was = orders.iter().any(|o| [stored, sum(*o, (0, 0), &head[..24])].iter().any(|c| frame.follows(*c, *o)));
-        return Ok(if was { Log::Damaged { frame: 0 } } else { Log::Whole });
+        // SQLite drops the whole log. Its head was synced before anything was written behind it.
+        return Ok(Log::Damaged { frame: 0 });
     }
     let mut salts = [0; 8];
     salts.copy_from_slice(&head[16..24]);
@@ -142,19 +131,47 @@ pub(in crate::records) fn judge(log: &mut impl Read) -> io::Result<Log> {
             None => return Ok(Log::Whole),
         };
     }
-    let damaged = frame.is_one_byte_off(before, salts, order) || goes_on(frame, log, (page, salts, order))?;
+    let begins = HEAD as u64 + number * (FRAME_HEAD + page) as u64;
+    let damaged = match frame.one_byte_off(before, salts, order, begins) {
+        Explained::InACommit => true,
+        Explained::IfCommitted(either) => was_synced(frame, &either, log, (page, salts, order))?,
+        Explained::No => was_synced(frame, &[], log, (page, salts, order))?,
+    };
     Ok(if damaged { Log::Damaged { frame: number } } else { Log::Whole })
 }
 
-/// Whether a commit behind the bad frame, or in it, is followed by a frame of the same log: that one was begun after the commit was synced.
-fn goes_on(mut last: Frame, log: &mut impl Read, (page, salts, order): (usize, [u8; 8], Order)) -> io::Result<bool> {
+/// Whether what stands behind a bad frame shows that it was synced: a commit, there or behind it, that another frame of the same log
+/// follows, since that one was begun after the commit was synced. Or, if one of `either` is what the next one follows, frames without
+/// a gap up to the end of a commit.
+fn was_synced(
+    mut last: Frame,
+    either: &[Check],
+    log: &mut impl Read,
+    (page, salts, order): (usize, [u8; 8], Order),
+) -> io::Result<bool> {
+    let mut goes_on = either.to_vec();
     while let Some(next) = Frame::read(log, page)? {
-        if last.commits() && last.salts == salts && next.salts == salts && next.follows(last.check, order) {
+        let follows = |before: Check| next.salts == salts && next.follows(before, order);
+        if last.commits() && last.salts == salts && follows(last.check) {
             return Ok(true);
         }
+        let runs_on = goes_on.iter().any(|before| follows(*before));
+        if runs_on && next.commits() {
+            return Ok(true);
+        }
+        goes_on = if runs_on { vec![next.check] } else { Vec::new() };
         last = next;
     }
     Ok(false)
+}
+
+fn bytes_of((first, second): Check) -> [u8; 8] {
+    (u64::from(first) << 32 | u64::from(second)).to_be_bytes()
+}
+
+/// In how many bytes these differ.
+fn differing(a: &[u8; 8], b: &[u8; 8]) -> usize {
+    a.iter().zip(b).filter(|(a, b)| a != b).count()
 }
 
 /// So many bytes; `None` if there are fewer.
@@ -181,9 +198,10 @@ fn sum(order: Order, before: Check, bytes: &[u8]) -> Check {
     })
 }
 
-/// Whether another value of one byte, anywhere in so many pairs of words, makes the check `found` the one that is wanted. What is
-/// added to a word goes into the sums a known number of times, so that each word is tried with each difference of each of its bytes.
-fn one_byte_explains(pairs: usize, found: Check, wanted: Check) -> bool {
+/// Whether another value of one byte, in so many pairs of words, makes the check `found` the one that is wanted: of any pair but the
+/// first, and of the first. What is added to a word goes into the sums a known number of times, so that each word is tried with each
+/// difference of each of its bytes.
+fn one_byte_explains(pairs: usize, found: Check, wanted: Check) -> (bool, bool) {
     let off = (wanted.0.wrapping_sub(found.0), wanted.1.wrapping_sub(found.1));
     let explains = |(first, second): Check| {
         let mut steps = [0, 8, 16, 24].into_iter().flat_map(|shift| (1..=255u32).map(move |by| by << shift));
@@ -198,9 +216,11 @@ fn one_byte_explains(pairs: usize, found: Check, wanted: Check) -> bool {
     };
     // How often the first and the second word of the last pair go in, then of the one before it.
     let mut times = ((1, 1), (0, 1));
-    (0..pairs).any(|_| {
+    let mut pair = || {
         let hit = explains(times.0) || explains(times.1);
         times = (next(times.0), next(times.1));
         hit
-    })
+    };
+    let elsewhere = (1..pairs).fold(false, |hit, _| pair() || hit);
+    (elsewhere, pair())
 }

@@ -47,12 +47,24 @@ const APPLICATION: i64 = 0x5762_5263;
 /// The first release of SQLite without the WAL-reset race.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
+/// What is said of records of which neither the file nor the log is whole.
+const MIXED: &str = "the log of the last run has changed on the disk, and what is left of the records does not fit together; nothing was \
+    changed. Move records.db and what begins with that name away, keep it, and `weybridge restore` a backup or `weybridge store rebuild`";
+/// What is said if a damaged log cannot be emptied.
+const BUSY: &str = "the log of the last run has changed on the disk, and somebody reads the records just now; end what reads them, a \
+    backup or `ledger verify` say, and start again";
+
 fn open_error(path: &Path, why: impl ToString) -> RecordsError {
     RecordsError::Open { path: path.to_owned(), why: why.to_string() }
 }
 
-/// Opens the file for writing, makes it if it is missing, and brings it to the newest layout.
-pub(in crate::records) fn open_writer(dir: &Path, cache_bytes: u64) -> Result<Connection, RecordsError> {
+/// Opens the file for writing, makes it if it is missing, and brings it to the newest layout. If the log of the last run was damaged,
+/// nothing is written unless what can be read fits together.
+pub(in crate::records) fn open_writer(
+    dir: &Path,
+    cache_bytes: u64,
+    log_damaged: bool,
+) -> Result<Connection, RecordsError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(open_error(dir, format!("SQLite {} is older than 3.51.3", rusqlite::version())));
     }
@@ -79,7 +91,13 @@ pub(in crate::records) fn open_writer(dir: &Path, cache_bytes: u64) -> Result<Co
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(open_error(&path, format!("the file system does not allow a write-ahead log (mode {mode})")));
     }
-    begin_the_log_anew(&conn).map_err(|e| open_error(&path, e))?;
+    if log_damaged && !fits_together(&conn) {
+        return Err(open_error(&path, MIXED));
+    }
+    let read_by_others = begin_the_log_anew(&conn).map_err(|e| open_error(&path, e))?;
+    if log_damaged && read_by_others {
+        return Err(open_error(&path, BUSY));
+    }
     migrate(&mut conn, &path)?;
     sync_directory(dir).map_err(|e| open_error(&path, e))?;
     Ok(conn)
@@ -110,12 +128,20 @@ pub(in crate::records) fn copy_back_at_close(conn: &Connection, wanted: bool) ->
 
 /// Copies all of an earlier run's log into the file and empties it. If that run ended because a sync of the log failed, the system
 /// may hold pages of it that never reach the disk; whatever were written behind them would be lost with them (REL-04).
-fn begin_the_log_anew(conn: &Connection) -> rusqlite::Result<()> {
+/// Whether somebody who reads kept that from being done.
+fn begin_the_log_anew(conn: &Connection) -> rusqlite::Result<bool> {
     let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy {
         tracing::warn!("somebody reads the records just now: the log of the last run could not be emptied");
     }
-    Ok(())
+    Ok(busy)
+}
+
+/// Whether the pages are those of one moment. Of a log that had been copied back in part or as a whole, the frames before the damage would
+/// stand for newer pages of the file.
+fn fits_together(conn: &Connection) -> bool {
+    let check = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+    check.is_ok_and(|found| found == "ok")
 }
 
 /// Makes the file, if it is missing, so that only its owner can read it: it holds patients. Its log gets the same permissions.

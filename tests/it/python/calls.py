@@ -4,7 +4,7 @@
 usage: calls.py LOG FOLDER EFFECT K CALLS PART -- PROGRAM ARGUMENT...
 
 EFFECT is the name of an error (EIO, ENOSPC, EMFILE, ...), SHORT (half of a write), KILL (SIGKILL before the call), NONE,
-or SKIP: from the k-th on, each such call is left out and told as a success.
+or SKIP: from the k-th on, each such call is left out and answered by 0, which for syncs and the like is success.
 CALLS are names with commas; PART must stand in the path, below FOLDER, or in `socket` for calls on sockets; where those have ports,
 in `socket:at-OURS:to-THEIRS:`. A recvfrom that would hear nothing is none. Both may be chains,
 `a>b`: then calls count that match the last link, once one of each before was seen, in this order. LOG

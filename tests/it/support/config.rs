@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Below the ports that the system gives to those who call (and to `:0`), so that none of them takes it before it is used.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// A port on the loopback that nobody listens on now, another one each time, and far from those of other test processes.
+/// A port on the loopback that nobody listens on now, another one each time, and far from those of other test processes. Of two tests that
+/// nextest runs at once one takes odd ports and the other even ones.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let count = u32::from(PORTS.end - PORTS.start);
-    let first = std::process::id().wrapping_mul(7_919);
+    let slot: Option<u32> = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok().and_then(|slot| slot.parse().ok());
+    let (step, parity) = slot.map_or((1, 0), |slot| (2, slot % 2));
+    let first = std::process::id().wrapping_mul(7_919) / step * step + parity;
     loop {
-        let at = first.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % count;
+        let at = first.wrapping_add(step * NEXT.fetch_add(1, Ordering::SeqCst)) % count;
         let port = PORTS.start + u16::try_from(at).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;

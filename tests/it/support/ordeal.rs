@@ -15,7 +15,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// What is called once everything was done, so that nothing more is to come.
-const PATIENCE: Duration = seconds(8);
+const PATIENCE: Duration = seconds(30);
 /// Small segments and small buffers: a little work takes every path.
 const SMALL: &str = "[store]\nsegment = \"1 MiB\"\nsmall_object = \"256 KiB\"\nchunk = \"64 KiB\"\nbuffers = \"4 MiB\"\n\
                      [courier]\nretry_first = \"100ms\"\nretry_longest = \"300ms\"";
@@ -164,7 +164,7 @@ impl Ordeal {
         let Some(met) = log.fired().filter(|met| plan.calls == SYNC && met.path != ".") else { return false };
         let what = format!("it says that it has stopped after a failed sync of {}", met.path);
         let stopped = || self.status()["poisoned"].is_string().then_some(());
-        until(seconds(10), &what, stopped);
+        until(seconds(30), &what, stopped);
         true
     }
 

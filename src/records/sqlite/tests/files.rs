@@ -9,7 +9,7 @@ use crate::records::tests::support::{DAY, Site, dead, node, noon, push, push_oth
 #[test]
 fn the_writer_syncs_every_commit() {
     let dir = TempDir::new().unwrap();
-    let conn = schema::open_writer(dir.path(), 1 << 20).unwrap();
+    let conn = schema::open_writer(dir.path(), 1 << 20, false).unwrap();
     let pragma = |name: &str| {
         conn.pragma_query_value(None, name, |row| {
             row.get::<_, String>(0).or_else(|_| row.get::<_, i64>(0).map(|n| n.to_string()))
@@ -26,7 +26,7 @@ fn the_writer_syncs_every_commit() {
 #[test]
 fn a_reader_cannot_write() {
     let dir = TempDir::new().unwrap();
-    drop(schema::open_writer(dir.path(), 1 << 20).unwrap());
+    drop(schema::open_writer(dir.path(), 1 << 20, false).unwrap());
     let conn = schema::open_reader(dir.path(), false).unwrap();
     assert!(conn.execute("INSERT INTO words (text, salt) VALUES ('x', x'')", []).is_err());
 }
@@ -34,7 +34,7 @@ fn a_reader_cannot_write() {
 #[test]
 fn newer_and_foreign_files_are_refused() {
     let dir = TempDir::new().unwrap();
-    drop(schema::open_writer(dir.path(), 1 << 20).unwrap());
+    drop(schema::open_writer(dir.path(), 1 << 20, false).unwrap());
     open(dir.path()).pragma_update(None, "user_version", 99).unwrap();
     let newer = Records::open(dir.path(), RecordsOptions::default()).unwrap_err();
     assert_eq!(newer, RecordsError::Newer { found: 99, known: schema::LAYOUT });
@@ -54,7 +54,7 @@ fn an_interrupted_migration_leaves_nothing() {
     conn.execute_batch("PRAGMA journal_mode = wal; BEGIN; CREATE TABLE meta (x)").unwrap();
     assert!(!conn.is_autocommit(), "it is in the middle of it");
     drop(conn);
-    drop(schema::open_writer(dir.path(), 1 << 20).unwrap());
+    drop(schema::open_writer(dir.path(), 1 << 20, false).unwrap());
     note_fired(1);
 }
 

@@ -6,7 +6,7 @@ use crate::records::sqlite::schema;
 #[test]
 fn the_hot_queries_read_only_what_they_need() {
     let dir = TempDir::new().unwrap();
-    let conn = schema::open_writer(dir.path(), 1 << 20).unwrap();
+    let conn = schema::open_writer(dir.path(), 1 << 20, false).unwrap();
     let rows = [
         ("SELECT id FROM instances WHERE sop_uid = '1'", "sop_uid=?"),
         ("SELECT id FROM blobs WHERE digest = x'00' AND state = 'live'", "blobs_live (digest=?"),
