@@ -345,6 +345,7 @@ pub struct Running {
     working: CancellationToken,
     critical: Critical,
     courier: Arc<Courier>,
+    /// Of the start: what only a restart changes stays as it says, however often another is read.
     config: Config,
     in_force: InForce,
     intake: Intake,
@@ -377,7 +378,8 @@ impl Running {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<()> {
-        let mut config = Config::load(&self.config.path)?;
+        // A line of the file may name a patient: the log has none.
+        let mut config = Config::load(&self.config.path).map_err(|errors| anyhow::anyhow!(errors.without_source()))?;
         for key in in_force::needs_restart(&self.config, &config) {
             tracing::warn!(key, "has changed, and takes effect at the next start");
         }
@@ -401,7 +403,6 @@ impl Running {
         self.in_force.archives.send_replace(Arc::new(archives));
         self.in_force.worklists.send_replace(Arc::new(worklists));
         self.courier.replace(lanes);
-        self.config = config;
         Ok(())
     }
 

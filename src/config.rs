@@ -29,6 +29,7 @@ pub use priors::Priors;
 pub use site::{Dicom, Site, Tls, Web};
 pub use template::init_template;
 pub use viewer::Viewer;
+pub use withhold::EMPTY_LIST;
 
 use crate::peers::{Node, Peer, Registry, Withhold};
 use crate::priors::prefetch::Rule;
@@ -170,7 +171,7 @@ fn read(mut document: Table<'_>, path: &Path, now: SystemTime, mistakes: &Mistak
     let limits = limits::limits(document.table("limits"));
     let courier = limits::courier(document.table("courier"));
     let store = limits::store(document.table("store"));
-    let retention = limits::retention(document.table("retention"));
+    let retention = limits::retention(document.table("retention"), store.reserve_bytes);
     let priors = priors::priors(document.table("priors"));
     let mut nodes: Vec<_> = document.tables("node").into_iter().filter_map(|t| parties::node(t, base)).collect();
     let (viewer, viewer_listener) = viewer::viewer(document.table("viewer"), base, &mut nodes).unzip();

@@ -41,7 +41,8 @@ pub struct JanitorOptions {
     pub keep_at_most: Duration,
     /// Copies of what other sites keep stay so long after they were last asked for.
     pub keep_copies: Duration,
-    /// Below so many free bytes the disk is short of room; `None` for a tenth of it, or twice the reserve if that is more.
+    /// Below so many free bytes the disk is short of room, or below twice the reserve if that is more; `None` for a tenth of the disk, 0
+    /// for never.
     pub room_bytes: Option<u64>,
     /// Between two rounds.
     pub every: Duration,
@@ -367,16 +368,20 @@ impl Janitor {
     /// Whether the disk is short of room, with hysteresis: below the mark, until a quarter more is free.
     fn is_short(&self) -> bool {
         let usage = self.inner.store.usage();
-        let mark = self.room_mark(&usage);
+        let mark = room_mark(self.inner.options.room_bytes, usage.disk_bytes, usage.reserve_bytes);
         let short = self.inner.short.load(Ordering::Relaxed);
         let now = usage.free_bytes < if short { mark.saturating_add(mark / 4) } else { mark };
         self.inner.short.store(now, Ordering::Relaxed);
         now
     }
+}
 
-    fn room_mark(&self, usage: &crate::store::Usage) -> u64 {
-        let usual = (usage.disk_bytes / 10).max(usage.reserve_bytes.saturating_mul(2));
-        self.inner.options.room_bytes.unwrap_or(usual)
+/// Below how many free bytes a disk is short of room. Room is made before the reserve is reached, where nothing new is taken, whatever was
+/// asked for; 0 asks for none.
+fn room_mark(asked: Option<u64>, disk: u64, reserve: u64) -> u64 {
+    match asked {
+        Some(0) => 0,
+        asked => asked.unwrap_or(disk / 10).max(reserve.saturating_mul(2)),
     }
 }
 

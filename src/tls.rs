@@ -63,6 +63,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     facts: Facts,
+    above: Vec<Facts>,
 }
 
 impl Identity {
@@ -80,8 +81,10 @@ impl Identity {
             return Err(TlsError::Key(ENCRYPTED.into()));
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| TlsError::Key(e.to_string()))?;
+        // What stands above the leaf and cannot be read is for the other side to judge.
+        let above = chain.iter().skip(1).filter_map(|certificate| Facts::of(certificate).ok()).collect();
         match CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()) {
-            Ok(_) => Ok(Self { chain, key, facts }),
+            Ok(_) => Ok(Self { chain, key, facts, above }),
             Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::KeyMismatch),
             Err(error) => Err(TlsError::Key(error.to_string())),
         }
@@ -100,6 +103,11 @@ impl Identity {
     /// What the leaf certificate says.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What the certificates above the leaf say, in the order of the file, as far as they can be read.
+    pub fn above(&self) -> &[Facts] {
+        &self.above
     }
 }
 

@@ -2,7 +2,7 @@
 //! runs (DIM-113).
 
 use crate::config::Config;
-use crate::tls::{Facts, expiry};
+use crate::tls::{Facts, Identity, expiry};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -29,13 +29,12 @@ impl Known {
         let lasting = about_store.into_iter().chain(lasting).collect();
         let mut certificates = Vec::new();
         if let Some(tls) = &config.tls {
-            certificates.push(("this site's certificate".to_owned(), tls.identity.facts().clone()));
+            certificates.extend(shown("this site's certificate", &tls.identity));
             certificates.extend(tls.trust.facts().iter().map(|facts| ("the authority".to_owned(), facts.clone())));
         }
         let clients = config.peers.iter().filter_map(|peer| Some((peer, peer.client.as_ref()?)));
-        certificates.extend(
-            clients.map(|(peer, client)| (format!("the certificate for {}", peer.name), client.facts().clone())),
-        );
+        certificates
+            .extend(clients.flat_map(|(peer, client)| shown(&format!("the certificate for {}", peer.name), client)));
         Self { lasting, certificates }
     }
 
@@ -50,6 +49,12 @@ impl Known {
         let ending = self.certificates.iter().filter_map(|(what, facts)| expiry::words(what, facts, now));
         self.lasting.iter().cloned().chain(ending.map(|words| format!("{words} ({})", expiry::REPLACE))).collect()
     }
+}
+
+/// The certificates of an identity, as they are shown to the other side.
+fn shown(what: &str, identity: &Identity) -> Vec<(String, Facts)> {
+    let above = identity.above().iter().map(|facts| (format!("the authority in the file of {what}"), facts.clone()));
+    std::iter::once((what.to_owned(), identity.facts().clone())).chain(above).collect()
 }
 
 /// Keeps `warnings` as they stand, and logs each mark that a certificate passes, once, until `stop`.
@@ -77,6 +82,40 @@ pub(super) async fn watch(
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(current.next_look(now)) => {}
             changed = known.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::certs::{DevAuthority, Validity};
+
+    /// DIM-113: an authority that stands in the site's own file ends as visibly as the certificate itself.
+    #[test]
+    fn every_certificate_that_is_shown_is_watched() {
+        let authority = DevAuthority::create().unwrap();
+        let issue = |name: &str, validity| authority.site(name, &["site.example"], validity).unwrap();
+        let (leaf, good, ended) = (
+            issue("leaf", Validity::days(365)),
+            issue("good", Validity::days(365)),
+            issue("ended", Validity::expired()),
+        );
+        let rows = [
+            (vec![&leaf], vec![]),
+            (vec![&leaf, &good], vec![]),
+            (vec![&leaf, &good, &ended], vec!["the authority in the file of it (CN=ended) has expired"]),
+            (vec![&ended], vec!["it (CN=ended) has expired"]),
+        ];
+        for (chain, want) in rows {
+            let file: String = chain.iter().map(|keys| keys.certificate.as_str()).collect();
+            let identity = Identity::from_pem(file.as_bytes(), chain[0].key.as_bytes()).unwrap();
+            let known = Known { lasting: Vec::new(), certificates: shown("it", &identity) };
+            assert_eq!(known.certificates.len(), chain.len());
+            let told = known.warnings(SystemTime::now());
+            let want: Vec<String> = want.iter().map(|words| format!("{words} ({})", expiry::REPLACE)).collect();
+            assert_eq!(told, want);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What of the configuration can change while the gateway runs, and how it is changed (UIX-11, FLT-088).
 
 use super::expiry::Known;
-use crate::config::{Config, Courier};
+use crate::config::{Config, Courier, EMPTY_LIST};
 use crate::courier::turns::Turns;
 use crate::edge::dimse_scp::Movers;
 use crate::peers::Registry;
@@ -52,6 +52,7 @@ impl InForce {
         let faces = |(dicom, web)| Faces { dicom: watch::Sender::new(dicom), web: watch::Sender::new(web) };
         let tls = server_configs(config)?.map(faces);
         let known = Known::of(config, about_store.clone());
+        tell_empty_lists(config);
         Ok(Self {
             registry: watch::Sender::new(Arc::new(config.registry())),
             routes: watch::Sender::new(Arc::new(Routes::new(config.routes.clone()))),
@@ -83,6 +84,14 @@ impl InForce {
         self.routes.send_replace(prepared.routes);
         self.prefetching.send_replace(Arc::new(prefetching(config)));
         self.known.send_replace(Arc::new(Known::of(config, self.about_store.clone())));
+        tell_empty_lists(config);
+    }
+}
+
+/// Lists of patients that withhold nothing are told in the log, too: one that was cut by accident looks the same.
+fn tell_empty_lists(config: &Config) {
+    for warning in config.warnings.iter().filter(|warning| warning.hint == EMPTY_LIST) {
+        tracing::warn!("{}; {}", warning.message, warning.hint);
     }
 }
 
@@ -106,7 +115,7 @@ fn server_configs(config: &Config) -> Result<Option<Pair>, TlsError> {
     Ok(Some((dicom, web)))
 }
 
-/// What differs between two configurations and only a restart can change, by the names of its tables and keys.
+/// What differs between the configuration of the start and another, and only a restart can change, by the names of its tables and keys.
 pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let (was, is) = (&old.courier, &new.courier);
     let tries =
@@ -120,7 +129,6 @@ pub(super) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("dicom.tls_listen", old.dicom.tls_listen != new.dicom.tls_listen),
         ("dicom.max_pdu_length", old.dicom.max_pdu_length != new.dicom.max_pdu_length),
         ("dicom.max_associations", old.dicom.max_associations != new.dicom.max_associations),
-        ("dicom.match_unknown", old.dicom.match_unknown != new.dicom.match_unknown),
         ("web.listen", old.web.listen != new.web.listen),
         ("web.max_connections", old.web.max_connections != new.web.max_connections),
         ("viewer", old.viewer != new.viewer),
@@ -169,7 +177,7 @@ mod tests {
             ("SITE", ""),
             ("SITEmax_associations = 7", "dicom.max_associations"),
             ("SITEmax_pdu_length = 32768", "dicom.max_pdu_length"),
-            ("SITEmatch_unknown = true", "dicom.match_unknown"),
+            ("SITEmatch_unknown = true", ""),
             ("SITE[web]\nmax_connections = 7", "web.max_connections"),
             ("SITE[courier]\nretry_first = \"7s\"", "courier.retry_first, retry_longest, give_up_after or refusals"),
             ("SITE[courier]\nrefusals = 7", "courier.retry_first, retry_longest, give_up_after or refusals"),

@@ -82,7 +82,10 @@ pub(super) async fn nightly(
 async fn every_peer(path: &std::path::Path, records: &Records) {
     let config = match Config::load(path) {
         Ok(config) => config,
-        Err(error) => return tracing::warn!(error = %error, "no comparison with the peers: the configuration is wrong"),
+        Err(errors) => {
+            let error = errors.without_source();
+            return tracing::warn!(error = %error, "no comparison with the peers: the configuration is wrong");
+        }
     };
     for peer in &config.peers {
         let name = peer.name.as_str();

@@ -8,8 +8,9 @@ use crate::ledger::transfer::State;
 use crate::records::{DestinationView, Records, RecordsOptions, hex};
 use crate::store::StoreReader;
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,10 @@ const LABEL: &str = "backup.json";
 /// The name of the records in a backup, as in a data directory.
 const RECORDS: &str = "records.db";
 const BLOBS: &str = "blobs";
+/// The directory that a new file system begins with.
+const LOST_AND_FOUND: &str = "lost+found";
+/// Most names that are told of what is in the way.
+const NAMED: usize = 5;
 
 /// So long nothing is freed or moved, unless it is asked for again.
 const PAUSE: Duration = Duration::from_secs(120);
@@ -104,12 +109,45 @@ fn write_label(dir: &Path, label: &Value) -> std::io::Result<()> {
 
 /// Makes a folder for its owner only; one that is there must be empty.
 fn empty_folder(dir: &Path) -> Result<(), Failure> {
+    match made(dir)?.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("{} is not empty; name a new folder", dir.display()))),
+    }
+}
+
+/// The same for a data directory, where the configuration says which it is; it may hold what a new file system begins with.
+fn empty_data_dir(dir: &Path) -> Result<(), Failure> {
+    let mut found = made(dir)?;
+    found.retain(|name| name != LOST_AND_FOUND || !holds_nothing(&dir.join(name)));
+    if found.is_empty() {
+        return Ok(());
+    }
+    found.sort();
+    let mut names: Vec<_> = found.iter().take(NAMED).map(|name| name.to_string_lossy()).collect();
+    if found.len() > NAMED {
+        names.push("and more".into());
+    }
+    Err(Failure::usage(format!(
+        "{} is not empty: it holds {}. Restore fills an empty data directory only: move this away first",
+        dir.display(),
+        names.join(", ")
+    )))
+}
+
+/// Makes a folder for its owner only, or finds it; the names in it.
+fn made(dir: &Path) -> Result<Vec<OsString>, Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|error| Failure::usage(format!("cannot make {}: {error}", dir.display())))?;
-    let mut found = std::fs::read_dir(dir).map_err(Failure::usage)?;
-    match found.next() {
-        None => Ok(()),
-        Some(_) => Err(Failure::usage(format!("{} is not empty; name a new folder", dir.display()))),
+    let unread = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", dir.display()));
+    let found = std::fs::read_dir(dir).map_err(unread)?;
+    found.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>().map_err(unread)
+}
+
+/// Whether it is a directory without anything in it, or one that only root may look into, as of a new file system.
+fn holds_nothing(path: &Path) -> bool {
+    match std::fs::read_dir(path) {
+        Ok(mut inside) => inside.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied && path.is_dir(),
     }
 }
 
@@ -155,7 +193,8 @@ pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
     let config = client::load(place)?;
     let label = read_label(&options.dir)?;
     let data_dir = &config.site.data_dir;
-    empty_folder(data_dir)?;
+    client::owner_only(data_dir)?;
+    empty_data_dir(data_dir)?;
     let backup = Records::open_read_only(&options.dir).map_err(Failure::some)?;
     let places = backup.all_places().await.map_err(Failure::some)?;
     let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
@@ -205,4 +244,24 @@ async fn doubt(data_dir: &Path, at: &str) -> Result<u64, Failure> {
     let doubted = summary.destinations.iter().map(unknown).sum();
     records.close().await;
     Ok(doubted)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_new_file_system_begins_with_is_no_data() {
+        let mount = tempfile::tempdir().unwrap();
+        let at = |name: &str| mount.path().join(name);
+        std::fs::create_dir(at(LOST_AND_FOUND)).unwrap();
+        assert!(empty_data_dir(mount.path()).is_ok());
+        assert!(empty_folder(mount.path()).is_err(), "a backup gets a folder of its own");
+        for name in ["lost+found/#17", "weybridge.toml"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        let refused = empty_data_dir(mount.path()).unwrap_err();
+        assert!(refused.code == 2 && refused.message.contains("it holds lost+found, weybridge.toml."), "{refused:?}");
+    }
 }

@@ -75,6 +75,20 @@ fn holder_of(locks: &str, file: &str) -> Option<u32> {
     mine[4].parse().ok()
 }
 
+/// Refuses whoever does not own a data directory, before anything is written into it: the gateway, which runs as its owner, could not open
+/// their files. One that is not there yet is nobody's.
+pub(super) fn owner_only(data_dir: &Path) -> Result<(), Failure> {
+    let Ok(found) = std::fs::metadata(data_dir) else { return Ok(()) };
+    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner == user {
+        return Ok(());
+    }
+    Err(Failure::forbidden(format!(
+        "{} belongs to user {owner}, and this is user {user}: the gateway could not open what is written there now; {AS_ITS_USER}",
+        data_dir.display()
+    )))
+}
+
 /// A connection to the admin socket of a running gateway.
 pub(super) struct Gateway {
     sender: http1::SendRequest<BoxBody<Bytes, io::Error>>,
@@ -197,8 +211,24 @@ async fn read(response: Response<Incoming>) -> Result<Value, Failure> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// UIX-04: root, too, leaves no files in another user's data directory.
+    #[test]
+    fn who_does_not_own_a_data_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(owner_only(dir.path()).is_ok() && owner_only(&dir.path().join("none")).is_ok());
+        // Only root can give a directory away; nobody else owns the topmost.
+        let is_root = rustix::process::geteuid().is_root();
+        let theirs = if is_root { dir.path() } else { Path::new("/") };
+        if is_root {
+            std::os::unix::fs::chown(theirs, Some(65_534), None).unwrap();
+        }
+        let refused = owner_only(theirs).unwrap_err();
+        assert!(refused.code == 4 && refused.message.contains(AS_ITS_USER), "{refused:?}");
+    }
 
     #[test]
     fn who_holds_a_lock_is_read_from_the_list_of_the_system() {

@@ -3,6 +3,7 @@
 mod held;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::config::Config;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
@@ -11,9 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::fmt;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 /// Most files that one call takes; more is a job for a PACS.
 const FILES: usize = 1_000_000;
@@ -45,18 +47,22 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
         return held::run(&config, &options).await;
     }
     let files = files(&options.paths)?;
+    if files.is_empty() {
+        return Err(nothing_below(&options.paths));
+    }
     let mut gateway = client::Gateway::required(&config).await?;
     let bar = progress(files.len() as u64);
     let mut sum = Sum::default();
     let request = format!("weybridge send by {}", super::who());
     for file in &files {
-        let outcome = send_one(&mut gateway, file, &options, &request).await;
+        let outcome = send_one(&mut gateway, &config, file, &options, &request).await;
         bar.inc(1);
         bar.suspend(|| tell(file, &outcome, options.json))?;
         sum.count(&outcome);
         if let Err(failure) = outcome
-            && failure.code == 3
+            && matches!(failure.code, 2 | 3)
         {
+            // The gateway has gone, or takes no file for this destination.
             return Err(failure);
         }
     }
@@ -127,29 +133,54 @@ fn tell(file: &Path, outcome: &Result<Value, Failure>, as_json: bool) -> Result<
     }
 }
 
+/// Hands one file to the gateway. One that fails while it is read is refused by itself: its request is cut off, and the next goes over a
+/// new connection.
 async fn send_one(
     gateway: &mut client::Gateway,
+    config: &Config,
     file: &Path,
     options: &Options,
     request: &str,
 ) -> Result<Value, Failure> {
-    let opened = File::open(file).map_err(|error| Failure::some(format!("cannot read it: {error}")))?;
-    let frames = stream::unfold(Some(opened), |state| async move {
-        let mut file = state?;
-        let mut buffer = vec![0u8; 256 << 10];
-        match file.read(&mut buffer) {
-            Ok(0) => None,
-            Ok(read) => {
-                buffer.truncate(read);
-                Some((Ok(Frame::data(Bytes::from(buffer))), Some(file)))
+    let unread = |error: &io::Error| Failure::some(format!("cannot read it: {error}"));
+    let opened = File::open(file).map_err(|error| unread(&error))?;
+    let broken: Arc<OnceLock<io::Error>> = Arc::default();
+    let aside = Arc::clone(&broken);
+    let frames = stream::unfold(Some(opened), move |state: Option<File>| {
+        let aside = Arc::clone(&aside);
+        async move {
+            let mut file = state?;
+            let mut buffer = vec![0u8; 256 << 10];
+            match file.read(&mut buffer) {
+                Ok(0) => None,
+                Ok(read) => {
+                    buffer.truncate(read);
+                    Some((Ok(Frame::data(Bytes::from(buffer))), Some(file)))
+                }
+                Err(error) => {
+                    let cut = io::Error::from(error.kind());
+                    let _ = aside.set(error);
+                    Some((Err(cut), None))
+                }
             }
-            Err(error) => Some((Err(error), None)),
         }
     });
     let encode =
         |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     let path = format!("/instances?to={}&request={}&urgent={}", encode(&options.to), encode(request), options.urgent);
-    gateway.upload(&path, BodyExt::boxed(StreamBody::new(frames))).await
+    let answer = gateway.upload(&path, BodyExt::boxed(StreamBody::new(frames))).await;
+    let Some(error) = broken.get() else { return answer };
+    *gateway = client::Gateway::required(config).await?;
+    Err(unread(error))
+}
+
+/// Why nothing is sent where the paths hold no file.
+fn nothing_below(paths: &[PathBuf]) -> Failure {
+    let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    Failure::some(format!(
+        "no files below {}: hidden files and DICOMDIR are left out; name DICOM files, or a folder of them",
+        named.join(", ")
+    ))
 }
 
 /// Every file below the paths, in order; a folder's hidden files and DICOMDIR are left out, and what is no file; a

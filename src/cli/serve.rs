@@ -2,6 +2,7 @@
 
 use super::{ConfigPlace, Ended, Failure, client};
 use crate::app::{App, InUse, Running};
+use crate::config::Config;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::io;
 use std::path::Path;
@@ -10,14 +11,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) async fn run(place: &ConfigPlace) -> Ended {
     leave_no_image();
-    let config = client::load(place)?;
+    let config = load(place)?;
     let (deadline, data_dir) = (config.timers.drain, config.site.data_dir.clone());
+    // Heard from here on: one that comes while the gateway starts would end it, and is obeyed once it serves.
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::some)?;
     let app = App::open(config).await.map_err(|error| unopened(&error, &data_dir))?;
     let mut running = app.serve().await.map_err(|error| Failure::some(chain(&error)))?;
     announce(&running);
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::some)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::some)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::some)?;
     let unexpected = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
@@ -32,6 +34,13 @@ pub(super) async fn run(place: &ConfigPlace) -> Ended {
         None => Ok(ExitCode::SUCCESS),
         Some(why) => Err(Failure::some(format!("a part of the gateway ended unexpectedly: {why}"))),
     }
+}
+
+/// Reads and validates the configuration. Standard error is the log here, so that mistakes are told without the lines of the file.
+fn load(place: &ConfigPlace) -> Result<Config, Failure> {
+    Config::load(&place.path()).map_err(|errors| {
+        Failure::usage(format!("{}\n`weybridge check` shows each with its line", errors.without_source()))
+    })
 }
 
 /// The memory of this process holds patients: a crash leaves no image of it (SEC-020).
@@ -81,8 +90,21 @@ fn announce(running: &Running) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Standard error is the journal, and a line of the file may name a patient.
+    #[test]
+    fn a_wrong_configuration_is_told_without_its_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("weybridge.toml");
+        std::fs::write(&file, "[nonsense] # for SECRET^NAME\n").unwrap();
+        let failure = load(&ConfigPlace(Some(file.clone()))).unwrap_err();
+        let place = format!("{}:1:", file.display());
+        assert!(failure.message().contains(&place) && !failure.message().contains("SECRET"), "{failure:?}");
+        assert_eq!(failure.code, 2);
+    }
 
     #[test]
     fn what_an_error_spells_out_is_said_once() {

@@ -53,7 +53,7 @@ pub(super) enum Verb {
 #[derive(Debug, clap::Args)]
 pub(super) struct Chosen {
     /// Transfers by number
-    #[arg(value_name = "ID", required_unless_present_any = ["study", "to"])]
+    #[arg(value_name = "ID", required_unless_present_any = ["study", "to"], conflicts_with_all = ["study", "to"])]
     ids: Vec<i64>,
     /// All of this study
     #[arg(long, value_name = "UID")]
@@ -257,7 +257,7 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
     }
     let config = client::load(place)?;
     let mut gateway = client::Gateway::required(&config).await?;
-    let to = chosen.to.clone();
+    let (to, named) = (chosen.to.clone(), !chosen.ids.is_empty());
     let request = Request {
         ids: chosen.ids,
         study: chosen.study,
@@ -276,9 +276,17 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
         )));
     }
     render::line(format!("{verb}: {changed} transfers"))?;
-    if changed == 0 {
-        Err(Failure::some("none of the chosen transfers is in a state that allows it"))
-    } else {
-        Ok(ExitCode::SUCCESS)
+    let skipped = answer["skipped"].as_u64().unwrap_or(0);
+    for left in answer["why"].as_array().into_iter().flatten() {
+        let why = left[1].as_str().unwrap_or("it was left as it is");
+        render::line(format!("    transfer {} was left as it is: {why}", left[0]))?;
+    }
+    match (changed, skipped) {
+        (0, 0) => Err(Failure::some("none of the chosen transfers is in a state that allows it")),
+        (_, 1..) if named || needs_reason => Err(Failure::some(format!(
+            "{skipped} of the chosen transfers were left as they are; what is being tried now goes on if that fails: say it again then"
+        ))),
+        (0, _) => Err(Failure::some("none of the chosen transfers is in a state that allows it")),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }

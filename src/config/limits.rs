@@ -302,7 +302,8 @@ pub struct Retention {
     pub keep_at_least: Duration,
     /// No longer than this, however much room there is.
     pub keep_at_most: Duration,
-    /// Below so much free disk, what was kept for `keep_at_least` goes, the oldest first; `None` for a tenth of the disk.
+    /// Below so much free disk, but never less than twice the reserve, what was kept for `keep_at_least` goes, the oldest first; `None` for
+    /// a tenth of the disk, 0 for never.
     pub room_bytes: Option<u64>,
     /// How often it is looked at.
     pub every: Duration,
@@ -314,18 +315,25 @@ impl Default for Retention {
     }
 }
 
-pub(super) fn retention(mut table: Table<'_>) -> Retention {
+/// `reserve` is that of `[store]`, if it is written.
+pub(super) fn retention(mut table: Table<'_>, reserve: Option<u64>) -> Retention {
     let d = Retention::default();
+    let room = table.optional("room", size(0..=1_048_576 * GIB));
     let retention = Retention {
         purge: table.or("purge", d.purge, boolean),
         keep_at_least: table.or("keep_at_least", d.keep_at_least, duration),
         keep_at_most: table.or("keep_at_most", d.keep_at_most, duration),
-        room_bytes: table.optional("room", size(0..=1_048_576 * GIB)).map(|at| at.value),
+        room_bytes: room.as_ref().map(|at| at.value),
         every: table.or("every", d.every, duration),
     };
     if retention.keep_at_least > retention.keep_at_most {
         let message = "`keep_at_least` in [retention] is longer than `keep_at_most`";
         table.mistakes().wrong(table.span(), message, "what must be kept cannot be purged before");
+    }
+    if let Some(room) = room.filter(|room| room.value > 0 && reserve.is_some_and(|reserve| room.value < reserve)) {
+        let message = "`room` in [retention] is less than `reserve` in [store]";
+        let hint = "nothing new would be taken before anything is purged; give `room` at least twice the reserve";
+        table.mistakes().wrong(Some(room.span), message, hint);
     }
     table.finish();
     retention

@@ -23,7 +23,7 @@ pub struct Mistake {
     pub rendered: String,
 }
 
-/// Every mistake in one configuration file; `Display` prints them all, in the order of the file.
+/// Every mistake in one configuration file; `Display` prints them all, in the order of the file, each with its line: for a terminal.
 #[derive(Debug, Clone)]
 pub struct ConfigErrors {
     /// The file.
@@ -41,8 +41,30 @@ impl fmt::Display for ConfigErrors {
         if count > SHOWN {
             writeln!(f, "… and {} more\n", count - SHOWN)?;
         }
+        f.write_str(&self.sum())
+    }
+}
+
+impl ConfigErrors {
+    /// Every mistake in a line of its own with file, line and column, for a log: nothing of what stands in the file's own lines, which may
+    /// name a patient.
+    pub fn without_source(&self) -> String {
+        let file = self.path.display();
+        let line = |mistake: &Mistake| {
+            let place = mistake.position.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+            let hint = if mistake.hint.is_empty() { String::new() } else { format!(" ({})", mistake.hint) };
+            format!("{file}{place}: {}{hint}", mistake.message)
+        };
+        let more = self.mistakes.len().checked_sub(SHOWN).filter(|more| *more > 0);
+        let more = more.map(|more| format!("… and {more} more"));
+        let lines = self.mistakes.iter().take(SHOWN).map(line).chain(more).chain([self.sum()]);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn sum(&self) -> String {
+        let count = self.mistakes.len();
         let noun = if count == 1 { "mistake" } else { "mistakes" };
-        write!(f, "{count} {noun} in {}; nothing of it is used", self.path.display())
+        format!("{count} {noun} in {}; nothing of it is used", self.path.display())
     }
 }
 

@@ -153,6 +153,11 @@ pub(super) fn tls(mut table: Table<'_>, base: &Path, now: SystemTime) -> Option<
     });
     if let Some((identity, span)) = &identity {
         let facts = identity.facts();
+        if facts.names.is_empty() {
+            let message = "the certificate has no subject alternative name (DNS name, IP address or URI)";
+            let hint = "every Weybridge peer refuses this site; ask for a certificate that carries its DNS name";
+            table.mistakes().warn(Some(span.clone()), message, hint);
+        }
         for (good, of) in [(facts.server, "server"), (facts.client, "client")] {
             if !good {
                 let message = format!("the certificate may not identify a {of} (extended key usage)");
@@ -178,6 +183,8 @@ pub(super) fn identity(
     match Identity::load(&base.join(&certificate.value), &key_path) {
         Ok(identity) => {
             ending(table, &certificate.span, "this certificate", identity.facts(), now);
+            let above = identity.above().iter();
+            above.for_each(|facts| ending(table, &certificate.span, "the authority in this file", facts, now));
             warn_if_exposed(table, &key_path, &key.span);
             Some((identity, certificate.span))
         }

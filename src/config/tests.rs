@@ -166,6 +166,82 @@ fn certificates_are_warned_of_before_they_end() {
     note_fired(warned);
 }
 
+/// DIM-020, DIM-113: a certificate that is nobody's, and the end of an authority that stands in its file.
+#[test]
+fn a_certificate_without_names_and_an_authority_that_ended_are_warned_of() {
+    let directory = directory();
+    let authority = DevAuthority::create().unwrap();
+    let ended = authority.site("ended", &["x.example"], Validity::expired()).unwrap().certificate;
+    let rows: [(&[&str], &str, &[&str]); 4] = [
+        (&["site.example"], "", &[]),
+        (&["192.0.2.7"], "", &[]),
+        (&[], "", &["the certificate has no subject alternative name (DNS name, IP address or URI)"]),
+        (&["site.example"], &ended, &["the authority in this file (CN=ended) has expired"]),
+    ];
+    for (names, above, want) in rows {
+        let mut keys = authority.site("site", names, Validity::days(99)).unwrap();
+        keys.certificate.push_str(above);
+        write_keys(directory.path(), &authority, "site", &keys);
+        let warnings = load(directory.path(), WITH_TLS).unwrap_or_else(|e| panic!("{e}")).warnings;
+        assert_eq!(warnings.iter().map(|w| w.message.as_str()).collect::<Vec<_>>(), want, "{names:?}");
+    }
+}
+
+/// A list that names nobody withholds nothing: it is taken, and told, since one that was cut by accident looks the same.
+#[test]
+fn a_list_of_patients_that_names_nobody_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let file = directory.path().join("objections.csv");
+    let text = format!("{LEAST}[[withhold]]\nname = \"objections\"\npatients = \"objections.csv\"\n");
+    for (list, warned) in [("4000000004\n", 0), ("", 1), ("\u{feff}\n# nobody yet\n", 1)] {
+        fs::write(&file, list).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let warnings = load(directory.path(), &text).unwrap_or_else(|e| panic!("{e}")).warnings;
+        let told = |w: &&Mistake| w.hint == EMPTY_LIST && w.message.contains("objections.csv");
+        assert_eq!((warnings.iter().filter(told).count(), warnings.len()), (warned, warned), "{list:?}: {warnings:?}");
+    }
+}
+
+/// LED-030, REL-06: what is to be kept free for purging must lie above what stops the intake.
+#[test]
+fn room_below_the_reserve_is_a_mistake() {
+    let directory = directory();
+    let rows = [
+        ("[store]\nreserve = \"2 GiB\"\n[retention]\nroom = \"1 GiB\"\n", true),
+        ("[retention]\nroom = \"1 GiB\"\n[store]\nreserve = \"2 GiB\"\n", true),
+        ("[store]\nreserve = \"2 GiB\"\n[retention]\nroom = \"2 GiB\"\n", false),
+        ("[store]\nreserve = \"2 GiB\"\n[retention]\nroom = 0\n", false),
+        ("[store]\nreserve = \"2 GiB\"\n", false),
+        ("[retention]\nroom = \"1 GiB\"\n", false),
+    ];
+    for (text, wrong) in rows {
+        let errors = load(directory.path(), &format!("{LEAST}{text}")).err();
+        let messages: Vec<String> = errors.into_iter().flat_map(|e| e.mistakes).map(|m| m.message).collect();
+        let want = wrong.then(|| "`room` in [retention] is less than `reserve` in [store]".to_owned());
+        assert_eq!(messages, Vec::from_iter(want), "{text}");
+    }
+}
+
+/// A line of the file may name a patient: who only logs does without it.
+#[test]
+fn a_log_is_told_of_mistakes_without_the_line_that_they_stand_in() {
+    let directory = directory();
+    let text = format!("{LEAST}[store]\nsegment = \"1 QiB\" # for SECRET^NAME\n[nonsense]\n");
+    let errors = load(directory.path(), &text).expect_err("refused");
+    let (shown, logged) = (errors.to_string(), errors.without_source());
+    assert!(shown.contains("SECRET^NAME") && !logged.contains("SECRET"), "{logged}");
+    let file = directory.path().join("weybridge.toml").display().to_string();
+    for mistake in &errors.mistakes {
+        let (line, column) = mistake.position.unwrap();
+        let want = format!("{file}:{line}:{column}: {} ({})", mistake.message, mistake.hint);
+        assert!(logged.lines().any(|line| line == want), "{want}: {logged}");
+    }
+    assert!(logged.ends_with(&format!("2 mistakes in {file}; nothing of it is used")), "{logged}");
+    let missing = Config::load(&directory.path().join("none.toml")).expect_err("refused").without_source();
+    assert!(missing.contains("none.toml: cannot read the configuration"), "{missing}");
+}
+
 #[test]
 fn a_key_that_everybody_can_read_is_warned_of() {
     use std::os::unix::fs::PermissionsExt;

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Largest list of patients, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
 
+/// What to do about a list of patients that names nobody; the warning is known by it.
+pub const EMPTY_LIST: &str = "nothing is withheld by it: put patients into it, or take the rule out";
+
 /// A rule as read; its names are not yet looked up.
 pub(super) struct WithholdEntry {
     pub(super) name: At<String>,
@@ -66,7 +69,13 @@ fn list(table: &Table<'_>, base: &Path, file: &At<String>) -> Option<Arc<Patient
     match read().and_then(|text| {
         PatientList::parse(&text).map_err(|(line, why)| format!("line {line} of {}: {why}", file.value))
     }) {
-        Ok(list) => Some(Arc::new(list)),
+        Ok(list) => {
+            if list.is_empty() {
+                let message = format!("the list of patients {} names nobody", place.display());
+                table.mistakes().warn(Some(file.span.clone()), message, EMPTY_LIST);
+            }
+            Some(Arc::new(list))
+        }
         Err(hint) => {
             wrong(hint);
             None

@@ -25,6 +25,7 @@ use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUi
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, Syntax, Walker, within};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What a data set may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +185,13 @@ fn uid<U>(
 /// The representation of the numbers among the indexed attributes.
 const NUMBER: &str = "US";
 
+/// Whether an attribute says whose an instance is, where it belongs, or how the others are to be read.
+fn identifies(tag: Tag) -> bool {
+    const ACCESSION: Tag = Tag::new(0x0008, 0x0050);
+    let is_uid = INDEXED.iter().any(|indexed| indexed.tag == tag && indexed.vr == "UI");
+    is_uid || tag.group() == 0x0010 || tag == SPECIFIC_CHARACTER_SET || tag == ACCESSION
+}
+
 /// The first number of a value, as text; nothing if it is none.
 fn number(value: &[u8], big: bool) -> Vec<u8> {
     let pair =
@@ -261,12 +269,16 @@ impl Gathering {
         if INDEXED.iter().any(|indexed| indexed.tag == tag && indexed.vr == NUMBER) {
             value = number(&value, self.big);
         }
-        // Readers differ in which of two they believe; identity must not depend on that.
-        match self.values.insert(tag, value.into()) {
-            Some(first) if self.values.get(&tag) != Some(&first) => {
-                Err(ScanError::Malformed { tag: Some(tag), why: "it is there twice, with different values" })
+        // Readers differ in which of two they believe; identity must not depend on that. What only describes is taken as DCMTK takes it.
+        match self.values.entry(tag) {
+            Entry::Vacant(place) => {
+                place.insert(value.into());
             }
-            _ => Ok(()),
+            Entry::Occupied(first) if identifies(tag) && **first.get() != *value => {
+                return Err(ScanError::Malformed { tag: Some(tag), why: "it is there twice, with different values" });
+            }
+            Entry::Occupied(_) => {}
         }
+        Ok(())
     }
 }

@@ -3,8 +3,8 @@
 //! It holds one header and one small frame for each open sequence and item, never a value, and does not recurse. A
 //! value is passed on as slices of the input, so that skipping one costs nothing per byte. What is accepted beyond the
 //! standard, because the field writes it: an element without VR in an explicit data set, unknown VRs, stray delimiters
-//! at the top and at the end of what has a defined length, encapsulated pixel data that ends without its delimiter, and
-//! up to [`PADDING`] zero bytes after the last element.
+//! at the top and at the end of what has a defined length, the delimiter of a sequence at the end of its last item,
+//! encapsulated pixel data that ends without its delimiter, and up to [`PADDING`] zero bytes after the last element.
 
 mod header;
 #[cfg(test)]
@@ -20,8 +20,8 @@ const ITEM_END: Tag = Tag::new(0xFFFE, 0xE00D);
 const SEQUENCE_END: Tag = Tag::new(0xFFFE, 0xE0DD);
 /// The length that means "until the delimiter" (PS3.5 section 7.1).
 pub(super) const UNDEFINED: u32 = u32::MAX;
-/// Zero bytes that may follow the last element.
-pub(super) const PADDING: u64 = 4096;
+/// Zero bytes that may follow the last element: some programs fill up the last block of a file, and send what they read.
+pub(super) const PADDING: u64 = 1 << 20;
 
 /// What is wrong with the structure of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -257,7 +257,9 @@ impl Walker {
             // A few zeros cannot begin an element: padding.
             (State::Header, [_]) => whole_header || self.header.is_zero(),
             // The field leaves the last delimiter out; the offset table and the fragments themselves are whole.
-            (State::Header, [_, last]) => whole_header && last.content == Content::Fragments && last.fragments > 1,
+            (State::Header, [_, last]) => {
+                (whole_header || self.header.is_zero()) && last.content == Content::Fragments && last.fragments > 1
+            }
             (State::Header, _) => false,
         };
         if whole { Ok(()) } else { Err(StructureError::Truncated { tag: self.tag }) }
@@ -348,10 +350,20 @@ impl Walker {
                 self.state = State::Padding { zeros: self.header.filled() as u64 };
                 Ok(None)
             }
+            // Zeros where the last delimiter should be: it is left out, and they are padding.
+            (Content::Fragments, _) if self.frames.len() == 2 && top.fragments > 1 && self.header.is_zero() => {
+                self.state = State::Padding { zeros: self.header.filled() as u64 };
+                Ok(Some(self.pop(false)))
+            }
             (Content::Elements, ITEM_END) if !self.at_top() && top.end.is_none() => Ok(Some(self.pop(true))),
             (Content::Items | Content::Fragments, SEQUENCE_END) if top.end.is_none() => Ok(Some(self.pop(true))),
             (Content::Elements | Content::Items, ITEM_END) | (Content::Items, SEQUENCE_END) => Ok(Some(Event::Stray)),
             (Content::Elements, SEQUENCE_END) if self.at_top() => Ok(Some(Event::Stray)),
+            // The end of a sequence in the place of its last item's (PS3.5 section 7.5.2): it is read again, and ends both.
+            (Content::Elements, SEQUENCE_END) if top.end.is_none() => {
+                self.spent = false;
+                Ok(Some(self.pop(false)))
+            }
             (Content::Elements, tag) if tag.group() == ITEM.group() => {
                 Err(self.malformed("an item or a delimiter where an element should be"))
             }

@@ -115,6 +115,11 @@ fn unquote(text: &str) -> Result<String, MediaTypeError> {
     Err(MediaTypeError::Parameter)
 }
 
+/// What stands in a pair of apostrophes, which some senders take for quotation marks; `None` if there is no such pair.
+pub fn in_apostrophes(value: &str) -> Option<&str> {
+    value.strip_prefix('\'')?.strip_suffix('\'')
+}
+
 /// The best of the offered types for an Accept header; `None` if none is acceptable (the answer is 406).
 ///
 /// No header, or an empty one, accepts everything. Members that cannot be parsed are passed over.

@@ -200,9 +200,22 @@ impl CommandSet {
         self.u16(element::COMMAND_FIELD).unwrap_or_default()
     }
 
-    /// A data set follows the command set.
+    /// A data set follows the command set, as it says itself; see [`Self::is_bare_response`].
     pub fn has_data_set(&self) -> bool {
         self.u16(element::COMMAND_DATA_SET_TYPE) != Some(NO_DATA_SET)
+    }
+
+    /// A response that can have no data set, whatever its Command Data Set Type says: a C-STORE-RSP or C-ECHO-RSP (PS3.7 sections 9.3.1.2
+    /// and 9.3.5.2), a final C-FIND-RSP (section 9.1.2.1), a C-GET-RSP or C-MOVE-RSP that is pending or a success (PS3.4 section C.4.2.1.4.2).
+    pub fn is_bare_response(&self) -> bool {
+        use super::status::Class;
+        let class = self.u16(element::STATUS).map(|status| super::Status(status).class());
+        match self.field() {
+            field::C_STORE_RSP | field::C_ECHO_RSP => true,
+            field::C_FIND_RSP => class.is_some_and(|class| class != Class::Pending),
+            field::C_GET_RSP | field::C_MOVE_RSP => matches!(class, Some(Class::Pending | Class::Success)),
+            _ => false,
+        }
     }
 
     /// Sets an element's bytes.
@@ -257,7 +270,8 @@ impl CommandSet {
         for (from, to) in pairs {
             // What is longer than a UID can be is not sent back.
             if let Some(uid) = self.bytes(from).filter(|uid| uid.len() <= 64) {
-                answer = answer.with(to, uid);
+                // One that came with an odd length is padded (PS3.5 section 6.2, PS3.7 section 6.3.1).
+                answer = answer.with(to, &padded(uid, 0));
             }
         }
         answer

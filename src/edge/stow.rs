@@ -141,37 +141,42 @@ enum Framing {
 
 impl Framing {
     fn of(headers: &HeaderMap, face: &WebFace) -> Result<Self, Box<Response>> {
-        let encoding = headers.get(header::CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            // Who compresses a body spends our memory; and pixels are compressed already or not to be (WEB-011).
-            let mut refused = other_media("send the body without Content-Encoding");
-            refused.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            return Err(Box::new(refused));
-        }
-        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let refuse = |detail: &str| Box::new(other_media(detail));
-        let media = MediaType::parse(content_type).map_err(|_| {
-            refuse("the Content-Type cannot be read; send multipart/related; type=\"application/dicom\"")
-        })?;
-        if media.essence() == DICOM {
-            return Ok(Self::Single);
-        }
-        let other_parts = media.parameter("type").is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM));
-        if other_parts || media.is_json() || media.is_xml() {
-            let detail = "this service takes application/dicom parts; metadata with bulk data is not supported";
-            return Err(refuse(detail));
-        }
-        if media.essence() != MULTIPART_RELATED {
-            return Err(refuse("send multipart/related; type=\"application/dicom\""));
-        }
-        let boundary = media.parameter("boundary").unwrap_or("");
+        let Some(boundary) = boundary(headers)? else { return Ok(Self::Single) };
         let limits =
             Limits { parts: face.options.parts, header_bytes: face.options.part_header_bytes, ..Limits::default() };
-        let parser = Parser::new(boundary, limits).map_err(|error| {
+        let parser = Parser::new(&boundary, limits).map_err(|error| {
             Box::new(problem(StatusCode::BAD_REQUEST, &format!("the boundary of the body: {error}")))
         })?;
         Ok(Self::Multipart(Box::new(parser)))
     }
+}
+
+/// The boundary between the parts, by the head of the request; `None` if one instance is the whole body.
+fn boundary(headers: &HeaderMap) -> Result<Option<String>, Box<Response>> {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        // Who compresses a body spends our memory; and pixels are compressed already or not to be (WEB-011).
+        let mut refused = other_media("send the body without Content-Encoding");
+        refused.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return Err(Box::new(refused));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let refuse = |detail: &str| Box::new(other_media(detail));
+    let media = MediaType::parse(content_type)
+        .map_err(|_| refuse("the Content-Type cannot be read; send multipart/related; type=\"application/dicom\""))?;
+    if media.essence() == DICOM {
+        return Ok(None);
+    }
+    let parts = media.parameter("type").map(|kind| media_type::in_apostrophes(kind).unwrap_or(kind));
+    let other_parts = parts.is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM));
+    if other_parts || media.is_json() || media.is_xml() {
+        let detail = "this service takes application/dicom parts; metadata with bulk data is not supported";
+        return Err(refuse(detail));
+    }
+    if media.essence() != MULTIPART_RELATED {
+        return Err(refuse("send multipart/related; type=\"application/dicom\""));
+    }
+    Ok(Some(media.parameter("boundary").unwrap_or("").to_owned()))
 }
 
 /// 415 says what would have been taken (RFC 9110 section 15.5.16).
@@ -200,6 +205,27 @@ mod tests {
         for (lines, want) in rows {
             let headers = lines.iter().map(|line| (header::ACCEPT, line.parse().unwrap())).collect();
             assert_eq!(form(&headers), want, "{lines:?}");
+        }
+    }
+
+    /// Some senders write the type in apostrophes. Those of a boundary may belong to it.
+    #[test]
+    fn a_type_in_apostrophes_is_taken() {
+        let rows = [
+            ("multipart/related; type=\"application/dicom\"; boundary=b", Ok(Some("b"))),
+            ("multipart/related; type='application/dicom'; boundary=b", Ok(Some("b"))),
+            ("multipart/related; type='Application/DICOM'; boundary='b'", Ok(Some("'b'"))),
+            ("multipart/related; boundary=b", Ok(Some("b"))),
+            ("application/dicom", Ok(None)),
+            ("multipart/related; type='application/dicom+json'; boundary=b", Err(())),
+            ("multipart/related; type='application/dicom; boundary=b", Err(())),
+            ("multipart/related; type='; boundary=b", Err(())),
+        ];
+        for (content_type, want) in rows {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
+            let told =
+                boundary(&headers).map_err(|refused| assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            assert_eq!(told, want.map(|boundary| boundary.map(str::to_owned)), "{content_type}");
         }
     }
 }

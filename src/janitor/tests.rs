@@ -197,6 +197,23 @@ fn bytes(n: u32, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at as u32).wrapping_mul(2_654_435_761).wrapping_add(n).to_le_bytes()[3] ^ n as u8).collect()
 }
 
+/// LED-030: room is made before nothing new is taken any more, however little was asked for.
+#[test]
+fn room_is_made_before_the_reserve_is_reached() {
+    let rows = [
+        (None, 1000, 20, 100),
+        (None, 1000, 60, 120),
+        (Some(300), 1000, 60, 300),
+        (Some(60), 1000, 60, 120),
+        (Some(1), 1000, 60, 120),
+        (Some(0), 1000, 60, 0),
+        (Some(1), 1000, u64::MAX, u64::MAX),
+    ];
+    for (asked, disk, reserve, want) in rows {
+        assert_eq!(room_mark(asked, disk, reserve), want, "{asked:?} of {disk}, reserve {reserve}");
+    }
+}
+
 /// LED-030: three days at least, thirty at most, and only what is done.
 #[tokio::test]
 async fn what_is_done_goes_by_age_and_sooner_for_room() {

@@ -7,7 +7,7 @@ use super::Destination;
 use crate::dicom::attributes::{Level, MODALITY};
 use crate::dicom::condition::Condition;
 use crate::dicom::cross_reference::LocalId;
-use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::dicom::tag::Tag;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,17 +42,24 @@ impl fmt::Debug for PatientList {
 }
 
 impl PatientList {
-    /// Reads a list: a patient a line, an NHS number or `ISSUER,NUMBER`; empty lines and what follows `#` do not count. The error says
-    /// which line is wrong and why, and repeats nothing of it.
+    /// Reads a list: a patient a line, an NHS number or `ISSUER,NUMBER`; empty lines and what follows `#` do not count, nor does a byte
+    /// order mark. A number whose issuer is that of NHS numbers is one. The error says which line is wrong and why, and repeats nothing of
+    /// it.
     pub fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut list = Self::default();
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
             match (line, line.rsplit_once(',')) {
                 ("", _) => {}
+                (line, _) if line.contains('"') => return Err((at + 1, "it has a quotation mark; leave quotes out")),
                 (line, None) => {
                     let number = NhsNumber::parse(line)
                         .map_err(|_| (at + 1, "it is neither an NHS number nor ISSUER,NUMBER"))?;
+                    list.numbers.insert(number);
+                }
+                (_, Some((issuer, id))) if is_issuer(issuer) => {
+                    let number = NhsNumber::parse(id.trim())
+                        .map_err(|_| (at + 1, "its issuer is that of NHS numbers, and its number is no NHS number"))?;
                     list.numbers.insert(number);
                 }
                 (_, Some((issuer, id))) => {
@@ -63,6 +70,11 @@ impl PatientList {
             }
         }
         Ok(list)
+    }
+
+    /// Whether it names nobody.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.numbers.is_empty()
     }
 
     fn holds(&self, facts: &StudyFacts) -> bool {

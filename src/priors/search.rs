@@ -24,9 +24,8 @@ const WAITING: usize = 4;
 /// The most studies of a patient, and the most series or instances of a study, that a site may show.
 const MOST_STUDIES: usize = 2_000;
 const MOST_BELOW: usize = 100_000;
-/// Results of a page of studies, and of one of series or instances.
-const PAGE_OF_STUDIES: usize = 200;
-const PAGE_BELOW: usize = 1_000;
+/// Results of a page: Azure's DICOM service refuses to be asked for more.
+const PAGE: usize = 200;
 /// Longer values, in characters, are not shown.
 const LONGEST: usize = 1_024;
 
@@ -279,18 +278,13 @@ impl Asking {
 
     /// The searches to be made: one for each form of a number.
     fn searches(&self) -> Result<Vec<Search>, NotAsked> {
-        let below = |resource| Search {
-            resource,
-            matches: Vec::new(),
-            include: included(),
-            page: PAGE_BELOW,
-            most: MOST_BELOW,
-        };
+        let below =
+            |resource| Search { resource, matches: Vec::new(), include: included(), page: PAGE, most: MOST_BELOW };
         let studies = |key: (Tag, String)| Search {
             resource: Resource::Studies,
             matches: vec![key],
             include: included(),
-            page: PAGE_OF_STUDIES,
+            page: PAGE,
             most: MOST_STUDIES,
         };
         Ok(match &self.wanted {

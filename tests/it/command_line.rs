@@ -48,6 +48,10 @@ fn transfers_are_held_released_and_cancelled_by_a_named_person() {
     let shown = site.cli(&["transfers", "show", "1"]).ok("show");
     assert!(shown.contains(&names.instance) && shown.contains(&names.study), "{shown}");
     assert_eq!(site.ask(&["transfers", "show", "1", "--json"])[0]["sop_instance_uid"], names.instance);
+    let both = site.cli(&["transfers", "cancel", "1", "--to", "b", "--reason", "one or the other"]);
+    assert_eq!(both.code, Some(2), "what is named by number is not narrowed besides: {both:?}");
+    let unknown = site.cli(&["transfers", "retry", "1", "999"]);
+    assert!(unknown.code == Some(1) && unknown.stdout.contains("transfer 999 was left as it is"), "{unknown:?}");
     let nowhere = site.cli(&["transfers", "retry", "--to", "nobody"]);
     assert!(nowhere.code == Some(2) && nowhere.stderr.contains("no such destination"), "{nowhere:?}");
     decide("cancel", &["--reason", "sent by disc"]);

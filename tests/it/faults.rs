@@ -348,7 +348,10 @@ fn what_is_accepted_while_a_person_cancels_stays_accepted() {
     until(seconds(30), "a batch is there and not answered", || (b.held() > 0).then_some(()));
     let in_hand = b.held() as u64;
     let cancel = || a.cli(&["transfers", "cancel", "--study", &study, "--reason", "sent in error"]);
-    cancel().ok("what waits is cancelled");
+    let said = cancel();
+    let (changed, tried) = (format!("cancel: {} transfers", 12 - in_hand), "it is being tried now");
+    assert!(said.code == Some(1) && said.stdout.contains(&changed) && said.stdout.contains(tried), "{said:?}");
+    assert!(said.stderr.contains("say it again"), "what is in hand may go on, and a person is told so: {said:?}");
     assert_eq!(a.transfers("b", "cancelled"), (12, 12 - in_hand));
     assert_eq!(cancel().code, Some(1), "what is in hand is not cancelled");
     b.speak();

@@ -162,12 +162,13 @@ fn a_site_that_refuses_retrievals_is_not_waited_for() {
 #[test]
 fn a_site_that_refuses_each_instance_is_asked_while_there_is_patience() {
     let scene = Scene::start("[priors]\npatience = \"1ms\"");
-    scene.hold(627, 8);
-    // The study, its series, and one instance; each is asked for without the wildcard, too.
-    scene.b.then((0..6).map(|_| Manner::Refuse(406)));
+    scene.hold(627, 40);
+    scene.b.then((0..200).map(|_| Manner::Refuse(406)));
     let answer = scene.take(627);
-    assert_eq!(counts(&answer), (0xA702, [0, 8, 0]), "{answer}");
-    assert_eq!(scene.b.asked().1.len(), 6, "{:?}", scene.b.asked().1);
+    assert_eq!(counts(&answer), (0xA702, [0, 40, 0]), "{answer}");
+    // The study, its series, and one instance, each without the wildcard, too; or a few more, but not forty within a millisecond.
+    let asked = scene.b.asked().1;
+    assert!((6..40).contains(&asked.len()), "{asked:?}");
 }
 
 /// DIM-089: "not so" to one instance is said of that one: the others are asked for and come.

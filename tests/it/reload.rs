@@ -52,6 +52,25 @@ fn a_new_node_is_let_in_and_an_open_association_goes_on() {
     later.release();
 }
 
+/// FLT-088: what waits for a restart is named at each reload until it is put back; the log shows no line of a wrong file.
+#[test]
+fn what_waits_for_a_restart_is_named_until_it_is_put_back() {
+    const WAITS: &str = "takes effect at the next start";
+    let stage = Stage::new();
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let good = site.config.toml();
+    let changed = format!("{good}\n[priors]\npatience = \"77s\"\n");
+    for (text, times) in [(&changed, 1), (&changed, 2), (&good, 2)] {
+        std::fs::write(site.config_file(), text).unwrap();
+        site.reload();
+        assert_eq!(site.log().matches(WAITS).count(), times, "{}", site.log());
+    }
+    std::fs::write(site.config_file(), format!("{good}\n[nonsense] # for SECRET^NAME\n")).unwrap();
+    hang_up(&mut site);
+    logged(&site, "the old one stays in force", 1);
+    assert!(site.log().contains("nonsense") && !site.log().contains("SECRET"), "{}", site.log());
+}
+
 #[test]
 fn a_peer_that_moved_is_found_at_its_new_address() {
     let stage = Stage::new();

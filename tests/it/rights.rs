@@ -284,6 +284,8 @@ fn another_user_is_told_that_the_records_are_not_theirs() {
     site.stop();
     as_nobody(&site, &["status"]);
     as_nobody(&site, &["serve"]);
+    as_nobody(&site, &["store", "accept"]);
+    as_nobody(&site, &["store", "rebuild"]);
 }
 
 /// SEC-023: who searched and retrieved, which study, and how much it was given stands in the ledger, once a minute, without the

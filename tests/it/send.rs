@@ -2,7 +2,7 @@
 //! one person's study for another's (IDY-046, UIX-04); and what is urgent first (REL-23).
 
 use crate::support::dcmtk::StoreScp;
-use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names};
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, part10};
 use crate::support::gateway::Gateway;
 use crate::support::pacs::{Association, Status};
 use crate::support::scripted_peer::{ScriptedPeer, Seen, Step};
@@ -49,9 +49,10 @@ fn what_is_held_is_sent_by_study_and_number_and_never_for_another_person() {
     let alone = push(&a, "SENDER", 3, 2, b"A200");
     let send = |arguments: &[&str]| a.cli(&[&["send"], arguments].concat());
 
-    let rows: [(&[&str], i32, &str); 8] = [
+    let rows: [(&[&str], i32, &str); 9] = [
         (&["--to", "OUT"], 2, "required"),
         (&["--study", &ours, "--to", "NOBODY"], 2, "neither"),
+        (&["--study", &ours, "--to", "OTHER"], 2, "OTHER may not receive"),
         (&["--study", "x", "--to", "OUT"], 2, "UID"),
         (&["--study", "2.25.1", "--to", "OUT"], 1, "holds nothing"),
         (&["--study", &ours, "--from", "OTHER", "--to", "OUT"], 1, "holds nothing of it that came from OTHER"),
@@ -151,4 +152,44 @@ fn waiting_ends_when_all_that_is_left_is_for_a_destination_that_is_parked() {
     assert!(said.stderr.contains("b is parked") && said.stderr.contains("HTTP 401"), "{}", said.stderr);
     let said = a.cli(&["send", "--study", &study, "--to", "b", "--wait", "--json"]);
     assert!(said.code == Some(1) && said.stdout.contains("\"failed\":3"), "{}{}", said.stdout, said.stderr);
+}
+
+/// UIX-04: a file that fails while it is read is refused by itself; that there is no file, or that who is named may not receive, is told.
+#[test]
+fn why_files_do_not_go_is_told_and_the_others_go() {
+    let stage = Stage::new();
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    let at = |name: &str| stage.path().join(name).to_str().unwrap().to_owned();
+    let (file, nothing) = (at("one.dcm"), at("nothing"));
+    let names = names(312, 1, 1);
+    let bytes = part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &data_set(&names, 4096, 1));
+    std::fs::write(&file, bytes).unwrap();
+    std::fs::create_dir(&nothing).unwrap();
+
+    let said = a.cli(&["send", &nothing, "--to", "b"]);
+    assert!(said.code == Some(1) && said.stderr.contains("no files below"), "{said:?}");
+    let said = a.cli(&["send", &file, "--to", "SENDER"]);
+    assert!(said.code == Some(2) && said.stderr.contains("SENDER may not receive; add"), "{said:?}");
+    // This opens, and has nothing at its first byte that could be read.
+    let said = a.cli(&["send", "/proc/self/mem", &file, "--to", "b"]);
+    assert!(said.code == Some(1) && said.stdout.contains("/proc/self/mem: cannot read it: "), "{said:?}");
+    assert!(said.stdout.contains("to b: 1 queued") && said.stdout.contains("0 not sent, 1 refused"), "{said:?}");
+}
+
+/// UIX-04: what somebody cancelled before is no failure of what is sent now.
+#[test]
+fn waiting_does_not_count_what_was_cancelled_before() {
+    let stage = Stage::new();
+    let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let mut config = stage.site_b().peer("b", &b.url(), B_IDENTITY, "present").node("SENDER", None);
+    (config.name, config.ae_title) = ("a".into(), "WB_A".into());
+    let a = Gateway::start(&stage.path().join("a"), config);
+    let study = push(&a, "SENDER", 41, 2, b"A400");
+    a.cli(&["peers", "pause", "b", "--reason", "later"]).ok("pause");
+    a.cli(&["send", "--study", &study, "--to", "b"]).ok("send");
+    a.cli(&["transfers", "cancel", "--study", &study, "--reason", "not now"]).ok("cancel");
+    a.cli(&["peers", "resume", "b"]).ok("resume");
+    let said = a.cli(&["send", "--study", &study, "--to", "b", "--wait", "--json"]).ok("send after all");
+    assert!(said.contains("\"failed\":0"), "{said}");
+    assert_eq!(b.held(), 2);
 }

@@ -19,6 +19,10 @@ const CLASS: &str = "1.2.840.10008.5.1.4.1.1.7";
 /// The most that a peer may send back for so small an instance.
 const MOST: u64 = 1 << 20;
 
+/// How what is told begins where a peer says that it did not store the instance, and where it gives back other bytes.
+const REFUSED: &str = "failed";
+const OTHER: &str = "other bytes";
+
 /// The instance that is stored for a try.
 struct Specimen {
     study: StudyUid,
@@ -45,21 +49,48 @@ pub(super) async fn run(
         "steps": reach::STEPS.iter().enumerate().map(|(n, step)| ((*step).to_owned(), way.told(n).into())).collect::<serde_json::Map<_, _>>(),
     });
     if let Some(failure) = way.failure(&peer.name) {
+        profile["kept"] = false.into();
         show(&profile, as_json)?;
         return Err(failure);
     }
     if store {
         profile["store"] = try_to_store(client).await?;
     }
+    let kept = keep(config, &profile).await;
+    profile["kept"] = kept.is_ok().into();
     show(&profile, as_json)?;
-    let kept = match Gateway::connect(&config.site.data_dir).await {
-        Some(mut gateway) => gateway.post("/destinations/profile", &profile).await.is_ok(),
-        None => false,
-    };
-    if !kept && !as_json {
-        render::line("not kept: the gateway of this site does not run")?;
+    if let Err(failure) = kept
+        && !as_json
+    {
+        render::line(format!("not kept: {}", failure.message()))?;
     }
-    Ok(())
+    match flaw(&profile["store"]) {
+        Some(flaw) => Err(Failure::some(format!("{} {flaw}", peer.name))),
+        None => Ok(()),
+    }
+}
+
+/// Has the running gateway keep what was found; the failure says why it does not.
+async fn keep(config: &Config, profile: &Value) -> Result<(), Failure> {
+    Gateway::required(config).await?.post("/destinations/profile", profile).await.map(drop)
+}
+
+/// What the peer did wrong with the made-up instance, if one was stored: refused it, does not show it, or gives something else back. That it
+/// lets nobody read it back, or does not take it twice, is only told of.
+fn flaw(store: &Value) -> Option<String> {
+    let first = &store["first"];
+    let status = first["status"].as_u64()?;
+    let said = first["said"].as_str().unwrap_or_default();
+    if !(200..300).contains(&status) || said.starts_with(REFUSED) {
+        return Some(format!("did not store the made-up instance: it answered {status}, and said of it: {said}"));
+    }
+    match &store["shown"] {
+        Value::Bool(true) => {}
+        Value::String(why) => return Some(format!("was not able to show the made-up instance: {why}")),
+        _ => return Some("took the made-up instance and does not show it when it is asked".into()),
+    }
+    let back = store["read_back"].as_str().unwrap_or_default();
+    back.starts_with(OTHER).then(|| format!("gives the made-up instance back otherwise than it was sent: {back}"))
 }
 
 fn word(form: Form) -> &'static str {
@@ -93,7 +124,7 @@ async fn try_to_store(client: &PeerClient) -> Result<Value, Failure> {
     };
     let back = match client.read_back(study, series, instance, MOST).await {
         Ok(back) if back.sha256 == <[u8; 32]>::from(Sha256::digest(data)) => Value::from("same"),
-        Ok(back) => Value::from(format!("other bytes, in transfer syntax {}", back.transfer_syntax)),
+        Ok(back) => Value::from(format!("{OTHER}, in transfer syntax {}", back.transfer_syntax)),
         Err(failure) => Value::from(failure.to_string()),
     };
     Ok(json!({
@@ -115,7 +146,7 @@ async fn send(client: &PeerClient, specimen: &Specimen) -> Result<Value, Failure
             "stored".into()
         }
         Ok(Some(module)) => match module.failed.first() {
-            Some(failed) => format!("failed with reason {:04X}", failed.failure_reason),
+            Some(failed) => format!("{REFUSED} with reason {:04X}", failed.failure_reason),
             None => "not named".into(),
         },
         Ok(None) => "nothing".into(),
@@ -200,4 +231,35 @@ fn show(profile: &Value, as_json: bool) -> Result<(), Failure> {
     }
     let text = serde_json::to_string_pretty(profile).map_err(Failure::some)?;
     text.lines().try_for_each(render::line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UIX-04: a store that did not do what it should is no success.
+    #[test]
+    fn what_a_peer_does_wrong_with_the_made_up_instance_is_a_failure() {
+        let row = |status: u16, said: &str, shown: Value, back: &str| {
+            flaw(&json!({"first": {"status": status, "said": said}, "shown": shown, "read_back": back}))
+        };
+        assert_eq!(flaw(&Value::Null), None, "nothing was stored");
+        for (status, said, back) in [(200, "stored", "same"), (202, "nothing", "HTTP 403")] {
+            assert_eq!(row(status, said, true.into(), back), None, "{status} {said} {back}");
+        }
+        let rows = [
+            (
+                row(409, "failed with reason 0110", false.into(), ""),
+                "answered 409, and said of it: failed with reason 0110",
+            ),
+            (row(202, "failed with reason A700", true.into(), "same"), "did not store"),
+            (row(403, "nothing", false.into(), ""), "did not store"),
+            (row(200, "stored", false.into(), "HTTP 404"), "does not show it"),
+            (row(200, "stored", "HTTP 500".into(), "same"), "show the made-up instance: HTTP 500"),
+            (row(200, "stored", true.into(), "other bytes, in transfer syntax 1.2"), "otherwise than it was sent"),
+        ];
+        for (flaw, words) in rows {
+            assert!(flaw.as_ref().is_some_and(|flaw| flaw.contains(words)), "{words}: {flaw:?}");
+        }
+    }
 }

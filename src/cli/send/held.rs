@@ -60,6 +60,11 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    // What was cancelled before is no trouble of what is sent now.
+    let long_cancelled: u64 = match options.held.wait {
+        true => sums(&client::records(config)?, options, &studies).await?.iter().map(|line| line.cancelled).sum(),
+        false => 0,
+    };
     let ordered = order_all(&mut gateway, options, &studies).await?;
     if !options.json {
         ordered.tell(options)?;
@@ -75,7 +80,7 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         return Err(Failure::some("nothing can be sent"));
     }
     if options.held.wait {
-        wait(config, options, &studies).await?;
+        wait(config, options, &studies, long_cancelled).await?;
         // What has no transfer was not waited for (UIX-04).
         return match unsendable {
             0 => Ok(ExitCode::SUCCESS),
@@ -228,8 +233,8 @@ async fn order(
 }
 
 /// Waits until everything of the studies to the destination is done or waits for a person: what is parked, too, for its class or with the
-/// destination (DIM-050).
-async fn wait(config: &Config, options: &super::Options, studies: &[Held]) -> Ended {
+/// destination (DIM-050). So many had been cancelled before.
+async fn wait(config: &Config, options: &super::Options, studies: &[Held], long_cancelled: u64) -> Ended {
     let records = client::records(config)?;
     let total = studies.iter().map(|study| study.instances).sum();
     let bar = progress(total);
@@ -237,7 +242,7 @@ async fn wait(config: &Config, options: &super::Options, studies: &[Held]) -> En
         let sums = sums(&records, options, studies).await?;
         let total = |field: fn(&TransferSums) -> u64| sums.iter().map(field).sum::<u64>();
         let moving = total(|line| line.moving);
-        let failed = total(|line| line.open + line.cancelled);
+        let failed = total(|line| line.open) + total(|line| line.cancelled).saturating_sub(long_cancelled);
         bar.set_length(total(|line| line.instances));
         bar.set_position(total(|line| line.instances).saturating_sub(moving));
         if moving == 0 {

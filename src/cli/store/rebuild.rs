@@ -38,6 +38,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     if client::Gateway::connect(data_dir).await.is_some() {
         return Err(Failure::usage("the gateway is running; stop it first"));
     }
+    client::owner_only(data_dir)?;
     let dir = data_dir.join("blobs");
     // Where there is no such directory, the reader says so below.
     let regained = dir.is_dir() && Store::regain_name(&dir).map_err(Failure::some)?;

@@ -1,9 +1,11 @@
 //! Reading the envelope of others: preamble, `DICM` and group 0002, from pieces of any size.
 
 use super::{
-    MAGIC, MEDIA_STORAGE_SOP_CLASS_UID, MEDIA_STORAGE_SOP_INSTANCE_UID, PREAMBLE, SopClassUid, TRANSFER_SYNTAX_UID, Tag,
+    IMPLEMENTATION_CLASS_UID, MAGIC, MEDIA_STORAGE_SOP_CLASS_UID, MEDIA_STORAGE_SOP_INSTANCE_UID, PREAMBLE,
+    SopClassUid, TRANSFER_SYNTAX_UID, Tag,
 };
 use crate::dicom::uid::{InstanceUid, TransferSyntaxUid};
+use crate::dicom::vr::Vr;
 use crate::dicom::walk::{Header, SHORT, Syntax, UNDEFINED};
 
 /// The most that preamble and file meta information may have together; ours has about 400 bytes.
@@ -65,6 +67,10 @@ pub struct MetaParser {
     at: Option<usize>,
     /// Where the group ends by its own length.
     declared_end: Option<usize>,
+    /// The last element that was whole.
+    last: Option<Tag>,
+    /// Implementation Class UID (0002,0012) is ours: the group length is right.
+    ours: bool,
     sop_class: Option<SopClassUid>,
     sop_instance: Option<InstanceUid>,
     transfer_syntax: Option<TransferSyntaxUid>,
@@ -145,8 +151,7 @@ impl MetaParser {
         }
         let tag = header.tag(syntax);
         let (vr, length) = header.element(syntax);
-        // Deflated bytes can look like a tag; with two letters as well they are taken for one more element.
-        if self.declared_end == Some(at) && vr.is_none() {
+        if self.declared_end == Some(at) && self.ends_before(tag, vr) {
             return Ok(Step::End);
         }
         if length == UNDEFINED {
@@ -170,9 +175,22 @@ impl MetaParser {
                     return Err(Part10Error::Malformed(tag));
                 }
             }
+            Tag(0x0002_0012) => {
+                self.ours = value.strip_suffix(b"\0").unwrap_or(value) == IMPLEMENTATION_CLASS_UID.as_bytes();
+            }
             _ => {}
         }
+        self.last = Some(tag);
         Ok(Step::Next(end))
+    }
+
+    /// Whether an element at the declared end belongs to the data set, though it is of group 0002; the length alone is not trusted.
+    ///
+    /// No data set may have group 0002 (PS3.10 section 7.1), but some senders leave it in, and what they send is kept as it is. Tags rise
+    /// within one set (PS3.5 section 7.1), so that one that does not begins the next. Deflated bytes can look like a tag; with two
+    /// letters and a higher number as well they are taken for one more element, unless the file is ours.
+    fn ends_before(&self, tag: Tag, vr: Option<Vr>) -> bool {
+        vr.is_none() || self.ours || self.last.is_some_and(|last| tag <= last)
     }
 }
 

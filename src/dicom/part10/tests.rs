@@ -85,6 +85,32 @@ fn a_deflated_data_set_that_looks_like_group_2_is_not_swallowed() {
     assert_eq!(parse(&[&file(&[length, group].concat(), data)]).unwrap().unwrap().1, data);
 }
 
+/// Some senders leave group 0002 in the data set, which is stored as it came, behind file meta information of ours.
+#[test]
+fn a_data_set_that_begins_with_group_2_is_left_whole() {
+    let ts = |uid: &[u8]| value(0x0002_0010, Vr::UI, uid);
+    let group = encode(&[ts(b"1.2.840.10008.1.2.1\0")], EXPLICIT);
+    let length = encode(&[value(0x0002_0000, Vr::UL, &(group.len() as u32).to_le_bytes())], EXPLICIT);
+    let theirs = file(&[length, group].concat(), &[]);
+    let ours = prefix(&meta("1.2.840.10008.1.2.1"));
+    let rows = [
+        ("the same again", &theirs, ts(b"1.2.840.10008.1.2.1\0")),
+        ("another transfer syntax", &theirs, ts(b"1.2.840.10008.1.2\0")),
+        ("a lower tag", &theirs, value(0x0002_0000, Vr::UL, &[26, 0, 0, 0])),
+        ("another transfer syntax, behind ours", &ours, ts(b"1.2.840.10008.1.2\0")),
+        ("a higher tag, behind ours", &ours, value(0x0002_0102, Vr::OB, &[7; 10])),
+    ];
+    for (what, envelope, first) in rows {
+        let data = encode(&[first, value(0x0008_0005, Vr::CS, b"ISO_IR 100")], EXPLICIT);
+        let bytes = [&envelope[..], &data].concat();
+        let (found, rest) = parse(&[&bytes]).unwrap().unwrap();
+        assert_eq!(found.transfer_syntax.as_str(), "1.2.840.10008.1.2.1", "{what}");
+        assert_eq!(rest, data, "{what}");
+        let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(parse(&one_by_one).unwrap().unwrap().1, data, "{what}");
+    }
+}
+
 #[test]
 fn what_is_no_envelope_is_refused() {
     let data = encode(&[value(0x0008_0005, Vr::CS, &[b'x'; 200])], EXPLICIT);

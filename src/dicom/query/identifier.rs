@@ -47,9 +47,11 @@ impl Identifier {
         let mut walker = Walker::new(Syntax { explicit, big: false }, MAX_DEPTH, MAX_ELEMENTS);
         let mut keys: BTreeMap<Tag, Key> = BTreeMap::new();
         let mut top = SPECIFIC_CHARACTER_SET;
+        let mut asks = false;
         while let Some(event) = walker.next(&mut bytes)? {
             match event {
                 Event::Element(element) => {
+                    asks = can_ask(element.tag);
                     let known = representation(element.tag) == Representation::Exactly(Vr::SQ);
                     let sequence = element.length.is_none() || element.vr == Some(Vr::SQ) || known;
                     if element.top {
@@ -61,7 +63,9 @@ impl Identifier {
                     }
                 }
                 Event::Value(slice) => match keys.get_mut(&top) {
-                    Some(key) if key.sequence => key.wanted |= slice.iter().any(|byte| !b" *\0".contains(byte)),
+                    Some(key) if key.sequence => {
+                        key.wanted |= asks && slice.iter().any(|byte| !b" *\0".contains(byte));
+                    }
                     Some(key) => key.value.extend_from_slice(slice),
                     None => {}
                 },
@@ -88,6 +92,13 @@ impl Identifier {
         };
         Some(text.trim_matches([' ', '\0']).to_owned())
     }
+}
+
+/// Whether a value of this attribute in an item asks for something. A group length is to be ignored (PS3.5 section 7.2); a character set and a
+/// private creator only say how the others are to be read (PS3.5 sections 6.1.2.3 and 7.8.1).
+fn can_ask(tag: Tag) -> bool {
+    let creator = tag.is_private() && (0x0010..=0x00FF).contains(&tag.element());
+    tag.element() != 0 && tag != SPECIFIC_CHARACTER_SET && !creator
 }
 
 /// What values are in where nothing is declared: UTF-8, if they are beyond ASCII and all of them are whole in it, for so
@@ -257,12 +268,19 @@ mod tests {
     fn it_is_known_whether_a_sequence_asks_for_something() {
         let item = |bytes: &[u8]| [&[0xFE, 0xFF, 0x00, 0xE0, bytes.len() as u8, 0, 0, 0], bytes].concat();
         let sequence = |bytes: &[u8]| [&[0x40, 0x00, 0x75, 0x02, bytes.len() as u8, 0, 0, 0], bytes].concat();
-        let key = |value: &[u8]| {
+        let one = |tag: Tag, value: &[u8]| {
             let mut bytes = Vec::new();
-            element(&mut bytes, PATIENT_ID, value.to_vec(), false);
+            element(&mut bytes, tag, value.to_vec(), false);
             bytes
         };
+        let key = |value: &[u8]| one(PATIENT_ID, value);
+        let creator = one(Tag::new(0x0041, 0x0010), b"ACME");
         let rows = [
+            (item(&one(Tag::new(0x0010, 0x0000), &[8, 0, 0, 0])), false),
+            (item(&one(SPECIFIC_CHARACTER_SET, b"ISO_IR 100")), false),
+            (item(&[one(SPECIFIC_CHARACTER_SET, b"ISO_IR 100"), key(b"7")].concat()), true),
+            (item(&creator), false),
+            (item(&[creator, one(Tag::new(0x0041, 0x1010), b"7")].concat()), true),
             (vec![], false),
             (item(&[]), false),
             (item(&key(b"")), false),

@@ -119,7 +119,7 @@ fn what_the_field_writes_is_taken() {
     let stray = [0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
     let start = || encode(&instance(), EXPLICIT);
     let rows: Vec<(&str, Vec<u8>)> = vec![
-        ("padding", [start(), vec![0; 4096]].concat()),
+        ("padding", [start(), vec![0; 70_000]].concat()),
         ("odd padding", [start(), vec![0]].concat()),
         ("stray delimiters", [start(), stray.to_vec()].concat()),
         ("VR ??, short", [start(), b"\x10\x00\x40\x10??\x02\x00ab".to_vec()].concat()),
@@ -134,6 +134,19 @@ fn what_the_field_writes_is_taken() {
             nodes.reverse();
             encode(&nodes, EXPLICIT)
         }),
+        ("a description twice, the first of which counts", {
+            let twice = [value(0x0008_103E, Vr::LO, b"FIRST "), value(0x0008_103E, Vr::LO, b"SECOND")];
+            [start(), encode(&twice, EXPLICIT)].concat()
+        }),
+        ("the end of a sequence in the place of its item's", {
+            let open = [0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF];
+            let end = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+            let inside = encode(&[value(0x0040_1001, Vr::SH, b"1234")], EXPLICIT);
+            let mut bytes = start();
+            EXPLICIT.header(&mut bytes, Tag(0x0040_0275), Vr::SQ, u32::MAX);
+            [bytes, open.to_vec(), inside, end.to_vec(), encode(&[value(0x0040_2016, Vr::LO, b"12")], EXPLICIT)]
+                .concat()
+        }),
         ("the same value twice", [start(), encode(&[value(0x0010_0020, Vr::LO, b"4711")], EXPLICIT)].concat()),
     ];
     for (what, bytes) in rows {
@@ -141,6 +154,23 @@ fn what_the_field_writes_is_taken() {
         assert_eq!(attributes.text(PATIENT_ID).as_deref(), Some("4711"), "{what}");
         let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(scan_with(EXPLICIT_VR_LE, &one_by_one, Limits::default()), Ok(attributes), "{what}");
+    }
+}
+
+/// The delimiter behind the last fragment is left out, and the file is filled up with zeros.
+#[test]
+fn zeros_in_the_place_of_the_last_delimiter_are_padding() {
+    let mut encapsulated = instance();
+    encapsulated.pop();
+    encapsulated.push(Node::Fragments { fragments: vec![vec![], vec![1; 10], vec![2; 6]] });
+    let whole = encode(&encapsulated, FORMS.into_iter().find(|(ts, _)| *ts == JPEG).unwrap().1);
+    let open = &whole[..whole.len() - 8];
+    for zeros in [1, 7, 8, 9, 500] {
+        let bytes = [open, &vec![0; zeros]].concat();
+        assert!(scan(JPEG, &bytes).is_ok(), "{zeros}");
+        let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert!(scan_with(JPEG, &one_by_one, Limits::default()).is_ok(), "{zeros}");
+        assert!(scan(JPEG, &[&bytes[..], &[1]].concat()).is_err(), "{zeros}, and something else");
     }
 }
 
@@ -173,7 +203,7 @@ fn what_cannot_be_a_data_set_is_refused_and_located() {
     let over = "a length reaches past the end of what holds it";
     let rows: Vec<(Vec<u8>, ScanError)> = vec![
         (
-            [with(&[], EXPLICIT), vec![0; 4097]].concat(),
+            [with(&[], EXPLICIT), vec![0; (1 << 20) + 1]].concat(),
             malformed(at(0x0028_0106), "something follows the last element"),
         ),
         (

@@ -11,8 +11,10 @@ use crate::dicomweb::dataset::Dataset;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Results asked for at a time.
-const PAGE: usize = 1000;
+/// Results asked for at a time: Azure's DICOM service refuses to be asked for more.
+const PAGE: usize = 200;
+/// The same, of a program of ours.
+const PAGE_OF_OURS: usize = 1000;
 /// The most instances of one study that are taken note of.
 pub const MOST_LISTED: usize = 100_000;
 
@@ -46,7 +48,7 @@ pub struct StudyList {
 pub enum InPart {
     /// The peer says that it may have more.
     Said,
-    /// Some of its rows name no instance, or no series of theirs.
+    /// Some of its rows name no instance, or no series of theirs; or it shows a series, and nothing in it.
     Unreadable,
     /// It lists fewer than it has: so many.
     Fewer(u64),
@@ -115,12 +117,11 @@ impl PeerClient {
     async fn listed(&self, study: &StudyUid, within: Duration) -> Result<Option<StudyList>, QueryFailure> {
         let Rows { mut list, named, unread } = match self.rows(&Asked { study, series: None, within }).await {
             Ok(rows) => rows,
-            Err(failure) if failure.is_not_found() => return Ok(None),
-            Err(failure) => return Err(failure),
+            Err(failure) => return self.listed_otherwise(study, within, failure).await,
         };
         // What is not found so either keeps the list one in part.
         if !named.is_empty()
-            && let Ok(all) = self.listing_by_series(study, within).await
+            && let Ok((all, _)) = self.listing_by_series(study, within).await
         {
             let said = [list.in_part, all.in_part].contains(&Some(InPart::Said));
             let unread = unread || all.in_part == Some(InPart::Unreadable);
@@ -144,12 +145,32 @@ impl PeerClient {
         }
     }
 
-    /// The same, series by series.
-    async fn listing_by_series(&self, study: &StudyUid, within: Duration) -> Result<StudyList, QueryFailure> {
-        let (mut all, mut series) = (StudyList::default(), BTreeSet::new());
+    /// The list of a server that has none of a whole study, which is what the failure may mean: some have one of each series only. Without
+    /// an instance it is no list, and the failure stands.
+    async fn listed_otherwise(
+        &self,
+        study: &StudyUid,
+        within: Duration,
+        failure: QueryFailure,
+    ) -> Result<Option<StudyList>, QueryFailure> {
+        let refused = matches!(failure, QueryFailure::Refused { status: 400 | 404 | 405 | 501, .. });
+        let by_series = !self.is_ours() && refused;
+        if by_series
+            && let Ok((mut list, hollow)) = self.listing_by_series(study, within).await
+            && !list.instances.is_empty()
+        {
+            list.in_part = list.in_part.or(hollow.then_some(InPart::Unreadable));
+            return Ok(Some(list));
+        }
+        if failure.is_not_found() { Ok(None) } else { Err(failure) }
+    }
+
+    /// The same, series by series; and whether there is a series of which nothing is shown.
+    async fn listing_by_series(&self, study: &StudyUid, within: Duration) -> Result<(StudyList, bool), QueryFailure> {
+        let (mut all, mut series, mut hollow) = (StudyList::default(), BTreeSet::new(), false);
         let mut offset = 0;
         loop {
-            let query = format!("limit={PAGE}&offset={offset}");
+            let query = format!("limit={}&offset={offset}", self.at_a_time());
             let page = match self.page(&format!("studies/{study}/series"), &query, Some(within)).await? {
                 Page::Matches(page) => page,
                 Page::NotLikeThis(failure) if failure.is_not_found() && offset > 0 => break,
@@ -170,13 +191,19 @@ impl PeerClient {
         }
         for series in &series {
             let Rows { list, .. } = self.rows(&Asked { study, series: Some(series), within }).await?;
+            hollow |= list.instances.is_empty();
             all.instances.extend(list.instances);
             all.in_part = all.in_part.or(list.in_part);
             if all.instances.len() > MOST_LISTED {
                 return Err(too_many());
             }
         }
-        Ok(all)
+        Ok((all, hollow))
+    }
+
+    /// How many results are asked for at a time.
+    fn at_a_time(&self) -> usize {
+        if self.is_ours() { PAGE_OF_OURS } else { PAGE }
     }
 
     /// The instances of a study or a series, page by page.
@@ -187,7 +214,7 @@ impl PeerClient {
             Some(series) => format!("studies/{}/series/{series}/instances", asked.study),
         };
         loop {
-            let query = format!("includefield=00080016&limit={PAGE}&offset={offset}");
+            let query = format!("includefield=00080016&limit={}&offset={offset}", self.at_a_time());
             let asking = self.page(&path, &query, Some(asked.within));
             let answer = match offset {
                 0 => tokio::time::timeout(asked.within, asking).await.unwrap_or_else(|_| Err(late(asked.within))),

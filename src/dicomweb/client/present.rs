@@ -113,13 +113,24 @@ impl PeerClient {
         presence: &mut Presence,
     ) -> Result<(), QueryFailure> {
         let query = format!("SOPInstanceUID={instance}");
-        let matches = match self.page("instances", &query, None).await? {
+        let across = match self.page("instances", &query, None).await {
+            // A proxy that lets only studies pass, or a server that fails at relational queries, refuses in words of its own.
+            Err(failure @ QueryFailure::Refused { status: 403 | 422 | 500, retry_after: None }) => {
+                Page::NotLikeThis(failure)
+            }
+            told => told?,
+        };
+        let matches = match across {
             Page::Matches(matches) => matches,
             // Relational queries are optional for some servers (WEB-090); below the study they are not.
             Page::NotLikeThis(first) => match self.page(&format!("studies/{study}/instances"), &query, None).await? {
                 Page::Matches(matches) => matches,
-                // "No such study" counts only if it is not simply the answer to everything.
-                Page::NotLikeThis(failure) if failure.is_not_found() && !first.is_not_found() => Matches::default(),
+                // "No such study" counts only if it is not simply the answer to everything, of a proxy neither.
+                Page::NotLikeThis(failure)
+                    if failure.is_not_found() && !matches!(first, QueryFailure::Refused { status: 403 | 404, .. }) =>
+                {
+                    Matches::default()
+                }
                 Page::NotLikeThis(failure) => return Err(failure),
             },
         };

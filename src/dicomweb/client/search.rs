@@ -169,12 +169,12 @@ impl Pages<'_> {
     /// "Not found" says that there is nothing only below a study that the server's studies do not have either: it is the answer to everything
     /// where there is no such service. Behind a page it is the end.
     async fn not_found(&self, failure: QueryFailure) -> Result<Matches, QueryFailure> {
-        let (Resource::Series(study) | Resource::Instances(study, _)) = &self.search.resource else {
-            return Err(failure);
-        };
         if self.read > 0 {
             return Ok(Matches::default());
         }
+        let (Resource::Series(study) | Resource::Instances(study, _)) = &self.search.resource else {
+            return Err(failure);
+        };
         match self.client.as_study(study, self.within).await? {
             AsStudy::Absent => Ok(Matches::default()),
             AsStudy::Shown(_) | AsStudy::Untold => Err(failure),

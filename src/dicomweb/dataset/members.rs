@@ -57,6 +57,7 @@ fn values(vr: VR, raw: Vec<Raw>) -> Result<Value, &'static str> {
             let items = raw.into_iter().map(|value| match value {
                 Raw::Item(set) => Ok(set),
                 Raw::Null => Ok(Dataset::default()),
+                Raw::Text(text) if text.is_empty() => Ok(Dataset::default()),
                 _ => Err("a sequence holds something else than objects"),
             });
             Ok(Value::Items(items.collect::<Result<_, _>>()?))

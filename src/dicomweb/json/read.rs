@@ -28,8 +28,8 @@ pub struct JsonError(String);
 
 /// Reads an array of data sets, or a single one (PS3.18 F.2.1; some servers leave the array out). `null` is no data set.
 ///
-/// A scalar where an array of values belongs, a missing `vr`, lower-case tags and a byte order mark at the beginning are accepted;
-/// unknown members are ignored.
+/// A scalar where an array of values belongs, a missing, unknown or null `vr`, lower-case tags and a byte order mark at the beginning are
+/// accepted; unknown members are ignored, and those that are null.
 /// The text is not copied: memory is bounded by `limits` and by the length of `text`.
 pub fn read(text: &[u8], limits: Limits) -> Result<Vec<Dataset>, JsonError> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);

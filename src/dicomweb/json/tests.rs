@@ -94,6 +94,25 @@ fn sloppy_answers_are_read() {
     assert_eq!((sets[0].first_number(Tag(0x0008_1197)), sets[0].first_text(Tag(0x0008_103E))), (Some(272), Some("x")));
 }
 
+/// What is not known or null says nothing; the rest of the answer is read.
+#[test]
+fn what_says_nothing_is_read_as_not_there() {
+    let rows = [
+        (r#"{"00080018":{"vr":"XX","Value":["1.2"]}}"#, r#"{"00080018":{"vr":"UI","Value":["1.2"]}}"#),
+        (r#"{"00081197":{"Value":[272],"vr":null}}"#, r#"{"00081197":{"vr":"US","Value":[272]}}"#),
+        (r#"{"00420011":{"vr":"OB","InlineBinary":null}}"#, r#"{"00420011":{"vr":"OB"}}"#),
+        (
+            r#"{"00080018":{"vr":"UI","BulkDataURI":null,"Value":["1.2"]}}"#,
+            r#"{"00080018":{"vr":"UI","Value":["1.2"]}}"#,
+        ),
+        (r#"{"00081199":{"vr":"SQ","Value":["",null,{}]}}"#, r#"{"00081199":{"vr":"SQ","Value":[{},{},{}]}}"#),
+    ];
+    for (text, want) in rows {
+        let sets = read(text.as_bytes(), Limits::default()).unwrap();
+        assert_eq!(json(&sets[0]), want, "{text}");
+    }
+}
+
 /// A number of a peer's answer that is passed on is the one that came, to its last digit.
 #[test]
 fn numbers_come_back_as_they_were() {
@@ -145,7 +164,7 @@ fn wrong_texts_are_refused_with_a_reason_that_quotes_nothing() {
         ("\"SECRET\"".into(), "wrong type"),
         (r#"[{"Alphabetic":"SECRET"}]"#.into(), "not an object"),
         (r#"{"00081199":{"vr":"SQ","Value":["SECRET"]}}"#.into(), "(0008,1199): a sequence"),
-        (r#"{"00080018":{"vr":"XX"}}"#.into(), "value representation"),
+        (r#"{"00080018":{"vr":7}}"#.into(), "wrong type"),
         (r#"{"00080018":{"vr":"UI","Value":[{"00080018":{"vr":"UI"}}]}}"#.into(), "an object stands where"),
         (r#"{"00080018":{"vr":"UI"},"00080018":{"vr":"UI"}}"#.into(), "twice"),
         (r#"{"00420011":{"vr":"OB","InlineBinary":"SECRET!"}}"#.into(), "base64"),

@@ -2,6 +2,7 @@
 
 use super::headers::{PartHeaders, parse_headers};
 use super::{MultipartError, check_boundary};
+use crate::dicomweb::media_type::in_apostrophes;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 use memchr::memmem::Finder;
@@ -61,9 +62,12 @@ enum State {
 ///
 /// Line ends: the first delimiter line decides whether delimiters of this body begin with CRLF or with LF alone,
 /// so that a data set whose last byte is 0D is never shortened. A boundary that is only the beginning of a longer word is data.
+/// Apostrophes may be part of a boundary, and some senders mean them for quotation marks: that is decided there too.
 pub struct Parser {
     limits: Limits,
     dash_boundary: Vec<u8>,
+    /// The same without the apostrophes around the boundary, if it has them.
+    bare: Option<Vec<u8>>,
     delimiter: Finder<'static>,
     held: Bytes,
     state: State,
@@ -79,11 +83,13 @@ impl Parser {
     /// A parser for bodies with this boundary (as from [`super::boundary_of`]). Errors: [`MultipartError::BadBoundary`].
     pub fn new(boundary: &str, limits: Limits) -> Result<Self, MultipartError> {
         check_boundary(boundary)?;
-        let dash_boundary = [b"--", boundary.as_bytes()].concat();
+        let dash_boundary = dashed(boundary);
+        let bare = in_apostrophes(boundary).filter(|bare| check_boundary(bare).is_ok()).map(dashed);
         let delimiter = finder(&dash_boundary, true);
         Ok(Self {
             limits,
             dash_boundary,
+            bare,
             delimiter,
             held: Bytes::new(),
             state: State::Preamble,
@@ -140,23 +146,18 @@ impl Parser {
     fn preamble(&mut self) -> Result<Event, MultipartError> {
         loop {
             if self.at_start {
-                if self.held.len() < self.dash_boundary.len() && self.dash_boundary.starts_with(&self.held) {
-                    return Ok(Event::NeedMore);
-                }
-                if self.held.starts_with(&self.dash_boundary) {
-                    match tail(&self.held[self.dash_boundary.len()..]) {
-                        Tail::NeedMore => return Ok(Event::NeedMore),
-                        Tail::Close => {
-                            self.state = State::Ended;
-                            return Ok(Event::End);
-                        }
-                        Tail::Delimiter(length, crlf) => {
-                            self.delimiter = finder(&self.dash_boundary, crlf);
-                            self.take(self.dash_boundary.len() + length);
-                            return self.next_part();
-                        }
-                        Tail::Other => {}
+                match self.first_line() {
+                    Tail::NeedMore => return Ok(Event::NeedMore),
+                    Tail::Close => {
+                        self.state = State::Ended;
+                        return Ok(Event::End);
                     }
+                    Tail::Delimiter(length, crlf) => {
+                        self.delimiter = finder(&self.dash_boundary, crlf);
+                        self.take(self.dash_boundary.len() + length);
+                        return self.next_part();
+                    }
+                    Tail::Other => {}
                 }
             }
             let line_end = memchr(b'\n', &self.held);
@@ -171,6 +172,17 @@ impl Parser {
                 return Ok(Event::NeedMore);
             }
         }
+    }
+
+    /// What the line is that begins here. If it is a delimiter in the form without apostrophes, that is the boundary from now on.
+    fn first_line(&mut self) -> Tail {
+        let line = begins(&self.held, &self.dash_boundary);
+        let Some(bare) = self.bare.as_ref().filter(|_| matches!(line, Tail::Other)) else { return line };
+        let line = begins(&self.held, bare);
+        if matches!(line, Tail::Delimiter(..)) {
+            self.dash_boundary.clone_from(bare);
+        }
+        line
     }
 
     fn next_part(&mut self) -> Result<Event, MultipartError> {
@@ -268,6 +280,19 @@ impl Parser {
 
     fn take(&mut self, length: usize) -> Bytes {
         self.held.split_to(length.min(self.held.len()))
+    }
+}
+
+fn dashed(boundary: &str) -> Vec<u8> {
+    [b"--", boundary.as_bytes()].concat()
+}
+
+/// What a text is that may begin with a boundary.
+fn begins(text: &[u8], dash_boundary: &[u8]) -> Tail {
+    match text.strip_prefix(dash_boundary) {
+        Some(rest) => tail(rest),
+        None if dash_boundary.starts_with(text) => Tail::NeedMore,
+        None => Tail::Other,
     }
 }
 

@@ -74,6 +74,26 @@ fn bodies_are_read_as_rfc_2046_says_and_a_little_beyond() {
     }
 }
 
+/// Apostrophes around a boundary belong to it or stand for quotation marks, as the first delimiter line says.
+#[test]
+fn apostrophes_around_a_boundary_may_be_quotation_marks() {
+    type Row<'a> = (&'a [u8], &'a [&'a [u8]]);
+    let rows: &[Row<'_>] = &[
+        (b"--'b'\r\n\r\nA\r\n--b\r\nB\r\n--'b'--", &[b"A\r\n--b\r\nB"]),
+        (b"--b\r\n\r\nA\r\n--'b'\r\nB\r\n--b\r\n\r\nC\r\n--b--", &[b"A\r\n--'b'\r\nB", b"C"]),
+        (b"no\r\n--bx\r\n--b\n\nA\n--b--", &[b"A"]),
+        (b"--b--\r\n", &[]),
+    ];
+    for (body, want) in rows {
+        for step in [1, 2, 3, 5, 7, 4096] {
+            let told = tell("'b'", body, step);
+            assert_eq!((datas(&told), told.1), (want.to_vec(), Ok(())), "{body:?}, chunks of {step}");
+        }
+    }
+    // No pair.
+    assert_eq!(tell("b'", b"--b\r\n\r\nA\r\n--b--", 4).1, Err(MultipartError::Truncated));
+}
+
 #[test]
 fn broken_bodies_are_refused() {
     let many = b"--b\r\n\r\n".repeat(11);

@@ -139,6 +139,12 @@ impl Association {
         Ok(())
     }
 
+    /// Takes what has come of a data set that the last response announced and can not have (PS3.7 section 9.3.1.2), so that it is not taken
+    /// for an answer to what is sent next; nothing is waited for.
+    pub(in crate::dimse) async fn pass_over(&mut self) -> Result<(), Lost> {
+        if self.assembly.may_pass_over() { self.overhear().await } else { Ok(()) }
+    }
+
     /// The command set that came before its time, while we were sending.
     pub(in crate::dimse) fn early(&self) -> Option<&(u8, CommandSet)> {
         self.early.as_ref()

@@ -7,7 +7,7 @@ use crate::dimse::pdata::{Piece, Violation};
 /// What a piece completed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Part of a command set; more of it follows.
+    /// Part of a command set, of which more follows; or of a data set that is passed over.
     Partial,
     /// A whole command set, on this context. A data set follows on the same context if it says so.
     Command(u8, CommandSet),
@@ -18,12 +18,18 @@ pub enum Part {
     },
 }
 
+/// What may come. `Unasked` is after a response that announced a data set it can not have: most often the next message follows; `passed`
+/// counts the bytes of it that came nevertheless, once some did.
 #[derive(Debug)]
 enum Expect {
     Command,
     MoreCommand { context: u8, bytes: Vec<u8> },
     Data { context: u8 },
+    Unasked { context: u8, passed: Option<usize> },
 }
+
+/// The most bytes that are passed over of a data set that a response can not have: as many as an identifier may have.
+const MAX_UNASKED_BYTES: usize = 512 * 1024;
 
 /// The order of fragments on one direction of one association: messages never interleave (DIM-009).
 #[derive(Debug)]
@@ -40,10 +46,16 @@ impl Default for Assembly {
 impl Assembly {
     /// No message is under way.
     pub fn between_messages(&self) -> bool {
-        matches!(self.expect, Expect::Command)
+        matches!(self.expect, Expect::Command | Expect::Unasked { passed: None, .. })
     }
 
-    /// Takes a piece and its bytes; `accepted` tells whether a context was accepted. Data set bytes are not kept.
+    /// The last message was a response that announced a data set it can not have, and more of that may come.
+    pub fn may_pass_over(&self) -> bool {
+        matches!(self.expect, Expect::Unasked { .. })
+    }
+
+    /// Takes a piece and its bytes; `accepted` tells whether a context was accepted. Data set bytes are not kept. Those of a data set that a
+    /// response can not have (see [`CommandSet::is_bare_response`]) are passed over.
     ///
     /// Errors: a context that was not accepted, fragments out of order, a command set that is too long or malformed.
     pub fn accept(&mut self, piece: &Piece, bytes: &[u8], accepted: impl Fn(u8) -> bool) -> Result<Part, Violation> {
@@ -57,12 +69,23 @@ impl Assembly {
                 }
                 Ok(Part::Data { last: piece.last })
             }
-            (Expect::Command, true) => {
+            (Expect::Unasked { context, passed }, false) if *context == piece.context => {
+                let total = passed.unwrap_or_default().saturating_add(bytes.len());
+                if total > MAX_UNASKED_BYTES {
+                    return Err(Violation::OutOfPlace("a data set that was not asked for"));
+                }
+                *passed = Some(total);
+                if piece.last {
+                    self.expect = Expect::Command;
+                }
+                Ok(Part::Partial)
+            }
+            (Expect::Command | Expect::Unasked { passed: None, .. }, true) => {
                 self.expect = Expect::MoreCommand { context: piece.context, bytes: Vec::new() };
                 self.command(piece, bytes)
             }
             (Expect::MoreCommand { context, .. }, true) if *context == piece.context => self.command(piece, bytes),
-            (Expect::Data { .. }, true) => {
+            (Expect::Data { .. } | Expect::Unasked { .. }, true) => {
                 Err(Violation::OutOfPlace("a command fragment before the end of the data set"))
             }
             (Expect::Command, false) => Err(Violation::OutOfPlace("a data set fragment without a command")),
@@ -86,7 +109,11 @@ impl Assembly {
         }
         let command = CommandSet::decode(bytes)?;
         let context = *context;
-        self.expect = if command.has_data_set() { Expect::Data { context } } else { Expect::Command };
+        self.expect = match command.has_data_set() {
+            true if command.is_bare_response() => Expect::Unasked { context, passed: None },
+            true => Expect::Data { context },
+            false => Expect::Command,
+        };
         Ok(Part::Command(context, command))
     }
 }

@@ -70,18 +70,46 @@ fn a_wrong_group_length_and_a_wrong_order_do_no_harm() {
 fn a_response_names_what_was_asked() {
     let request = CommandSet::new(field::C_STORE_RQ, true)
         .with_u16(element::MESSAGE_ID, 9)
-        .with_uid(element::AFFECTED_SOP_CLASS_UID, "1.2.3")
+        .with(element::AFFECTED_SOP_CLASS_UID, b"1.2.3")
         .with_uid(element::AFFECTED_SOP_INSTANCE_UID, &"9".repeat(70));
     let answer = request.response(Status::INVALID_SOP_INSTANCE, false);
     assert_eq!(answer.field(), field::C_STORE_RSP);
     assert_eq!(answer.u16(element::MESSAGE_ID_RESPONDED_TO), Some(9));
     assert_eq!(answer.u16(element::STATUS), Some(0x0117));
-    assert_eq!(answer.text(element::AFFECTED_SOP_CLASS_UID).as_deref(), Some("1.2.3"));
+    assert_eq!(answer.bytes(element::AFFECTED_SOP_CLASS_UID), Some(&b"1.2.3\0"[..]), "of even length");
     assert_eq!(answer.bytes(element::AFFECTED_SOP_INSTANCE_UID), None);
     assert!(!answer.has_data_set());
 
     let action = CommandSet::new(field::N_ACTION_RQ, false).with_uid(element::REQUESTED_SOP_CLASS_UID, "1.2.8");
     assert_eq!(action.response(Status::SUCCESS, false).text(element::AFFECTED_SOP_CLASS_UID).as_deref(), Some("1.2.8"));
+}
+
+#[test]
+fn it_is_known_which_responses_can_have_no_data_set() {
+    let rows = [
+        (field::C_STORE_RSP, Some(0x0000), true),
+        (field::C_STORE_RSP, Some(0xA700), true),
+        (field::C_STORE_RSP, None, true),
+        (field::C_ECHO_RSP, Some(0x0000), true),
+        (field::C_FIND_RSP, Some(0xFF00), false),
+        (field::C_FIND_RSP, Some(0xFF01), false),
+        (field::C_FIND_RSP, Some(0x0000), true),
+        (field::C_FIND_RSP, Some(0xFE00), true),
+        (field::C_FIND_RSP, None, false),
+        (field::C_MOVE_RSP, Some(0xFF00), true),
+        (field::C_MOVE_RSP, Some(0x0000), true),
+        (field::C_MOVE_RSP, Some(0xB000), false),
+        (field::C_MOVE_RSP, Some(0xA702), false),
+        (field::C_GET_RSP, Some(0xFF00), true),
+        (field::C_GET_RSP, Some(0xFE00), false),
+        (field::C_STORE_RQ, None, false),
+        (field::N_GET_RQ | field::RESPONSE, Some(0x0000), false),
+    ];
+    for (field, status, want) in rows {
+        let response = CommandSet::new(field, true);
+        let response = status.map_or(response.clone(), |status| response.with_u16(element::STATUS, status));
+        assert_eq!(response.is_bare_response(), want, "{field:04X}, {status:04X?}");
+    }
 }
 
 #[test]

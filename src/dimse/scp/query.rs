@@ -242,7 +242,8 @@ impl<'a> Dialogue<'a> {
             let fitting = self.association.contexts().may_answer(on, command.context_id);
             let due = fitting && response.u16(element::MESSAGE_ID_RESPONDED_TO) == Some(id);
             match response.u16(element::STATUS) {
-                Some(status) if due && !response.has_data_set() => {
+                // Its Command Data Set Type is not looked at: it has no data set (PS3.7 section 9.3.1.2).
+                Some(status) if due => {
                     // A requester is heard between messages only, so that nothing can be called early here.
                     return match belied(command, &response, Status(status), false) {
                         None => Ok(answered(&response, Status(status))),

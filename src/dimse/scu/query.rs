@@ -157,7 +157,8 @@ impl Scu {
         let Some(status) = response.u16(element::STATUS).filter(|_| due) else {
             return Err(self.association.violate("a message that is not the answer that was due"));
         };
-        let identifier = match response.has_data_set() {
+        // Where there can be none the next message may follow at once, whatever was announced.
+        let identifier = match response.has_data_set() && !response.is_bare_response() {
             true => Some(self.identifier().await?),
             false => None,
         };

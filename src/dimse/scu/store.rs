@@ -126,6 +126,10 @@ impl Scu {
         if accepted.is_none_or(|accepted| accepted.abstract_syntax != command.sop_class) {
             return Err(StoreFailure::NotSent(ScuError::ContextNotAccepted));
         }
+        if let Err(lost) = self.association.pass_over().await {
+            end(&mut self.association, &mut self.over, &lost).await;
+            return Err(StoreFailure::NotSent(lost.into()));
+        }
         let message_id = self.next_message_id();
         let message = (context, &request(&command, message_id));
         let early = match send(&mut self.association, &mut self.over, message, length, source).await? {
@@ -236,8 +240,7 @@ fn refusal(association: &Association, context: u8, command: &CommandSet) -> Opti
     let (on, response) = association.early()?;
     let due = response.field() == field::C_STORE_RSP
         && association.contexts().may_answer(*on, context)
-        && response.u16(element::MESSAGE_ID_RESPONDED_TO) == command.u16(element::MESSAGE_ID)
-        && !response.has_data_set();
+        && response.u16(element::MESSAGE_ID_RESPONDED_TO) == command.u16(element::MESSAGE_ID);
     let status = Status(response.u16(element::STATUS)?);
     (due && status.class() == Class::Failure).then(|| answered(response, status))
 }

@@ -204,6 +204,31 @@ async fn a_cancel_names_the_message_alone() {
     assert_eq!(commands[1].encode(), want.encode());
 }
 
+/// PS3.7 section 9.1.2.1: a final C-FIND-RSP has no identifier, whatever it announces. What comes nevertheless is passed over.
+#[tokio::test]
+async fn a_final_answer_that_announces_an_identifier_has_none() {
+    for data in [None, Some(&b"answer"[..])] {
+        let (mut scu, mut theirs) = accepted(16_384).await;
+        for id in [1, 2] {
+            let end = CommandSet::new(field::C_FIND_RSP, true)
+                .with_u16(element::MESSAGE_ID_RESPONDED_TO, id)
+                .with_u16(element::STATUS, 0);
+            let by_hand = async {
+                // The request, and its identifier.
+                pdu(&mut theirs).await;
+                pdu(&mut theirs).await;
+                let data = data.map(|data| fragment(3, false, true, data)).unwrap_or_default();
+                theirs.write_all(&[fragment(3, true, true, &end.encode()), data].concat()).await.unwrap();
+            };
+            let (asked, cancel) = (inquiry(Duration::from_secs(10)), CancellationToken::new());
+            let (answered, ()) = tokio::join!(scu.ask(&asked, &cancel, |_| ControlFlow::Continue(())), by_hand);
+            let last = answered.unwrap();
+            assert_eq!((last.status, last.identifier), (Status::SUCCESS, None), "{id}, {data:?}");
+        }
+        assert!(scu.is_alive());
+    }
+}
+
 /// What is no answer to what was asked ends the association, and an answer that does not come is not waited for without end.
 #[tokio::test]
 async fn a_requestor_bears_no_other_answers_and_no_silence() {

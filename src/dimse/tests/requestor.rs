@@ -150,15 +150,11 @@ async fn fragments_are_even_but_for_the_last() {
 #[tokio::test]
 async fn answers_that_are_none_abort_and_leave_the_outcome_open() {
     let no_status = CommandSet::new(field::C_STORE_RSP, false).with_u16(element::MESSAGE_ID_RESPONDED_TO, 1);
-    let with_data = CommandSet::new(field::C_STORE_RSP, true)
-        .with_u16(element::MESSAGE_ID_RESPONDED_TO, 1)
-        .with_u16(element::STATUS, 0);
     let request = CommandSet::new(field::C_ECHO_RQ, false).with_u16(element::MESSAGE_ID, 1);
     let warned = response(1).with_u16(element::STATUS, 0xB000);
     let rows = [
         ("another message", 3, response(2)),
         ("no status", 3, no_status),
-        ("a data set", 3, with_data),
         ("a request", 3, request),
         ("a context of another class", 1, response(1)),
         ("another instance", 3, response(1).with_uid(element::AFFECTED_SOP_INSTANCE_UID, "1.3")),
@@ -268,6 +264,28 @@ async fn an_answer_need_not_name_what_was_sent() {
         let mut source = parts(b"abcd", 4);
         let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
         assert_eq!(stored.unwrap().status, Status(status), "{answer:?}");
+        assert!(scu.is_alive());
+    }
+}
+
+/// PS3.7 section 9.3.1.2: a C-STORE-RSP has no data set, whatever its Command Data Set Type says. What comes nevertheless is passed over.
+#[tokio::test]
+async fn an_answer_that_announces_a_data_set_is_an_answer() {
+    for data in [None, Some(&b"ab"[..])] {
+        let (mut scu, mut wire) = accepted(16_384).await;
+        for id in [1, 2] {
+            let answer = CommandSet::new(field::C_STORE_RSP, true)
+                .with_u16(element::MESSAGE_ID_RESPONDED_TO, id)
+                .with_u16(element::STATUS, 0);
+            let by_hand = async {
+                assert_eq!(until_last(&mut wire).await, None);
+                let data = data.map(|data| fragment(3, false, true, data)).unwrap_or_default();
+                wire.write_all(&[fragment(3, true, true, &answer.encode()), data].concat()).await.unwrap();
+            };
+            let mut source = parts(b"abcd", 4);
+            let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+            assert_eq!(stored.unwrap().status, Status::SUCCESS, "{id}, {data:?}");
+        }
         assert!(scu.is_alive());
     }
 }

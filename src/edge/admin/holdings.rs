@@ -2,7 +2,7 @@
 
 use super::{AdminFace, archived, problem};
 use crate::dicom::uid::StudyUid;
-use crate::peers::{Destination, Origin, Party, Priority, Registry};
+use crate::peers::{Destination, Origin, Party, Priority, Registry, Verify};
 use crate::records::{Holding, Order, Wanted};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -135,20 +135,22 @@ fn held(holding: &Holding, issuers: Vec<String>) -> Held {
     }
 }
 
+/// What makes a transfer to the destination done; or why nothing can be sent there.
+pub(super) fn verify_at(registry: &Registry, destination: &Destination) -> Result<Verify, String> {
+    match registry.destination(destination) {
+        Some(Party::Peer(peer)) => Ok(peer.verify),
+        Some(Party::Node(node)) if node.may.receive => Ok(node.verify),
+        Some(Party::Node(_)) => Err(format!("{destination} may not receive; add \"receive\" to its `may`")),
+        None => Err(format!("{destination} is neither a peer nor a node of this site")),
+    }
+}
+
 pub(super) async fn order(State(face): State<AdminFace>, Json(said): Json<Instruction>) -> Response {
     let destination = Destination(said.to);
     let registry = Arc::clone(&face.registry.borrow());
-    let verify = match registry.destination(&destination) {
-        Some(Party::Peer(peer)) => peer.verify,
-        Some(Party::Node(node)) if node.may.receive => node.verify,
-        Some(Party::Node(_)) => {
-            let why = format!("{destination} may not receive; add \"receive\" to its `may`");
-            return problem(StatusCode::BAD_REQUEST, &why);
-        }
-        None => {
-            let why = format!("{destination} is neither a peer nor a node of this site");
-            return problem(StatusCode::BAD_REQUEST, &why);
-        }
+    let verify = match verify_at(&registry, &destination) {
+        Ok(verify) => verify,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, &why),
     };
     let study = match StudyUid::parse(&said.study) {
         Ok(study) => study,

@@ -1,9 +1,10 @@
 //! Takes the files of `weybridge send`: one Part 10 file a request, for one destination.
 
+use super::holdings::verify_at;
 use super::{AdminFace, problem};
 use crate::dicom::part10::{Found, MetaParser};
 use crate::intake::{Claimed, Receipt, Reception, Refusal, Source};
-use crate::peers::{Destination, Origin, Party, Priority};
+use crate::peers::{Destination, Origin, Priority};
 use crate::records::{Became, Kept, Requested, SourceFacts};
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, State};
@@ -27,14 +28,12 @@ pub(super) struct Asked {
 pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<Asked>, body: Body) -> Response {
     let destination = Destination(asked.to);
     let registry = Arc::clone(&face.registry.borrow());
-    let verify = match registry.destination(&destination) {
-        Some(Party::Peer(peer)) => peer.verify,
-        Some(Party::Node(node)) => node.verify,
-        None => {
-            return problem(
-                StatusCode::BAD_REQUEST,
-                &format!("{destination} is neither a peer nor a node of this site"),
-            );
+    let mut body = body.into_data_stream();
+    let verify = match verify_at(&registry, &destination) {
+        Ok(verify) => verify,
+        Err(why) => {
+            read_to_end(&mut body).await;
+            return problem(StatusCode::BAD_REQUEST, &why);
         }
     };
     let request: String = asked.request.chars().take(200).collect();
@@ -45,11 +44,9 @@ pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<A
         facts: SourceFacts::default(),
         requested: Some(Requested { destination, request, verify, priority }),
     };
-    let mut body = body.into_data_stream();
     let taken = take(&face, source, &mut body).await;
     if taken.is_err() {
-        // Read to its end, so that the command hears why and sends its next file over the same connection.
-        while let Some(Ok(_)) = body.next().await {}
+        read_to_end(&mut body).await;
     }
     match taken {
         Ok(receipt) => {
@@ -65,6 +62,11 @@ pub(super) async fn receive(State(face): State<AdminFace>, Query(asked): Query<A
         }
         Err(refusal) => problem(code(&refusal), &refusal.to_string()),
     }
+}
+
+/// Reads what is refused to its end, so that the command hears why and sends its next file over the same connection.
+async fn read_to_end(body: &mut BodyDataStream) {
+    while let Some(Ok(_)) = body.next().await {}
 }
 
 fn outcome(receipt: &Receipt) -> &'static str {

@@ -70,6 +70,9 @@ pub(super) async fn profile(State(face): State<AdminFace>, Json(found): Json<ser
     }
 }
 
+/// Of so many transfers that were left as they are it is told why.
+const TOLD: usize = 20;
+
 pub(super) async fn decide(
     State(face): State<AdminFace>,
     Path(verb): Path<String>,
@@ -93,7 +96,9 @@ pub(super) async fn decide(
     };
     match face.records.act(decision, selection, &request.who, &request.reason, SystemTime::now()).await {
         Ok(acted) => {
-            Json(serde_json::json!({"changed": acted.changed, "skipped": acted.skipped.len()})).into_response()
+            let why: Vec<_> = acted.skipped.iter().take(TOLD).map(|(id, why)| serde_json::json!([id.0, why])).collect();
+            let skipped = acted.skipped.len();
+            Json(serde_json::json!({"changed": acted.changed, "skipped": skipped, "why": why})).into_response()
         }
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
     }

@@ -74,10 +74,40 @@ fn without_names_every_peer_is_meant_and_no_node() {
 
 #[test]
 fn lists_are_read_whole_or_not_at_all_and_say_nothing_of_a_patient() {
-    let rows = [("4000000005", 1), ("4000000004\nR7", 2), ("\n\nRoyal,", 3), (",R7", 1)];
+    let rows = [
+        ("4000000005", 1),
+        ("4000000004\nR7", 2),
+        ("\n\nRoyal,", 3),
+        (",R7", 1),
+        ("4000000004\nNHS,4000000005", 2),
+        ("NHS,R7", 1),
+        ("# quoted\n\"Royal\",\"R7\"", 2),
+        ("\"4000000004\"", 1),
+    ];
     for (text, line) in rows {
         assert_eq!(PatientList::parse(text).unwrap_err().0, line, "{text}");
     }
     let list = PatientList::parse("4000000004\nRoyal,R7\n").unwrap();
     assert_eq!(format!("{list:?}"), "PatientList(2 patients)");
+    let (line, why) = PatientList::parse("Royal,\"R7\"").unwrap_err();
+    assert!(line == 1 && why.contains("leave quotes out"), "{why}");
+}
+
+/// A list as a spreadsheet writes it, and an NHS number with its issuer, mean the same patients as the plain form does.
+#[test]
+fn a_patient_is_meant_however_the_line_is_written() {
+    let plain = PatientList::parse("4000000004\nRoyal,R7").unwrap();
+    let rows = [
+        "\u{feff}4000000004\r\nRoyal,R7\r\n",
+        "\u{feff}Royal,R7\n4000000004\n",
+        "NHS,4000000004\nRoyal, R7",
+        "nhs, 400 000 0004 # the \"old\" one\nRoyal,R7",
+        "2.16.840.1.113883.2.1.4.1,400-000-0004\nRoyal,R7",
+    ];
+    for text in rows {
+        assert!(PatientList::parse(text).unwrap() == plain, "{text}");
+    }
+    for (text, want) in [("", true), ("\u{feff}\n# nobody\n\n", true), ("Royal,R7", false), ("4000000004", false)] {
+        assert_eq!(PatientList::parse(text).unwrap().is_empty(), want, "{text}");
+    }
 }

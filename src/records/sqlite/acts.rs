@@ -41,14 +41,16 @@ pub(in crate::records) struct Matching {
     pub(in crate::records) after: i64,
 }
 
-/// The next page of the transfers that match and that the verb can do something to.
+/// The next page of the transfers that match and that the verb can do something to, or could if they were not being sent just now.
 pub(in crate::records) fn matching(
     conn: &Connection,
     verb: Verb,
     matching: &Matching,
 ) -> Result<Vec<TransferId>, Fault> {
     let states = State::ALL.into_iter().filter(|state| matching.state.is_none_or(|wanted| wanted == *state));
-    let words: Vec<&str> = states.filter(|state| concerns(verb, *state)).map(State::word).collect();
+    // What is being sent just now cannot be kept back, and is told of: it goes on if that fails.
+    let in_hand = |state: State| state == State::Leased && matches!(verb, Verb::Hold | Verb::Cancel);
+    let words: Vec<&str> = states.filter(|state| concerns(verb, *state) || in_hand(*state)).map(State::word).collect();
     let mut find = conn.prepare_cached(
         "SELECT id FROM transfers WHERE id > ?1 AND (?2 IS NULL OR study = (SELECT id FROM studies WHERE uid = ?2)) \
          AND (?3 IS NULL OR destination = (SELECT id FROM destinations WHERE name = ?3)) \

@@ -1,6 +1,8 @@
 //! QIDO-RS: asking for instances of servers that do as the standard says, and of others.
 
+use super::retrieve::row_of;
 use super::*;
+use crate::dicom::attributes::PATIENT_ID;
 use crate::dicom::fired::note_fired;
 use crate::dicomweb::qido;
 use std::collections::BTreeSet;
@@ -113,6 +115,8 @@ async fn what_is_not_held_is_not_found() {
         ("UIDs are ignored", Manners { ignores_uids: true, page: Some(3), ..plain }),
         ("UIDs and offsets are ignored", Manners { ignores_uids: true, ignores_offset: true, page: Some(3), ..plain }),
         ("only below the study", Manners { relational_status: Some("501 Not Implemented"), ..plain }),
+        ("a proxy lets only studies pass", Manners { relational_status: Some("403 Forbidden"), ..plain }),
+        ("fails across studies", Manners { relational_status: Some("500 Internal Server Error"), ..plain }),
     ];
     for (name, manners) in rows {
         let (presence, _) = ask(vec![1, 3, 90, 91], manners, 0..5).await;
@@ -161,6 +165,119 @@ async fn a_server_that_cannot_be_asked_is_no_proof_of_absence() {
             QueryFailure::Unreadable(why) => assert_eq!(status, "200 OK", "{why}"),
             failure => panic!("{failure}"),
         }
+    }
+}
+
+/// WEB-045, WEB-090: who refuses to be asked across studies is asked below the study; what it says there counts.
+#[tokio::test]
+async fn who_refuses_to_be_asked_across_studies_is_asked_below_one() {
+    let rows = [
+        ("403 Forbidden", "", "204 No Content", None),
+        ("422 Unprocessable Content", "", "204 No Content", None),
+        ("422 Unprocessable Content", "", "404 Not Found", None),
+        ("403 Forbidden", "", "404 Not Found", Some(404)),
+        ("403 Forbidden", "", "400 Bad Request", Some(400)),
+        ("500 Internal Server Error", "", "401 Unauthorized", Some(401)),
+        ("500 Internal Server Error", "Retry-After: 9\r\n", "204 No Content", Some(500)),
+        ("401 Unauthorized", "", "204 No Content", Some(401)),
+        ("404 Not Found", "", "404 Not Found", Some(404)),
+    ];
+    for (across, headers, below, want) in rows {
+        let (server, authority) = with_server(move |mut conn| async move {
+            while let Some(head) = conn.head().await {
+                let target = head.target();
+                match target.starts_with("/dicom-web/instances?") {
+                    true => conn.answer(across, headers, "").await,
+                    false if target.contains("limit=") => conn.answer("204 No Content", "", "").await,
+                    false => conn.answer(below, "", "").await,
+                }
+            }
+        })
+        .await;
+        let told = client(&server, &authority).present(&study(), &[uid(1)]).await;
+        match (told, want) {
+            (Ok(presence), None) => assert_eq!(presence, Presence::default(), "{across}, {below}"),
+            (Err(QueryFailure::Refused { status, .. }), Some(want)) => assert_eq!(status, want, "{across}, {below}"),
+            other => panic!("{across}, {below}: {other:?}"),
+        }
+    }
+}
+
+/// WEB-094: a server may have lists of single series only, and refuse to be asked for more than 200 results.
+#[tokio::test]
+async fn a_study_is_listed_as_its_server_can() {
+    let whole = Some((2, None));
+    let rows = [
+        ("200 OK", "", true, whole),
+        ("404 Not Found", "", true, whole),
+        ("405 Method Not Allowed", "", true, whole),
+        ("400 Bad Request", "", true, whole),
+        ("501 Not Implemented", "", true, whole),
+        ("404 Not Found", "", false, Some((1, Some(InPart::Unreadable)))),
+        ("403 Forbidden", "", true, None),
+        ("404 Not Found", "Server: Weybridge/1\r\n", true, None),
+    ];
+    for (status, ours, second, want) in rows {
+        let (server, authority) = with_server(move |mut conn| async move {
+            while let Some(head) = conn.head().await {
+                let (status, body) = listed(status, second, ours.is_empty(), head.target());
+                let kind = if body.is_empty() { "" } else { "Content-Type: application/dicom+json\r\n" };
+                conn.answer(status, &format!("{ours}{kind}"), &body).await;
+            }
+        })
+        .await;
+        let listing = client(&server, &authority).listing(&study(), Duration::from_secs(10)).await;
+        assert_eq!(listing.ok().map(|list| (list.instances.len(), list.in_part)), want, "{status} {ours} {second}");
+    }
+}
+
+/// What a server says to a question for a list that answers with this status below the study, and with two series.
+fn listed(below: &'static str, second: bool, strict: bool, target: &str) -> (&'static str, String) {
+    let (path, query) = target.split_once('?').unwrap();
+    let limit = query.split('&').find_map(|pair| pair.strip_prefix("limit=")).unwrap();
+    let row = |n: usize, series| row_of(&uid(n).to_string(), series);
+    let rows = match path.strip_prefix("/dicom-web/studies").unwrap() {
+        _ if strict && limit.parse::<usize>().unwrap() > 200 => return ("400 Bad Request", String::new()),
+        "/1.2.3/instances" if below != "200 OK" => return (below, String::new()),
+        _ if !query.ends_with("offset=0") => vec![],
+        "" => vec![r#"{"0020000D":{"vr":"UI","Value":["1.2.3"]}}"#.to_owned()],
+        "/1.2.3/instances" => vec![row(1, Some("1.2.4")), row(2, Some("1.2.5"))],
+        "/1.2.3/series" => {
+            ["1.2.4", "1.2.5"].map(|uid| format!(r#"{{"0020000E":{{"vr":"UI","Value":["{uid}"]}}}}"#)).to_vec()
+        }
+        "/1.2.3/series/1.2.4/instances" => vec![row(1, None)],
+        "/1.2.3/series/1.2.5/instances" if second => vec![row(2, None)],
+        _ => vec![],
+    };
+    if rows.is_empty() { ("204 No Content", String::new()) } else { ("200 OK", format!("[{}]", rows.join(","))) }
+}
+
+/// WEB-094: behind a page "not found" is the end, of studies too.
+#[tokio::test]
+async fn not_found_behind_a_page_is_the_end() {
+    let (server, authority) = with_server(|mut conn| async move {
+        let (kind, row) =
+            ("Content-Type: application/dicom+json\r\n", r#"[{"0020000D":{"vr":"UI","Value":["1.2.3"]}}]"#);
+        while let Some(head) = conn.head().await {
+            match head.target().ends_with("offset=0") {
+                true => conn.answer("200 OK", kind, row).await,
+                false => conn.answer("404 Not Found", "", "").await,
+            }
+        }
+    })
+    .await;
+    let search = Search {
+        resource: Resource::Studies,
+        matches: vec![(PATIENT_ID, "4711".into())],
+        include: Vec::new(),
+        page: 100,
+        most: 100,
+    };
+    let client = client(&server, &authority);
+    let mut pages = client.search(&search);
+    for want in [Some(1), None] {
+        let page = pages.next().await.map(|page| page.map(|sets| sets.len()));
+        assert_eq!(page, Ok(want));
     }
 }
 

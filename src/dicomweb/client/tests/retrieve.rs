@@ -174,7 +174,7 @@ async fn a_listing_is_read_to_its_end() {
 }
 
 /// One row of a list: a SOP Instance UID, and the series where it is told.
-fn row_of(instance: &str, series: Option<&str>) -> String {
+pub(super) fn row_of(instance: &str, series: Option<&str>) -> String {
     let series = series.map(|uid| format!(r#","0020000E":{{"vr":"UI","Value":["{uid}"]}}"#)).unwrap_or_default();
     format!(r#"{{"00080018":{{"vr":"UI","Value":["{instance}"]}}{series}}}"#)
 }

@@ -173,13 +173,14 @@ impl<'de> Visitor<'de> for Attribute<'_> {
         let mut members = Members::default();
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match &*key {
+                // One that nobody knows says as much as none.
                 "vr" => {
-                    let text = map.next_value::<std::borrow::Cow<'de, str>>()?;
-                    members.vr = Some(VR::from_str(&text).map_err(|_| own("a vr is not a value representation"))?);
+                    let text = map.next_value::<Option<String>>()?;
+                    members.vr = text.and_then(|text| VR::from_str(&text).ok());
                 }
                 "Value" => members.values = map.next_value_seed(Values(self.0.deeper()?))?,
-                "InlineBinary" => members.inline = Some(map.next_value()?),
-                "BulkDataURI" => members.bulk = Some(map.next_value()?),
+                "InlineBinary" => members.inline = map.next_value()?,
+                "BulkDataURI" => members.bulk = map.next_value()?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }

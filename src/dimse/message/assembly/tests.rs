@@ -94,6 +94,31 @@ fn empty_fragments_are_taken() {
     assert_eq!((got.len(), &got[0].2[..]), (1, &b"ab"[..]));
 }
 
+/// PS3.7 section 9.3.1.2: a C-STORE-RSP has no data set, whatever its Command Data Set Type says. The next message may follow at once.
+#[test]
+fn a_data_set_that_a_response_can_not_have_is_neither_waited_for_nor_kept() {
+    let response = |field: u16, status: u16| CommandSet::new(field, true).with_u16(element::STATUS, status).encode();
+    let (stored, failed) = (response(field::C_STORE_RSP, 0), response(field::C_MOVE_RSP, 0xB000));
+    let (echo, much) = (echo(), vec![0u8; 300 * 1024]);
+    let rows: Vec<(&str, Vec<(u8, u8, &[u8])>, Result<usize, (u8, u8)>)> = vec![
+        ("nothing of it", vec![(1, 3, &stored), (3, 3, &echo)], Ok(2)),
+        ("all of it", vec![(1, 3, &stored), (1, 0, b"ab"), (1, 2, b"cd"), (1, 3, &echo)], Ok(2)),
+        ("much of it", vec![(1, 3, &stored), (1, 2, &much), (1, 3, &stored), (1, 2, &much)], Ok(2)),
+        ("too much of it", vec![(1, 3, &stored), (1, 0, &much), (1, 0, &much)], Err((2, 5))),
+        ("a part of it", vec![(1, 3, &stored), (1, 0, b"ab"), (1, 3, &echo)], Err((2, 5))),
+        ("on another context", vec![(1, 3, &stored), (3, 2, b"ab")], Err((2, 5))),
+        ("another one behind it", vec![(1, 3, &stored), (1, 2, b"ab"), (1, 2, b"cd")], Err((2, 5))),
+        ("one that it can have is missing", vec![(1, 3, &failed), (1, 3, &echo)], Err((2, 5))),
+    ];
+    for (name, fragments, want) in rows {
+        let got = messages(&stream(&fragments), &[usize::MAX / 2]);
+        if let Ok(got) = &got {
+            assert!(got.iter().all(|(_, _, data)| data.is_empty()), "{name}");
+        }
+        assert_eq!(got.map(|got| got.len()).map_err(|violation| violation.abort_codes()), want, "{name}");
+    }
+}
+
 proptest! {
     /// DIM-009: one message, cut into any fragments, fragments into any PDUs, PDUs into any reads.
     #[test]

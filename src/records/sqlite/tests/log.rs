@@ -199,8 +199,8 @@ fn a_hole_in_what_was_synced_is_noticed() {
     note_fired(last_but_one / 512);
 }
 
-#[test]
-fn a_damaged_log_is_kept_and_told_until_it_is_noted() {
+#[tokio::test]
+async fn a_damaged_log_is_kept_and_told_until_it_is_noted() {
     let (dir, crashed) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let (mut log, [_, last]) = commits(dir.path());
     let path = |name: &str| crashed.path().join(name);
@@ -212,10 +212,12 @@ fn a_damaged_log_is_kept_and_told_until_it_is_noted() {
         let (records, recovered) = Records::open(crashed.path(), RecordsOptions::default()).unwrap();
         assert!(recovered.log_damaged);
         assert_eq!(std::fs::read(path("records.db-wal.doubted")).unwrap(), log);
-        drop(records);
+        records.close().await;
     }
     Records::damage_noted(crashed.path()).unwrap();
-    assert!(!Records::open(crashed.path(), RecordsOptions::default()).unwrap().1.log_damaged);
+    let (records, recovered) = Records::open(crashed.path(), RecordsOptions::default()).unwrap();
+    assert!(!recovered.log_damaged);
+    records.close().await;
     assert_eq!(std::fs::read(path("records.db-wal.damaged")).unwrap(), log);
     // Another time it is another copy.
     std::fs::write(path("records.db-wal.doubted"), "another").unwrap();
