@@ -5,6 +5,7 @@ Each test prints how often its fault fired, as lines `fired: N` that add up; a t
 usage: faults.py [--write]     (without it the page is printed)
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/faults.md"
-RUN = ["cargo", "test", "--profile", "thorough"]
+RUN = ["cargo", "test", "--profile", os.environ.get("WEYBRIDGE_PROFILE", "thorough")]
 
 
 def rows() -> list[tuple[str, str, list[str], str]]:
