@@ -74,6 +74,7 @@ pub(in crate::records) fn open_writer(
     let mut conn = Connection::open_with_flags(&path, flags).map_err(|e| open_error(&path, e))?;
     let set_up = |conn: &Connection| -> rusqlite::Result<String> {
         conn.busy_timeout(Duration::from_secs(10))?;
+        copy_back_at_close(conn, false)?;
         // The mode comes before the commit that makes it true; whether that failed shows when the statement is run to its end.
         let mut begin_log = conn.prepare("PRAGMA journal_mode = wal")?;
         let mode = begin_log.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?.concat();
@@ -84,10 +85,14 @@ pub(in crate::records) fn open_writer(
         stable_plans(conn)?;
         conn.pragma_update(None, "cache_size", -i64::try_from(cache_bytes / 1024).unwrap_or(16 * 1024))?;
         conn.set_prepared_statement_cache_capacity(128);
-        copy_back_at_close(conn, false)?;
         Ok(mode)
     };
-    let mode = set_up(&conn).map_err(|e| open_error(&path, e))?;
+    // What SQLite says of such a mixture, if it does, is not what is to be done about it.
+    let refused = |error: rusqlite::Error| match log_damaged {
+        true => open_error(&path, format!("{MIXED} ({error})")),
+        false => open_error(&path, error),
+    };
+    let mode = set_up(&conn).map_err(refused)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(open_error(&path, format!("the file system does not allow a write-ahead log (mode {mode})")));
     }
