@@ -59,22 +59,6 @@ pub(super) fn records_of(site: &Site) -> Result<Records, Failure> {
     })
 }
 
-/// The process that holds the lock of a data directory, as the system lists it: a gateway that runs and cannot be reached.
-pub(super) fn lock_holder(data_dir: &Path) -> Option<u32> {
-    let lock = std::fs::metadata(data_dir.join("lock")).ok()?;
-    let (major, minor) = (rustix::fs::major(lock.dev()), rustix::fs::minor(lock.dev()));
-    holder_of(&std::fs::read_to_string("/proc/locks").ok()?, &format!("{major:02x}:{minor:02x}:{}", lock.ino()))
-}
-
-/// The process that holds a lock on a file, by the lines of `/proc/locks`: `1: FLOCK ADVISORY WRITE 711 08:01:4711 0 EOF`.
-fn holder_of(locks: &str, file: &str) -> Option<u32> {
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let mut lines = locks.lines().map(words);
-    let mine = lines
-        .find(|words| words.get(1).is_some_and(|kind| kind == "FLOCK") && words.get(5).is_some_and(|at| at == file))?;
-    mine[4].parse().ok()
-}
-
 /// Refuses whoever does not own a data directory, before anything is written into it: the gateway, which runs as its owner, could not open
 /// their files. One that is not there yet is nobody's.
 pub(super) fn owner_only(data_dir: &Path) -> Result<(), Failure> {
@@ -228,16 +212,5 @@ mod tests {
         }
         let refused = owner_only(theirs).unwrap_err();
         assert!(refused.code == 4 && refused.message.contains(AS_ITS_USER), "{refused:?}");
-    }
-
-    #[test]
-    fn who_holds_a_lock_is_read_from_the_list_of_the_system() {
-        let locks = "1: POSIX  ADVISORY  READ 600 08:01:4711 128 128\n2: -> FLOCK ADVISORY WRITE 3 08:01:4711 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 711 08:01:4711 0 EOF\n4: FLOCK  ADVISORY  WRITE 712 fd:10:9 0 EOF\n5: FLOCK\n";
-        let rows = [("08:01:4711", Some(711)), ("fd:10:9", Some(712)), ("08:01:471", None)];
-        for (file, want) in rows {
-            assert_eq!(holder_of(locks, file), want, "{file}");
-        }
-        assert_eq!(lock_holder(Path::new("/nowhere")), None);
     }
 }

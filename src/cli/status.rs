@@ -2,6 +2,7 @@
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::edge::admin::{DestinationStatus, Status, VerifiedStatus, WorklistStatus};
+use crate::store::lock_holder;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
             let status = Status::of_files(&site.name, summary.map_err(Failure::some)?, blobs.map_err(Failure::some)?);
             let verified = records.verified().await.map_err(Failure::some)?.as_ref().map(VerifiedStatus::of);
             let unlike = records.unlike().await.map_err(Failure::some)?;
-            Status { held_by: client::lock_holder(&site.data_dir), verified, ..status }.telling_unlike(&unlike)
+            Status { held_by: lock_holder(&site.data_dir), verified, ..status }.telling_unlike(&unlike)
         }
     };
     if options.json {

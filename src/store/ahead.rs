@@ -3,7 +3,6 @@
 use super::read::{Source, spare_buffer_for};
 use super::{BlobReader, Core, Digest, Job, Place, finish_job};
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,7 +74,7 @@ impl Ahead {
         }
         let Some(buffer) = spare_buffer_for(core, place.length) else { return Self(None) };
         let begun = core.try_start(buffer, move |core, buffer| {
-            Source::open(core, place, expect, 0..place.length, Some((Sha256::new(), expect)))?.read(buffer)
+            Source::open(core, place, expect, 0..place.length, true)?.read(buffer)
         });
         let Ok(job) = begun else { return Self(None) };
         let number = kept.next;

@@ -25,7 +25,12 @@ pub struct BlobReader {
     first: Option<Bytes>,
     state: State,
     remaining: u64,
+    /// The hash of what was handed out so far, and what it must be in the end.
+    check: Option<(Sha256, Digest)>,
 }
+
+/// Bytes hashed without letting others go on: some 0.1 ms.
+const HASHED_AT_ONCE: usize = 256 << 10;
 
 enum State {
     /// A chunk is being read.
@@ -42,11 +47,13 @@ enum State {
 pub(super) struct Source {
     file: File,
     path: PathBuf,
+    begin: u64,
     position: u64,
     end: u64,
     /// Read past the page cache, in whole pages.
     direct: bool,
-    check: Option<(Sha256, Digest)>,
+    /// The digest of the whole blob, if all of it is read.
+    expect: Option<Digest>,
 }
 
 /// What is longer than this is read past the page cache: the cache would cost more time than the disk. For shorter
@@ -67,11 +74,10 @@ impl BlobReader {
             return Err(StoreError::OutOfRange { length: place.length });
         }
         let remaining = range.end - range.start;
-        let check = whole.then(|| (Sha256::new(), expect));
         let buffer = buffer_for(&core, remaining).await;
         let job = core
             .start(move |core| {
-                let source = Source::open(core, place, expect, range, check)?;
+                let source = Source::open(core, place, expect, range, whole)?;
                 source.read(buffer)
             })
             .await;
@@ -80,7 +86,9 @@ impl BlobReader {
 
     /// A reader whose first chunk is there.
     pub(super) fn begun(core: Arc<Core>, (source, first): (Source, Bytes), remaining: u64) -> Self {
-        let mut reader = Self { core, first: None, state: State::Done, remaining };
+        // A blob of one chunk has been checked with it.
+        let check = source.expect.filter(|_| source.left() > 0).map(|expect| (Sha256::new(), expect));
+        let mut reader = Self { core, first: None, state: State::Done, remaining, check };
         if remaining > 0 {
             reader.first = Some(first);
             reader.state = reader.read_ahead(source);
@@ -96,8 +104,37 @@ impl BlobReader {
     /// The next chunk, at most four times [`super::StoreOptions::chunk_bytes`] long; `None` when all were handed out. Errors:
     /// `Corrupt` in place of the last chunk if the digest differs, `Io`; after an error or a dropped call, `Interrupted`.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let Some(chunk) = self.come().await? else { return Ok(None) };
+        // The next chunk is read meanwhile.
+        let state = std::mem::replace(&mut self.state, State::Torn);
+        self.hash(&chunk).await?;
+        self.state = state;
+        self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
+        Ok(Some(chunk))
+    }
+
+    /// Takes a chunk into the digest; the last one only if that is right.
+    async fn hash(&mut self, chunk: &Bytes) -> Result<(), StoreError> {
+        let Some((hasher, _)) = &mut self.check else { return Ok(()) };
+        let mut pieces = chunk.chunks(HASHED_AT_ONCE).peekable();
+        while let Some(piece) = pieces.next() {
+            hasher.update(piece);
+            if pieces.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        if self.remaining <= chunk.len() as u64
+            && let Some((hasher, expected)) = self.check.take()
+        {
+            agree(hasher, expected)?;
+        }
+        Ok(())
+    }
+
+    /// The next chunk, unchecked; has the one after it read.
+    async fn come(&mut self) -> Result<Option<Bytes>, StoreError> {
         if let Some(first) = self.first.take() {
-            return Ok(Some(self.hand_out(first)));
+            return Ok(Some(first));
         }
         let (source, chunk) = match std::mem::replace(&mut self.state, State::Torn) {
             State::Reading(job) => finish_job(job).await?,
@@ -112,12 +149,7 @@ impl BlobReader {
             State::Torn => return Err(StoreError::Interrupted),
         };
         self.state = self.read_ahead(source);
-        Ok(Some(self.hand_out(chunk)))
-    }
-
-    fn hand_out(&mut self, chunk: Bytes) -> Bytes {
-        self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
-        chunk
+        Ok(Some(chunk))
     }
 
     /// Has the next chunk read while the caller uses this one, if memory and disk have nothing better to do.
@@ -141,7 +173,7 @@ impl Source {
         place: Place,
         expect: Digest,
         range: Range<u64>,
-        check: Option<(Sha256, Digest)>,
+        whole: bool,
     ) -> Result<Self, StoreError> {
         let path = core.disk.path(&place.file_name());
         let written_now = place.file == core.active.load(Ordering::Relaxed);
@@ -155,40 +187,43 @@ impl Source {
         if length < place.offset.saturating_add(place.length) {
             return Err(StoreError::Corrupt { expected: expect, found: None });
         }
-        Ok(Self { file, path, position: place.offset + range.start, end: place.offset + range.end, direct, check })
+        let (position, end) = (place.offset + range.start, place.offset + range.end);
+        Ok(Self { file, path, begin: position, position, end, direct, expect: whole.then_some(expect) })
     }
 
     fn left(&self) -> u64 {
         self.end - self.position
     }
 
-    /// Fills the buffer from where the last one ended. If these are the last bytes, they come only with the right digest.
+    /// Fills the buffer from where the last one ended. If these are all bytes, they come only with the right digest: so a
+    /// damaged small blob is found when it is opened.
     pub(super) fn read(mut self, mut buffer: Buffer) -> Result<(Self, Bytes), StoreError> {
         // O_DIRECT reads whole pages from the start of a page on; what stands before the range is skipped.
+        let first = self.position;
         let skip = if self.direct { self.position % PAGE_BYTES } else { 0 };
         let end = usize::try_from(skip + self.left()).unwrap_or(usize::MAX).min(buffer.capacity());
         let room = if self.direct { buffer.whole_pages(end) } else { buffer.room(end) };
         if let Err(source) = fill(&self.file, room, self.position - skip, end) {
-            return Err(match (source.kind(), self.check) {
-                (io::ErrorKind::UnexpectedEof, Some((_, expected))) => StoreError::Corrupt { expected, found: None },
+            return Err(match (source.kind(), self.expect) {
+                (io::ErrorKind::UnexpectedEof, Some(expected)) => StoreError::Corrupt { expected, found: None },
                 _ => StoreError::Io { path: self.path, source },
             });
         }
         let chunk = Bytes::from_owner(buffer).slice(usize::try_from(skip).unwrap_or(0)..);
         self.position += chunk.len() as u64;
-        if let Some((hasher, _)) = &mut self.check {
-            hasher.update(&chunk);
-        }
         if self.left() == 0
-            && let Some((hasher, expected)) = self.check.take()
+            && let Some(expected) = self.expect.filter(|_| self.begin == first)
         {
-            let found = Digest(hasher.finalize().into());
-            if found != expected {
-                return Err(StoreError::Corrupt { expected, found: Some(found) });
-            }
+            agree(Sha256::new_with_prefix(&chunk), expected)?;
         }
         Ok((self, chunk))
     }
+}
+
+/// Whether the digest is what it must be.
+fn agree(hasher: Sha256, expected: Digest) -> Result<(), StoreError> {
+    let found = Digest(hasher.finalize().into());
+    if found == expected { Ok(()) } else { Err(StoreError::Corrupt { expected, found: Some(found) }) }
 }
 
 /// A buffer for the next of `left` bytes: large while there is plenty. Waits for it, and takes back for it what was read ahead for

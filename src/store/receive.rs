@@ -10,23 +10,25 @@ use std::sync::Arc;
 
 /// A data set being received. Dropping it forgets everything.
 ///
-/// Up to [`super::StoreOptions::small_object_bytes`] it stays in memory and is hashed on the caller's thread, while the
-/// bytes are warm. Beyond, or when the budget has no buffer for it to grow, it moves to a file of its own: then one
-/// buffer fills while another is hashed and written on a blocking thread. It waits for memory only while it holds none,
-/// so any number of streams make progress within any budget.
+/// It is hashed on the caller's thread, while the bytes are warm. Up to [`super::StoreOptions::small_object_bytes`] it stays
+/// in memory. Beyond, or when the budget has no buffer for it to grow, it moves to a file of its own: then one buffer fills
+/// while another is written on a blocking thread. It waits for memory only while it holds none, so any number of streams
+/// make progress within any budget.
 ///
 /// A call that fails or is dropped half-way leaves the stream unusable: later calls give [`StoreError::Interrupted`].
 pub struct Receiving {
     core: Arc<Core>,
     current: Option<Buffer>,
     length: u64,
+    /// The hash of all bytes so far.
+    hasher: Box<Sha256>,
     sink: Sink,
     torn: bool,
 }
 
 enum Sink {
-    /// In memory: full buffers in order, and the hash of all bytes so far.
-    Held { full: Vec<Buffer>, hasher: Box<Sha256> },
+    /// In memory: full buffers in order.
+    Held(Vec<Buffer>),
     /// In a file, with a write under way.
     Busy(Job<Written>),
     /// In a file, at rest.
@@ -35,10 +37,9 @@ enum Sink {
     Moving,
 }
 
-/// A file with everything before `current` in it, the hash of the same bytes, and a buffer to use again.
+/// A file with everything before `current` in it, and a buffer to use again.
 struct Written {
     file: OwnFile,
-    hasher: Box<Sha256>,
     spare: Option<Buffer>,
 }
 
@@ -57,8 +58,7 @@ impl Written {
 impl Receiving {
     /// A stream that holds no buffer yet.
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let sink = Sink::Held { full: Vec::new(), hasher: Box::default() };
-        Self { core, current: None, length: 0, sink, torn: false }
+        Self { core, current: None, length: 0, hasher: Box::default(), sink: Sink::Held(Vec::new()), torn: false }
     }
 
     /// Bytes taken so far.
@@ -92,9 +92,7 @@ impl Receiving {
                 }
             };
             let (taken, rest) = bytes.split_at(current.push(bytes));
-            if let Sink::Held { hasher, .. } = &mut self.sink {
-                hasher.update(taken);
-            }
+            self.hasher.update(taken);
             self.length += taken.len() as u64;
             bytes = rest;
         }
@@ -107,15 +105,15 @@ impl Receiving {
             return Ok(self.core.inward.take(Size::First).await);
         };
         match std::mem::replace(&mut self.sink, Sink::Moving) {
-            Sink::Held { mut full, hasher } => {
+            Sink::Held(mut full) => {
                 let size = if full.is_empty() { Size::Second } else { Size::Chunk };
                 full.push(filled);
                 let small = self.length < self.core.options.small_object_bytes;
                 if let Some(next) = small.then(|| self.core.inward.grow(size)).flatten() {
-                    self.sink = Sink::Held { full, hasher };
+                    self.sink = Sink::Held(full);
                     return Ok(next);
                 }
-                self.spill(full, hasher).await
+                self.spill(full).await
             }
             other => {
                 let written = rest(other).await?;
@@ -124,11 +122,11 @@ impl Receiving {
         }
     }
 
-    /// Moves what is in memory, hashed already, to a file of its own.
-    async fn spill(&mut self, full: Vec<Buffer>, hasher: Box<Sha256>) -> Result<Buffer, StoreError> {
+    /// Moves what is in memory to a file of its own.
+    async fn spill(&mut self, full: Vec<Buffer>) -> Result<Buffer, StoreError> {
         let next = self.core.inward.grow(Size::Large).or_else(|| self.core.inward.grow(Size::Chunk));
         let job = move |core: &Arc<Core>| {
-            let mut written = Written { file: OwnFile::create(core)?, hasher, spare: None };
+            let mut written = Written { file: OwnFile::create(core)?, spare: None };
             written.append(full)?;
             Ok(written)
         };
@@ -151,7 +149,6 @@ impl Receiving {
             _ => budget.grow(Size::Large).or_else(|| budget.grow(Size::Chunk)).or(spare),
         };
         let job = move |_: &Arc<Core>| {
-            written.hasher.update(filled.filled());
             written.append(vec![filled])?;
             Ok(written)
         };
@@ -182,17 +179,17 @@ impl Receiving {
             Some(buffer) => buffer,
             None => self.core.inward.take(Size::First).await,
         };
-        let (body, digest) = match self.sink {
-            Sink::Held { mut full, hasher } => {
+        let digest = Digest(self.hasher.finalize().into());
+        let body = match self.sink {
+            Sink::Held(mut full) => {
                 full.push(last);
-                (Body::Held(full), Digest(hasher.finalize().into()))
+                Body::Held(full)
             }
             other => {
                 let written = rest(other).await?;
-                let syntax = transfer_syntax.clone();
-                let job = self.core.start(move |core| close(core, written, last, length, syntax)).await;
-                let (file, digest) = finish_job(job).await?;
-                (Body::Own(file), digest)
+                let label =
+                    Label { place: written.file.place(length), digest, transfer_syntax: transfer_syntax.clone() };
+                Body::Own(finish_job(self.core.start(move |core| close(core, written, last, &label)).await).await?)
             }
         };
         Ok(Spooled { body, digest, length, transfer_syntax })
@@ -204,25 +201,16 @@ async fn rest(sink: Sink) -> Result<Written, StoreError> {
     match sink {
         Sink::Busy(job) => finish_job(job).await,
         Sink::Idle(written) => Ok(written),
-        Sink::Held { .. } | Sink::Moving => Err(StoreError::Interrupted),
+        Sink::Held(_) | Sink::Moving => Err(StoreError::Interrupted),
     }
 }
 
-/// Hashes and writes the last buffer of a large object, with the label, and cuts the file to size.
-fn close(
-    core: &Core,
-    mut written: Written,
-    mut last: Buffer,
-    length: u64,
-    transfer_syntax: TransferSyntaxUid,
-) -> Result<(OwnFile, Digest), StoreError> {
-    written.hasher.update(last.filled());
-    let digest = Digest(written.hasher.finalize().into());
-    let label = Label { place: written.file.place(length), digest, transfer_syntax };
+/// Writes the last buffer of a large object, with the label, and cuts the file to size.
+fn close(core: &Core, mut written: Written, mut last: Buffer, label: &Label) -> Result<OwnFile, StoreError> {
     last.close_with(&label.encode(&core.identity.store));
     written.file.append(&[last])?;
     written.file.close()?;
-    Ok((written.file, digest))
+    Ok(written.file)
 }
 
 /// A complete data set that is not durable yet, in memory or in a file of its own. Dropping it forgets it.

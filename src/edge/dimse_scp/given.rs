@@ -16,7 +16,7 @@ use crate::records::{
     Copies, Entered, Expected, InstanceId, Records, RecordsError, Retrievable, RetrievalBegan, RetrievalEnded,
 };
 use crate::store::Ahead;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -29,6 +29,8 @@ const LIST_BYTES: usize = 65_534;
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Instances that are looked up at once.
 pub(super) const PAGE: usize = 64;
+/// Instances whose beginnings are read while one is given.
+const AHEAD: usize = 2;
 /// Associations that may be lost one after the other, with nothing taken between, before the rest is given up.
 pub(super) const MOST_LOST: u32 = 2;
 
@@ -156,12 +158,12 @@ impl<'a, 'd> Given<'a, 'd> {
             self.prepare(&mut line, &lot.offers).await;
             let ids = self.of(&lot);
             for page in ids.chunks(PAGE) {
-                let (copies, mut ahead) = (self.copies(page).await, Ahead::default());
+                let (copies, mut ahead) = (self.copies(page).await, VecDeque::new());
                 for (at, (item, kept)) in copies.iter().enumerate() {
                     if !self.goes_on().await || (*kept && !self.has_turn(&mut line, &item.study).await) {
                         return self.give_way(&mut line).await;
                     }
-                    let read = std::mem::replace(&mut ahead, self.ahead(copies.get(at + 1)));
+                    let read = self.read_ahead(&mut ahead, copies.get(at + 1..).unwrap_or_default());
                     let came = match kept {
                         false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
                         true => self.move_one(&mut line, (item, read), &originator).await,
@@ -179,12 +181,12 @@ impl<'a, 'd> Given<'a, 'd> {
         self.tell().await;
         let ids: Vec<InstanceId> = self.expected.instances.iter().map(|(id, _)| *id).collect();
         for page in ids.chunks(PAGE) {
-            let (copies, mut ahead) = (self.copies(page).await, Ahead::default());
+            let (copies, mut ahead) = (self.copies(page).await, VecDeque::new());
             for (at, (item, kept)) in copies.iter().enumerate() {
                 if !self.goes_on().await {
                     return;
                 }
-                let read = std::mem::replace(&mut ahead, self.ahead(copies.get(at + 1)));
+                let read = self.read_ahead(&mut ahead, copies.get(at + 1..).unwrap_or_default());
                 self.get_one((item, read), *kept, receives).await;
             }
         }
@@ -205,9 +207,13 @@ impl<'a, 'd> Given<'a, 'd> {
         self.count(item, came).await;
     }
 
-    /// Has the next one read while this one is given, if it is kept.
-    fn ahead(&self, next: Option<&(Retrievable, bool)>) -> Ahead {
-        next.filter(|(_, kept)| *kept).map(|(item, _)| self.mover.ahead(item)).unwrap_or_default()
+    /// The beginning of the one that is given now, if it was read; has the next ones read meanwhile, if they are kept.
+    fn read_ahead(&self, ahead: &mut VecDeque<Ahead>, rest: &[(Retrievable, bool)]) -> Ahead {
+        let now = ahead.pop_front().unwrap_or_default();
+        for (item, kept) in rest.iter().take(AHEAD).skip(ahead.len()) {
+            ahead.push_back(if *kept { self.mover.ahead(item) } else { Ahead::default() });
+        }
+        now
     }
 
     /// The instances of some kinds.

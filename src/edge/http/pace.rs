@@ -88,6 +88,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         self.account(tried, cx, |&written| written as u64)
     }
 
+    /// Else hyper would copy every answer into one piece first.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let tried = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.account(tried, cx, |&written| written as u64)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let tried = Pin::new(&mut self.stream).poll_flush(cx);
         self.account(tried, cx, |()| 0)

@@ -11,6 +11,7 @@ use crate::dicomweb::wado::Syntax;
 use crate::edge::http::{Base, WebFace};
 use crate::priors::archive::Fetching;
 use crate::records::{InstanceId, Resource, Retrievable};
+use crate::store::Ahead;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
@@ -66,6 +67,8 @@ pub(super) struct Instance {
     item: Retrievable,
     native: bool,
     data_set: Option<DataSet>,
+    /// Its beginning, which may have been read already.
+    begun: Ahead,
     /// Made already, and not yet given.
     ahead: VecDeque<Bytes>,
 }
@@ -73,7 +76,7 @@ pub(super) struct Instance {
 impl Instance {
     /// With `native` as Explicit VR Little Endian.
     pub(super) fn new(face: WebFace, item: Retrievable, native: bool) -> Self {
-        Self { face, item, native, data_set: None, ahead: VecDeque::new() }
+        Self { face, item, native, data_set: None, begun: Ahead::default(), ahead: VecDeque::new() }
     }
 
     /// Makes it to its end, so that what cannot be made is known before anything of it is given. What is longer than
@@ -99,7 +102,8 @@ impl Instance {
             Some(data_set) => data_set.next().await,
             // Opened before anything of it is given.
             None => {
-                self.data_set = Some(DataSet::open(&self.face, &self.item, form(self.native)).await?);
+                let begun = std::mem::take(&mut self.begun);
+                self.data_set = Some(DataSet::open_on(&self.face, &self.item, form(self.native), begun).await?);
                 Ok(Some(prefix(&self.item, self.native)))
             }
         }
@@ -168,6 +172,11 @@ impl Listed {
         &self.face
     }
 
+    /// Has the next one read, if it is known.
+    fn begin_next(&self) -> Ahead {
+        self.page.front().map(|item| self.face.store.ahead(item.place, item.digest)).unwrap_or_default()
+    }
+
     async fn refill(&mut self) -> io::Result<()> {
         let page = match &mut self.awaited {
             Some(awaited) => awaited.page(&self.face.records, &self.resource).await,
@@ -208,12 +217,15 @@ pub(super) struct Related {
     writer: Writer,
     first: bool,
     current: Option<Instance>,
+    /// The next instance, most likely, being read while this one is given.
+    begun: Ahead,
     ended: bool,
 }
 
 impl Related {
     pub(super) fn new(listed: Listed, syntaxes: Vec<Syntax>, in_part: bool, base: Base, writer: Writer) -> Self {
-        Self { listed, syntaxes, in_part, base, writer, first: true, current: None, ended: false }
+        let (first, current, begun, ended) = (true, None, Ahead::default(), false);
+        Self { listed, syntaxes, in_part, base, writer, first, current, begun, ended }
     }
 
     /// The head of the next part, or what follows the last.
@@ -251,12 +263,13 @@ impl Related {
     /// The instance in the form in which it leaves, and whether that was made for the answer. One that turns out not to be
     /// decodable leaves as it is stored, and its part says so: the others of its study are not held back for it. (What is known
     /// before the answer begins is left out instead, and its head says so.)
-    async fn made_or_stored(&self, item: &Retrievable, native: bool) -> io::Result<(Instance, bool)> {
+    async fn made_or_stored(&mut self, item: &Retrievable, native: bool) -> io::Result<(Instance, bool)> {
+        let begun = std::mem::replace(&mut self.begun, self.listed.begin_next());
         let instance = |native| Instance::new(self.listed.face().clone(), item.clone(), native);
         if !native {
-            return Ok((instance(false), false));
+            return Ok((Instance { begun, ..instance(false) }, false));
         }
-        let mut made = instance(true);
+        let mut made = Instance { begun, ..instance(true) };
         match made.make().await {
             Ok(()) => Ok((made, true)),
             Err(error) if super::formless(&error) && allowed_on_the_web(&item.transfer_syntax) => {

@@ -7,7 +7,7 @@ use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Encoding, encoding};
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::edge::http::WebFace;
 use crate::records::{Records, Retrievable};
-use crate::store::{BlobReader, StoreError};
+use crate::store::{Ahead, BlobReader, StoreError};
 use bytes::{Buf, Bytes};
 use std::io;
 use std::time::SystemTime;
@@ -63,6 +63,11 @@ impl Pieces for DataSet {
 impl DataSet {
     /// Opens it. Damage is recorded, so that the next one who asks is not served it.
     pub(super) async fn open(face: &WebFace, item: &Retrievable, form: As) -> io::Result<Self> {
+        Self::open_on(face, item, form, Ahead::default()).await
+    }
+
+    /// The same, where its beginning may have been read already.
+    pub(super) async fn open_on(face: &WebFace, item: &Retrievable, form: As, ahead: Ahead) -> io::Result<Self> {
         let unreadable = || io::Error::other("its transfer syntax cannot be re-encoded");
         let stage = match transcoder(&item.transfer_syntax, form).ok_or_else(unreadable)? {
             None => Stage::AsRead,
@@ -71,7 +76,7 @@ impl DataSet {
                 Stage::Re(Box::new(transcoder), if deflated { decoding::DEFLATED_STEP } else { usize::MAX })
             }
         };
-        match face.store.read(item.place, item.digest, None).await {
+        match face.store.read_on(item.place, item.digest, ahead).await {
             Ok(reader) => {
                 let (records, waiting) = (face.records.clone(), Bytes::new());
                 Ok(Self { records, item: item.clone(), reader, stage, waiting })

@@ -28,13 +28,13 @@ struct Shared {
 
 impl Shared {
     /// Answers with an idle connection, or with a new one.
-    fn answer<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, RecordsError> {
+    fn answer<T>(&self, question: impl FnOnce(&Connection) -> Result<T, RecordsError>) -> Result<T, RecordsError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(conn) => conn,
             None => schema::open_reader(&self.dir, self.offline)?,
         };
-        let answer = in_one_view(&conn, question);
+        let answer = question(&conn);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // What was opened beside the pool's limit is not kept.
         if idle.len() < self.size {
@@ -97,7 +97,7 @@ impl Readers {
         let shared = self.shared.clone();
         let answer = move || {
             let _permit = permit;
-            shared.answer(question)
+            shared.answer(|conn| in_one_view(conn, question))
         };
         match tokio::task::spawn_blocking(answer).await {
             Ok(answer) => answer,
@@ -105,7 +105,8 @@ impl Readers {
         }
     }
 
-    /// Answers a question on the caller's thread, which may block, beside the pool's limit: for the store's own few threads.
+    /// Answers a question of one statement, which needs no transaction, on the caller's thread, which may block, beside the pool's
+    /// limit: for the store's own few threads.
     pub(in crate::records) fn ask_here<T>(
         &self,
         question: impl FnOnce(&Connection) -> Result<T, Fault>,
@@ -116,7 +117,7 @@ impl Readers {
         }
         match self.shared.free.is_closed() {
             true => Err(RecordsError::Closed),
-            false => self.shared.answer(question),
+            false => self.shared.answer(|conn| Ok(question(conn)?)),
         }
     }
 

@@ -282,8 +282,9 @@ impl Writer {
         }
         self.fence()?;
         let mut group = Group::default();
-        for job in jobs {
-            self.one(job.as_mut(), &mut group)?;
+        match jobs {
+            [job] => self.alone(job.as_mut(), &mut group)?,
+            jobs => jobs.iter_mut().try_for_each(|job| self.one(job.as_mut(), &mut group))?,
         }
         let mut end = self.end.clone();
         end.sequence(&self.conn, &group)?;
@@ -302,7 +303,24 @@ impl Writer {
         if epoch == self.fixed.epoch { Ok(()) } else { Err(Undone::Broken("another process has opened them".into())) }
     }
 
-    /// One command in its savepoint.
+    /// The only command of a group: where it is refused, the transaction is what is rolled back, and no savepoint is needed.
+    fn alone(&self, job: &mut dyn Job, group: &mut Group) -> Result<(), Undone> {
+        let applied = job.apply(&mut Tx { conn: &self.conn, fixed: &self.fixed, group });
+        applied.or_else(|fault| Err(Undone::Clean(self.refusal(fault)?)))
+    }
+
+    /// What a command is told whose changes can be taken back alone; the fault that undoes the whole group otherwise.
+    fn refusal(&self, fault: Fault) -> Result<RecordsError, Undone> {
+        match fault {
+            Fault::Refused(error) => Ok(error),
+            Fault::Sqlite(error) if is_contained(&error) && !self.conn.is_autocommit() => {
+                Ok(RecordsError::Database(error.to_string()))
+            }
+            Fault::Sqlite(error) => Err(error.into()),
+        }
+    }
+
+    /// One command of several, in its savepoint.
     fn one(&self, job: &mut dyn Job, group: &mut Group) -> Result<(), Undone> {
         let run = |sql: &str| self.conn.prepare_cached(sql)?.execute([]).map(drop);
         let entries = group.entries.len();
@@ -312,13 +330,7 @@ impl Writer {
             Ok(()) => return Ok(run("RELEASE one")?),
             Err(fault) => fault,
         };
-        let error = match fault {
-            Fault::Refused(error) => error,
-            Fault::Sqlite(error) if is_contained(&error) && !self.conn.is_autocommit() => {
-                RecordsError::Database(error.to_string())
-            }
-            Fault::Sqlite(error) => return Err(error.into()),
-        };
+        let error = self.refusal(fault)?;
         run("ROLLBACK TO one")?;
         run("RELEASE one")?;
         group.entries.truncate(entries);

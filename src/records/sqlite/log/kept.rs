@@ -2,6 +2,7 @@
 
 use super::{Log, judge};
 use crate::records::sqlite::schema::{FILE, sync_directory};
+use crate::store::lock_holder;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,9 @@ pub(in crate::records) fn heeded(dir: &Path) -> io::Result<()> {
 pub(in crate::records) fn is_damaged_at_rest(dir: &Path) -> bool {
     // The lock is tried only where it matters: a start that meets it would be refused.
     let nobody_runs = || File::open(dir.join("lock")).is_ok_and(|lock| lock.try_lock_shared().is_ok());
-    look(dir).is_ok_and(|found| found != Log::Whole)
+    // The whole log is read for it: not where the system lists who runs.
+    lock_holder(dir).is_none()
+        && look(dir).is_ok_and(|found| found != Log::Whole)
         && nobody_runs()
         && look(dir).is_ok_and(|found| found != Log::Whole)
 }
