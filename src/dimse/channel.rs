@@ -316,8 +316,11 @@ impl Channel {
                 }
                 continue;
             }
+            // A large buffer is of use to others.
+            self.inbox.shrink();
             let left = deadline.saturating_duration_since(Instant::now());
-            if self.fill(&mut Patience::until(left, Phase::Release)).await.is_err() {
+            // Who never stops sending is never waited for, so that no wait for it would run out.
+            if left.is_zero() || self.fill(&mut Patience::until(left, Phase::Release)).await.is_err() {
                 return;
             }
         }

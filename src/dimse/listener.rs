@@ -1,6 +1,7 @@
 //! Takes connections, bounded at every step, and lets each become an association; drains when told to stop (DIM-014,
 //! DIM-022).
 
+mod closing;
 mod descriptors;
 mod lobby;
 mod seats;
@@ -9,10 +10,11 @@ pub use descriptors::crowded;
 pub use lobby::{Lobby, Place};
 pub(super) use seats::{Seat, Seats};
 
-use super::association::Lost;
+use super::association::{Association, Lost};
 use super::channel::{Buffers, Channel};
 use super::scp::{Admission, Ended, NotAgreed, Scp, ScpOptions, Session, negotiate};
 use super::wire::{self, Wire};
+use closing::Closing;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ struct Inner<S> {
     options: ScpOptions,
     seats: Seats,
     lobby: Lobby,
+    closing: Closing,
     buffers: Buffers,
 }
 
@@ -72,8 +75,9 @@ impl<S: Scp> Server<S> {
     pub fn new(scp: Arc<S>, options: ScpOptions) -> Self {
         let seats = Seats::new(options.max_associations);
         let lobby = Lobby::new(options.max_pending);
+        let closing = Closing::new(options.max_closing);
         let buffers = Buffers::new(options.large_buffers, options.large_buffer_bytes);
-        Self { inner: Arc::new(Inner { scp, options, seats, lobby, buffers }) }
+        Self { inner: Arc::new(Inner { scp, options, seats, lobby, closing, buffers }) }
     }
 
     /// Takes connections until `stop`, then drains: messages in hand finish and their associations are aborted, new
@@ -217,16 +221,42 @@ impl<S: Scp> Server<S> {
             max_discard: options.max_discard_bytes,
             ended: Ended { lost: None, stored: 0, refused: 0, bytes: 0 },
         };
-        let ended = session.converse(stop).await;
+        let mut ended = session.converse(stop).await;
+        // Before the peer hears of the end, so that the next association that it asks for finds the place free.
+        drop(agreed.seat);
+        self.part(&mut agreed.association, peer, calling, (&agreed.caller, &mut ended)).await;
+        Some(ended)
+    }
+
+    /// The end of an association that has no place any more: answers the release, tells the application, sends the A-ABORT that is owed,
+    /// and waits for the peer to close, but only as long as there is room for connections that wait.
+    async fn part(
+        &self,
+        association: &mut Association,
+        peer: SocketAddr,
+        calling: &str,
+        (caller, ended): (&S::Caller, &mut Ended),
+    ) {
+        let leaving = self.inner.closing.enter(peer.ip());
+        if ended.lost.is_none() {
+            ended.lost = tokio::select! {
+                biased;
+                answered = association.answer_release() => answered.err(),
+                () = leaving.shown_out() => Some(Lost::Stopped),
+            };
+        }
         match &ended.lost {
             None => tracing::debug!(peer.address = %peer, calling, stored = ended.stored, "association released"),
             Some(lost) => {
                 tracing::info!(peer.address = %peer, calling, stored = ended.stored, "association ended: {lost}");
             }
         }
-        scp.ended(&agreed.caller, ended.clone());
-        agreed.association.conclude().await;
-        Some(ended)
+        self.inner.scp.ended(caller, ended.clone());
+        tokio::select! {
+            biased;
+            () = association.conclude() => {}
+            () = leaving.shown_out() => {}
+        }
     }
 }
 

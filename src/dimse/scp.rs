@@ -210,6 +210,9 @@ pub struct ScpOptions {
     /// address that
     /// has the most is closed, once it has had a second; until then the newcomer waits.
     pub max_pending: usize,
+    /// Connections at once whose association is over and that the peer has yet to close; such a one is none of [`Self::max_associations`].
+    /// When one more comes, the oldest from the address that has the most is closed at once.
+    pub max_closing: usize,
     /// Large receive buffers, for all associations together; without one a data set streams through 8 KiB.
     pub large_buffers: usize,
     /// The bytes of a large receive buffer.
@@ -230,6 +233,7 @@ impl Default for ScpOptions {
             max_associations: 256,
             max_associations_per_caller: 64,
             max_pending: 128,
+            max_closing: 32,
             large_buffers: 64,
             large_buffer_bytes: 128 * 1024,
             max_discard_bytes: 4 << 30,

@@ -114,7 +114,7 @@ pub struct Scu {
     message_id: u16,
     /// Why it is over, if it is.
     over: Option<Lost>,
-    /// It is over because the peer refused something before its end.
+    /// It is over because the peer refused something before its end, or gave a pending status for it.
     refused: bool,
 }
 
@@ -143,7 +143,8 @@ impl Scu {
         self.over.is_none()
     }
 
-    /// The association is over because the peer refused an instance before its end; it is there, and answers.
+    /// The association is over because the peer refused an instance before its end, or gave a pending status for it; it is there, and
+    /// answers.
     pub fn is_refused(&self) -> bool {
         self.refused
     }

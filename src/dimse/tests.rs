@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
 
 mod acceptor;
+mod closing;
 mod hostile;
 mod memory;
 mod queries;
+mod releases;
 mod requestor;
 mod server;
 mod tls;

@@ -1,7 +1,7 @@
 //! Negotiation over a real listener: what is accepted, what is answered to each question, what is refused with which reason.
 
 use crate::support::caller::{
-    Accept, Caller, IMPLICIT_LE, Pdu, Request, VERIFICATION, counted, echo_command, verification_node,
+    Accept, Caller, IMPLICIT_LE, Pdu, Request, VERIFICATION, counted, echo_command, release_request, verification_node,
 };
 use crate::support::config::free_port;
 use crate::support::dcmtk::echoscu;
@@ -72,6 +72,7 @@ fn titles_and_versions_that_do_not_fit_are_rejected_with_their_reason() {
     let rows: Vec<(&str, Request, Rejection)> = vec![
         ("leading space", Request { calling: bytes(b" SENDER         "), ..usual() }, None),
         ("padded by NUL", Request { called: bytes(b"WB_A\0\0\0\0\0\0\0\0\0\0\0\0"), ..usual() }, None),
+        ("garbage behind a NUL", Request { called: bytes(b"WB_A\0\x8F\x10abc\0\xFF\xCC\0\x01\x02"), ..usual() }, None),
         ("unknown caller", Request::new("STRANGER", "WB_A"), Some((1, 1, 3))),
         ("case counts", Request::new("sender", "WB_A"), Some((1, 1, 3))),
         ("unknown title", Request::new("SENDER", "NOBODY"), Some((1, 1, 7))),
@@ -270,19 +271,16 @@ fn too_many_associations_and_a_stop_are_transient_rejections() {
     let mut site = Gateway::start(&stage.path().join("a"), config.with(one));
     let port = site.config.dicom_port;
     let one = Request::new("ONE", "WB_A").context(1, SECONDARY_CAPTURE, &[EXPLICIT_LE]);
-    let (first, _) = Caller::accepted(port, &one);
+    let (mut first, _) = Caller::accepted(port, &one);
     assert_eq!(Caller::ask(port, &one).1.unwrap(), Pdu::Reject(2, 3, 2), "a second of a node that may have one");
     let (second, _) = Caller::accepted(port, &usual());
     let (mut third, _) = Caller::accepted(port, &usual());
     assert_eq!(Caller::ask(port, &usual()).1.unwrap(), Pdu::Reject(2, 3, 2), "a fourth of three");
-    first.release();
-    until(seconds(20), "a place is free again", || match Caller::ask(port, &one).1.unwrap() {
-        Pdu::Accept(_) => Some(()),
-        refused => {
-            assert_eq!(refused, Pdu::Reject(2, 3, 2));
-            None
-        }
-    });
+    // The place is free for whoever has read that the release is answered, though the connection is still open.
+    first.send(&release_request()).unwrap();
+    assert_eq!(first.read().unwrap(), Pdu::ReleaseReply);
+    Caller::accepted(port, &one).0.release();
+    drop(first);
     second.release();
 
     // A stop lets the message in hand finish, and tells who comes that it is for now.
@@ -304,6 +302,35 @@ fn too_many_associations_and_a_stop_are_transient_rejections() {
     drop(third);
     let ended = until(seconds(40), "the gateway ends", || site.process().ended());
     assert!(ended.success());
+}
+
+/// DIM-013, DIM-022: who does not close its connections after a release is not refused for that, and does not heap them up either.
+#[test]
+fn a_node_that_leaves_its_connections_open_is_never_refused() {
+    const CONNECTIONS: usize = 100;
+    let stage = Stage::new();
+    let mut config = stage.site_a(NOWHERE);
+    config.dicom = "max_associations = 1".to_owned();
+    let mut site = Gateway::start(&stage.path().join("a"), config);
+    let descriptors = |site: &mut Gateway| {
+        let folder = format!("/proc/{}/fd", site.process().id());
+        std::fs::read_dir(folder).unwrap().count()
+    };
+    let (before, began) = (descriptors(&mut site), Instant::now());
+    let mut left: Vec<Caller> = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let (mut caller, _) = Caller::accepted(site.config.dicom_port, &usual());
+        caller.send(&release_request()).unwrap();
+        assert_eq!(caller.read().unwrap(), Pdu::ReleaseReply);
+        left.push(caller);
+    }
+    let newest = left.pop().unwrap();
+    assert!(left.remove(0).until_closed().is_empty(), "the oldest are closed");
+    assert!(began.elapsed() < seconds(25), "and not by ARTIM, after thirty seconds");
+    newest.stream.set_nonblocking(true).unwrap();
+    let heard = newest.stream.peek(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock), "the newest is not");
+    until(seconds(20), "few are held", || (descriptors(&mut site) < before + CONNECTIONS / 2).then_some(()));
 }
 
 #[test]

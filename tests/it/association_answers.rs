@@ -1,7 +1,7 @@
 //! The answer to every C-STORE: condition by condition as docs/conformance.md lists them, by a real toolkit and by hand.
 
 use crate::support::caller::{Answer, Caller, Pdu, Request, command, fragment, release_request, store_command};
-use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names};
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, digest, names};
 use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::python;
@@ -264,5 +264,47 @@ fn what_only_a_bare_socket_sends_is_answered_too() {
     assert_eq!(caller.until_closed(), Vec::<u8>::new());
     let held = site.study(&names[0].study);
     assert_eq!(held.len(), 3, "numbers 1, 2 and 4, and nothing of the others: {held:#?}");
+    site.verify_ledger(true);
+}
+
+/// DIM-009, DIM-031: however a real toolkit cuts its messages, each is stored as it is; and one that it breaks off is not.
+#[test]
+fn messages_cut_as_no_toolkit_cuts_them_are_stored_whole_or_not_at_all() {
+    let (stage, site) = site();
+    // The manner, and how many instances are sent in it.
+    let rows = [("bytes", 2), ("one_pdu", 2), ("shared", 2), ("at_once", 3), ("aborts", 1)];
+    let (mut lines, mut sent) = (Vec::new(), Vec::new());
+    for (study, (manner, count)) in (1..).zip(rows) {
+        let mut instances = Vec::new();
+        for number in 1..=count {
+            let names = names(324, study, number);
+            let bytes = data_set(&names, 1000, number);
+            let path = stage.path().join(format!("{manner}-{number}"));
+            std::fs::write(&path, &bytes).unwrap();
+            instances.push(json!({ "sop_instance": names.instance, "path": path }));
+            sent.push((manner, names, digest(&bytes)));
+        }
+        let (class, syntax) = (SECONDARY_CAPTURE, EXPLICIT_LE);
+        let line = json!({ "manner": manner, "class": class, "syntax": syntax, "instances": instances });
+        lines.push(line.to_string());
+    }
+    let list = stage.path().join("rows");
+    std::fs::write(&list, lines.join("\n")).unwrap();
+    let port = site.config.dicom_port.to_string();
+    let answers: Vec<Value> = python::lines("odd_scu", [port.as_ref(), "WB_A".as_ref(), list.as_os_str()]);
+    assert_eq!(answers.len(), rows.len());
+    for answer in &answers {
+        let want = (answer["manner"] != "aborts").then_some(0);
+        assert!(answer["statuses"].as_array().unwrap().iter().all(|status| status.as_u64() == want), "{answer}");
+    }
+    for (manner, names, digest) in sent {
+        if manner == "aborts" {
+            assert_eq!(site.holds(&names.study), 0, "it was not whole");
+            continue;
+        }
+        let held = site.study(&names.study);
+        let mine = held.iter().find(|row| row["sop_instance_uid"] == names.instance);
+        assert_eq!(mine.map(|row| &row["sha256"]), Some(&digest.into()), "{manner}: {held:#?}");
+    }
     site.verify_ledger(true);
 }

@@ -1,6 +1,7 @@
-//! Out to nodes that are hard to please: that take nothing of odd length, refuse before all is sent, and answer for another instance.
+//! Out to nodes that are hard to please: that take nothing of odd length, refuse before all is sent, answer for another instance or with a
+//! status that ends nothing, and do not let go of an association.
 
-use crate::support::bare_node::{BareNode, Manner, When};
+use crate::support::bare_node::{BareNode, Manner, Release, When};
 use crate::support::config::SiteConfig;
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, read_part10};
@@ -15,11 +16,16 @@ use std::io::Write;
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 
 fn site(stage: &Stage, port: u16) -> Gateway {
+    site_with(stage, port, "")
+}
+
+/// The same with further lines of `[courier]`, and of what follows it.
+fn site_with(stage: &Stage, port: u16, lines: &str) -> Gateway {
     let config = SiteConfig::new("a", stage.identity_of_a())
         .node("SENDER", None)
         .node("OUT", Some(port))
         .route("all to the node", "OUT", "from = [\"SENDER\"]")
-        .with("[courier]\nretry_first = \"100ms\"\nretry_longest = \"200ms\"\nrefusals = 2");
+        .with(&format!("[courier]\nretry_first = \"100ms\"\nretry_longest = \"200ms\"\nrefusals = 2\n{lines}"));
     Gateway::start(&stage.path().join("a"), config)
 }
 
@@ -158,4 +164,62 @@ fn what_came_to_nothing_twice_compressed_goes_natively() {
     let syntaxes: Vec<String> = node.got(&mine.instance).into_iter().map(|got| got.syntax).collect();
     assert_eq!(syntaxes, [DEFLATED, DEFLATED, EXPLICIT_LE]);
     site.verify_ledger(false);
+}
+
+/// DIM-054: pending is no answer to C-STORE. What such a node says further is not taken for its answer to the next instance.
+#[test]
+fn a_pending_status_is_a_refusal_and_costs_the_next_instance_nothing() {
+    for status in [0xFF00, 0xFF01] {
+        let stage = Stage::new();
+        let (bad, good) = (names(415, 1, 1), names(415, 1, 2));
+        let uid = bad.instance.clone();
+        let node = BareNode::start(move |_, instance, _| match instance == uid {
+            true => Manner { status, then: Some(0), ..Manner::default() },
+            false => Manner::default(),
+        });
+        let site = site(&stage, node.port);
+        site.cli(&["nodes", "pause", "OUT", "--reason", "both are to go together"]).ok("pause");
+        for mine in [&bad, &good] {
+            push(&site, mine, EXPLICIT_LE, &data_set(mine, 2048, 1));
+        }
+        site.cli(&["nodes", "resume", "OUT"]).ok("resume");
+        until(seconds(60), "one is given up, and the other is there", || {
+            (site.transfers("OUT", "dead").1 == 1 && site.transfers("OUT", "accepted").1 == 1).then_some(())
+        });
+        let story = |names: &Names| site.cli(&["why", &names.instance]).ok("why");
+        assert!(story(&bad).contains(&format!("{status:04X}: not an answer to C-STORE")), "{}", story(&bad));
+        assert!(!story(&good).contains("unknown") && !story(&good).contains("deferred"), "{}", story(&good));
+        assert_eq!((node.got(&bad.instance).len(), node.got(&good.instance).len()), (2, 1), "{status:04X}");
+        site.verify_ledger(false);
+    }
+}
+
+/// DIM-013, PS3.8 section 9.1.5: how a node takes our release changes nothing of what it has stored, nor of what goes to it next. ARTIM, of a
+/// second here, does not supervise it.
+#[test]
+fn a_node_that_releases_late_or_never_costs_nothing() {
+    let rows = [
+        (Release::AtOnce, "close"),
+        (Release::After(seconds(2)), "close"),
+        (Release::Never, "abort"),
+        (Release::Collides, "close"),
+        (Release::Closes, "closing"),
+    ];
+    for (story, (release, end)) in (416..).zip(rows) {
+        let stage = Stage::new();
+        let node = BareNode::start_releasing(release, |_, _, _| Manner::default());
+        let lines = "linger = \"100ms\"\n[timers]\nartim = \"1s\"\nrelease = \"3s\"";
+        let site = site_with(&stage, node.port, lines);
+        for study in 1..=2 {
+            let mine = names(story, study, 1);
+            push(&site, &mine, EXPLICIT_LE, &data_set(&mine, 2048, study));
+            site.all_become("OUT", "accepted", study, seconds(30));
+            until(seconds(30), "the association is over", || (node.ends().len() as u64 == study).then_some(()));
+            assert_eq!(node.ends().last(), Some(&end), "{release:?}");
+            let told = site.cli(&["why", &mine.instance]).ok("why");
+            assert!(!told.contains("unknown") && !told.contains("deferred"), "{release:?}: {told}");
+            assert_eq!(node.got(&mine.instance).len(), 1, "{release:?}");
+        }
+        site.verify_ledger(false);
+    }
 }

@@ -110,14 +110,17 @@ fn proposed(value: &[u8]) -> Result<Vec<u8>, Violation> {
 }
 
 /// A result with exactly one transfer syntax sub-item: some peers leave it out of a context that they reject, where it
-/// has no meaning.
+/// has no meaning (PS3.8 section 9.3.3.2).
 fn result(value: &[u8]) -> Result<Vec<u8>, Violation> {
     let (&[id, _, reason, _], mut rest) =
         value.split_first_chunk::<4>().ok_or(Violation::MalformedPdu("a context shorter than its fixed part"))?;
     // A reason that the standard does not know is a rejection without a reason (PS3.8 section 9.3.3.2).
     let mut out = vec![id, 0, if reason > 4 { 2 } else { reason }, 0];
     let mut found: &[u8] = &[];
-    while let Some((item, uid)) = next_item(&mut rest)? {
+    // In a context that was rejected it is not significant and not to be tested, whatever some peers leave there.
+    while reason == 0
+        && let Some((item, uid)) = next_item(&mut rest)?
+    {
         if item == TRANSFER_SYNTAX && found.is_empty() && uid.len() <= MAX_UID {
             found = trim(uid);
         }

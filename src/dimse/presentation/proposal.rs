@@ -32,7 +32,7 @@ impl Proposal {
         if request.application_context_name.trim_matches(['\0', ' ']) != APPLICATION_CONTEXT {
             return Err(Refusal::Reject(Rejection::ApplicationContextNotSupported));
         }
-        let title = |text: &str, rejection| AeTitle::parse(text).map_err(|_| Refusal::Reject(rejection));
+        let title = |text: &str, rejection| AeTitle::parse(until_nul(text)).map_err(|_| Refusal::Reject(rejection));
         let called = title(&request.called_ae_title, Rejection::CalledNotRecognised)?;
         let calling = title(&request.calling_ae_title, Rejection::CallingNotRecognised)?;
         let contexts = contexts(&request).map_err(Refusal::Abort)?;
@@ -99,6 +99,12 @@ impl Proposal {
             UserVariableItem::Unknown(..) => {}
         }
     }
+}
+
+/// A title up to its NUL: some programs write a C string, and leave behind its end what was in memory. Those that read it as one, as DCMTK
+/// does, never see that.
+fn until_nul(title: &str) -> &str {
+    title.trim_start_matches([' ', '\0']).split('\0').next().unwrap_or_default()
 }
 
 fn trimmed(uid: &str) -> String {

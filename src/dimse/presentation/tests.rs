@@ -96,6 +96,21 @@ fn only_bit_0_of_the_version_counts_and_padding_does_not() {
     assert_eq!(read(rq()).unwrap().max_pdu_length, MAX_LENGTH_UNSAID);
 }
 
+/// DIM-002: a title that was written as a C string ends with its NUL.
+#[test]
+fn what_stands_behind_the_nul_of_a_title_means_nothing() {
+    let rows = [("GW1\0\0\0", "GW1"), ("GW1\0\u{8f}\u{1}\\", "GW1"), ("GW1 \0SECOND", "GW1"), ("\0 GW1", "GW1")];
+    for (sent, want) in rows {
+        let mut request = rq();
+        (request.calling_ae_title, request.called_ae_title) = (sent.to_owned(), sent.to_owned());
+        let proposal = read(request).unwrap();
+        assert_eq!((proposal.calling.as_str(), proposal.called.as_str()), (want, want), "{sent:?}");
+    }
+    let mut request = rq();
+    request.calling_ae_title = "G\u{1}W\u{0}1".to_owned();
+    assert_eq!(read(request).unwrap_err(), Refusal::Reject(Rejection::CallingNotRecognised));
+}
+
 #[test]
 fn every_context_is_answered_once_and_in_order() {
     let mut request = rq();

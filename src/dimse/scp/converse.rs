@@ -21,8 +21,8 @@ pub(in crate::dimse) struct Session<'a, S: Scp> {
 }
 
 impl<S: Scp> Session<'_, S> {
-    /// Answers messages until the association ends; it is then to be concluded. A stop lets the message in hand
-    /// finish, then aborts.
+    /// Answers messages until the association ends. If it was not lost, a release is then to be answered; and it is to be concluded. A stop
+    /// lets the message in hand finish, then aborts.
     pub(in crate::dimse) async fn converse(mut self, stop: &CancellationToken) -> Ended {
         loop {
             let mut patience = Patience::idle(self.association.timers());
@@ -34,10 +34,7 @@ impl<S: Scp> Session<'_, S> {
             };
             let step = match incoming {
                 Ok(Incoming::Message(context, command)) => self.answer(context, &command).await,
-                Ok(Incoming::Release) => {
-                    self.ended.lost = self.association.answer_release().await.err();
-                    return self.ended;
-                }
+                Ok(Incoming::Release) => return self.ended,
                 Err(lost) => Err(lost),
             };
             if let Err(lost) = step {

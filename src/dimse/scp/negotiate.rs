@@ -37,8 +37,8 @@ pub(in crate::dimse) struct Agreed<C> {
     /// The AE titles; the rest of the proposal is not kept.
     pub calling: String,
     pub called: String,
-    /// Its place among the associations; dropped with it.
-    pub _seat: Seat,
+    /// Its place among the associations, until it has ended.
+    pub seat: Seat,
 }
 
 /// Why no association came of a connection.
@@ -63,7 +63,7 @@ pub(in crate::dimse) async fn negotiate<S: Scp>(
             let maximum = proposal.max_pdu_length;
             let association = Association::new(channel, contexts, maximum, Some(admission.buffers.clone()));
             let Proposal { calling, called, .. } = proposal;
-            Ok(Agreed { association, caller, calling, called, _seat: seat })
+            Ok(Agreed { association, caller, calling, called, seat })
         }
         Err(why) => {
             tokio::select! {

@@ -113,7 +113,7 @@ impl Scu {
     ///
     /// `length` is the size of the data set, if known: a source that gives more or less fails like one that errs.
     /// The last fragment is sent only after the source has said that nothing follows. A refusal that comes before it is the answer: the rest
-    /// is not sent, and the association is over (PS3.7 section 9.3.1.3; FLT-066).
+    /// is not sent, and the association is over (PS3.7 section 9.3.1.3; FLT-066). So it is after a status that is pending (DIM-054).
     pub async fn store(
         &mut self,
         command: StoreCommand,
@@ -146,6 +146,12 @@ impl Scu {
             let lost = self.association.violate(why);
             self.association.abort_now().await;
             return self.note(Err(lost)).map_err(unanswered);
+        }
+        // It is no answer to C-STORE, and announces another one, which is not to be taken for that to what is sent next.
+        if status.class() == Class::Pending {
+            let lost = self.association.give_up();
+            end(&mut self.association, &mut self.over, &lost).await;
+            self.refused = true;
         }
         Ok(answered(&response, status))
     }

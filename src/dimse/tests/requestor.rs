@@ -6,11 +6,11 @@ use crate::dicom::fired::note_fired;
 
 /// A peer by hand that has accepted every context of [`offers`].
 pub(super) async fn accepted(maximum: u32) -> (Scu, DuplexStream) {
-    accepted_all(maximum, &offers()).await
+    accepted_all(maximum, &offers(), &target()).await
 }
 
-/// The same of these contexts.
-async fn accepted_all(maximum: u32, offers: &[Offer]) -> (Scu, DuplexStream) {
+/// The same of these contexts, for who calls it so.
+pub(super) async fn accepted_all(maximum: u32, offers: &[Offer], target: &Target) -> (Scu, DuplexStream) {
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
     let by_hand = async {
         let (kind, body) = pdu(&mut theirs).await;
@@ -26,8 +26,7 @@ async fn accepted_all(maximum: u32, offers: &[Offer]) -> (Scu, DuplexStream) {
         theirs.write_all(&super::super::pdu::write_accept(accept).unwrap()).await.unwrap();
         theirs
     };
-    let target = target();
-    let (scu, theirs) = tokio::join!(super::super::scu::connect_over(Wire::Memory(ours), &target, offers), by_hand);
+    let (scu, theirs) = tokio::join!(super::super::scu::connect_over(Wire::Memory(ours), target, offers), by_hand);
     (scu.unwrap(), theirs)
 }
 
@@ -182,7 +181,7 @@ async fn answers_that_are_none_abort_and_leave_the_outcome_open() {
 async fn an_answer_on_another_context_of_the_class_is_an_answer() {
     let mut offers = offers();
     offers.push(Offer { abstract_syntax: CT.to_owned(), transfer_syntaxes: vec![IMPLICIT_VR_LE.to_owned()] });
-    let (mut scu, mut wire) = accepted_all(16_384, &offers).await;
+    let (mut scu, mut wire) = accepted_all(16_384, &offers, &target()).await;
     let data = pattern(10_000);
     let by_hand = async {
         assert_eq!(until_last(&mut wire).await, None);
@@ -287,6 +286,24 @@ async fn an_answer_that_announces_a_data_set_is_an_answer() {
             assert_eq!(stored.unwrap().status, Status::SUCCESS, "{id}, {data:?}");
         }
         assert!(scu.is_alive());
+    }
+}
+
+/// DIM-054: pending is no answer to C-STORE. What it announces is not taken for the answer to the next instance.
+#[tokio::test]
+async fn a_pending_status_is_given_as_it_came_and_ends_the_association() {
+    for status in [0xFF00, 0xFF01] {
+        let (mut scu, mut wire) = accepted(16_384).await;
+        let both = [response(1).with_u16(element::STATUS, status), response(1)];
+        let by_hand = async {
+            assert_eq!(until_last(&mut wire).await, None);
+            wire.write_all(&both.map(|answer| fragment(3, true, true, &answer.encode())).concat()).await.unwrap();
+            pdu(&mut wire).await
+        };
+        let mut source = parts(b"abcd", 4);
+        let (stored, end) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+        assert_eq!((stored.unwrap().status, end), (Status(status), (7, vec![0, 0, 0, 0])));
+        assert!(!scu.is_alive() && scu.is_refused());
     }
 }
 

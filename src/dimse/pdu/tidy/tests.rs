@@ -97,6 +97,8 @@ fn a_result_without_transfer_syntax_is_a_result() {
         result(3, 0, &[item(0x40, b"1.2.840.10008.1.2")]),
         result(5, 9, &[item(0x40, b"")]),
         result(7, 0, &[item(0x40, b"1.2"), item(0x40, b"1.3"), item(0x7F, b"")]),
+        result(9, 4, &[vec![0x40, 0, 0, 99, b'1']]),
+        result(11, 1, &[vec![0xCC; 3]]),
     ];
     let read = read_accept(&body(&items)).unwrap();
     let got: Vec<_> =
@@ -107,8 +109,12 @@ fn a_result_without_transfer_syntax_is_a_result() {
         (3, Acceptance, "1.2.840.10008.1.2"),
         (5, NoReason, ""),
         (7, Acceptance, "1.2"),
+        (9, TransferSyntaxesNotSupported, ""),
+        (11, UserRejection, ""),
     ];
     assert_eq!(got, want);
+    let cut_short = result(1, 0, &[vec![0x40, 0, 0, 99, b'1']]);
+    assert!(read_accept(&body(&[cut_short])).is_err(), "in one that was accepted it counts");
 }
 
 proptest! {
