@@ -3,13 +3,14 @@
 mod content;
 mod evidence;
 mod memory;
+mod offer;
 mod parcel;
 
 use super::body::Plan;
 use super::carrier::Report;
 use super::verdict::{self, Absent, Answer, Item, Then, Verdict};
 use crate::dicom::canon::Profile;
-use crate::dicomweb::client::{PartsBody, PeerClient, SendFailure, Stage, StoreAnswer};
+use crate::dicomweb::client::{PeerClient, SendFailure, Stage, StoreAnswer};
 use crate::dicomweb::tls::TlsReason;
 use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
@@ -18,9 +19,10 @@ use crate::peers::Verify;
 use crate::records::{Batch, Leased};
 use crate::store::Store;
 use memory::Memory;
-use parcel::{Coming, Parcel, Spoilt};
+use offer::Offered;
+use parcel::Parcel;
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 /// How a Weybridge names itself in its answers (docs/decisions/0008-turns.md).
 const WEYBRIDGE: &str = "Weybridge/";
@@ -49,6 +51,9 @@ impl StowCarrier {
 
     /// Sends the batch, part by part where the peer refuses it as a whole, then looks for what was accepted.
     pub(super) async fn carry(&self, batch: &Batch) -> Report {
+        if let Some(why) = self.memory.left_alone(Instant::now()) {
+            return held_back(batch, &why);
+        }
         let mut report = Report::default();
         let mut parcels = Vec::new();
         for item in &batch.items {
@@ -85,6 +90,10 @@ impl StowCarrier {
                     };
                     merge(&mut report, asked.report);
                     waiting.extend(asked.alone.into_iter().map(|parcel| vec![parcel]));
+                }
+                Then::Doubt { why } => {
+                    let may_ask = batch.may_ask && !report.refuses_questions();
+                    merge(&mut report, self.doubted(batch, parcels, &why, may_ask).await);
                 }
             }
             if stop {
@@ -140,42 +149,37 @@ impl StowCarrier {
     async fn request(&self, batch: &Batch, parcels: &[Parcel]) -> Verdict {
         let judged = |parcel: &Parcel| parcel.judged(self.memory.has_taken(&parcel.item.sop_class));
         let items: Vec<Item> = parcels.iter().map(judged).collect();
-        let spoilt = Spoilt::default();
-        let coming = Coming::default();
-        let next = |at: usize| parcels.get(at + 1).map(|next: &Parcel| next.item.copy.clone());
-        let part = |(at, parcel): (usize, &Parcel)| {
-            parcel.clone().part(self.store.clone(), Arc::clone(&spoilt), (next(at), coming.clone()))
-        };
-        let parts = parcels.iter().enumerate().map(part).collect();
-        let body = match PartsBody::related(parts) {
-            Ok(body) => body,
-            Err(error) => return settled(ours(&items, &error.to_string())),
-        };
-        let answered = self.client.store(&batch.study, body).await;
-        let own = spoilt.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (answered, own) {
-            (_, Some((transfer, fault))) => settled(parcel::interrupted(parcels, transfer, &fault)),
-            (Ok(answer), None) => {
+        match self.offer(batch, parcels).await {
+            Offered::Ours(why) => settled(ours(&items, &why)),
+            Offered::Spoilt(transfer, fault) => settled(parcel::interrupted(parcels, transfer, &fault)),
+            Offered::Failed(failure) => settled(failed(&failure, &items)),
+            Offered::Answered(answer) => {
                 if answer.status == 406 {
                     // It may have stored everything; only the form of its answer was in question (WEB-052).
                     self.client.ask_for(self.client.form().other());
                 }
-                let page = answer.is_page();
-                let StoreAnswer { status, retry_after, refuses_us, no_room, .. } = answer;
-                let (module, remark) = match answer.module {
+                let (page, problem) = (answer.is_page(), answer.is_problem());
+                let StoreAnswer { status, retry_after, refuses_us, no_room, body_sent: whole, module, .. } = *answer;
+                let (module, remark) = match module {
                     Ok(module) => (module, String::new()),
                     Err(why) => (None, why),
                 };
                 let pages = page && self.memory.pages_since(&batch.study);
-                let answer = Answer { status, module, remark, refuses_us, pages, no_room, retry_after };
+                let answer = Answer { status, module, remark, refuses_us, pages, no_room, problem, whole, retry_after };
                 let mut verdict = verdict::stow(&answer, &items);
                 parcel::tell_changes(parcels, &mut verdict.report);
                 self.memory.note(&batch.study, &verdict.report, &items, page);
                 verdict
             }
-            (Err(failure), None) => settled(failed(&failure, &items)),
         }
     }
+}
+
+/// Nothing of a batch goes to a peer that is said to be busy, so that the records leave it alone: what was sent just now says nothing of that
+/// to them (WEB-064).
+fn held_back(batch: &Batch, why: &str) -> Report {
+    let outcomes = batch.items.iter().map(|item| (item.transfer, untouched(why))).collect();
+    Report { outcomes, detail: format!("not sent: {why}"), unusable: true, ..Report::default() }
 }
 
 fn settled(report: Report) -> Verdict {

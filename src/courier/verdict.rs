@@ -45,6 +45,10 @@ pub struct Answer {
     pub pages: bool,
     /// It says that there is no room for so much.
     pub no_room: bool,
+    /// It says what is wrong in the form of RFC 9457, as services do.
+    pub problem: bool,
+    /// The whole request had been handed over when it came.
+    pub whole: bool,
     /// What `Retry-After` asked for, already clamped (WEB-075).
     pub retry_after: Option<Duration>,
 }
@@ -85,6 +89,12 @@ pub enum Then {
         why: String,
         /// What is done with those that are not there.
         absent: Absent,
+    },
+    /// The peer was given all of them, and is said to be busy, perhaps by what stands before it: it is asked which it has, and the others wait
+    /// with it (WEB-064, FLT-061).
+    Doubt {
+        /// What was said.
+        why: String,
     },
 }
 
@@ -177,10 +187,26 @@ impl Judge<'_> {
             501 => self.each(|_| reasons::unsupported(&self.detail)),
             503 if self.answer.no_room && several => self.then(Then::Halve),
             503 if self.answer.no_room => self.wait("the peer has no room for it"),
+            503 if self.may_be_taken() => self.doubt(),
             503 => self.wait("the peer is busy"),
             507 => self.wait("the peer's disk is full"),
             _ => self.unknown(true),
         }
+    }
+
+    /// Whether a 503 may be that of a proxy, for a peer that was given all and may have taken it: it names no time, and is no answer of a
+    /// service (WEB-064).
+    fn may_be_taken(&self) -> bool {
+        let answer = self.answer;
+        answer.whole && answer.retry_after.is_none() && answer.module.is_none() && !answer.problem
+    }
+
+    /// The peer is asked, and left alone.
+    fn doubt(&self) -> Verdict {
+        let mut verdict =
+            self.then(Then::Doubt { why: self.words("the peer is said to be busy, and was given all of it") });
+        verdict.report.unusable = true;
+        verdict
     }
 
     fn all(&self) -> Vec<TransferId> {

@@ -1,6 +1,8 @@
-//! One peer's DICOMweb: STOW-RS, QIDO-RS and WADO-RS over HTTP/1.1 and mutual TLS, with no redirect, no retry and no proxy of the environment.
+//! One peer's DICOMweb: STOW-RS, QIDO-RS and WADO-RS over HTTP/1.1 and mutual TLS, with no redirect, no proxy of the environment, and no retry
+//! but that of a question that met a connection just closed.
 
 mod answer;
+mod answered;
 mod as_study;
 mod body;
 mod counted;
@@ -30,9 +32,10 @@ pub use search::{Pages, Resource, Search};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicomweb::on_behalf;
 use crate::dicomweb::tls::{self, Certified, TlsSetupError};
+use answered::Answered;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Client, Proxy, Url, redirect, retry};
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,10 +127,16 @@ pub enum ClientError {
     Http(#[from] reqwest::Error),
 }
 
+/// So many unused connections to a peer are kept.
+const IDLE: usize = 8;
+
 /// One peer's DICOMweb service. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct PeerClient {
     http: Client,
+    /// Makes a new connection for each request, and keeps none.
+    fresh: Client,
+    answered: Arc<Answered>,
     base: Url,
     authorization: Option<HeaderValue>,
     /// For whom it asks.
@@ -159,38 +168,13 @@ impl PeerClient {
         let base = base_url(&options.base_url)?;
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let identity = options.identity_pin.as_deref().unwrap_or(host);
-        let tls = tls::client_config(options.roots, identity, options.client_certificate.as_ref())?;
-        let timing = options.timing;
-        let mut http = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .https_only(true)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_proxy()
-            .dns_resolver(resolve::SystemResolver)
-            .tcp_nodelay(true)
-            .connect_timeout(timing.connect)
-            // A peer that vanished without a word is noticed while nothing is sent, too (FLT-041).
-            .tcp_keepalive(Duration::from_secs(30))
-            .tcp_keepalive_interval(Duration::from_secs(10))
-            .tcp_keepalive_retries(3)
-            // While something is sent there are no probes: this long it may go unacknowledged.
-            .tcp_user_timeout(Duration::from_secs(60))
-            .pool_idle_timeout(timing.idle)
-            .pool_max_idle_per_host(8)
-            // Answers are read as they come: some servers and proxies compress unless they are told not to.
-            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
-            .user_agent(options.user_agent);
-        if let Some(proxy) = &options.proxy {
-            http = http.proxy(Proxy::https(proxy)?);
-        }
+        let tls = tls::client_config(options.roots.clone(), identity, options.client_certificate.as_ref())?;
         let authorization = options.token.as_deref().map(bearer).transpose()?;
-        let (http, answer_bytes) = (http.build()?, options.answer_bytes);
-        let behalf = Arc::default();
+        let (http, fresh) = (http(&options, tls.clone(), IDLE)?, http(&options, tls, 0)?);
+        let (timing, answer_bytes) = (options.timing, options.answer_bytes);
+        let (answered, behalf) = Default::default();
         let (server, xml) = (Arc::default(), Arc::default());
-        Ok(Self { http, base, authorization, behalf, timing, answer_bytes, server, xml })
+        Ok(Self { http, fresh, answered, base, authorization, behalf, timing, answer_bytes, server, xml })
     }
 
     /// The same client, with the same connections, asking on somebody's behalf: the other site is told for whom (SEC-023).
@@ -232,8 +216,9 @@ impl PeerClient {
         self.xml[service as usize].store(form == Form::Xml, Ordering::Relaxed);
     }
 
-    /// Notes who answered.
+    /// Notes who answered, and on which connection.
     fn note_server(&self, response: &reqwest::Response) {
+        self.answered.note(response);
         let named = response.headers().get(reqwest::header::SERVER).and_then(|value| value.to_str().ok());
         let named = named.map(|name| name.chars().take(64).collect());
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = named;
@@ -246,6 +231,37 @@ impl PeerClient {
         url.set_path(&format!("{base}/{path}"));
         url
     }
+}
+
+/// A client that keeps so many unused connections.
+fn http(options: &ClientOptions, tls: ClientConfig, idle: usize) -> Result<Client, ClientError> {
+    let timing = options.timing;
+    let mut http = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .https_only(true)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .dns_resolver(resolve::SystemResolver)
+        .tcp_nodelay(true)
+        .connect_timeout(timing.connect)
+        // A peer that vanished without a word is noticed while nothing is sent, too (FLT-041).
+        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_keepalive_interval(Duration::from_secs(10))
+        .tcp_keepalive_retries(3)
+        // While something is sent there are no probes: this long it may go unacknowledged.
+        .tcp_user_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(timing.idle)
+        .pool_max_idle_per_host(idle)
+        // Answers are read as they come: some servers and proxies compress unless they are told not to.
+        .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]))
+        .user_agent(options.user_agent.as_str());
+    if let Some(proxy) = &options.proxy {
+        http = http.proxy(Proxy::https(proxy)?);
+    }
+    Ok(http.build()?)
 }
 
 fn base_url(text: &str) -> Result<Url, ClientError> {

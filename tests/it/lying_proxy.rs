@@ -75,6 +75,13 @@ const SMALL: Row = Row {
 };
 
 const LOST: &str = "unknown (the connection failed while or after data were sent";
+/// A proxy that has another word for a peer that is too slow.
+const BUSY: &str = "proxy_read_timeout 3s; error_page 504 =503 @busy; } location @busy { return 503;";
+
+/// A service that is at `/studies` and not below it.
+const PLAIN: &str =
+    "set $posted \"$request_method$request_uri\"; if ($posted ~ \"^POST/dicom-web/studies/.\") { return 405; }";
+
 const HTML: &str = "default_type text/html; return 200 '<html><body>It works!</body></html>';";
 
 /// One request with instances a minute; whoever asks what is there is let pass.
@@ -169,6 +176,16 @@ const ROWS: &[Row] = &[
         ..SMALL
     },
     Row {
+        name: "503 after it was stored",
+        requirement: "FLT-061",
+        lie: BUSY,
+        behind: Behind::AnsweringLate,
+        said: ("503", 1),
+        meanwhile: "verified",
+        words: "HTTP 503",
+        ..SMALL
+    },
+    Row {
         name: "no answer at all",
         requirement: "FLT-067",
         lie: "if ($request_method = POST) { return 444; }",
@@ -185,6 +202,16 @@ const ROWS: &[Row] = &[
         behind: Behind::CutOff,
         meanwhile: "",
         words: LOST,
+        ..SMALL
+    },
+    Row {
+        name: "nothing below the studies",
+        requirement: "WEB-051",
+        lie: PLAIN,
+        said: ("405", 1),
+        meanwhile: "verified",
+        posts: 2,
+        words: "verified (HTTP 200",
         ..SMALL
     },
 ];
@@ -331,7 +358,7 @@ fn believed(sites: &mut Sites, row: &Row, study: &str, nginx: &Nginx, sent: &BTr
     assert!(posts().len() <= row.posts, "{name}: {:?}", posts());
 }
 
-/// FLT-058, FLT-060 to FLT-062, FLT-064, FLT-065, FLT-067, WEB-062: what a proxy in between answers is taken for no more than it is.
+/// FLT-058, FLT-060 to FLT-062, FLT-064, FLT-065, FLT-067, WEB-051, WEB-062, WEB-064: what a proxy in between answers is taken for no more than it is.
 #[test]
 fn a_proxy_that_lies_is_believed_nothing_and_loses_nothing() {
     let mut sites = Sites::start();

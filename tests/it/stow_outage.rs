@@ -1,11 +1,13 @@
 //! A peer that takes nothing that it is sent, and answers every question all the same, is out as far as sending goes: what waits for it waits.
+//! And a peer that a proxy calls busy is asked what it took, if it can be asked.
 
+use crate::support::fired::note_fired;
 use crate::support::gateway::Gateway;
 use crate::support::scripted_peer::{Said, ScriptedPeer, Step};
 use crate::support::store_answer::{self, Item};
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until, until_or_tell};
-use crate::verdicts::{Instance, instances, push, states, store};
+use crate::verdicts::{Instance, answerer, instances, push, states, store};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -61,7 +63,7 @@ fn a_peer_that_stores_all_and_says_500_is_not_out() {
     let stage = Stage::new();
     let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
     let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
-    peer.always(Some(Step::Say(crate::verdicts::answerer("500+ html", &Default::default()))));
+    peer.always(Some(Step::Say(answerer("500+ html", &Default::default()))));
     let studies: Vec<Vec<Instance>> = (64..70).map(|story| instances(story, "A B")).collect();
     for pair in &studies {
         store(&site, pair);
@@ -104,4 +106,68 @@ fn one_instance_at_which_the_peer_stumbles_holds_up_nothing_else() {
     }
     assert_ne!(states(&site, &odd[0].names.study)[&odd[1].names.instance], "verified");
     site.verify_ledger(false);
+}
+
+/// WEB-064, FLT-061: a proxy says 503 for a peer that took all of it: the peer is asked, has it, and gets nothing twice.
+#[test]
+fn what_a_peer_took_though_its_proxy_says_503_is_not_sent_again() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    peer.always(Some(Step::Say(answerer("503+ html", &Default::default()))));
+    let studies: Vec<Vec<Instance>> = (80..84).map(|story| instances(story, "A B")).collect();
+    studies.iter().for_each(|pair| store(&site, pair));
+    all_are(&site, &studies, "verified");
+    let arrivals = peer.arrivals();
+    assert!(studies.iter().flatten().all(|one| arrivals[&one.names.instance] == 1), "{arrivals:?}");
+    site.verify_ledger(false);
+    note_fired(peer.fired());
+}
+
+/// WEB-064, FLT-061: as long as the peer answers no question either, nobody knows what it took; it is asked before anything is sent again, also
+/// by who was killed meanwhile.
+#[test]
+fn what_a_busy_peer_may_have_taken_is_asked_about_before_it_is_sent_again() {
+    let stage = Stage::new();
+    let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+    let (first, pair) = (instances(84, "A B"), instances(85, "A B"));
+    store(&site, &first);
+    all_are(&site, std::slice::from_ref(&first), "verified");
+    peer.refuse_queries(Some(503));
+    peer.always(Some(Step::Say(answerer("503+ html", &Default::default()))));
+    push(&site, &pair);
+    all_are(&site, std::slice::from_ref(&pair), "unknown");
+    peer.always(None);
+    site.kill();
+    let asked = peer.refused_queries();
+    site.up();
+    until(seconds(30), "it is asked again", || (peer.refused_queries() > asked).then_some(()));
+    all_are(&site, std::slice::from_ref(&pair), "unknown");
+    peer.refuse_queries(None);
+    all_are(&site, std::slice::from_ref(&pair), "verified");
+    let arrivals = peer.arrivals();
+    assert!(first.iter().chain(&pair).all(|one| arrivals[&one.names.instance] == 1), "{arrivals:?}");
+    site.verify_ledger(false);
+    note_fired(peer.refused_queries());
+}
+
+/// WEB-064: a peer that cannot be asked is believed that it was busy. All goes there by itself, and nobody waits for a person.
+#[test]
+fn a_busy_peer_that_cannot_be_asked_gets_everything_later() {
+    for refusal in [404, 503] {
+        let stage = Stage::new();
+        let peer = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
+        let site = Gateway::start(&stage.path().join("a"), stage.site_a(&peer.url()).with(COURIER));
+        peer.refuse_queries(Some(refusal));
+        peer.then(vec![Step::Refuse(503, None); 4]);
+        let pair = instances(86, "A B");
+        push(&site, &pair);
+        all_are(&site, std::slice::from_ref(&pair), "accepted");
+        assert_eq!(peer.fired(), 4, "{refusal}: the script was used up");
+        let arrivals = peer.arrivals();
+        assert!(pair.iter().all(|one| arrivals[&one.names.instance] == 1), "{refusal}: {arrivals:?}");
+        assert_eq!(destination(&site)["dead"], 0, "{refusal}: {}", destination(&site));
+        site.verify_ledger(false);
+    }
 }

@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) trace: Vec<String>,
     pub(crate) wrong: Vec<String>,
     pub(crate) faults: usize,
+    /// Requests of which something was kept though they were refused as a whole.
+    pub(crate) doubted: usize,
     /// Whom to wake after so many more notes.
     wake: Option<(u32, Arc<Notify>)>,
 }
@@ -66,7 +68,7 @@ impl World {
     pub(crate) fn new(chance: Chance) -> Self {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let (far, trace, wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { chance, now, far, trace, wrong, faults: 0, wake: None }
+        Self { chance, now, far, trace, wrong, faults: 0, doubted: 0, wake: None }
     }
 
     pub(crate) fn add(&mut self, name: &str, verify: Verify) {
@@ -135,6 +137,8 @@ pub(crate) enum Fate {
     Broken(usize),
     /// Refused as a whole.
     Status(u16, Option<Duration>),
+    /// All got there and so many were kept, and what stands before it says that it is busy.
+    Busy(usize),
     /// Answered instance by instance.
     Answered,
 }
@@ -175,7 +179,10 @@ impl World {
                 _ => Fate::Answered,
             },
         };
+        // Who is asked for no time may have kept any of it.
+        let fate = if matches!(fate, Fate::Status(503, None)) { Fate::Busy(some) } else { fate };
         self.faults += usize::from(!matches!(fate, Fate::Answered));
+        self.doubted += usize::from(matches!(fate, Fate::Busy(1..)));
         fate
     }
 
@@ -291,6 +298,12 @@ impl Network {
                 }
                 verdict::stow(&verdicts::status(status, after), &pairs(items))
             }
+            Fate::Busy(count) => {
+                let all = items.iter().enumerate();
+                self.there(|world, name| all.for_each(|(at, item)| world.arrives(name, item, at < count)));
+                self.travel().await;
+                verdict::stow(&verdicts::status(503, None), &pairs(items))
+            }
             Fate::Answered => {
                 let parts = self.there(|world, name| world.parts(name, items));
                 self.note(&format!("{parts:?}"), items);
@@ -345,6 +358,16 @@ impl Network {
         (report, alone)
     }
 
+    /// Asks which came of what was refused as a whole, as the real carrier does; without an answer nobody knows.
+    async fn doubted(&self, items: &[&Leased], may_ask: bool) -> Report {
+        let shown = if may_ask { self.question(items).await } else { None };
+        match shown {
+            Some(shown) => verdicts::doubted(items, |transfer| shown.contains(&transfer)),
+            None if may_ask => verdicts::unasked(verdicts::lost(items)),
+            None => verdicts::lost(items),
+        }
+    }
+
     /// What was named as stored is asked for at once, as the real carrier does.
     async fn look(&self, batch: &Batch, report: &mut Report) {
         self.travel().await;
@@ -395,6 +418,12 @@ impl Carrier for Network {
                     report.asking = Asking::and(report.asking.take(), asked.asking);
                     report.outcomes.extend(asked.outcomes);
                     waiting.extend(alone.into_iter().map(|item| vec![item]));
+                }
+                Then::Doubt { .. } => {
+                    let may_ask = batch.may_ask && !report.refuses_questions();
+                    let doubted = self.doubted(&items, may_ask).await;
+                    report.asking = Asking::and(report.asking.take(), doubted.asking);
+                    report.outcomes.extend(doubted.outcomes);
                 }
                 Then::Halve | Then::ByClass | Then::BySyntax | Then::Natively { .. } => {
                     let (first, second) = items.split_at(items.len() / 2);

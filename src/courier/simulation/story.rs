@@ -129,6 +129,7 @@ impl Story {
             transfers: self.transfers,
             deaths: self.deaths,
             faults: world.faults,
+            doubted: world.doubted,
             lasted: self.lived,
         }
     }

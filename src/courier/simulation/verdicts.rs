@@ -6,6 +6,7 @@ use crate::courier::verdict::{Answer, Then, Verdict};
 use crate::dicomweb::stow::{Failed, Referenced, StoreResponse};
 use crate::ledger::breaker::Asking;
 use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::transfer::TransferId;
 use crate::records::Leased;
 use std::time::Duration;
 
@@ -40,6 +41,14 @@ pub(super) fn claimed(items: &[&Leased]) -> Report {
     all(items, &Outcome::Claimed { why: "said to be there, and the connection broke".into() })
 }
 
+/// It is said to be busy, and was asked: of what it does not have is said what is said of all where nothing arrived.
+pub(super) fn doubted(items: &[&Leased], shown: impl Fn(TransferId) -> bool) -> Report {
+    let (there, missing): (Vec<&Leased>, Vec<&Leased>) = items.iter().copied().partition(|item| shown(item.transfer));
+    let mut report = unreachable(&missing);
+    report.outcomes.extend(there.into_iter().map(|item| (item.transfer, seen(true))));
+    report
+}
+
 /// A report of questions without an answer.
 pub(super) fn unasked(report: Report) -> Report {
     let asking = Some(Asking::Not { why: "the connection broke".into(), after: None });
@@ -57,7 +66,8 @@ pub(super) fn seen(shown: bool) -> Outcome {
 /// A status without a word about the instances.
 pub(super) fn status(status: u16, retry_after: Option<Duration>) -> Answer {
     let (module, remark) = (None, String::new());
-    Answer { status, module, remark, refuses_us: false, pages: false, no_room: false, retry_after }
+    let (refuses_us, pages, no_room, problem, whole) = (false, false, false, false, true);
+    Answer { status, module, remark, refuses_us, pages, no_room, problem, whole, retry_after }
 }
 
 /// An answer that speaks of each instance.

@@ -5,15 +5,16 @@ use super::{Absent, StowCarrier};
 use crate::courier::body::{BodyError, Plan};
 use crate::courier::carrier::Report;
 use crate::courier::data_set::DataSet;
-use crate::dicom::uid::InstanceUid;
+use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dicomweb::client::{NotReadBack, Presence, QueryFailure, ReadBack};
 use crate::ledger::breaker::Asking;
-use crate::ledger::outcome::{Outcome, Refusal};
+use crate::ledger::outcome::{Charge, Outcome, Refusal};
 use crate::ledger::transfer::{State, TransferId};
 use crate::peers::Verify;
 use crate::records::{Batch, Leased, Retrievable};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// What came of asking for instances that the peer refused as if it had them.
 pub(super) struct Asked {
@@ -52,6 +53,18 @@ struct Comparison {
 }
 
 impl StowCarrier {
+    /// Asks which of these instances the peer shows, and notes whether it can be asked.
+    async fn shown(&self, study: &StudyUid, wanted: &[InstanceUid]) -> Result<Presence, QueryFailure> {
+        let shown = self.client.present(study, wanted).await;
+        match &shown {
+            Ok(_) => self.memory.asked(true),
+            Err(failure) if failure.is_refusal() => self.memory.asked(false),
+            // It may answer the next.
+            Err(_) => {}
+        }
+        shown
+    }
+
     /// Asks for what the answer named; what is seen is verified, the rest stays accepted and is asked for again later.
     pub(super) async fn look_for_accepted(&self, batch: &Batch, report: &mut Report) {
         // Where another version went before, what is shown may be that one; and policy may ask for more. Both are compared by a check.
@@ -67,7 +80,7 @@ impl StowCarrier {
         if wanted.is_empty() {
             return;
         }
-        let shown = match self.client.present(&batch.study, &wanted).await {
+        let shown = match self.shown(&batch.study, &wanted).await {
             Ok(shown) => shown,
             Err(failure) => {
                 report.asking = Some(refused(&failure));
@@ -87,17 +100,21 @@ impl StowCarrier {
     /// be another version of the same UID (INV-12), and where policy asks for it all.
     pub(in crate::courier) async fn check(&self, batch: &Batch) -> Report {
         let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
-        let shown = match self.client.present(&batch.study, &wanted).await {
-            Ok(shown) => shown,
-            Err(failure) => return unanswered(&failure, &batch.items, |item, why| in_vain(item, &failure, why)),
-        };
-        let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), wanted.len());
+        match self.shown(&batch.study, &wanted).await {
+            Ok(shown) => self.looked_at(batch, &shown).await,
+            Err(failure) => unanswered(&failure, &batch.items, |item, why| in_vain(item, &failure, why)),
+        }
+    }
+
+    /// What it means that these are shown of a batch, each compared where that is asked for.
+    async fn looked_at(&self, batch: &Batch, shown: &Presence) -> Report {
+        let detail = format!("QIDO-RS showed {} of {}", shown.found.len(), batch.items.len());
         let asking = Some(Asking::Answered);
         let (mut report, mut comparison) = (Report { detail, asking, ..Report::default() }, Comparison::default());
         for item in &batch.items {
             let compared = item.claimed || item.rival || item.verify == Verify::Readback;
             if !(compared && shown.found.contains(&item.sop_instance)) {
-                report.outcomes.push((item.transfer, seen(&shown, &item.sop_instance)));
+                report.outcomes.push((item.transfer, seen(shown, &item.sop_instance)));
                 continue;
             }
             // What cannot be planned as it was sent may still be as it is stored.
@@ -115,11 +132,51 @@ impl StowCarrier {
         report
     }
 
+    /// Asks which of these came although the peer is said to be busy (WEB-064, FLT-061). What it does not show waits with it, as if nobody had
+    /// doubted. Where no answer comes, it is asked before anything is sent again, if it can be asked at all; else what was said is believed, and
+    /// nobody waits for a person.
+    pub(super) async fn doubted(&self, batch: &Batch, parcels: Vec<Parcel>, why: &str, may_ask: bool) -> Report {
+        // As one is asked about of which nobody knows whether it came: what is there in another version, did not.
+        let asked = |parcel: Parcel| Leased { state: State::Unknown, ..parcel.item };
+        let batch = Batch { items: parcels.into_iter().map(asked).collect(), ..batch.clone() };
+        let wanted: Vec<InstanceUid> = batch.items.iter().map(|item| item.sop_instance.clone()).collect();
+        let shown = if may_ask { Some(self.shown(&batch.study, &wanted).await) } else { None };
+        let mut report = match shown {
+            Some(Ok(shown)) => self.looked_at(&batch, &shown).await,
+            Some(Err(failure)) => unanswered(&failure, &batch.items, |_, said| self.unheard(why, &said)),
+            None => {
+                let unheard = self.unheard(why, "it may not be asked now");
+                let outcomes = batch.items.iter().map(|item| (item.transfer, unheard.clone())).collect();
+                Report { outcomes, detail: NOT_ASKED.into(), ..Report::default() }
+            }
+        };
+        for (_, outcome) in &mut report.outcomes {
+            *outcome = match &*outcome {
+                Outcome::Absent { why: said } => waits(why, said),
+                Outcome::Verified { evidence } => Outcome::Verified { evidence: format!("{why}; {evidence}") },
+                _ => continue,
+            };
+        }
+        // Else the records hear of it by these.
+        if !report.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Deferred { .. })) {
+            self.memory.leave_alone(why, Instant::now());
+        }
+        report
+    }
+
+    /// What is known of one at a busy peer that gave no answer when it was asked, or may not be asked now.
+    fn unheard(&self, why: &str, said: &str) -> Outcome {
+        match self.memory.answers_questions() {
+            true => Outcome::Unknown { why: format!("{why}; {said}") },
+            false => waits(why, said),
+        }
+    }
+
     /// Asks for instances that the peer refused as if it had them, and compares what it shows with what we hold (WEB-055,
     /// FLT-056).
     pub(super) async fn ask(&self, batch: &Batch, parcels: Vec<Parcel>, why: &str, absent: Absent) -> Asked {
         let wanted: Vec<InstanceUid> = parcels.iter().map(|parcel| parcel.item.sop_instance.clone()).collect();
-        let shown = match self.client.present(&batch.study, &wanted).await {
+        let shown = match self.shown(&batch.study, &wanted).await {
             Ok(shown) => shown,
             Err(failure) => {
                 let items: Vec<Leased> = parcels.into_iter().map(|parcel| parcel.item).collect();
@@ -253,6 +310,11 @@ fn of_rival(state: State, outcome: Outcome) -> Outcome {
     }
 }
 
+/// It waits with a peer that is busy.
+fn waits(why: &str, said: &str) -> Outcome {
+    Outcome::Deferred { why: format!("{why}; {said}"), charge: Charge::Destination, after: None }
+}
+
 /// What a query showed of one instance (WEB-045).
 fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
     if shown.found.contains(uid) {
@@ -266,12 +328,14 @@ fn seen(shown: &Presence, uid: &InstanceUid) -> Outcome {
     }
 }
 
+/// What is told of an attempt in which the peer was not asked.
+const NOT_ASKED: &str = "not asked: the peer told us to wait with that, or refused it lately";
+
 /// What may be there already, at a peer that may not be asked just now.
 pub(super) fn unasked(parcels: Vec<Parcel>, why: &str) -> Asked {
     let outcome = claimed(why, "may not be asked just now");
     let outcomes = parcels.into_iter().map(|parcel| (parcel.item.transfer, outcome.clone())).collect();
-    let detail = "not asked: the peer told us to wait with that, or refused it lately".into();
-    Asked { report: Report { outcomes, detail, ..Report::default() }, alone: Vec::new() }
+    Asked { report: Report { outcomes, detail: NOT_ASKED.into(), ..Report::default() }, alone: Vec::new() }
 }
 
 /// That the peer said so outlasts that it cannot be asked: it is compared when it can.

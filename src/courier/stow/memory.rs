@@ -1,14 +1,19 @@
 //! What a carrier remembers of its peer from one answer to the next, until the next start or reload.
 
+use super::offer::Address;
 use crate::courier::carrier::Report;
 use crate::courier::verdict::Item;
 use crate::dicom::uid::{SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::outcome::Outcome;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// So many transfer syntaxes, and so many SOP classes, are remembered.
 const MOST: usize = 256;
+
+/// What comes within this time after an answer comes at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Memory {
@@ -23,6 +28,12 @@ struct Known {
     taken: BTreeSet<SopClassUid>,
     /// The study of which a web page refused one instance by itself, since the peer took something last.
     paged: Option<StudyUid>,
+    /// Where it takes what it is sent.
+    address: Address,
+    /// Whether it answered a question, and refused none since.
+    answers: bool,
+    /// When and how it was last said to be busy, if nothing that came of that has it left alone.
+    busy: Option<(Instant, String)>,
 }
 
 impl Memory {
@@ -51,6 +62,37 @@ impl Memory {
     /// Whether a web page refused another study than this, and the peer took nothing since (WEB-048, WEB-057).
     pub(super) fn pages_since(&self, study: &StudyUid) -> bool {
         self.known().paged.as_ref().is_some_and(|paged| paged != study)
+    }
+
+    /// Where the peer takes what it is sent, as far as is known (WEB-051).
+    pub(super) fn address(&self) -> Address {
+        self.known().address
+    }
+
+    /// The peer took something, or judged it, at this address.
+    pub(super) fn is_taken_at(&self, address: Address) {
+        self.known().address = address;
+    }
+
+    /// Whether the peer can be asked what it holds: it has answered a question, and refused none since (WEB-064).
+    pub(super) fn answers_questions(&self) -> bool {
+        self.known().answers
+    }
+
+    /// The peer answered a question, or refused it.
+    pub(super) fn asked(&self, answered: bool) {
+        self.known().answers = answered;
+    }
+
+    /// The peer was said to be busy, and nothing that came of it says so to the records.
+    pub(super) fn leave_alone(&self, why: &str, now: Instant) {
+        self.known().busy = Some((now, why.to_owned()));
+    }
+
+    /// What was said, once, if it was said just now: whoever would come next says so to the records.
+    pub(super) fn left_alone(&self, now: Instant) -> Option<String> {
+        let (since, why) = self.known().busy.take()?;
+        (now.saturating_duration_since(since) < AT_ONCE).then_some(why)
     }
 
     /// Takes note of what came of a request; `page` tells whether the answer was a web page.
@@ -114,6 +156,30 @@ mod tests {
             memory.note(&study(n), &report, std::slice::from_ref(&item), page);
             assert_eq!([1, 2].map(|n| memory.pages_since(&study(n))), want, "{n} {report:?}");
             assert_eq!(memory.has_taken(&class), known);
+        }
+    }
+
+    /// WEB-064: the next that would go at once is held back, and no other.
+    #[test]
+    fn who_is_busy_is_left_alone_once_and_at_once() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        assert_eq!(memory.left_alone(now), None, "nothing was said");
+        for (later, held) in [(0, true), (999, true), (1000, false), (60_000, false)] {
+            memory.leave_alone("HTTP 503", now);
+            let then = now + Duration::from_millis(later);
+            assert_eq!(memory.left_alone(then), held.then(|| "HTTP 503".to_owned()), "{later} ms");
+            assert_eq!(memory.left_alone(then), None, "once is enough");
+        }
+    }
+
+    #[test]
+    fn where_the_peer_takes_things_and_whether_it_answers_is_remembered() {
+        let memory = Memory::default();
+        assert_eq!((memory.address(), memory.answers_questions()), (Address::Study, false));
+        for (address, answered) in [(Address::Studies, true), (Address::Studies, false), (Address::Study, true)] {
+            memory.is_taken_at(address);
+            memory.asked(answered);
+            assert_eq!((memory.address(), memory.answers_questions()), (address, answered));
         }
     }
 

@@ -56,15 +56,20 @@ fn module(text: &str) -> StoreResponse {
     module
 }
 
-/// The answer with this body, read as the client reads it.
+/// The answer with this body, read as the client reads it. `bare` names no time to wait; `early` neither, and came before the request was whole.
 fn answer(status: &str, body: &str) -> Answer {
     let json = "application/dicom+json";
+    let (manner, body) = match body.split_once(' ') {
+        Some((manner @ ("bare" | "early"), body)) => (manner, body),
+        _ => ("", body),
+    };
     let whole = || module(body).to_json();
     let read = match body {
         "-" => Ok(None),
         "html" | "certificate" | "pages" => StoreResponse::from_body(Some("text/html"), b"<html>It works!</html>"),
         "cut" => StoreResponse::from_body(Some(json), &module("A B").to_json()[..40]),
         "room" => Err("there is no room".to_owned()),
+        "problem" => Err("the records cannot be read now".to_owned()),
         xml if xml.starts_with("xml ") => {
             let StoreResponse { referenced, failed, other_failures, .. } = module(xml);
             let pieces = Pieces::new(Form::Xml, None, referenced.into_iter(), failed.into_iter(), other_failures);
@@ -77,9 +82,10 @@ fn answer(status: &str, body: &str) -> Answer {
         Ok(module) => (module, String::new()),
         Err(why) => (None, why),
     };
-    let (status, retry_after) = (status.parse().unwrap(), Some(Duration::from_secs(7)));
+    let (status, retry_after) = (status.parse().unwrap(), manner.is_empty().then_some(Duration::from_secs(7)));
     let (refuses_us, pages, no_room) = (body == "certificate", body == "pages", body == "room");
-    Answer { status, module, remark, refuses_us, pages, no_room, retry_after }
+    let (problem, whole) = (no_room || body == "problem", manner != "early");
+    Answer { status, module, remark, refuses_us, pages, no_room, problem, whole, retry_after }
 }
 
 /// The word of the tables for an outcome.
@@ -105,6 +111,7 @@ fn then_word(then: &Then) -> &'static str {
         Then::Ask { absent: Absent::Alone, .. } => "ask-alone",
         Then::Ask { absent: Absent::Dead, .. } => "ask-dead",
         Then::Ask { absent: Absent::Later, .. } => "ask-later",
+        Then::Doubt { .. } => "doubt",
     }
 }
 
@@ -126,10 +133,15 @@ fn rows(id: &str) -> usize {
             said.iter().all(|(_, outcome)| outcome.words().contains(status)),
             "{row:?}: people are told the status"
         );
+        if let Then::Natively { why, .. } | Then::Ask { why, .. } | Then::Doubt { why } = &verdict.then {
+            assert!(why.contains(status), "{row:?}: people are told the status");
+        }
         // Nobody is forgotten, and nobody is judged twice.
         let rest: Vec<TransferId> = match &verdict.then {
             Then::Nothing => Vec::new(),
-            Then::Halve | Then::ByClass | Then::BySyntax => items.iter().map(|item| item.transfer).collect(),
+            Then::Halve | Then::ByClass | Then::BySyntax | Then::Doubt { .. } => {
+                items.iter().map(|item| item.transfer).collect()
+            }
             Then::Natively { of, .. } | Then::Ask { of, .. } => of.clone(),
         };
         let all: Vec<TransferId> = said.iter().map(|(id, _)| *id).chain(rest).collect();
@@ -272,6 +284,21 @@ fn web_064_a_busy_peer_is_left_alone() {
     rows("WEB-064");
 }
 
+/// WEB-064: a proxy says the same for a peer that was given all and may have taken it.
+#[test]
+fn web_064_who_was_given_all_and_is_said_to_be_busy_is_asked() {
+    for (body, asked) in
+        [("bare -", true), ("bare html", true), ("bare cut", true), ("bare problem", false), ("-", false)]
+    {
+        for sent in ["A", "A B"] {
+            let Verdict { report, then } = stow(&answer("503", body), &items(sent));
+            assert_eq!(matches!(then, Then::Doubt { .. }), asked, "{body}");
+            assert_eq!((report.outcomes.is_empty(), report.unusable), (asked, true), "{body}");
+        }
+        assert!(!matches!(stow(&answer("429", body), &items("A")).then, Then::Doubt { .. }), "no other status: {body}");
+    }
+}
+
 #[test]
 fn web_065_a_full_peer_is_left_alone() {
     rows("WEB-065");
@@ -279,7 +306,9 @@ fn web_065_a_full_peer_is_left_alone() {
 
 #[test]
 fn faults_of_an_answer_are_judged_by_the_same_rules() {
-    for id in ["FLT-050", "FLT-051", "FLT-052", "FLT-054", "FLT-055", "FLT-056", "FLT-057", "FLT-058", "FLT-059"] {
+    for id in
+        ["FLT-050", "FLT-051", "FLT-052", "FLT-054", "FLT-055", "FLT-056", "FLT-057", "FLT-058", "FLT-059", "FLT-061"]
+    {
         note_fired(rows(id));
     }
     // FLT-064, FLT-063, FLT-060 and FLT-062 have the answers of these.

@@ -39,6 +39,11 @@ impl StoreAnswer {
     pub fn is_page(&self) -> bool {
         self.content_type.as_deref().is_some_and(|kind| is_of(kind, "text/html"))
     }
+
+    /// Whether the answer says what is wrong as a service says it. What stands before a service says so in a page, or in a line.
+    pub fn is_problem(&self) -> bool {
+        self.content_type.as_deref().is_some_and(|kind| is_of(kind, PROBLEM))
+    }
 }
 
 impl PeerClient {
@@ -114,6 +119,9 @@ impl PeerClient {
     }
 }
 
+/// The form of an error answer of a service (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
+
 /// What another gateway says where there is no room for so much.
 const NO_ROOM: &str = "no room";
 
@@ -122,7 +130,7 @@ const DETAIL_CHARS: usize = 200;
 
 /// What an error answer by RFC 9457 says is wrong.
 fn detail_of_a_problem(content_type: Option<&str>, body: &[u8]) -> Option<String> {
-    content_type.filter(|kind| is_of(kind, "application/problem+json"))?;
+    content_type.filter(|kind| is_of(kind, PROBLEM))?;
     let said: serde_json::Value = serde_json::from_slice(body.get(..PAGE_BYTES.min(body.len()))?).ok()?;
     let plain = said["detail"].as_str()?.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS).collect();
     Some(plain)

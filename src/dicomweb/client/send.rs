@@ -8,7 +8,7 @@ use super::{PeerClient, StoreAnswer};
 use crate::dicom::uid::StudyUid;
 use crate::dicomweb::prefer;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_RANGE, RANGE};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Method, Request, RequestBuilder, Response, Url};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
@@ -31,10 +31,19 @@ impl PeerClient {
     /// Dropping the future breaks the request off. Errors: [`SendFailure`]; its
     /// [`surely_not_sent`](SendFailure::surely_not_sent) tells whether the peer may have stored something.
     pub async fn store(&self, study: &StudyUid, parts: PartsBody) -> Result<StoreAnswer, SendFailure> {
+        self.store_at(&format!("studies/{study}"), parts).await
+    }
+
+    /// The same to `/studies`, for a peer that takes nothing below a study: to which one the parts belong, they say themselves.
+    pub async fn store_plainly(&self, parts: PartsBody) -> Result<StoreAnswer, SendFailure> {
+        self.store_at("studies", parts).await
+    }
+
+    async fn store_at(&self, path: &str, parts: PartsBody) -> Result<StoreAnswer, SendFailure> {
         let gauge = Arc::new(Gauge::default());
         let guard = AbortOnDrop(gauge.clone());
         let length = parts.length();
-        let request = self.http.post(self.url(&format!("studies/{study}"))).header(ACCEPT, self.form().media_type());
+        let request = self.http.post(self.url(path)).header(ACCEPT, self.form().media_type());
         let request = request.header(CONTENT_TYPE, parts.content_type.as_str());
         let request = self.authorized(request).body(reqwest::Body::wrap(Counted::new(parts, gauge.clone())));
         let response = self.watched(request, &gauge, length).await?;
@@ -104,8 +113,9 @@ impl PeerClient {
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, SendFailure> {
-        let sending = self.authorized(request).send();
-        match tokio::time::timeout(self.timing.connect.saturating_add(self.timing.answer), sending).await {
+        let request = self.authorized(request).build().map_err(|error| SendFailure::from_http(error, 0))?;
+        let asking = self.asked(request);
+        match tokio::time::timeout(self.timing.connect.saturating_add(self.timing.answer), asking).await {
             Ok(sent) => {
                 let response = sent.map_err(|error| SendFailure::from_http(error, 0))?;
                 self.note_server(&response);
@@ -114,6 +124,16 @@ impl PeerClient {
             Err(_) => {
                 Err(SendFailure { stage: Stage::Timeout, sent: 0, detail: "no answer to the query in time".into() })
             }
+        }
+    }
+
+    /// Puts a question; once more, on a new connection, if it met one that the peer had just closed: that is not the silence of the peer
+    /// (WEB-070).
+    async fn asked(&self, question: Request) -> Result<Response, reqwest::Error> {
+        let again = question.try_clone();
+        match (self.http.execute(question).await, again) {
+            (Err(error), Some(again)) if self.answered.met_a_closed_one(&error) => self.fresh.execute(again).await,
+            (answer, _) => answer,
         }
     }
 

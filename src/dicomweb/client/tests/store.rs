@@ -95,6 +95,29 @@ async fn a_sized_multipart_body_goes_out_and_the_module_comes_back() {
     assert_eq!(lengths, [(100_000, 100_000), (0, 0), (3, 3)]);
 }
 
+/// WEB-051: where a peer takes nothing below a study, all of it goes to its studies.
+#[tokio::test]
+async fn a_request_goes_below_its_study_or_to_all_studies() {
+    let targets = Arc::new(Mutex::new(Vec::new()));
+    let seen = targets.clone();
+    let (server, authority) = with_server(move |mut conn| {
+        let seen = seen.clone();
+        async move {
+            while let Some(head) = conn.head().await {
+                seen.lock().unwrap().push(head.target().to_owned());
+                conn.skip(head.length()).await;
+                conn.answer("200 OK", JSON, &module(&[1])).await;
+            }
+        }
+    })
+    .await;
+    let client = client(&server, &authority);
+    for answer in [client.store(&study(), body(10)).await, client.store_plainly(body(10)).await] {
+        assert_eq!(answer.unwrap().status, 200);
+    }
+    assert_eq!(*targets.lock().unwrap(), ["/dicom-web/studies/1.2.3", "/dicom-web/studies"]);
+}
+
 #[tokio::test]
 async fn each_answer_is_handed_over_as_it_is() {
     let rows = [

@@ -3,6 +3,7 @@
 use super::*;
 use crate::dicom::fired::note_fired;
 use crate::dicomweb::tls::TlsReason;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 async fn failure(options: ClientOptions) -> SendFailure {
     PeerClient::new(options).unwrap().store(&study(), body(100_000)).await.unwrap_err()
@@ -120,6 +121,72 @@ async fn a_connection_that_the_peer_closed_meanwhile_is_replaced() {
         let answer = client.store(&study(), body(1000)).await;
         // The close may cross the next request; then it is told as ambiguous, and never sent twice by itself.
         assert!(answer.is_ok_and(|answer| answer.status == 200) || server.requests() < n);
+    }
+}
+
+/// What a server does that closes its first connection on a request: how many it answers there before, and whether it answers on others.
+#[derive(Clone, Copy)]
+struct Closing {
+    first: usize,
+    others: bool,
+    reset: bool,
+}
+
+async fn closing(manner: Closing) -> (Server, Authority) {
+    let connections = AtomicUsize::new(0);
+    with_server(move |mut conn| {
+        let answers = match connections.fetch_add(1, Ordering::SeqCst) {
+            0 => manner.first,
+            _ if manner.others => usize::MAX,
+            _ => 0,
+        };
+        async move {
+            for _ in 0..answers {
+                let Some(head) = conn.head().await else { return };
+                conn.skip(head.length()).await;
+                conn.answer("200 OK", "", "").await;
+            }
+            if let Some(head) = conn.head().await {
+                conn.skip(head.length()).await;
+                if manner.reset {
+                    conn.reset();
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// WEB-070: a question that meets a connection just closed is put once more, on a new one. One that fails on a new connection is not, nor is
+/// a request to store.
+#[tokio::test]
+async fn a_question_that_meets_a_connection_just_closed_is_put_once_more() {
+    let rows = [
+        // How many requests are answered first, whether new connections are, whether it is a question: whether it is answered, and how many
+        // requests there were.
+        (1, true, true, true, 3),
+        (1, false, true, false, 3),
+        (0, true, true, false, 1),
+        (1, true, false, false, 2),
+    ];
+    for (reset, (first, others, question, answered, requests)) in
+        [false, true].into_iter().flat_map(|reset| rows.map(|row| (reset, row)))
+    {
+        let told = format!("reset: {reset}; {first} before, others: {others}, question: {question}");
+        let (server, authority) = closing(Closing { first, others, reset }).await;
+        let client = client(&server, &authority);
+        if first > 0 {
+            client.capabilities().await.unwrap();
+            // It is not in use any more.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let failure = match question {
+            true => client.capabilities().await.err().map(|failure| failure.stage),
+            false => client.store(&study(), body(1000)).await.err().map(|failure| failure.stage),
+        };
+        let want = if question { Stage::BeforeBody } else { Stage::AfterFirstByte };
+        assert_eq!(failure, (!answered).then_some(want), "{told}");
+        assert_eq!(server.requests(), requests, "{told}");
     }
 }
 
