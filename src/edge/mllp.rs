@@ -6,6 +6,7 @@ mod meaning;
 pub use hearing::{Counts, Hearing};
 pub use meaning::Terms;
 
+use crate::dimse::wire::tune;
 use crate::hl7::acknowledgement::{Fault, Refusal};
 use crate::hl7::framing::{Framed, Framer, frame};
 use crate::hl7::message::Header;
@@ -87,18 +88,14 @@ pub async fn serve(listener: TcpListener, face: MllpFace, stop: CancellationToke
 
 /// Messages and acknowledgements, one after the other, until either side has enough.
 async fn converse(mut stream: TcpStream, address: SocketAddr, face: &MllpFace) {
+    // A caller that is gone without a word, or that a firewall has forgotten, keeps no other from its seat for as long as it may be silent.
+    tune(&stream);
     let (mut framer, mut chunk) = (Framer::new(MESSAGE_BYTES), vec![0; CHUNK]);
     let mut begun: Option<Instant> = None;
     loop {
-        match framer.next_message() {
-            Framed::Message(message) => {
-                begun = None;
-                let Some(answer) = answered(&message, address, face).await else { return };
-                let sent = timeout(IN_HAND, stream.write_all(&frame(&answer))).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    return;
-                }
-            }
+        let answer = match framer.next_message() {
+            Framed::Message(message) => answered(&message, address, face).await,
+            Framed::TooLong(head) => too_long(&head, address, face).await,
             Framed::Broken(why) => return refuse(address, face, why).await,
             Framed::NeedMore => {
                 let end = match framer.is_idle() {
@@ -110,7 +107,14 @@ async fn converse(mut stream: TcpStream, address: SocketAddr, face: &MllpFace) {
                     _ if framer.is_idle() => return,
                     _ => return refuse(address, face, "a message that does not end").await,
                 }
+                continue;
             }
+        };
+        begun = None;
+        let Some(answer) = answer else { return };
+        let sent = timeout(IN_HAND, stream.write_all(&frame(&answer))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            return;
         }
     }
 }
@@ -129,14 +133,31 @@ async fn turn_away(address: SocketAddr, face: &MllpFace, why: &str) {
 
 /// The acknowledgement of one message; `None` where nobody could read one.
 async fn answered(bytes: &[u8], address: SocketAddr, face: &MllpFace) -> Option<String> {
-    let header = match Header::read(bytes) {
-        Ok(header) => header,
+    let header = readable(bytes, address, face).await?;
+    let refusal = take(&header, bytes, face).await.err();
+    Some(acknowledged(&header, refusal, address, face))
+}
+
+/// The acknowledgement of a message over the limit that begins so: AE, which a person is shown, and the next one follows.
+async fn too_long(head: &[u8], address: SocketAddr, face: &MllpFace) -> Option<String> {
+    let header = readable(head, address, face).await?;
+    let why = format!("the message has more than {MESSAGE_BYTES} bytes");
+    Some(acknowledged(&header, Some(Refusal::error(Fault::Unreadable, "MSH", why)), address, face))
+}
+
+/// The header of a message, by which it can be answered.
+async fn readable(bytes: &[u8], address: SocketAddr, face: &MllpFace) -> Option<Header> {
+    match Header::read(bytes) {
+        Ok(header) => Some(header),
         Err(error) => {
             refuse(address, face, &error.to_string()).await;
-            return None;
+            None
         }
-    };
-    let refusal = take(&header, bytes, face).await.err();
+    }
+}
+
+/// Counts a message as taken or refused, and says so to its sender.
+fn acknowledged(header: &Header, refusal: Option<Refusal>, address: SocketAddr, face: &MllpFace) -> String {
     match &refusal {
         Some(Refusal { why, .. }) => {
             tracing::warn!(%address, sender = header.sender(), why, "an HL7 message was not taken");
@@ -145,7 +166,7 @@ async fn answered(bytes: &[u8], address: SocketAddr, face: &MllpFace) -> Option<
         None => face.hearing.taken(SystemTime::now()),
     }
     let at = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S+0000").to_string();
-    Some(header.answered(refusal.as_ref(), &at, &face.site))
+    header.answered(refusal.as_ref(), &at, &face.site)
 }
 
 /// Keeps what a message says; it is durable when this returns. Of an event that is not used nothing is kept.

@@ -15,9 +15,6 @@ pub enum MessageError {
     /// The character set is none that we read.
     #[error("the character set in MSH-18 is not supported; use ASCII, UNICODE UTF-8, 8859/1 to 8859/9 or 8859/15")]
     Charset,
-    /// MSH-18 says UTF-8, and the text is something else.
-    #[error("the text is not in the character set that MSH-18 names")]
-    Text,
     /// It has more than 1,000 segments.
     #[error("the message has more than 1,000 segments")]
     TooLong,
@@ -97,7 +94,8 @@ impl Header {
     }
 
     /// Reads all of the message that begins with this header, in the character set that MSH-18 names. Where it names none, or ASCII,
-    /// text that is not UTF-8 is taken for ISO 8859-1.
+    /// text that is not UTF-8 is taken for ISO 8859-1. Where it names UTF-8, what is something else is U+FFFD: in a name, which nobody
+    /// reads, that costs nothing; whoever reads a number looks for it.
     pub fn message(&self, bytes: &[u8]) -> Result<Message, MessageError> {
         let text = decoded(self.segment().repetitions(18).next().unwrap_or_default(), begun(bytes))?;
         let segments = text.split(['\r', '\n']).map(str::trim_end).filter(|segment| segment.len() > 3);
@@ -124,7 +122,7 @@ fn decoded(set: &str, bytes: &[u8]) -> Result<String, MessageError> {
             return Ok(utf8.unwrap_or_else(|| Charset::declared(b"ISO_IR 100").decode(bytes)));
         }
         "UNICODEUTF8" | "UTF8" | "UNICODE" => {
-            return String::from_utf8(bytes.to_vec()).map_err(|_| MessageError::Text);
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
         }
         "WINDOWS1252" | "CP1252" => {
             return Ok(encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned());

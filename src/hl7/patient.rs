@@ -18,7 +18,7 @@ pub struct PatientNumber {
 /// A patient of a message. `Debug` is not derived: it names one.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Person {
-    /// All numbers of PID-3.
+    /// All numbers of PID-3; one more than [`MOST_NUMBERS`] where there are more than that.
     pub numbers: Vec<PatientNumber>,
     /// The numbers that were these before (MRG-1); only of a merge or a change of numbers.
     pub merged: Vec<PatientNumber>,
@@ -26,8 +26,8 @@ pub struct Person {
     pub birth_date: String,
 }
 
-/// Numbers of one field.
-const MOST: usize = 16;
+/// Numbers of one patient that are read.
+pub const MOST_NUMBERS: usize = 64;
 
 fn numbers(segment: &Segment<'_>, at: usize) -> Vec<PatientNumber> {
     let number = |text: &str| PatientNumber {
@@ -36,7 +36,7 @@ fn numbers(segment: &Segment<'_>, at: usize) -> Vec<PatientNumber> {
         universal: segment.component(text, 4, 2),
         kind: segment.component(text, 5, 1),
     };
-    segment.repetitions(at).take(MOST).map(number).filter(|number| !number.id.is_empty()).collect()
+    segment.repetitions(at).map(number).filter(|number| !number.id.is_empty()).take(MOST_NUMBERS + 1).collect()
 }
 
 /// The patients of a message: each PID with the MRG that follows it. One without a number stays, so that it is not passed over.

@@ -175,7 +175,7 @@ fn what_is_no_message_is_told_apart() {
         ("", b"\xE9", Ok("\u{e9}")),
         ("ASCII", b"\xE9", Ok("\u{e9}")),
         ("UNICODE UTF-8", b"\xC3\xA9", Ok("\u{e9}")),
-        ("UNICODE UTF-8", b"\xE9", Err(MessageError::Text)),
+        ("UNICODE UTF-8", b"\xE9", Ok("\u{fffd}")),
         ("8859/1", b"\xC3\xA9", Ok("\u{c3}\u{a9}")),
         ("8859/5~8859/1", b"\xC0", Ok("\u{420}")),
         ("8859/9", b"\xFE", Ok("\u{15f}")),
@@ -185,7 +185,7 @@ fn what_is_no_message_is_told_apart() {
         ("iso8859-2", b"\xB1", Ok("\u{105}")),
         ("8859-1", b"\xE9", Ok("\u{e9}")),
         ("utf8", b"\xC3\xA9", Ok("\u{e9}")),
-        ("UTF-8", b"\xE9", Err(MessageError::Text)),
+        ("UTF-8", b"\xE9", Ok("\u{fffd}")),
         ("US-ASCII", b"\xE9", Ok("\u{e9}")),
         ("ISO IR6", b"X", Ok("X")),
         ("windows-1252", b"\x80", Ok("\u{20ac}")),
@@ -232,6 +232,49 @@ fn frames_are_found_in_whatever_pieces_they_come() {
         assert_eq!(framed(limit, bytes), Framed::Broken(why));
     }
     assert_eq!(framed(10, &[b' '; 50]), Framed::NeedMore, "white space is not kept");
+}
+
+/// A frame within a frame, as an engine makes that frames what is framed already, is one message; nothing is lost by it.
+#[test]
+fn what_is_framed_twice_is_one_message() {
+    let bytes = [&b"\x0b\x0bMSH|x\x1c\r\x1c\r"[..], &frame("MSH|y")].concat();
+    for size in [1, 2, bytes.len()] {
+        assert_eq!(all(100, &bytes, size), [b"MSH|x", b"MSH|y"].map(|text| Framed::Message(text.to_vec())), "{size}");
+    }
+}
+
+/// What comes in pieces of this size.
+fn all(limit: usize, bytes: &[u8], size: usize) -> Vec<Framed> {
+    let (mut framer, mut found) = (Framer::new(limit), Vec::new());
+    for piece in bytes.chunks(size) {
+        framer.take(piece);
+        loop {
+            match framer.next_message() {
+                Framed::NeedMore => break,
+                Framed::Broken(why) => panic!("{why} after {found:?}"),
+                framed => found.push(framed),
+            }
+        }
+    }
+    assert!(framer.is_idle());
+    found
+}
+
+/// A message over the limit can be answered, since its header is kept, and the next one is read.
+#[test]
+fn a_message_over_the_limit_is_passed_over_to_its_end() {
+    let bytes = [frame(&format!("{ORM}OBX|1|ED|||{}\r", "x".repeat(20_000))), frame("MSH|y")].concat();
+    for size in [1, 7, 5_000, bytes.len()] {
+        let found = all(1_000, &bytes, size);
+        let [Framed::TooLong(head), Framed::Message(next)] = &found[..] else { panic!("{size}: {found:?}") };
+        assert_eq!(Header::read(head).unwrap().control(), "C\\T\\1", "{size}");
+        assert!(head.len() <= 4096 && next == b"MSH|y", "{size}");
+    }
+    let mut framer = Framer::new(1_000);
+    framer.take(&bytes[..10_000]);
+    assert_eq!((framer.next_message(), framer.is_idle()), (Framed::NeedMore, false), "the rest is still to come");
+    framer.take(&bytes[..10]);
+    assert_eq!(framer.next_message(), Framed::Broken("a message that begins within another"));
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use crate::support::config::free_port;
 use crate::support::gateway::Gateway;
 use crate::support::mllp::{connect, framed, hear, say};
 use crate::support::two_sites::Stage;
+use crate::support::wait::{seconds, until};
 use serde_json::json;
 use std::io::Write;
 
@@ -96,9 +97,11 @@ fn what_cannot_be_taken_is_answered_and_bounded() {
         // Two messages in one frame: AA would be said of both, and the second lost.
         ("ORM^O01", &format!("{PID}\rORC|NW|P1\r{SECOND}|ORM^O01|C8|P|2.5.1\r{PID}\rORC|NW|P2"), "AE"),
         ("ADT^A02", &format!("PV1||O\r{SECOND}|ADT^A08|C8|P|2.5.1\r{PID}"), "AE"),
+        // Without an answer it would come again for ever, and what waits behind it would not come at all.
+        ("ORM^O01", &format!("{PID}\rORC|NW|P1\rOBX|1|ED|||{}", "x".repeat(2 << 20)), "AE"),
     ] {
         let answer = say(&mut socket, kind, rest);
-        assert!(answer.contains(&format!("\rMSA|{want}|C7|")), "{kind} {rest}: {answer}");
+        assert!(answer.contains(&format!("\rMSA|{want}|C7|")), "{kind} {rest:.300}: {answer}");
         assert_eq!(answer.contains("\rERR|"), want != "AA", "{answer}");
     }
     for bytes in [
@@ -133,6 +136,24 @@ fn registrations_are_kept_and_visits_are_passed_over() {
     }
     assert_eq!(statements(&site).len(), 5, "R7 was told of in passing only");
     assert_eq!(site.cli(&["ledger", "export"]).ok("export"), before);
+}
+
+/// One that may be silent for an hour, and is gone without a word, or was forgotten by a firewall, does not keep its seat for that hour.
+#[test]
+fn a_caller_that_is_gone_without_a_word_is_noticed() {
+    let (_site, port, _stage) = start("127.0.0.0/8");
+    let mut socket = connect(port);
+    assert!(say(&mut socket, "ADT^A08", PID).contains("MSA|AA|"));
+    let ends = [port, socket.local_addr().unwrap().port()].map(|port| format!(":{port:04X}"));
+    let probed = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = fields.len() > 5 && fields[1].ends_with(&ends[0]) && fields[2].ends_with(&ends[1]);
+        is_ours && fields[5].starts_with("02:")
+    };
+    until(seconds(10), "the gateway's end is probed while nothing comes", || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        sockets.lines().any(probed).then_some(())
+    });
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::dicom::uid::StudyUid;
 use crate::hl7::acknowledgement::{Fault, Refusal};
 use crate::hl7::message::{Header, Message};
 use crate::hl7::order::{Placed, orders};
-use crate::hl7::patient::{PatientNumber, Person, people};
-use crate::records::{PlacedOrder, ToldMessage};
+use crate::hl7::patient::{MOST_NUMBERS, PatientNumber, Person, people};
+use crate::records::{MOST_STATEMENTS, PlacedOrder, ToldMessage};
 use crate::store::Digest;
 use std::collections::BTreeSet;
 
@@ -77,6 +77,15 @@ const LONGEST_NUMBER: usize = 427;
 
 const NO_PATIENT: &str = "the message names no patient in PID-3";
 
+/// Types of number (HL7 table 0203) that are not a patient's own: of an account, a visit, a guarantor or a paper. Who issues them may
+/// give the same number to another patient.
+const OTHERS: [&str; 10] = ["AN", "ANC", "AND", "ANT", "VN", "GI", "GN", "DL", "PPN", "SS"];
+
+/// The numbers of a field by which a patient is known (IDY-040).
+fn known_by(numbers: &[PatientNumber]) -> impl Iterator<Item = &PatientNumber> {
+    numbers.iter().filter(|number| !OTHERS.iter().any(|other| number.kind.eq_ignore_ascii_case(other)))
+}
+
 /// Reads a message: `None` if it is sound and nothing of it is used; why it is not taken otherwise.
 pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<Option<ToldMessage>, Refusal> {
     let (kind, event) = header.kind();
@@ -114,6 +123,10 @@ pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<Optio
     for person in &people {
         told.statements.extend(said(person, terms)?);
         told.merges.extend(merged(person, kind, terms)?);
+        if told.statements.len().max(told.merges.len()) > MOST_STATEMENTS {
+            let why = "it says more of patients' numbers than is kept of one message";
+            return Err(Refusal::error(Fault::Unreadable, "PID^1^3", why));
+        }
     }
     if kind == Kind::Order {
         let [person] = &people[..] else {
@@ -124,8 +137,17 @@ pub(super) fn told(header: &Header, bytes: &[u8], terms: &Terms) -> Result<Optio
     Ok(Some(told))
 }
 
+/// Whether not every letter of a text is known. Of a name nobody reads that matters nothing.
+fn is_in_doubt(text: &str) -> bool {
+    text.contains(char::REPLACEMENT_CHARACTER)
+}
+
 /// A number as it is known by: with its issuer. What cannot be kept as a number is refused, never shortened.
 fn known(number: &PatientNumber, terms: &Terms) -> Result<LocalId, Refusal> {
+    if [&number.id, &number.authority, &number.universal].into_iter().any(|text| is_in_doubt(text)) {
+        let why = "a patient's number or its issuer is not in the character set that MSH-18 names";
+        return Err(Refusal::error(Fault::Unreadable, "PID^1^3", why));
+    }
     let unnamed = number.authority.is_empty() && number.universal.is_empty();
     let issuer = match unnamed && number.kind == "NH" {
         true => "NHS",
@@ -137,8 +159,12 @@ fn known(number: &PatientNumber, terms: &Terms) -> Result<LocalId, Refusal> {
 
 /// Local numbers, and NHS numbers that are any. What is said to be an NHS number and is none counts for nothing.
 fn sorted(numbers: &[PatientNumber], terms: &Terms) -> Result<(BTreeSet<LocalId>, BTreeSet<NhsNumber>), Refusal> {
+    if numbers.len() > MOST_NUMBERS {
+        let why = format!("a patient has more than {MOST_NUMBERS} numbers");
+        return Err(Refusal::error(Fault::Unreadable, "PID^1^3", why));
+    }
     let (mut local, mut nhs) = (BTreeSet::new(), BTreeSet::new());
-    for number in numbers {
+    for number in known_by(numbers) {
         let id = known(number, terms)?;
         match is_issuer(&id.issuer) {
             true => nhs.extend(NhsNumber::parse(&id.id).ok().filter(|number| !number.is_test())),
@@ -174,7 +200,7 @@ fn merged(person: &Person, kind: Kind, terms: &Terms) -> Result<Vec<(LocalId, Lo
     }
     let (former, _) = sorted(&person.merged, terms)?;
     let former: Vec<LocalId> = former.into_iter().filter(|id| !staying.contains(id)).collect();
-    if former.is_empty() && person.merged.is_empty() {
+    if former.is_empty() && known_by(&person.merged).next().is_none() {
         return Err(Refusal::error(Fault::Missing, "MRG^1^1", "the message names no number that was merged (MRG-1)"));
     }
     if staying.is_empty() {
@@ -190,14 +216,14 @@ fn placed(message: &Message, person: &Person, terms: &Terms) -> Result<Vec<Place
     if placed.is_empty() {
         return Err(Refusal::error(Fault::Sequence, "ORC", "the message holds no order (ORC)"));
     }
-    let ids = person.numbers.iter().map(|number| known(number, terms)).collect::<Result<Vec<_>, _>>()?;
+    let ids = known_by(&person.numbers).map(|number| known(number, terms)).collect::<Result<Vec<_>, _>>()?;
     let own = ids.iter().find(|id| id.issuer == terms.issuer).or_else(|| ids.iter().find(|id| !is_issuer(&id.issuer)));
     let nhs = || ids.iter().find(|id| NhsNumber::parse(&id.id).is_ok_and(|number| !number.is_test()));
     let Some(patient) = own.or_else(nhs) else {
         return Err(Refusal::error(
             Fault::Unreadable,
             "PID^1^3",
-            "the patient's only number is no NHS number that is any",
+            "the patient has no number that can be used, neither a local one nor an NHS number that is any",
         ));
     };
     let born = birth_date(&person.birth_date).unwrap_or_default();
@@ -211,6 +237,10 @@ fn order(placed: Placed, patient: &LocalId, born: &str) -> Result<PlacedOrder, R
     }
     if placed.placer.is_empty() && placed.filler.is_empty() {
         return missing("ORC^1^2", "an order has neither a placer nor a filler number");
+    }
+    if [&placed.placer, &placed.filler, &placed.accession].into_iter().any(|text| is_in_doubt(text)) {
+        let why = "a number of an order is not in the character set that MSH-18 names";
+        return Err(Refusal::error(Fault::Unreadable, "ORC", why));
     }
     let plain = |text: String, most: usize| -> String { text.chars().filter(|c| !c.is_control()).take(most).collect() };
     let short = |text: String| plain(text, 64);

@@ -40,6 +40,9 @@ fn each_local_number_is_said_to_be_the_nhs_number_beside_it() {
         ("R7~4000000005^^^NHS", &[]),
         ("R7^^^ROYAL^MR", &[]),
         ("4000000004^^^NHS", &[]),
+        // Nor does that of an account, a visit or a paper, which may be another patient's number too.
+        ("R8^^^ROYAL^AN~V9^^^ROYAL^vn~99^^^^SS~R7^^^ROYAL^MR~4000000004^^^NHS^NH", &["ZZ001:R7=4000000004"]),
+        ("R8^^^ROYAL^AN~4000000004^^^NHS^NH", &[]),
     ];
     for (numbers, want) in rows {
         let got = read("ADT^A08", &format!("PID|||{numbers}||X||19600229")).unwrap();
@@ -65,6 +68,9 @@ fn only_a_merge_joins_numbers() {
     assert_eq!(said[1].1.birth_date, "", "the birth date is of who stays");
     assert!(merges("ADT^A08", &merge).is_empty());
     assert!(merges("ORM^O01", &format!("{merge}\rORC|NW|P1")).is_empty());
+    // An account's number is no patient's, whatever stands in MRG-1.
+    let accounts = "PID|||R8^^^ROYAL^AN~R7^^^ROYAL^MR\rMRG|R5^^^ROYAL^AN~R6^^^ROYAL^MR";
+    assert_eq!(merges("ADT^A40", accounts), ["ZZ001:R6>R7"]);
     // Two merges of one message stay apart.
     let two = "PID|||R7\rMRG|R6\rPID|||R9\rMRG|R8\r";
     assert_eq!(merges("ADT^A40", two), ["ZZ001:R6>R7", "ZZ001:R8>R9"]);
@@ -92,6 +98,11 @@ fn registrations_say_what_updates_say_and_visits_say_nothing() {
 #[test]
 fn what_cannot_be_used_is_refused_where_it_stands() {
     let long = format!("PID|||{}\rORC|NW|P1", "7".repeat(65));
+    let many = |letter: char, count: usize| (0..count).map(|n| format!("{letter}{n}")).collect::<Vec<_>>().join("~");
+    let numbers = format!("PID|||{}~4000000004^^^NHS", many('R', 20));
+    assert_eq!(read("ADT^A08", &numbers).unwrap().statements.len(), 20, "none of them is left out");
+    let too_many = format!("PID|||{}", many('R', 65));
+    let merges = format!("PID|||{}\rMRG|{}", many('R', 40), many('S', 40));
     let rows: &[(&str, &str, Refused, &str)] = &[
         ("ORU^R01", PID, Refused::Rejected, "MSH^1^9"),
         ("ADT^A24", PID, Refused::Rejected, "MSH^1^9"),
@@ -109,6 +120,10 @@ fn what_cannot_be_used_is_refused_where_it_stands() {
         ("ORM^O01", &[PID, PID, "ORC|NW|P1"].concat(), Refused::Error, "PID^2"),
         ("ORM^O01", "PID|||4000000005^^^NHS\rORC|NW|P1", Refused::Error, "PID^1^3"),
         ("ORM^O01", &long, Refused::Error, "PID^1^3"),
+        ("ORM^O01", "PID|||V9^^^ROYAL^VN\rORC|NW|P1", Refused::Error, "PID^1^3"),
+        ("ADT^A08", &too_many, Refused::Error, "PID^1^3"),
+        ("ADT^A40", &merges, Refused::Error, "PID^1^3"),
+        ("ADT^A40", "PID|||R7\rMRG|R5^^^ROYAL^AN", Refused::Error, "MRG^1^1"),
         ("ADT^A40", PID, Refused::Error, "MRG^1^1"),
         ("ADT^A40", "PID|||4000000004^^^NHS\rMRG|R6", Refused::Error, "PID^1^3"),
     ];
@@ -155,6 +170,7 @@ fn of_two_messages_in_one_frame_neither_is_taken() {
 fn an_order_is_of_a_number_with_its_issuer() {
     for (numbers, issuer, id) in [
         ("4000000004^^^NHS~S1^^^OTHER~R7", "ZZ001", "R7"),
+        ("V9^^^ROYAL^VN~4000000004^^^NHS~R7^^^ROYAL^MR", "ZZ001", "R7"),
         ("4000000004^^^NHS~S1^^^OTHER", "OTHER", "S1"),
         ("4000000004^^^NHS", "NHS", "4000000004"),
     ] {
@@ -162,5 +178,29 @@ fn an_order_is_of_a_number_with_its_issuer() {
         assert_eq!(orders.len(), 2);
         assert_eq!((orders[0].patient.issuer.as_str(), orders[0].patient.id.as_str()), (issuer, id));
         assert!(!orders[0].is_cancelled() && orders[1].is_cancelled());
+    }
+}
+
+/// MSH-18 says UTF-8, and the text is something else: a name, which nobody reads, costs no order; a number is not guessed.
+#[test]
+fn a_name_in_another_character_set_costs_no_order_and_no_number_is_guessed() {
+    let orders = |pid: &[u8], order: &[u8]| {
+        let head = b"MSH|^~\\&|RIS|ROYAL|||20250310||ORM^O01|C7|P|2.5.1||||||UNICODE UTF-8\r";
+        let bytes = [&head[..], pid, order].concat();
+        let terms = Terms { issuer: "ZZ001".into(), authorities: vec![], processing: vec!["P".into()] };
+        told(&Header::read(&bytes).unwrap(), &bytes, &terms).map(|told| told.unwrap().orders.len())
+    };
+    let named = b"PID|||R7^^^ROYAL||M\xDCLLER^J\xD6RG||19600229\r";
+    type Row = (&'static [u8], &'static [u8], Result<usize, &'static str>);
+    let rows: [Row; 6] = [
+        (named, b"ORC|NW|P1\rOBR|1|||X^Sch\xE4del\r", Ok(1)),
+        (b"PID|||R\xDC7\r", b"ORC|NW|P1\r", Err("PID^1^3")),
+        (b"PID|||R7^^^R\xDCYAL\r", b"ORC|NW|P1\r", Err("PID^1^3")),
+        (named, b"ORC|NW|P\xDC1\r", Err("ORC")),
+        (named, b"ORC|NW||F\xDC1\r", Err("ORC")),
+        (named, b"ORC|NW|P1\rOBR|1|||||||||||||||||A\xDC1\r", Err("ORC")),
+    ];
+    for (at, (pid, order, want)) in rows.into_iter().enumerate() {
+        assert_eq!(orders(pid, order).map_err(|refusal| refusal.place), want, "{at}");
     }
 }
