@@ -221,6 +221,11 @@ impl Store {
         Ok(identity::read(dir)?.and_then(|identity| identity.noted))
     }
 
+    /// Whether a directory bears the name of a store, as it does from its first start on. Errors: `Io`.
+    pub fn is_named(dir: &Path) -> Result<bool, StoreError> {
+        Ok(identity::read(dir)?.is_some())
+    }
+
     /// Opens the store. `live` is every place that the records know; what else a crash left in the directory is freed
     /// (see [`Recovered`]), unless the records do not hold what the blobs noted of them (`standing`). `now` is the moment at which
     /// the records are, to be noted. Blocks while it reads the directory. Errors: `Io`, `Full`, `Poisoned`.

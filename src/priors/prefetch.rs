@@ -48,9 +48,14 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// The longest wait.
+    fn longest(&self) -> Duration {
+        LONGEST_WAIT.max(self.first)
+    }
+
     /// When it is tried next after so many tries; `None` if it is given up. `at` is when it was caused.
     pub fn next(&self, tries: u32, at: SystemTime, now: SystemTime) -> Option<SystemTime> {
-        let wait = self.first.saturating_mul(2_u32.saturating_pow(tries)).min(LONGEST_WAIT.max(self.first));
+        let wait = self.first.saturating_mul(2_u32.saturating_pow(tries)).min(self.longest());
         let next = now.checked_add(wait)?;
         next.duration_since(at).is_ok_and(|age| age <= self.give_up).then_some(next)
     }
@@ -169,7 +174,8 @@ impl Prefetcher {
     async fn round(&self, tasks: &mut JoinSet<()>) -> Result<(), RecordsError> {
         let looked = self.look_around().await;
         // Whatever came of the look, what is due is worked on: that is what makes room where there is none.
-        for due in self.inner.fetcher.records().prefetches_due(SystemTime::now()).await? {
+        let (now, longest) = (SystemTime::now(), self.settings().retry.longest());
+        for due in self.inner.fetcher.records().prefetches_due(now, longest).await? {
             if self.inner.is_busy(due.id) {
                 continue;
             }

@@ -5,7 +5,7 @@ use super::{InstanceId, Records, RecordsError};
 use crate::dicom::uid::StudyUid;
 use crate::peers::Origin;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Prefetches that may be open at once; what comes beyond is refused or waits.
 pub const MOST_OPEN: usize = 10_000;
@@ -155,9 +155,9 @@ impl Records {
         self.inner.readers.ask(move |conn| prefetch::of(conn, &cause)).await
     }
 
-    /// What is due, the longest due first; 100 at most.
-    pub async fn prefetches_due(&self, now: SystemTime) -> Result<Vec<PrefetchRow>, RecordsError> {
-        self.inner.readers.ask(move |conn| prefetch::due(conn, now)).await
+    /// What is due, the longest due first; 100 at most. Nothing waits for longer than `longest`, also where the clock was set back meanwhile.
+    pub async fn prefetches_due(&self, now: SystemTime, longest: Duration) -> Result<Vec<PrefetchRow>, RecordsError> {
+        self.inner.readers.ask(move |conn| prefetch::due(conn, now, longest)).await
     }
 
     /// What is open or was given up, and what ended lately, the last caused first; 1,000 at most.

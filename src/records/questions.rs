@@ -37,6 +37,11 @@ impl Records {
         self.inner.readers.ask(blobs::places).await
     }
 
+    /// Whether these records ever named a blob, whatever became of it.
+    pub async fn ever_named_a_blob(&self) -> Result<bool, RecordsError> {
+        self.inner.readers.ask(blobs::ever).await
+    }
+
     /// A page of live blobs with their digests, after one of them, for scrubbing; empty when there are no more.
     pub async fn live_blobs(&self, after: BlobId, limit: usize) -> Result<Vec<(BlobId, Digest, Place)>, RecordsError> {
         self.inner.readers.ask(move |conn| blobs::page(conn, "live", after, limit.min(BLOB_PAGE))).await

@@ -44,10 +44,12 @@ impl OwnFile {
         let end = self.written + bytes;
         if end > self.reserved {
             let ahead = end + self.reserved.clamp(AHEAD.0, AHEAD.1);
-            let length = match disk.reserve_above(&self.file, &self.path, self.reserved, ahead - self.reserved) {
-                Ok(()) => ahead,
-                // Too little room to reserve ahead: it may still do for these bytes.
-                Err(StoreError::Full { .. }) => {
+            // Too little room to reserve ahead: it may still do for these bytes, and nobody was refused.
+            let most = if disk.space.has(ahead - self.reserved)? { ahead } else { end };
+            let length = match disk.reserve_above(&self.file, &self.path, self.reserved, most - self.reserved) {
+                Ok(()) => most,
+                // There is less than there seemed to be.
+                Err(StoreError::Full { .. }) if most > end => {
                     disk.reserve_above(&self.file, &self.path, self.reserved, end - self.reserved)?;
                     end
                 }

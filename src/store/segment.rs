@@ -45,17 +45,25 @@ impl Segment {
         }
     }
 
-    /// Reserves the room of a segment and says how much: on a disk that is nearly full a half, a quarter, and so on.
+    /// Reserves the room of a segment and says how much: on a disk that is nearly full a half, a quarter, and so on. What the records and
+    /// what is in flight need to finish is not taken ahead for what may come (REL-06); the smallest is made of it for what was let in.
     fn reserve(core: &Core, file: &File, path: &Path) -> Result<u64, StoreError> {
         let mut size = core.options.segment_bytes;
         loop {
-            let less = (size / 2).next_multiple_of(PAGE_BYTES);
-            match core.disk.reserve(file, path, 0, size) {
-                Err(StoreError::Full { .. }) if less >= core.options.least_segment() => {
+            let half = (size / 2).next_multiple_of(PAGE_BYTES);
+            let less = (half >= core.options.least_segment()).then_some(half);
+            if let Some(less) = less
+                && !core.disk.space.has(size)?
+            {
+                size = less;
+                continue;
+            }
+            match (core.disk.reserve(file, path, 0, size), less) {
+                (Err(StoreError::Full { .. }), Some(less)) => {
                     core.disk.cut(file, path, 0)?;
                     size = less;
                 }
-                result => return result.map(|()| size),
+                (result, _) => return result.map(|()| size),
             }
         }
     }

@@ -133,6 +133,13 @@ impl Space {
         }
     }
 
+    /// As [`Self::spares`], where less will do: that there is not so much is no refusal, and is not told.
+    pub(super) fn has(&self, wanted: u64) -> Result<bool, StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut state)?;
+        Ok(state.free >= self.reserve.saturating_add(wanted))
+    }
+
     /// What there was no room for last, if anything.
     pub(super) fn turned_away(&self) -> Option<TurnedAway> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).turned_away

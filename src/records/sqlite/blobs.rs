@@ -10,6 +10,11 @@ use crate::store::{Digest, Place};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
+/// Whether any blob was ever kept here: the row of each stays.
+pub(in crate::records) fn ever(conn: &Connection) -> Result<bool, Fault> {
+    Ok(conn.prepare_cached("SELECT 1 FROM blobs LIMIT 1")?.exists([])?)
+}
+
 /// The live generation of a digest.
 pub(in crate::records) fn blob_of(conn: &Connection, digest: &Digest) -> Result<Option<(BlobId, Place)>, Fault> {
     let mut find =

@@ -1,6 +1,7 @@
 //! Rows of what is pulled ahead, and the look for new studies of our own nodes.
 
-use super::rows::{Fault, count, damaged, micros, origin, parsed, refuse, time};
+use super::lease::SET_BACK;
+use super::rows::{Fault, count, damaged, micros, origin, parsed, refuse, span, time};
 use super::tx::Tx;
 use crate::dicom::uid::StudyUid;
 use crate::records::{Acquired, Event, InstanceId, MOST_OPEN, Prefetch, PrefetchCause, PrefetchRow, What};
@@ -135,9 +136,16 @@ pub(in crate::records) fn of(conn: &Connection, cause: &PrefetchCause) -> Result
 }
 
 /// See [`crate::records::Records::prefetches_due`].
-pub(in crate::records) fn due(conn: &Connection, now: SystemTime) -> Result<Vec<PrefetchRow>, Fault> {
-    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE due <= ?1 ORDER BY due, id LIMIT ?2"))?;
-    rows(find.query(params![micros(now), DUE])?)
+pub(in crate::records) fn due(
+    conn: &Connection,
+    now: SystemTime,
+    longest: Duration,
+) -> Result<Vec<PrefetchRow>, Fault> {
+    let mut find =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE due <= ?1 OR due > ?2 ORDER BY due, id LIMIT ?3"))?;
+    // A time further ahead was told by a clock that has been set back since (FLT-070).
+    let furthest = micros(now).saturating_add(span(longest)).saturating_add(SET_BACK);
+    rows(find.query(params![micros(now), furthest, DUE])?)
 }
 
 /// See [`crate::records::Records::prefetches`].

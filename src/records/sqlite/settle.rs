@@ -6,7 +6,7 @@ use super::rejections;
 use super::resolve;
 use super::rows::{Fault, micros, refuse, span, time};
 use super::tx::{Noted, Transfer, Tx, lane};
-use super::unsupported;
+use super::unsupported::{self, PAGE};
 use super::warnings;
 use crate::ledger::breaker::{self, Breaker, Reach, Showing};
 use crate::ledger::change::{self, Opened};
@@ -444,11 +444,11 @@ fn breaker(tx: &Tx<'_>, destination: i64) -> Result<(Breaker, Option<i64>), Faul
     Ok(breaker)
 }
 
-/// A destination that was parked can be used again: what was parked for it goes on by itself ("Time that is not ours").
+/// A destination that was parked can be used again: what was parked for it goes on ("Time that is not ours"), a page at once, the rest when due.
 fn resume(tx: &Tx<'_>, attempt: &Attempt, entry: EntryId, at: i64) -> Result<Vec<TransferId>, Fault> {
     let columns = super::tx::TRANSFER;
     let mut find = tx.conn.prepare_cached(&format!(
-        "SELECT {columns} FROM transfers WHERE destination = ?1 AND lane = ?2 AND state = 'parked'"
+        "SELECT {columns} FROM transfers WHERE destination = ?1 AND lane = ?2 AND state = 'parked' LIMIT {PAGE}"
     ))?;
     let parked = find.query_map(params![attempt.destination, lane::TIMED], Transfer::read)?;
     let parked = parked.collect::<Result<Vec<_>, _>>()?;

@@ -9,7 +9,7 @@ use crate::peers::Hidden;
 use crate::records::{FindInstances, FoundInstance, InstanceId, InstanceView, Texts};
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 const VIEW: &str = "SELECT i.id, i.sop_uid, i.version, i.sop_class, s.uid, r.uid, i.transfer_syntax, i.sha256, i.length, i.state, \
@@ -132,6 +132,13 @@ pub(in crate::records) fn find(
     Ok(list)
 }
 
+/// The studies of instances, which are found by their names alone: who asks for some does not wait for all that was ever here.
+pub(in crate::records) const OF_THESE: &str = "SELECT s.uid FROM instances i JOIN studies s ON s.id = i.study \
+    WHERE i.sop_uid IN (SELECT value FROM json_each(?1))";
+/// The studies of any instances.
+const OF_ANY: &str =
+    "SELECT s.uid FROM studies s WHERE ?1 IS NOT NULL AND EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id)";
+
 /// The studies and the series that are hidden among those that a query may find, as lists.
 fn hidden(conn: &Connection, query: &FindInstances, look: &mut Look) -> Result<(String, String), Fault> {
     let (mut all, mut studies) = (Hidden::default(), Vec::new());
@@ -140,12 +147,10 @@ fn hidden(conn: &Connection, query: &FindInstances, look: &mut Look) -> Result<(
         Some(study) => vec![study.to_string()],
         None => {
             let named = Value::from_iter(query.instances.iter().map(InstanceUid::as_str)).to_string();
-            let mut find = conn.prepare_cached(
-                "SELECT DISTINCT s.uid FROM instances i JOIN studies s ON s.id = i.study \
-                 WHERE ?2 OR i.sop_uid IN (SELECT value FROM json_each(?1))",
-            )?;
-            let found = find.query_map(params![named, query.instances.is_empty()], |row| row.get(0))?;
-            found.collect::<Result<_, _>>()?
+            let mut find = conn.prepare_cached(if query.instances.is_empty() { OF_ANY } else { OF_THESE })?;
+            // Instances of one study are mostly asked for together.
+            let found: BTreeSet<String> = find.query_map([named], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            found.into_iter().collect()
         }
     };
     for study in candidates {

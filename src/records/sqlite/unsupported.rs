@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// So many transfers are let go in one commit, so that nothing that arrives waits for long.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 
 /// What a transfer is parked for, beside the destination as a whole.
 pub(in crate::records) const CLASS: &str = "class";

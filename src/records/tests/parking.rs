@@ -151,6 +151,30 @@ async fn more_than_a_page_that_is_parked_for_a_class_is_lifted_by_one_act() {
     site.verify().await;
 }
 
+/// REL-20, REL-25: however much was parked for a destination, all of it goes on with the first success, in commits for which nothing that
+/// arrives waits long.
+#[tokio::test]
+async fn more_than_a_page_that_was_parked_for_a_destination_goes_on_with_the_first_success() {
+    let site = Site::new();
+    let count = 1002u32;
+    for n in 1..=count {
+        site.stored(push(n)).await;
+    }
+    let lease = async |instances, at| {
+        let limits = LeaseLimits { instances, ..LIMITS };
+        site.records.lease(&destination("surrey"), limits, at).await.unwrap().unwrap()
+    };
+    let all = lease(count as usize, noon()).await;
+    assert_eq!(site.settle(&all, parked(), noon()).await.applied.len(), count as usize);
+    let at = noon() + Probing::default().steady;
+    let probe = lease(1, at).await;
+    site.settle(&probe, verified(), at).await;
+    assert_eq!(view(&site).await.open, [("parked", 1), ("pending", 1000)].into());
+    send_all(&site, count - 1, verified(), at).await;
+    assert!(view(&site).await.open.is_empty(), "none is left parked");
+    site.verify().await;
+}
+
 #[tokio::test]
 async fn what_was_not_sent_for_a_class_that_is_lifted_meanwhile_goes_at_once() {
     let site = Site::new();

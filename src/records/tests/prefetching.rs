@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::fired::note_fired;
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::peers::Origin;
 use crate::records::*;
@@ -90,17 +91,17 @@ async fn a_cause_counts_once_and_is_worked_on_until_it_ends() {
     let id = site.records.prefetch(first.clone(), noon()).await.unwrap().unwrap();
     assert_eq!(site.records.prefetch(first.clone(), noon()).await.unwrap(), None);
     assert!(site.records.prefetch(second, noon()).await.unwrap().is_some(), "a request is another cause than a study");
-    let due = site.records.prefetches_due(noon()).await.unwrap();
+    let due = site.records.prefetches_due(noon(), HOUR).await.unwrap();
     assert_eq!((due.len(), due[0].id, &due[0].what), (2, id, &first));
     let tried = row(&site, id).await;
     site.records.prefetch_tried(&tried, Some(noon() + MINUTE), "waits".into(), noon()).await.unwrap();
     let (site, _) = site.restart();
-    assert_eq!(site.records.prefetches_due(noon()).await.unwrap().len(), 1);
-    let later = site.records.prefetches_due(noon() + MINUTE).await.unwrap();
+    assert_eq!(site.records.prefetches_due(noon(), HOUR).await.unwrap().len(), 1);
+    let later = site.records.prefetches_due(noon() + MINUTE, HOUR).await.unwrap();
     assert!(later.iter().any(|row| row.id == id && row.tries == 1 && row.how == "waits"), "{later:?}");
     site.records.prefetch_chose(id, &study(7), "b", "rule", "came".into(), noon()).await.unwrap();
     site.records.prefetch_tried(&tried, None, "done".into(), noon()).await.unwrap();
-    assert_eq!(site.records.prefetches_due(noon() + DAY).await.unwrap().len(), 1);
+    assert_eq!(site.records.prefetches_due(noon() + DAY, HOUR).await.unwrap().len(), 1);
     site.records.prefetch_acquired(vec![first], InstanceId(0), noon()).await.unwrap();
     assert_eq!(site.records.prefetches().await.unwrap().len(), 2);
     // A month later it is forgotten, with the next that ends.
@@ -111,6 +112,21 @@ async fn a_cause_counts_once_and_is_worked_on_until_it_ends() {
     assert!(!left.contains(&id) && left.contains(&other), "{left:?}");
     assert!(!format!("{:?}", site.records.prefetches().await.unwrap()).contains("secret"), "Debug prints no patient");
     site.verify().await;
+}
+
+/// FLT-070: what a clock that was far ahead has put off waits no longer than anything does once the clock is right.
+#[tokio::test]
+async fn what_was_put_off_by_a_clock_that_was_ahead_comes_due_when_it_is_set_back() {
+    let site = Site::new();
+    let (ahead, due) = (noon() + 365 * DAY, async |now| site.records.prefetches_due(now, HOUR).await.unwrap().len());
+    site.records.prefetch(cause(1), ahead).await.unwrap().unwrap();
+    let id = site.records.prefetch(cause(2), ahead).await.unwrap().unwrap();
+    site.records.prefetch_tried(&row(&site, id).await, Some(ahead + MINUTE), "waits".into(), ahead).await.unwrap();
+    assert_eq!((due(ahead).await, due(ahead + MINUTE).await), (1, 2), "as long as it is ahead");
+    assert_eq!(due(noon()).await, 2, "it is set right");
+    site.records.prefetch_tried(&row(&site, id).await, Some(noon() + HOUR), "waits".into(), noon()).await.unwrap();
+    assert_eq!((due(noon()).await, due(noon() + HOUR).await), (1, 2), "it waits as it should again");
+    note_fired(1);
 }
 
 /// A series of another modality has its study worked on again, also while that is under way; one of a modality that is known has not, and an
@@ -125,11 +141,11 @@ async fn a_study_counts_again_with_another_modality() {
     assert_eq!(row(&site, id).await.what.modalities, ["CT", "PT", "T"]);
     // What was under way knew of the first alone.
     site.records.prefetch_tried(&tried, None, "done".into(), noon()).await.unwrap();
-    let due = site.records.prefetches_due(noon()).await.unwrap();
+    let due = site.records.prefetches_due(noon(), HOUR).await.unwrap();
     assert_eq!((due.len(), due[0].how.as_str()), (1, "waiting"));
     site.records.prefetch_tried(&due[0], None, "done".into(), noon()).await.unwrap();
     assert_eq!(site.records.prefetch(with("PT"), noon()).await.unwrap(), None);
-    assert!(site.records.prefetches_due(noon()).await.unwrap().is_empty());
+    assert!(site.records.prefetches_due(noon(), HOUR).await.unwrap().is_empty());
     assert_eq!(site.records.prefetch(with("MR"), noon() + MINUTE).await.unwrap(), Some(id));
     let again = row(&site, id).await;
     assert_eq!((again.due, again.at, again.tries), (Some(noon() + MINUTE), noon() + MINUTE, 0));

@@ -121,6 +121,22 @@ async fn new_work_is_refused_below_the_reserve() {
     put(&store, &noise(5000, 1)).await.unwrap();
 }
 
+/// A segment is made no larger than leaves the reserve alone: the records could not grow for what may come (REL-06, FLT-022).
+#[tokio::test]
+async fn a_segment_takes_no_more_of_the_reserve_than_what_was_let_in_needs() {
+    let (reserve, size) = (100 * MIB as u64, 32 * MIB as u64);
+    // What is free above the reserve, and the size of the segment that is made.
+    for (free, want) in [(32 * MIB, 32), (32 * MIB - 1, 16), (10 * MIB, 8), (5000, 8)] {
+        let Fixture { store, dir: _dir } = fixture_with(|options| {
+            (options.reserve_bytes, options.segment_bytes) = (Some(reserve), size);
+        });
+        store.core.disk.space.pretend(reserve + free as u64);
+        let (place, digest) = put(&store, &noise(5000, 1)).await.unwrap();
+        assert_eq!(store.file_bytes(place.file, true), Some(want * MIB as u64), "{free} bytes above the reserve");
+        store.verify(place, digest).await.unwrap();
+    }
+}
+
 /// One long object takes nothing of the reserve, and what is short is taken right after (REL-06, FLT-021).
 #[tokio::test]
 async fn a_long_object_leaves_the_reserve_alone() {
@@ -147,6 +163,24 @@ async fn a_long_object_leaves_the_reserve_alone() {
     put(&store, &noise(1024, 3)).await.unwrap();
     assert!(!store.usage().refusing);
     note_fired(1);
+}
+
+/// REL-06: an object that is taken was not refused, though there is too little room to reserve ahead for it.
+#[tokio::test]
+async fn too_little_room_to_reserve_ahead_is_told_as_no_refusal() {
+    let reserve = 100 * MIB as u64;
+    let Fixture { store, dir: _dir } = fixture_with(|options| options.reserve_bytes = Some(reserve));
+    let core = Arc::clone(&store.core);
+    let mut file = own::OwnFile::create(&core).unwrap();
+    let mut buffer = core.inward.take(buffers::Size::First).await;
+    assert_eq!(buffer.push(&noise(16 * KIB, 1)), 16 * KIB);
+    let piece = [buffer];
+    core.disk.space.pretend(reserve + MIB as u64);
+    file.append(&piece).unwrap();
+    assert_eq!(store.trouble().turned_away, None);
+    core.disk.space.pretend(reserve);
+    assert!(matches!(file.append(&piece), Err(StoreError::Full { .. })));
+    assert_eq!(store.trouble().turned_away.map(|last| last.wanted), Some(16 * KIB as u64));
 }
 
 /// REL-06: a directory in which no file can be made is told of until one can.

@@ -1,13 +1,15 @@
 //! The hot queries use their indexes, however large the tables grow.
 
 use super::*;
-use crate::records::sqlite::schema;
+use crate::records::sqlite::{schema, study};
 
 #[test]
 fn the_hot_queries_read_only_what_they_need() {
     let dir = TempDir::new().unwrap();
     let conn = schema::open_writer(dir.path(), 1 << 20, false).unwrap();
+    let of_these = study::OF_THESE.replace("?1", "'[]'");
     let rows = [
+        (of_these.as_str(), "instances_1 (sop_uid=?)"),
         ("SELECT id FROM instances WHERE sop_uid = '1'", "sop_uid=?"),
         ("SELECT id FROM blobs WHERE digest = x'00' AND state = 'live'", "blobs_live (digest=?"),
         (
