@@ -292,6 +292,7 @@ impl App {
             parts: self.config.limits.parts,
             part_header_bytes: usize::try_from(self.config.limits.part_header_bytes).unwrap_or(usize::MAX),
             commit_bytes: self.config.limits.commit_bytes,
+            partial_metadata_as_ok: false,
         };
         WebFace {
             intake: self.intake.clone(),
@@ -317,7 +318,13 @@ impl App {
         let listener = bind(viewer.listen).await?;
         addresses.push(("viewers", listener.local_addr()?));
         let options = ViewerOptions { node: viewer.node, token: viewer.token, origins: viewer.origins };
-        let face = WebFace { elsewhere: Some(self.fetcher.clone()), ..self.web_face() };
+        let face = self.web_face();
+        let limits = WebOptions {
+            connections: viewer.max_connections,
+            partial_metadata_as_ok: viewer.partial_metadata_as_ok,
+            ..face.options.clone()
+        };
+        let face = WebFace { elsewhere: Some(self.fetcher.clone()), options: limits, ..face };
         let serving = http::serve_viewers(listener, face, options, stop.clone());
         critical.spawn("the listener for viewers", serving);
         Ok(())

@@ -4,7 +4,7 @@ use super::mistakes::suggest;
 use super::parties::NodeEntry;
 use super::raw::{At, Table};
 use super::site::{self, Listener};
-use super::values::{ae_title, listen, path};
+use super::values::{ae_title, boolean, listen, number, path};
 use crate::dicom::ae_title::AeTitle;
 use crate::edge::http::Token;
 use crate::peers::Foreign;
@@ -28,12 +28,16 @@ pub struct Viewer {
     pub node: AeTitle,
     /// Origins whose pages may read answers.
     pub origins: Vec<String>,
+    /// Most connections open at once; a further one waits.
+    pub max_connections: usize,
+    /// Metadata of which a part cannot be had come with 200, and the same Warnings.
+    pub partial_metadata_as_ok: bool,
 }
 
 pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &mut [NodeEntry]) -> Option<(Viewer, Listener)> {
     if !table.present() {
         // Asked for all the same, so that the keys are known.
-        for key in ["listen", "token_file", "node", "allow_origin"] {
+        for key in ["listen", "token_file", "node", "allow_origin", "max_connections", "partial_metadata_as_ok"] {
             let _ = table.optional(key, |_| Ok(()));
         }
         table.finish();
@@ -43,6 +47,8 @@ pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &mut [NodeEntry])
     let file = table.required("token_file", "\"viewer.token\"", path);
     let title = table.required("node", "\"WORKSTATION1\"", ae_title);
     let origins = table.list("allow_origin", origin).map(|list| list.values()).unwrap_or_default();
+    let max_connections = table.or("max_connections", 64, number(1..=10_000));
+    let partial_metadata_as_ok = table.or("partial_metadata_as_ok", false, boolean);
     let wrong = |span, message: String, hint: &str| table.mistakes().wrong(Some(span), message, hint);
     if let Some(At { value, span }) = address.as_ref().filter(|at| !at.value.ip().is_loopback()) {
         let hint = "write 127.0.0.1 or [::1]; other machines are served by [web]";
@@ -77,7 +83,8 @@ pub(super) fn viewer(mut table: Table<'_>, base: &Path, nodes: &mut [NodeEntry])
     }
     table.finish();
     let address = address?;
-    let viewer = Viewer { listen: address.value, token: token?, node: title?.value, origins };
+    let (listen, token, node) = (address.value, token?, title?.value);
+    let viewer = Viewer { listen, token, node, origins, max_connections, partial_metadata_as_ok };
     Some((viewer, Listener { key: "`listen` in [viewer]", address, tls: false }))
 }
 

@@ -74,6 +74,8 @@ pub struct WebOptions {
     pub part_header_bytes: usize,
     /// Instances of one request that may be between arrival and commit, in bytes.
     pub commit_bytes: u64,
+    /// Metadata of which a part cannot be had come with 200 instead of 206: there are viewers that take no 206 (docs/decisions/0013).
+    pub partial_metadata_as_ok: bool,
 }
 
 /// What the handlers work with.

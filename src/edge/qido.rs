@@ -301,7 +301,7 @@ impl Asked {
         told.extend(alone.iter().map(|(row, _)| row.study.clone()));
         self.tell_studies(&mut window, alone).await?;
         if self.patient.is_none() {
-            elsewhere = self.ask_for_named(&told, &mut window).await;
+            elsewhere = self.ask_for_named(&told, &mut window).await?;
         }
         if let Some(elsewhere) = elsewhere {
             self.tell_elsewhere(elsewhere, &mut window).await?;

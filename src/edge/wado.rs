@@ -192,9 +192,10 @@ impl Asked {
         }
     }
 
-    /// A seat, held until the body has gone out or its reader is given up; with it the copies that are read.
-    fn seat(&mut self) -> Result<Seat, Box<Response>> {
-        let seat = self.face.retrievals.take(&self.asker.name).ok_or_else(|| Box::new(busy()))?;
+    /// A seat, held until the body has gone out or its reader is given up; with it the copies that are read. It is waited for: a viewer
+    /// asks for many frames at once, and does not ask again for one that was refused.
+    async fn seat(&mut self) -> Result<Seat, Box<Response>> {
+        let seat = self.face.retrievals.wait(&self.asker.name).await.ok_or_else(|| Box::new(busy()))?;
         Ok(seat.keeping(self.copies.take()))
     }
 

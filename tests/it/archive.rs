@@ -101,7 +101,7 @@ fn what_orthanc_holds_is_found_and_fetched() {
 }
 
 /// The files of a study as they are, but with another Patient ID of 12 characters.
-fn numbered(files: &[Value], study: &str, number: &str) {
+pub fn numbered(files: &[Value], study: &str, number: &str) {
     for file in files.iter().filter(|file| file["study"] == study) {
         let path = file["path"].as_str().unwrap();
         let mut bytes = std::fs::read(path).unwrap();

@@ -1,10 +1,11 @@
 //! A site whose archive is silent, as another site sees it: what its spool holds is shown and given, and never as all that there is.
 
+use crate::archive::numbered;
 use crate::support::archive::{Behind, OddArchive, Prepared, Qrscp};
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::{StoreScp, storescu};
 use crate::support::gateway::Gateway;
-use crate::support::radiology::{ROOT, last};
+use crate::support::radiology::{ROOT, last, last_time};
 use crate::support::two_sites::{A_IDENTITY, B_IDENTITY};
 use crate::support::wait::{seconds, until};
 use crate::support::{multipart, neighbours, web};
@@ -205,4 +206,56 @@ fn what_qrscp_holds_is_counted_once_and_fetched() {
     let end = last(&said[2]);
     assert_eq!((&end["status"], &end["completed"], &end["failed"]), (&json!(0), &json!(6), &json!(0)), "{end}");
     assert!(site.given().keys().eq(site.held(&study(2)).keys()));
+}
+
+/// DIM-083: a list of studies takes as long as one where an archive hangs, and not as many times as long.
+#[test]
+fn a_hanging_archive_is_waited_for_once_in_a_list_of_studies() {
+    let prepared = Prepared::new(1);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    archive.behaves(&json!({ "find_delay": 20 }));
+    let unknown: Vec<String> = (1..=4).map(|n| format!("2.25.98.{n}")).collect();
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": unknown.join("\\") });
+    let said = site.ask(&[json!({ "op": "move", "to": "OUT", "keys": keys })]).remove(0);
+    assert_eq!(last(&said)["status"], 0xA702, "{said}");
+    // Five times the 3 s of a query for the first, half a second for each of the others.
+    assert!(last_time(&said) < 35.0, "{said}");
+}
+
+/// UIX-12: what an archive does not say of a study is looked up below it; what it says unreadably is told of. Neither is taken for nothing.
+#[test]
+fn what_an_archive_does_not_say_is_not_taken_for_nothing() {
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    archive.behaves(&json!({ "unsaid": ["ModalitiesInStudy"], "nameless": [format!("{}.1.2", study(2))] }));
+    let mut studies = neighbours::priors_of("P1");
+    studies["keys"]["ModalitiesInStudy"] = json!("MR");
+    let images = json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": study(2),
+        "SeriesInstanceUID": format!("{}.1", study(2)), "SOPInstanceUID": "" });
+    let said = site.ask(&[studies, json!({ "keys": images })]);
+    let row = (study(2), "P1".to_owned(), "NEARLINE".to_owned(), "3".to_owned());
+    assert_eq!((neighbours::studies(&said[0]), &last(&said[0])["status"]), (vec![row], &json!(0)), "{}", said[0]);
+    let end = last(&said[1]);
+    assert_eq!((neighbours::identifiers(&said[1]).len(), &end["status"]), (2, &json!(0xA700)), "{}", said[1]);
+    assert_eq!(end["comment"], "archive ARCHIVE did not answer; there may be more");
+}
+
+/// IDY-042, DIM-060: in the Patient Root a series at an archive is found by an NHS number in whatever form the archive holds it, and by no
+/// other number.
+#[test]
+fn a_series_at_an_archive_is_found_by_an_nhs_number_in_whatever_form() {
+    let prepared = Prepared::new(1);
+    numbered(&prepared.files, &study(3), "943 476 5919");
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let reader =
+        "[[node]]\nae_title = \"READER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\npatient_id = \"nhs\"\n";
+    let site = prepared.start("ARCHIVE\"\npatient_id = \"nhs", archive.port, reader);
+    for (patient, want) in [("9434765919", 1), ("943-476-5919", 1), ("9434765870", 0)] {
+        let keys = json!({ "QueryRetrieveLevel": "SERIES", "PatientID": patient, "StudyInstanceUID": study(3),
+            "SeriesInstanceUID": "" });
+        let said = site.ask(&[json!({ "calling": "READER", "model": "patient", "keys": keys })]).remove(0);
+        assert_eq!(neighbours::identifiers(&said).len(), want, "{patient}: {said}");
+    }
 }

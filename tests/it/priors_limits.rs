@@ -174,3 +174,28 @@ fn a_site_that_refuses_part_of_a_question_is_asked_the_rest() {
     assert_eq!((found, markers(said)), (vec!["2.25.1".to_owned(), "2.25.2".to_owned()], Vec::new()), "{said}");
     assert!(sites[0].1.asked().iter().all(|target| target.contains("includefield")), "{:?}", sites[0].1.asked());
 }
+
+/// DIM-060, UIX-12: in the Patient Root what is below a study is told by the patient's number. Of a server that tells no number there it is
+/// said that its answer cannot be used, and never that there is nothing.
+#[test]
+fn a_site_that_does_not_say_of_whom_it_tells_is_not_taken_for_an_empty_one() {
+    let stage = Stage::new();
+    let series = |patient: &str| {
+        let one = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
+        let mut set =
+            json!({ "0020000D": one("UI", "2.25.1"), "0020000E": one("UI", "2.25.1.1"), "00080060": one("CS", "CT") });
+        if !patient.is_empty() {
+            (set["00100020"], set["00100021"]) = (one("LO", patient), one("LO", "NHS"));
+        }
+        Manner::shows(&[set])
+    };
+    let b = SearchedPeer::start(&identity(&stage, "b"), series(NHS));
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], ""));
+    let request = json!({ "model": "patient", "keys": { "QueryRetrieveLevel": "SERIES", "PatientID": NHS,
+        "StudyInstanceUID": "2.25.1", "SeriesInstanceUID": "" } });
+    let said = &ask(stage.path(), &a, std::slice::from_ref(&request))[0];
+    assert_eq!((identifiers(said).len(), &last(said)["status"]), (1, &json!(0)), "{said}");
+    b.manner(series(""));
+    let said = &ask(stage.path(), &a, &[request])[0];
+    assert_eq!((statuses(said), last(said)["comment"].as_str()), (vec![0xC001], Some("B ANSWER NOT USABLE")), "{said}");
+}

@@ -119,3 +119,31 @@ fn a_site_is_not_called_silent_while_an_archive_is_awaited() {
     assert_eq!((studies(said).len(), markers(said)), (30, Vec::new()), "{said}");
     assert_eq!(last(said)["status"], 0xA700, "{said}");
 }
+
+/// DIM-071: who asks for an instance that is no part of a study of ours, or names one of ours that does not match, is told that there is
+/// nothing, and not of the silence of a neighbour that never showed it.
+#[test]
+fn what_is_no_part_of_our_own_study_is_asked_of_nobody() {
+    let stage = Stage::new();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[]).after(seconds(3600)));
+    let tables = "[priors]\ndeadline = \"4s\"";
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], tables));
+    let patients = json!([{ "uid": 1, "PatientID": NHS, "PatientName": "Prior^Ann", "StudyDate": "20240102" }]);
+    let sent = &give(&stage, &a, "PACS", &patients)[0];
+    let (study, instance) = (&sent["study"], &sent["sop_instance"]);
+    let series = format!("{}.1", study.as_str().unwrap());
+    let images = |instance: &Value| {
+        json!({ "keys": { "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": study, "SeriesInstanceUID": series,
+            "SOPInstanceUID": instance } })
+    };
+    let another =
+        json!({ "keys": { "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study, "PatientName": "Another" } });
+    let before = b.asked().len();
+    let said = ask(stage.path(), &a, &[images(&json!("1.2.3")), images(instance), another]);
+    let ends: Vec<(usize, Option<u64>, Option<&str>)> = said
+        .iter()
+        .map(|said| (identifiers(said).len(), last(said)["status"].as_u64(), last(said)["comment"].as_str()))
+        .collect();
+    assert_eq!(ends, [(0, Some(0), None), (1, Some(0), None), (0, Some(0), None)], "{said:?}");
+    assert_eq!(b.asked().len(), before, "{:?}", b.asked());
+}

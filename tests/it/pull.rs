@@ -338,3 +338,37 @@ fn one_large_instance_comes_over_a_line_that_is_cut_time_and_again() {
     note_fired(usize::try_from(cuts).unwrap());
     sites.a.verify_ledger(true);
 }
+
+/// DIM-083, DIM-089: a requester that takes what is here slowly, on its own association, keeps nobody else from what another site has of the
+/// same study.
+#[test]
+fn a_slow_get_keeps_nobody_from_the_rest_of_the_study() {
+    let sites = Neighbours::start("as_is", "");
+    sites.send(690, 4, 1000);
+    let study = names(690, 1, 1).study;
+    let whole = json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": study });
+    // B has shown the study before our own nodes sent more of it.
+    let shown = sites.ask("shown", &[json!({ "keys": whole })]);
+    assert_eq!(shown[0]["answers"].as_array().unwrap().len(), 2, "{shown:?}");
+    let mut pacs =
+        Association::open(sites.a.config.dicom_port, "SENDER", "WB_A", SECONDARY_CAPTURE, EXPLICIT_LE).unwrap();
+    for n in 101..=106 {
+        let names = names(690, 1, n);
+        let data = data_set(&names, 1000, n);
+        assert_eq!(pacs.store(SECONDARY_CAPTURE, &names.instance, &data).unwrap(), Status::SUCCESS);
+    }
+    pacs.release();
+    let get = json!({ "op": "get", "keys": whole, "classes": [SECONDARY_CAPTURE], "slow": 3, "cancel": 8 });
+    let list = sites.stage.path().join("slow.jsonl");
+    std::fs::write(&list, get.to_string()).unwrap();
+    let port = sites.a.config.dicom_port.to_string();
+    let getting = std::thread::spawn(move || python::lines("query", [port.as_str(), "WB_A", list.to_str().unwrap()]));
+    until(seconds(60), "the slow one has begun", || {
+        sites.a.cli(&["ledger", "export"]).ok("export").contains("C-GET").then_some(())
+    });
+    let said = sites.ask("quick", &[move_of(whole)]).remove(0);
+    assert_eq!((&last(&said)["status"], &last(&said)["completed"]), (&json!(0), &json!(10)), "{said}");
+    let took = said["times"].as_array().unwrap().last().unwrap().as_f64().unwrap();
+    assert!(took < 10.0, "it waited for who takes 18 s over what is here: {said}");
+    getting.join().unwrap();
+}

@@ -162,6 +162,25 @@ fn a_silent_site_is_no_empty_site_to_a_viewer() {
     assert_eq!((reply.status, came(&reply)), (206, sent), "the copy is given, and not as the whole");
     let warning = reply.header("warning").unwrap_or_default();
     assert!(warning.contains("site b does not say what it holds of this; it did last at 20"), "{warning}");
+    assert_eq!(sites.shown(&format!("{}/metadata", study(810))).status, 206);
+}
+
+/// Some viewers open nothing that comes with 206: for them the part that is here comes with 200, if somebody says so; the Warning stays, and
+/// what nobody has is still no success.
+#[test]
+fn a_viewer_that_takes_no_206_is_given_what_is_here() {
+    let sites = Neighbours::start("partial_metadata_as_ok = true\n");
+    let metadata = |story| sites.shown(&format!("{}/metadata", study(story)));
+    sites.send(812, 2);
+    assert_eq!(metadata(812).status, 200);
+    sites.send(813, 1);
+    sites.proxy.refuse(true);
+    sites.proxy.cut_now();
+    let reply = metadata(812);
+    let told = reply.header("warning").is_some_and(|warning| warning.contains("site b does not say"));
+    assert!(reply.status == 200 && told, "{reply:?}");
+    assert_eq!(sites.shown(&study(812)).status, 206, "the images themselves say what they are");
+    assert_eq!(metadata(813).status, 503);
 }
 
 /// SEC-022, "Whom to ask for priors": what a peer asks for is passed on to nobody; what is withheld from the viewer's node stays so.

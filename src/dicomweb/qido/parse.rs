@@ -141,6 +141,10 @@ fn attribute(query: &mut Query, name: String, value: &str, limits: Limits) -> Re
 /// A list of UIDs, joined by commas or, as in DIMSE, by backslashes (PS3.18 section 8.3.4.1).
 fn uids(name: String, value: &str, limits: Limits) -> Result<Vec<String>, QidoError> {
     let value = decoded(value)?;
+    // It can mean nothing but any UID: some programs write it in every key that they leave open (DIM-063).
+    if value == "*" {
+        return Ok(Vec::new());
+    }
     let mut uids = Vec::new();
     for part in value.split([',', '\\']).filter(|part| !part.is_empty()) {
         if uids.len() >= limits.values {

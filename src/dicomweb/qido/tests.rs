@@ -17,6 +17,8 @@ fn attributes_are_named_by_keyword_or_tag() {
         ("00080018=1.2.3,1.2.4", &[0x0008_0018], Vr::UI, &["1.2.3", "1.2.4"]),
         ("SOPInstanceUID=1.2.3%2C1.2.4%5C1.2.5", &[0x0008_0018], Vr::UI, &["1.2.3", "1.2.4", "1.2.5"]),
         ("SOPInstanceUID=", &[0x0008_0018], Vr::UI, &[]),
+        ("SOPInstanceUID=*", &[0x0008_0018], Vr::UI, &[]),
+        ("SOPInstanceUID=%2A", &[0x0008_0018], Vr::UI, &[]),
         ("SOPInstanceUID", &[0x0008_0018], Vr::UI, &[]),
         ("StudyDate=20260101-20261231", &[0x0008_0020], Vr::DA, &["20260101-20261231"]),
         ("PatientName=D%C3%B6e%5e*", &[0x0010_0010], Vr::PN, &["Döe^*"]),

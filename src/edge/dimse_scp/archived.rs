@@ -45,6 +45,15 @@ impl Find<'_, '_> {
         matches
     }
 
+    /// The same below a study, which is named: whose it is is matched by what the number means, and not by how an archive writes it (IDY-042).
+    fn keys_below(&self) -> Vec<Match> {
+        let mut keys = self.all_keys();
+        if self.patient.as_ref().is_some_and(|patient| patient.nhs.is_some()) {
+            keys.retain(|key| key.path != [PATIENT_ID]);
+        }
+        keys
+    }
+
     /// The keys as an archive is asked them, which compares numbers as texts: an NHS number in each form in which it may be held (IDY-042).
     /// What is answered is matched again by what it means.
     fn in_every_form(&self) -> Vec<Vec<Match>> {
@@ -75,7 +84,7 @@ impl Find<'_, '_> {
 
     pub(super) async fn archived_series(&mut self, walk: &Walk) -> Result<BTreeMap<SeriesUid, SeriesRow>, End> {
         let [study] = walk.studies.as_slice() else { return Ok(BTreeMap::new()) };
-        let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.all_keys());
+        let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.keys_below());
         let wanted =
             Wanted { matches: &matches, combined: self.combined, study: Some(study), series: walk.series.as_ref() };
         let rows = self.heard(archives.series(Some(&by), wanted)).await?;
@@ -88,7 +97,7 @@ impl Find<'_, '_> {
         walk: &Walk,
     ) -> Result<BTreeMap<InstanceUid, ArchivedInstance>, End> {
         let [study] = walk.studies.as_slice() else { return Ok(BTreeMap::new()) };
-        let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.all_keys());
+        let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.keys_below());
         let wanted =
             Wanted { matches: &matches, combined: self.combined, study: Some(study), series: walk.series.as_ref() };
         let rows = self.heard(archives.instances(Some(&by), wanted)).await?;
@@ -189,7 +198,8 @@ pub(super) async fn brought(
     let (mut fetches, mut noted) = (Vec::new(), BTreeSet::new());
     let mut counts = Counts { remaining: Some(0), ..Counts::default() };
     for (of, named) in resources(picked) {
-        let Some(asked) = unless_over(dialogue, counts, asked(face, caller, &of, &named)).await else {
+        let asking = asked(face, caller, &of, &named, all.silent.is_some());
+        let Some(asked) = unless_over(dialogue, counts, asking).await else {
             return Brought { unbegun: counts.remaining.unwrap_or_default().max(1), ..all };
         };
         let Ok(asked) = asked.map_err(|error| tracing::error!(error = %error, "what is here cannot be looked up"))
@@ -302,7 +312,15 @@ fn resources(picked: &Picked) -> Vec<(Resource, Vec<InstanceUid>)> {
     resources
 }
 
-async fn asked(face: &DimseFace, caller: &Caller, of: &Resource, named: &[InstanceUid]) -> Result<Asked, RecordsError> {
-    let held = face.records.extent(of).await?.stored > 0;
+/// Asks the archives for one of the things that were picked. Where one of them was waited for already, and kept silent, it is not waited for
+/// as long once more: a list of studies would take as many times as long.
+async fn asked(
+    face: &DimseFace,
+    caller: &Caller,
+    of: &Resource,
+    named: &[InstanceUid],
+    silent: bool,
+) -> Result<Asked, RecordsError> {
+    let held = silent || face.records.extent(of).await?.stored > 0;
     face.archives.bring(Some(caller.node()), of, named, held).await
 }

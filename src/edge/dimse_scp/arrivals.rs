@@ -150,7 +150,6 @@ impl Given<'_, '_> {
 
     /// Gives what comes over the requester's own association (C-GET).
     pub(super) async fn got_arrivals(&mut self, receives: &BTreeSet<String>) {
-        self.gathering.start();
         while let Some(page) = self.arrivals(&mut Line::default()).await {
             let copies = self.copies(&page).await;
             if !self.get_page(&copies, receives).await {

@@ -180,6 +180,8 @@ fn matched(identifier: &Identifier, tag: Tag) -> Result<Option<Match>, QueryAnsw
     let Some(text) = identifier.text(tag).filter(|text| !text.is_empty()) else { return Ok(None) };
     let vr = vr_of(tag);
     let values = match vr {
+        // Some programs write it in every key that they leave open; in a UID it can mean nothing but that (DIM-063).
+        Vr::UI if text == "*" => return Ok(None),
         Vr::UI => {
             let uids: Result<Vec<String>, _> = text
                 .split('\\')
@@ -245,6 +247,8 @@ mod tests {
             (Root::Patient, "STUDY", &[(PATIENT_ID, "7*")], Err(PATIENT_ID)),
             (Root::Patient, "IMAGE", &[patient, study, series], Ok(())),
             (Root::Study, "STUDY", &[(STUDY_INSTANCE_UID, "1.2*")], Err(STUDY_INSTANCE_UID)),
+            (Root::Study, "STUDY", &[(STUDY_INSTANCE_UID, "*")], Ok(())),
+            (Root::Study, "SERIES", &[(STUDY_INSTANCE_UID, "*")], Err(STUDY_INSTANCE_UID)),
         ];
         for (root, level, keys, want) in rows {
             let mut keys = keys.to_vec();
@@ -325,6 +329,19 @@ mod tests {
         assert_eq!(keyed(requests, 0, &[]), Ok(true));
         // Patient ID without a length can be nothing but a sequence.
         assert_eq!(keyed([0x10, 0, 0x20, 0], u32::MAX, &[&empty[..], &end].concat()), refused(0x0010_0020));
+    }
+
+    /// DIM-063: an asterisk alone leaves a key open, also one of UIDs: it is given back, and matches anything.
+    #[test]
+    fn an_asterisk_alone_leaves_a_key_of_uids_open() {
+        for tag in [STUDY_INSTANCE_UID, SOP_CLASSES_IN_STUDY] {
+            for value in ["*", "* ", ""] {
+                let asked = Asked::read(&request(&[(LEVEL, "STUDY"), (tag, value)]), Root::Study).unwrap();
+                let keys = asked.keys().unwrap();
+                assert_eq!((keys.back, keys.matches, keys.unsupported), (vec![tag], vec![], false), "{tag} {value:?}");
+                assert!(asked.values(STUDY_INSTANCE_UID).is_empty(), "nothing is named that could be retrieved");
+            }
+        }
     }
 
     #[test]

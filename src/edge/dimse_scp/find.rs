@@ -403,8 +403,10 @@ impl Find<'_, '_> {
         if named.len() <= MOST_NAMED {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
+        let unknown = if named.is_empty() { None } else { Some(named.iter().cloned().collect()) };
         let mut archived = self.archived_instances(&walk).await?;
         let mut known = self.known_below().await;
+        known.named = unknown;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
             let Some(last) = rows.last() else { break };

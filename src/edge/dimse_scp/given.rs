@@ -179,6 +179,8 @@ impl<'a, 'd> Given<'a, 'd> {
     /// Gives everything over the requester's own association, in the classes of which it is SCP (C-GET; DIM-090).
     pub(super) async fn got(&mut self, receives: &BTreeSet<String>) {
         self.tell().await;
+        // What other sites have comes meanwhile; and whoever else follows those pulls need not wait for this requester to say what it wants.
+        self.gathering.start();
         let ids: Vec<InstanceId> = self.expected.instances.iter().map(|(id, _)| *id).collect();
         for page in ids.chunks(PAGE) {
             let (copies, mut ahead) = (self.copies(page).await, VecDeque::new());

@@ -23,8 +23,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at once.
-const CONNECTIONS: usize = 64;
 /// What a page of another origin may ask with, and may see of the answer.
 const REQUEST_HEADERS: &str = "accept, authorization, content-type, if-match, if-none-match, if-range, range";
 const ANSWER_HEADERS: &str =
@@ -72,7 +70,7 @@ pub async fn serve(
     options: ViewerOptions,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Arc::new(Semaphore::new(face.options.connections));
     let tasks = TaskTracker::new();
     // What is withheld from the node is absent here too.
     let seen = WebFace { records: face.records.seen_by(Some(options.node.as_str())), ..face.clone() };

@@ -92,10 +92,11 @@ impl Asked {
         forms(id).into_iter().chain(locals).map(written).collect()
     }
 
-    /// The keys by which an archive's answer can be matched: it does not tell the requests of a series, which are matched by what is
-    /// known of it here.
+    /// The keys by which an archive's answer can be matched below a study: it does not tell the requests of a series, which are matched by
+    /// what is known of it here; and an NHS number is matched by what it means, and not by how an archive writes it (IDY-042).
     fn top_level(&self) -> Vec<Match> {
-        self.query.matches.iter().filter(|key| key.path.len() == 1).cloned().collect()
+        let other = |key: &&Match| self.nhs.is_none() || key.path != [PATIENT_ID];
+        self.query.matches.iter().filter(|key| key.path.len() == 1).filter(other).cloned().collect()
     }
 
     /// Series of the one study that is named; of several, archives are not asked.

@@ -27,14 +27,14 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     };
     let kind = wado::own_name(&first.media).unwrap_or(OCTET_STREAM);
     let awaited = asked.held().await?;
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     let (writer, service) = (asked.writer(kind)?, asked.base.as_str().to_owned());
     let values = wanted.iter().any(|wanted| wanted.media == OCTET_STREAM);
     let extent = &awaited.extent;
     let without = extent.syntaxes.iter().filter(|(stored, _)| Form::of(stored, &wanted) == Form::Without);
     let unfit = if values { without.map(|(_, instances)| instances).sum() } else { extent.stored };
     let (missing, stored) = (Missing { unfit, ..awaited.missing() }, extent.stored);
-    let listed = Listed::new(asked.face.clone(), asked.resource.clone(), awaited.fetching);
+    let listed = Listed::new(asked.face.clone(), asked.resource.clone(), awaited.fetching, stored);
     let mut parts = Parts {
         source: Source { listed: Some((listed, wanted, values, asked.base.clone())), current: None },
         ready: None,

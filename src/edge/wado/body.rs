@@ -159,13 +159,34 @@ pub(super) struct Listed {
     page: VecDeque<Retrievable>,
     after: InstanceId,
     awaited: Option<Refill>,
+    owed: Owed,
+}
+
+/// Instances that were kept when the status of an answer was settled, and are still to come in its list: the status says that all of them
+/// are given (WEB-101).
+struct Owed(u64);
+
+impl Owed {
+    /// One more is given.
+    fn give(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+
+    /// Whether the list may end well: not if something of it was purged, or set aside, before its turn.
+    fn end(&self) -> io::Result<()> {
+        match self.0 {
+            0 => Ok(()),
+            gone => Err(io::Error::other(format!("{gone} instances were deleted before their turn came"))),
+        }
+    }
 }
 
 impl Listed {
-    /// With what is being fetched: the list goes on as it arrives, and ends well only if all of it did.
-    pub(super) fn new(face: WebFace, resource: Resource, fetching: Option<Fetching>) -> Self {
+    /// With what is being fetched: the list goes on as it arrives, and ends well only if all of it did, and so many at least that were
+    /// `kept` when the answer was settled.
+    pub(super) fn new(face: WebFace, resource: Resource, fetching: Option<Fetching>, kept: u64) -> Self {
         let awaited = fetching.map(Refill::new);
-        Self { face, resource, page: VecDeque::new(), after: InstanceId(0), awaited }
+        Self { face, resource, page: VecDeque::new(), after: InstanceId(0), awaited, owed: Owed(kept) }
     }
 
     pub(super) fn face(&self) -> &WebFace {
@@ -192,7 +213,10 @@ impl Listed {
         }
         let next = self.page.pop_front();
         match &next {
-            Some(item) => self.after = item.instance,
+            Some(item) => {
+                self.after = item.instance;
+                self.owed.give();
+            }
             None => {
                 let lacking = self.awaited.as_ref().map_or(0, Refill::lacking);
                 if lacking > 0 {
@@ -200,6 +224,9 @@ impl Listed {
                     tracing::warn!(study = %self.resource.study, lacking, "a retrieval is broken off: an archive did not give all");
                     return Err(io::Error::other("an archive did not give all that it holds"));
                 }
+                self.owed.end().inspect_err(|error| {
+                    tracing::warn!(study = %self.resource.study, error = %error, "a retrieval is broken off");
+                })?;
             }
         }
         Ok(next)
@@ -290,5 +317,20 @@ impl Pieces for Related {
             }
         }
         if self.ended { Ok(None) } else { self.advance().await.map(Some) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WEB-101: an answer that was begun as all does not end well without what was purged before its turn; what came besides is no matter.
+    #[test]
+    fn what_was_deleted_before_its_turn_breaks_an_answer_off() {
+        for (kept, given, whole) in [(0, 0, true), (2, 2, true), (2, 3, true), (2, 1, false), (300, 256, false)] {
+            let mut owed = Owed(kept);
+            (0..given).for_each(|_| owed.give());
+            assert_eq!(owed.end().is_ok(), whole, "{given} of {kept}");
+        }
     }
 }

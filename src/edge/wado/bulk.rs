@@ -28,7 +28,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
         return refuse(StatusCode::NOT_ACCEPTABLE, detail);
     }
     asked.held().await?;
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     let found = asked.face.records.retrievable(&asked.resource, InstanceId(0)).await.map_err(unreadable)?;
     let Some(item) = found.into_iter().next() else { return refuse(StatusCode::GONE, "it was deleted just now") };
     let Some((wanted, form)) = settled(wanted, &item, &path) else {

@@ -25,7 +25,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
         return refuse(StatusCode::NOT_ACCEPTABLE, detail);
     }
     asked.held().await?;
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     let (item, frames) = open(&asked, &numbers, |error| asked.unmade(error)).await?;
     let fitting = wanted.into_iter().find_map(|wanted| fits(&wanted, &item, &frames, numbers.len()));
     let Some(chosen) = fitting else {

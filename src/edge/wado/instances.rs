@@ -28,7 +28,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
         let detail = format!("it cannot be given in such a transfer syntax{}", asked.advice());
         return refuse(StatusCode::NOT_ACCEPTABLE, &detail);
     };
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     asked.gives(awaited.extent.stored.saturating_sub(chosen.unfit)).await;
     match chosen.wrapper {
         Wrapper::Multipart => {
@@ -94,7 +94,7 @@ fn related(asked: Asked, chosen: Chosen, awaited: Awaited, seat: Seat) -> Answer
     let kind = writer.content_type();
     let missing = Missing { unfit: chosen.unfit, ..awaited.missing() };
     let service = asked.base.as_str().to_owned();
-    let listed = Listed::new(asked.face, asked.resource, awaited.fetching);
+    let listed = Listed::new(asked.face, asked.resource, awaited.fetching, awaited.extent.stored);
     let pieces = Related::new(listed, chosen.syntaxes, chosen.unfit > 0, asked.base, writer);
     Ok(partial(&kind, body(pieces, seat), missing, &service))
 }

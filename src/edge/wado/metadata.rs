@@ -21,14 +21,19 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
         return refuse(StatusCode::NOT_ACCEPTABLE, detail);
     };
     let awaited = asked.held().await?;
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     asked.gives(awaited.extent.stored).await;
     let writer = if kind == DICOM_XML { Some(asked.writer(DICOM_XML)?) } else { None };
     let kind = writer.as_ref().map_or_else(|| kind.to_owned(), Writer::content_type);
     let (missing, service) = (awaited.missing(), asked.base.as_str().to_owned());
-    let listed = Listed::new(asked.face, asked.resource, awaited.fetching);
+    let as_ok = asked.face.options.partial_metadata_as_ok;
+    let listed = Listed::new(asked.face, asked.resource, awaited.fetching, awaited.extent.stored);
     let pieces = Described { listed, base: asked.base, writer, given: 0, current: None, ended: false };
-    Ok(partial(&kind, body(pieces, seat), missing, &service))
+    let mut answer = partial(&kind, body(pieces, seat), missing, &service);
+    if as_ok && answer.status() == StatusCode::PARTIAL_CONTENT {
+        *answer.status_mut() = StatusCode::OK;
+    }
+    Ok(answer)
 }
 
 /// The metadata of all instances, one after the other.

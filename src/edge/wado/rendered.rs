@@ -72,7 +72,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
     let chosen = Chosen::of(&asked)?;
     let list = asked.below.as_deref().map(numbers).transpose()?;
     let awaited = asked.held().await?;
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     let service = asked.base.as_str().to_owned();
     let unheeded = chosen.rendering.unsupported.clone();
     let mut response = match (&asked.resource.instance, list) {
@@ -87,7 +87,7 @@ pub(super) async fn answer(mut asked: Asked) -> Answered {
 async fn of_several(asked: Asked, chosen: Chosen, awaited: Awaited, seat: Seat) -> Answered {
     let (writer, missing, stored) = (asked.writer(chosen.media)?, awaited.missing(), awaited.extent.stored);
     let (kind, service) = (writer.content_type(), asked.base.as_str().to_owned());
-    let listed = Listed::new(asked.face.clone(), asked.resource.clone(), awaited.fetching);
+    let listed = Listed::new(asked.face.clone(), asked.resource.clone(), awaited.fetching, stored);
     let source = Source::Listed(listed, asked.base.clone());
     let mut pieces =
         Album { source, chosen, writer, ready: None, current: Frame::Whole(Bytes::new()), given: 0, ended: false };
@@ -126,7 +126,7 @@ pub(super) async fn thumbnail(mut asked: Asked) -> Answered {
     }
     let list = asked.below.as_deref().map(numbers).transpose()?;
     asked.held().await?;
-    let seat = asked.seat()?;
+    let seat = asked.seat().await?;
     let made = match asked.resource.instance {
         Some(_) => {
             let frame = list.and_then(|list| list.first().copied()).unwrap_or(1);

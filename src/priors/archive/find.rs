@@ -158,7 +158,15 @@ impl Archives {
         for (archive, answer) in archives.iter().zip(join_all(asked).await) {
             match answer {
                 Ok(answers) => {
-                    for (key, row) in answers.rows.iter().filter_map(|values| row(archive, values)) {
+                    let all = answers.rows.len() + answers.unreadable;
+                    let named: Vec<_> = answers.rows.iter().filter_map(|values| row(archive, values)).collect();
+                    if named.len() < all {
+                        // What cannot be read may be what was asked for.
+                        let unread = all - named.len();
+                        tracing::warn!(archive = %archive.name, unread, "what an archive answers cannot all be read");
+                        found.silent.push(archive.name.clone());
+                    }
+                    for (key, row) in named {
                         let next = found.rows.len();
                         let at = *seen.entry(key).or_insert(next);
                         match found.rows.get_mut(at) {
@@ -325,14 +333,23 @@ async fn down(
     });
     if level == Level::Study {
         let until = Instant::now() + quiet / 2;
-        for study in studies.iter_mut().filter(|study| number(study, STUDY_RELATED_INSTANCES) == 0).take(MOST_COUNTED) {
-            if Instant::now() < until {
+        let modality = matching(wanted.matches, MODALITIES_IN_STUDY);
+        let (mut left, mut unsaid) = (MOST_COUNTED, 0);
+        for study in &mut studies {
+            let says = |tag| study.get(&tag).is_some_and(|text| !text.is_empty());
+            let wants = modality.is_some_and(|modality| !matches(modality, None)) && !says(MODALITIES_IN_STUDY);
+            if left > 0 && Instant::now() < until && (wants || number(study, STUDY_RELATED_INSTANCES) == 0) {
+                left -= 1;
                 counted(line, study, quiet).await?;
+            } else {
+                unsaid += usize::from(wants);
             }
         }
-        if let Some(modality) = matching(wanted.matches, MODALITIES_IN_STUDY) {
+        if let Some(modality) = modality {
             studies.retain(|values| matches(modality, values.get(&MODALITIES_IN_STUDY).map(String::as_str)));
         }
+        // Of what modalities those are nobody has said: they may be wanted.
+        line.unreadable += unsaid;
         return Ok(studies);
     }
     let Some(study) = studies.into_iter().next() else { return Ok(Vec::new()) };

@@ -11,6 +11,7 @@ BEHAVIOUR is an object in a file that is read anew at each request:
   hold_back    instances that are not moved
   besides      lines of a LIST: files that are moved although nobody asked for them
   nameless     instances whose names are not told in answers to queries
+  unsaid       attributes that are empty in answers to queries
   silent       a move is not answered until this is false again
   relational   relational queries are agreed to
   repeats      each match is answered once for each instance of it
@@ -99,7 +100,9 @@ def find(event):
         for tag in keys:
             if how.get("uncounted") and tag.startswith("NumberOf"):
                 continue
-            if tag in COUNTS:
+            if tag in how.get("unsaid", []):
+                setattr(answer, tag, "")
+            elif tag in COUNTS:
                 setattr(answer, tag, str(sum(r[COUNTS[tag]] == row[COUNTS[tag]] for r in ROWS)))
             elif tag == "NumberOfStudyRelatedSeries":
                 answer.NumberOfStudyRelatedSeries = str(len({r["series"] for r in ROWS if r["study"] == row["study"]}))

@@ -13,6 +13,7 @@ REQUESTS holds one JSON object a line: keys (by keyword), and if wanted
   drop        close the connection after so many pending answers
   classes     storage classes to get
   refuse      SOP instances that are answered A700 when got
+  slow        seconds before each instance that is got is answered
   astray      answers what is got on another context of the class, as PixelMed does
 
 Prints one JSON object a line for each: answers (of each response the status, its counts and its identifier by keyword), times (after how many seconds each came),
@@ -95,6 +96,7 @@ def ask(port, called, request):
 
     def store(event):
         uid = str(event.request.AffectedSOPInstanceUID)
+        time.sleep(request.get("slow", 0))
         if uid in request.get("refuse", []):
             return 0xA700
         if "astray" in request:

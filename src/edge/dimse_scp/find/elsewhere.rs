@@ -12,16 +12,19 @@ use crate::edge::dimse_scp::asked::*;
 use crate::edge::dimse_scp::shown::shown;
 use crate::edge::qido::elsewhere::{found_elsewhere, is_told_as};
 use crate::peers::{Foreign, Origin, Silent};
-use crate::priors::Clock;
 use crate::priors::archive::widen;
 use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge, Rest};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
-use crate::records::{StudyRow, StudySize, Texts, Walk};
+use crate::priors::{Clock, Site};
+use crate::records::{Resource, StudyRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most studies that one query names to other sites.
 const MOST_NAMED: usize = 10;
+
+/// How the answer of a site counts that does not say of whom it tells.
+const UNTOLD: Outcome = Outcome::Answered { found: 0, namesakes: 0, others: 0, untold: 1 };
 
 /// The other sites while they answer.
 pub(super) struct Elsewhere {
@@ -219,6 +222,13 @@ impl Find<'_, '_> {
         Ok(())
     }
 
+    /// Whether a query names a patient, and what a site shows does not: whether it is asked for nobody can tell. Some servers tell nothing
+    /// of the patient below a study.
+    fn is_nobodys(&self, values: &Texts) -> bool {
+        let unsaid = values.0.get(&PATIENT_ID).is_none_or(|id| id.trim().is_empty());
+        unsaid && self.asked.root == Root::Patient
+    }
+
     /// Whether this node is shown nothing of what a site has, before a person has decided.
     pub(super) fn is_held_back(&self, origin: &Origin, values: &Texts) -> bool {
         let may_be = origin.site().is_some() && self.node.foreign != Foreign::AsIs;
@@ -280,6 +290,7 @@ impl Find<'_, '_> {
         if missing.is_empty() || self.face.priors.sites().sites.is_empty() {
             return Ok(());
         }
+        let missing = self.not_ours(missing).await?;
         let unasked = missing.len().saturating_sub(MOST_NAMED);
         let mut silent = Vec::new();
         for study in missing.into_iter().take(MOST_NAMED) {
@@ -296,6 +307,19 @@ impl Find<'_, '_> {
             return Err(End::Answer(QueryAnswer { comment, ..Status::UNABLE_TO_PROCESS.into() }));
         }
         Ok(())
+    }
+
+    /// Those of the studies that did not come from our own nodes: what did is looked for nowhere else, be it what is asked for or not.
+    async fn not_ours(&self, mut studies: Vec<StudyUid>) -> Result<Vec<StudyUid>, End> {
+        let mut walk = Walk { studies: studies.clone(), ..Walk::default() };
+        loop {
+            let rows = self.face.records.walk_studies(walk.clone()).await?;
+            let Some(last) = rows.last() else { return Ok(studies) };
+            walk.after = last.row;
+            let ours = rows.iter().filter(|row| row.origin.site().is_none());
+            let ours: BTreeSet<&StudyUid> = ours.map(|row| &row.study).collect();
+            studies.retain(|study| !ours.contains(study));
+        }
     }
 
     /// The end of a query below a study. What is told of a study that came from our own nodes alone, or lies in an archive of ours, is
@@ -345,15 +369,30 @@ impl Find<'_, '_> {
         Known::of(holders)
     }
 
-    /// Asks whoever has shown the study, or everybody if it is unknown here too, and tells what is not known yet; who kept silent.
+    /// Who is asked for what is below a study: whoever has shown it, or everybody if it is unknown here too; nobody where all that is asked
+    /// for by name is known already.
+    async fn whom_below(&self, study: &StudyUid, known: &mut Known) -> Result<Vec<Site>, End> {
+        if marker::is_marker(study) || known.is_complete() {
+            return Ok(Vec::new());
+        }
+        let holders = std::mem::take(&mut known.holders);
+        if known.any || !holders.is_empty() {
+            return Ok(holders);
+        }
+        let of = Resource { study: study.clone(), series: None, instance: None };
+        match self.face.records.extent(&of).await?.stored {
+            0 => Ok(self.face.priors.sites().sites.clone()),
+            // The study is here, and what is asked for is no part of it.
+            _ => Ok(holders),
+        }
+    }
+
+    /// Asks others for what is below the study, and tells what is not known yet; who kept silent.
     async fn hear_below(&mut self, unique: Tag, known: &mut Known) -> Result<Vec<(String, Outcome)>, End> {
         let mut silent = Vec::new();
         let Some(study) = self.study_above() else { return Ok(silent) };
-        let sites = match known.holders.is_empty() && !known.any {
-            true => self.face.priors.sites().sites.clone(),
-            false => std::mem::take(&mut known.holders),
-        };
-        if sites.is_empty() || marker::is_marker(&study) {
+        let sites = self.whom_below(&study, known).await?;
+        if sites.is_empty() {
             return Ok(silent);
         }
         let wanted = match unique == SERIES_INSTANCE_UID {
@@ -363,7 +402,7 @@ impl Find<'_, '_> {
                 Wanted::Instances(study, series.and_then(|uid| SeriesUid::parse(uid).ok()))
             }
         };
-        let mut answers = self.face.priors.search(&wanted, sites, &self.behalf());
+        let (mut answers, mut untold) = (self.face.priors.search(&wanted, sites, &self.behalf()), BTreeSet::new());
         loop {
             let part = tokio::select! {
                 biased;
@@ -372,6 +411,7 @@ impl Find<'_, '_> {
             };
             let Some(Part { site, what }) = part else { return Ok(silent) };
             match what {
+                What::Ended(_) if untold.contains(&site) => silent.push((site, UNTOLD)),
                 What::Ended(outcome) if outcome.is_whole() => {}
                 What::Ended(outcome) => silent.push((site, outcome)),
                 What::Found(list) => {
@@ -384,6 +424,7 @@ impl Find<'_, '_> {
                             *theirs = size.instances.max(*theirs);
                             continue;
                         }
+                        let nobodys = self.is_nobodys(&values) && !known.is_told(&uid);
                         let origin = Origin::Peer(site);
                         let mut values = match self.told(&origin, values) {
                             Told::As(values) => values,
@@ -391,7 +432,10 @@ impl Find<'_, '_> {
                                 known.held_back.insert(origin.name().to_owned());
                                 continue;
                             }
-                            Told::Not => continue,
+                            Told::Not => {
+                                untold.extend(nobodys.then(|| origin.name().to_owned()));
+                                continue;
+                            }
                         };
                         if known.remember(uid)? {
                             values.insert(SERIES_RELATED_INSTANCES, size.instances.to_string());

@@ -33,6 +33,8 @@ pub(super) struct Known {
     pub(super) copies: bool,
     /// Sites of which this node is not shown what they have before a person has decided.
     pub(super) held_back: BTreeSet<String>,
+    /// Instances that are asked for by name and are not known yet; `None` if none are named.
+    pub(super) named: Option<BTreeSet<String>>,
 }
 
 /// More is asked for than can be remembered (REL-25).
@@ -54,7 +56,20 @@ impl Known {
             None => self.own = true,
             Some(_) => self.copies = true,
         }
+        if let Some(named) = &mut self.named {
+            named.remove(&uid.to_string());
+        }
         if self.shared { self.remember(uid.to_string()).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether everything that is asked for by name is known already: then nobody else need be asked.
+    pub(super) fn is_complete(&self) -> bool {
+        self.named.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
+    /// Whether it was told, where other sites are asked.
+    pub(super) fn is_told(&self, uid: &str) -> bool {
+        self.told.contains(uid)
     }
 
     /// Whether it was not told before. Ends the query beyond [`MOST_TOLD`].
@@ -73,6 +88,22 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who asks for instances by name, as to see whether they arrived, waits for no other site where all of them are here.
+    #[test]
+    fn what_is_named_and_here_is_all() {
+        let own = Origin::Operator("jo".into());
+        for (named, here, complete) in [
+            (None, ["1.2", "1.3"], false),
+            (Some(["1.2", "1.3"]), ["1.3", "1.9"], false),
+            (Some(["1.2", "1.3"]), ["1.3", "1.2"], true),
+        ] {
+            let all = named.map(|uids| uids.map(str::to_owned).into());
+            let mut known = Known { named: all, ..Known::default() };
+            assert!(here.iter().all(|uid| known.insert(uid, &own).is_ok()));
+            assert_eq!(known.is_complete(), complete, "{named:?} {here:?}");
+        }
+    }
 
     /// REL-25: a study of a million instances is told in no more memory than one of ten, unless other sites are asked; then it has an end
     /// that says why.

@@ -145,26 +145,44 @@ impl Asked {
         &self,
         told: &BTreeSet<StudyUid>,
         window: &mut Window,
-    ) -> Option<Studies> {
-        let (priors, _) = self.asking()?;
+    ) -> Result<Option<Studies>, Box<Response>> {
+        let Some((priors, _)) = self.asking() else { return Ok(None) };
         let named = self.query.matching(STUDY_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
         let named = named.iter().filter_map(|uid| StudyUid::parse(uid).ok());
         let missing: BTreeSet<StudyUid> =
             named.filter(|study| !told.contains(study) && !marker::is_marker(study)).collect();
+        let missing = self.not_ours(missing).await?;
         if missing.is_empty() {
-            return None;
+            return Ok(None);
         }
         if missing.len() > MOST_NAMED {
             window.remarks.push("other sites were not asked: of the studies that are named more than 10 are not here");
-            return None;
+            return Ok(None);
         }
-        self.shelf(window)?;
+        if self.shelf(window).is_none() {
+            return Ok(None);
+        }
         let mut answers = Vec::new();
         for study in missing {
             let sites = priors.holders(&study).await;
             answers.extend(self.ask(&Wanted::Study(study), sites));
         }
-        Some(Studies::new(answers, false))
+        Ok(Some(Studies::new(answers, false)))
+    }
+
+    /// Those of the studies that did not come from our own nodes: what did is looked for nowhere else, be it what is asked for or not.
+    async fn not_ours(&self, mut studies: BTreeSet<StudyUid>) -> Result<BTreeSet<StudyUid>, Box<Response>> {
+        let mut walk = Walk { studies: studies.iter().cloned().collect(), ..Walk::default() };
+        // None would mean all.
+        while !studies.is_empty() {
+            let rows = self.face.records.walk_studies(walk.clone()).await.map_err(unreadable)?;
+            let Some(last) = rows.last() else { break };
+            walk.after = last.row;
+            for row in rows.iter().filter(|row| row.origin.site().is_none()) {
+                studies.remove(&row.study);
+            }
+        }
+        Ok(studies)
     }
 
     /// Hears the sites to their end, and tells what they show and who kept silent.
