@@ -44,8 +44,8 @@ pub struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all done; 1 some failed; 2 wrong usage or configuration; \
-3 gateway or destination not reachable; 4 not allowed; 5 the ledger or a blob is not intact.";
+const EXIT_CODES: &str = "Exit codes: 0 all done; 1 some failed, or what was asked for is not there; 2 wrong usage or configuration, or a \
+name that is not configured; 3 gateway or destination not reachable; 4 not allowed; 5 the ledger or a blob is not intact.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -126,7 +126,12 @@ impl Failure {
         Self { code: 1, message: message.to_string() }
     }
 
-    /// Wrong usage or configuration: exit code 2.
+    /// What was asked for is not there: exit code 1. A name that the configuration does not have is wrong usage.
+    pub(crate) fn absent(message: impl fmt::Display) -> Self {
+        Self::some(message)
+    }
+
+    /// Wrong usage or configuration, and names that the configuration does not have: exit code 2.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self { code: 2, message: message.to_string() }
     }
@@ -270,12 +275,49 @@ impl ConfigPlace {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    /// Commands with their options.
+    type Named = BTreeMap<String, BTreeSet<String>>;
+
+    /// Every command that has no further ones below it.
+    fn leaves(command: &clap::Command, above: &str, found: &mut Named) {
+        for below in command.get_subcommands() {
+            let path = format!("{above} {}", below.get_name()).trim_start().to_owned();
+            if below.has_subcommands() {
+                leaves(below, &path, found);
+                continue;
+            }
+            let options = below.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}"));
+            found.insert(path, options.collect());
+        }
+    }
+
+    /// UIX-10: who looks after a gateway finds every command with all its options in docs/operations.md, and no other.
+    #[test]
+    fn operations_names_every_command_and_option() {
+        let text = std::fs::read_to_string("docs/operations.md").unwrap();
+        let (_, section) = text.split_once("\n## Commands\n").unwrap();
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let mut told = Named::new();
+        for row in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').collect();
+            let option = |text: String| text.split(' ').next().unwrap_or_default().to_owned();
+            let options: BTreeSet<String> = quoted(cells[2]).into_iter().map(option).collect();
+            told.extend(quoted(cells[1]).into_iter().map(|command| (command, options.clone())));
+        }
+        let mut built = Named::new();
+        leaves(&Arguments::command(), "", &mut built);
+        assert_eq!(told, built);
     }
 
     /// UIX-09: who decided is the person, not the user whom `sudo` made of them.

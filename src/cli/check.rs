@@ -18,7 +18,11 @@ pub(super) fn run(place: &ConfigPlace, options: &Options) -> Ended {
         render::line(&warning.rendered)?;
     }
     if options.strict && !config.warnings.is_empty() {
-        return Err(Failure::usage(format!("{} warnings", config.warnings.len())));
+        let count = config.warnings.len();
+        return Err(Failure::usage(format!(
+            "{count} warnings in {}; it can be used, but --strict lets none pass",
+            path.display()
+        )));
     }
     render::line(format!(
         "{} is valid: site {}, {} nodes, {} peers, {} routes",

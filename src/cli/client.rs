@@ -2,6 +2,7 @@
 
 use super::{ConfigPlace, Failure};
 use crate::config::{Config, Site};
+use crate::peers::{Node, Peer};
 use crate::records::{Records, RecordsError};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -18,6 +19,9 @@ use tokio::net::UnixStream;
 
 /// Largest answer read from the admin socket, in bytes.
 const ANSWER_BYTES: usize = 64 << 20;
+
+/// Most names that are told of what the configuration has.
+const NAMED: usize = 20;
 
 /// What to do about what is for the gateway's own user alone.
 pub(super) const AS_ITS_USER: &str = "its user may: try `sudo -u` and that user's name";
@@ -44,6 +48,27 @@ pub(super) fn site(place: &ConfigPlace) -> Result<Site, Failure> {
 /// Whether the configuration has a peer or a node of this name.
 pub(super) fn is_destination(config: &Config, name: &str) -> bool {
     config.peers.iter().any(|peer| peer.name == name) || config.nodes.iter().any(|node| node.ae_title.as_str() == name)
+}
+
+/// The peer of this name, which the configuration must have (UIX-04).
+pub(super) fn peer<'a>(config: &'a Config, name: &str) -> Result<&'a Peer, Failure> {
+    let found = config.peers.iter().find(|peer| peer.name == name);
+    found.ok_or_else(|| not_configured(name, "peer", config.peers.iter().map(|peer| peer.name.as_str())))
+}
+
+/// The node of this AE title, which the configuration must have (UIX-04).
+pub(super) fn node<'a>(config: &'a Config, ae_title: &str) -> Result<&'a Node, Failure> {
+    let found = config.nodes.iter().find(|node| node.ae_title.as_str() == ae_title.trim());
+    found.ok_or_else(|| not_configured(ae_title, "node", config.nodes.iter().map(|node| node.ae_title.as_str())))
+}
+
+/// A name that the configuration does not have, with some that it has.
+fn not_configured<'a>(name: &str, what: &str, known: impl Iterator<Item = &'a str>) -> Failure {
+    let known: Vec<&str> = known.take(NAMED).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Failure::usage(format!(
+        "{name} is no {what} of this configuration, which has {known}; see `weybridge {what}s list`"
+    ))
 }
 
 /// Opens the records of a site for reading; works whether the gateway runs or not.
@@ -184,14 +209,19 @@ async fn read(response: Response<Incoming>) -> Result<Value, Failure> {
     if status.is_success() {
         return Ok(value);
     }
-    let untold = format!("the gateway answered {status}");
-    let detail = value["detail"].as_str().map_or(untold, str::to_owned);
-    Err(match status {
-        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Failure::usage(detail),
+    let untold = format!("the gateway answered {status}; see its log");
+    Err(failure(status, value["detail"].as_str().map_or(untold, str::to_owned)))
+}
+
+/// What an answer of the gateway that is no success means for the exit code (UIX-04).
+fn failure(status: StatusCode, detail: String) -> Failure {
+    match status {
+        StatusCode::BAD_REQUEST => Failure::usage(detail),
+        StatusCode::NOT_FOUND => Failure::absent(detail),
         StatusCode::FORBIDDEN => Failure::forbidden(detail),
         StatusCode::SERVICE_UNAVAILABLE => Failure::unreachable(detail),
         _ => Failure::some(detail),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -212,5 +242,28 @@ mod tests {
         }
         let refused = owner_only(theirs).unwrap_err();
         assert!(refused.code == 4 && refused.message.contains(AS_ITS_USER), "{refused:?}");
+    }
+
+    /// UIX-04: what the gateway says is not there ends as what its files do not have, and a wrong request as wrong usage.
+    #[test]
+    fn each_answer_of_the_gateway_has_its_exit_code() {
+        let rows = [(400, 2), (403, 4), (404, 1), (409, 1), (422, 1), (429, 1), (500, 1), (503, 3)];
+        for (status, want) in rows {
+            let failure = failure(StatusCode::from_u16(status).unwrap(), "why".to_owned());
+            assert_eq!((failure.code, failure.message.as_str()), (want, "why"), "{status}");
+        }
+    }
+
+    /// UIX-04, UIX-10: a name that the configuration does not have is wrong usage, and those that it has are told.
+    #[test]
+    fn a_name_that_is_not_configured_is_told_with_those_that_are() {
+        let text = "[site]\nname = \"a\"\n[dicom]\nlisten = \"127.0.0.1:11112\"\n[[node]]\nae_title = \"PACS\"\n\
+                    from_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\n";
+        let config = Config::parse(text, Path::new("weybridge.toml"), std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(node(&config, " PACS ").unwrap().ae_title.as_str(), "PACS");
+        let told = [node(&config, "PAX").unwrap_err(), peer(&config, "PACS").unwrap_err()];
+        assert!(told.iter().all(|failure| failure.code == 2), "{told:?}");
+        assert!(told[0].message.contains("PAX is no node of this configuration, which has PACS"), "{told:?}");
+        assert!(told[1].message.contains("PACS is no peer of this configuration, which has none"), "{told:?}");
     }
 }

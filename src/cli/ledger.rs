@@ -1,7 +1,9 @@
 //! `weybridge ledger`: prove it, and export it for others to prove.
 
 use super::{ConfigPlace, Ended, Failure, client, render, store};
-use crate::records::hex;
+use crate::records::{Records, Report, hex};
+use crate::store::{Noted, Store};
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -35,43 +37,34 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 
 async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
     let config = client::load(place)?;
+    // Read first: what the blobs note has been committed before.
+    let noted = Store::noted(&config.site.data_dir.join("blobs")).map_err(Failure::some)?;
     let records = client::records(&config)?;
     let report = records.verify_ledger(Arc::default()).await.map_err(Failure::some)?;
-    let damaged = if blobs { store::verify_blobs(&config, &records).await? } else { store::Verified::default() };
-    let (chain, root) = (hex(&report.head.chain), hex(&report.head.root));
+    let mut read = if blobs { store::verify_blobs(&config, &records).await? } else { store::Verified::default() };
     let mut problems = report.problems.clone();
-    problems.extend(damaged.problems);
+    problems.extend(cut_off(noted, &records).await?);
+    problems.append(&mut read.problems);
     if blobs {
         let aside = records.unhealed().await.map_err(Failure::some)?;
         problems.extend((aside > 0).then(|| store::set_aside_before(aside)));
     }
     if json {
-        render::json(&serde_json::json!({
-            "entries": report.head.size,
-            "transfers": report.transfers,
-            "instances": report.instances,
-            "chain": chain,
-            "root": root,
-            "first_bad": report.first_bad,
-            "blobs_read": damaged.blobs,
-            "bytes_read": damaged.bytes,
-            "problems": problems,
-        }))?;
+        render::json(&as_json(&report, &read, &problems))?;
     } else if problems.is_empty() {
         render::line(format!(
             "{} entries, {} instances, {} transfers: chain, tree and states agree",
             report.head.size, report.instances, report.transfers
         ))?;
-        render::line(format!("chain {chain}\ntree  {root}"))?;
+        render::line(format!("chain {}\ntree  {}", hex(&report.head.chain), hex(&report.head.root)))?;
         if blobs {
-            render::line(format!(
-                "{} blobs read, {}: every digest agrees",
-                damaged.blobs,
-                render::bytes(damaged.bytes)
-            ))?;
+            render::line(format!("{} blobs read, {}: every digest agrees", read.blobs, render::bytes(read.bytes)))?;
         }
     } else {
         problems.iter().try_for_each(render::line)?;
+        if report.more > 0 {
+            render::line(format!("and {} more of the ledger", report.more))?;
+        }
     }
     match problems.len() as u64 + report.more {
         0 => Ok(ExitCode::SUCCESS),
@@ -79,6 +72,37 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
             Err(Failure::integrity(format!("{count} problems: keep the data directory as it is and ask for help")))
         }
     }
+}
+
+/// That entries are missing at the end, and all that counts them with them: the blobs have noted more, or others (LED-007). They note
+/// where the records are about once a minute and when the gateway stops.
+async fn cut_off(noted: Option<Noted>, records: &Records) -> Result<Option<String>, Failure> {
+    let Some(noted) = noted else { return Ok(None) };
+    let held = records.held(noted.entries, noted.chain).await.map_err(Failure::some)?;
+    Ok((!held).then(|| {
+        format!(
+            "the blobs have noted {} entries with the chain {}, which these records do not hold: an older records.db is in place, \
+             another's, or one whose end was taken away",
+            noted.entries,
+            hex(&noted.chain)
+        )
+    }))
+}
+
+/// What was found, with what the blobs told; `more` tells how much is wrong beside `problems`.
+fn as_json(report: &Report, read: &store::Verified, problems: &[String]) -> Value {
+    json!({
+        "entries": report.head.size,
+        "transfers": report.transfers,
+        "instances": report.instances,
+        "chain": hex(&report.head.chain),
+        "root": hex(&report.head.root),
+        "first_bad": report.first_bad,
+        "blobs_read": read.blobs,
+        "bytes_read": read.bytes,
+        "problems": problems,
+        "more": report.more,
+    })
 }
 
 async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
@@ -104,4 +128,32 @@ async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
         render::line(format!("{entries} entries written to {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::LedgerHead;
+
+    /// UIX-05, LED-006: a program that reads the answer sees as much as a person does.
+    #[test]
+    fn what_is_found_beside_the_problems_that_are_named_is_counted_in_json_too() {
+        let head = LedgerHead { size: 9, chain: [1; 32], root: [2; 32] };
+        let problems: Vec<String> = (0..20).map(|n| format!("transfer {n}: wrong")).collect();
+        let report = Report {
+            head,
+            transfers: 3,
+            instances: 2,
+            exceptions: 0,
+            first_bad: Some(4),
+            problems: problems.clone(),
+            more: 7,
+            unread: Vec::new(),
+        };
+        let told = as_json(&report, &store::Verified::default(), &problems);
+        assert_eq!((&told["more"], &told["first_bad"], &told["entries"]), (&7.into(), &4.into(), &9.into()), "{told}");
+        assert_eq!(told["problems"].as_array().map(Vec::len), Some(20), "{told}");
+        let told = as_json(&Report { more: 0, ..report }, &store::Verified::default(), &problems);
+        assert_eq!(told["more"], 0, "it is there where nothing more is wrong, too: {told}");
+    }
 }

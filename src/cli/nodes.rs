@@ -60,20 +60,15 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     match verb {
         Verb::List { json } => list(&config, json),
-        Verb::Test { ae_title, json } => test(&config, known(&config, &ae_title)?, json).await,
-        Verb::Poll { ae_title, json } => poll(&config, known(&config, &ae_title)?, json).await,
+        Verb::Test { ae_title, json } => test(&config, client::node(&config, &ae_title)?, json).await,
+        Verb::Poll { ae_title, json } => poll(&config, client::node(&config, &ae_title)?, json).await,
         Verb::Pause { ae_title, reason } => {
-            pause(&config, known(&config, &ae_title)?.ae_title.as_str(), true, &reason).await
+            pause(&config, client::node(&config, &ae_title)?.ae_title.as_str(), true, &reason).await
         }
         Verb::Resume { ae_title, reason } => {
-            pause(&config, known(&config, &ae_title)?.ae_title.as_str(), false, &reason).await
+            pause(&config, client::node(&config, &ae_title)?.ae_title.as_str(), false, &reason).await
         }
     }
-}
-
-fn known<'a>(config: &'a Config, ae_title: &str) -> Result<&'a Node, Failure> {
-    let found = config.nodes.iter().find(|node| node.ae_title.as_str() == ae_title);
-    found.ok_or_else(|| Failure::usage(format!("{ae_title} is no node of this configuration")))
 }
 
 fn list(config: &Config, json: bool) -> Ended {

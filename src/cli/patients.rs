@@ -90,7 +90,9 @@ async fn unlearn(place: &ConfigPlace, options: Back) -> Ended {
     let asked = Unlearn { issuer, id, source, who: by, reason };
     let answer = gateway.post("/patients/unlearn", &serde_json::to_value(&asked).map_err(Failure::some)?).await?;
     match answer["statements"].as_u64().unwrap_or(0) {
-        0 => Err(Failure::some("this source said nothing of this number")),
+        0 => Err(Failure::absent(
+            "this source said nothing of this number; `weybridge patients show` tells who said what",
+        )),
         gone => {
             render::line(format!("{gone} statements were taken back"))?;
             Ok(ExitCode::SUCCESS)

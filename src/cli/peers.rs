@@ -61,20 +61,11 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let config = client::load(place)?;
     match verb {
         Verb::List { json } => list(&config, json).await,
-        Verb::Test { name, json } => test(&config, find(&config, &name)?, json).await,
-        Verb::Probe { name, store, json } => probe(&config, find(&config, &name)?, store, json).await,
-        Verb::Pause { name, reason } => pause(&config, &known(&config, name)?, true, &reason).await,
-        Verb::Resume { name, reason } => pause(&config, &known(&config, name)?, false, &reason).await,
+        Verb::Test { name, json } => test(&config, client::peer(&config, &name)?, json).await,
+        Verb::Probe { name, store, json } => probe(&config, client::peer(&config, &name)?, store, json).await,
+        Verb::Pause { name, reason } => pause(&config, &client::peer(&config, &name)?.name, true, &reason).await,
+        Verb::Resume { name, reason } => pause(&config, &client::peer(&config, &name)?.name, false, &reason).await,
     }
-}
-
-fn known(config: &Config, name: String) -> Result<String, Failure> {
-    find(config, &name).map(|_| name)
-}
-
-fn find<'a>(config: &'a Config, name: &str) -> Result<&'a Peer, Failure> {
-    let found = config.peers.iter().find(|peer| peer.name == name);
-    found.ok_or_else(|| Failure::usage(format!("{name} is no peer of this configuration")))
 }
 
 /// Pauses a destination, or resumes it; the ledger keeps who and why.

@@ -133,7 +133,7 @@ async fn pull(config: &Config, order: &PullOrder, as_json: bool) -> Ended {
     let silent = text(&last["not_answering"]);
     match last["how"].as_str().unwrap_or("broken off") {
         "done" => Ok(ExitCode::SUCCESS),
-        "nowhere" => Err(Failure::some("neither this site nor any that was asked has such a study")),
+        "nowhere" => Err(Failure::absent("neither this site nor any that was asked has such a study")),
         "silent" => {
             Err(Failure::unreachable(format!("{silent} does not answer; whether it has the study is not known")))
         }

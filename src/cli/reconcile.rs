@@ -84,8 +84,7 @@ struct Gaps {
 
 pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let config = client::load(place)?;
-    let peer = config.peers.iter().find(|peer| peer.name == options.peer);
-    let peer = peer.ok_or_else(|| Failure::usage(format!("{} is no peer of this site", options.peer)))?;
+    let peer = client::peer(&config, &options.peer)?;
     if options.reopen && options.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
         return Err(Failure::usage(
             "say why: weybridge reconcile PEER --reopen --reason \"…\"; it is kept in the ledger",

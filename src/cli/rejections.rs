@@ -84,7 +84,9 @@ async fn show(place: &ConfigPlace, note: &str, json: bool) -> Ended {
     let note = InstanceUid::parse(note).map_err(Failure::usage)?;
     let versions = records.rejection(&note).await.map_err(Failure::some)?;
     let Some(one) = versions.first() else {
-        return Err(Failure::some(format!("{note} is no rejection note that came here")));
+        return Err(Failure::absent(format!(
+            "{note} is no rejection note that came here; see `weybridge rejections list`"
+        )));
     };
     let mut named: Vec<NamedInstance> = Vec::new();
     loop {

@@ -69,17 +69,12 @@ fn title(text: &str) -> Result<AeTitle, Failure> {
 /// Who would send it, with what a person should know of that: it is known, it was not named, or it may not store.
 fn sender(config: &Config, node: Option<String>, peer: Option<String>) -> Result<(Origin, Option<String>), Failure> {
     if let Some(name) = peer {
-        let found = config.peers.iter().find(|peer| peer.name == name);
-        let found = found.ok_or_else(|| Failure::usage(format!("{name} is no peer of this configuration")))?;
+        let found = client::peer(config, &name)?;
         let remark = (!found.may.store).then(|| format!("peer {name} may not store: what it sends is refused"));
         return Ok((Origin::Peer(name), remark));
     }
     let (found, taken) = match node {
-        Some(name) => {
-            let title = title(&name)?;
-            let found = config.nodes.iter().find(|node| node.ae_title == title);
-            (found.ok_or_else(|| Failure::usage(format!("{name} is no node of this configuration")))?, String::new())
-        }
+        Some(name) => (client::node(config, &name)?, String::new()),
         None => {
             let may_store = config.nodes.iter().find(|node| node.may.store);
             let found = may_store.or(config.nodes.first());

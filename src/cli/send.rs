@@ -41,7 +41,10 @@ pub(super) struct Options {
 pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     let config = client::load(place)?;
     if !client::is_destination(&config, &options.to) {
-        return Err(Failure::usage(format!("{} is neither a peer nor a node of this configuration", options.to)));
+        return Err(Failure::usage(format!(
+            "{} is neither a peer nor a node of this configuration; see `weybridge peers list` and `weybridge nodes list`",
+            options.to
+        )));
     }
     if options.paths.is_empty() {
         return held::run(&config, &options).await;

@@ -181,7 +181,7 @@ fn unsound(verified: &VerifiedStatus) -> Option<String> {
     (!verified.sound).then(|| {
         format!(
             "THE RECORDS ARE NOT SOUND: {problems} problems were found at {ended}, the first: {first}. They were sound {last}. Nothing was \
-             changed; `weybridge ledger verify` names all, and docs/operations.md says what to do"
+             changed; `weybridge ledger verify` tells of them, and docs/operations.md says what to do"
         )
     })
 }

@@ -144,7 +144,7 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
         instances = every_instance(records, &StudyUid::parse(uid).map_err(Failure::usage)?).await?;
     }
     if instances.is_empty() {
-        return Err(Failure::some(format!("this site holds nothing of {uid}")));
+        return Err(Failure::absent(format!("this site holds nothing of {uid}")));
     }
     std::fs::create_dir_all(dir).map_err(|error| Failure::usage(format!("cannot make {}: {error}", dir.display())))?;
     let mut failed = 0;

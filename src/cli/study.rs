@@ -22,7 +22,7 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
     let uid = StudyUid::parse(&options.uid).map_err(Failure::usage)?;
     let instances = every_instance(&client::records(&config)?, &uid).await?;
     if instances.is_empty() {
-        return Err(Failure::some(format!("this site holds nothing of study {uid}")));
+        return Err(Failure::absent(format!("this site holds nothing of study {uid}")));
     }
     for instance in &instances {
         if options.json {

@@ -91,9 +91,10 @@ async fn list(
     let site = client::site(place)?;
     let study = study.as_deref().map(StudyUid::parse).transpose().map_err(Failure::usage)?;
     let state = match state {
-        Some(word) => {
-            Some(State::parse(&word).ok_or_else(|| Failure::usage(format!("{word} is not a state of a transfer")))?)
-        }
+        Some(word) => Some(State::parse(&word).ok_or_else(|| {
+            let known = State::ALL.map(State::word).join(", ");
+            Failure::usage(format!("{word} is not a state of a transfer; known: {known}"))
+        })?),
         None => None,
     };
     let filter = TransferFilter { study, destination: to.map(Destination), limit: PAGE, ..TransferFilter::default() };
@@ -196,7 +197,9 @@ async fn show(place: &ConfigPlace, id: i64, json: bool) -> Ended {
     let site = client::site(place)?;
     let found =
         client::records_of(&site)?.transfer_show(TransferId(id), SystemTime::now()).await.map_err(Failure::some)?;
-    let report = found.ok_or_else(|| Failure::usage(format!("there is no transfer {id}")))?;
+    let report = found.ok_or_else(|| {
+        Failure::absent(format!("there is no transfer {id}; `weybridge study UID` tells the numbers"))
+    })?;
     if json {
         let mut value = transfer_json(&report);
         value["sop_instance_uid"] = report.sop_instance_uid.as_str().into();
@@ -282,7 +285,9 @@ async fn decide(place: &ConfigPlace, verb: &str, chosen: Chosen, needs_reason: b
         render::line(format!("    transfer {} was left as it is: {why}", left[0]))?;
     }
     match (changed, skipped) {
-        (0, 0) => Err(Failure::some("none of the chosen transfers is in a state that allows it")),
+        (0, 0) => Err(Failure::absent(
+            "there is no such transfer, or none in a state that allows it; see `weybridge transfers list`",
+        )),
         (_, 1..) if named || needs_reason => Err(Failure::some(format!(
             "{skipped} of the chosen transfers were left as they are; what is being tried now goes on if that fails: say it again then"
         ))),

@@ -27,7 +27,7 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
         story = records.why_study(&study, now).await.map_err(Failure::some)?;
     }
     if story.is_empty() {
-        return Err(Failure::some(format!(
+        return Err(Failure::absent(format!(
             "this site has never seen {instance}, neither as a study nor as an instance"
         )));
     }

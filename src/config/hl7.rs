@@ -23,10 +23,20 @@ pub struct Hl7 {
 
 pub(super) fn hl7(mut table: Table<'_>) -> (Hl7, Option<Listener>) {
     let address = table.optional("listen", listen);
-    let from = table.list("from_addresses", network).map(List::values).unwrap_or_default();
+    let from = table.list("from_addresses", network);
     let issuer = table.optional("issuer", issuer).map(|at| at.value);
     let authorities = table.list("authorities", text).map(List::values).unwrap_or_default();
-    let processing = table.list("processing", one_of(&[("P", "P"), ("T", "T"), ("D", "D")], &[])).map(List::values);
+    let processing = table.list("processing", one_of(&[("P", "P"), ("T", "T"), ("D", "D")], &[]));
+    if let Some(empty) = processing.as_ref().filter(|list| list.written == 0) {
+        let hint = "no message would be taken but one that says nothing of itself; leave it out to mean [\"P\"]";
+        table.mistakes().wrong(Some(empty.span.clone()), "`processing` in [hl7] is empty", hint);
+    }
+    let everybody = from.iter().flat_map(|list| &list.items).find(|at| at.value.prefix_len() == 0);
+    if let (Some(_), Some(at)) = (&address, everybody) {
+        let message = "any machine may send orders and changes of patients to [hl7]";
+        table.mistakes().warn(Some(at.span.clone()), message, "`from_addresses` should name the order systems");
+    }
+    let from = from.map(List::values).unwrap_or_default();
     if let Some(at) = address.as_ref().filter(|_| from.is_empty()) {
         let hint = "add from_addresses = [\"…\"] with the addresses of the order systems";
         table.mistakes().wrong(Some(at.span.clone()), "nobody may call: `from_addresses` in [hl7] is empty", hint);
@@ -37,7 +47,7 @@ pub(super) fn hl7(mut table: Table<'_>) -> (Hl7, Option<Listener>) {
         from_addresses: from,
         issuer,
         authorities,
-        processing: processing.unwrap_or_else(|| vec!["P"]).into_iter().map(str::to_owned).collect(),
+        processing: processing.map_or_else(|| vec!["P"], List::values).into_iter().map(str::to_owned).collect(),
     };
     (hl7, address.map(|address| Listener { key: "`listen` in [hl7]", address, tls: false }))
 }

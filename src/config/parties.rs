@@ -199,6 +199,10 @@ fn storage_classes(table: &mut Table<'_>) -> StorageClasses {
         let uid = value.as_str().and_then(|text| SopClassUid::parse(text).ok());
         uid.ok_or_else(|| "write SOP Class UIDs, such as \"1.2.840.10008.5.1.4.1.1.2\"".into())
     });
+    if let Some(empty) = only.as_ref().filter(|list| list.written == 0) {
+        let hint = "nothing would be accepted; leave it out to take any storage class, or take \"store\" out of `may`";
+        table.mistakes().wrong(Some(empty.span.clone()), "`sop_classes` in [[node]] is empty", hint);
+    }
     let kinds =
         [("any", UnknownClasses::Any), ("declared", UnknownClasses::Declared), ("never", UnknownClasses::Never)];
     let unknown = table.or("unknown_classes", UnknownClasses::default(), one_of(&kinds, &[]));

@@ -203,6 +203,46 @@ fn a_list_of_patients_that_names_nobody_is_warned_of() {
     }
 }
 
+/// A list that is written and empty would take nothing, which nobody means who writes it (DIM-033).
+#[test]
+fn an_empty_list_that_would_take_nothing_is_a_mistake() {
+    let directory = directory();
+    let hl7 = "[hl7]\nlisten = \"127.0.0.1:2575\"\nfrom_addresses = [\"10.1.5.5\"]\n";
+    let rows = [
+        ("sop_classes = []\n".to_owned(), Some("`sop_classes` in [[node]] is empty")),
+        ("sop_classes = [\"1.2.840.10008.5.1.4.1.1.2\"]\n".to_owned(), None),
+        (format!("{hl7}processing = []\n"), Some("`processing` in [hl7] is empty")),
+        (format!("{hl7}processing = [\"T\"]\n"), None),
+    ];
+    for (text, want) in rows {
+        let errors = load(directory.path(), &format!("{LEAST}{text}")).err();
+        let messages: Vec<String> = errors.into_iter().flat_map(|e| e.mistakes).map(|m| m.message).collect();
+        assert_eq!(messages, Vec::from_iter(want), "{text}");
+    }
+}
+
+/// DIM-020: whoever may call from anywhere is told of, by DIMSE and by HL7.
+#[test]
+fn who_lets_any_machine_call_is_warned() {
+    let directory = directory();
+    let hl7 = |from: &str| format!("{LEAST}[hl7]\nlisten = \"127.0.0.1:2575\"\nfrom_addresses = [{from}]\n");
+    let any = "any machine may send orders and changes of patients to [hl7]";
+    let rows = [
+        (
+            LEAST.replace("\"127.0.0.1\"]", "\"0.0.0.0/0\"]"),
+            Some("any machine that knows its AE title may call as node PACS"),
+        ),
+        (hl7("\"0.0.0.0/0\""), Some(any)),
+        (hl7("\"10.1.5.5\", \"::/0\""), Some(any)),
+        (hl7("\"10.0.0.0/8\""), None),
+        (hl7("\"0.0.0.0/0\"").replace("listen = \"127.0.0.1:2575\"", ""), None),
+    ];
+    for (text, want) in rows {
+        let warnings = load(directory.path(), &text).unwrap_or_else(|e| panic!("{e}")).warnings;
+        assert_eq!(warnings.iter().map(|w| w.message.as_str()).collect::<Vec<_>>(), Vec::from_iter(want), "{text}");
+    }
+}
+
 /// LED-030, REL-06: what is to be kept free for purging must lie above what stops the intake.
 #[test]
 fn room_below_the_reserve_is_a_mistake() {
@@ -299,6 +339,19 @@ fn the_node_of_viewers_needs_no_caller() {
     }
     let said = refused(WITH_VIEWER.replace("viewer.token", "none.token"));
     assert!(said.contains("the token cannot be used") && !said.contains("nobody can call"), "{said}");
+}
+
+/// SEC-021: how many connections viewers may have can be said.
+#[test]
+fn viewers_have_a_limit_of_connections() {
+    let directory = directory();
+    fs::write(directory.path().join("viewer.token"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let limit = |more: &str| {
+        let config = load(directory.path(), &format!("{LEAST}{WITH_VIEWER}{more}")).unwrap_or_else(|e| panic!("{e}"));
+        config.viewer.unwrap().max_connections
+    };
+    assert_eq!((limit(""), limit("max_connections = 7\n")), (64, 7));
+    load(directory.path(), &format!("{LEAST}{WITH_VIEWER}max_connections = 0\n")).expect_err("nobody could look");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub enum XmlError {
     /// More attributes and values than the bound.
     #[error("it holds too many values")]
     TooMany,
-    /// An attribute whose tag, VR or value contradicts the model.
+    /// An attribute whose tag or value contradicts the model.
     #[error("an attribute is malformed: {0}")]
     Attribute(&'static str),
 }
@@ -57,7 +57,8 @@ struct Walk {
     whole: Option<Dataset>,
 }
 
-/// Reads one data set. Memory is bounded by `limits` and by the length of `text`.
+/// Reads one data set. A missing or unknown `vr` is that of the dictionary, else UN. Memory is bounded by `limits` and by the length of
+/// `text`.
 pub fn read(text: &[u8], limits: Limits) -> Result<Dataset, XmlError> {
     let mut reader = Reader::from_reader(text);
     let mut walk =
@@ -193,10 +194,8 @@ fn fill(members: &mut Members, number: u32, left: &mut u32) -> Result<(), XmlErr
 fn attribute(start: &BytesStart<'_>) -> Result<Open, XmlError> {
     let tag = given(start, b"tag").filter(|tag| tag.len() == 8).and_then(|tag| u32::from_str_radix(&tag, 16).ok());
     let tag = Tag(tag.ok_or(XmlError::Attribute("its tag is not eight hexadecimal digits"))?);
-    let vr = match given(start, b"vr") {
-        Some(vr) => Some(VR::from_str(&vr).map_err(|_| XmlError::Attribute("its vr is not a value representation"))?),
-        None => None,
-    };
+    // One that nobody knows says as much as none: the dictionary tells, as for JSON.
+    let vr = given(start, b"vr").and_then(|vr| VR::from_str(&vr).ok());
     // There are writers that keep the block in the tag: then it is known.
     let blockless = tag.is_private() && tag.element() <= 0xFF;
     let creator = given(start, b"privateCreator").filter(|_| blockless).map(|name| name.trim().to_owned());

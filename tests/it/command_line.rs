@@ -245,6 +245,9 @@ fn read_commands_work_whether_the_gateway_runs_or_not() {
     }
     let status = sites.a.cli(&["status"]).ok("status");
     assert!(status.contains("NOT RUNNING"), "{status}");
+    let status = sites.a.cli(&["status", "--json"]).ok("status");
+    let told: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert!(told["running"] == false && told["instances"] == 1, "who watches is told: {told}");
     assert_eq!(sites.a.cli(&["transfers", "retry", "--to", "b"]).code, Some(3), "a change needs the gateway");
 }
 
@@ -381,6 +384,37 @@ fn who_only_reads_is_answered_beside_a_broken_configuration_and_without_a_socket
     crate::support::wait::until(seconds(60), "the socket is made anew", || {
         site.cli(&["status"]).stdout.contains("running for").then_some(())
     });
+}
+
+/// UIX-04: one rule for all commands. What is not there ends with 1, a name that is not configured and a UID that is none with 2, and
+/// an empty list with 0.
+#[test]
+fn what_is_not_there_has_one_exit_code_and_what_is_not_configured_another() {
+    let stage = Stage::new();
+    let site = alone(&stage);
+    let out = stage.path().join("out");
+    let out = out.to_str().unwrap();
+    let absent = "transfers show 999|transfers retry 999|transfers retry --study 2.25.1|exceptions show 999|\
+                  exceptions resolve 999 --as cancel --by jo --reason x|study 2.25.1|why 2.25.1|store export 2.25.1 OUT|\
+                  store drop 2.25.1 --reason x|send --study 2.25.1 --to b|send --patient NOBODY --to b|\
+                  rejections show 2.25.1|rejections undo 2.25.1 --by jo --reason x|patients show NOBODY|\
+                  patients access NOBODY|patients unlearn NOBODY --issuer X --source y --by jo --reason x|\
+                  priors drop 2.25.1 --reason x";
+    let unknown = "peers test nobody|peers probe nobody|peers pause nobody --reason x|peers resume nobody|nodes test NOBODY|\
+                   nodes poll NOBODY|nodes poll SENDER|nodes pause NOBODY --reason x|nodes resume NOBODY|reconcile nobody|\
+                   transfers retry --to nobody|send --study 2.25.1 --to nobody|send --study 2.25.1 --from nobody --to b|\
+                   priors pull 2.25.1 --from nobody";
+    let malformed = "study x|why x|store export x OUT|store drop x --reason x|rejections show x|transfers list --state bad|\
+                     transfers retry --to b --state bad";
+    let empty =
+        "transfers list --study 2.25.1|transfers list --to nobody|exceptions list|rejections list|store list --damaged";
+    for (code, commands) in [(1, absent), (2, unknown), (2, malformed), (0, empty)] {
+        for command in commands.split('|') {
+            let arguments: Vec<&str> = command.split(' ').map(|word| if word == "OUT" { out } else { word }).collect();
+            let said = site.cli(&arguments);
+            assert_eq!((said.code, said.stderr.is_empty()), (Some(code), code == 0), "{command}: {said:?}");
+        }
+    }
 }
 
 #[test]

@@ -32,7 +32,9 @@ pub(super) async fn run(place: &ConfigPlace, id: ExceptionId, json: bool) -> End
     let config = client::load(place)?;
     let records = client::records(&config)?;
     let exception = records.exception(id).await.map_err(Failure::some)?;
-    let exception = exception.ok_or_else(|| Failure::usage(format!("there is no exception {id}")))?;
+    let exception = exception.ok_or_else(|| {
+        Failure::absent(format!("there is no exception {id}; `weybridge exceptions list --all` tells the numbers"))
+    })?;
     let sides = if exception.kind == "conflict" { sides(&config, &records, &exception).await? } else { None };
     if json {
         let mut value = as_json(&exception);

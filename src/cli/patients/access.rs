@@ -18,7 +18,7 @@ pub(super) async fn run(place: &ConfigPlace, of: &Of) -> Ended {
     let records = client::records(&config)?;
     let studies = studies(&config, &records, of).await?;
     if studies.is_empty() {
-        return Err(Failure::some("this site holds no study of this patient, and never did"));
+        return Err(Failure::absent("this site holds no study of this patient, and never did"));
     }
     let mut told: Vec<(StudyUid, Event)> = Vec::new();
     for study in studies {

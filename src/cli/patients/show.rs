@@ -19,7 +19,7 @@ pub(super) async fn run(place: &ConfigPlace, of: &Of) -> Ended {
     }
     let merges = merges(&records, &found, (id, of.issuer.clone())).await?;
     if found.is_empty() && merges.is_empty() {
-        return Err(Failure::some("the cross-reference says nothing of this number"));
+        return Err(Failure::absent("the cross-reference says nothing of this number"));
     }
     let mut links: BTreeMap<LocalId, Link> = BTreeMap::new();
     let merged = merges.iter().flat_map(|merge| [&merge.former, &merge.stays]);

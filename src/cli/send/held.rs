@@ -77,7 +77,10 @@ pub(super) async fn run(config: &Config, options: &super::Options) -> Ended {
         )));
     }
     if owed + under_way + done == 0 {
-        return Err(Failure::some("nothing can be sent"));
+        return Err(Failure::some(
+            "nothing can be sent: all of it came from there (--again sends it), waits for a person, is damaged or is gone; \
+             see `weybridge study`",
+        ));
     }
     if options.held.wait {
         wait(config, options, &studies, long_cancelled).await?;
@@ -177,7 +180,7 @@ async fn choose(
     };
     if studies.is_empty() {
         let from = from.as_ref().map(|from| format!(" that came from {from}")).unwrap_or_default();
-        return Err(Failure::some(format!("{} holds nothing of it{from}{silent}", config.site.name)));
+        return Err(Failure::absent(format!("{} holds nothing of it{from}{silent}", config.site.name)));
     }
     if !silent.is_empty() && !options.json {
         render::line(format!("not everything is known{silent}"))?;

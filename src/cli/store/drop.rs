@@ -35,7 +35,9 @@ pub(super) async fn run(config: &Config, options: Options) -> Ended {
         }
     }
     match dropped {
-        0 => Err(Failure::some("nothing was dropped")),
+        0 => Err(Failure::some(
+            "nothing was dropped: what is kept of it is owed or held, or its bytes are gone already; see `weybridge study`",
+        )),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

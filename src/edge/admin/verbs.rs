@@ -88,7 +88,11 @@ pub(super) async fn decide(
     };
     let state = match request.state.as_deref().map(|word| transfer::State::parse(word).ok_or(word)).transpose() {
         Ok(state) => state,
-        Err(word) => return problem(StatusCode::BAD_REQUEST, &format!("{word} is not a state of a transfer")),
+        Err(word) => {
+            let known = transfer::State::ALL.map(transfer::State::word).join(", ");
+            let why = format!("{word} is not a state of a transfer; known: {known}");
+            return problem(StatusCode::BAD_REQUEST, &why);
+        }
     };
     let selection = match request.ids.is_empty() {
         true => Selection::Matching { study, destination: request.destination.map(Destination), state },

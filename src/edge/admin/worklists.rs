@@ -69,10 +69,13 @@ impl WorklistStatus {
     }
 }
 
-/// Asks a worklist and answers how it stands then; 404 if it is none.
+/// Asks a worklist and answers how it stands then; 400 if the configuration in force has none of that name.
 pub(super) async fn poll(State(face): State<AdminFace>, Json(asked): Json<Poll>) -> Response {
     match face.worklists.ask_now(&asked.node).await {
         Some(standing) => Json(WorklistStatus::of(standing)).into_response(),
-        None => problem(StatusCode::NOT_FOUND, &format!("no [[worklist]] in force names {}", asked.node)),
+        None => {
+            let why = format!("no [[worklist]] in force names {}; reload the configuration if it is new", asked.node);
+            problem(StatusCode::BAD_REQUEST, &why)
+        }
     }
 }
