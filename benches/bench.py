@@ -1,6 +1,6 @@
 """The bench: each row runs its contenders in alternation and prints how many times as fast we are.
 
-usage: bench.py --binary FILE [--rounds 9] [--rows PATTERN] [--scale 1.0] [--json FILE]
+usage: bench.py --binary FILE [--earlier FILE] [--rounds 9] [--rows PATTERN] [--scale 1.0] [--json FILE]
 """
 
 import argparse
@@ -12,15 +12,17 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from contenders import Orthanc, StoreScp, Weybridge, make_certificates
 from data import DataSet
 from rows import ROWS
-from work import onward
+from work import ingest, onward
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / "target" / "bench"
+EARLIER = (0.97, 1.0)  # what has been added since is to cost less than 3 %
 QUIET = 0.3  # foreign cores above which a run says little
 
 
@@ -33,8 +35,9 @@ class Bench:
 
     def contender(self, name, out=None, tls=False, alone=False):
         folder = self.folder / name
-        if name == "weybridge":
-            return Weybridge(folder, self.options.binary, self.certs, out=out, alone=alone)
+        if name in ("weybridge", "earlier"):
+            binary = self.options.binary if name == "weybridge" else self.options.earlier
+            return Weybridge(folder, binary, self.certs, out=out, alone=alone)
         return Orthanc(folder, self.certs, tls=tls, out=out) if name == "orthanc" else StoreScp(folder)
 
     def two_sites(self, name, started):
@@ -129,6 +132,7 @@ def machine(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
+    parser.add_argument("--earlier", help="another build of this program: what is taken in is measured beside it alone")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--rows", default="*", help="a pattern, for example 'ingest-*'")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the data sets; below 1 only to try the bench")
@@ -137,6 +141,9 @@ def main():
     options.binary = str(Path(options.binary).resolve())
     WORK.mkdir(parents=True, exist_ok=True)
     bench, rows = Bench(options), [row for row in ROWS if fnmatch.fnmatch(row.name, options.rows)]
+    if options.earlier:
+        options.earlier = str(Path(options.earlier).resolve())
+        rows = [replace(row, beside={"earlier": EARLIER}) for row in rows if row.work is ingest]
     if not rows:
         parser.error("no row has such a name: " + ", ".join(row.name for row in ROWS))
     sets = {name: DataSet(WORK / "data", name, options.scale) for name in sorted({row.set for row in rows})}
