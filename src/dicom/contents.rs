@@ -96,6 +96,10 @@ impl Contents {
         match element.length {
             None if element.fragments => Ok(Part::Fragments(element.tag, vr)),
             None => Ok(Part::Sequence(element.tag)),
+            // What lies too deep to be gone into is a value that nobody knows.
+            Some(length) if vr == Vr::SQ && self.walker.beyond().is_some() => {
+                Ok(Part::Leaf(element.tag, Vr::UN, length))
+            }
             // What calls itself unknown and has a length is shown as it is: nobody promises that it is a sequence.
             Some(_) if vr == Vr::SQ => {
                 self.walker.descend()?;
@@ -181,5 +185,28 @@ pub(super) mod tests {
             assert_eq!(found[..want.len() - 2], want[..want.len() - 2], "{step}");
             assert_eq!(found.len(), want.len());
         }
+    }
+
+    /// FLT-087: what is accepted by its length is shown, as far as it is gone into.
+    #[test]
+    fn what_is_nested_deeper_than_the_limit_is_a_value() {
+        let nested = |depth| {
+            (0..depth).fold(Vec::new(), |inner, _| {
+                let item = item(&inner);
+                long(0x0040_A730, b"SQ", item.len() as u32, &item)
+            })
+        };
+        let (set, rest) = (nested(100), nested(35).len() as u32 + 8);
+        let (mut contents, mut input, mut sequences) = (Contents::default(), &set[..], 0);
+        let mut leaves = Vec::new();
+        while let Some(part) = contents.next(&mut input).unwrap() {
+            match part {
+                Part::Sequence(_) => sequences += 1,
+                Part::Leaf(_, vr, length) => leaves.push((vr, length)),
+                _ => {}
+            }
+        }
+        contents.finish().unwrap();
+        assert_eq!((sequences, leaves), (64, vec![(Vr::UN, rest)]));
     }
 }

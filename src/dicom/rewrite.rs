@@ -30,7 +30,7 @@ use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, Syntax, Walker};
 pub use edits::{Cleared, Content, Edits, Item, Report, RewriteError};
-use item::{Form, Previous};
+use item::{Form, Previous, SEQUENCE_END};
 pub use item::{date_time, label};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -218,21 +218,29 @@ impl Rewriter {
                     self.copy_header(out);
                 }
             }
-            Event::SequenceEnd { delimited } => {
-                self.open = self.open.saturating_sub(1);
-                if let (0, Originals::Within(form)) = (self.open, self.originals) {
-                    self.append_item(form, out);
-                }
-                if let (0, Some(index)) = (self.open, self.within) {
-                    self.within = None;
-                    self.planned[index].append(self.form, out);
-                }
-                if delimited {
-                    self.copy_header(out);
-                }
-            }
+            Event::SequenceEnd { delimited } => self.sequence_end(delimited, out),
         }
         Ok(())
+    }
+
+    /// A sequence ends. One that changes ends as it should, whatever delimiter it had; any other as it did.
+    fn sequence_end(&mut self, delimited: bool, out: &mut Vec<u8>) {
+        self.open = self.open.saturating_sub(1);
+        let mut changed = false;
+        if let (0, Originals::Within(form)) = (self.open, self.originals) {
+            self.append_item(form, out);
+            changed = true;
+        }
+        if let (0, Some(index)) = (self.open, self.within) {
+            self.within = None;
+            self.planned[index].append(self.form, out);
+            changed = true;
+        }
+        match (delimited, changed) {
+            (true, true) => out.extend_from_slice(&SEQUENCE_END),
+            (true, false) => self.copy_header(out),
+            (false, _) => {}
+        }
     }
 
     /// An element of the data set itself.

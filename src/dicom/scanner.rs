@@ -32,7 +32,7 @@ use std::collections::btree_map::Entry;
 pub struct Limits {
     /// Sequences within one another.
     pub depth: u32,
-    /// Bytes of one indexed value.
+    /// Bytes of one indexed value. One that only describes and is longer is not indexed.
     pub value_bytes: usize,
     /// Elements and items that are walked; those inside a sequence of defined length are not.
     pub elements: u64,
@@ -70,7 +70,7 @@ pub enum ScanError {
         /// The sequence that went too deep.
         tag: Option<Tag>,
     },
-    /// An indexed value, the number of elements, or the inflated data set is larger than [`Limits`] allows.
+    /// A value that identifies, the number of elements, or the inflated data set is larger than [`Limits`] allows.
     #[error("the data set goes over a limit{}: {what}", within(.tag))]
     TooLarge {
         /// The element at which it was.
@@ -247,11 +247,14 @@ impl Gathering {
 
     fn begin(&mut self, element: Element) -> Result<(), ScanError> {
         let tag = element.tag;
-        let Ok(at) = INDEXED.binary_search_by_key(&tag, |indexed| indexed.tag) else { return Ok(()) };
-        if INDEXED[at].vr == NUMBER {
-            // What only describes the pixels makes nothing unacceptable.
-            let first = element.value_length().is_some_and(|length| length as usize <= self.limit);
-            self.current = (first && !self.values.contains_key(&tag)).then(|| (tag, Vec::new()));
+        if INDEXED.binary_search_by_key(&tag, |indexed| indexed.tag).is_err() {
+            return Ok(());
+        }
+        if !identifies(tag) {
+            // What only describes makes nothing unacceptable: of two the first counts, and what is no value, or too long for one, does not.
+            let first = !self.values.contains_key(&tag);
+            let fits = element.value_length().is_some_and(|length| length as usize <= self.limit);
+            self.current = (first && fits).then(|| (tag, Vec::new()));
             return Ok(());
         }
         let Some(length) = element.value_length() else {
@@ -274,7 +277,7 @@ impl Gathering {
             Entry::Vacant(place) => {
                 place.insert(value.into());
             }
-            Entry::Occupied(first) if identifies(tag) && **first.get() != *value => {
+            Entry::Occupied(first) if **first.get() != *value => {
                 return Err(ScanError::Malformed { tag: Some(tag), why: "it is there twice, with different values" });
             }
             Entry::Occupied(_) => {}

@@ -13,6 +13,8 @@
 //! - Group lengths are left out, since they would be wrong (PS3.5 section 7.2), and so are groups 0000 and 0002 and
 //!   padding at the end, which are not the data set's.
 //! - Bytes are turned round by the words of the representation (PS3.5 section 7.3).
+//! - What has no length and is OB or OW, and is not Pixel Data, becomes SQ if it is a sequence (PS3.5 section 7.1.2); if it is in fragments,
+//!   these pass untouched, into Implicit VR only where they can be read as items.
 //! - A value of odd length stays so, which breaks the rule (PS3.5 section 7.1.1), unless it is asked to be padded.
 //! - Native pixels under an encapsulated syntax pass, where their length and description leave no doubt.
 //! - What cannot be decided without guessing is UN, or an error for pixels; never a guess.
@@ -21,6 +23,8 @@ mod decoding;
 mod error;
 mod headers;
 mod level;
+mod nested;
+mod opaque;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -41,6 +45,7 @@ use decoding::{Decoding, Treatment, Written};
 pub use error::TranscodeError;
 use headers::{ITEM, ITEM_END, SEQUENCE_END, write_header, write_implicit_header, write_item};
 use level::Levels;
+use opaque::Opaque;
 use words::Words;
 
 /// The version of these rules, for the ledger: another as soon as the same input gives other bytes (IDY-034).
@@ -100,6 +105,8 @@ pub struct Transcoder {
     verbatim: u32,
     decoding: Option<Decoding>,
     leaves_fragments: bool,
+    /// The fragments in hand, if they are not Pixel Data's.
+    opaque: Option<Opaque>,
     /// Values of odd length are padded.
     evens: bool,
     /// A frame has just been written.
@@ -153,6 +160,7 @@ impl Transcoder {
             verbatim: 0,
             decoding,
             leaves_fragments: false,
+            opaque: None,
             evens,
             paused: false,
             report: Report::default(),
@@ -232,11 +240,17 @@ impl Transcoder {
                 if let Some(decoding) = &mut self.decoding {
                     decoding.value(slice);
                 }
+                if let Some(opaque) = &mut self.opaque {
+                    opaque.value(slice)?;
+                }
                 if let Value::Written(words) = &mut self.value {
                     words.push(slice, out);
                 }
             }
-            Event::ValueEnd => self.value_end(out),
+            Event::ValueEnd => {
+                self.opaque.as_mut().map_or(Ok(()), Opaque::end)?;
+                self.value_end(out);
+            }
             Event::Item(length) => {
                 let empty = length == Some(0);
                 self.levels.open(empty);
@@ -248,9 +262,9 @@ impl Transcoder {
                     write_item(out, ITEM_END, 0);
                 }
             }
-            Event::SequenceEnd { .. } => write_item(out, SEQUENCE_END, 0),
-            // The element before them was refused, or they are left out.
-            Event::Fragment(_) | Event::Stray => {}
+            Event::SequenceEnd { .. } => self.sequence_end(out),
+            Event::Fragment(length) => self.fragment(length, out)?,
+            Event::Stray => {}
         }
         Ok(())
     }
@@ -338,18 +352,6 @@ impl Transcoder {
         }
     }
 
-    /// A sequence of defined length that is nested too deeply to go into it: its bytes pass, where they may stand in the output so.
-    fn untouched(&mut self, tag: Tag, length: u32, inside: Syntax, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
-        let vr = match inside {
-            Syntax::IMPLICIT_LITTLE => Vr::UN,
-            Syntax { explicit: true, big: false } if self.explicit && even(length, self.evens) == length => Vr::SQ,
-            _ => return Err(StructureError::TooDeep { tag: Some(tag) }.into()),
-        };
-        self.value = Value::Written(self.words(1, vr));
-        self.write_element(out, tag, vr, even(length, self.evens));
-        Ok(())
-    }
-
     /// The image of an encapsulated syntax.
     fn pixel_data(&mut self, element: Element, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
         let vr = self.representation(element);
@@ -362,32 +364,6 @@ impl Transcoder {
         self.value = Value::Written(self.words(1, vr));
         self.report.elements += 1;
         self.write_element(out, element.tag, vr, length);
-        Ok(())
-    }
-
-    /// An element of undefined length.
-    fn container(&mut self, element: Element, vr: Vr, out: &mut Vec<u8>) -> Result<(), TranscodeError> {
-        let tag = element.tag;
-        if element.fragments {
-            if !self.leaves_fragments {
-                return Err(TranscodeError::Encapsulated { tag });
-            }
-            self.value = Value::Dropped;
-            self.write_element(out, tag, vr, UNDEFINED);
-            return Ok(());
-        }
-        let written = element.vr.is_some_and(|vr| vr != Vr::UN);
-        // Without representations there is no UN: what is inside it is written as the rest is. From big endian its bytes
-        // are copied all the same, since they are implicit little endian already (PS3.5 section 6.2.2).
-        if vr == Vr::SQ || written || !(self.explicit || self.big) {
-            self.write_element(out, tag, vr, UNDEFINED);
-            return Ok(());
-        }
-        if self.big && element.vr.is_none() {
-            return Err(malformed(tag, "a sequence of no known encoding"));
-        }
-        self.verbatim = 1;
-        self.write_element(out, tag, Vr::UN, UNDEFINED);
         Ok(())
     }
 
@@ -445,23 +421,6 @@ impl Transcoder {
         let mut words = self.words(1, *vr);
         words.push(value, out);
         words.end(out);
-    }
-
-    /// Copies what is inside UN.
-    fn copy(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        let (bytes, deeper) = match event {
-            Event::Element(element) => (self.walker.raw_header(), i32::from(element.length.is_none())),
-            Event::Item(_) => (self.walker.raw_header(), 1),
-            Event::Fragment(_) | Event::Stray => (self.walker.raw_header(), 0),
-            Event::Value(slice) => (slice, 0),
-            Event::ValueEnd => (&[][..], 0),
-            Event::ItemEnd { delimited: true } | Event::SequenceEnd { delimited: true } => {
-                (self.walker.raw_header(), -1)
-            }
-            Event::ItemEnd { .. } | Event::SequenceEnd { .. } => (&[][..], -1),
-        };
-        out.extend_from_slice(bytes);
-        self.verbatim = self.verbatim.saturating_add_signed(deeper);
     }
 }
 

@@ -1,11 +1,16 @@
 //! The walk over a data set: bytes in pieces of any size become headers, slices of values, items and delimiters.
 //!
-//! It holds one header and one small frame for each open sequence and item, never a value, and does not recurse. A
+//! It holds two headers and one small frame for each open sequence and item, never a value, and does not recurse. A
 //! value is passed on as slices of the input, so that skipping one costs nothing per byte. What is accepted beyond the
-//! standard, because the field writes it: an element without VR in an explicit data set, unknown VRs, stray delimiters
-//! at the top and at the end of what has a defined length, the delimiter of a sequence at the end of its last item,
-//! encapsulated pixel data that ends without its delimiter, and up to [`PADDING`] zero bytes after the last element.
+//! standard, because the field writes it:
+//!
+//! - an element without VR in an explicit data set, unknown VRs, and private sequences that are explicit in an implicit one;
+//! - sequences that call themselves OB or OW, and have no length;
+//! - either delimiter in the place of the other, and stray ones: at the top, behind what has a length, and at its end;
+//! - no delimiter where the length of what is around says the same, nor behind encapsulated pixel data at the end;
+//! - up to [`PADDING`] zero bytes after the last element.
 
+mod error;
 mod header;
 #[cfg(test)]
 mod tests;
@@ -13,6 +18,8 @@ mod tests;
 pub(super) use super::tag::PIXEL_DATA;
 use super::tag::Tag;
 use super::vr::Vr;
+pub use error::StructureError;
+pub(super) use error::within;
 pub(super) use header::{Header, SHORT, Syntax};
 
 const ITEM: Tag = Tag::new(0xFFFE, 0xE000);
@@ -22,54 +29,6 @@ const SEQUENCE_END: Tag = Tag::new(0xFFFE, 0xE0DD);
 pub(super) const UNDEFINED: u32 = u32::MAX;
 /// Zero bytes that may follow the last element: some programs fill up the last block of a file, and send what they read.
 pub(super) const PADDING: u64 = 1 << 20;
-
-/// What is wrong with the structure of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StructureError {
-    /// The bytes end inside an element, an item or a sequence.
-    #[error("the data set is cut short{}", within(.tag))]
-    Truncated {
-        /// The last element whose header was whole.
-        tag: Option<Tag>,
-    },
-    /// The bytes cannot be a data set.
-    #[error("the data set is malformed{}: {why}", within(.tag))]
-    Malformed {
-        /// The last element whose header was whole.
-        tag: Option<Tag>,
-        /// What is wrong, for people.
-        why: &'static str,
-    },
-    /// Sequences are nested deeper than the limit.
-    #[error("sequences are nested too deeply{}", within(.tag))]
-    TooDeep {
-        /// The sequence that went too deep.
-        tag: Option<Tag>,
-    },
-    /// There are more elements and items than the limit.
-    #[error("the data set has too many elements{}", within(.tag))]
-    TooManyElements {
-        /// The last element within the limit.
-        tag: Option<Tag>,
-    },
-}
-
-/// The end of an error text that names an element.
-pub(super) fn within(tag: &Option<Tag>) -> String {
-    tag.map(|tag| format!(" at {tag}")).unwrap_or_default()
-}
-
-impl StructureError {
-    /// The element to name in Offending Element (0000,0901).
-    pub fn tag(&self) -> Option<Tag> {
-        match *self {
-            Self::Truncated { tag }
-            | Self::Malformed { tag, .. }
-            | Self::TooDeep { tag }
-            | Self::TooManyElements { tag } => tag,
-        }
-    }
-}
 
 /// One step of the walk.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,11 +42,11 @@ pub(super) enum Event<'a> {
     ValueEnd,
     /// An item begins: its length, or none until its delimiter. Its elements follow.
     Item(Option<u32>),
-    /// The item ended, by a delimiter or by its length.
+    /// The item ended, by a delimiter, or by a length: its own, or that of what is around it.
     ItemEnd { delimited: bool },
     /// A fragment of encapsulated pixel data; its value follows.
     Fragment(u32),
-    /// The sequence, or the fragments, ended, by a delimiter or by its length.
+    /// The sequence, or the fragments, ended likewise; the delimiter may be an item's.
     SequenceEnd { delimited: bool },
     /// A delimiter that ends nothing.
     Stray,
@@ -133,10 +92,29 @@ struct Frame {
     end: Option<u64>,
     /// Where it must have ended at the latest, because something around it does.
     limit: u64,
-    /// Inside UN: implicit by the standard, but some writers kept to explicit, so the first element of an item tells.
+    /// Inside UN: implicit by the standard, but some writers kept to explicit, so the first element of an item tells. So it does in
+    /// bytes that are a sequence, and in a private sequence of an implicit data set.
     sniff: bool,
     /// Fragments so far.
     fragments: u64,
+    /// Of a sequence: its last item had a length.
+    by_length: bool,
+}
+
+impl Frame {
+    /// The data set itself.
+    fn root(syntax: Syntax, limit: u64) -> Self {
+        Self { content: Content::Elements, syntax, end: None, limit, sniff: false, fragments: 0, by_length: false }
+    }
+}
+
+/// What the next header tells of one that waits for it.
+#[derive(Debug, Clone, Copy)]
+enum Waiting {
+    /// Whether bytes without a length are a sequence: so they are if the first item has no length either, as no fragment may.
+    Bytes(Element),
+    /// Whether the delimiter of an item that had a length is one too many, or ends the sequence in the place of its own.
+    Delimiter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,11 +133,19 @@ pub(super) struct Walker {
     header: Header,
     /// Whether `header` still holds the last header, for [`Self::raw_header`].
     spent: bool,
+    /// The header that waits for the next one.
+    waiting: Option<(Header, Waiting)>,
+    /// The header behind the last event, if it is one that waited.
+    shown: Option<Header>,
+    /// A sequence has just ended by the delimiter of an item: its own may follow.
+    wrongly: bool,
     position: u64,
     /// The last element whose header was whole.
     tag: Option<Tag>,
     /// How the items of that element are written; none if it is UN.
     nested: Option<Syntax>,
+    /// Whether they may be explicit or not, for their elements to tell.
+    sniffs: bool,
     depth: u32,
     max_depth: u32,
     elements_left: u64,
@@ -169,15 +155,18 @@ impl Walker {
     /// A walk over a data set in `syntax`, through at most `max_depth` sequences within one another and `max_elements`
     /// headers.
     pub(super) fn new(syntax: Syntax, max_depth: u32, max_elements: u64) -> Self {
-        let root = Frame { content: Content::Elements, syntax, end: None, limit: u64::MAX, sniff: false, fragments: 0 };
         Self {
-            frames: vec![root],
+            frames: vec![Frame::root(syntax, u64::MAX)],
             state: State::Header,
             header: Header::default(),
             spent: false,
+            waiting: None,
+            shown: None,
+            wrongly: false,
             position: 0,
             tag: None,
             nested: None,
+            sniffs: false,
             depth: 0,
             max_depth,
             elements_left: max_elements,
@@ -195,11 +184,12 @@ impl Walker {
 
     /// The bytes of the header behind the last event that had one.
     pub(super) fn raw_header(&self) -> &[u8] {
-        self.header.as_bytes()
+        self.shown.as_ref().unwrap_or(&self.header).as_bytes()
     }
 
     /// The next step; none when `input` is used up.
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, StructureError> {
+        self.shown = None;
         loop {
             match self.state {
                 State::Value { left: 0 } => {
@@ -219,8 +209,11 @@ impl Walker {
                 }
                 State::Padding { zeros } => return self.pad(zeros, input),
                 State::Header => {
-                    if let Some(event) = self.close() {
-                        return Ok(Some(event));
+                    if self.is_over() {
+                        return match self.waiting.take() {
+                            Some(waiting) => self.settle(waiting, None).map(Some),
+                            None => Ok(Some(self.pop(false))),
+                        };
                     }
                     if !self.fill(input) {
                         return Ok(None);
@@ -252,6 +245,7 @@ impl Walker {
     pub(super) fn finish(&self) -> Result<(), StructureError> {
         let whole_header = self.spent || self.header.filled() == 0;
         let whole = match (self.state, &self.frames[..]) {
+            _ if self.waiting.is_some() => false,
             (State::Padding { .. }, _) => true,
             (State::Value { .. }, _) => false,
             // A few zeros cannot begin an element: padding.
@@ -271,14 +265,7 @@ impl Walker {
 
     fn top(&self) -> Frame {
         // The first frame is never popped; the fallback only spares a panic.
-        self.frames.last().copied().unwrap_or(Frame {
-            content: Content::Elements,
-            syntax: Syntax::IMPLICIT_LITTLE,
-            end: None,
-            limit: 0,
-            sniff: false,
-            fragments: 0,
-        })
+        self.frames.last().copied().unwrap_or(Frame::root(Syntax::IMPLICIT_LITTLE, 0))
     }
 
     fn pad<'a>(&mut self, zeros: u64, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, StructureError> {
@@ -291,11 +278,11 @@ impl Walker {
         Ok(None)
     }
 
-    /// Ends the innermost sequence or item if its defined length is used up.
-    fn close(&mut self) -> Option<Event<'static>> {
+    /// Whether the innermost sequence or item ends here by its length; or by that of what is around it, its delimiter left out.
+    fn is_over(&self) -> bool {
         let top = self.top();
         let untouched = self.spent || self.header.filled() == 0;
-        (top.end == Some(self.position) && untouched).then(|| self.pop(false))
+        untouched && self.position == top.end.unwrap_or(top.limit)
     }
 
     fn pop(&mut self, delimited: bool) -> Event<'static> {
@@ -342,9 +329,13 @@ impl Walker {
         if self.position > top.limit {
             return Err(self.malformed("a header reaches past the end of what holds it"));
         }
+        let tag = self.header.tag(top.syntax);
+        if let Some(waiting) = self.waiting.take() {
+            return self.settle(waiting, Some(tag)).map(Some);
+        }
         self.elements_left =
             self.elements_left.checked_sub(1).ok_or(StructureError::TooManyElements { tag: self.tag })?;
-        let tag = self.header.tag(top.syntax);
+        let wrongly = std::mem::take(&mut self.wrongly);
         match (top.content, tag) {
             (Content::Elements, _) if self.at_top() && self.header.is_zero() => {
                 self.state = State::Padding { zeros: self.header.filled() as u64 };
@@ -357,8 +348,17 @@ impl Walker {
             }
             (Content::Elements, ITEM_END) if !self.at_top() && top.end.is_none() => Ok(Some(self.pop(true))),
             (Content::Items | Content::Fragments, SEQUENCE_END) if top.end.is_none() => Ok(Some(self.pop(true))),
+            (Content::Items, ITEM_END) if top.end.is_none() && top.by_length => {
+                self.waiting = Some((self.header, Waiting::Delimiter));
+                Ok(None)
+            }
+            // The end of an item in the place of the sequence's: no item is open that it could end.
+            (Content::Items | Content::Fragments, ITEM_END) if top.end.is_none() => {
+                self.wrongly = true;
+                Ok(Some(self.pop(true)))
+            }
             (Content::Elements | Content::Items, ITEM_END) | (Content::Items, SEQUENCE_END) => Ok(Some(Event::Stray)),
-            (Content::Elements, SEQUENCE_END) if self.at_top() => Ok(Some(Event::Stray)),
+            (Content::Elements, SEQUENCE_END) if self.at_top() || wrongly => Ok(Some(Event::Stray)),
             // The end of a sequence in the place of its last item's (PS3.5 section 7.5.2): it is read again, and ends both.
             (Content::Elements, SEQUENCE_END) if top.end.is_none() => {
                 self.spent = false;
@@ -367,29 +367,68 @@ impl Walker {
             (Content::Elements, tag) if tag.group() == ITEM.group() => {
                 Err(self.malformed("an item or a delimiter where an element should be"))
             }
-            (Content::Elements, tag) => self.read_element(tag, top).map(Some),
+            (Content::Elements, tag) => self.read_element(tag, top),
             (Content::Items, ITEM) => self.read_item(top).map(Some),
             (Content::Fragments, ITEM) => self.read_fragment(top).map(Some),
             _ => Err(self.malformed("something else than an item in a sequence")),
         }
     }
 
-    fn read_element(&mut self, tag: Tag, top: Frame) -> Result<Event<'static>, StructureError> {
+    fn read_element(&mut self, tag: Tag, top: Frame) -> Result<Option<Event<'static>>, StructureError> {
         let (vr, length) = self.header.element(top.syntax);
+        let bytes = vr.is_some_and(|vr| vr.word() > 1 || vr == Vr::OB);
         self.tag = Some(tag);
         self.nested = (vr != Some(Vr::UN)).then_some(top.syntax);
-        let at_top = self.at_top();
+        self.sniffs = vr == Some(Vr::UN) || bytes || (!top.syntax.explicit && tag.is_private());
+        let element = Element { tag, vr, length: None, fragments: tag == PIXEL_DATA, top: self.at_top() };
         if length != UNDEFINED {
             self.check_length(length, top)?;
             self.state = State::Value { left: length };
-            return Ok(Event::Element(Element { tag, vr, length: Some(length), fragments: false, top: at_top }));
+            return Ok(Some(Event::Element(Element { length: Some(length), fragments: false, ..element })));
         }
-        let fragments = tag == PIXEL_DATA || vr.is_some_and(|vr| vr.word() > 1 || vr == Vr::OB);
         if matches!(vr, Some(Vr::UC | Vr::UR | Vr::UT)) {
             return Err(self.malformed("a text without a length"));
         }
-        self.open_sequence(if fragments { Content::Fragments } else { Content::Items }, None)?;
-        Ok(Event::Element(Element { tag, vr, length: None, fragments, top: at_top }))
+        if bytes && !element.fragments {
+            self.waiting = Some((self.header, Waiting::Bytes(element)));
+            return Ok(None);
+        }
+        self.open_sequence(if element.fragments { Content::Fragments } else { Content::Items }, None)?;
+        Ok(Some(Event::Element(element)))
+    }
+
+    /// What the header that waited is, by the tag of the next one; none where nothing follows.
+    fn settle(
+        &mut self,
+        (header, waiting): (Header, Waiting),
+        next: Option<Tag>,
+    ) -> Result<Event<'static>, StructureError> {
+        self.shown = Some(header);
+        // The next one is read again.
+        self.spent = next.is_none();
+        match waiting {
+            Waiting::Bytes(element) => {
+                let items = next == Some(ITEM) && self.header.plain_length(self.top().syntax) == UNDEFINED;
+                self.open_sequence(if items { Content::Items } else { Content::Fragments }, None)?;
+                Ok(Event::Element(Element { fragments: !items, ..element }))
+            }
+            Waiting::Delimiter => {
+                let around = self.frames.iter().nth_back(1).filter(|_| self.frames.len() > 2);
+                let ends = match next {
+                    // The next one ends the item around, if that has no length.
+                    Some(ITEM_END) => around.is_some_and(|frame| frame.end.is_none()),
+                    Some(tag) => tag.group() != ITEM.group(),
+                    None => true,
+                };
+                if ends {
+                    return Ok(self.pop(true));
+                }
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.by_length = false;
+                }
+                Ok(Event::Stray)
+            }
+        }
     }
 
     fn open_sequence(&mut self, content: Content, end: Option<u64>) -> Result<(), StructureError> {
@@ -399,8 +438,8 @@ impl Walker {
         self.depth += 1;
         let limit = end.unwrap_or(self.top().limit);
         let syntax = self.nested.unwrap_or(Syntax::IMPLICIT_LITTLE);
-        let sniff = self.nested.is_none() && content == Content::Items;
-        self.frames.push(Frame { content, syntax, end, limit, sniff, fragments: 0 });
+        let sniff = self.sniffs && content == Content::Items;
+        self.frames.push(Frame { content, sniff, end, ..Frame::root(syntax, limit) });
         Ok(())
     }
 
@@ -408,6 +447,9 @@ impl Walker {
         let length = Some(self.header.plain_length(top.syntax)).filter(|&length| length != UNDEFINED);
         if let Some(length) = length {
             self.check_length(length, top)?;
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.by_length = length.is_some();
         }
         let end = length.map(|length| self.position + u64::from(length));
         self.frames.push(Frame { content: Content::Elements, end, limit: end.unwrap_or(top.limit), ..top });

@@ -297,6 +297,57 @@ fn what_is_nested_deeply_by_length_arrives_also_where_it_must_be_re_encoded() {
     note_fired(1);
 }
 
+/// DIM-005, WEB-001: a sequence that ends by the delimiter of an item, and one that calls itself OB, are taken and kept as they came, and
+/// as they should be where they are re-encoded.
+#[test]
+fn sequences_that_are_written_wrongly_arrive() {
+    let mut sites = TwoSites::start(None);
+    let [delimited, bytes, implicit] = [1, 2, 3].map(|number| names(336, 1, number));
+    let (end, last) = ([0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0], [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    let item = |content: &[u8]| [&part(u32::MAX, content)[..], &end].concat();
+    let meaning = |length: &[u8]| [&[0x08, 0, 0x04, 0x01][..], length, b"Head"].concat();
+    let (explicit_item, implicit_item) = (item(&meaning(b"LO\x04\0")), item(&meaning(&[4, 0, 0, 0])));
+    let content = |end: &[u8]| long((0x0040, 0xA730), b"SQ", u32::MAX, &[&explicit_item[..], end].concat());
+    let pixels = long((0x7FE0, 0x0010), b"OW", 4, &[1, 2, 3, 4]);
+    let to_implicit = |explicit: &[u8]| {
+        let transcoder = Transcoder::between(&TransferSyntaxUid::parse(EXPLICIT_LE).unwrap(), IMPLICIT_LE);
+        let (mut transcoder, mut out) = (transcoder.unwrap(), Vec::new());
+        transcoder.push(explicit, &mut out).unwrap();
+        transcoder.finish(&mut out).unwrap();
+        out
+    };
+    let private = long((0x0049, 0x1001), b"OB", u32::MAX, &[&implicit_item[..], &last].concat());
+    let wrong = [&[0x40, 0, 0x30, 0xA7, 255, 255, 255, 255][..], &implicit_item, &end].concat();
+    let sent = [
+        (1, &delimited, [before_pixels(&delimited), content(&end), pixels.clone()].concat()),
+        (1, &bytes, [before_pixels(&bytes), private, pixels.clone()].concat()),
+        (3, &implicit, [to_implicit(&before_pixels(&implicit)), wrong, to_implicit(&pixels)].concat()),
+    ];
+    let request = Request::new("SENDER", "WB_A").context(1, SECONDARY_CAPTURE, &[EXPLICIT_LE]);
+    let request = request.context(3, SECONDARY_CAPTURE, &[IMPLICIT_LE]);
+    let (mut caller, _) = Caller::accepted(sites.a.config.dicom_port, &request);
+    for (context, names, data) in &sent {
+        let answer = caller.store(*context, SECONDARY_CAPTURE, &names.instance, data).unwrap();
+        assert_eq!(answer.status, 0, "{}: {:?}", names.instance, answer.comment);
+    }
+    caller.release();
+    sites.a.all_become("b", "verified", 3, seconds(60));
+    let kept = |site: &Gateway, uid: &str| {
+        let held = site.study(&delimited.study);
+        held.iter().find(|row| row["sop_instance_uid"] == uid).map(|row| row["sha256"].clone())
+    };
+    for (context, names, data) in &sent {
+        assert_eq!(kept(&sites.a, &names.instance), Some(digest(data).into()), "{}", names.instance);
+        assert_eq!(kept(&sites.b, &names.instance) == Some(digest(data).into()), *context == 1, "{}", names.instance);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    sites.b.cli(&["store", "export", &implicit.instance, folder.path().to_str().unwrap()]).ok("store export");
+    let file = std::fs::read(folder.path().join(format!("{}.dcm", implicit.instance))).unwrap();
+    assert!(memchr::memmem::find(&file, &content(&last)).is_some(), "it ends as it should");
+    unharmed(&mut sites.a);
+    unharmed(&mut sites.b);
+}
+
 #[test]
 fn names_that_are_paths_and_preambles_that_are_programs_lead_nowhere() {
     let (stage, mut site) = site("");

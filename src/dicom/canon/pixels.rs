@@ -42,8 +42,8 @@ enum State {
     Before,
     /// Their native cells pass.
     Native(Native),
-    /// Their fragments pass, and are hashed as they are; the first is the offset table.
-    Bitstream { hasher: Sha256, table: bool },
+    /// Their fragments pass, and are hashed as they are; the first is the offset table. So many of them were whole.
+    Bitstream { hasher: Sha256, whole: u64 },
     /// Their fragments pass, and their frames are decoded.
     Decoded { hasher: Sha256, frames: Option<Frames>, decoded: u64 },
     /// They are passed over.
@@ -143,7 +143,7 @@ impl PixelDigester {
             return State::Unread;
         }
         if pixels::is_lossy(&self.syntax) {
-            return State::Bitstream { hasher: self.prefix("lossy", &self.photometric), table: true };
+            return State::Bitstream { hasher: self.prefix("lossy", &self.photometric), whole: 0 };
         }
         let few = self.image.native_bytes().is_ok_and(|bytes| bytes <= MOST_DECODED);
         if !pixels::is_decodable(&self.syntax) || !few {
@@ -182,19 +182,22 @@ impl PixelDigester {
                 State::Native(native)
             }
             (State::Native(native), Event::ValueEnd) => State::Done(native.end()),
-            (State::Bitstream { mut hasher, table }, Event::Value(slice)) => {
-                if !table {
+            (State::Bitstream { mut hasher, whole }, Event::Value(slice)) => {
+                if whole > 0 {
                     hasher.update(slice);
                 }
-                State::Bitstream { hasher, table }
+                State::Bitstream { hasher, whole }
             }
-            (State::Bitstream { hasher, .. }, Event::ValueEnd) => State::Bitstream { hasher, table: false },
-            (State::Bitstream { hasher, .. }, Event::SequenceEnd { .. }) => {
-                State::Done(Pixels::Lossy(hasher.finalize().into()))
-            }
+            (State::Bitstream { hasher, whole }, Event::ValueEnd) => State::Bitstream { hasher, whole: whole + 1 },
+            (State::Bitstream { hasher, whole }, Event::SequenceEnd { .. }) => Self::bitstream(hasher, whole),
             (State::Decoded { hasher, frames, decoded }, event) => self.decoding(hasher, frames, decoded, event),
             (state, _) => state,
         };
+    }
+
+    /// The digest of so many fragments. Where there is one, the offset table was left out, and nothing was hashed: all such would be equal.
+    fn bitstream(hasher: Sha256, whole: u64) -> State {
+        if whole > 1 { State::Done(Pixels::Lossy(hasher.finalize().into())) } else { State::Unread }
     }
 
     fn decoding(&self, mut hasher: Sha256, mut frames: Option<Frames>, mut decoded: u64, event: Event<'_>) -> State {
@@ -246,7 +249,7 @@ impl PixelDigester {
         // The field leaves the last delimiter out.
         let state = match std::mem::replace(&mut self.state, State::Unread) {
             State::Decoded { hasher, frames, decoded } => self.last(hasher, frames, decoded),
-            State::Bitstream { hasher, table: false } => State::Done(Pixels::Lossy(hasher.finalize().into())),
+            State::Bitstream { hasher, whole } => Self::bitstream(hasher, whole),
             state => state,
         };
         match state {

@@ -333,6 +333,33 @@ fn private_elements_count_the_same_with_and_without_representation() {
     assert_ne!(looks(item), looks(b"\xFE\xFF\x00\xE0\x04\x00\x00\x00abce"));
 }
 
+/// What a sequence ends by and what it calls itself does not count, whatever syntax it is in; what it holds does.
+#[test]
+fn a_sequence_counts_the_same_however_wrongly_it_is_written() {
+    let inner = |text: &[u8]| vec![value(0x0008_0104, Vr::LO, text), value(0x0049_1002, Vr::UN, &[1, 2])];
+    let of =
+        |tag: u32, text: &[u8]| [sequence(tag, Vr::SQ, false, vec![inner(text)]), value(0x0050_0004, Vr::CS, b"YES ")];
+    let after = |form: Form| encode(&[value(0x0050_0004, Vr::CS, b"YES ")], form);
+    for (syntax, form) in [(EXPLICIT_VR_LE, EXPLICIT), (IMPLICIT_VR_LE, IMPLICIT)] {
+        for tag in [0x0040_A730, 0x0049_1001] {
+            let [right, other] = [b"ab", b"cd"].map(|text| explicit(&of(tag, text)));
+            assert_ne!(right.canon, other.canon);
+            let mut wrong = encode(&of(tag, b"ab")[..1], form);
+            let at = wrong.len() - 6;
+            wrong[at] = 0x0D;
+            assert_eq!(content(syntax, &[wrong, after(form)].concat()), right, "{syntax}");
+            let mut last = encode(&of(tag, b"ab")[..1], form);
+            last[at] = 0x0D;
+            assert_eq!(content(syntax, &last), explicit(&of(tag, b"ab")[..1]), "{syntax}, at the end of all");
+        }
+    }
+    let (right, mut bytes) = (explicit(&of(0x0049_1001, b"ab")), encode(&of(0x0049_1001, b"ab"), EXPLICIT));
+    for vr in [b"OB", b"OW"] {
+        bytes[4..6].copy_from_slice(vr);
+        assert_eq!(content(EXPLICIT_VR_LE, &bytes), right, "{}", Vr(*vr));
+    }
+}
+
 #[test]
 fn broken_data_sets_have_no_canon() {
     let whole = encode(&instance(), EXPLICIT);

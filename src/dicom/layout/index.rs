@@ -6,7 +6,8 @@ use super::super::pixels::{Ends, Image};
 use super::super::uid::TransferSyntaxUid;
 
 const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
-const SEQUENCE_END: [u8; 4] = [0xFE, 0xFF, 0xDD, 0xE0];
+/// What ends fragments: the delimiter of a sequence, or in its place that of an item, as the walk takes it.
+const ENDS: [[u8; 4]; 2] = [[0xFE, 0xFF, 0xDD, 0xE0], [0xFE, 0xFF, 0x0D, 0xE0]];
 
 /// The longest Basic Offset Table that is read: two million frames.
 const LONGEST_TABLE: u64 = 8 << 20;
@@ -161,7 +162,7 @@ impl Indexer {
     }
 
     fn fragment(&mut self, bytes: &[u8]) -> Result<Next, IndexError> {
-        if bytes.is_empty() || bytes.starts_with(&SEQUENCE_END) {
+        if ends(bytes) {
             let (starts, items, promised) =
                 (std::mem::take(&mut self.starts), std::mem::take(&mut self.items), self.promised);
             // Where no codestream's beginning is known there is usually one in each fragment.
@@ -191,6 +192,12 @@ impl Indexer {
     }
 }
 
+/// Whether fragments end before what begins so. Zeros are padding where the delimiter is left out, as the walk takes them.
+fn ends(head: &[u8]) -> bool {
+    let padding = head.iter().take(8).all(|byte| *byte == 0);
+    padding || ENDS.iter().any(|delimiter| head.starts_with(delimiter))
+}
+
 /// The length of an item with this tag.
 fn length(bytes: &[u8], tag: [u8; 4]) -> Option<u64> {
     let length = bytes.strip_prefix(&tag)?.first_chunk::<4>()?;
@@ -214,7 +221,7 @@ impl Unwrapper {
                 self.head.extend_from_slice(head);
                 input = rest;
                 if self.head.len() == 8 {
-                    self.ended = self.head.starts_with(&SEQUENCE_END);
+                    self.ended = ends(&self.head);
                     let length = if self.ended { Some(0) } else { length(&self.head, ITEM) };
                     self.left = length.ok_or(IndexError::Malformed)?;
                     self.head.clear();
@@ -232,7 +239,7 @@ impl Unwrapper {
 
     /// Says whether the range could end here.
     pub fn finish(&self) -> Result<(), IndexError> {
-        let whole = self.ended || (self.left == 0 && self.head.is_empty());
+        let whole = self.ended || (self.left == 0 && self.head.iter().all(|byte| *byte == 0));
         if whole { Ok(()) } else { Err(IndexError::Malformed) }
     }
 }

@@ -120,6 +120,24 @@ fn frames_are_found_beside_a_table_that_is_not_true() {
     assert_eq!(hop(2, UNCOMPRESSED, Vec::new(), &halves).unwrap().starts, [8, 28]);
 }
 
+/// A frame of RLE in two fragments; and fragments that end by the delimiter of an item, by zeros in the place of any, or by nothing.
+#[test]
+fn frames_are_found_however_they_are_cut_and_end() {
+    let (r, c) = (item(&[1, 0, 0, 0, 64, 0, 0, 0, 9]), item(&[3, 3]));
+    let fragments = [item(&[]), r.clone(), c.clone(), r.clone(), c.clone()].concat();
+    let ends: [&[u8]; 5] = [&END, &[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0], &[0; 300], &[0; 3], &[]];
+    for end in ends {
+        let bytes = [&fragments[..], end].concat();
+        assert_eq!(hop(2, RLE, Vec::new(), &bytes).unwrap().starts, [8, 35], "{end:?}");
+        for step in [1, 3, bytes.len()] {
+            let (mut unwrapper, mut out) = (Unwrapper::default(), Vec::new());
+            bytes[35..].chunks(step).for_each(|piece| unwrapper.push(piece, &mut out).unwrap());
+            unwrapper.finish().unwrap();
+            assert_eq!(out, [1, 0, 0, 0, 64, 0, 0, 0, 9, 3, 3], "{end:?}");
+        }
+    }
+}
+
 #[test]
 fn contents_are_taken_out_of_fragments() {
     let bytes = [item(&[1, 2, 3, 4]), item(&[]), item(&[5, 6]), END.to_vec(), vec![7; 9]].concat();

@@ -1,6 +1,6 @@
 //! From fragments to frames (PS3.5 section A.4): which fragments are one frame's codestream.
 
-use super::{Codec, Image};
+use super::{Codec, Image, rle};
 use crate::dicom::uid::TransferSyntaxUid;
 
 /// The longest Basic Offset Table that is read, whatever Number of Frames says: two million frames.
@@ -25,9 +25,9 @@ pub enum FragmentError {
 /// Gathers the fragments of Pixel Data, one frame at a time. The first fragment is the Basic Offset Table.
 ///
 /// A fragment begins a frame if it begins as a codestream does, whatever Number of Frames and the tables say: what would follow a
-/// codestream in its frame, no decoder would look at. An offset table, basic or extended, may name others. In RLE each fragment is
-/// a frame; cells that are not compressed have no beginning, and fill their frame. It holds two codestreams at most: a frame is
-/// known to be whole when the next begins.
+/// codestream in its frame, no decoder would look at. An offset table, basic or extended, may name others. In RLE the header of a frame
+/// is known, since some writers cut what should be one fragment; cells that are not compressed have no beginning, and fill their frame.
+/// It holds two codestreams at most: a frame is known to be whole when the next begins.
 #[derive(Debug)]
 pub struct Frames {
     promised: u32,
@@ -50,7 +50,9 @@ pub struct Frames {
 pub(in crate::dicom) enum Ends {
     /// Another codestream begins.
     Start,
-    /// Its fragment ends (PS3.5 section A.4.2).
+    /// Another header of RLE begins, of so many segments (PS3.5 section G.5). Its fragment should end as well (section A.4.2).
+    Segments(u32),
+    /// Its fragment ends.
     Fragment,
     /// It has so many bytes (PS3.5 section A.4.11).
     Bytes(u64),
@@ -60,7 +62,10 @@ impl Ends {
     /// In this transfer syntax.
     pub(in crate::dicom) fn of(syntax: &TransferSyntaxUid, image: &Image) -> Self {
         match Codec::of(syntax) {
-            Some(Codec::Rle) => Self::Fragment,
+            Some(Codec::Rle) => {
+                let segments = |cell: usize| u32::from(image.samples) * cell as u32;
+                image.cell_bytes().map_or(Self::Fragment, |cell| Self::Segments(segments(cell)))
+            }
             Some(Codec::Uncompressed) => image.frame_bytes().map_or(Self::Fragment, |bytes| Self::Bytes(bytes as u64)),
             _ => Self::Start,
         }
@@ -73,6 +78,11 @@ impl Ends {
             Self::Start => {
                 let starts = [&[0xFF, 0xD8, 0xFF][..], &[0xFF, 0x4F, 0xFF, 0x51], b"\0\0\0\x0CjP  "];
                 named || starts.iter().any(|start| fragment.starts_with(start))
+            }
+            // The number of segments, and where the first begins.
+            Self::Segments(count) => {
+                let header = [count, rle::HEADER_BYTES as u32].map(u32::to_le_bytes);
+                named || fragment.starts_with(header.as_flattened())
             }
             Self::Fragment => true,
             Self::Bytes(bytes) => gathered >= bytes,

@@ -4,6 +4,7 @@
 //! the library ask memory for is summed up; the library then sees no codestream that asks for more.
 
 mod demand;
+mod ending;
 
 use super::{DecodeError, Image, Raster};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext};
@@ -37,7 +38,8 @@ pub(super) fn decode(image: &Image, codestream: &[u8]) -> Result<Vec<u8>, Decode
     let mut raster = Raster::new(image, precision)?;
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
     let broken = |_| DecodeError::Broken("the JPEG 2000 decoder refused it");
-    let decoder = hayro_jpeg2000::Image::new(codestream, &settings).map_err(broken)?;
+    let codestream = ending::ended(codestream);
+    let decoder = hayro_jpeg2000::Image::new(&codestream, &settings).map_err(broken)?;
     let mut context = DecoderContext::default();
     let decoded = decoder.decode(&mut context).map_err(broken)?;
     let components = decoded.components();

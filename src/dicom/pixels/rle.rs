@@ -2,7 +2,8 @@
 
 use super::{DecodeError, Image};
 
-const HEADER_BYTES: usize = 64;
+/// Bytes of the header, behind which the first segment begins (PS3.5 section G.5).
+pub(super) const HEADER_BYTES: usize = 64;
 const MAX_SEGMENTS: usize = 15;
 
 /// Decodes one frame: segments from the most significant byte of the first sample to the least of the last (PS3.5

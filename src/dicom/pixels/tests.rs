@@ -218,6 +218,8 @@ fn frames(uid: &str, promised: u32, extended: &[u8], fragments: &[&[u8]]) -> Res
     Ok(found)
 }
 
+/// The beginning of a frame in RLE of one segment.
+const SEGMENT: &[u8] = &[1, 0, 0, 0, 64, 0, 0, 0, 9];
 const JPEG: &str = "1.2.840.10008.1.2.4.70";
 const UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
 
@@ -242,7 +244,34 @@ fn fragments_become_frames() {
     for table in [&[][..], &[0; 8], &[9, 0, 0, 0, 1, 0, 0, 0], &[0; 4]] {
         assert_eq!(frames(JPEG, 2, &[], &[table, a, c, b, c]), Ok(whole(&[&[a, c], &[b, c]])), "{table:?}");
     }
-    assert_eq!(frames(RLE, 3, &[], &[&[], c, c, c]), Ok(whole(&[&[c], &[c], &[c]])));
+    let r = SEGMENT;
+    assert_eq!(frames(RLE, 3, &[], &[&[], r, r, r]), Ok(whole(&[&[r], &[r], &[r]])));
+}
+
+/// PS3.5 section A.4.2 has each frame of RLE in one fragment; some writers cut all pixel data into pieces of one size (dcmjs).
+#[test]
+fn frames_of_rle_may_be_cut_up() {
+    let (r, c) = (SEGMENT, &[3u8, 3][..]);
+    assert_eq!(frames(RLE, 1, &[], &[&[], r, c, c]), Ok(whole(&[&[r, c, c]])));
+    assert_eq!(frames(RLE, 2, &[], &[&[], r, c, r, c]), Ok(whole(&[&[r, c], &[r, c]])));
+    // A header of other segments is none of this image's; but a table names what it likes.
+    let other = &[2u8, 0, 0, 0, 64, 0, 0, 0, 9][..];
+    assert_eq!(frames(RLE, 2, &[], &[&[], r, other]), Err(FragmentError::Count { found: 1, promised: 2 }));
+    let table = [0, 0, 0, 0, 17, 0, 0, 0];
+    assert_eq!(frames(RLE, 2, &[], &[&table, r, other]), Ok(whole(&[&[r], &[other]])));
+    // Cut anywhere behind its beginning it is the same frame.
+    let codestream = rle(&[&[1, 1, 3], &[1, 2, 4]]);
+    let image = image(1, 2, 1, 16);
+    let want = decode(&syntax(RLE), &image, &codestream).unwrap();
+    for cut in 8..codestream.len() {
+        let mut frames = Frames::new(&image, &syntax(RLE));
+        for fragment in [&[][..], &codestream[..cut], &codestream[cut..]] {
+            frames.begin(fragment.len() as u32);
+            frames.push(fragment).unwrap();
+            assert_eq!(frames.end(), None);
+        }
+        assert_eq!(decode(&syntax(RLE), &image, &frames.finish().unwrap()).as_ref(), Ok(&want), "{cut}");
+    }
 }
 
 /// A table that could be true and is not: its offsets leave out the items' headers.
@@ -257,11 +286,11 @@ fn codestreams_begin_frames_whatever_a_table_says() {
 /// What follows a codestream in its frame is not looked at: so a second one is a second frame, also where one is promised.
 #[test]
 fn a_second_codestream_is_a_second_frame() {
-    let (a, c) = (&[0xFF, 0xD8, 0xFF, 1][..], &[3u8, 3][..]);
+    let a = &[0xFF, 0xD8, 0xFF, 1][..];
     let two = |promised| Err(FragmentError::Count { found: 2, promised });
     for table in [&[][..], &[0; 4]] {
         assert_eq!(frames(JPEG, 1, &[], &[table, a, a]), two(1));
-        assert_eq!(frames(RLE, 1, &[], &[table, c, c]), two(1));
+        assert_eq!(frames(RLE, 1, &[], &[table, SEGMENT, SEGMENT]), two(1));
     }
     let table = [0, 0, 0, 0, 24, 0, 0, 0];
     let three = frames(JPEG, 2, &[], &[&table, a, a, a]);
@@ -283,9 +312,9 @@ fn frames_without_compression_end_when_they_are_full() {
 
 #[test]
 fn the_number_of_frames_must_be_as_promised_and_none_may_be_endless() {
-    let c = &[3u8, 3][..];
-    assert_eq!(frames(RLE, 3, &[], &[&[], c, c]), Err(FragmentError::Count { found: 2, promised: 3 }));
-    assert_eq!(frames(RLE, 2, &[], &[&[], c, c, c]), Err(FragmentError::Count { found: 3, promised: 2 }));
+    let r = SEGMENT;
+    assert_eq!(frames(RLE, 3, &[], &[&[], r, r]), Err(FragmentError::Count { found: 2, promised: 3 }));
+    assert_eq!(frames(RLE, 2, &[], &[&[], r, r, r]), Err(FragmentError::Count { found: 3, promised: 2 }));
     assert_eq!(frames(JPEG, 1, &[], &[&[]]), Err(FragmentError::Count { found: 0, promised: 1 }));
     assert_eq!(frames(JPEG, 1, &[], &[&[], &vec![0; 2 << 20]]), Err(FragmentError::TooLong));
     // Nor may the table be, on the word of the attributes.

@@ -19,6 +19,8 @@ const REASON: Tag = Tag::new(0x0400, 0x0565);
 const OTHER_IDS: Tag = Tag::new(0x0010, 0x1000);
 const SELECTOR_ATTRIBUTE: Tag = Tag::new(0x0072, 0x0026);
 const ITEM: Tag = Tag::new(0xFFFE, 0xE000);
+/// The delimiter of a sequence, with its length (PS3.5 section 7.5.2).
+pub(super) const SEQUENCE_END: [u8; 8] = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
 
 /// How elements are written: little endian, with or without their representation (PS3.5 sections 7.1.2 and 7.1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

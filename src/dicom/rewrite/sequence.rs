@@ -4,7 +4,7 @@
 use super::super::vr::Vr;
 use super::super::walk::{Element, Event, StructureError};
 use super::edits::Cleared;
-use super::item::Form;
+use super::item::{Form, SEQUENCE_END};
 use super::{New, Planned, RewriteError, Rewriter, Value};
 
 /// Bytes that a sequence may have which changes, since it is recorded whole.
@@ -81,11 +81,12 @@ impl Rewriter {
             && element.value_length().is_some()
     }
 
-    /// Keeps what the walk met within a sequence as it stood.
+    /// Keeps what the walk met within a sequence as it stood, but for an item's delimiter in the place of a sequence's, which is as long.
     pub(super) fn keep_event(&mut self, index: usize, event: &Event<'_>) -> Result<(), RewriteError> {
         match event {
             Event::Value(slice) => self.keep(index, slice),
             Event::ValueEnd | Event::ItemEnd { delimited: false } | Event::SequenceEnd { delimited: false } => Ok(()),
+            Event::SequenceEnd { delimited: true } => self.keep(index, &SEQUENCE_END),
             _ => {
                 let header = self.walker.raw_header().to_vec();
                 self.keep(index, &header)

@@ -4,6 +4,7 @@
 
 mod appending;
 mod clearing;
+mod delimiting;
 mod guarding;
 
 use super::*;

@@ -157,6 +157,48 @@ fn what_the_field_writes_is_taken() {
     }
 }
 
+/// What ends by the wrong delimiter, calls itself something else, or is no value where one should be: the rest is read, and it is not lost.
+#[test]
+fn sequences_that_are_written_wrongly_make_nothing_unacceptable() {
+    let end = [0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0];
+    let inner = || vec![value(0x0040_0009, Vr::SH, b"S1"), value(0x0010_0020, Vr::LO, b"INNER ")];
+    let wrongly_ended = |tag: u32, vr: Vr, form: Form, defined: bool| {
+        let whole = encode(&[sequence(tag, vr, defined, vec![inner()])], form);
+        let mut header = Vec::new();
+        form.header(&mut header, Tag(tag), vr, u32::MAX);
+        let item = &whole[header.len()..whole.len() - if defined { 0 } else { 8 }];
+        [&header[..], item, &end].concat()
+    };
+    for (ts, form) in [(EXPLICIT_VR_LE, EXPLICIT), (IMPLICIT_VR_LE, IMPLICIT)] {
+        for defined in [true, false] {
+            for (tag, vr) in [(0x0040_0275, Vr::SQ), (0x0040_0275, Vr::UN), (0x0009_1002, Vr::UN)] {
+                if defined && vr == Vr::UN {
+                    continue;
+                }
+                let mut identity = instance();
+                let pixels = identity.pop().unwrap();
+                let bytes =
+                    [encode(&identity, form), wrongly_ended(tag, vr, form, defined), encode(&[pixels], form)].concat();
+                let found = scan(ts, &bytes).map_err(|error| format!("{error}")).unwrap();
+                assert_eq!(found.text(PATIENT_ID).as_deref(), Some("4711"), "{ts} {vr} {defined}");
+                let requests: Vec<&str> = found.requests.iter().map(|request| request.step.as_str()).collect();
+                assert_eq!(requests, if tag == 0x0040_0275 { vec!["S1"] } else { vec![] }, "{ts} {vr} {defined}");
+                let one_by_one: Vec<&[u8]> = bytes.chunks(1).collect();
+                assert_eq!(scan_with(ts, &one_by_one, Limits::default()), Ok(found));
+            }
+        }
+    }
+    // What only describes is not indexed where it cannot be.
+    let odd = [
+        sequence(0x0018_1030, Vr::SQ, false, vec![inner()]),
+        value(0x0008_1030, Vr::UT, &[b'x'; 20_000]),
+        value(0x0008_103E, Vr::LO, b"Axial "),
+    ];
+    let found = scan(EXPLICIT_VR_LE, &with(&odd, EXPLICIT)).unwrap();
+    let texts = [0x0018_1030, 0x0008_1030, 0x0008_103E].map(|tag| found.text(Tag(tag)));
+    assert_eq!(texts, [None, None, Some("Axial".to_owned())]);
+}
+
 /// The delimiter behind the last fragment is left out, and the file is filled up with zeros.
 #[test]
 fn zeros_in_the_place_of_the_last_delimiter_are_padding() {
@@ -247,8 +289,8 @@ fn what_cannot_be_a_data_set_is_refused_and_located() {
             malformed(at(0x0010_0040), "a sequence where a text should be"),
         ),
         (
-            with(&[value(0x0008_0020, Vr::DA, &[b'1'; 16_386])], EXPLICIT),
-            ScanError::TooLarge { tag: at(0x0008_0020), what: "bytes of a value" },
+            with(&[value(0x0010_0030, Vr::DA, &[b'1'; 16_386])], EXPLICIT),
+            ScanError::TooLarge { tag: at(0x0010_0030), what: "bytes of a value" },
         ),
     ];
     for (bytes, want) in rows {

@@ -4,6 +4,7 @@
 
 mod decoding;
 mod pydicom;
+mod quirks;
 
 use super::*;
 use crate::dicom::fired::note_fired;

@@ -164,13 +164,14 @@ fn quantization(body: &[u8]) -> Result<(), DecodeError> {
 }
 
 /// Where the reading of the headers has come to.
-struct Walk<'a> {
-    codestream: &'a [u8],
-    at: usize,
+pub(super) struct Walk<'a> {
+    pub(super) codestream: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn marker(&self) -> Option<u8> {
+    /// The marker here, if it is one.
+    pub(super) fn marker(&self) -> Option<u8> {
         match self.codestream.get(self.at..)? {
             [0xFF, marker, ..] => Some(*marker),
             _ => None,
@@ -178,7 +179,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes past a marker and its segment; gives the body behind the length.
-    fn segment(&mut self) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn segment(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.codestream.get(self.at + 2..self.at + 4).ok_or(DecodeError::Truncated)?;
         let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
         let body = self.codestream.get(self.at + 4..self.at + 2 + length).ok_or(DecodeError::Truncated)?;
