@@ -272,7 +272,7 @@ fn what_cannot_be_a_data_set_is_refused_and_located() {
             malformed(at(0x0040_1001), over),
         ),
         (
-            [header(Vr::OB, u32::MAX), item.to_vec(), vec![0xFF; 4]].concat(),
+            [header(Vr::OB, u32::MAX), item.to_vec(), vec![2, 0, 0, 0, 1, 2], item.to_vec(), vec![0xFF; 4]].concat(),
             malformed(at(0x0040_0275), "a fragment without a length"),
         ),
         (header(Vr::OB, u32::MAX), ScanError::Truncated { tag: at(0x0040_0275) }),
