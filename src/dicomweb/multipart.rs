@@ -31,9 +31,6 @@ pub enum MultipartError {
     /// The headers of a part are longer than the bound.
     #[error("the headers of a part are too long")]
     HeadersTooLong,
-    /// The headers of a part cannot be parsed.
-    #[error("the headers of a part are malformed")]
-    BadHeaders,
     /// More parts than the bound.
     #[error("the body has too many parts")]
     TooManyParts,

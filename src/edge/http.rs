@@ -168,6 +168,8 @@ pub async fn serve(
             },
         };
         place.name(address.ip());
+        // Before whom we trust: a handshake that a reload overtakes must not count as one by the new configuration.
+        let let_in = Arc::clone(&face.registry.borrow());
         // Asked anew each time, so that a reload of the certificates needs no restart.
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
         let (face, seats, stop) = (face.clone(), Arc::clone(&seats), stop.clone());
@@ -181,7 +183,7 @@ pub async fn serve(
                 // The caller has shown who it is: its place is free for the next.
                 drop(place);
                 let options = face.options.clone();
-                let standing = Standing::new(&stream, address, face);
+                let standing = Standing::new(&stream, address, face, let_in);
                 // A stranger is told of even if it asks for nothing.
                 standing.services().await;
                 converse(stream, address, &options, || standing.services(), stop).await;

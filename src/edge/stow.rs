@@ -76,26 +76,29 @@ async fn admit(face: &WebFace, caller: Caller, headers: &HeaderMap) -> Result<(S
 
 /// Answers without using the body. A little of it is read and forgotten first: closing on a sender in mid-sentence resets
 /// the connection, and many senders then never see the answer (FLT-066). One who asked before sending gets it at once.
-async fn refuse(headers: &HeaderMap, body: Body, answer: Response) -> Response {
-    if !headers.contains_key(header::EXPECT) {
-        forget(&mut body.into_data_stream()).await;
+async fn refuse(headers: &HeaderMap, body: Body, mut answer: Response) -> Response {
+    let whole = !headers.contains_key(header::EXPECT) && forget(&mut body.into_data_stream()).await;
+    if !whole {
+        // No other request can follow on this connection; who keeps connections, as proxies do, has to be told (RFC 9112 section 9.6).
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer
 }
 
-/// Reads on for a little, if there is more.
-async fn forget(body: &mut BodyDataStream) {
+/// Reads on for a little, if there is more; tells whether that was all.
+async fn forget(body: &mut BodyDataStream) -> bool {
     let forget = async {
         let mut left = FORGOTTEN_BYTES;
-        while let Some(Ok(chunk)) = body.next().await {
-            match left.checked_sub(chunk.len()) {
+        while let Some(next) = body.next().await {
+            match next.ok().and_then(|chunk| left.checked_sub(chunk.len())) {
                 Some(rest) => left = rest,
-                None => break,
+                None => return false,
             }
         }
+        true
     };
     // Too slow or too long: the answer goes out all the same.
-    let _ = tokio::time::timeout(FORGETTING, forget).await;
+    tokio::time::timeout(FORGETTING, forget).await.unwrap_or(false)
 }
 
 async fn source(face: &WebFace, caller: Caller) -> Result<Source, Box<Response>> {
@@ -168,6 +171,8 @@ fn boundary(headers: &HeaderMap) -> Result<Option<String>, Box<Response>> {
         return Ok(None);
     }
     let parts = media.parameter("type").map(|kind| media_type::in_apostrophes(kind).unwrap_or(kind));
+    // Some senders write the parameters of the parts there too, as `type="application/dicom; transfer-syntax=1.2.840.10008.1.2.1"`.
+    let parts = parts.and_then(|kind| kind.split(';').next()).map(str::trim).filter(|kind| !kind.is_empty());
     let other_parts = parts.is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM));
     if other_parts || media.is_json() || media.is_xml() {
         let detail = "this service takes application/dicom parts; metadata with bulk data is not supported";
@@ -217,6 +222,12 @@ mod tests {
             ("multipart/related; type='Application/DICOM'; boundary='b'", Ok(Some("'b'"))),
             ("multipart/related; boundary=b", Ok(Some("b"))),
             ("application/dicom", Ok(None)),
+            ("multipart/related; type=application/dicom; transfer-syntax=1.2; boundary=b", Ok(Some("b"))),
+            ("multipart/related; type=\"application/dicom; transfer-syntax=1.2\"; boundary=b", Ok(Some("b"))),
+            ("multipart/related; type=\"application/dicom;transfer-syntax=*\"; boundary=b", Ok(Some("b"))),
+            ("multipart/related; type=\"\"; boundary=b", Ok(Some("b"))),
+            ("multipart/related; type=\"application/dicom+json; transfer-syntax=1.2\"; boundary=b", Err(())),
+            ("multipart/related; type=\"application/octet-stream;transfer-syntax=1.2\"; boundary=b", Err(())),
             ("multipart/related; type='application/dicom+json'; boundary=b", Err(())),
             ("multipart/related; type='application/dicom; boundary=b", Err(())),
             ("multipart/related; type='; boundary=b", Err(())),
@@ -226,6 +237,24 @@ mod tests {
             let told =
                 boundary(&headers).map_err(|refused| assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE));
             assert_eq!(told, want.map(|boundary| boundary.map(str::to_owned)), "{content_type}");
+        }
+    }
+
+    /// RFC 9112 section 9.6: what is left of a body stands in the way of the next request, and the sender is told so.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_ends_the_connection_unless_the_whole_body_was_read() {
+        let endless = || Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let rows = [
+            (Body::from("short"), None, false),
+            (Body::empty(), None, false),
+            (Body::from(vec![0u8; FORGOTTEN_BYTES + 1]), None, true),
+            (endless(), None, true),
+            (Body::from("short"), Some("100-continue"), true),
+        ];
+        for (number, (body, expect, ends)) in rows.into_iter().enumerate() {
+            let headers = expect.into_iter().map(|value| (header::EXPECT, HeaderValue::from_static(value))).collect();
+            let answer = refuse(&headers, body, problem(StatusCode::FORBIDDEN, "x")).await;
+            assert_eq!(answer.headers().contains_key(header::CONNECTION), ends, "row {number}");
         }
     }
 }

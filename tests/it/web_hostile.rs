@@ -207,6 +207,8 @@ fn tricks_in_a_part_concern_that_part_alone() {
             ("gzip in a part", b.clone(), named("Content-Encoding: gzip"), 409, other),
             ("base64 in a part", b.clone(), named("Content-Transfer-Encoding: base64"), 409, other),
             ("a length that lies", b.clone(), named("Content-Length: 99999999999999999999"), 200, FINE),
+            ("a file that is called bytes", b.clone(), with("Content-Type: application/octet-stream\r\n"), 200, FINE),
+            ("a line that is no header", b.clone(), named("no colon"), 200, FINE),
             ("metadata", b, with("Content-Type: application/dicom+json\r\n"), 409, other),
         ],
     );
@@ -285,6 +287,27 @@ fn lengths_that_lie_break_only_their_own_request() {
             reply.as_ref().is_none_or(|reply| [400, 408].contains(&reply.status) || whole && reply.status == 200);
         assert!(right, "{what}: {reply:?}");
         assert!(wire.ends(), "{what}");
+    }
+    site.unharmed();
+}
+
+/// FLT-066: many senders look for an answer only when all is sent; a connection that is reset before that has none for them.
+#[test]
+fn an_early_answer_reaches_who_sends_on() {
+    let site = Site::start(410, "");
+    let body = vec![b'x'; 32 << 20];
+    let rows = [
+        ("POST /dicom-web/nowhere", "application/dicom", 404),
+        ("POST /dicom-web/instances", "application/dicom", 405),
+        ("POST /dicom-web/studies/1..2", "application/dicom", 400),
+        ("POST /dicom-web/studies", "text/plain", 415),
+    ];
+    for (line, kind, status) in rows {
+        let mut wire = site.wire();
+        wire.request(line, &[&format!("Content-Type: {kind}")], &body).expect("it is read to its end");
+        let reply = wire.answer().expect("an answer");
+        assert_eq!(reply.status, status, "{line}: {reply:?}");
+        assert!(wire.ends(), "{line}");
     }
     site.unharmed();
 }

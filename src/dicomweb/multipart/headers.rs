@@ -1,6 +1,5 @@
 //! The headers of one part.
 
-use super::MultipartError;
 use crate::dicomweb::media_type::MediaType;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -44,16 +43,16 @@ impl PartHeaders {
     }
 }
 
-/// Parses a header block that ends with its blank line; what is not well-formed in a single value counts as absent.
-pub(super) fn parse_headers(block: &[u8]) -> Result<PartHeaders, MultipartError> {
+/// Parses a header block that ends with its blank line; what is not well-formed in a single line or value counts as absent, so that
+/// it concerns this part alone.
+pub(super) fn parse_headers(block: &[u8]) -> PartHeaders {
     let block = unfolded(block);
-    let mut storage = [httparse::EMPTY_HEADER; 64];
-    let headers = match httparse::parse_headers(&block, &mut storage) {
-        Ok(httparse::Status::Complete((_, headers))) => headers,
-        _ => return Err(MultipartError::BadHeaders),
-    };
     let mut part = PartHeaders::default();
-    for header in headers {
+    for line in block.split_inclusive(|byte| *byte == b'\n') {
+        let line = [line, b"\r\n"].concat();
+        let mut storage = [httparse::EMPTY_HEADER; 1];
+        let parsed = httparse::parse_headers(&line, &mut storage);
+        let Ok(httparse::Status::Complete((_, [header]))) = parsed else { continue };
         let Ok(value) = std::str::from_utf8(header.value).map(str::trim) else { continue };
         match header.name.to_ascii_lowercase().as_str() {
             "content-type" => part.content_type = MediaType::parse(value).ok(),
@@ -68,7 +67,7 @@ pub(super) fn parse_headers(block: &[u8]) -> Result<PartHeaders, MultipartError>
             _ => {}
         }
     }
-    Ok(part)
+    part
 }
 
 /// Joins header lines that go on in the next one, which begins with a blank (RFC 5322 section 2.2.3).

@@ -7,6 +7,9 @@ use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 use memchr::memmem::Finder;
 
+/// The byte order mark of UTF-8, with which some writers of text begin; before a boundary it would hide the first part.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// What the parser keeps and accepts at most.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -144,6 +147,12 @@ impl Parser {
     }
 
     fn preamble(&mut self) -> Result<Event, MultipartError> {
+        if self.scanned == 0 && self.held.starts_with(MARK) {
+            self.take(MARK.len());
+            self.scanned = MARK.len();
+        } else if self.scanned == 0 && MARK.starts_with(&self.held) {
+            return Ok(Event::NeedMore);
+        }
         loop {
             if self.at_start {
                 match self.first_line() {
@@ -204,7 +213,7 @@ impl Parser {
         let block = self.take(end);
         self.state = State::Data;
         self.at_start = true;
-        parse_headers(&block).map(Event::PartStart)
+        Ok(Event::PartStart(parse_headers(&block)))
     }
 
     /// Where the header block ends, its blank line included.

@@ -29,11 +29,16 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// A connection whose handshake is done.
-    pub(super) fn new(stream: &TlsStream<TcpStream>, address: SocketAddr, face: WebFace) -> Self {
+    /// A connection whose handshake is done; it began when `let_in` was in force.
+    pub(super) fn new(
+        stream: &TlsStream<TcpStream>,
+        address: SocketAddr,
+        face: WebFace,
+        let_in: Arc<Registry>,
+    ) -> Self {
         let (socket, session) = stream.get_ref();
         let certificate = session.peer_certificates().and_then(|chain| chain.first()).cloned();
-        let (crowded, let_in) = (crowded(socket), Arc::clone(&face.registry.borrow()));
+        let crowded = crowded(socket);
         Self { face, certificate, address, crowded, let_in, made: Mutex::new(None) }
     }
 

@@ -5,7 +5,7 @@ use super::{Framing, forget};
 use crate::dicom::part10::{Found, MetaParser};
 use crate::dicom::sop_class::may_be_storage;
 use crate::dicom::uid::StudyUid;
-use crate::dicomweb::media_type::DICOM;
+use crate::dicomweb::media_type::{DICOM, MediaType, OCTET_STREAM};
 use crate::dicomweb::multipart::{Event, Parser, PartHeaders};
 use crate::edge::http::{Pace, WebFace};
 use crate::intake::{Arrived, Claimed, Reception, Refusal, Source};
@@ -48,6 +48,16 @@ pub(super) struct Request {
     committing_bytes: u64,
     done: Parts,
     current: Current,
+}
+
+/// Whether a part may be an instance, by its headers. Tools that know nothing of DICOM call a file `application/octet-stream`, which says
+/// only that it is bytes: its file meta information tells what it is. What has an address beside it is bulk data (WEB-023).
+fn may_be_instance(headers: &PartHeaders) -> bool {
+    match headers.content_type.as_ref().map(MediaType::essence) {
+        None | Some(DICOM) => true,
+        Some(OCTET_STREAM) => headers.content_location.is_none(),
+        Some(_) => false,
+    }
 }
 
 impl Request {
@@ -126,8 +136,7 @@ impl Request {
     }
 
     fn start(&mut self, headers: &PartHeaders) {
-        let other_media = headers.content_type.as_ref().is_some_and(|media| media.essence() != DICOM);
-        if other_media {
+        if !may_be_instance(headers) {
             self.fail(Named::default(), Fault::Unusable("it is not application/dicom"));
         } else if headers.encoding.is_some() {
             self.fail(Named::default(), Fault::Unusable("it is encoded for the journey, which is not taken"));
@@ -255,5 +264,31 @@ impl Request {
             self.reap().await;
         }
         self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_an_instance_unless_its_headers_say_otherwise() {
+        let rows = [
+            (None, None, true),
+            (Some("application/dicom"), None, true),
+            (Some("Application/DICOM; transfer-syntax=1.2"), Some("/studies/1"), true),
+            (Some("application/octet-stream"), None, true),
+            (Some("application/octet-stream"), Some("/bulk/1"), false),
+            (Some("application/dicom+json"), None, false),
+            (Some("image/jpeg"), None, false),
+        ];
+        for (kind, location, want) in rows {
+            let headers = PartHeaders {
+                content_type: kind.and_then(|kind| MediaType::parse(kind).ok()),
+                content_location: location.map(str::to_owned),
+                ..PartHeaders::default()
+            };
+            assert_eq!(may_be_instance(&headers), want, "{kind:?} {location:?}");
+        }
     }
 }
