@@ -170,10 +170,8 @@ impl Plan {
 
 /// What was accepted says by which rules it was changed (WEB-002, IDY-034).
 pub(super) fn changed(outcome: Outcome, changes: Option<&str>) -> Outcome {
-    match (outcome, changes) {
-        (Outcome::Accepted { evidence }, Some(changes)) => {
-            Outcome::Accepted { evidence: format!("{evidence}; changed by {changes}") }
-        }
-        (outcome, _) => outcome,
+    match changes {
+        Some(rules) => outcome.changed_by(rules),
+        None => outcome,
     }
 }

@@ -4,6 +4,7 @@
 mod choosy;
 mod fruitless;
 mod shown;
+mod stumbles;
 
 use super::body::{self, Fault, Plan};
 use super::carrier::Report;
@@ -21,6 +22,7 @@ use choosy::{Choosy, Lacks};
 use fruitless::Fruitless;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use stumbles::Stumbles;
 
 /// Takes batches to one node.
 pub struct StoreScu {
@@ -31,6 +33,7 @@ pub struct StoreScu {
     verify: Verify,
     choosy: Choosy,
     fruitless: Fruitless,
+    stumbles: Stumbles,
 }
 
 impl StoreScu {
@@ -45,8 +48,8 @@ impl StoreScu {
         verify: Verify,
     ) -> Self {
         let (target, sender) = (Box::new(target), Sender::new(store, foreigners));
-        let (choosy, fruitless) = (Choosy::default(), Fruitless::default());
-        Self { target, sender, linger: Linger::new(linger), turns, verify, choosy, fruitless }
+        let (choosy, fruitless, stumbles) = Default::default();
+        Self { target, sender, linger: Linger::new(linger), turns, verify, choosy, fruitless, stumbles }
     }
 
     /// Waits for its turn, which whoever has it gives up after a page of instances.
@@ -64,7 +67,9 @@ impl StoreScu {
 
     async fn carry_groups(&self, batch: &Batch, stayed: &mut Option<Stayed>) -> Report {
         let mut report = Report::default();
-        for group in groups(&batch.items, self.sender.general_class()) {
+        for mut group in groups(&batch.items, self.sender.general_class()) {
+            // What the node breaks off at each time must not keep the others from it (REL-24).
+            group.items.sort_by_key(|item| self.stumbles.is_known(item.transfer));
             match report.unusable {
                 true => {
                     let untouched = deferred(format!("not sent: {}", report.detail), Charge::Destination);
@@ -108,8 +113,9 @@ impl StoreScu {
         }
     }
 
-    /// Sends a group from one of its instances on, after which the association stays; or tells from which on another is needed, as from the
-    /// first that cannot have arrived if a `stale` association turns out to be closed.
+    /// Sends a group from one of its instances on, after which the association stays; or tells from which on another is needed: as from the
+    /// first that cannot have arrived if a `stale` association turns out to be closed, or if the node goes after it has taken something, as
+    /// some do after each instance; and after one on which the association was lost through no fault of the node's.
     async fn send_all(
         &self,
         Stayed { offers, mut association }: Stayed,
@@ -118,7 +124,7 @@ impl StoreScu {
         stayed: &mut Option<Stayed>,
         stale: bool,
     ) -> Ended {
-        let (mut broken, mut ahead): (Option<Broken>, _) = (None, Ahead::default());
+        let (mut broken, mut ahead, mut taken): (Option<Broken>, _, _) = (None, Ahead::default(), false);
         for (at, item) in group.items.iter().enumerate().skip(from) {
             if let Some(Broken { why, charge, .. }) = &broken {
                 report.outcomes.push((item.transfer, deferred(format!("not sent: {why}"), *charge)));
@@ -129,26 +135,28 @@ impl StoreScu {
             let Some((fault, lost)) = self.send_one((&mut association, &offers), item, read).await else {
                 return Ended::Left(at);
             };
-            if stale && at == 0 && lost.as_ref().is_some_and(|lost| lost.charge == Charge::Destination) {
+            let gone = |lost: &Broken| if taken { lost.gone } else { stale && lost.charge == Charge::Destination };
+            if lost.as_ref().is_some_and(gone) {
                 association.abort().await;
                 // What had been sent whole may have arrived (FLT-042).
                 let whole = matches!(fault.outcome, Outcome::Unknown { .. });
                 if whole {
                     report.fault(item, fault);
                 }
-                return if whole && group.items.len() == 1 { Ended::Done } else { Ended::Left(usize::from(whole)) };
+                return if whole { Ended::after(at, group) } else { Ended::Left(at) };
             }
-            match &lost {
-                Some(Broken { silent: true, .. }) => self.fruitless.again(item.transfer),
-                // It went natively, to whatever end.
-                Some(_) if self.fruitless.is_due(item.transfer) => self.fruitless.forget(item.transfer),
-                Some(_) => {}
-                None => self.fruitless.forget(item.transfer),
-            }
+            let (fault, lost) = self.weighed(item, fault, lost);
+            taken |= matches!(fault.outcome, Outcome::Accepted { .. });
+            let own = lost.as_ref().filter(|lost| lost.is_of(&fault)).map(|lost| lost.why.clone());
             report.fault(item, fault);
+            if let Some(why) = own {
+                association.abort().await;
+                report.detail = why;
+                return Ended::after(at, group);
+            }
             broken = lost;
             if broken.is_none() && association.is_refused() {
-                return if at + 1 < group.items.len() { Ended::Left(at + 1) } else { Ended::Done };
+                return Ended::after(at, group);
             }
         }
         match broken {
@@ -160,6 +168,31 @@ impl StoreScu {
             }
         }
         Ended::Done
+    }
+
+    /// Takes note of what became of an instance. One that the node broke off within before, while it takes others, pays for that itself
+    /// (REL-21).
+    fn weighed(&self, item: &Leased, fault: Fault, lost: Option<Broken>) -> (Fault, Option<Broken>) {
+        match &lost {
+            Some(Broken { silent: true, .. }) => self.fruitless.again(item.transfer),
+            // It went natively, to whatever end.
+            Some(_) if self.fruitless.is_due(item.transfer) => self.fruitless.forget(item.transfer),
+            Some(_) => {}
+            None => self.fruitless.forget(item.transfer),
+        }
+        match lost {
+            Some(lost) if lost.within && self.stumbles.again(item.transfer) => {
+                let why = format!("the node breaks off within it each time, and takes others: {}", lost.why);
+                let charge = Charge::Instance;
+                (deferred(why.clone(), charge).into(), Some(Broken { why, charge, ..lost }))
+            }
+            lost => {
+                if matches!(fault.outcome, Outcome::Accepted { .. }) {
+                    self.stumbles.taken(item.transfer);
+                }
+                (fault, lost)
+            }
+        }
     }
 
     /// What became of one instance, and why the association can be used no longer. What the node could not make sense of is
@@ -217,7 +250,7 @@ impl StoreScu {
             Lacks::Everything => {
                 let charge = Charge::Destination;
                 let why = format!("the node accepted the association and nothing of what was offered on it: {why}");
-                (deferred(why.clone(), charge).into(), Some(Broken { why, charge, silent: false }))
+                (deferred(why.clone(), charge).into(), Some(Broken::new(why, charge)))
             }
         }
     }
@@ -241,19 +274,18 @@ impl StoreScu {
             }
             Err(Unsent { fault: Some(fault), failure, .. }) => {
                 let lost = failure.filter(|_| !association.is_alive());
-                Sent::Failed(
-                    fault,
-                    lost.map(|failure| Broken { why: failure.to_string(), charge: Charge::Us, silent: false }),
-                )
+                Sent::Failed(fault, lost.map(|failure| Broken::new(failure.to_string(), Charge::Us)))
             }
             Err(Unsent { fault: None, failure, .. }) => {
                 let why = failure.as_ref().map(StoreFailure::to_string).unwrap_or_default();
-                let silent = failure.as_ref().is_some_and(is_silent);
+                let so = |is: fn(&StoreFailure) -> bool| failure.as_ref().is_some_and(is);
+                let (silent, gone, within) = (so(is_silent), so(is_gone), so(is_within));
                 let outcome = match failure {
                     Some(StoreFailure::Unanswered(_)) => Outcome::Unknown { why: why.clone() },
                     _ => Outcome::Deferred { why: why.clone(), charge: Charge::Destination, after: None },
                 };
-                Sent::Failed(outcome.into(), Some(Broken { why, charge: Charge::Destination, silent }))
+                let broken = Broken { silent, gone, within, ..Broken::new(why, Charge::Destination) };
+                Sent::Failed(outcome.into(), Some(broken))
             }
         }
     }
@@ -329,6 +361,13 @@ enum Ended {
     Left(usize),
 }
 
+impl Ended {
+    /// Another association is needed for what comes after this one, if anything does.
+    fn after(at: usize, group: &Group<'_>) -> Self {
+        if at + 1 < group.items.len() { Self::Left(at + 1) } else { Self::Done }
+    }
+}
+
 /// The node cannot be reached: what that means for what was to go there.
 fn unreachable<'a>(error: &ScuError, items: impl Iterator<Item = &'a &'a Leased>, report: &mut Report) {
     let why = error.to_string();
@@ -349,6 +388,20 @@ fn is_silent(failure: &StoreFailure) -> bool {
     }
 }
 
+/// Whether a node has closed, aborted or released before it had all of an instance, as far as that says nothing of the instance.
+fn is_gone(failure: &StoreFailure) -> bool {
+    match failure {
+        StoreFailure::NotSent(ScuError::Lost(lost)) => !matches!(lost, Lost::Violation(_) | Lost::Stopped),
+        StoreFailure::Incomplete(error) => matches!(error, ScuError::Lost(Lost::Closed | Lost::Io(_))),
+        _ => false,
+    }
+}
+
+/// Whether a node ended the association within an instance, or stopped taking it.
+fn is_within(failure: &StoreFailure) -> bool {
+    matches!(failure, StoreFailure::Incomplete(ScuError::Lost(lost)) if *lost != Lost::Stopped)
+}
+
 /// A node gives nothing back that could be compared, so that nothing it says of what it had is believed.
 fn doubtful() -> Outcome {
     Outcome::Unknown { why: "the node says that it has it already".into() }
@@ -360,4 +413,25 @@ struct Broken {
     charge: Charge,
     /// The node gave up over an instance as it is stored, compressed, or never answered for it.
     silent: bool,
+    /// The node left before it had all of an instance, which so cannot have arrived.
+    gone: bool,
+    /// The node broke off within an instance.
+    within: bool,
+}
+
+impl Broken {
+    fn new(why: String, charge: Charge) -> Self {
+        Self { why, charge, silent: false, gone: false, within: false }
+    }
+
+    /// Whether it is a matter of that one instance: what cannot go is no reason to keep the others back.
+    fn is_of(&self, fault: &Fault) -> bool {
+        match self.charge {
+            Charge::Destination => false,
+            Charge::Instance => true,
+            Charge::Us => {
+                fault.damage.is_some() || matches!(fault.outcome, Outcome::Dead { .. } | Outcome::Held { .. })
+            }
+        }
+    }
 }

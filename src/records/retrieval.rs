@@ -151,6 +151,16 @@ impl Records {
         self.seen(move |conn, look| retrieve::extent(conn, &resource, look)).await
     }
 
+    /// Whether a study is here, and all of it in sight: then what is not shown of it is no part of it. Where something of it was rejected
+    /// or is withheld, others may show more.
+    pub async fn is_in_sight(&self, study: &StudyUid) -> Result<bool, RecordsError> {
+        let whole = Resource { study: study.clone(), series: None, instance: None };
+        self.seen(move |conn, look| {
+            Ok(retrieve::extent(conn, &whole, look)?.stored > 0 && !retrieve::is_part_hidden(conn, &whole.study, look)?)
+        })
+        .await
+    }
+
     /// What is kept now of what was picked; refused beyond [`MOST_EXPECTED`].
     pub async fn expected(&self, picked: Picked) -> Result<Expected, RecordsError> {
         self.seen(move |conn, look| retrieve::expected(conn, picked, look)).await

@@ -223,3 +223,50 @@ fn a_node_that_releases_late_or_never_costs_nothing() {
         site.verify_ledger(false);
     }
 }
+
+/// PS3.8 section 9.2: a node that lets go of the association after each instance gets the next over another, at once.
+#[test]
+fn a_node_that_releases_after_each_instance_gets_them_all_without_a_doubt() {
+    let stage = Stage::new();
+    let node = BareNode::start(|_, _, _| Manner { when: When::AtTheEndAndReleases, ..Manner::default() });
+    let site = site(&stage, node.port);
+    let all: Vec<Names> = (1..=5).map(|at| names(421, 1, at)).collect();
+    site.cli(&["nodes", "pause", "OUT", "--reason", "they are to go together"]).ok("pause");
+    all.iter().for_each(|mine| push(&site, mine, EXPLICIT_LE, &data_set(mine, 2048, 1)));
+    site.cli(&["nodes", "resume", "OUT"]).ok("resume");
+    site.all_become("OUT", "accepted", 5, seconds(30));
+    for mine in &all {
+        let told = site.cli(&["why", &mine.instance]).ok("why");
+        assert!(!told.contains("unknown") && !told.contains("deferred"), "{told}");
+        assert_eq!(node.got(&mine.instance).len(), 1);
+    }
+    site.verify_ledger(false);
+}
+
+/// REL-21, REL-24: what a node breaks off within each time goes behind the others of its study, and is charged with it once they are there.
+#[test]
+fn what_a_node_breaks_off_within_each_time_keeps_nothing_from_it() {
+    let stage = Stage::new();
+    let bad = names(422, 1, 1);
+    let uid = bad.instance.clone();
+    let node = BareNode::start(move |_, instance, _| match instance == uid {
+        true => Manner { when: When::AbortsEarly, ..Manner::default() },
+        false => Manner::default(),
+    });
+    let site = site(&stage, node.port);
+    site.cli(&["nodes", "pause", "OUT", "--reason", "they are to go together"]).ok("pause");
+    push(&site, &bad, EXPLICIT_LE, &data_set(&bad, 24 << 20, 1));
+    for at in 2..=3 {
+        let good = names(422, 1, at);
+        push(&site, &good, EXPLICIT_LE, &data_set(&good, 2048, at));
+    }
+    site.cli(&["nodes", "resume", "OUT"]).ok("resume");
+    until(seconds(60), "the others are there", || (site.transfers("OUT", "accepted").1 == 2).then_some(()));
+    until(seconds(60), "the one is blamed", || {
+        site.cli(&["why", &bad.instance]).ok("why").contains("breaks off within it each time").then_some(())
+    });
+    let later = names(422, 1, 4);
+    push(&site, &later, EXPLICIT_LE, &data_set(&later, 2048, 4));
+    until(seconds(60), "so is what comes later", || (site.transfers("OUT", "accepted").1 == 3).then_some(()));
+    site.verify_ledger(false);
+}

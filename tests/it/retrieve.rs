@@ -1,5 +1,6 @@
 //! C-MOVE and C-GET as workstations ask: everything arrives as it is held, and the counts are right whatever the destination does.
 
+use crate::support::bare_node::{BareNode, Manner, When};
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{data_set_digest, names, read_part10};
@@ -149,6 +150,17 @@ fn six(stage: &Stage, options: &[&str]) -> (OddNode, Radiology) {
     let node = OddNode::start(stage.path(), options);
     let site = Radiology::start(6, &nodes(node.port));
     (node, site)
+}
+
+/// DIM-082: a destination that lets go of the association after each instance gets the next over another.
+#[test]
+fn a_destination_that_releases_after_each_instance_gets_them_all() {
+    let node = BareNode::start(|_, _, _| Manner { when: When::AtTheEndAndReleases, ..Manner::default() });
+    let site = Radiology::start(6, &nodes(node.port));
+    let said = &site.ask(&[move_study(2)])[0];
+    let answer = last(said);
+    assert_eq!((answer["status"].as_u64(), counts(answer)), (Some(0), [Some(6), Some(0), Some(0)]), "{said}");
+    assert!(sent(&site, 2).keys().all(|instance| node.got(instance).len() == 1));
 }
 
 fn statuses_file(folder: &Path, rows: &Value) -> String {

@@ -51,7 +51,7 @@ fn finds(node: &OddNode) -> usize {
 
 #[test]
 fn what_a_node_shows_by_list_or_by_one_or_among_everything_is_verified() {
-    for find in ["lists", "one", "everything"] {
+    for find in ["lists", "first", "one", "everything"] {
         let Shown { node, site, _stage } = sent(&["--find", find], 3);
         site.all_become("OUT", "verified", 3, seconds(60));
         let story = site.cli(&["why", &names(1).instance]).ok("why");

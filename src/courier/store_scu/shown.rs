@@ -89,11 +89,13 @@ async fn shown(target: &Target, study: &StudyUid, items: &[Leased]) -> Result<BT
     for (series, instances) in &series {
         for some in instances.chunks(LIST) {
             let seen = line.ask(study, series, some).await?;
-            // Where a list finds none, it may have been taken for one UID.
-            if seen.is_empty() && some.len() > 1 {
-                for one in some {
-                    found.extend(line.ask(study, series, std::slice::from_ref(one)).await?);
+            for one in alone(some, &seen) {
+                let shown = line.ask(study, series, std::slice::from_ref(one)).await?;
+                // What is not shown alone either is not there, and so is the rest of a list that was heeded.
+                if shown.is_empty() && !seen.is_empty() {
+                    break;
                 }
+                found.extend(shown);
             }
             found.extend(seen);
         }
@@ -101,6 +103,30 @@ async fn shown(target: &Target, study: &StudyUid, items: &[Leased]) -> Result<BT
     // What was asked has its answers, however it ends.
     let _ = line.scu.release().await;
     Ok(found)
+}
+
+/// Those of a list that are to be asked about one by one: where it shows none, the list may have been taken for one UID, and where it
+/// shows some, only its first or so many may have been heeded.
+fn alone<'a>(list: &'a [InstanceUid], shown: &BTreeSet<InstanceUid>) -> Vec<&'a InstanceUid> {
+    if list.len() == 1 { Vec::new() } else { list.iter().filter(|uid| !shown.contains(*uid)).collect() }
+}
+
+/// What the answers to one question have named of what was asked about.
+#[derive(Default)]
+struct Heard {
+    found: BTreeSet<InstanceUid>,
+    answers: usize,
+}
+
+impl Heard {
+    /// Takes an answer. Whoever says more than was asked is stopped once all was shown, or by too much. Whoever does not has said all, and is
+    /// not sent a cancel that would come after the last answer: some nodes end the association over it.
+    fn hear(&mut self, named: Option<InstanceUid>, wanted: &BTreeSet<InstanceUid>) -> ControlFlow<()> {
+        self.answers += 1;
+        self.found.extend(named.filter(|uid| wanted.contains(uid)));
+        let enough = self.found.len() == wanted.len() && self.answers > wanted.len();
+        if enough || self.answers >= MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 /// An association for these questions.
@@ -129,19 +155,11 @@ impl Line {
         .into();
         let bytes = identifier::write(&keys, &Charset::default(), self.explicit);
         let wanted: BTreeSet<InstanceUid> = instances.iter().cloned().collect();
-        let found = Arc::new(Mutex::new((BTreeSet::new(), 0usize)));
-        let (seen, explicit, of) = (Arc::clone(&found), self.explicit, study.to_string());
+        let found = Arc::new(Mutex::new(Heard::default()));
+        let (heard, explicit, of) = (Arc::clone(&found), self.explicit, study.to_string());
         let each = move |reply: Reply| {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.1 += 1;
-            let told =
-                reply.identifier.and_then(|bytes| named(&bytes, explicit, &of)).filter(|uid| wanted.contains(uid));
-            seen.0.extend(told);
-            if seen.0.len() == wanted.len() || seen.1 >= MOST {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            let told = reply.identifier.and_then(|bytes| named(&bytes, explicit, &of));
+            heard.lock().unwrap_or_else(PoisonError::into_inner).hear(told, &wanted)
         };
         let inquiry = Inquiry {
             context_id: self.context,
@@ -151,7 +169,7 @@ impl Line {
             quiet: self.quiet,
         };
         let last = self.scu.ask(&inquiry, &CancellationToken::new(), each).await?;
-        let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)).0;
+        let found = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)).found;
         let enough = found.len() == instances.len();
         match last.status.class() {
             Class::Success => Ok(found),
@@ -169,6 +187,7 @@ fn named(bytes: &[u8], explicit: bool, study: &str) -> Option<InstanceUid> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
     use crate::dicom::fired::note_fired;
@@ -189,6 +208,42 @@ mod tests {
             assert_eq!(seen(state, doubt, shown).word(), want, "{state:?}, in doubt: {doubt}, shown: {shown}");
         }
         note_fired(table.iter().filter(|row| row.0 == State::Unknown).count());
+    }
+
+    /// A node that has said what was asked for ends by itself; one that says more is stopped.
+    #[test]
+    fn only_who_says_more_than_was_asked_is_cancelled() {
+        let uid = |last: u32| InstanceUid::parse(&format!("1.2.{last}")).expect("a UID");
+        let wanted: BTreeSet<InstanceUid> = [uid(1), uid(2)].into();
+        let rows: [(&[u32], Option<usize>); 5] = [
+            (&[1], None),
+            (&[1, 2], None),
+            (&[2, 1, 3], Some(3)),
+            (&[3, 4, 5, 1, 2, 6], Some(5)),
+            (&[3, 1, 4, 5], None),
+        ];
+        for (answers, stopped) in rows {
+            let mut heard = Heard::default();
+            let at = answers.iter().position(|last| heard.hear(Some(uid(*last)), &wanted).is_break());
+            assert_eq!(at.map(|at| at + 1), stopped, "{answers:?}");
+            assert!(heard.found.is_subset(&wanted), "{answers:?}");
+        }
+        let mut heard = Heard::default();
+        let at = (1..=MOST + 1).find(|_| heard.hear(None, &wanted).is_break());
+        assert_eq!(at, Some(MOST));
+    }
+
+    #[test]
+    fn what_a_list_does_not_show_is_asked_for_alone() {
+        let list: Vec<InstanceUid> =
+            [1, 2, 3].map(|last| InstanceUid::parse(&format!("1.2.{last}")).expect("a UID")).into();
+        let rows: [(&[usize], &[usize]); 3] = [(&[], &[0, 1, 2]), (&[0], &[1, 2]), (&[0, 1, 2], &[])];
+        for (shown, want) in rows {
+            let shown: BTreeSet<InstanceUid> = shown.iter().map(|at| list[*at].clone()).collect();
+            let want: Vec<&InstanceUid> = want.iter().map(|at| &list[*at]).collect();
+            assert_eq!(alone(&list, &shown), want);
+        }
+        assert!(alone(&list[..1], &BTreeSet::new()).is_empty(), "it was asked for alone");
     }
 
     /// An answer of another study is no answer, whatever instance it names.

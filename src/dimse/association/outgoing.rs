@@ -119,7 +119,17 @@ impl Association {
     /// Takes what the acceptor has said while we were sending, as far as it has come; nothing is waited for. What is whole shows in
     /// [`Self::early`]. A requestor that cancels is heard between messages.
     pub(in crate::dimse) async fn overhear(&mut self) -> Result<(), Lost> {
-        if self.early.is_some() || !self.channel.has_input() || !self.channel.is_requestor() {
+        if !self.channel.has_input() || !self.channel.is_requestor() {
+            return Ok(());
+        }
+        self.listen().await
+    }
+
+    /// Takes what the acceptor has said since its last answer, as far as it has come; nothing is waited for. So whoever has closed, aborted
+    /// or asked for release is sent no more, and nobody need wonder whether that arrived. What has come of a data set that the last response
+    /// announced and can not have (PS3.7 section 9.3.1.2) is passed over.
+    pub(in crate::dimse) async fn listen(&mut self) -> Result<(), Lost> {
+        if self.early.is_some() {
             return Ok(());
         }
         let mut patience = Patience::until(self.timers().response, Phase::Response);
@@ -137,12 +147,6 @@ impl Association {
             }
         }
         Ok(())
-    }
-
-    /// Takes what has come of a data set that the last response announced and can not have (PS3.7 section 9.3.1.2), so that it is not taken
-    /// for an answer to what is sent next; nothing is waited for.
-    pub(in crate::dimse) async fn pass_over(&mut self) -> Result<(), Lost> {
-        if self.assembly.may_pass_over() { self.overhear().await } else { Ok(()) }
     }
 
     /// The command set that came before its time, while we were sending.

@@ -49,11 +49,6 @@ impl Assembly {
         matches!(self.expect, Expect::Command | Expect::Unasked { passed: None, .. })
     }
 
-    /// The last message was a response that announced a data set it can not have, and more of that may come.
-    pub fn may_pass_over(&self) -> bool {
-        matches!(self.expect, Expect::Unasked { .. })
-    }
-
     /// Takes a piece and its bytes; `accepted` tells whether a context was accepted. Data set bytes are not kept. Those of a data set that a
     /// response can not have (see [`CommandSet::is_bare_response`]) are passed over.
     ///

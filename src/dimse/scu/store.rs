@@ -126,7 +126,7 @@ impl Scu {
         if accepted.is_none_or(|accepted| accepted.abstract_syntax != command.sop_class) {
             return Err(StoreFailure::NotSent(ScuError::ContextNotAccepted));
         }
-        if let Err(lost) = self.association.pass_over().await {
+        if let Err(lost) = self.association.listen().await {
             end(&mut self.association, &mut self.over, &lost).await;
             return Err(StoreFailure::NotSent(lost.into()));
         }

@@ -243,6 +243,25 @@ async fn an_association_that_ended_while_idle_is_known_to_have_taken_nothing() {
     }
 }
 
+/// AR-2, AR-4: a peer that asks for release between two instances has its answer, and the next instance is not sent to it.
+#[tokio::test]
+async fn a_peer_that_has_asked_for_release_is_sent_nothing_more() {
+    let (mut scu, mut wire) = accepted(16_384).await;
+    let release = super::super::pdu::write_release_request().unwrap();
+    let by_hand = async {
+        assert_eq!(until_last(&mut wire).await, None);
+        wire.write_all(&[fragment(3, true, true, &response(1).encode()), release].concat()).await.unwrap();
+    };
+    let mut source = parts(b"abcd", 4);
+    let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+    assert_eq!(stored.unwrap().status, Status::SUCCESS);
+    let failure = scu.store(store_ct("1.3"), None, &mut parts(b"abcd", 4)).await.unwrap_err();
+    assert!(matches!(failure, StoreFailure::NotSent(ScuError::Lost(Lost::Closed))), "{failure}");
+    assert!(!scu.is_alive());
+    drop(scu);
+    assert_eq!(pdu(&mut wire).await.0, 6, "its release is answered, and nothing precedes that");
+}
+
 /// The UIDs of an answer may be left out, empty or padded, and a refusal is one whatever it names (DIM-056).
 #[tokio::test]
 async fn an_answer_need_not_name_what_was_sent() {

@@ -31,6 +31,8 @@ pub(super) struct Line {
     pub(super) lost: u32,
     /// When the last instance went over it.
     used: Option<Instant>,
+    /// The destination has taken something over it.
+    took: bool,
     /// One stood before.
     stood: bool,
     turn: Option<Turn>,
@@ -44,6 +46,11 @@ struct Turn {
 }
 
 impl Line {
+    /// Whether the destination took something over the association that is open.
+    fn has_taken(&self) -> bool {
+        self.took && self.association.is_some()
+    }
+
     /// Opens anew, for all that was needed so far, when something is needed that was not offered.
     async fn prepare(&mut self, needed: &[Offer]) {
         let missing: Vec<Offer> = needed.iter().filter(|offer| !self.offers.contains(offer)).cloned().collect();
@@ -124,16 +131,16 @@ impl Given<'_, '_> {
     }
 
     /// One sub-operation over the association that is open, or over a new one. The destination may have closed one that was idle while
-    /// the instance was awaited, which is no fault of either: it is given once more, over a new one.
+    /// the instance was awaited, or closes each after what it took, which is no fault of either: it is given once more, over a new one.
     pub(super) async fn move_one(
         &mut self,
         line: &mut Line,
         (item, ahead): (&Retrievable, Ahead),
         originator: &(String, u16),
     ) -> SubOperation {
-        let (stale, lost) = (line.is_stale(), line.lost);
+        let (over, lost) = (line.is_stale() || line.has_taken(), line.lost);
         let came = self.give_over(line, (item, ahead), originator).await;
-        let closed = stale && line.lost > lost && matches!(came, SubOperation::Failed { damage: None, .. });
+        let closed = over && line.lost > lost && matches!(came, SubOperation::Failed { damage: None, .. });
         if !closed || !self.goes_on().await {
             return came;
         }
@@ -154,7 +161,7 @@ impl Given<'_, '_> {
                 return failed("the destination was lost".into());
             }
             match self.opened(line).await {
-                Ok(opened) => (line.association, line.stood) = (Some(opened), true),
+                Ok(opened) => (line.association, line.stood, line.took) = (Some(opened), true, false),
                 Err(error) => {
                     line.lost = MOST_LOST;
                     return failed(error.to_string());
@@ -165,6 +172,7 @@ impl Given<'_, '_> {
         let giving = self.mover.give(open, (item, ahead), Some(originator.clone()));
         let came = alongside(self.dialogue, self.counts, giving).await;
         line.used = Some(Instant::now());
+        line.took |= matches!(came, SubOperation::Completed | SubOperation::Warning);
         match open.is_alive() {
             true => line.lost = 0,
             // It refused the instance before its end, and is there.

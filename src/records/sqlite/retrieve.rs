@@ -58,6 +58,18 @@ pub(in crate::records) fn extent(conn: &Connection, resource: &Resource, look: &
     Ok(extent)
 }
 
+/// Whether something of a study is out of sight.
+pub(in crate::records) fn is_part_hidden(conn: &Connection, study: &StudyUid, look: &mut Look) -> Result<bool, Fault> {
+    if !look.hidden(conn, study.as_str())?.series.is_empty() {
+        return Ok(true);
+    }
+    let mut find = conn.prepare_cached(&format!(
+        "SELECT 1 FROM instances i WHERE i.study = (SELECT id FROM studies WHERE uid = ?1) AND ({}) LIMIT 1",
+        look.out_of_sight()
+    ))?;
+    Ok(find.exists([study.as_str()])?)
+}
+
 /// See [`crate::records::Records::retrievable`].
 pub(in crate::records) fn page(
     conn: &Connection,

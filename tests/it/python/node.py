@@ -2,10 +2,10 @@
 
 usage: node.py PORT LOG [--refuse CLASS]... [--syntaxes UID[,UID]] [--pdu BYTES] [--slow SECONDS] [--slow-first SECONDS]
        [--abort-after N] [--statuses FILE] [--tell KEYWORD]... [--busy N] [--idle SECONDS] [--slow-release SECONDS]
-       [--find lists|one|everything] [--half-up N]
+       [--find lists|first|one|everything] [--half-up N]
 
-It answers C-FIND of instances if told how: as the standard says, taking a list of UIDs for one UID, or heeding no key. What it was
-given is there at once, and not what it broke off at.
+It answers C-FIND of instances if told how: as the standard says, heeding the first of a list of UIDs, taking a list for one UID, or
+heeding no key. What it was given is there at once, and not what it broke off at.
 
 On the first N associations while it is half up it accepts no context.
 
@@ -48,7 +48,7 @@ def arguments():
     parser.add_argument("--slow-release", type=float, default=0.0)
     parser.add_argument("--statuses", type=Path)
     parser.add_argument("--tell", action="append", default=[])
-    parser.add_argument("--find", choices=["lists", "one", "everything"])
+    parser.add_argument("--find", choices=["lists", "first", "one", "everything"])
     return parser.parse_args()
 
 
@@ -123,6 +123,8 @@ def main():
     def find(event):
         asked = [event.identifier.get(key) for key in KEYS]
         note(kind="find", instances=len([asked[2]] if isinstance(asked[2], str) else asked[2]))
+        if options.find == "first" and not isinstance(asked[2], str):
+            asked[2] = asked[2][0]
         for names in list(held):
             lists = options.find == "lists" and not isinstance(asked[2], str)
             same = names[:2] == tuple(asked[:2]) and (names[2] in asked[2] if lists else names[2] == asked[2])

@@ -2,7 +2,8 @@
 //! never, or with one of its own.
 
 use super::caller::{
-    APPLICATION_CONTEXT, Caller, Pdu, command, elements, item, items, pdu, read_pdu, read_request, release_request,
+    APPLICATION_CONTEXT, Caller, Pdu, command, elements, fragment, item, items, pdu, read_pdu, read_request,
+    release_request,
 };
 use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
@@ -33,6 +34,17 @@ pub enum When {
     EarlyAndStopsReading,
     /// It aborts after the last fragment, without an answer.
     AbortsAtTheEnd,
+    /// It aborts after the first fragment, without an answer.
+    AbortsEarly,
+    /// As it should, and asks for release with the same breath.
+    AtTheEndAndReleases,
+}
+
+impl When {
+    /// Whether it answers once it has all.
+    fn waits(self) -> bool {
+        matches!(self, Self::AtTheEnd | Self::AtTheEndAndReleases)
+    }
 }
 
 /// What a node does when it is asked for release.
@@ -147,6 +159,12 @@ fn released(node: &mut Caller, release: Release) -> &'static str {
     }
 }
 
+/// Answers, asks for release in the same write, and reads on until that is answered.
+fn releases(node: &mut Caller, context: u8, answer: &[u8]) {
+    let _ = node.send(&[fragment(context, true, true, answer), release_request()].concat());
+    while matches!(node.read(), Ok(Pdu::Data(_))) {}
+}
+
 /// Takes what comes until a release is asked for; `None` if the association ends otherwise.
 fn converse(
     mut stream: TcpStream,
@@ -175,11 +193,12 @@ fn converse(
         }
         log.lock().unwrap().last_mut().unwrap().bytes += fragment.len();
         // Odd fragments are taken by nobody (PS3.8 annex E).
-        if fragment.len() % 2 == 1 || now.when == When::AbortsAtTheEnd && flags & 2 == 2 {
+        let aborts = now.when == When::AbortsEarly || now.when == When::AbortsAtTheEnd && flags & 2 == 2;
+        if fragment.len() % 2 == 1 || aborts {
             let _ = node.send(&pdu(7, &[0, 0, 2, 0]));
             return None;
         }
-        if answered || now.when == When::AtTheEnd && flags & 2 == 0 || now.when == When::AbortsAtTheEnd {
+        if answered || now.when.waits() && flags & 2 == 0 || now.when == When::AbortsAtTheEnd {
             continue;
         }
         answered = true;
@@ -189,6 +208,10 @@ fn converse(
             answer.extend([(0x0800, &[1, 1][..]), (0x0900, &status)]);
             answer.extend(now.class.as_ref().map(|class| (0x0002, class.as_bytes())));
             answer.extend(now.instance.as_ref().map(|instance| (0x1000, instance.as_bytes())));
+            if now.when == When::AtTheEndAndReleases {
+                releases(&mut node, context, &command(&answer));
+                return None;
+            }
             let _ = node.fragment(context, true, true, &command(&answer));
         }
         match now.when {

@@ -17,7 +17,7 @@ use crate::priors::marker::{self, Silence};
 use crate::priors::merge::{Copy, Found, Merge, Rest};
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
 use crate::priors::{Clock, Site};
-use crate::records::{Resource, StudyRow, StudySize, Texts, Walk};
+use crate::records::{StudyRow, StudySize, Texts, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most studies that one query names to other sites.
@@ -379,11 +379,10 @@ impl Find<'_, '_> {
         if known.any || !holders.is_empty() {
             return Ok(holders);
         }
-        let of = Resource { study: study.clone(), series: None, instance: None };
-        match self.face.records.extent(&of).await?.stored {
-            0 => Ok(self.face.priors.sites().sites.clone()),
-            // The study is here, and what is asked for is no part of it.
-            _ => Ok(holders),
+        match self.face.records.is_in_sight(study).await? {
+            false => Ok(self.face.priors.sites().sites.clone()),
+            // What is asked for is no part of the study.
+            true => Ok(holders),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::priors::archive::ArchivedInstance;
 use crate::priors::marker::{self, Silence};
 use crate::priors::merge::Found;
 use crate::priors::search::{Answers, Outcome, Part, Wanted, What};
-use crate::records::{Resource, SeriesRow};
+use crate::records::SeriesRow;
 use axum::response::Response;
 use std::collections::BTreeMap;
 
@@ -90,13 +90,12 @@ impl Asked {
         Some(Below { wanted, answers, shelf, copies: BTreeMap::new(), told: false, foreign: false })
     }
 
-    /// Whether something of the study is here: then what is asked for is no part of it, and nobody is asked who has not shown it.
+    /// Whether the study is here and in sight: then what is asked for is no part of it, and nobody is asked who has not shown it.
     async fn is_here(&self, wanted: &Wanted) -> Result<bool, Box<Response>> {
         let (Wanted::Study(study) | Wanted::Series(study) | Wanted::Instances(study, _)) = wanted else {
             return Ok(false);
         };
-        let of = Resource { study: study.clone(), series: None, instance: None };
-        Ok(self.face.records.extent(&of).await.map_err(unreadable)?.stored > 0)
+        self.face.records.is_in_sight(study).await.map_err(unreadable)
     }
 
     /// Hears the sites to their end, and tells what they show and who kept silent.
