@@ -5,6 +5,7 @@
 
 mod certificate;
 pub mod expiry;
+mod pinned;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -138,7 +139,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads a PEM file of one or more certificates. A file above 4 MiB is refused.
+    /// Reads a PEM file of one or more certificates. A file above 4 MiB is refused. An authority vouches for any name; what is none,
+    /// as the self-signed certificate of another site, vouches for its own names alone.
     pub fn load(path: &Path) -> Result<Self, TlsError> {
         Self::from_pem(&read(path)?)
     }
@@ -148,8 +150,12 @@ impl Trust {
         let mut roots = RootCertStore::empty();
         let mut facts = Vec::new();
         for certificate in certificates(pem)? {
-            facts.push(Facts::of(&certificate)?);
+            let said = Facts::of(&certificate)?;
             roots.add(certificate).map_err(|e| TlsError::Certificate(e.to_string()))?;
+            if let Some(anchor) = roots.roots.last_mut() {
+                pinned::restrict(anchor, &said);
+            }
+            facts.push(said);
         }
         Ok(Self { roots: Arc::new(roots), facts })
     }

@@ -43,33 +43,44 @@ impl fmt::Debug for PatientList {
 
 impl PatientList {
     /// Reads a list: a patient a line, an NHS number or `ISSUER,NUMBER`; empty lines and what follows `#` do not count, nor does a byte
-    /// order mark. A number whose issuer is that of NHS numbers is one. The error says which line is wrong and why, and repeats nothing of
+    /// order mark. A number whose issuer is that of NHS numbers is one. A line with more than that, as a list with further columns has, is
+    /// a mistake: it would mean nobody, and withhold nothing (SEC-022). The error says which line is wrong and why, and repeats nothing of
     /// it.
     pub fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut list = Self::default();
         for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
-            match (line, line.rsplit_once(',')) {
-                ("", _) => {}
-                (line, _) if line.contains('"') => return Err((at + 1, "it has a quotation mark; leave quotes out")),
-                (line, None) => {
-                    let number = NhsNumber::parse(line)
-                        .map_err(|_| (at + 1, "it is neither an NHS number nor ISSUER,NUMBER"))?;
-                    list.numbers.insert(number);
-                }
-                (_, Some((issuer, id))) if is_issuer(issuer) => {
-                    let number = NhsNumber::parse(id.trim())
-                        .map_err(|_| (at + 1, "its issuer is that of NHS numbers, and its number is no NHS number"))?;
-                    list.numbers.insert(number);
-                }
-                (_, Some((issuer, id))) => {
-                    list.ids.insert(
-                        LocalId::new(issuer, id).ok_or((at + 1, "an issuer and a number have 1 to 64 characters"))?,
-                    );
-                }
+            if !line.is_empty() {
+                list.add(line).map_err(|why| (at + 1, why))?;
             }
         }
         Ok(list)
+    }
+
+    /// Takes the patient of one line in.
+    fn add(&mut self, line: &str) -> Result<(), &'static str> {
+        if line.contains('"') {
+            return Err("it has a quotation mark; leave quotes out");
+        }
+        let Some((issuer, id)) = line.split_once(',') else {
+            let number = NhsNumber::parse(line).map_err(|_| "it is neither an NHS number nor ISSUER,NUMBER")?;
+            self.numbers.insert(number);
+            return Ok(());
+        };
+        if id.contains(',') {
+            return Err("it has more than ISSUER,NUMBER; leave other columns out, or put them behind a `#`");
+        }
+        if is_issuer(issuer) {
+            let number = NhsNumber::parse(id.trim())
+                .map_err(|_| "its issuer is that of NHS numbers, and its number is no NHS number")?;
+            self.numbers.insert(number);
+            return Ok(());
+        }
+        if NhsNumber::parse(issuer.trim()).is_ok() {
+            return Err("an NHS number stands where the issuer belongs; write it alone, or as NHS,NUMBER");
+        }
+        self.ids.insert(LocalId::new(issuer, id).ok_or("an issuer and a number have 1 to 64 characters")?);
+        Ok(())
     }
 
     /// Whether it names nobody.

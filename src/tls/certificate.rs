@@ -33,6 +33,8 @@ pub struct Facts {
     pub server: bool,
     /// It may identify a client.
     pub client: bool,
+    /// It may vouch for other certificates, by its basic constraints (RFC 5280 section 4.2.1.9).
+    pub authority: bool,
 }
 
 impl Facts {
@@ -41,6 +43,7 @@ impl Facts {
         let (_, certificate) = X509Certificate::from_der(der).map_err(|e| TlsError::Certificate(e.to_string()))?;
         let usage = certificate.extended_key_usage().map_err(|e| TlsError::Certificate(e.to_string()))?;
         let usage = usage.map(|extension| extension.value);
+        let basic = certificate.basic_constraints().map_err(|e| TlsError::Certificate(e.to_string()))?;
         Ok(Self {
             subject: certificate.subject().to_string(),
             names: names(&certificate)?,
@@ -48,6 +51,7 @@ impl Facts {
             not_after: system_time(certificate.validity().not_after),
             server: usage.is_none_or(|usage| usage.any || usage.server_auth),
             client: usage.is_none_or(|usage| usage.any || usage.client_auth),
+            authority: basic.is_some_and(|extension| extension.value.ca),
         })
     }
 

@@ -53,7 +53,7 @@ mod tests {
             let not_after = left.map_or(now - DAY, |left| now + left);
             let (subject, names) = ("CN=x".to_owned(), Vec::new());
             let not_before = SystemTime::UNIX_EPOCH;
-            let facts = Facts { subject, names, not_before, not_after, server: true, client: true };
+            let facts = Facts { subject, names, not_before, not_after, server: true, client: true, authority: false };
             assert_eq!(marks_passed(&facts, now), marks, "{left:?}");
             assert_eq!(words("it", &facts, now).as_deref(), want, "{left:?}");
         }

@@ -186,3 +186,46 @@ fn a_wildcard_certificate_is_nobody() {
     let keys = authority.site("a", &["*.example"], Validity::days(30)).unwrap();
     assert!(!identity(&keys).facts().carries("a.example"));
 }
+
+/// DIM-020, DIM-113: who is believed by a certificate of its own could otherwise make one with any other site's name.
+#[test]
+fn what_is_trusted_and_no_authority_vouches_for_its_own_names_alone() {
+    let pinned = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap()
+    };
+    let (a, b) = (pinned("a.example"), pinned("192.0.2.7"));
+    let trust = Trust::from_pem(format!("{}{}", a.pem(), b.pem()).as_bytes()).unwrap();
+    assert!(trust.facts().iter().all(|facts| !facts.authority));
+    let own = |of: &rcgen::CertifiedIssuer<'static, rcgen::KeyPair>| {
+        Identity::from_pem(of.pem().as_bytes(), of.key().serialize_pem().as_bytes()).unwrap()
+    };
+    let between = |caller: &Identity, called: &Identity, name: &str| {
+        let server = server_config(called, &trust, &[]).unwrap();
+        handshake(&client_config(caller, &trust).unwrap(), &server, name)
+    };
+    assert!(between(&own(&b), &own(&a), "a.example").is_ok() && between(&own(&a), &own(&b), "192.0.2.7").is_ok());
+    // What these certificates' keys sign besides.
+    let rows: [(&rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, &[&str], bool); 7] = [
+        (&b, &["192.0.2.7"], true),
+        (&b, &["a.example"], false),
+        (&b, &["192.0.2.8"], false),
+        (&b, &["2001:db8::7"], false),
+        (&b, &["192.0.2.7", "a.example"], false),
+        (&a, &["b.example"], false),
+        (&a, &["192.0.2.7"], false),
+    ];
+    for (by, names, want) in rows {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let carried: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::CertificateParams::new(carried).unwrap().signed_by(&key, by).unwrap();
+        let made = Identity::from_pem(made.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        assert_eq!(between(&made, &own(&a), "a.example").is_ok(), want, "{names:?} calls");
+        assert_eq!(between(&own(&a), &made, names[0]).is_ok(), want, "{names:?} is called");
+    }
+    // An authority vouches for whom it likes.
+    let authority = DevAuthority::create().unwrap();
+    assert!(Trust::from_pem(authority.trust().as_bytes()).unwrap().facts()[0].authority);
+}

@@ -141,6 +141,9 @@ fn a_revision_is_shown_side_by_side_and_goes_out_when_a_person_accepts_it() {
     let value = site.ask(&["exceptions", "show", &id, "--json"]).remove(0);
     assert_eq!(value["differences"][0]["second"], OTHER_PATIENT);
     assert_eq!(value["differences"].as_array().unwrap().len(), 1);
+    let versions = value["versions"].as_array().unwrap();
+    assert_eq!((versions.len(), &versions[1]["version"]), (2, &value["version"]), "{value}");
+    assert!(versions.iter().all(|version| version["source"].is_string() && version["received"].is_string()), "{value}");
     site.stop();
     assert!(site.cli(&["exceptions", "show", &id]).ok("show while it is down").contains(OTHER_PATIENT));
     let accept = ["exceptions", "resolve", &id, "--as", "accept", "--by", "Jo Ward", "--reason", "patient was merged"];

@@ -1,5 +1,6 @@
 //! Other sites' patients on the way to a local node: never with a bare number that could be somebody else's.
 
+use crate::judge::judge;
 use crate::support::config::{SiteConfig, free_port};
 use crate::support::dcmtk::StoreScp;
 use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, names, read_part10};
@@ -51,6 +52,13 @@ fn the_number_gets_its_issuer_and_the_old_one_is_recorded() {
     assert!(text.contains("(0400,0561) SQ"), "the change is recorded:\n{text}");
     assert!(text.contains("[T0000001]") && text.contains("[COERCE]"), "with the old value:\n{text}");
     assert!(!dump_of_stored(&stage, &b).contains("a:T0000001"), "what is stored stays as it was received");
+    let (export, out) = (stage.path().join("ledger.ndjson"), stage.path().join("out"));
+    b.cli(&["ledger", "export", export.to_str().unwrap()]).ok("ledger export");
+    let told = judge(&export, &["--received", out.to_str().unwrap(), "--destination", "OUT"]).ok("the judge");
+    assert!(
+        told.contains("0 received byte for byte, 1 not compared (another syntax, or changed), of 1 owed"),
+        "{told}"
+    );
 }
 
 fn dump_of_stored(stage: &Stage, b: &Gateway) -> String {

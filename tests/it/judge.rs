@@ -1,12 +1,15 @@
 //! The independent judge (tests/judge.py) agrees with a sound ledger and with what a PACS received, and with no other.
 
 use crate::support::dcmtk::StoreScp;
+use crate::support::files::{EXPLICIT_LE, SECONDARY_CAPTURE, data_set, digest, names, part10};
 use crate::support::gateway::Gateway;
 use crate::support::load::send_all;
 use crate::support::process::{Finished, finish};
 use crate::support::tools::{python, root};
 use crate::support::two_sites::TwoSites;
 use crate::support::wait::seconds;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,10 +25,8 @@ struct Case {
 
 impl Case {
     fn judge(&self) -> Finished {
-        let mut command = Command::new(python());
-        command.arg(root().join("tests/judge.py")).arg(&self.export).args(["--head", &self.head]);
-        command.arg("--received").arg(&self.received).args(["--destination", "OUT"]);
-        finish(&mut command, seconds(60))
+        let received = self.received.to_str().unwrap();
+        judge(&self.export, &["--head", &self.head, "--received", received, "--destination", "OUT"])
     }
 
     /// The judge must say this once `spoil` was done; the case is whole again afterwards.
@@ -38,6 +39,93 @@ impl Case {
         assert_eq!(judged.code, Some(5), "{what}: {}{}", judged.stdout, judged.stderr);
         assert!(judged.stdout.contains(what), "`{what}` is not in {}", judged.stdout);
         fs::write(&self.export, sound).unwrap();
+    }
+}
+
+/// The judge on an export alone, or with more arguments.
+pub fn judge(export: &Path, more: &[&str]) -> Finished {
+    let mut command = Command::new(python());
+    command.arg(root().join("tests/judge.py")).arg(export).args(more);
+    finish(&mut command, seconds(60))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An export of entries, with leaves and chain as the gateway would compute them.
+fn exported(entries: &[Value]) -> String {
+    let mut chain = vec![0_u8; 32];
+    let mut lines = String::new();
+    for (entry, position) in entries.iter().zip(1_u64..) {
+        let bytes = entry.to_string();
+        let leaf = Sha256::digest([&[0_u8][..], bytes.as_bytes()].concat()).to_vec();
+        chain = Sha256::digest([&chain[..], &leaf[..]].concat()).to_vec();
+        let line = json!({
+            "position": position, "id": entry["id"], "kind": entry["kind"], "at": entry["at"],
+            "leaf": hex(&leaf), "chain": hex(&chain), "bytes": bytes,
+        });
+        lines += &format!("{line}\n");
+    }
+    lines
+}
+
+/// What a restored site finds at a node it has not sent there, by its ledger; the node has it all the same. And the ways to ask.
+#[test]
+fn what_was_found_at_a_node_after_a_restore_is_no_stranger_there() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (export, received) = (folder.path().join("ledger.ndjson"), folder.path().join("out"));
+    fs::create_dir(&received).unwrap();
+    let names = names(822, 1, 1);
+    let bytes = data_set(&names, 64, 1);
+    fs::write(received.join("one"), part10(SECONDARY_CAPTURE, &names.instance, EXPLICIT_LE, &bytes)).unwrap();
+    // In the order of their names, as the canonical form has them.
+    let entry = |number: u64, kind: &str, facts: Value| {
+        let id = format!("{number:032x}");
+        json!({"at": number, "causes": [], "facts": facts, "id": id, "kind": kind})
+    };
+    let step = |number: u64, to: &str| entry(number, "act", json!({"steps": [{"to": to, "transfers": [1]}]}));
+    let version = json!({"id": 1, "sha256": digest(&bytes), "syntax": EXPLICIT_LE, "uid": names.instance});
+    let made = json!({"destination": "OUT", "id": 1, "instance": 1, "state": "pending"});
+    let arrived = entry(1, "received", json!({"made": [made.clone()], "versions": [version]}));
+    let there = received.to_str().unwrap();
+    for (last, code) in [("held", 5), ("verified", 0)] {
+        fs::write(&export, exported(&[arrived.clone(), step(2, "unknown"), step(3, last)])).unwrap();
+        let judged = judge(&export, &["--received", there, "--destination", "OUT"]);
+        assert_eq!(judged.code, Some(code), "{last}: {judged:?}");
+    }
+    // Who is given an instance with changes has other bytes by right, if the ledger says so.
+    let stored = json!({"id": 1, "sha256": digest(b"as it came"), "syntax": EXPLICIT_LE, "uid": names.instance});
+    let stored = entry(1, "received", json!({"made": [made], "versions": [stored]}));
+    for (step, code) in [
+        (json!({"changed": 1, "to": "accepted", "transfers": [1]}), 0),
+        (json!({"to": "accepted", "transfers": [1]}), 5),
+    ] {
+        fs::write(&export, exported(&[stored.clone(), entry(2, "settled", json!({"steps": [step]}))])).unwrap();
+        let judged = judge(&export, &["--received", there, "--destination", "OUT"]);
+        assert_eq!(judged.code, Some(code), "{judged:?}");
+    }
+    fs::write(&export, exported(&[arrived.clone(), step(2, "unknown"), step(3, "verified")])).unwrap();
+    let told = judge(&export, &[]).ok("the judge");
+    let tree = told.lines().find_map(|line| line.strip_prefix("tree  ")).unwrap();
+    let (right, wrong) = (format!("3:{tree}"), format!("3:{}", "0".repeat(64)));
+    let (right, wrong) = (right.as_str(), wrong.as_str());
+    // No head hides another of the same size, and a folder is somebody's.
+    for (arguments, code) in [
+        (vec!["--head", right, "--head", right], 0),
+        (vec!["--head", wrong, "--head", right], 5),
+        (vec!["--head", right, "--head", wrong], 5),
+        (vec!["--received", there], 2),
+        (vec!["--destination", "OUT"], 2),
+        (vec!["--received", "/nowhere", "--destination", "OUT"], 2),
+    ] {
+        let judged = judge(&export, &arguments);
+        assert_eq!(judged.code, Some(code), "{arguments:?}: {judged:?}");
+    }
+    // What is JSON and no entry is told as wrong, too.
+    for line in ["[1]", r#"{"bytes":"[1]"}"#, r#"{"bytes":"{}"}"#] {
+        fs::write(&export, exported(std::slice::from_ref(&arrived)) + line).unwrap();
+        assert_eq!(judge(&export, &[]).code, Some(5), "{line}");
     }
 }
 
@@ -80,7 +168,9 @@ fn the_judge_finds_the_ledger_and_reality_in_agreement_and_every_forgery() {
     let case = Case { export, head, received };
     let told = case.judge().ok("the judge");
     assert!(
-        told.contains(&format!("{COUNT} received byte for byte, 0 not compared (another syntax), of {COUNT} owed")),
+        told.contains(&format!(
+            "{COUNT} received byte for byte, 0 not compared (another syntax, or changed), of {COUNT} owed"
+        )),
         "{told}"
     );
     // Both compute the same head from the same entries.
@@ -114,7 +204,7 @@ fn the_judge_finds_the_ledger_and_reality_in_agreement_and_every_forgery() {
     let told = case.judge().ok("the judge");
     let (same, all) = (COUNT - 1, COUNT);
     assert!(
-        told.contains(&format!("{same} received byte for byte, 1 not compared (another syntax), of {all}")),
+        told.contains(&format!("{same} received byte for byte, 1 not compared (another syntax, or changed), of {all}")),
         "{told}"
     );
     fs::remove_file(&file).unwrap();

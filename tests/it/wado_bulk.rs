@@ -1,13 +1,15 @@
 //! Bulk data by WADO-RS: every value that the metadata links, of a study, a series or an instance, and the links to compressed pixels; and
 //! how much is read for one frame.
 
-use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, names, part10};
+use crate::support::files::{EXPLICIT_LE, Names, SECONDARY_CAPTURE, data_set, head, names, part10};
 use crate::support::multipart::boundary_of;
 use crate::support::wait::{seconds, until};
 use crate::support::wire::Reply;
 use crate::wado::Site;
 use crate::wado_forms::{MONOCHROME, before_rows, with_fragment};
+use std::io::Write;
 
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const HTJ2K: &str = "1.2.840.10008.1.2.4.201";
 const MPEG_4: &str = "1.2.840.10008.1.2.4.102";
 const BYTES: &str = "multipart/related; type=\"application/octet-stream\"";
@@ -127,4 +129,41 @@ fn a_frame_is_read_by_its_place() {
         let read = site.gateway.bytes_read() - before;
         (read < 2 * FRAME as u64).then_some(())
     });
+}
+
+/// Three frames of three times three pixels of one bit.
+fn of_bits(names: &Names, frames: [u32; 3]) -> Vec<u8> {
+    let mut bytes = before_rows(head(names, 4), b"\x28\0\x08\0IS\x02\x003 ");
+    for (element, value) in [(0x0010_u16, 3), (0x0011, 3), (0x0100, 1), (0x0101, 1)] {
+        let header = [&[0x28, 0][..], &element.to_le_bytes(), b"US\x02\0"].concat();
+        let at = memchr::memmem::find(&bytes, &header).unwrap() + header.len();
+        bytes[at] = value;
+        bytes[at + 1] = 0;
+    }
+    let [first, second, third] = frames;
+    bytes.extend_from_slice(&(first | second << 9 | third << 18).to_le_bytes());
+    bytes
+}
+
+/// WEB-100; PS3.5 section 8.1.1: a frame that begins within a byte begins there also where it passes by as its data set is inflated.
+#[test]
+fn frames_of_bits_begin_within_a_byte_also_where_they_were_deflated() {
+    let site = Site::start("");
+    let frames = [0x101, 0x0F3, 0x1A5];
+    for (number, syntax) in [(1, EXPLICIT_LE), (2, DEFLATED)] {
+        let names = names(445, 1, number);
+        let mut bytes = of_bits(&names, frames);
+        if syntax == DEFLATED {
+            let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            deflated.write_all(&bytes).unwrap();
+            bytes = deflated.finish().unwrap();
+        }
+        site.store(&[part10(SECONDARY_CAPTURE, &names.instance, syntax, &bytes)]);
+        let instance = format!("studies/{}/series/{}/instances/{}", names.study, names.series, names.instance);
+        let reply = site.get(&format!("{instance}/frames/1,2,3"), &["Accept: */*"]);
+        assert_eq!(reply.status, 200, "{syntax}: {reply:?}");
+        let came: Vec<Vec<u8>> = parts(&reply).into_iter().map(|(_, _, frame)| frame).collect();
+        let want = frames.map(|frame: u32| frame.to_le_bytes()[..2].to_vec());
+        assert_eq!(came, want, "{syntax}");
+    }
 }

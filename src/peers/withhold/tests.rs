@@ -93,6 +93,26 @@ fn lists_are_read_whole_or_not_at_all_and_say_nothing_of_a_patient() {
     assert!(line == 1 && why.contains("leave quotes out"), "{why}");
 }
 
+/// SEC-022: a line with further columns meant a patient who does not exist, and the one who objected was shown.
+#[test]
+fn a_line_with_further_columns_is_a_mistake_and_not_nobody() {
+    let rows = [
+        ("4000000004\nRoyal,R7,objected", 2, "other columns"),
+        ("R^J,Royal,R7", 1, "other columns"),
+        ("NHS,4000000004,2024", 1, "other columns"),
+        ("Royal,R7,", 1, "other columns"),
+        ("4000000004,2024-05-01", 1, "where the issuer belongs"),
+        ("400 000 0004 ,NHS", 1, "where the issuer belongs"),
+    ];
+    for (text, line, part) in rows {
+        let (told, why) = PatientList::parse(text).unwrap_err();
+        assert!(told == line && why.contains(part), "{text}: {told} {why}");
+    }
+    // What stands behind a `#` may have any number of commas.
+    let plain = PatientList::parse("4000000004\nRoyal,R7").unwrap();
+    assert!(PatientList::parse("4000000004 # J, 2024\nRoyal,R7 # a, b, c").unwrap() == plain);
+}
+
 /// A list as a spreadsheet writes it, and an NHS number with its issuer, mean the same patients as the plain form does.
 #[test]
 fn a_patient_is_meant_however_the_line_is_written() {

@@ -30,6 +30,7 @@ from frames import native
 warnings.simplefilter("ignore")
 MOST_CELLS = 1 << 20  # larger ones take long to decode where nothing is optimised
 BIG = pydicom.uid.ExplicitVRBigEndian
+PROJECTIONS = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2")  # X-ray angiography, radiofluoroscopy
 DEFLATED = pydicom.uid.DeflatedExplicitVRLittleEndian
 
 
@@ -72,11 +73,26 @@ def settled(dataset):
         macros = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
         for source in [dataset] if groups is dataset else [groups[macro].value[0] for macro in macros if groups.get(macro)]:
             for keyword in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction"):
-                if source.get(keyword) not in (None, ""):
+                if source.get(keyword) not in (None, "") and (keyword, source.get(keyword)) != ("RescaleSlope", 0):
                     flat[keyword] = source[keyword]
+    # What leads back to the intensities of X-rays is not for display (PS3.3 section C.8.7.1.1.2).
+    intensities = dataset.get("PixelIntensityRelationship") in ("LOG", "DISP")
+    if intensities and dataset.get("SOPClassUID") in PROJECTIONS and "ModalityLUTSequence" in flat:
+        del flat.ModalityLUTSequence
     if "RescaleSlope" in flat or "RescaleIntercept" in flat:
         flat.RescaleSlope, flat.RescaleIntercept = flat.get("RescaleSlope", 1), flat.get("RescaleIntercept", 0)
     return flat
+
+
+def unpadded(dataset, array, values):
+    """The values that are no padding; all of them if there are no others (PS3.3 section C.7.5.1.1.2)."""
+    if dataset.get("PixelPaddingValue") is None:
+        return values
+    given = [int(dataset.get(f"PixelPadding{name}", dataset.PixelPaddingValue)) for name in ("Value", "RangeLimit")]
+    ends, spare = numpy.array([end & 0xFFFF for end in given], "<u2"), max(16 - dataset.BitsStored, 0)
+    ends = ((ends << spare).astype("<i2" if dataset.PixelRepresentation else "<u2") >> spare).astype("int64")
+    left = values[(array < ends.min()) | (array > ends.max())]
+    return left if left.size else values
 
 
 def windowed(flat, values):
@@ -147,7 +163,8 @@ def shades(dataset, frame, compressed, window=None):
         flat.WindowCenter, flat.WindowWidth, flat.VOILUTFunction = window
     function = flat.get("VOILUTFunction", "LINEAR")
     width = first(flat.WindowWidth) if "WindowCenter" in flat and "WindowWidth" in flat else 0
-    low, high = float(values.min()), float(values.max())
+    seen = unpadded(dataset, array, values)
+    low, high = float(seen.min()), float(seen.max())
     if width >= 1 or width > 0 and function != "LINEAR":
         share = windowed(flat, values)
     elif "VOILUTSequence" in flat:
