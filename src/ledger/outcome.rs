@@ -79,6 +79,9 @@ impl Refused {
     }
 }
 
+/// What stands before the rules by which an instance was changed.
+const CHANGED_BY: &str = "; changed by ";
+
 /// The outcome of one attempt for one transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -190,6 +193,19 @@ impl Outcome {
             | Self::Held { why }
             | Self::Dead { why } => why,
         }
+    }
+
+    /// The same, and by which rules the instance was changed on its way (WEB-002, IDY-034).
+    pub fn changed_by(self, rules: &str) -> Self {
+        match self {
+            Self::Accepted { evidence } => Self::Accepted { evidence: format!("{evidence}{CHANGED_BY}{rules}") },
+            other => other,
+        }
+    }
+
+    /// Whether that is said.
+    pub fn is_of_changed(&self) -> bool {
+        self.words().contains(CHANGED_BY)
     }
 
     /// Who is charged, where it is tried again (REL-21).

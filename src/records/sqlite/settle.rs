@@ -60,8 +60,9 @@ impl Attempt {
     }
 }
 
-/// Outcomes of one kind, told together in the entry: the new state, the word, the charge, the words, and whether given up.
-type Alike = (State, &'static str, Option<&'static str>, i64, bool);
+/// Outcomes of one kind, told together in the entry: the new state, the word, the charge, the words, and whether given up and changed on
+/// the way.
+type Alike = (State, &'static str, Option<&'static str>, i64, (bool, bool));
 
 /// What is gathered for the entry.
 #[derive(Default)]
@@ -321,7 +322,8 @@ fn one(
     if let Some(kind) = opens {
         told.opened.push(open_exception(tx, &transfer, kind, Some(words), at)?);
     }
-    let alike = (step.to, outcome.word(), outcome.charge(whose).map(Charge::word), words, step.given_up);
+    let charge = outcome.charge(whose).map(Charge::word);
+    let alike = (step.to, outcome.word(), charge, words, (step.given_up, outcome.is_of_changed()));
     told.alike.entry(alike).or_insert_with(|| (words_fact, Vec::new())).1.push(transfer.id);
     Ok(step.to)
 }
@@ -466,14 +468,11 @@ fn resume(tx: &Tx<'_>, attempt: &Attempt, entry: EntryId, at: i64) -> Result<Vec
 impl Told {
     fn facts(&self) -> Facts {
         let mut steps = Vec::new();
-        for ((to, outcome, charge, _, given_up), (words, transfers)) in &self.alike {
+        for ((to, outcome, charge, _, (given_up, changed)), (words, transfers)) in &self.alike {
             let mut more = facts([("outcome", (*outcome).into()), ("words", words.clone())]);
-            if let Some(charge) = charge {
-                more.insert("charge".into(), (*charge).into());
-            }
-            if *given_up {
-                more.insert("given_up".into(), 1.into());
-            }
+            more.extend(charge.map(|charge| ("charge".into(), charge.into())));
+            more.extend(given_up.then(|| ("given_up".into(), 1.into())));
+            more.extend(changed.then(|| ("changed".into(), 1.into())));
             steps.push(change::step(*to, transfers, more));
         }
         if !self.superseded.is_empty() {
