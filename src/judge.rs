@@ -106,6 +106,8 @@ impl Judge {
 
     /// Judges what was not judged yet, but for what failed a short while ago.
     async fn round(&self, later: &mut HashMap<ExceptionId, Instant>) {
+        // Also what a person has decided meanwhile is forgotten.
+        later.retain(|_, until| Instant::now() < *until);
         let mut after = ExceptionId(0);
         loop {
             let page = match self.inner.records.unjudged(after).await {
@@ -115,10 +117,9 @@ impl Judge {
             };
             for conflict in page {
                 after = conflict.exception;
-                if later.get(&after).is_some_and(|until| Instant::now() < *until) {
+                if later.contains_key(&after) {
                     continue;
                 }
-                later.remove(&after);
                 if let Err(error) = self.judge(&conflict).await {
                     tracing::warn!(exception = after.0, error = %error, "a conflict could not be judged; it is tried again");
                     later.insert(after, Instant::now() + AGAIN);

@@ -5,7 +5,7 @@ use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app::Unfinished;
 use crate::config::Config;
 use crate::ledger::transfer::State;
-use crate::records::{DestinationView, Records, RecordsOptions, hex};
+use crate::records::{DestinationView, LedgerHead, Records, RecordsOptions, hex};
 use crate::store::StoreReader;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -21,6 +21,8 @@ const LABEL: &str = "backup.json";
 /// The name of the records in a backup, as in a data directory.
 const RECORDS: &str = "records.db";
 const BLOBS: &str = "blobs";
+/// What a gateway or a restore that did not begin leaves; nothing is lost with it.
+const LOCK: &str = "lock";
 /// The directory that a new file system begins with.
 const LOST_AND_FOUND: &str = "lost+found";
 /// Most names that are told of what is in the way.
@@ -84,7 +86,10 @@ async fn copy_out(config: &Config, records: &Records, dir: &Path) -> Result<Valu
     let verified = verify_files(&copy, &StoreReader::open(blobs).map_err(Failure::some)?).await?;
     if let Some(problem) = verified.problems.first() {
         let count = verified.problems.len();
-        return Err(Failure::integrity(format!("{count} blobs are not whole, so this is no backup: {problem}")));
+        return Err(Failure::integrity(format!(
+            "{count} blobs are not whole, so this is no backup: {problem}. `weybridge store verify` names each, and has a running gateway \
+             set them aside; then make the backup again, in a new folder"
+        )));
     }
     let head = copy.ledger_head().await.map_err(Failure::some)?;
     let label = json!({
@@ -115,10 +120,10 @@ fn empty_folder(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The same for a data directory, where the configuration says which it is; it may hold what a new file system begins with.
+/// The same for a data directory, where the configuration says which it is; it may hold what a new file system begins with, and a lock.
 fn empty_data_dir(dir: &Path) -> Result<(), Failure> {
     let mut found = made(dir)?;
-    found.retain(|name| name != LOST_AND_FOUND || !holds_nothing(&dir.join(name)));
+    found.retain(|name| name != LOCK && (name != LOST_AND_FOUND || !holds_nothing(&dir.join(name))));
     if found.is_empty() {
         return Ok(());
     }
@@ -192,10 +197,15 @@ async fn ask_to_pause(config: &Config, pause: Duration) -> Result<bool, Failure>
 pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
     let config = client::load(place)?;
     let label = read_label(&options.dir)?;
+    ours(&label, &config.site.name)?;
     let data_dir = &config.site.data_dir;
     client::owner_only(data_dir)?;
     empty_data_dir(data_dir)?;
+    let _lock = client::lock(data_dir)?;
+    // A gateway that was quicker has left something.
+    empty_data_dir(data_dir)?;
     let backup = Records::open_read_only(&options.dir).map_err(Failure::some)?;
+    goes_with(&label, &backup.ledger_head().await.map_err(Failure::some)?)?;
     let places = backup.all_places().await.map_err(Failure::some)?;
     let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
     let mark = Unfinished::begin(data_dir, "restore").map_err(failed)?;
@@ -233,6 +243,33 @@ fn read_label(dir: &Path) -> Result<Value, Failure> {
     }
 }
 
+/// Refuses another site's backup: what that one owes would go out in this one's name.
+fn ours(label: &Value, site: &str) -> Result<(), Failure> {
+    match label["site"].as_str() {
+        Some(other) if other != site => Err(Failure::usage(format!(
+            "this is a backup of the site {}, and the configuration is of {site}: name the other configuration, or give `name` in [site] \
+             the name that the site had",
+            render::plain(other)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses records that are not those of the label: something was put into the folder since, so that it is of no one moment.
+fn goes_with(label: &Value, head: &LedgerHead) -> Result<(), Failure> {
+    if label["ledger_entries"] == head.size && label["ledger_chain"] == hex(&head.chain) {
+        return Ok(());
+    }
+    Err(Failure::integrity(format!(
+        "the backup is damaged: its label is of {} ledger entries with the chain {}, and its records hold {} with the chain {}. \
+         Nothing was restored",
+        label["ledger_entries"],
+        label["ledger_chain"].as_str().map_or_else(|| "-".to_owned(), render::plain),
+        head.size,
+        hex(&head.chain)
+    )))
+}
+
 /// What was open at the time of the backup may have been sent since: nothing of it is sent again unasked. Gives how many
 /// transfers are to be asked about.
 async fn doubt(data_dir: &Path, at: &str) -> Result<u64, Failure> {
@@ -256,6 +293,7 @@ mod tests {
         let mount = tempfile::tempdir().unwrap();
         let at = |name: &str| mount.path().join(name);
         std::fs::create_dir(at(LOST_AND_FOUND)).unwrap();
+        std::fs::write(at(LOCK), "").unwrap();
         assert!(empty_data_dir(mount.path()).is_ok());
         assert!(empty_folder(mount.path()).is_err(), "a backup gets a folder of its own");
         for name in ["lost+found/#17", "weybridge.toml"] {
@@ -263,5 +301,25 @@ mod tests {
         }
         let refused = empty_data_dir(mount.path()).unwrap_err();
         assert!(refused.code == 2 && refused.message.contains("it holds lost+found, weybridge.toml."), "{refused:?}");
+    }
+
+    #[test]
+    fn a_backup_of_another_site_is_refused() {
+        let label = json!({"site": "Hampshire"});
+        assert!(ours(&label, "Hampshire").is_ok());
+        let refused = ours(&label, "Surrey").unwrap_err();
+        assert!(refused.code == 2 && refused.message.contains("of the site Hampshire"), "{refused:?}");
+    }
+
+    /// A folder into which other records were put since holds records and blobs of two moments.
+    #[test]
+    fn records_that_are_not_those_of_the_label_are_refused() {
+        let label = |entries: u64, chain: [u8; 32]| json!({"ledger_entries": entries, "ledger_chain": hex(&chain)});
+        let head = LedgerHead { size: 9, chain: [1; 32], root: [2; 32] };
+        assert!(goes_with(&label(9, [1; 32]), &head).is_ok());
+        for other in [label(8, [1; 32]), label(10, [1; 32]), label(9, [2; 32]), json!({})] {
+            let refused = goes_with(&other, &head).unwrap_err();
+            assert!(refused.code == 5 && refused.message.contains("Nothing was restored"), "{refused:?}");
+        }
     }
 }

@@ -12,8 +12,9 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use tokio::net::UnixStream;
 
@@ -96,6 +97,22 @@ pub(super) fn owner_only(data_dir: &Path) -> Result<(), Failure> {
         "{} belongs to user {owner}, and this is user {user}: the gateway could not open what is written there now; {AS_ITS_USER}",
         data_dir.display()
     )))
+}
+
+/// Takes the lock of a data directory, as a gateway does before anything else; it is held as long as the file is. A gateway that is only
+/// starting has no socket yet, and is not to meet who changes its files (FLT-072).
+pub(super) fn lock(data_dir: &Path) -> Result<File, Failure> {
+    let path = data_dir.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|error| Failure::some(format!("cannot open {}: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::usage(format!(
+            "a gateway runs or starts on {}, or another command changes it; stop it first",
+            data_dir.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(Failure::some(format!("cannot lock {}: {error}", path.display()))),
+    }
 }
 
 /// A connection to the admin socket of a running gateway.
@@ -242,6 +259,18 @@ mod tests {
         }
         let refused = owner_only(theirs).unwrap_err();
         assert!(refused.code == 4 && refused.message.contains(AS_ITS_USER), "{refused:?}");
+    }
+
+    /// FLT-072: one at a time, whether or not it listens already.
+    #[test]
+    fn a_data_directory_that_somebody_works_on_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        let refused = lock(dir.path()).unwrap_err();
+        assert!(refused.code == 2 && refused.message.contains("stop it first"), "{refused:?}");
+        drop(held);
+        assert!(lock(dir.path()).is_ok());
+        assert_eq!(lock(&dir.path().join("none")).unwrap_err().code, 1);
     }
 
     /// UIX-04: what the gateway says is not there ends as what its files do not have, and a wrong request as wrong usage.

@@ -64,17 +64,18 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 async fn list(place: &ConfigPlace, all: bool, json: bool) -> Ended {
     let config = client::load(place)?;
     let records = client::records(&config)?;
-    let mut found: Vec<ExceptionView> = Vec::new();
+    let (mut found, mut after): (Vec<ExceptionView>, _) = (Vec::new(), ExceptionId(0));
     loop {
-        let after = found.last().map_or(ExceptionId(0), |last| last.exception);
         let page = records.exceptions(!all, after, PAGE).await.map_err(Failure::some)?;
-        if page.is_empty() {
-            break;
+        let Some(last) = page.last() else { break };
+        after = last.exception;
+        // Of a million, only a table needs all at once.
+        match json {
+            true => page.iter().try_for_each(|one| render::json(&as_json(one)))?,
+            false => found.extend(page),
         }
-        found.extend(page);
     }
     if json {
-        found.iter().try_for_each(|one| render::json(&as_json(one)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let rows = found.iter().map(|one| {

@@ -70,7 +70,7 @@ impl Since {
     }
 }
 
-/// After so many studies a peer that has not answered once is asked no more.
+/// After so many studies a peer that has not answered once is asked no more, and is silent on the others, too.
 const MOST_SILENT: usize = 5;
 
 /// What a peer was asked for and did not show.
@@ -80,6 +80,19 @@ struct Gaps {
     missing: Vec<TransferId>,
     /// Studies of which the peer did not say what it shows, and why not, of the first.
     silent: Option<(usize, String)>,
+}
+
+impl Gaps {
+    /// Whether the peer is asked of one more study; one of which it is not asked counts as one on which it is silent.
+    fn goes_on(&mut self) -> bool {
+        match &mut self.silent {
+            Some((studies, _)) if self.asked == 0 && *studies >= MOST_SILENT => {
+                *studies += 1;
+                false
+            }
+            _ => true,
+        }
+    }
 }
 
 pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
@@ -99,10 +112,9 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
         return Err(Failure::usage("--since lies ahead: nothing has been done there since"));
     }
     for (study, done) in app::reconcile::done(&records, &options.peer, since).await.map_err(Failure::some)? {
-        if gaps.asked == 0 && gaps.silent.as_ref().is_some_and(|(studies, _)| *studies >= MOST_SILENT) {
-            break;
+        if gaps.goes_on() {
+            compare(&asked_of, &study, &done, &options, &mut gaps).await?;
         }
-        compare(&asked_of, &study, &done, &options, &mut gaps).await?;
     }
     if !options.json {
         render::line(format!("{} asked for, {} missing at {}", gaps.asked, gaps.missing.len(), options.peer))?;
@@ -194,6 +206,22 @@ async fn reopen(config: &Config, options: &Options, missing: &[TransferId]) -> E
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    /// UIX-04: what was never asked is not passed over in silence.
+    #[test]
+    fn studies_of_which_a_silent_peer_is_not_asked_are_counted() {
+        let silent = |asked, studies| Gaps { asked, silent: Some((studies, "refused".to_owned())), ..Gaps::default() };
+        let rows = [
+            (Gaps::default(), true, None),
+            (silent(0, MOST_SILENT - 1), true, Some(MOST_SILENT - 1)),
+            (silent(0, MOST_SILENT), false, Some(MOST_SILENT + 2)),
+            (silent(3, MOST_SILENT), true, Some(MOST_SILENT)),
+        ];
+        for (mut gaps, want, counted) in rows {
+            assert_eq!([gaps.goes_on(), gaps.goes_on()], [want; 2]);
+            assert_eq!(gaps.silent.map(|(studies, _)| studies), counted);
+        }
+    }
 
     #[test]
     fn since_is_a_number_of_days_or_a_time() {

@@ -98,12 +98,12 @@ async fn list(
         None => None,
     };
     let filter = TransferFilter { study, destination: to.map(Destination), limit: PAGE, ..TransferFilter::default() };
-    let mut lines = every_line(&client::records_of(&site)?, filter).await?;
-    lines.retain(|line| state.is_none_or(|state| count(line, state) > 0));
+    let records = client::records_of(&site)?;
     if json {
-        lines.iter().try_for_each(|line| render::json(&as_json(line)))?;
-        return Ok(ExitCode::SUCCESS);
+        return list_json(&records, filter, state).await;
     }
+    let mut lines = every_line(&records, filter).await?;
+    lines.retain(|line| is_chosen(line, state));
     let header = [
         "STUDY",
         "TO",
@@ -144,6 +144,24 @@ async fn list(
     });
     render::table(&header, rows.collect())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The list for programs, a page at a time: of a million studies none is kept.
+async fn list_json(records: &Records, mut filter: TransferFilter, state: Option<State>) -> Ended {
+    loop {
+        let (page, next) = records.transfers_list(filter.clone(), SystemTime::now()).await.map_err(Failure::some)?;
+        let mut chosen = page.iter().filter(|line| is_chosen(line, state));
+        chosen.try_for_each(|line| render::json(&as_json(line)))?;
+        match next {
+            Some(next) => filter.after = Some(next),
+            None => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// Whether a line has some transfer in the state that is asked for.
+fn is_chosen(line: &TransferSums, state: Option<State>) -> bool {
+    state.is_none_or(|state| count(line, state) > 0)
 }
 
 /// Reads the whole list, page by page.

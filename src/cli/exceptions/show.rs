@@ -39,6 +39,7 @@ pub(super) async fn run(place: &ConfigPlace, id: ExceptionId, json: bool) -> End
     if json {
         let mut value = as_json(&exception);
         if let (Value::Object(map), Some(sides)) = (&mut value, &sides) {
+            map.insert("versions".into(), sides.versions.iter().map(version_json).collect());
             map.insert("differences".into(), sides.found.iter().map(difference_json).collect());
             map.insert("more_elements".into(), sides.cut.into());
             map.insert("pixels".into(), pixels(sides).into());
@@ -108,6 +109,21 @@ fn pixels(sides: &Sides) -> &'static str {
         },
         _ => "cannot be compared",
     }
+}
+
+/// A version as programs get it: whose values stand first and second among the differences.
+fn version_json(version: &InstanceView) -> Value {
+    json!({
+        "version": version.version,
+        "source": version.source.name(),
+        "received": render::utc(version.received),
+        "transfer_syntax_uid": version.transfer_syntax_uid.as_str(),
+        "study_instance_uid": version.study_instance_uid.as_str(),
+        "series_instance_uid": version.series_instance_uid.as_str(),
+        "sop_class_uid": version.sop_class_uid.as_str(),
+        "sha256": version.sha256.to_string(),
+        "state": version.state,
+    })
 }
 
 fn difference_json(difference: &Difference) -> Value {

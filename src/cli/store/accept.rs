@@ -18,6 +18,7 @@ pub(super) async fn run(config: &Config) -> Ended {
         return Ok(ExitCode::SUCCESS);
     }
     client::owner_only(&config.site.data_dir)?;
+    let _lock = client::lock(&config.site.data_dir)?;
     let doubted = Store::accept(config.site.data_dir.join("blobs")).map_err(Failure::some)?;
     render::line(match doubted {
         true => "the records in place are taken for the right ones; what they do not name stays on the disk",

@@ -3,6 +3,8 @@
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
 use crate::edge::admin::Drop;
+use crate::ledger::generation::Stays;
+use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -34,10 +36,52 @@ pub(super) async fn run(config: &Config, options: Options) -> Ended {
             render::line(format!("{count} kept: {why}"))?;
         }
     }
-    match dropped {
-        0 => Err(Failure::some(
+    ended(&answer)
+}
+
+/// What was to go and stays has failed (UIX-04); not so what is not here any more, which cannot be told from what is held.
+fn ended(answer: &Value) -> Ended {
+    let gone = Stays::NotStored.to_string();
+    let kept = answer["kept"].as_object().into_iter().flatten().filter(|(why, _)| **why != gone);
+    let kept: u64 = kept.filter_map(|(_, count)| count.as_u64()).sum();
+    match (answer["instances"].as_u64().unwrap_or(0), kept) {
+        (0, _) => Err(Failure::some(
             "nothing was dropped: what is kept of it is owed or held, or its bytes are gone already; see `weybridge study`",
         )),
-        _ => Ok(ExitCode::SUCCESS),
+        (_, 0) => Ok(ExitCode::SUCCESS),
+        (_, kept) => Err(Failure::some(format!(
+            "{kept} instances were not dropped, and stay as they are; see `weybridge study`"
+        ))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_to_go_and_stays_has_failed() {
+        let (owed, gone) = (Stays::Owed.to_string(), Stays::NotStored.to_string());
+        let rows = [
+            (json!({"instances": 3, "kept": {}}), None),
+            (json!({"instances": 3, "kept": {(gone.as_str()): 2}}), None),
+            (
+                json!({"instances": 3, "kept": {(gone.as_str()): 2, (owed.as_str()): 7}}),
+                Some("7 instances were not dropped"),
+            ),
+            (json!({"instances": 0, "kept": {(gone.as_str()): 2}}), Some("nothing was dropped")),
+            (json!({"instances": 0, "kept": {(owed.as_str()): 2}}), Some("nothing was dropped")),
+        ];
+        for (answer, want) in rows {
+            match (ended(&answer), want) {
+                (Ok(_), None) => {}
+                (Err(failure), Some(want)) => {
+                    assert!(failure.code == 1 && failure.message().contains(want), "{answer}: {failure:?}");
+                }
+                (ended, _) => assert_eq!(ended.is_ok(), want.is_none(), "{answer}"),
+            }
+        }
     }
 }

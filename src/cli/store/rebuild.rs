@@ -39,6 +39,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
         return Err(Failure::usage("the gateway is running; stop it first"));
     }
     client::owner_only(data_dir)?;
+    let _lock = client::lock(data_dir)?;
     let dir = data_dir.join("blobs");
     // Where there is no such directory, the reader says so below.
     let regained = dir.is_dir() && Store::regain_name(&dir).map_err(Failure::some)?;
@@ -156,4 +157,30 @@ fn records_are_in(data_dir: &Path) -> std::io::Result<bool> {
     let names = std::fs::read_dir(data_dir)?.map(|entry| entry.map(|entry| entry.file_name()));
     let ours = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"records.db");
     names.map(|name| name.map(ours)).try_fold(false, |any, one| Ok(any || one?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::cli::store::accept;
+
+    /// FLT-072: a gateway that is starting has no socket yet, and has the files already.
+    #[tokio::test]
+    async fn nothing_is_changed_beside_a_gateway_that_is_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[site]\nname = \"a\"\ndata_dir = \"{}\"\n[dicom]\nlisten = \"127.0.0.1:11112\"\n[[node]]\nae_title = \"PACS\"\n\
+             from_addresses = [\"127.0.0.1\"]\nmay = [\"store\"]\n",
+            dir.path().display()
+        );
+        let config = Config::parse(&text, Path::new("weybridge.toml"), SystemTime::UNIX_EPOCH).unwrap();
+        let _starting = client::lock(dir.path()).unwrap();
+        let refused = [run(&config, &Options { json: true }).await, accept::run(&config).await];
+        for refused in refused.map(Result::unwrap_err) {
+            assert!(refused.code == 2 && refused.message().contains("stop it first"), "{refused:?}");
+        }
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"]);
+    }
 }
