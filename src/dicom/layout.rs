@@ -71,7 +71,8 @@ pub struct Cells {
 }
 
 impl Layout {
-    /// Where a native frame is, from 1; none if the attributes promise no such frame, or one that is too long or not all there.
+    /// Where a native frame is, from 1; none if the attributes promise no such frame, or one that is not all there. One that begins or ends
+    /// within a byte must be shifted, and is no longer than [`MAX_FRAME_BYTES`]; any other is read piece by piece, however long.
     pub fn cells(&self, frame: u32) -> Option<Cells> {
         let Pixels::Native { length, .. } = self.pixels else { return None };
         let pixels = self.image.pixels() as u64;
@@ -83,8 +84,8 @@ impl Layout {
         let bits = samples.checked_mul(self.image.bits_allocated.into())?;
         let at = bits.checked_mul(u64::from(frame.checked_sub(1)?))?;
         let all_there = at.checked_add(bits)? <= length.checked_mul(8)?;
-        (frame <= self.image.frames && bits > 0 && bits / 8 <= MAX_FRAME_BYTES as u64 && all_there)
-            .then_some(Cells { at, length: bits })
+        let readable = (at | bits).is_multiple_of(8) || bits / 8 <= MAX_FRAME_BYTES as u64;
+        (frame <= self.image.frames && bits > 0 && readable && all_there).then_some(Cells { at, length: bits })
     }
 }
 

@@ -105,6 +105,14 @@ pub fn render(
     }
 }
 
+/// Bits Stored; Bits Allocated where it cannot be true.
+fn stored_bits(image: &Image) -> u16 {
+    match image.bits_stored {
+        bits if bits == 0 || bits > image.bits_allocated => image.bits_allocated,
+        bits => bits,
+    }
+}
+
 /// The value of each cell of a frame of whole bytes, in order.
 fn values<'a>(
     image: &Image,
@@ -116,10 +124,7 @@ fn values<'a>(
         _ => return Err(RenderError::Unknown("cells of this size")),
     };
     let cells = count.checked_mul(width).and_then(|bytes| cells.get(..bytes)).ok_or(RenderError::Short)?;
-    let stored = match image.bits_stored {
-        bits if bits == 0 || bits > image.bits_allocated => image.bits_allocated,
-        bits => bits,
-    };
+    let stored = stored_bits(image);
     // What lies above High Bit, and below the stored bits, is not the value's: overlays, in old objects.
     let (below, spare, signed) = (image.bits_below(), 64 - u32::from(stored), image.signed);
     Ok(cells.chunks_exact(width).map(move |cell| {

@@ -76,7 +76,9 @@ fn window(text: &str) -> Option<Window> {
     let mut words = text.split(',');
     let mut number = || words.next()?.parse::<f64>().ok();
     let (center, width) = (number()?, number()?);
-    let function = match words.next() {
+    // Some write it as the attribute has it.
+    let function = words.next().map(|name| name.to_ascii_lowercase().replace('_', "-"));
+    let function = match function.as_deref() {
         None | Some("linear") => Function::Linear,
         Some("linear-exact") => Function::LinearExact,
         Some("sigmoid") => Function::Sigmoid,
@@ -108,6 +110,15 @@ mod tests {
         ] {
             let region = rendering(&format!("viewport={text}")).unwrap().wish.viewport.unwrap().region;
             assert_eq!(region, Some(want), "{text}");
+        }
+        for (name, function) in [
+            ("linear", Function::Linear),
+            ("LINEAR_EXACT", Function::LinearExact),
+            ("linear-exact", Function::LinearExact),
+            ("Sigmoid", Function::Sigmoid),
+        ] {
+            let read = rendering(&format!("window=1,2,{name}")).unwrap().wish.window;
+            assert_eq!(read, Window::new(1.0, 2.0, function), "{name}");
         }
         // Without a function it is the one that most objects mean.
         assert_eq!(rendering("window=1,2").unwrap().wish.window, Window::new(1.0, 2.0, Function::Linear));

@@ -196,3 +196,15 @@ fn the_length_tells_whether_two_pixels_share_their_chroma() {
         );
     }
 }
+
+/// WEB-100: a native frame is read piece by piece, however long; one that begins or ends within a byte is shifted in memory.
+#[test]
+fn a_long_native_frame_has_a_place() {
+    let of = |rows: u16, columns: u16, bits_allocated: u16, length: u64| {
+        let image = Image { rows, columns, bits_allocated, frames: 2, ..Image::unknown() };
+        Layout { image, planar: false, float: false, pixels: Pixels::Native { at: 0, length, word: 1 } }
+    };
+    let bits = 8 * 20_000 * 20_000;
+    assert_eq!(of(20_000, 20_000, 8, 800_000_000).cells(2), Some(Cells { at: bits, length: bits }));
+    assert_eq!(of(u16::MAX, u16::MAX, 1, 1_200_000_000).cells(1), None);
+}

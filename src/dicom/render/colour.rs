@@ -1,13 +1,13 @@
 //! Colour: samples side by side or in planes, chroma, palettes (PS3.3 section C.7.6.3.1.2).
 
 use super::look::Look;
-use super::{Picture, RenderError, values};
+use super::{Picture, RenderError, stored_bits, values};
 use crate::dicom::pixels::{Image, Photometric};
 
 /// Renders three samples a pixel.
 pub(super) fn samples(image: &Image, planar: bool, cells: &[u8]) -> Result<Picture, RenderError> {
     let pixels = image.pixels();
-    let shift = image.bits_stored.saturating_sub(8);
+    let shift = stored_bits(image).saturating_sub(8);
     let all = values(image, cells, pixels * 3)?.map(|value| (value >> shift) as u8);
     let ybr = image.photometric == Photometric::YbrFull;
     let mut bytes = Vec::with_capacity(pixels * 3);

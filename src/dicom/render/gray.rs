@@ -55,14 +55,19 @@ enum Curve<'a> {
 }
 
 impl<'a> Curve<'a> {
-    fn of(look: &'a Look, asked: Option<Window>, stored: impl Iterator<Item = i64>) -> Self {
+    fn of(look: &'a Look, asked: Option<Window>, stored: impl Iterator<Item = i64> + Clone) -> Self {
         match (asked.or(look.window()), &look.voi) {
             (Some(window), _) => Self::Window(window),
             (None, Some(table)) => Self::Table(table),
             (None, None) => {
-                let range = stored.map(|value| look.modality(value));
-                let (low, high) = range.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-                Self::Range(low, high)
+                match range(look, stored.clone().filter(|value| !look.is_padding(*value))) {
+                    (low, high) if low <= high => Self::Range(low, high),
+                    // There is nothing but padding.
+                    _ => {
+                        let (low, high) = range(look, stored);
+                        Self::Range(low, high)
+                    }
+                }
             }
         }
     }
@@ -76,6 +81,12 @@ impl<'a> Curve<'a> {
         };
         (share.clamp(0.0, 1.0) * 255.0).round() as u8
     }
+}
+
+/// The lowest and the highest of the values after the modality transformation; the other way round if there are none.
+fn range(look: &Look, stored: impl Iterator<Item = i64>) -> (f64, f64) {
+    let values = stored.map(|value| look.modality(value));
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 /// How far up the window a value is (PS3.3 sections C.11.2.1.2 and C.11.2.1.3).

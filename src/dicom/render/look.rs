@@ -5,6 +5,10 @@ use crate::dicom::contents::{Contents, Part, StructureError};
 use crate::dicom::tag::Tag;
 use crate::dicom::vr::Vr;
 
+const SOP_CLASS_UID: Tag = Tag::new(0x0008, 0x0016);
+const PIXEL_PADDING_VALUE: Tag = Tag::new(0x0028, 0x0120);
+const PIXEL_PADDING_RANGE_LIMIT: Tag = Tag::new(0x0028, 0x0121);
+const PIXEL_INTENSITY_RELATIONSHIP: Tag = Tag::new(0x0028, 0x1040);
 const WINDOW_CENTER: Tag = Tag::new(0x0028, 0x1050);
 const WINDOW_WIDTH: Tag = Tag::new(0x0028, 0x1051);
 const VOI_LUT_FUNCTION: Tag = Tag::new(0x0028, 0x1056);
@@ -24,6 +28,9 @@ const PIXEL_VALUE_TRANSFORMATION: Tag = Tag::new(0x0028, 0x9145);
 const SHARED: Tag = Tag::new(0x5200, 0x9229);
 const PER_FRAME: Tag = Tag::new(0x5200, 0x9230);
 const PIXEL_DATA_GROUP: u16 = 0x7FE0;
+
+/// X-Ray Angiographic and X-Ray Radiofluoroscopic Image Storage.
+const PROJECTIONS: [&[u8]; 2] = [b"1.2.840.10008.5.1.4.1.1.12.1", b"1.2.840.10008.5.1.4.1.1.12.2"];
 
 /// The longest value that is looked at: a table of 65,536 entries.
 const LONGEST: u32 = 128 << 10;
@@ -70,13 +77,15 @@ pub(super) struct Lut {
 
 impl Lut {
     fn of(descriptor: [u16; 3], signed: bool, data: &[u8]) -> Option<Self> {
-        let count = Self::count(descriptor);
-        // Entries of 8 bits may lie in bytes or in words; how many bytes there are tells.
-        let entries: Vec<u16> = match data.len() >= count * 2 {
+        let (count, wide) = (Self::count(descriptor), descriptor[2] > 8);
+        // Entries of 8 bits may lie in bytes or in words; how many bytes there are tells. Of wide ones some may be missing: the last that is
+        // there stands for those.
+        let few = wide && data.len() > count + count / 2;
+        let entries: Vec<u16> = match few || data.len() >= count * 2 {
             true => data.chunks_exact(2).take(count).map(|word| u16::from_le_bytes([word[0], word[1]])).collect(),
             false => data.iter().take(count).map(|byte| u16::from(*byte)).collect(),
         };
-        Self::with(descriptor, signed, entries)
+        if few || entries.len() == count { Self::with(descriptor, signed, entries) } else { None }
     }
 
     fn with(descriptor: [u16; 3], signed: bool, entries: Vec<u16>) -> Option<Self> {
@@ -84,7 +93,16 @@ impl Lut {
         let first = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
         let highest = entries.iter().copied().max()?;
         let most = f64::from(((1u32 << bits.clamp(1, 16)) - 1).max(u32::from(highest)));
-        (entries.len() == Self::count(descriptor)).then_some(Self { first, most, entries })
+        Some(Self { first, most, entries })
+    }
+
+    /// Gives the tables of a palette one scale: entries of 8 bits are called such of 16 by some, which would make all of it black, and the
+    /// other way round.
+    fn level(palette: &mut [Option<Self>; 3]) {
+        let tables = || palette.iter().flatten();
+        let narrow = tables().flat_map(|table| &table.entries).all(|entry| *entry <= 255);
+        let most = if narrow { 255.0 } else { tables().map(|table| table.most).fold(1.0, f64::max) };
+        palette.iter_mut().flatten().for_each(|table| table.most = most);
     }
 
     fn count([count, ..]: [u16; 3]) -> usize {
@@ -121,9 +139,16 @@ pub struct Look {
     modality: Option<Lut>,
     pub(super) voi: Option<Lut>,
     pub(super) palette: [Option<Lut>; 3],
+    /// The lowest and the highest of the stored values that stand for no part of the image.
+    padding: Option<[i64; 2]>,
 }
 
 impl Look {
+    /// Whether a stored value is padding, which does not count for the range of a frame (PS3.3 section C.7.5.1.1.2).
+    pub(super) fn is_padding(&self, value: i64) -> bool {
+        self.padding.is_some_and(|[low, high]| (low..=high).contains(&value))
+    }
+
     /// The window, if one is given.
     pub(super) fn window(&self) -> Option<Window> {
         let window = |given: &Given| Window::new(given.center?, given.width?, given.function.unwrap_or_default());
@@ -179,6 +204,11 @@ pub struct LookSurveyor {
     palette: [Read; 3],
     modality: Read,
     voi: Read,
+    /// Pixel Padding Value and Pixel Padding Range Limit.
+    padding: [Option<u16>; 2],
+    /// A projection by X-rays; and whether its values stand for intensities as they are to be shown, and not as they were.
+    projection: bool,
+    shown: bool,
 }
 
 impl LookSurveyor {
@@ -186,7 +216,23 @@ impl LookSurveyor {
     pub fn new(frame: u32, told: bool) -> Self {
         let (contents, at, given) = (Contents::default(), Vec::new(), Default::default());
         let (palette, modality, voi) = (Default::default(), Read::default(), Read::default());
-        Self { contents, frame, at, hand: None, told, signed: false, bits: 16, given, palette, modality, voi }
+        let (hand, signed, bits, padding, projection, shown) = (None, false, 16, [None; 2], false, false);
+        Self {
+            contents,
+            frame,
+            at,
+            hand,
+            told,
+            signed,
+            bits,
+            given,
+            palette,
+            modality,
+            voi,
+            padding,
+            projection,
+            shown,
+        }
     }
 
     /// Takes the next bytes; tells whether all was read that comes before the pixels.
@@ -199,7 +245,7 @@ impl LookSurveyor {
                     return Ok(true);
                 }
                 Part::Leaf(tag, vr, length) => {
-                    let read = tag.group() == 0x0028 && length <= LONGEST;
+                    let read = (tag.group() == 0x0028 || tag == SOP_CLASS_UID) && length <= LONGEST;
                     self.hand = read.then(|| (tag, vr, Vec::new()));
                 }
                 Part::Bytes(slice) => {
@@ -227,9 +273,12 @@ impl LookSurveyor {
 
     /// What was read.
     pub fn look(self) -> Look {
-        let extremes = self.extremes();
-        let palette = self.palette.map(|read| read.table(false));
-        let rescaled = Look { given: self.given, modality: self.modality.table(self.signed), voi: None, palette };
+        let (extremes, padding) = (self.extremes(), self.padding());
+        let mut palette = self.palette.map(|read| read.table(false));
+        Lut::level(&mut palette);
+        // Such a table leads back to intensities, and not to what is shown (PS3.3 section C.8.7.1.1.2).
+        let modality = if self.projection && self.shown { None } else { self.modality.table(self.signed) };
+        let rescaled = Look { given: self.given, modality, voi: None, palette, padding };
         // The input of the VOI table is what the modality transformation gives (PS3.3 section C.11.2.1.1).
         let negative = extremes.iter().any(|value| rescaled.modality(*value) < 0.0);
         Look { voi: self.voi.table(negative), ..rescaled }
@@ -241,6 +290,19 @@ impl LookSurveyor {
         if self.signed { [-(1 << (bits - 1)), (1 << (bits - 1)) - 1] } else { [0, (1 << bits) - 1] }
     }
 
+    /// The stored values that are padding: one, or all from one to the other, whichever is the lower. Of either representation the bits
+    /// count that are stored, as they do of the cells.
+    fn padding(&self) -> Option<[i64; 2]> {
+        let [value, limit] = self.padding;
+        let spare = 64 - if (1..=16).contains(&self.bits) { u32::from(self.bits) } else { 16 };
+        let stored = |bits: u16| match self.signed {
+            true => (u64::from(bits) << spare).cast_signed() >> spare,
+            false => (u64::from(bits) << spare >> spare).cast_signed(),
+        };
+        let (one, other) = (stored(value?), stored(limit.or(value)?));
+        Some([one.min(other), one.max(other)])
+    }
+
     fn value(&mut self, tag: Tag, vr: Vr, value: Vec<u8>) {
         let signed = if self.told { sign(vr) } else { None };
         let rank = match self.at[..] {
@@ -248,7 +310,13 @@ impl LookSurveyor {
             [(SHARED, 1), (FRAME_VOI_LUT | PIXEL_VALUE_TRANSFORMATION, 1)] => 1,
             [(PER_FRAME, frame), (FRAME_VOI_LUT | PIXEL_VALUE_TRANSFORMATION, 1)] if frame == self.frame => 2,
             [(MODALITY_LUT, 1)] => return table(&mut self.modality, tag, signed, value),
-            [(VOI_LUT, 1)] => return table(&mut self.voi, tag, signed, value),
+            [(VOI_LUT, 1)] | [(SHARED, 1), (FRAME_VOI_LUT, 1), (VOI_LUT, 1)] => {
+                return table(&mut self.voi, tag, signed, value);
+            }
+            // It comes after the shared one, and takes its place.
+            [(PER_FRAME, frame), (FRAME_VOI_LUT, 1), (VOI_LUT, 1)] if frame == self.frame => {
+                return table(&mut self.voi, tag, signed, value);
+            }
             _ => return,
         };
         let given = &mut self.given[rank];
@@ -256,8 +324,15 @@ impl LookSurveyor {
             WINDOW_CENTER => given.center = number(&value),
             WINDOW_WIDTH => given.width = number(&value),
             RESCALE_INTERCEPT => given.intercept = number(&value),
-            RESCALE_SLOPE => given.slope = number(&value),
+            // By a slope of 0 nothing could be told apart: it counts as absent.
+            RESCALE_SLOPE => given.slope = number(&value).filter(|slope| *slope != 0.0),
             VOI_LUT_FUNCTION => given.function = function(value.trim_ascii()),
+            SOP_CLASS_UID if rank == 0 => {
+                self.projection = PROJECTIONS.contains(&value.strip_suffix(&[0]).unwrap_or(&value))
+            }
+            PIXEL_INTENSITY_RELATIONSHIP if rank == 0 => self.shown = matches!(value.trim_ascii(), b"LOG" | b"DISP"),
+            PIXEL_PADDING_VALUE if rank == 0 => self.padding[0] = word(&value),
+            PIXEL_PADDING_RANGE_LIMIT if rank == 0 => self.padding[1] = word(&value),
             BITS_STORED if rank == 0 => self.bits = value.first().copied().map_or(16, u16::from),
             PIXEL_REPRESENTATION if rank == 0 => self.signed = value == [1, 0],
             Tag(palette) if rank == 0 && PALETTE_DESCRIPTORS.contains(&palette) => {
@@ -289,6 +364,10 @@ fn table(read: &mut Read, tag: Tag, signed: Option<bool>, value: Vec<u8>) {
         LUT_DATA => read.data = value,
         _ => {}
     }
+}
+
+fn word(value: &[u8]) -> Option<u16> {
+    value.first_chunk::<2>().map(|word| u16::from_le_bytes(*word))
 }
 
 fn words(value: &[u8]) -> Option<[u16; 3]> {

@@ -237,3 +237,140 @@ fn files_are_what_they_say() {
     assert!(picture.encoded(Kind::Png).unwrap().starts_with(b"\x89PNG\r\n"));
     assert!(picture.encoded(Kind::Jpeg(90)).unwrap().starts_with(&[0xFF, 0xD8, 0xFF]));
 }
+
+/// PS3.3 section C.7.6.3.1: Bits Stored that is not there, or more than is allocated, makes no colour dark.
+#[test]
+fn bits_stored_that_cannot_be_true_change_no_colour() {
+    let plain = Look::default();
+    let rows: [(u16, u16, &[u8]); 4] =
+        [(8, 0, &[1, 2, 255]), (8, 16, &[1, 2, 255]), (16, 0, &[0, 1, 0, 2, 0, 255]), (16, 99, &[0, 1, 0, 2, 0, 255])];
+    for (allocated, stored, cells) in rows {
+        let frame = layout(1, 3, allocated, stored, false);
+        assert_eq!(shades(&frame, &plain, Photometric::Rgb, cells, None), [1, 2, 255], "{stored} of {allocated}");
+    }
+}
+
+/// PS3.3 section C.11.1: by a slope of 0 every cell would be the same.
+#[test]
+fn a_slope_of_zero_counts_as_absent() {
+    let set = [
+        short(0x0028_1050, b"DS", b"50"),
+        short(0x0028_1051, b"DS", b"101 "),
+        short(0x0028_1052, b"DS", b"-10 "),
+        short(0x0028_1053, b"DS", b"0 "),
+    ]
+    .concat();
+    let frame = layout(3, 1, 16, 12, true);
+    assert_eq!(shades(&frame, &look(1, &set), Photometric::Monochrome2, &words(&[10, 60, 110]), None), [1, 129, 255]);
+}
+
+/// PS3.3 section C.7.5.1.1.2: padding is no part of the image; by it the rest would be squeezed into a few shades.
+#[test]
+fn padding_does_not_count_for_the_range_of_a_frame() {
+    // Bits Stored, Pixel Representation, Pixel Padding Value and Pixel Padding Range Limit, cells, shades.
+    type Row = (u16, u16, u16, Option<u16>, [i16; 4], [u8; 4]);
+    let rows: [Row; 6] = [
+        (16, 1, -2000i16 as u16, None, [-2000, 0, 100, 200], [0, 0, 128, 255]),
+        (12, 1, -2000i16 as u16, None, [-2000, 0, 100, 200], [0, 0, 128, 255]),
+        (16, 0, 0, Some(9), [0, 9, 10, 20], [0, 0, 0, 255]),
+        (12, 0, 4095, Some(4000), [4000, 4095, 10, 20], [255, 255, 0, 255]),
+        // One that is none of the cells.
+        (16, 0, 7, None, [0, 100, 100, 200], [0, 128, 128, 255]),
+        // Nothing else is there.
+        (16, 0, 0, Some(9), [0, 0, 5, 9], [0, 0, 142, 255]),
+    ];
+    for (at, (bits, signed, value, limit, cells, want)) in rows.into_iter().enumerate() {
+        let number = |element: u32, value: u16| short(0x0028_0000 | element, b"US", &value.to_le_bytes());
+        let mut set = [number(0x0101, bits), number(0x0103, signed), number(0x0120, value)].concat();
+        set.extend(limit.map(|limit| number(0x0121, limit)).unwrap_or_default());
+        let frame = layout(4, 1, 16, bits, signed == 1);
+        let got = shades(&frame, &look(1, &set), Photometric::Monochrome2, &words(&cells), None);
+        assert_eq!(got, want, "row {at}");
+    }
+}
+
+/// PS3.3 section C.7.6.3.1.6: palettes of 8 bits that are called such of 16, and of 16 that are called such of 8, have one scale.
+#[test]
+fn a_palette_has_one_scale_whatever_its_bits_are_called() {
+    let palette = |bits: u8, highest: [i16; 3]| {
+        let descriptors = [0x1101, 0x1102, 0x1103].map(|e| short(0x0028_0000 | e, b"US", &[2, 0, 0, 0, bits, 0]));
+        let entries = [0x1201, 0x1202, 0x1203].into_iter().zip(highest);
+        let entries = entries.flat_map(|(e, highest)| long(0x0028_0000 | e, b"OW", 4, &words(&[0, highest])));
+        look(1, &[descriptors.concat(), entries.collect()].concat())
+    };
+    let frame = layout(2, 1, 8, 8, false);
+    let rows: [(u8, [i16; 3], [u8; 3]); 4] = [
+        (16, [255, 128, 0], [255, 128, 0]),
+        (8, [255, 128, 0], [255, 128, 0]),
+        (8, [-1, i16::MIN, 100], [255, 128, 0]),
+        (16, [-1, 100, 100], [255, 0, 0]),
+    ];
+    for (bits, highest, want) in rows {
+        let got = shades(&frame, &palette(bits, highest), Photometric::PaletteColor, &[0, 1], None);
+        assert_eq!((&got[..3], &got[3..]), (&[0; 3][..], &want[..]), "{highest:?} of {bits} bits");
+    }
+}
+
+fn sequence(tag: u32, content: &[u8]) -> Vec<u8> {
+    let content = item(content);
+    long(tag, b"SQ", content.len() as u32, &content)
+}
+
+/// A table of so many entries of so many bits, as far as they are there.
+fn lut(count: i16, bits: i16, data: &[u8]) -> Vec<u8> {
+    let descriptor = short(0x0028_3002, b"US", &words(&[count, 0, bits]));
+    [descriptor, long(0x0028_3006, b"OW", data.len() as u32, data)].concat()
+}
+
+/// PS3.3 section C.11.2.1.1: a table of words of which the last are missing is not one of bytes.
+#[test]
+fn the_last_entry_of_a_table_stands_for_those_that_are_missing() {
+    let frame = layout(4, 1, 8, 8, false);
+    let of = |bits, data: &[u8]| {
+        let voi = look(1, &sequence(0x0028_3010, &lut(10, bits, data)));
+        shades(&frame, &voi, Photometric::Monochrome2, &[0, 1, 7, 9], None)
+    };
+    assert_eq!(of(12, &words(&[0, 100, 200, 300, 400, 500, 600, 4095])), [0, 6, 255, 255]);
+    let bytes: Vec<u8> = (0..16).map(|at| at * 10).collect();
+    assert_eq!(of(8, &bytes), [0, 10, 70, 90], "bytes, and more of them than entries");
+    assert_eq!(of(12, &bytes[..10]), of(12, &words(&[0, 10, 20, 30, 40, 50, 60, 70, 80, 90])));
+}
+
+/// PS3.3 section C.8.7.1.1.2: the Modality LUT of an angiogram leads back to the intensities of the X-rays, and is not for display.
+#[test]
+fn a_modality_table_of_intensities_is_not_applied() {
+    let (xa, xrf) = ("1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2");
+    let (stored, by_table) = ([0, 128, 255], [255, 100, 0]);
+    let rows = [
+        (xa, "LOG ", stored),
+        (xrf, "DISP", stored),
+        (xa, "LIN ", by_table),
+        ("1.2.840.10008.5.1.4.1.1.1.1\0", "LOG ", by_table),
+    ];
+    for (class, relationship, want) in rows {
+        let set = [
+            short(0x0008_0016, b"UI", class.as_bytes()),
+            short(0x0028_1040, b"CS", relationship.as_bytes()),
+            sequence(0x0028_3000, &lut(3, 8, &words(&[255, 100, 0]))),
+        ]
+        .concat();
+        let frame = layout(3, 1, 8, 8, false);
+        let got = shades(&frame, &look(1, &set), Photometric::Monochrome2, &[0, 1, 2], None);
+        assert_eq!(got, want, "{class} {relationship}");
+    }
+}
+
+/// PS3.3 section C.7.6.16.2.10b: a VOI table of functional groups, of the frame before the shared one.
+#[test]
+fn a_voi_table_may_be_of_functional_groups() {
+    let voi = |entries: &[i16]| {
+        let table = lut(entries.len() as i16, 8, &words(entries));
+        sequence(0x0028_9132, &sequence(0x0028_3010, &table))
+    };
+    let frames = [item(&voi(&[255, 51, 0])), item(&[])].concat();
+    let set =
+        [sequence(0x5200_9229, &voi(&[0, 100, 255])), long(0x5200_9230, b"SQ", frames.len() as u32, &frames)].concat();
+    let frame = layout(3, 1, 8, 8, false);
+    let of = |number| shades(&frame, &look(number, &set), Photometric::Monochrome2, &[0, 1, 2], None);
+    assert_eq!([of(1), of(2)], [[255, 51, 0], [0, 100, 255]]);
+}

@@ -136,18 +136,19 @@ impl Frames {
         let cells = self.place.layout.cells(frame).ok_or_else(missing)?;
         let Pixels::Native { at, length, word } = self.place.layout.pixels else { return Err(missing()) };
         let range = at + cells.at / 8..at + (cells.at + cells.length).div_ceil(8);
-        if encoding(&self.item.transfer_syntax) == Encoding::DeflatedExplicitLittle {
+        let wanted = range.end - range.start;
+        let frame = if encoding(&self.item.transfer_syntax) == Encoding::DeflatedExplicitLittle {
             let inflated = DataSet::open(&self.face, &self.item, As::Native).await?;
-            let wanted = range.end - range.start;
-            return Ok(Frame::Inflated(Box::new(Trimmed::new(inflated, range.start, wanted))));
-        }
-        // Whole words are read, also where the frame begins or ends within one.
-        let word = word.max(1) as u64;
-        let skip = (range.start - at) % word;
-        let end = (at + (range.end - at).next_multiple_of(word)).min(at + length);
-        let (wanted, reader) = (range.end - range.start, self.read(range.start - skip..end).await?);
-        let cells_of = Cells { reader, word: word as usize, held: Vec::new() };
-        let frame = Frame::Cells(Box::new(Trimmed::new(cells_of, skip, wanted)));
+            Frame::Inflated(Box::new(Trimmed::new(inflated, range.start, wanted)))
+        } else {
+            // Whole words are read, also where the frame begins or ends within one.
+            let word = word.max(1) as u64;
+            let skip = (range.start - at) % word;
+            let end = (at + (range.end - at).next_multiple_of(word)).min(at + length);
+            let reader = self.read(range.start - skip..end).await?;
+            let cells_of = Cells { reader, word: word as usize, held: Vec::new() };
+            Frame::Cells(Box::new(Trimmed::new(cells_of, skip, wanted)))
+        };
         if cells.at % 8 == 0 && cells.length % 8 == 0 {
             return Ok(frame);
         }

@@ -128,11 +128,14 @@ impl Header {
     }
 
     /// Adobe's segment says for certain whether there is a transform. With JFIF's there is one, whatever the attribute says (ITU-T
-    /// T.871), but for components that are called R, G and B, which says otherwise; lossless files do not keep to it.
+    /// T.871), but for components that are called R, G and B, which says otherwise; lossless files do not keep to it. Components that are
+    /// smaller than the first are chroma: nobody makes green and blue smaller than red.
     fn is_ybr(&self, image: &Image) -> bool {
         let called_rgb = self.components.iter().map(|component| component.id).eq(*b"RGB");
-        let jfif = self.jfif && self.process == Process::Sequential && !called_rgb;
-        self.adobe.unwrap_or(jfif || image.photometric != Photometric::Rgb)
+        let first = self.components.first().map_or((1, 1), |first| (first.h, first.v));
+        let chroma = self.components.iter().any(|component| component.h < first.0 || component.v < first.1);
+        let jfif = self.jfif && self.process == Process::Sequential;
+        self.adobe.unwrap_or(((jfif || chroma) && !called_rgb) || image.photometric != Photometric::Rgb)
     }
 
     /// The segments that may also stand between scans.

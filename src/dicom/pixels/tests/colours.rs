@@ -22,12 +22,17 @@ pub(in crate::dicom) fn lossless(segments: &[u8]) -> Vec<u8> {
 
 /// One block of baseline JPEG for each component: nothing but a first coefficient, coded as 0, or as 10 where it is large.
 fn baseline(segments: &[u8], ids: [u8; 3]) -> Vec<u8> {
+    baseline_of(segments, ids, 0x11, [0x2C, 0x82, 0x37, 0xBF])
+}
+
+/// The same with these sampling factors of the first component, and these bits.
+fn baseline_of(segments: &[u8], ids: [u8; 3], factors: u8, [w, x, y, z]: [u8; 4]) -> Vec<u8> {
     let [a, b, c] = ids;
     let quantization = [&[0xFF, 0xDB, 0, 67, 0][..], &[1; 64]].concat();
     let first = [&[0xFF, 0xC4, 0, 21, 0x00, 1, 1][..], &[0; 14], &[0, 9]].concat();
     let rest = [&[0xFF, 0xC4, 0, 20, 0x10, 1][..], &[0; 16]].concat();
-    let frame = [0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3, a, 0x11, 0, b, 0x11, 0, c, 0x11, 0];
-    let scan = [0xFF, 0xDA, 0, 12, 3, a, 0, b, 0, c, 0, 0, 63, 0, 0x2C, 0x82, 0x37, 0xBF, 0xFF, 0xD9];
+    let frame = [0xFF, 0xC0, 0, 17, 8, 0, 8, 0, 8, 3, a, factors, 0, b, 0x11, 0, c, 0x11, 0];
+    let scan = [0xFF, 0xDA, 0, 12, 3, a, 0, b, 0, c, 0, 0, 63, 0, w, x, y, z, 0xFF, 0xD9];
     [&[0xFF, 0xD8], segments, &quantization, &first, &rest, &frame, &scan].concat()
 }
 
@@ -70,6 +75,24 @@ fn what_the_codestream_says_of_its_colours_counts() {
     for (name, photometric, segments, ids, want) in rows {
         let image = Image { photometric: *photometric, ..image(8, 8, 3, 8) };
         let frame = decode(&syntax(BASELINE), &image, &baseline(segments, *ids)).unwrap();
+        assert_eq!((frame.bytes, frame.photometric), (want.repeat(64), Photometric::Rgb), "{name}");
+    }
+}
+
+/// PS3.5 section 8.2.1: components that are smaller than the first are chroma, also where the attribute says RGB and no segment says anything.
+#[test]
+fn smaller_components_are_chroma_whatever_the_attribute_says() {
+    let image = Image { photometric: Photometric::Rgb, ..image(8, 8, 3, 8) };
+    let (nothing, by_adobe) = (Vec::new(), adobe(0));
+    let rows = [
+        ("nothing else", &nothing, [1, 2, 3], CONVERTED),
+        ("called RGB", &nothing, *b"RGB", STORED),
+        ("RGB by Adobe", &by_adobe, [1, 2, 3], STORED),
+    ];
+    for (name, segments, ids, want) in rows {
+        // Two blocks of the first component, and one of each other.
+        let codestream = baseline_of(segments, ids, 0x21, [0x0B, 0x20, 0x8D, 0xEF]);
+        let frame = decode(&syntax(BASELINE), &image, &codestream).unwrap();
         assert_eq!((frame.bytes, frame.photometric), (want.repeat(64), Photometric::Rgb), "{name}");
     }
 }
