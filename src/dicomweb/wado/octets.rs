@@ -78,7 +78,8 @@ pub fn octets(accept: Option<&str>) -> Vec<Octets> {
 
 /// The forms that one member asks for: a range of images covers whatever codestreams there are.
 fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
-    let typed = given.parameter("type").map(str::to_ascii_lowercase);
+    let typed =
+        given.parameter("type").map(|typed| media_type::in_apostrophes(typed).unwrap_or(typed).to_ascii_lowercase());
     let (wrapper, media) = match (given.essence(), typed.as_deref()) {
         // Bytes of Explicit VR Little Endian, or whatever there is. So dicomweb-client says that it takes any parts.
         ("*/*" | "multipart/*", _) | (MULTIPART_RELATED, Some("*/*")) => (Wrapper::Multipart, "*/*"),
@@ -86,8 +87,7 @@ fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
         (MULTIPART_RELATED, Some(typed)) => (Wrapper::Multipart, typed),
         (single, _) => (Wrapper::Single, single),
     };
-    // So the field calls MPEG-2 too.
-    let media = if media == "video/mpeg2" { "video/mpeg" } else { media };
+    let media = called_now(media);
     let all = std::iter::once(OCTET_STREAM).chain(CODESTREAMS);
     let form = |media: &str| {
         let syntax = match given.parameter("transfer-syntax") {
@@ -99,6 +99,19 @@ fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
         Octets { wrapper, media: media.to_owned(), syntax }
     };
     all.filter(|one| media_type::covers(media, one)).map(form).collect()
+}
+
+/// The name of today for one of those that earlier editions of the standard had, or that the field uses.
+fn called_now(media: &str) -> &str {
+    match media {
+        "video/mpeg2" => "video/mpeg",
+        "image/dicom+jpeg" => "image/jpeg",
+        "image/x-jls" | "image/dicom+jpeg-ls" => "image/jls",
+        "image/dicom+jp2" | "image/x-jp2" | "image/jpeg2000" => "image/jp2",
+        "image/dicom+jpx" | "image/x-jpx" => "image/jpx",
+        "image/x-dicom-rle" | "image/dicom+rle" => "image/dicom-rle",
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +138,9 @@ mod tests {
             ),
             (Some("image/*"), Some((Single, "image/jpeg", Syntax::AsStored))),
             (Some("video/mpeg2"), Some((Single, "video/mpeg", Syntax::AsStored))),
+            (Some("image/x-dicom-rle"), Some((Single, "image/dicom-rle", Syntax::AsStored))),
+            (Some("multipart/related; type=image/dicom+jpeg-ls"), Some((Multipart, "image/jls", Syntax::AsStored))),
+            (Some("multipart/related; type='image/jp2'"), Some((Multipart, "image/jp2", Syntax::AsStored))),
             (Some("video/H265"), Some((Single, "video/h265", Syntax::AsStored))),
             (Some("image/png"), None),
             (Some("multipart/related; type=\"application/dicom\""), None),
