@@ -200,9 +200,21 @@ fn what_the_destination_refuses_is_counted_and_named() {
 #[test]
 fn a_destination_that_dies_leaves_right_counts() {
     let stage = Stage::new();
+    // One that is there again gets it over another association.
     let (_node, site) = six(&stage, &["--abort-after", "3"]);
     let answer = last(&site.ask(&[move_study(2)])[0]).clone();
+    assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0), [Some(6), Some(0), Some(0)]), "{answer}");
+    note_fired(1);
+    let fatal = format!("{}.1.2", study(2));
+    let uid = fatal.clone();
+    let node = BareNode::start(move |_, instance, _| match instance == uid {
+        true => Manner { when: When::AbortsEarly, ..Manner::default() },
+        false => Manner::default(),
+    });
+    let site = Radiology::start(6, &nodes(node.port));
+    let answer = last(&site.ask(&[move_study(2)])[0]).clone();
     assert_eq!((answer["status"].as_u64(), counts(&answer)), (Some(0xB000), [Some(5), Some(1), Some(0)]), "{answer}");
+    assert_eq!(answer["identifier"], json!({ "FailedSOPInstanceUIDList": fatal }));
     note_fired(1);
     let nobody = Radiology::start(6, &nodes(free_port()));
     let answer = last(&nobody.ask(&[move_study(2)])[0]).clone();
