@@ -122,6 +122,8 @@ pub(super) fn study(base: &Base, include: &Include, row: &StudyRow, size: &Study
     {
         set.insert(ISSUER_QUALIFIERS, Element::items(vec![qualifiers(issuer)]));
     }
+    // As the entries of the ledger have it, whatever became of the copy among what describes the study (FLT-025).
+    set.insert(STUDY_INSTANCE_UID, Element::text(VR::UI, row.study.as_str()));
     set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.study(&row.study)));
     set.insert(MODALITIES_IN_STUDY, Element::text(VR::CS, &size.modalities.join("\\")));
     set.insert(STUDY_RELATED_SERIES, Element::number(VR::IS, size.series));
@@ -142,6 +144,8 @@ pub(super) fn other_number(set: &mut Dataset, number: NhsNumber) {
 pub(super) fn series(base: &Base, include: &Include, row: &SeriesRow, below_study: bool) -> Dataset {
     let above = if below_study { &[STUDY_INSTANCE_UID][..] } else { OF_STUDY };
     let mut set = shown(&row.attributes, &[OF_SERIES, above], include);
+    set.insert(STUDY_INSTANCE_UID, Element::text(VR::UI, row.study.as_str()));
+    set.insert(SERIES_INSTANCE_UID, Element::text(VR::UI, row.series.as_str()));
     set.insert(RETRIEVE_URL, Element::text(VR::UR, &base.series(&row.study, &row.series)));
     set.insert(SERIES_RELATED_INSTANCES, Element::number(VR::IS, row.instances));
     set
