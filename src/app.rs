@@ -33,14 +33,14 @@ use crate::priors::prefetch::Prefetcher;
 use crate::priors::worklist::Worklists;
 use crate::records::{Records, Recovered};
 use crate::rejections::NoteReader;
-use crate::store::{Place, Store};
+use crate::store::{Place, Store, take_lock};
 use anyhow::Context;
 use in_force::InForce;
 use options::{BLOBS, janitor_options, scp_options, store_options};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -469,12 +469,9 @@ fn tell(recovered: &Recovered, data_dir: &Path) {
 }
 
 fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let path = data_dir.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match take_lock(data_dir) {
+        Ok(file) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(InUse(data_dir.to_owned()).into()),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", data_dir.display())),
     }
 }

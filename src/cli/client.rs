@@ -4,6 +4,7 @@ use super::{ConfigPlace, Failure};
 use crate::config::{Config, Site};
 use crate::peers::{Node, Peer};
 use crate::records::{Records, RecordsError};
+use crate::store::take_lock;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,9 +13,9 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tokio::net::UnixStream;
 
@@ -102,17 +103,13 @@ pub(super) fn owner_only(data_dir: &Path) -> Result<(), Failure> {
 /// Takes the lock of a data directory, as a gateway does before anything else; it is held as long as the file is. A gateway that is only
 /// starting has no socket yet, and is not to meet who changes its files (FLT-072).
 pub(super) fn lock(data_dir: &Path) -> Result<File, Failure> {
-    let path = data_dir.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|error| Failure::some(format!("cannot open {}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::usage(format!(
+    take_lock(data_dir).map_err(|error| match error {
+        TryLockError::WouldBlock => Failure::usage(format!(
             "a gateway runs or starts on {}, or another command changes it; stop it first",
             data_dir.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(Failure::some(format!("cannot lock {}: {error}", path.display()))),
-    }
+        )),
+        TryLockError::Error(error) => Failure::some(format!("cannot lock {}: {error}", data_dir.display())),
+    })
 }
 
 /// A connection to the admin socket of a running gateway.

@@ -1,7 +1,8 @@
 //! The connections whose association is over and that the peer has yet to close (Sta13, PS3.8 section 9.2): they hold no place among the
 //! associations, and there are so many of them at most.
 
-use std::collections::{BTreeMap, HashMap};
+use super::lobby::oldest_of_the_busiest;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -22,19 +23,8 @@ struct Waiter {
 impl Waiting {
     /// Of the address that has the most, the oldest.
     fn first_to_go(&self) -> Option<u64> {
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for waiter in self.places.values() {
-            *counts.entry(waiter.address).or_default() += 1;
-        }
-        // In order of arrival, so that the first of the greatest is the oldest.
-        let mut chosen: Option<(u64, usize)> = None;
-        for (number, waiter) in &self.places {
-            let count = counts.get(&waiter.address).copied().unwrap_or_default();
-            if chosen.is_none_or(|(_, most)| count > most) {
-                chosen = Some((*number, count));
-            }
-        }
-        chosen.map(|(number, _)| number)
+        let all = self.places.values().map(|waiter| waiter.address);
+        oldest_of_the_busiest(all, self.places.iter().map(|(number, waiter)| (*number, waiter.address)))
     }
 }
 

@@ -28,6 +28,25 @@ struct Waiter {
     out: CancellationToken,
 }
 
+/// Of the address that has the most of all, the oldest of those that may go, which are in order of arrival.
+pub(super) fn oldest_of_the_busiest<T>(
+    all: impl Iterator<Item = IpAddr>,
+    may_go: impl Iterator<Item = (T, IpAddr)>,
+) -> Option<T> {
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    for address in all {
+        *counts.entry(address).or_default() += 1;
+    }
+    let mut chosen: Option<(T, usize)> = None;
+    for (one, address) in may_go {
+        let count = counts.get(&address).copied().unwrap_or_default();
+        if chosen.as_ref().is_none_or(|(_, most)| count > *most) {
+            chosen = Some((one, count));
+        }
+    }
+    chosen.map(|(one, _)| one)
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Lobby {
@@ -64,20 +83,9 @@ impl Lobby {
     /// Of the address that has the most connections here, the oldest must go, unless it has only just come.
     fn show_out(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for waiter in waiting.places.values().filter(|waiter| !waiter.out.is_cancelled()) {
-            *counts.entry(waiter.address).or_default() += 1;
-        }
-        let stale = waiting.places.values().filter(|w| !w.out.is_cancelled() && w.since.elapsed() >= GRACE);
-        // In order of arrival, so that the first of the greatest is the oldest.
-        let mut chosen: Option<(&Waiter, usize)> = None;
-        for waiter in stale {
-            let count = counts.get(&waiter.address).copied().unwrap_or_default();
-            if chosen.is_none_or(|(_, most)| count > most) {
-                chosen = Some((waiter, count));
-            }
-        }
-        if let Some((waiter, _)) = chosen {
+        let there = || waiting.places.values().filter(|waiter| !waiter.out.is_cancelled());
+        let stale = there().filter(|waiter| waiter.since.elapsed() >= GRACE).map(|waiter| (waiter, waiter.address));
+        if let Some(waiter) = oldest_of_the_busiest(there().map(|waiter| waiter.address), stale) {
             tracing::info!(peer.address = %waiter.address, "a connection that asks for nothing makes room");
             waiter.out.cancel();
         }

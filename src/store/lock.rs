@@ -1,11 +1,23 @@
-//! Which process holds the lock of a data directory, as the system lists it.
+//! The lock of a data directory: taken by whoever changes its files, and who has it (FLT-072).
 
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+/// The file that is locked.
+const FILE: &str = "lock";
+
+/// Takes it; it is held as long as the file is. Errors: another process has it, or the file cannot be opened or locked.
+pub fn take_lock(data_dir: &Path) -> Result<File, TryLockError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(data_dir.join(FILE));
+    let file = file.map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(file)
+}
 
 /// The process that holds the lock of a data directory, as the system lists it: a gateway that runs and cannot be reached.
 pub fn lock_holder(data_dir: &Path) -> Option<u32> {
-    let lock = std::fs::metadata(data_dir.join("lock")).ok()?;
+    let lock = std::fs::metadata(data_dir.join(FILE)).ok()?;
     let (major, minor) = (rustix::fs::major(lock.dev()), rustix::fs::minor(lock.dev()));
     holder_of(&std::fs::read_to_string("/proc/locks").ok()?, &format!("{major:02x}:{minor:02x}:{}", lock.ino()))
 }
