@@ -8,6 +8,7 @@ pub(super) mod began;
 pub(super) mod blobs;
 pub(super) mod catalogue;
 pub(super) mod cross_reference;
+mod described;
 pub(super) mod doubted;
 pub(super) mod entries;
 pub(super) mod heal;

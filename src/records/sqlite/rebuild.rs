@@ -1,6 +1,7 @@
 //! Rebuilding the tables of transfers, instances, exceptions and attempts from the entries alone, in a temporary file, and comparing
 //! them with the real ones (LED-001, INV-03, INV-08).
 
+use super::described;
 use super::rows::Fault;
 use crate::ledger::change::{self, Changes, Made, Opened, Version};
 use crate::ledger::entry::{Entry, Fact, Facts, Kind};
@@ -28,7 +29,15 @@ const ASTRAY: &str = "iif(t.lane IS LANE, '', ', waits where nobody looks for it
     iif(t.attempt IS NULL OR EXISTS (SELECT 1 FROM attempts a WHERE a.id = t.attempt AND a.ended IS NULL), '', ', in hand of nobody') || \
     iif(t.study = (SELECT i.study FROM instances i WHERE i.id = t.instance), '', ', counted to another study') || \
     iif(t.lane IS NULL OR t.lane NOT IN (0, 1) OR EXISTS (SELECT 1 FROM queue q WHERE q.destination = t.destination \
-    AND q.study = t.study AND q.priority = t.priority AND q.due <= iif(t.lane = 0, 0, max(t.due, 1))), '', ', not in the queue')";
+    AND q.study = t.study AND q.priority = t.priority AND q.due <= iif(t.lane = 0, 0, max(t.due, 1))), '', ', not in the queue') || \
+    iif(t.outcome IS NULL OR t.outcome IN (OUTCOMES), '', ', last ended as nothing ends') || \
+    iif(t.words IS NULL OR EXISTS (SELECT 1 FROM steps p WHERE p.transfer = t.id AND p.words IS t.words), '', ', by words of no step of it') || \
+    iif(t.evidence IS NULL OR EXISTS (SELECT 1 FROM steps p WHERE p.transfer = t.id AND p.words IS t.evidence), '', \
+    ', on evidence of no step of it')";
+
+/// How a transfer may have ended last: an outcome of an attempt, or what became of it otherwise.
+const OUTCOMES: &str = "'accepted', 'verified', 'unknown', 'claimed', 'uncompared', 'absent', 'deferred', 'refused', 'unsupported', \
+    'parked', 'held', 'dead', 'corrupt', 'restored', 'interrupted', 'rejected', 'covered', 'released'";
 
 /// So many rows are compared before it is looked how far that came.
 const PAGE: i64 = 10_000;
@@ -269,8 +278,15 @@ impl Rebuilt {
         differs: &mut impl FnMut(String),
     ) -> Result<Option<Place>, Fault> {
         let Some(sql) = COMPARED.get(table) else {
-            let last = self.compare_words(real, (after, most), differs)?;
-            return Ok(last.map(|after| Place { table, after }));
+            let last = match described::TABLES.get(table - COMPARED.len()) {
+                Some(described) => described::look(real, described, (after, most), differs)?,
+                None => {
+                    return self
+                        .compare_words(real, (after, most), differs)
+                        .map(|last| last.map(|after| Place { table, after }));
+                }
+            };
+            return Ok(Some(last.map_or(Place { table: table + 1, after: 0 }, |after| Place { table, after })));
         };
         let upto = self.last_of((table, after), most).map_err(beside)?;
         let rows = self.compare_one(real, sql, (after, upto.unwrap_or(i64::MAX)), differs)?;
@@ -308,7 +324,7 @@ impl Rebuilt {
     ) -> Result<u64, Fault> {
         // Numbers begin at 1: what stands before is no row of ours either.
         let after = if after == 0 { i64::MIN } else { after };
-        let ours = ours.replace("ASTRAY", ASTRAY).replace("LANE", LANE);
+        let ours = ours.replace("ASTRAY", ASTRAY).replace("LANE", LANE).replace("OUTCOMES", OUTCOMES);
         let mut ours = real.prepare_cached(&ours)?;
         let mut rebuilt = self.conn.prepare_cached(rebuilt).map_err(|error| beside(error.into()))?;
         let mut ours = ours.query([after, upto])?;

@@ -453,15 +453,11 @@ fn series(tx: &Tx<'_>, arrival: &Arrival, study: i64) -> Result<i64, Fault> {
 /// The decoded values of the indexed attributes of some levels, as a JSON object by tag in hexadecimal; of a series also the numbers of
 /// its requests, those of each kind joined by backslashes in the order of the items.
 pub(in crate::records) fn texts(said: &Attributes, levels: &[Level]) -> String {
-    // In which time zone a study and a series are told what their times mean (PS3.18 tables 10.6.3-3 and 10.6.3-4).
-    let above = !levels.contains(&Level::Instance);
-    let wanted =
-        |indexed: &&Indexed| levels.contains(&indexed.level) || (above && indexed.tag == attributes::TIMEZONE_OFFSET);
     let value = |indexed: &Indexed| {
         let text = said.text(indexed.tag)?;
         Some((format!("{:08X}", indexed.tag.0), Value::from(text)))
     };
-    let mut texts: Map<String, Value> = INDEXED.iter().filter(wanted).filter_map(value).collect();
+    let mut texts: Map<String, Value> = indexed_of(levels).filter_map(value).collect();
     let requests = &said.requests;
     if levels.contains(&Level::Series) && !requests.is_empty() {
         let joined = |number: fn(&Request) -> &str| requests.iter().map(number).collect::<Vec<_>>().join("\\");
@@ -472,4 +468,20 @@ pub(in crate::records) fn texts(said: &Attributes, levels: &[Level]) -> String {
         texts.extend(numbers.map(|(tag, text)| (format!("{:08X}", tag.0), Value::from(text))));
     }
     Value::from(texts).to_string()
+}
+
+fn indexed_of(levels: &[Level]) -> impl Iterator<Item = &'static Indexed> {
+    // In which time zone a study and a series are told what their times mean (PS3.18 tables 10.6.3-3 and 10.6.3-4).
+    let above = !levels.contains(&Level::Instance);
+    let wanted = move |indexed: &&Indexed| {
+        levels.contains(&indexed.level) || (above && indexed.tag == attributes::TIMEZONE_OFFSET)
+    };
+    INDEXED.iter().filter(wanted)
+}
+
+/// What [`texts`] may say of these levels.
+pub(in crate::records) fn texts_of(levels: &[Level]) -> impl Iterator<Item = Tag> {
+    let of_series = [attributes::SCHEDULED_STEP_ID, attributes::REQUESTED_PROCEDURE_ID];
+    let requests = of_series.into_iter().filter(|_| levels.contains(&Level::Series));
+    indexed_of(levels).map(|indexed| indexed.tag).chain(requests)
 }

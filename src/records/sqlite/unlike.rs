@@ -86,7 +86,7 @@ fn one(row: &Row<'_>, attributes: &Attributes, differing: &mut BTreeSet<String>)
 }
 
 /// Text as it stands, whatever its bytes have become.
-fn text(row: &Row<'_>, column: usize) -> Result<Option<String>, Fault> {
+pub(in crate::records) fn text(row: &Row<'_>, column: usize) -> Result<Option<String>, Fault> {
     let bytes = row.get_ref(column)?.as_bytes_or_null().unwrap_or_default();
     Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }

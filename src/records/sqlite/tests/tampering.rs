@@ -129,6 +129,20 @@ async fn every_other_change_is_found_too() {
         ("UPDATE transfers SET lane = 2 WHERE id = 1", None),
         ("UPDATE transfers SET lane = 3, attempt = 1 WHERE id = 3", None),
         ("UPDATE transfers SET study = 2 WHERE id = 3", None),
+        ("UPDATE transfers SET outcome = 'accepued' WHERE outcome IS NOT NULL", None),
+        (
+            "UPDATE transfers SET words = (SELECT max(id) FROM words) WHERE id = (SELECT min(id) FROM transfers WHERE words IS NOT NULL)",
+            None,
+        ),
+        ("UPDATE transfers SET evidence = (SELECT max(id) FROM words) WHERE id = 3", None),
+        (r#"UPDATE studies SET attributes = replace(attributes, '"00100020"', '"00100030"')"#, None),
+        (r#"UPDATE studies SET attributes = replace(attributes, '"00100020"', '"00100060"')"#, None),
+        (r#"UPDATE studies SET attributes = replace(attributes, '"00100020":"', '"00100020":"X')"#, None),
+        ("UPDATE studies SET patient_id = 'X' || patient_id", None),
+        ("UPDATE series SET attributes = substr(attributes, 2)", None),
+        ("UPDATE series SET attributes = '{ }'", None),
+        (r#"UPDATE series SET attributes = '{"00100020":"X"}'"#, None),
+        (r#"UPDATE instances SET attributes = '{"00280010":1}' WHERE id = 2"#, None),
         ("CREATE INDEX one_more ON instances (length)", None),
     ];
     for (sql, first_bad) in rows {
