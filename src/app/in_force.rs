@@ -103,7 +103,7 @@ pub(super) struct Prepared {
 
 fn prefetching(config: &Config) -> Prefetching {
     let (rules, retry) = (config.prefetch.clone(), config.priors.prefetch);
-    Prefetching { rules, retry, resend_after: config.courier.resend_after }
+    Prefetching { rules, retry, resend_after: config.courier.resend_after, keep: config.priors.keep }
 }
 
 type Pair = (Arc<ServerConfig>, Arc<ServerConfig>);

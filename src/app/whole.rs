@@ -1,5 +1,5 @@
 //! The whole way of an instance beside the reference model, from a seed: real intake, store, records, courier and janitor, with deaths and
-//! power cuts before any call to the disk and at any step (REL-32; INV-01 to INV-04, INV-06 to INV-14, INV-20).
+//! power cuts before any call to the disk and at any step (REL-32; INV-01 to INV-04, INV-06 to INV-14, INV-16, INV-20, INV-22).
 //!
 //! A seed decides what arrives when, what destinations answer, which writes and syncs fail, which bytes change on the disk, what people do,
 //! and when and how the process ends. The model takes each step that the records commit, in their order, and must say the same; after each
@@ -11,6 +11,7 @@ mod bytes;
 mod contents;
 mod life;
 mod plan;
+mod private;
 mod story;
 
 use crate::dicom::fired::note_fired;
@@ -35,6 +36,8 @@ struct Told {
     moved: usize,
     /// Requests that met a fault.
     faults: usize,
+    /// Instances that were re-encoded once more, after they had been before.
+    again: usize,
     /// What there was in it.
     seen: BTreeSet<String>,
 }
@@ -59,6 +62,7 @@ fn tell_all(seeds: impl Iterator<Item = u64>) -> Told {
         sums.cuts += told.cuts;
         sums.moved += told.moved;
         sums.faults += told.faults;
+        sums.again += told.again;
         sums.seen.extend(told.seen);
     }
     sums
@@ -100,13 +104,15 @@ fn no_history_departs_from_the_model() {
     let seen: BTreeSet<&str> = parts.iter().flat_map(|told| &told.seen).map(String::as_str).collect();
     println!(
         "summary: {seeds} histories from {first}; {:.1} a second; {} commits; {} deaths, {} of them power cuts; {} faults on the way out; \
-         {} blobs moved; none failed; seen {}",
+         {} blobs moved; {} re-encoded once more; {} lines of log; none failed; seen {}",
         seeds as f64 / began.elapsed().as_secs_f64(),
         sum(|told| told.commits),
         sum(|told| told.deaths),
         sum(|told| told.cuts),
         sum(|told| told.faults),
         sum(|told| told.moved),
+        sum(|told| told.again),
+        private::lines(),
         seen.iter().copied().collect::<Vec<_>>().join(", ")
     );
     // What is cancelled is so by a person, which comes seldom.
@@ -118,6 +124,8 @@ fn no_history_departs_from_the_model() {
         states.iter().chain(&versions).chain(&kinds).filter(|word| !seen.contains(word.as_str())).collect();
     assert!(seeds < 100 || missed.is_empty(), "the histories never come to {missed:?}");
     assert!(seeds < 100 || sum(|told| told.moved) > 0 && sum(|told| told.cuts) > 20, "blobs move and the power fails");
+    assert!(seeds < 100 || sum(|told| told.again) > 0, "what was re-encoded before is re-encoded again");
+    assert!(seeds < 100 || private::lines() > 0, "there are lines of log");
     if seeds >= 100 {
         note_fired(sum(|told| told.deaths));
     }

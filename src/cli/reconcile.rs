@@ -2,12 +2,12 @@
 
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app;
+use crate::app::reconcile::{Done, DoneThere};
 use crate::config::Config;
 use crate::dicom::uid::StudyUid;
 use crate::dicomweb::client::PeerClient;
 use crate::edge::admin::Request;
 use crate::ledger::transfer::TransferId;
-use crate::records::TransferView;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -30,7 +30,7 @@ pub(super) struct Options {
     /// Why; kept in the ledger
     #[arg(long)]
     reason: Option<String>,
-    /// One JSON object a study
+    /// One JSON object a study; several of a study of which very much was done
     #[arg(long)]
     json: bool,
 }
@@ -111,9 +111,16 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
     if since > now {
         return Err(Failure::usage("--since lies ahead: nothing has been done there since"));
     }
-    for (study, done) in app::reconcile::done(&records, &options.peer, since).await.map_err(Failure::some)? {
-        if gaps.goes_on() {
-            compare(&asked_of, &study, &done, &options, &mut gaps).await?;
+    let mut left = DoneThere::new(&records, &options.peer, since);
+    loop {
+        let studies = left.some_more().await.map_err(Failure::some)?;
+        if studies.is_empty() {
+            break;
+        }
+        for (study, done) in studies {
+            if gaps.goes_on() {
+                compare(&asked_of, &study, &done, &options, &mut gaps).await?;
+            }
         }
     }
     if !options.json {
@@ -144,7 +151,7 @@ pub(super) async fn run(place: &ConfigPlace, options: Options) -> Ended {
 async fn compare(
     client: &PeerClient,
     study: &StudyUid,
-    done: &[TransferView],
+    done: &[Done],
     options: &Options,
     gaps: &mut Gaps,
 ) -> Result<(), Failure> {

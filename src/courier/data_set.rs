@@ -56,18 +56,32 @@ impl DataSet {
                 }
             }
             let mut waiting = std::mem::take(&mut self.waiting);
-            let (stages, bytes, waiting) = off_thread(stages.decodes(), move || {
+            let pushed = off_thread(stages.decodes(), move || {
                 let mut stages = stages;
                 let bytes = stages.push(&mut waiting)?;
                 Ok((stages, bytes, waiting))
-            })
-            .await?;
+            });
+            let (stages, bytes, waiting) = match pushed.await {
+                Ok(pushed) => pushed,
+                Err(error) => return Err(self.or_damage(error).await),
+            };
             (self.stages, self.waiting) = (Some(stages), waiting);
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
         }
         Ok(None)
+    }
+
+    /// What cannot be re-encoded or changed may be a damaged copy, which only its end shows: then that is what is the matter with it (REL-07).
+    pub(super) async fn or_damage(&mut self, error: BodyError) -> BodyError {
+        loop {
+            match self.reader.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return error,
+                Err(damage) => return damage.into(),
+            }
+        }
     }
 }
 

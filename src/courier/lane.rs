@@ -298,9 +298,10 @@ impl Drop for Hand {
 }
 
 async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report) -> Result<Settled, RecordsError> {
-    tracing::debug!(destination = %batch.destination, study = %batch.study, attempt = batch.attempt.0, detail = %report.detail, "attempt ended");
+    // The detail may hold words of the destination, which may name a patient: they are kept beside the entries, not in the log (INV-22).
+    tracing::debug!(destination = %batch.destination, study = %batch.study, attempt = batch.attempt.0, "attempt ended");
     if report.unusable {
-        tracing::warn!(destination = %batch.destination, study = %batch.study, why = %report.detail, "the destination cannot be used just now");
+        tracing::warn!(destination = %batch.destination, study = %batch.study, "the destination cannot be used just now; `weybridge transfers list` says why");
     }
     if let Some(Asking::Not { why, .. }) = &report.asking {
         tracing::warn!(destination = %batch.destination, why = %why, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; if it refuses queries, have it let us query, or set its `verify` to \"accepted\"");

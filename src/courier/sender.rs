@@ -284,8 +284,10 @@ impl Sender {
         let mut survey = if whole { survey.guarding() } else { survey };
         let mut data = DataSet::open(&self.store, item, &base).await?;
         while let Some(bytes) = data.next().await? {
-            if survey.push(&bytes).map_err(unreadable)? && !whole {
-                break;
+            match survey.push(&bytes) {
+                Ok(found) if found && !whole => break,
+                Ok(_) => {}
+                Err(error) => return Err(data.or_damage(unreadable(error)).await),
             }
         }
         survey.finish().map_err(unreadable)

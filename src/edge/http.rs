@@ -3,6 +3,7 @@
 mod capabilities;
 mod pace;
 mod problem;
+mod room;
 mod routes;
 mod standing;
 mod target;
@@ -34,6 +35,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pace::Paced;
+use room::{Room, Seat};
 use standing::Standing;
 use std::future::Future;
 use std::io;
@@ -43,7 +45,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +57,7 @@ const HEAD_LINES: usize = 100;
 /// The limits of the web face.
 #[derive(Debug, Clone)]
 pub struct WebOptions {
-    /// Connections of known callers at once, and as many again that have not shown who they are yet.
+    /// Connections of callers at once, of whom strangers make room for who is known; and as many again that have not shown who they are yet.
     pub connections: usize,
     /// The TLS handshake must end within this time (DIM-021, FLT-040).
     pub handshake: Duration,
@@ -147,7 +148,7 @@ pub async fn serve(
     face: WebFace,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let seats = Arc::new(Semaphore::new(face.options.connections));
+    let room = Arc::new(Room::new(face.options.connections));
     let lobby = Lobby::new(face.options.connections);
     let tasks = TaskTracker::new();
     loop {
@@ -172,10 +173,10 @@ pub async fn serve(
         let let_in = Arc::clone(&face.registry.borrow());
         // Asked anew each time, so that a reload of the certificates needs no restart.
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
-        let (face, seats, stop) = (face.clone(), Arc::clone(&seats), stop.clone());
+        let (face, room, stop) = (face.clone(), Arc::clone(&room), stop.clone());
         tasks.spawn(async move {
             let entered = tokio::select! {
-                entered = enter(stream, address, acceptor, &face, seats) => entered,
+                entered = enter(stream, address, acceptor, &face, &room) => entered,
                 () = place.shown_out() => None,
                 () = stop.cancelled() => None,
             };
@@ -184,9 +185,15 @@ pub async fn serve(
                 drop(place);
                 let options = face.options.clone();
                 let standing = Standing::new(&stream, address, face, let_in);
-                // A stranger is told of even if it asks for nothing.
-                standing.services().await;
-                converse(stream, address, &options, || standing.services(), stop).await;
+                let heard = async {
+                    // A stranger is told of even if it asks for nothing.
+                    standing.services().await;
+                    converse(stream, address, &options, || standing.services(), stop).await;
+                };
+                tokio::select! {
+                    () = heard => {}
+                    () = seat.shown_out() => {}
+                }
                 drop(seat);
             }
         });
@@ -196,14 +203,14 @@ pub async fn serve(
     Ok(())
 }
 
-/// From the bare connection to a caller with a seat, or nothing.
+/// From the bare connection to a caller with a seat, or nothing. A stranger takes none that somebody waits for who is known (FLT-040).
 async fn enter(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
     face: &WebFace,
-    seats: Arc<Semaphore>,
-) -> Option<(TlsStream<TcpStream>, OwnedSemaphorePermit)> {
+    room: &Room,
+) -> Option<(TlsStream<TcpStream>, Seat)> {
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(face.options.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -219,8 +226,28 @@ async fn enter(
             return None;
         }
     };
-    let seat = seats.acquire_owned().await.ok()?;
-    Some((stream, seat))
+    let known = is_known(&stream, &face.registry.borrow());
+    let seat = match known {
+        Ok(()) => room.seat().await,
+        Err(why) => match room.seat_for_stranger() {
+            None => {
+                tracing::warn!(%address, why, "a valid certificate, but no peer of ours, and no room");
+                face.records.refused("peer", &format!("{}: {why}", address.ip())).await;
+                None
+            }
+            seat => seat,
+        },
+    };
+    Some((stream, seat?))
+}
+
+/// Whether a caller is a peer of ours by its certificate; why not otherwise.
+fn is_known(stream: &TlsStream<TcpStream>, registry: &Registry) -> Result<(), String> {
+    let (_, session) = stream.get_ref();
+    match session.peer_certificates().and_then(|chain| chain.first()) {
+        None => Err("it showed no certificate".into()),
+        Some(certificate) => registry.peer_for(certificate).map(drop).map_err(|refused| refused.to_string()),
+    }
 }
 
 /// What answers the requests of a connection.

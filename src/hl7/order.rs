@@ -2,6 +2,9 @@
 
 use super::message::{Message, Segment};
 
+/// The longest list of modalities, in characters; one more that has no room is left out whole.
+const LONGEST_LIST: usize = 64;
+
 /// One order, as it was placed, changed or cancelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placed {
@@ -15,7 +18,7 @@ pub struct Placed {
     pub accession: String,
     /// Study Instance UID: IPC-3, else ZDS-1.
     pub study: String,
-    /// IPC-5, else OBR-24.
+    /// IPC-5 of each procedure step, several joined by backslashes, else OBR-24.
     pub modality: String,
     /// The code of the procedure, OBR-4.
     pub procedure: String,
@@ -23,6 +26,8 @@ pub struct Placed {
     pub description: String,
     /// When it is to be done, as it is written: OBR-36, else TQ1-7, else ORC-7.
     pub scheduled: String,
+    /// The modality is that of procedure steps.
+    of_steps: bool,
 }
 
 /// A number with whoever gave it out, where that is said (data type EI): `1001`, `1001^WARD`, `1001^^1.2.3`. Two systems behind one sender may
@@ -64,10 +69,24 @@ impl Placed {
             "IPC" => {
                 self.accession = first(&segment.part(1, 1), self.accession.clone());
                 self.study = first(&segment.part(3, 1), self.study.clone());
-                self.modality = first(&segment.part(5, 1), self.modality.clone());
+                self.add_step(segment.part(5, 1));
             }
             "ZDS" => self.study = first(&self.study, segment.part(1, 1)),
             _ => {}
+        }
+    }
+
+    /// One more procedure step: an order of several modalities has an IPC segment for each.
+    fn add_step(&mut self, modality: String) {
+        if modality.is_empty() {
+            return;
+        }
+        if !self.of_steps {
+            (self.modality, self.of_steps) = (modality, true);
+        } else if self.modality.split('\\').all(|known| known != modality)
+            && self.modality.chars().count() + 1 + modality.chars().count() <= LONGEST_LIST
+        {
+            self.modality = format!("{}\\{modality}", self.modality);
         }
     }
 }

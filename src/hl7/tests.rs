@@ -53,6 +53,34 @@ fn orders_and_numbers_are_found_whatever_the_delimiters() {
     assert_eq!((who.numbers[0].universal.as_str(), who.numbers[0].authority.as_str()), ("1.2.826", ""));
 }
 
+/// IPC-5: a PET with CT is one order with a procedure step for each; a rule about either concerns it.
+#[test]
+fn an_order_has_the_modalities_of_all_its_steps() {
+    let steps =
+        |modalities: &[&str]| modalities.iter().map(|one| format!("IPC|ACC2|RP|1.2.3|SPS|{one}\r")).collect::<String>();
+    let many: Vec<String> = (0..30).map(|n| format!("M{n:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (obr, ipc, want) in [
+        ("", &["PT", "CT"][..], "PT\\CT"),
+        ("CT", &["PT", "CT"], "PT\\CT"),
+        ("PT", &["MR"], "MR"),
+        ("PT", &["", ""], "PT"),
+        ("", &["", "CT", "CT", ""], "CT"),
+        ("CT", &[], "CT"),
+        ("", &many, &many[..16].join("\\")),
+    ] {
+        let text = format!(
+            "MSH|^~\\&|RIS|ROYAL|||20250310||OMI^O23|7|P|2.5.1\rPID|||R7\rORC|NW|P1\rOBR|1|P1||X||||||||||||||||||||{obr}\r{}",
+            steps(ipc)
+        );
+        let [order] = &orders(&read(&text))[..] else { panic!("one order") };
+        assert_eq!(
+            (order.modality.as_str(), order.accession.as_str()),
+            (want, if ipc.is_empty() { "" } else { "ACC2" })
+        );
+    }
+}
+
 /// Two systems behind one sender may give out one number: its namespace belongs to it, wherever it is written.
 #[test]
 fn a_number_of_an_order_keeps_its_namespace() {

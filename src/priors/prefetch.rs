@@ -10,6 +10,7 @@ use super::fetch::Fetcher;
 use super::whom::Patient;
 use crate::peers::{Origin, Registry};
 use crate::records::{Acquired, Prefetch, PrefetchCause, PrefetchRow, RecordsError};
+use jiff::civil::Date;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -81,6 +82,8 @@ pub struct Prefetching {
     pub retry: Retry,
     /// A node that got it longer ago is asked about it again.
     pub resend_after: Duration,
+    /// How long a copy stays after it was last asked for.
+    pub keep: Duration,
 }
 
 /// Pulls priors ahead. Cheap to clone.
@@ -102,6 +105,8 @@ struct Inner {
     looked_at: AtomicI64,
     /// The order up to which all were looked at.
     ordered: AtomicI64,
+    /// The day up to which orders were looked at for their day.
+    near: Mutex<Option<Date>>,
     hurry: Notify,
 }
 
@@ -114,8 +119,10 @@ impl Prefetcher {
     ) -> Self {
         let seats = Arc::new(Semaphore::new(AT_ONCE));
         let (busy, own, hurry) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
-        let (looked_at, ordered) = (AtomicI64::new(-1), AtomicI64::new(0));
-        Self { inner: Arc::new(Inner { fetcher, registry, settings, seats, busy, own, looked_at, ordered, hurry }) }
+        let (looked_at, ordered, near) = (AtomicI64::new(-1), AtomicI64::new(0), Mutex::default());
+        Self {
+            inner: Arc::new(Inner { fetcher, registry, settings, seats, busy, own, looked_at, ordered, near, hurry }),
+        }
     }
 
     /// Fixes what is news: what arrives from now on, if nothing was fixed before. To be called before anything can arrive.

@@ -52,4 +52,10 @@ impl Records {
         let study = study.clone();
         self.inner.readers.ask(move |conn| locations::holders(conn, &study)).await
     }
+
+    /// When a peer last showed any study; `None` if it never has, or not within a year.
+    pub async fn last_shown(&self, peer: &str) -> Result<Option<SystemTime>, RecordsError> {
+        let peer = peer.to_owned();
+        self.inner.readers.ask(move |conn| locations::last_shown(conn, &peer)).await
+    }
 }

@@ -120,6 +120,11 @@ impl Records {
         self.inner.readers.ask(move |conn| rows::after(conn, after)).await
     }
 
+    /// The orders that are to be done from one day to another, YYYYMMDD both, after a row; 500 at most, empty when there are no more.
+    pub async fn orders_for(&self, days: [String; 2], after: i64) -> Result<Vec<PlacedOrder>, RecordsError> {
+        self.inner.readers.ask(move |conn| rows::for_days(conn, &days, after)).await
+    }
+
     /// A counter that goes up whenever orders came or were changed. Subscribe before looking.
     pub fn orders_changed(&self) -> watch::Receiver<u64> {
         self.inner.orders.subscribe()

@@ -84,6 +84,12 @@ impl Records {
         self.commit(move |tx| pulls::ended(tx, &study, &peer, &ended, now)).await
     }
 
+    /// Notes that a peer from which a study was pulled has told what it has of it, whether or not anything is pulled therefore.
+    pub async fn pull_checked(&self, study: &StudyUid, peer: &str, now: SystemTime) -> Result<(), RecordsError> {
+        let (study, peer) = (study.clone(), peer.to_owned());
+        self.commit(move |tx| pulls::checked(tx, &study, &peer, now)).await
+    }
+
     /// Notes that copies of a study are asked for: they stay for as long again.
     pub async fn pull_used(&self, study: &StudyUid, now: SystemTime) -> Result<(), RecordsError> {
         let study = study.clone();
@@ -104,6 +110,12 @@ impl Records {
     pub async fn held_of(&self, study: &StudyUid) -> Result<Vec<HeldInstance>, RecordsError> {
         let study = study.clone();
         self.inner.readers.ask(move |conn| pulls::held(conn, &study)).await
+    }
+
+    /// How many bytes the instances of a study have that are here.
+    pub async fn bytes_of(&self, study: &StudyUid) -> Result<u64, RecordsError> {
+        let study = study.clone();
+        self.inner.readers.ask(move |conn| pulls::bytes(conn, &study)).await
     }
 
     /// Whether any of what is kept of a study ever came from another site, be it pushed by that or pulled from it.

@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod acts;
+pub(super) mod also_said;
 pub(super) mod asking;
 pub(super) mod backup;
 pub(super) mod began;

@@ -22,3 +22,4 @@ mod speed;
 pub(crate) mod support;
 mod telling;
 mod trying_classes;
+mod withholding;

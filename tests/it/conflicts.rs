@@ -19,7 +19,7 @@ use std::process::Command;
 
 const OTHER_PATIENT: &str = "X7777777";
 
-/// A CT slice, and the same with other values.
+/// An image, and the same with other values.
 struct Slice {
     folder: tempfile::TempDir,
     file: PathBuf,
@@ -29,8 +29,11 @@ struct Slice {
 
 impl Slice {
     fn new() -> Self {
+        Self::of(demo_study("ct")[0].clone())
+    }
+
+    fn of(file: PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = demo_study("ct")[0].clone();
         let told = finish(
             Command::new(tool("dcmdump")).args(["-q", "+P", "0008,0018", "+P", "0020,000D"]).arg(&file),
             seconds(30),
@@ -46,9 +49,19 @@ impl Slice {
 
     /// A copy with one value instead of another.
     fn with(&self, name: &str, change: &str) -> PathBuf {
+        self.changed(name, &[change])
+    }
+
+    /// The same with several.
+    fn changed(&self, name: &str, changes: &[&str]) -> PathBuf {
         let copy = self.to(name);
         std::fs::copy(&self.file, &copy).unwrap();
-        finish(Command::new(tool("dcmodify")).args(["-nb", "-i", change]).arg(&copy), seconds(30)).ok("dcmodify");
+        let mut command = Command::new(tool("dcmodify"));
+        command.arg("-nb");
+        for change in changes {
+            command.args(["-i", change]);
+        }
+        finish(command.arg(&copy), seconds(30)).ok("dcmodify");
         copy
     }
 }
@@ -173,6 +186,45 @@ fn a_revision_is_shown_side_by_side_and_goes_out_when_a_person_accepts_it() {
     assert!(!story.contains("instances:"), "one instance: {story}");
     assert!(!format!("{:?}", ledger::export(&site)).contains(OTHER_PATIENT), "nothing of the patient is in the ledger");
     assert!(!site.log().contains(OTHER_PATIENT), "nor in the log");
+    site.verify_ledger(true);
+}
+
+/// IDY-020, rows D5 to D8: loss in one of two, whichever came first, another place, another class and another patient's NHS number wait for a
+/// person, each with its verdict. What was there before stays, and nothing more goes out.
+#[test]
+fn loss_another_place_another_class_and_another_patient_wait_for_a_person() {
+    let (stage, out) = (Stage::new(), tempfile::tempdir().unwrap());
+    let node = StoreScp::start(&out.path().join("out"), "OUT");
+    let site = with_node(&stage, &node, "");
+    let (ct, us) = (Slice::new(), Slice::of(demo_study("us")[0].clone()));
+    let decoded = |from: &Path, name: &str| written("dcmdjpeg", &[], from, &us.to(name));
+    let lossless = decoded(&us.file, "decoded.dcm");
+    let again = us.with("again.dcm", "(0008,0018)=2.25.7000000000092.1");
+    let named = |name: &str, number: &str| {
+        ct.changed(name, &["(0008,0018)=2.25.7000000000092.2", &format!("(0010,0020)={number}")])
+    };
+    let first = [ct.file.clone(), lossless, again.clone(), named("ann.dcm", "4505577104")];
+    first.iter().for_each(|file| send_as(&site, "CT1", file));
+    site.all_become("OUT", "accepted", 4, seconds(60));
+    let second = [
+        (us.file.clone(), "lossy"),
+        (decoded(&again, "decoded-again.dcm"), "lossy"),
+        (ct.with("series.dcm", "(0020,000E)=2.25.7000000000092.3"), "other place"),
+        (ct.with("study.dcm", "(0020,000D)=2.25.7000000000092.4"), "other place"),
+        (ct.with("class.dcm", "(0008,0016)=1.2.840.10008.5.1.4.1.1.4"), "other class"),
+        (named("bob.dcm", "6328797966"), "other patient"),
+    ];
+    second.iter().for_each(|(file, _)| send_as(&site, "CT1", file));
+    let conflicts = judged(&site, second.len());
+    for (conflict, (file, want)) in conflicts.iter().zip(&second) {
+        assert_eq!((&conflict["verdict"], conflict["closed"].is_null()), (&Value::from(*want), true), "{file:?}");
+        let shown = site.ask(&["exceptions", "show", &conflict["exception"].to_string(), "--json"]).remove(0);
+        let states: Vec<&Value> = shown["versions"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
+        assert_eq!(states, ["stored", "held"], "{file:?}: {shown}");
+    }
+    assert!(conflicts[5]["words"].as_str().unwrap().contains("ANOTHER PATIENT"), "{}", conflicts[5]);
+    assert_eq!((site.transfers("OUT", "held").1, site.transfers("OUT", "accepted").1), (6, 4));
+    assert_eq!((received(&node), node.files().len()), (4, 4), "nothing of it went out");
     site.verify_ledger(true);
 }
 

@@ -39,6 +39,7 @@ mod dicom_tls;
 mod faults;
 mod foreign;
 mod foreign_people;
+mod full_disk;
 mod hard_nodes;
 mod hostile;
 mod hostile_slow;

@@ -309,6 +309,8 @@ fn an_order_has_the_priors_pulled_once() {
     };
     told("CA", "P0", "CT", "m0");
     told("NW", "P1", "MR", "m1");
+    // For a day on which what were pulled now would be gone (OBR-36).
+    told("NW", "P4", "CT||||||||||||20991231", "m6");
     told("NW", "P2", "CT", "m2");
     until(seconds(60), "the prior is here", || (a.holds(&uid(1)) == 1).then_some(()));
     until(seconds(30), "it has ended", || ended(&ahead(&a)[0], "1 studies chosen").then_some(()));

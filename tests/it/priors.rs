@@ -193,11 +193,11 @@ fn a_node_that_wants_no_markers_is_told_of_silence_by_the_status() {
     assert_eq!(markers(said), [""; 0]);
 }
 
-/// UIX-12: a person at the command line sees the same, and that it may not be all.
+/// UIX-12: a person at the command line sees the same, how old it is and how much of it is here, and that it may not be all.
 #[test]
 fn a_person_finds_priors_and_sees_who_did_not_answer() {
     let stage = Stage::new();
-    let b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
+    let mut b = Gateway::start(&stage.path().join("b"), holding(&stage, "b", ""));
     let c = SearchedPeer::start(&identity(&stage, "c"), Manner::shows(&[]));
     let stopped = format!("https://127.0.0.1:{}/dicom-web", free_port());
     let neighbours =
@@ -212,17 +212,36 @@ fn a_person_finds_priors_and_sees_who_did_not_answer() {
         [&study["site"], &study["study_instance_uid"], &study["state"], &study["instances"]],
         [&json!("b"), &json!(uid(1)), &json!("there"), &json!(1)]
     );
+    assert!(study["bytes_here"] == 0 && study["answered"].is_string(), "{study}");
     let mut sites: Vec<(&str, &str)> =
         lines[1..].iter().map(|site| (site["site"].as_str().unwrap(), site["how"].as_str().unwrap())).collect();
     sites.sort_unstable();
     assert_eq!(sites, [("b", "answered"), ("c", "nothing"), ("surrey", "not answering")]);
     assert!(asked.stderr.contains("surrey (not answering)"), "{}", asked.stderr);
+    let age = |lines: &[Value], name: &str| {
+        let line = lines.iter().find(|line| line["site"] == name && line["how"].is_string()).unwrap();
+        assert_eq!(line["answered"].is_string(), line["age_seconds"].is_u64(), "{line}");
+        line["age_seconds"].as_u64()
+    };
+    assert_eq!(["b", "c", "surrey"].map(|site| age(&lines, site).map(|age| age < 60)), [Some(true), Some(true), None]);
     assert!(b.cli(&["why", &uid(1)]).ok("why").contains("audit"), "the holder knows what for");
     // A number that no other site knows is asked of nobody.
     let local = a.cli(&["priors", "find", "--patient", "4711"]);
     assert!(local.code == Some(1) && local.stdout.contains("b not asked: no NHS number is known"), "{}", local.stdout);
     let wrong = a.cli(&["priors", "find", "--nhs", "9434765918"]);
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+    a.cli(&["priors", "pull", &uid(1), "--from", "b"]).ok("pull");
+    let pulled = a.cli(&["priors", "find", "--nhs", NHS, "--json"]).stdout;
+    let pulled: Value = serde_json::from_str(pulled.lines().next().unwrap()).unwrap();
+    let bytes: u64 = a.study(&uid(1)).iter().map(|instance| instance["bytes"].as_u64().unwrap()).sum();
+    assert!(pulled["state"] == "here" && bytes > 0 && pulled["bytes_here"] == bytes, "{pulled}");
+    // Of a site that is silent it is told when it last showed something.
+    b.stop();
+    let silent = a.cli(&["priors", "find", "--nhs", NHS]).stdout;
+    let line = |site: &str| silent.lines().find(|line| line.starts_with(site)).unwrap_or_default();
+    assert!(line("b not answering").contains("; it last showed a study ") && line("b ").ends_with(" ago"), "{silent}");
+    assert!(line("c nothing").ends_with(", just now"), "{silent}");
+    assert!(line("surrey not answering").ends_with("; it has never shown a study"), "{silent}");
 }
 
 /// A node that holds other sites' patients for a person is not shown them; that there is something it is shown.

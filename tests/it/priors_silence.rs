@@ -3,7 +3,7 @@
 use crate::support::config::free_port;
 use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
-use crate::support::radiology::last;
+use crate::support::radiology::{is_dated, last};
 use crate::support::searched_peer::{Manner, SearchedPeer, study};
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
@@ -61,6 +61,34 @@ fn a_site_that_kept_silent_is_not_waited_for_again_and_its_return_is_noticed() {
     assert!(!a.log().contains(NHS), "{}", a.log());
 }
 
+/// When a study was shown, in seconds after it was asked for.
+fn shown_after(said: &Value, study: &str) -> f64 {
+    let answers = said["answers"].as_array().unwrap();
+    let at = answers.iter().position(|answer| answer["identifier"]["StudyInstanceUID"] == study);
+    said["times"][at.unwrap_or_else(|| panic!("{study} is not shown: {said}"))].as_f64().unwrap()
+}
+
+/// UIX-12: what a quick site shows, and what is here, the node has before a slow site has answered; what that shows comes after.
+#[test]
+fn what_a_quick_site_shows_is_given_before_a_slow_one_answers() {
+    const SLOW: f64 = 12.0;
+    let stage = Stage::new();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[study(&uid(1), NHS, "NHS", 3)]));
+    let theirs = Manner::shows(&[study(&uid(2), NHS, "NHS", 5)]).after(Duration::from_secs_f64(SLOW));
+    let c = SearchedPeer::start(&identity(&stage, "c"), theirs);
+    // The slow one stands first.
+    let neighbours = [Neighbour::new("c", &c.url()), Neighbour::new("b", &b.url())];
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &neighbours, "[priors]\ndeadline = \"45s\""));
+    let ours = json!([{ "uid": 3, "PatientID": NHS, "PatientName": "Prior^Ann", "StudyDate": "20240102" }]);
+    let own = give(&stage, &a, "PACS", &ours)[0]["study"].as_str().unwrap().to_owned();
+    let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
+    assert_eq!((studies(said).len(), markers(said), &last(said)["status"]), (3, Vec::new(), &json!(0)), "{said}");
+    for quick in [&own, &uid(1)] {
+        assert!(shown_after(said, quick) < SLOW, "{said}");
+    }
+    assert!(shown_after(said, &uid(2)) >= SLOW, "{said}");
+}
+
 /// A site whose port is closed says so at once: nothing need be remembered, and what it is asked next is waited for.
 #[test]
 fn a_site_that_refuses_at_once_is_given_its_whole_time_when_it_is_back() {
@@ -97,7 +125,7 @@ fn a_neighbours_silence_takes_nothing_from_our_own_studies() {
     assert_eq!(last(&said[0])["comment"], "B NOT ANSWERING; there may be more");
     let end = last(&said[1]);
     assert_eq!((&end["status"], &end["completed"], &end["failed"]), (&json!(0), &json!(1), &json!(0)), "{}", said[1]);
-    assert_eq!(end["comment"], "b does not answer; there may be more");
+    is_dated(&end["comment"], "b does not answer; there may be more; last checked ");
 }
 
 /// UIX-12: a site that answers in many pages is not called silent because an archive of ours keeps the query busy for longer than a site

@@ -9,7 +9,7 @@ use crate::support::gateway::Gateway;
 use crate::support::holder::{Alone, Holder, Manner};
 use crate::support::odd_node::OddNode;
 use crate::support::python;
-use crate::support::radiology::longest_gap;
+use crate::support::radiology::{is_dated, longest_gap};
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
@@ -277,7 +277,9 @@ fn a_silent_site_is_no_empty_site() {
     assert_eq!(counts(&scene.take(550)), (0, [3, 0, 0]));
     scene.hold(551, 1);
     scene.b.be_silent(true);
-    assert_eq!(counts(&scene.take(550)), (0, [3, 0, 0]), "the copy, as it was when it was last checked");
+    let answer = scene.take(550);
+    assert_eq!(counts(&answer), (0, [3, 0, 0]), "the copy, as it was when it was last checked");
+    is_dated(&answer["comment"], "b does not answer; all that it last had is given; as of ");
     assert_eq!(scene.at_out(), digests(&files));
     let answer = scene.take(551);
     assert_eq!(answer["status"], 0xA702, "{answer}");
@@ -321,11 +323,11 @@ fn a_copy_in_part_is_not_the_whole_of_a_silent_sites_study() {
     scene.b.be_silent(true);
     let answer = end(move_study(560));
     assert_eq!(counts(&answer), (0xB000, [2, 3, 0]), "{answer}");
-    assert_eq!(answer["comment"], "b does not answer; 3 missing");
+    is_dated(&answer["comment"], "b does not answer; 3 missing; last checked ");
     // Whether the series has grown nobody knows.
     let answer = end(series(&first.series));
     assert_eq!(counts(&answer), (0xB000, [2, 0, 0]), "{answer}");
-    assert_eq!(answer["comment"], "b does not answer; there may be more");
+    is_dated(&answer["comment"], "b does not answer; there may be more; last checked ");
     let answer = end(image(&first.instance));
     assert_eq!(counts(&answer), (0, [1, 0, 0]), "{answer}");
     let gone = names(560, 1, 4).instance;

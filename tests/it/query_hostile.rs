@@ -1,26 +1,41 @@
-//! C-FIND as nobody should ask: identifiers too long, wrong or of another model, and a query that finds a hundred thousand studies.
+//! C-FIND, C-MOVE and C-GET as nobody should ask: identifiers too long, wrong or of another model, and a query that finds a hundred thousand
+//! studies.
 
-use crate::support::caller::{Answer, Caller, IMPLICIT_LE, Request, find_command};
+use crate::support::caller::{Answer, Caller, IMPLICIT_LE, Request, command, find_command};
+use crate::support::dcmtk::StoreScp;
 use crate::support::files::EXPLICIT_LE;
 use crate::support::fired::note_fired;
 use crate::support::python;
 use crate::support::radiology::{ROOT, Radiology};
+use crate::support::two_sites::Stage;
 use crate::support::wait::seconds;
 
 const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
+const GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 const WORKSTATION: &str = "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"find\"]\n";
 const IMPLICIT: u8 = 1;
 const EXPLICIT: u8 = 3;
 
 fn workstation(site: &Radiology) -> Caller {
+    workstation_of(site, FIND)
+}
+
+/// A workstation with both contexts of a class.
+fn workstation_of(site: &Radiology, class: &str) -> Caller {
     let request = Request::new("RADIOLOGY", "WB_A");
-    let request = request.context(IMPLICIT, FIND, &[IMPLICIT_LE]).context(EXPLICIT, FIND, &[EXPLICIT_LE]);
+    let request = request.context(IMPLICIT, class, &[IMPLICIT_LE]).context(EXPLICIT, class, &[EXPLICIT_LE]);
     Caller::accepted(site.site.config.dicom_port, &request).0
 }
 
 /// What comes back: how many were pending, and the last.
 fn ask(caller: &mut Caller, context: u8, identifier: &[u8]) -> (usize, Answer) {
-    caller.fragment(context, true, true, &find_command(FIND, 7)).unwrap();
+    request(caller, context, &find_command(FIND, 7), identifier)
+}
+
+/// The same with another command.
+fn request(caller: &mut Caller, context: u8, command: &[u8], identifier: &[u8]) -> (usize, Answer) {
+    caller.fragment(context, true, true, command).unwrap();
     let pieces = identifier.chunks(16_000).count();
     for (at, piece) in identifier.chunks(16_000).enumerate() {
         caller.fragment(context, false, at + 1 == pieces, piece).unwrap();
@@ -106,6 +121,80 @@ fn an_identifier_that_no_query_has_is_answered_and_the_next_is_served() {
         }
     }
     caller.release();
+}
+
+/// The command of a C-MOVE to OUT, or of a C-GET.
+fn retrieve_command(class: &str) -> Vec<u8> {
+    let field: &[u8] = if class == MOVE { &[0x21, 0] } else { &[0x10, 0] };
+    let mut elements: Vec<(u16, &[u8])> = vec![(0x0002, class.as_bytes()), (0x0100, field), (0x0110, &[7, 0][..])];
+    if class == MOVE {
+        elements.push((0x0600, &b"OUT "[..]));
+    }
+    elements.extend([(0x0700, &[0, 0][..]), (0x0800, &[0, 0][..])]);
+    command(&elements)
+}
+
+/// DIM-060, DIM-080, FLT-087: the same of retrievals: nothing is given for an identifier that names nothing, its status is one of theirs and
+/// says why, and the association lives on.
+#[test]
+fn an_identifier_that_no_retrieval_has_is_answered_and_the_next_is_served() {
+    let stage = Stage::new();
+    let out = StoreScp::start(&stage.path().join("out"), "OUT");
+    let site = Radiology::start(
+        1,
+        &format!(
+            "[[node]]\nae_title = \"RADIOLOGY\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"move\"]\nmove_to = [\"OUT\"]\n\
+             [[node]]\nae_title = \"OUT\"\naddress = \"127.0.0.1:{}\"\nmay = [\"receive\"]\n",
+            out.port
+        ),
+    );
+    let level = |name: &[u8]| implicit(0x0008, 0x0052, name);
+    let (study, explicit) = (level(b"STUDY "), short(0x0008, 0x0052, b"CS", b"STUDY "));
+    let named = |uid: &str| [&study[..], &implicit(0x0020, 0x000D, &padded(uid))].concat();
+    let sound = named(&format!("{ROOT}.1"));
+    let empty_item = [&tag(0xFFFE, 0xE000)[..], &[0; 4]].concat();
+    let deep =
+        [&tag(0x0040, 0x0275)[..], b"SQ\0\0\xff\xff\xff\xff", &tag(0xFFFE, 0xE000), &[0xff; 4]].concat().repeat(20_000);
+    let explicitly = |rest: &[u8]| [&explicit[..], rest].concat();
+    let rows: Vec<(&str, u8, Vec<u8>, u16)> = vec![
+        ("10 MB", IMPLICIT, [&sound[..], &implicit(0x0010, 0x0020, &vec![b' '; 10_000_000])].concat(), 0xA701),
+        ("no level", IMPLICIT, implicit(0x0020, 0x000D, b"1.2\0"), 0xA900),
+        ("unknown level", IMPLICIT, level(b"VOLUME"), 0xA900),
+        ("a level of another model", IMPLICIT, [level(b"PATIENT "), implicit(0x0010, 0x0020, b"P1")].concat(), 0xA900),
+        ("no key above", IMPLICIT, [level(b"IMAGE "), implicit(0x0008, 0x0018, b"1.2\0")].concat(), 0xA900),
+        ("no key", IMPLICIT, study.clone(), 0xA900),
+        ("an empty key", IMPLICIT, named(""), 0xA900),
+        ("any study", IMPLICIT, named("*"), 0xA900),
+        ("a UID with a wildcard", IMPLICIT, named(&format!("{ROOT}.*")), 0xA900),
+        ("10,001 UIDs", IMPLICIT, named(&format!("{}1.2", "1.2\\".repeat(10_000))), 0xA900),
+        ("a UID as UN", EXPLICIT, explicitly(&long(0x0020, 0x000D, b"UN", b"1..2")), 0xA900),
+        ("a UID as SQ", EXPLICIT, explicitly(&long(0x0020, 0x000D, b"SQ", &empty_item)), 0xA900),
+        ("sequences in sequences", EXPLICIT, explicitly(&deep), 0xC000),
+        (
+            "an element cut short",
+            EXPLICIT,
+            explicitly(&[&tag(0x0020, 0x000D)[..], b"UI\x40\x001.2\0"].concat()),
+            0xC000,
+        ),
+        ("no data set", IMPLICIT, vec![0xAB; 64], 0xC000),
+    ];
+    // Nobody takes what a C-GET gives here: it asks for what is not held.
+    for (class, next) in [(MOVE, sound.clone()), (GET, named("2.25.70000000123"))] {
+        let (mut caller, command) = (workstation_of(&site, class), retrieve_command(class));
+        for (what, context, identifier, want) in &rows {
+            let (pending, last) = request(&mut caller, *context, &command, identifier);
+            assert_eq!((last.status, pending), (*want, 0), "{class}: {what}: {last:?}");
+            assert!(last.comment.is_some(), "{class}: {what}: {last:?}");
+            assert_eq!(out.files().len(), 0, "{class}: {what}: nothing is given");
+            let (_, last) = request(&mut caller, IMPLICIT, &command, &next);
+            assert_eq!(last.status, 0, "{class}: after {what}: {last:?}");
+            let given = out.files();
+            assert_eq!(given.is_empty(), class == GET, "{class}: after {what}");
+            given.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+            note_fired(1);
+        }
+        caller.release();
+    }
 }
 
 const MANY: usize = 100_100;

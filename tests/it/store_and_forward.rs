@@ -97,7 +97,37 @@ fn other_files_of_a_uid_give_what_the_table_says() {
     assert_eq!(sites.a.transfers("b", "verified").1, owed, "the first versions stay verified");
     assert_eq!(sites.a.transfers("b", "held").1, open.len() as u64, "each version with other content is held");
     assert_eq!(digests(&instances(&sites.b, &first)), before, "B still has the first versions");
+    for file in first.iter().filter(|file| !NOT_ON_THE_WEB.contains(&file.syntax.as_str())) {
+        assert_eq!(before[&file.instance], file.sha256, "{}: byte for byte at B", file.name);
+    }
+    each_version_is_kept(&sites.a, &first, &other);
+    // That the blobs have these digests.
     sites.a.verify_ledger(true);
+}
+
+/// IDY-020: of every SOP Instance UID the file that came first is the first version, byte for byte, and each other file a version of its own,
+/// with the bytes that were sent: held in the exception that names it where it says something else, kept where it says the same.
+fn each_version_is_kept(site: &Gateway, first: &[CorpusFile], other: &[CorpusFile]) {
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let conflicts = site.ask(&["exceptions", "list", "--all", "--json"]);
+    let of_conflicts = conflicts.iter().map(|conflict| text(conflict, "study_instance_uid"));
+    let studies: BTreeSet<String> = first.iter().map(|file| file.study.clone()).chain(of_conflicts).collect();
+    let rows = studies.iter().flat_map(|study| site.study(study));
+    let versions: BTreeMap<(String, u64), Value> =
+        rows.map(|row| ((text(&row, "sop_instance_uid"), row["version"].as_u64().unwrap()), row)).collect();
+    assert_eq!(versions.len(), first.len() + other.len(), "one version for each file");
+    let kept = |file: &CorpusFile, version: u64, state: &str| {
+        let row =
+            versions.get(&(file.instance.clone(), version)).unwrap_or_else(|| panic!("{} is not kept", file.name));
+        assert_eq!((text(row, "sha256"), text(row, "state")), (file.sha256.clone(), state.to_owned()), "{}", file.name);
+    };
+    first.iter().for_each(|file| kept(file, 1, "stored"));
+    for (number, file) in (1_u64..).zip(other) {
+        let conflict = conflicts.iter().find(|conflict| conflict["exception"] == number).unwrap();
+        assert_eq!(text(conflict, "sop_instance_uid"), file.instance, "{}", file.name);
+        let state = if file.fate == Fate::Differs { "held" } else { "stored" };
+        kept(file, conflict["version"].as_u64().unwrap(), state);
+    }
 }
 
 #[test]

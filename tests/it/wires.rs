@@ -11,7 +11,7 @@ use crate::support::many_wires::{ManyWires, PIXELS};
 use crate::support::one_fault::{Fault, Harm};
 use crate::support::proxy::Proxy;
 use crate::support::two_sites::{B_IDENTITY, Stage};
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, until};
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -23,11 +23,11 @@ use std::time::Instant;
 const HASTY: &str = "[courier]\nretry_first = \"50ms\"\nretry_longest = \"200ms\"\noutage_probe = \"200ms\"\n\
                      progress_time = \"2s\"\n\n[timers]\ntls_handshake = \"2s\"\nresponse = \"2s\"";
 
-/// A and B with something between them at this port.
-fn sites(stage: &Stage, settings: &str, between: impl FnOnce(u16) -> u16) -> (Gateway, Gateway) {
+/// A and B with something between them at this port; what A must see is `verify`.
+fn sites(stage: &Stage, verify: &str, settings: &str, between: impl FnOnce(u16) -> u16) -> (Gateway, Gateway) {
     let b = Gateway::start(&stage.path().join("b"), stage.site_b());
     let url = format!("https://127.0.0.1:{}/dicom-web", between(b.config.web_port));
-    let a = Gateway::start(&stage.path().join("a"), stage.site_a(&url).with(settings));
+    let a = Gateway::start(&stage.path().join("a"), stage.site_a_verifying(&url, verify).with(settings));
     (a, b)
 }
 
@@ -158,7 +158,7 @@ fn a_narrow_wire_carries_a_request_at_its_own_pace_and_once() {
     const STORY: u64 = 702;
     let stage = Stage::new();
     let mut proxy = None;
-    let (a, b) = sites(&stage, "", |port| {
+    let (a, b) = sites(&stage, "present", "", |port| {
         let narrow = Proxy::to(port);
         narrow.throttle(64 << 10);
         proxy.insert(narrow).port
@@ -182,7 +182,8 @@ fn a_byte_changed_by_a_holder_of_the_keys_is_shown_by_the_digests_alone() {
     let (caller, callee) = (stage.identity_of_a(), stage.authority.issue(B_IDENTITY));
     let mut holder = None;
     // Well within the pixels.
-    let (a, b) = sites(&stage, "", |port| holder.insert(KeyHolder::between(&caller, &callee, port, 30_000)).port);
+    let between = |port| holder.insert(KeyHolder::between(&caller, &callee, port, 30_000)).port;
+    let (a, b) = sites(&stage, "present", "", between);
     send_one(STORY, 0, 60_000, a.config.dicom_port, "WB_A");
     a.all_become("b", "verified", 1, seconds(60));
     assert_eq!(holder.unwrap().changed(), 1, "a byte was changed");
@@ -193,4 +194,68 @@ fn a_byte_changed_by_a_holder_of_the_keys_is_shown_by_the_digests_alone() {
     assert_ne!(here["sha256"], there["sha256"], "the digests tell");
     let evidence = here["transfers"][0]["evidence"].as_str().unwrap();
     assert!(evidence.contains("shown by QIDO-RS") && !evidence.contains("same"), "no more is claimed: {evidence}");
+}
+
+/// Whether a site's ledger has brought anything to one of these states so far.
+fn has_reached(site: &Gateway, states: &[&str]) -> bool {
+    let entries = ledger::export(site);
+    let mut steps = entries.iter().filter_map(|entry| entry["facts"]["steps"].as_array()).flatten();
+    steps.any(|step| step["to"].as_str().is_some_and(|to| states.contains(&to)))
+}
+
+/// WEB-045, INV-04: the same byte where it is read back: a person hears of it, it is never verified, and it is not sent again.
+#[test]
+fn a_byte_changed_by_a_holder_of_the_keys_is_never_verified_where_it_is_read_back() {
+    const STORY: u64 = 704;
+    // As many as the rows and columns say, so that pixels are compared.
+    const PIXEL_BYTES: u32 = 60 << 10;
+    let stage = Stage::new();
+    let (caller, callee) = (stage.identity_of_a(), stage.authority.issue(B_IDENTITY));
+    let mut holder = None;
+    let between = |port| holder.insert(KeyHolder::between(&caller, &callee, port, 30_000)).port;
+    let (a, b) = sites(&stage, "readback", HASTY, between);
+    send_one(STORY, 0, PIXEL_BYTES, a.config.dicom_port, "WB_A");
+    a.all_become("b", "dead", 1, seconds(60));
+    assert_eq!(holder.unwrap().changed(), 1, "a byte was changed");
+    assert!(!has_reached(&a, &["verified"]), "nobody has seen there what was sent");
+    let names = names(STORY, 0, 0);
+    let why = a.cli(&["why", &names.instance]).ok("why");
+    assert!(why.contains("OTHER PIXELS") && why.contains("a person there must decide"), "{why}");
+    assert_eq!(a.ask(&["exceptions", "list", "--json"]).len(), 1, "it waits for a person");
+    let (here, there) = (&a.study(&names.study)[0], &b.study(&names.study)[0]);
+    assert_eq!(here["sha256"], digest(&data_set(&names, PIXEL_BYTES, STORY << 40)).as_str(), "ours is what was sent");
+    assert_ne!(here["sha256"], there["sha256"]);
+    assert_eq!(ledger::arrivals(&b).get(&names.instance), Some(&1), "it is not sent again for it");
+    a.verify_ledger(true);
+    b.verify_ledger(true);
+}
+
+/// WEB-040, INV-04, INV-05: as long as somebody who holds the keys has B's answers name another instance than the one that was sent, that one
+/// is neither accepted nor verified, whatever B has; once all is told as it is, it is verified, and B has one copy of it.
+#[test]
+fn a_uid_changed_in_the_answers_by_a_holder_of_the_keys_is_no_evidence() {
+    const STORY: u64 = 705;
+    let stage = Stage::new();
+    let (caller, callee) = (stage.identity_of_a(), stage.authority.issue(B_IDENTITY));
+    let names = names(STORY, 0, 0);
+    let mut holder = None;
+    let between = |port| holder.insert(KeyHolder::renaming(&caller, &callee, port, &names.instance)).port;
+    let (a, b) = sites(&stage, "present", HASTY, between);
+    let holder = holder.unwrap();
+    send_one(STORY, 0, PIXELS, a.config.dicom_port, "WB_A");
+    // The answer to what was sent, and those to both questions that follow; and all of them once more.
+    until(seconds(60), "it is lied to again and again", || (holder.changed() >= 6).then_some(()));
+    assert!(!has_reached(&a, &["accepted", "verified"]), "{}", a.cli(&["why", &names.instance]).stdout);
+    let why = a.cli(&["why", &names.instance]).ok("why");
+    assert!(why.contains("the answer names it neither stored nor failed"), "{why}");
+
+    holder.be_honest();
+    a.all_become("b", "verified", 1, seconds(60));
+    let (here, there) = (&a.study(&names.study)[0], b.study(&names.study));
+    assert_eq!(here["sha256"], digest(&data_set(&names, PIXELS, STORY << 40)).as_str());
+    assert!(there.len() == 1 && there[0]["sha256"] == here["sha256"], "{there:?}");
+    let (twice, _) = ledger::needless(ledger::arrivals(&b), &ledger::absences(&a, |name| name == "b"));
+    assert!(twice.is_empty(), "sent so often without need: {twice:?}");
+    a.verify_ledger(true);
+    b.verify_ledger(true);
 }

@@ -1,6 +1,7 @@
 //! One life of the gateway: how it starts on what an earlier one left, as the real one does, and what it consists of.
 
 use super::beside::Beside;
+use super::contents;
 use super::plan::{FAR, HOUR, MINUTE};
 use crate::app::kinship;
 use crate::clock::Clock;
@@ -17,7 +18,7 @@ use crate::ledger::step::Patience;
 use crate::peers::{Destination, Priority};
 use crate::records::{LeaseLimits, Records, RecordsOptions, Recovered};
 use crate::router::{Route, Routes, Target};
-use crate::store::{Place, Standing, Store, StoreOptions, simulated};
+use crate::store::{Digest, Place, Standing, Store, StoreOptions, simulated};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -101,12 +102,13 @@ pub(super) async fn open(dir: &Path, records: &Records, epoch: i64) -> Result<(S
     }
 }
 
-/// Starts all that works by itself.
+/// Starts all that works by itself. With `implicit`, the node takes nothing but Implicit VR Little Endian.
 pub(super) fn start(
     (records, store, lost): (Records, Store, Vec<Place>),
     (wall, real): (Clock, Clock),
     last_known: Option<SystemTime>,
     (world, beside): (&Arc<Mutex<World>>, &Arc<Mutex<Beside>>),
+    implicit: bool,
 ) -> Life {
     let routes = watch::channel(Arc::new(routes())).1;
     let options = IntakeOptions { instance_bytes: 1 << 20, scanner: Default::default(), resend_after: DAY };
@@ -148,7 +150,8 @@ pub(super) fn start(
             move || real.now()
         });
         let network = Network { name: name.to_owned(), world: Arc::clone(world), now, together };
-        let sending = Sending::new(network, (store.clone(), records.clone()), verify, Arc::clone(&look));
+        let re_encoded = implicit.then_some(contents::implicit as fn(&Digest) -> Option<Digest>);
+        let sending = Sending::new(network, (store.clone(), records.clone()), (verify, re_encoded), Arc::clone(&look));
         (Destination(name.to_owned()), Arc::new(sending), options)
     };
     let courier = sending::courier(&records, wall, routes, FAR.into_iter().map(lane).collect());

@@ -3,7 +3,7 @@
 use super::Told;
 use super::beside::{Beside, here};
 use super::plan::{Coming, End, Event, FAR, FROM, HOUR, MINUTE, is_by_hand, plan};
-use super::{bytes, contents, life};
+use super::{bytes, contents, life, private};
 use crate::clock::Clock;
 use crate::courier::simulation::chance::Chance;
 use crate::courier::simulation::destination::{Weather, World};
@@ -58,6 +58,8 @@ pub(super) struct Story {
     arrived: u32,
     deaths: usize,
     cuts: usize,
+    /// The node takes nothing as it is stored.
+    implicit: bool,
 }
 
 /// Files of these tests lie in memory where that is possible: they try no disk.
@@ -86,12 +88,15 @@ impl Story {
             arrived: 0,
             deaths: 0,
             cuts: 0,
+            // Of the seeds that departed once, none: what they tell stays as it was.
+            implicit: seed & 4 != 0,
         }
     }
 
     /// Tells it to its end.
     pub(super) fn tell(mut self, seed: u64) -> Told {
         seed_chance(seed);
+        let _listening = private::listen();
         drain();
         let mut left = Some(Left { records: Disk::new(), blobs: directory() });
         while let Some(Left { records, blobs }) = left {
@@ -107,6 +112,7 @@ impl Story {
         let (mut world, mut beside) = (self.world.lock().unwrap(), self.beside.lock().unwrap());
         let mut wrong = std::mem::take(&mut beside.wrong);
         wrong.append(&mut world.wrong);
+        wrong.extend(private::heard());
         Told {
             trace: std::mem::take(&mut world.trace),
             wrong,
@@ -115,6 +121,7 @@ impl Story {
             cuts: self.cuts,
             moved: beside.moved,
             faults: world.faults,
+            again: world.again(),
             seen: std::mem::take(&mut beside.seen),
         }
     }
@@ -168,10 +175,11 @@ impl Story {
             };
             records.routes_in_force(life::routes().version(), wall()).await.unwrap();
             self.look(&records, &store, wall(), "after a start");
+            private::check(&mut self.beside.lock().unwrap(), &records, store.dir(), "after a start");
             bytes::unnamed(&self.beside, &store, "after a start").await;
             let clocks = (Clock::of(wall.clone()), Clock::of(real));
             let parts = (records.clone(), store, lost);
-            let life = life::start(parts, clocks, recovered.last_known, (&self.world, &self.beside));
+            let life = life::start(parts, clocks, recovered.last_known, (&self.world, &self.beside), self.implicit);
             if self.events(&life, began, &wall, &real).await {
                 self.end(&life, &wall).await;
                 return true;
@@ -347,6 +355,7 @@ impl Story {
         }
         tokio::time::sleep(life::KEEP + life::SCRUB + 2 * life::EVERY).await;
         self.look(records, &life.store, wall(), "in the end");
+        private::check(&mut self.beside.lock().unwrap(), records, life.store.dir(), "in the end");
         let acknowledged = self.acknowledged.lock().unwrap().clone();
         judge::in_the_end(records, &self.world, &acknowledged, settled).await;
         bytes::unnamed(&self.beside, &life.store, "in the end").await;

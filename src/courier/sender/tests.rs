@@ -52,7 +52,7 @@ async fn sent_bytes(mode: Foreign, syntax: &str, bytes: &[u8]) -> Result<Vec<u8>
 struct Ready {
     sender: Sender,
     item: Retrievable,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Ready {
@@ -86,7 +86,7 @@ impl Ready {
             records,
             nhs_nodes: BTreeSet::new(),
         };
-        Self { sender: Sender::new(store, foreigners), item, _dir: dir }
+        Self { sender: Sender::new(store, foreigners), item, dir }
     }
 
     /// What a node gets, or why it does not.
@@ -126,6 +126,35 @@ async fn numbers_that_stand_out_of_order_are_held() {
         let got = sent(Foreign::Prefix, EXPLICIT_LE, &nodes).await.unwrap();
         assert!(got.windows(11).any(|at| at == b"surrey:4711"));
     }
+}
+
+/// REL-07: a long copy whose beginning is damaged, so that it cannot be read as a data set any more, is damaged and nothing else.
+#[tokio::test]
+async fn a_damaged_beginning_is_damage_and_no_matter_of_its_contents() {
+    let long = |node: Node| match node {
+        Node::Value { tag, vr, .. } if tag.0 == 0x7FE0_0010 => value(tag.0, vr, &vec![7; 5 << 20]),
+        node => node,
+    };
+    let bytes = encode(&instance().into_iter().map(long).collect::<Vec<_>>(), EXPLICIT);
+    let ready = Ready::with(Foreign::Prefix, "1.2.840.10008.1.2.1", &bytes).await;
+    assert!(ready.send().await.unwrap().len() > bytes.len());
+    // The first element now seems to stand behind all others.
+    for file in std::fs::read_dir(ready.dir.path().join("blobs")).unwrap().map(|file| file.unwrap().path()) {
+        let Ok(mut content) = std::fs::read(&file) else { continue };
+        if let Some(at) = content.windows(64).position(|window| window == &bytes[..64]) {
+            content[at + 1] = 0xF0;
+            std::fs::write(&file, content).unwrap();
+        }
+    }
+    let (Ready { sender, item, .. }, mut node) = (&ready, Taker::default());
+    let fault = match sender.plan(&node, item, &[], false).await {
+        Err(fault) => fault,
+        Ok((context, plan, length)) => {
+            let sent = sender.send_as(&mut node, (item, sender.ahead(item)), context, plan, length, None).await;
+            sent.map(drop).unwrap_err().fault.unwrap()
+        }
+    };
+    assert!(fault.damage.is_some() && matches!(fault.outcome, Outcome::Deferred { .. }), "{fault:?}");
 }
 
 /// DIM-055: nothing of odd length leaves; what is deflated is padded, all else is made even value by value, or does not go.

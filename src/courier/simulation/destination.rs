@@ -46,6 +46,8 @@ pub(crate) struct Far {
     said_absent: BTreeSet<InstanceUid>,
     /// What it gave a reason to give up, or to wait for.
     pub(crate) grounds: BTreeSet<InstanceUid>,
+    /// Since when a rule of ours withholds everything from it.
+    pub(crate) withheld: Option<SystemTime>,
     /// One instance that it always refuses with this reason, while it takes others, until nothing goes wrong any more.
     dislikes: Option<(InstanceUid, u16)>,
 }
@@ -60,6 +62,8 @@ pub(crate) struct World {
     pub(crate) faults: usize,
     /// Requests of which something was kept though they were refused as a whole.
     pub(crate) doubted: usize,
+    /// How often each content was re-encoded.
+    re_encoded: BTreeMap<Digest, usize>,
     /// Whom to wake after so many more notes.
     wake: Option<(u32, Arc<Notify>)>,
 }
@@ -68,7 +72,8 @@ impl World {
     pub(crate) fn new(chance: Chance) -> Self {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let (far, trace, wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { chance, now, far, trace, wrong, faults: 0, doubted: 0, wake: None }
+        let re_encoded = BTreeMap::new();
+        Self { chance, now, far, trace, wrong, faults: 0, doubted: 0, re_encoded, wake: None }
     }
 
     pub(crate) fn add(&mut self, name: &str, verify: Verify) {
@@ -76,7 +81,17 @@ impl World {
         let one = |chance: &mut Chance| (arrivals::uid(1 + chance.below(6) as u32), chance.pick(&[0xA700, 0x0124]));
         let dislikes = self.chance.percent(40).then(|| one(&mut self.chance));
         let weather = Weather::Clear;
-        self.far.insert(name.into(), Far { verify, weather, held, said_absent, grounds, dislikes });
+        self.far.insert(name.into(), Far { verify, weather, held, said_absent, grounds, withheld: None, dislikes });
+    }
+
+    /// A content was re-encoded on its way out.
+    pub(crate) fn re_encoded(&mut self, content: Digest) {
+        *self.re_encoded.entry(content).or_default() += 1;
+    }
+
+    /// How many times one was that had been before.
+    pub(crate) fn again(&self) -> usize {
+        self.re_encoded.values().map(|times| times - 1).sum()
     }
 
     /// Adds to the story.
@@ -96,6 +111,14 @@ impl World {
         let wake = Arc::new(Notify::new());
         self.wake = Some((notes, Arc::clone(&wake)));
         wake
+    }
+
+    /// Something is about to be sent: nothing is, once a rule withholds it (INV-15). What is put in force at this very moment may come too late.
+    fn begins(&mut self, name: &str) {
+        let now = self.now;
+        if self.far(name).withheld.is_some_and(|since| since < now) {
+            self.wrong.push(format!("{name} is sent what is withheld from it"));
+        }
     }
 
     fn far(&mut self, name: &str) -> &mut Far {
@@ -399,6 +422,7 @@ fn pairs(items: &[&Leased]) -> Vec<Item> {
 
 impl Carrier for Network {
     async fn carry(&self, batch: &Batch) -> Report {
+        self.there(|world, name| world.begins(name));
         let mut report = Report::default();
         let mut waiting: Vec<Vec<&Leased>> = vec![batch.items.iter().collect()];
         while let Some(items) = waiting.pop() {

@@ -88,7 +88,7 @@ fn ended(
         State::Dead if !of_it("dead") => Some("nobody is told"),
         State::Dead if !far.grounds.contains(&version.sop_instance_uid) => Some("it has done nothing to be given up"),
         State::Dead => None,
-        State::Held if ["conflict", "corrupt", "poison"].into_iter().any(of_it) => None,
+        State::Held if ["conflict", "corrupt", "held", "poison"].into_iter().any(of_it) => None,
         State::Held => Some("nobody is told"),
         _ => Some("it has no end"),
     }

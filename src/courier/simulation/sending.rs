@@ -8,6 +8,7 @@ use crate::courier::data_set::DataSet;
 use crate::courier::foreign::Policy;
 use crate::courier::sender::{Foreigners, Sender};
 use crate::courier::{Courier, LaneSpec};
+use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 use crate::peers::{Foreign, Verify};
 use crate::records::{Batch, Leased, Records};
@@ -20,6 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 /// So long an answer to a question is waited for.
 const UNANSWERED: Duration = Duration::from_secs(600);
+
+/// What is longer is sent as it is stored: of it more than one chunk is read, and a damaged one might be found to be no data set before it is
+/// found to be damaged.
+const ONE_CHUNK: u64 = 32 << 10;
+
+/// The digest of an instance as it is to be re-encoded, by its own.
+pub(crate) type ReEncoded = fn(&Digest) -> Option<Digest>;
 
 /// A courier that goes by this clock.
 pub(crate) fn courier<C: Carrier>(
@@ -38,6 +46,8 @@ pub(crate) struct Sending {
     network: Network,
     store: Store,
     node: Option<Sender>,
+    /// Set for a node that takes Implicit VR Little Endian alone.
+    re_encoded: Option<ReEncoded>,
     /// Looks at everything.
     look: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -46,14 +56,15 @@ impl Sending {
     pub(crate) fn new(
         network: Network,
         (store, records): (Store, Records),
-        verify: Verify,
+        (verify, re_encoded): (Verify, Option<ReEncoded>),
         look: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Self {
         let policy = Policy { mode: Foreign::AsIs, ..Policy::default() };
         let (issuers, nhs_nodes) = Default::default();
         let foreigners = Foreigners { policy, site: "here".into(), issuers, records, nhs_nodes };
         let node = (verify == Verify::Accepted).then(|| Sender::new(store.clone(), foreigners));
-        Self { network, store, node, look }
+        let re_encoded = re_encoded.filter(|_| node.is_some());
+        Self { network, store, node, re_encoded, look }
     }
 
     async fn read(&self, item: &Leased, ahead: Ahead) -> Result<Vec<u8>, Fault> {
@@ -66,14 +77,30 @@ impl Sending {
             }
             return Ok(bytes);
         };
-        let mut taking = Taking(Vec::new());
+        let mut taking = Taking { implicit: self.re_encodes(item).is_some(), bytes: Vec::new() };
         let (context, plan, length) = sender.plan(&taking, item, &[], false).await?;
         let sent = sender.send_as(&mut taking, (item, ahead), context, plan, length, None).await;
         match sent.map_err(|unsent| unsent.fault) {
-            Ok(_) => Ok(taking.0),
+            Ok(_) => Ok(taking.bytes),
             Err(Some(fault)) => Err(fault),
             Err(None) => panic!("this association never fails"),
         }
+    }
+
+    fn re_encodes(&self, item: &Leased) -> Option<ReEncoded> {
+        self.re_encoded.filter(|_| item.length <= ONE_CHUNK)
+    }
+
+    /// What is sent is what came in; what is re-encoded is the same bytes each time (INV-16).
+    fn is_right(&self, item: &Leased, sent: &[u8]) -> bool {
+        let must_be = match self.re_encodes(item) {
+            None => Some(item.digest),
+            Some(re_encoded) => {
+                self.network.world.lock().unwrap().re_encoded(item.digest);
+                re_encoded(&item.digest)
+            }
+        };
+        must_be == Some(Digest::of(sent))
     }
 }
 
@@ -85,7 +112,7 @@ impl Carrier for Sending {
         for (n, item) in batch.items.iter().enumerate() {
             let next = batch.items.get(n + 1).map(|next| self.store.ahead(next.place, next.digest));
             match self.read(item, std::mem::replace(&mut ahead, next.unwrap_or_default())).await {
-                Ok(bytes) if Digest::of(&bytes) == item.digest => whole.push(item.clone()),
+                Ok(bytes) if self.is_right(item, &bytes) => whole.push(item.clone()),
                 Ok(_) => self.network.wrong(format!("other bytes were sent of {}", item.sop_instance)),
                 Err(fault) => report.fault(item, fault),
             }
@@ -128,12 +155,15 @@ async fn patience(report: &Report) {
     }
 }
 
-/// An association with a node that takes everything.
-struct Taking(Vec<u8>);
+/// An association with a node that takes everything, or everything that is in Implicit VR Little Endian.
+struct Taking {
+    implicit: bool,
+    bytes: Vec<u8>,
+}
 
 impl Stores for Taking {
-    fn context_for(&self, _class: &str, _syntax: &str) -> Option<u8> {
-        Some(1)
+    fn context_for(&self, _class: &str, syntax: &str) -> Option<u8> {
+        (!self.implicit || syntax == IMPLICIT_VR_LE).then_some(1)
     }
 
     async fn store(
@@ -143,9 +173,9 @@ impl Stores for Taking {
         source: &mut (impl Source + Sync),
     ) -> Result<StoreResponse, StoreFailure> {
         while let Some(bytes) = source.next().await.map_err(|error: SourceError| StoreFailure::Source(error))? {
-            self.0.extend(bytes);
+            self.bytes.extend(bytes);
         }
-        assert!(length.is_none_or(|length| length == self.0.len() as u64));
+        assert!(length.is_none_or(|length| length == self.bytes.len() as u64));
         Ok(StoreResponse { status: crate::dimse::Status::SUCCESS, comment: None, offending: None })
     }
 }

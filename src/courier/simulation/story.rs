@@ -10,10 +10,11 @@ use crate::dicom::uid::InstanceUid;
 use crate::ledger::breaker::Probing;
 use crate::ledger::step::Patience;
 use crate::ledger::transfer::TransferId;
-use crate::peers::{Chosen, Destination, Priority, Verify};
+use crate::peers::{Chosen, Destination, Priority, Registry, Verify, Withhold};
 use crate::records::tests::support::{self as arrivals, Disk, seed_chance};
 use crate::records::{
-    Arrival, BlobRef, InstanceId, LeaseLimits, Order, PurgeRule, Purging, Records, RecordsOptions, Selection, Verb,
+    Arrival, BlobRef, InstanceId, LeaseLimits, Order, PurgeRule, Purging, Records, RecordsOptions, Recovered,
+    Selection, Verb,
 };
 use crate::router::Routes;
 use crate::store::Digest;
@@ -41,6 +42,8 @@ enum Event {
     /// A person does this to a transfer.
     Act(Verb, i64),
     Pause(&'static str, bool),
+    /// A rule withholds everything from a destination from now on, or none does any more.
+    Withhold(&'static str, bool),
     /// A person orders a study to be sent.
     Order(u32, &'static str, bool),
     /// The bytes of an instance are found damaged.
@@ -81,12 +84,16 @@ pub(crate) struct Acknowledged {
 pub(super) struct Story {
     plan: VecDeque<(Duration, Event)>,
     world: Arc<Mutex<World>>,
+    /// The rules of the site as they are in force.
+    rules: watch::Sender<Arc<Registry>>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     /// Until when it has been told, by a clock that never jumps.
     lived: Duration,
     jumped: Arc<AtomicI64>,
     deaths: usize,
     transfers: usize,
+    /// Entries that something was withheld.
+    withheld: usize,
     files: u64,
 }
 
@@ -95,18 +102,21 @@ fn beginning() -> SystemTime {
 }
 
 impl Story {
-    pub(super) fn new(chance: &mut Chance, world: Arc<Mutex<World>>) -> Self {
+    pub(super) fn new(chance: &mut Chance, world: Arc<Mutex<World>>, withholds: bool) -> Self {
         for (name, verify, _) in FAR {
             world.lock().unwrap().add(name, verify);
         }
+        let in_force = rules(&world.lock().unwrap());
         Self {
-            plan: plan(chance),
+            plan: plan(chance, withholds),
+            rules: watch::channel(Arc::new(in_force)).0,
             world,
             acknowledged: Arc::default(),
             lived: Duration::ZERO,
             jumped: Arc::default(),
             deaths: 0,
             transfers: 0,
+            withheld: 0,
             files: 0,
         }
     }
@@ -130,6 +140,7 @@ impl Story {
             deaths: self.deaths,
             faults: world.faults,
             doubted: world.doubted,
+            withheld: self.withheld,
             lasted: self.lived,
         }
     }
@@ -140,6 +151,9 @@ impl Story {
         let real = move || beginning() + lived + began.elapsed();
         let wall = move || moved(real(), jumped.load(Ordering::Relaxed));
         let (records, recovered) = Records::inline(disk, options(), wall());
+        records.govern(self.rules.subscribe());
+        // What was withheld last is entered by the clock of the machine.
+        let recovered = Recovered { last_known: None, ..recovered };
         self.note(real(), &format!("starts: {recovered:?}"));
         let clock = Clock::of(wall.clone());
         // No change of the configuration: what routes chose goes.
@@ -168,6 +182,8 @@ impl Story {
         self.lived = lived + began.elapsed();
         self.note(real(), if settled { "all is settled" } else { "not all is settled" });
         let acknowledged = self.acknowledged.lock().unwrap().clone();
+        let entries = records.ledger_page(0).await.unwrap();
+        self.withheld = entries.iter().filter(|entry| entry.kind == "withheld").count();
         self.transfers = judge::in_the_end(&records, &self.world, &acknowledged, settled).await;
         None
     }
@@ -194,6 +210,7 @@ impl Story {
             Event::Pause(name, paused) => {
                 records.pause(&Destination(name.into()), paused, "jo", "by chance", now).await.unwrap();
             }
+            Event::Withhold(name, withheld) => self.withhold(name, withheld),
             Event::Order(study, name, again) => {
                 records.order(order(study, name, again, now)).await.unwrap();
             }
@@ -209,6 +226,14 @@ impl Story {
             Event::Jump(seconds) => drop(self.jumped.fetch_add(seconds, Ordering::Relaxed)),
             Event::Die { .. } | Event::Calm => {}
         }
+    }
+
+    fn withhold(&self, name: &str, withheld: bool) {
+        let mut world = self.world.lock().unwrap();
+        let now = world.now;
+        let far = world.far.get_mut(name).unwrap();
+        far.withheld = if withheld { far.withheld.or(Some(now)) } else { None };
+        self.rules.send_replace(Arc::new(rules(&world)));
     }
 
     /// An arrival in a task of its own. It is acknowledged when its commit has returned, and not before.
@@ -258,6 +283,7 @@ impl Story {
     async fn calm(&self, records: &Records, now: SystemTime) {
         self.resume(records, now).await;
         for (name, ..) in FAR {
+            self.withhold(name, false);
             self.world.lock().unwrap().far.get_mut(name).unwrap().weather = Weather::Calm;
             let held = Selection::Matching { study: None, destination: Some(Destination(name.into())), state: None };
             records.act(Verb::Release, held, "jo", "", now).await.unwrap();
@@ -273,6 +299,20 @@ fn told(arrival: &Arrival) -> Acknowledged {
 fn moved(at: SystemTime, seconds: i64) -> SystemTime {
     let by = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 { at - by } else { at + by }
+}
+
+/// The rules of the site: nothing goes to those from which all is withheld.
+fn rules(world: &World) -> Registry {
+    let rule = |name: &String| Withhold {
+        name: format!("not to {name}"),
+        from: Vec::new(),
+        to: vec![Destination(name.clone())],
+        when: Vec::new(),
+        patients: None,
+    };
+    let withheld = world.far.iter().filter(|(_, far)| far.withheld.is_some());
+    let rules = withheld.map(|(name, _)| rule(name)).collect();
+    Registry::new(std::iter::empty(), Vec::new(), Vec::new()).withholding(rules)
 }
 
 fn options() -> RecordsOptions {
@@ -314,7 +354,7 @@ fn order(study: u32, name: &str, again: bool, now: SystemTime) -> Order {
 }
 
 /// Everything that is to happen, in order.
-fn plan(chance: &mut Chance) -> VecDeque<(Duration, Event)> {
+fn plan(chance: &mut Chance, withholds: bool) -> VecDeque<(Duration, Event)> {
     let span = chance.pick(&[20 * MINUTE, 4 * HOUR, 30 * HOUR]);
     let mut events: Vec<(Duration, Event)> = Vec::new();
     let instances = 4 + chance.below(10) as u32;
@@ -348,6 +388,11 @@ fn plan(chance: &mut Chance) -> VecDeque<(Duration, Event)> {
     if chance.percent(20) {
         let seconds = chance.below(6 * 86_400) as i64 - 3 * 86_400;
         events.push((chance.time(span), Event::Jump(seconds)));
+    }
+    let changes = if withholds { 1 + chance.below(6) } else { 0 };
+    for _ in 0..changes {
+        let (name, ..) = chance.pick(&FAR);
+        events.push((chance.time(span), Event::Withhold(name, chance.percent(60))));
     }
     events.push((span, Event::Calm));
     events.sort_by_key(|(at, _)| *at);

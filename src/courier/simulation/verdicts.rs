@@ -70,7 +70,7 @@ pub(super) fn status(status: u16, retry_after: Option<Duration>) -> Answer {
     Answer { status, module, remark, refuses_us, pages, no_room, problem, whole, retry_after }
 }
 
-/// An answer that speaks of each instance.
+/// An answer that speaks of each instance, and names the patient, as destinations may.
 pub(super) fn answer(items: &[&Leased], parts: &[Part]) -> Answer {
     let mut module = StoreResponse::default();
     for (item, part) in items.iter().zip(parts) {
@@ -87,5 +87,6 @@ pub(super) fn answer(items: &[&Leased], parts: &[Part]) -> Answer {
         }
     }
     let status = if module.failed.is_empty() { 200 } else { 202 };
-    Answer { module: Some(module), ..self::status(status, None) }
+    let remark = "of SECRET^NAME".to_owned();
+    Answer { module: Some(module), remark, ..self::status(status, None) }
 }

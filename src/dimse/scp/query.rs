@@ -279,7 +279,9 @@ pub(super) async fn converse<S: Scp>(
     let id = context.id;
     let Some(identifier) = identifier(association, max_discard).await? else {
         let comment = Some("the identifier is longer than 512 KiB".to_owned());
-        let answer = QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() };
+        // Retrievals have no A700 (PS3.4 tables C.4-1, C.4-2 and C.4-3).
+        let status = if operation == Operation::Find { Status::OUT_OF_RESOURCES } else { Status::CANNOT_COUNT };
+        let answer = QueryAnswer { comment, ..status.into() };
         return conclude(association, id, command, &answer).await;
     };
     let request = QueryRequest {

@@ -1,5 +1,6 @@
 //! Asking other sites for a patient's studies, or for one study, for a person at the command line.
 
+use super::status::utc;
 use super::{AdminFace, problem};
 use crate::dicom::attributes::{STUDY_DATE, STUDY_DESCRIPTION};
 use crate::dicom::uid::StudyUid;
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 /// What is looked for: a patient or a study. `Debug` is not derived: it holds a patient's number.
 #[derive(Serialize, Deserialize)]
@@ -48,7 +50,10 @@ pub(super) async fn search(State(face): State<AdminFace>, Json(search): Json<Sea
     let (mut studies, mut sites, mut listed) = (Vec::new(), Vec::new(), BTreeSet::new());
     while let Some(part) = answers.next().await {
         match part.what {
-            What::Ended(outcome) => sites.push(ended(&part.site, &outcome)),
+            What::Ended(outcome) => match answered(&face, &part.site, &outcome).await {
+                Ok(answered) => sites.push(ended(&part.site, &outcome, answered)),
+                Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+            },
             What::Found(found) => {
                 // A site may be asked for a number in several forms, and find the same by each.
                 let mut unlisted = |found: &Found| listed.insert((found.site.clone(), found.study.clone()));
@@ -84,9 +89,11 @@ fn patient(id: &str, issuer: &str, nhs: bool) -> Option<Wanted> {
     whom::patient(id, issuer, nhs).map(Wanted::Patient)
 }
 
-/// One study at one site, and how much of it is here.
+/// One study at one site, and how much of it is here. How many bytes a study has no site tells in an answer to a query (PS3.18 section 10.6.3):
+/// what is known is what is here.
 async fn told(face: &AdminFace, found: &Found) -> Result<Value, RecordsError> {
     let here = face.records.held_of(&found.study).await?.len() as u64;
+    let bytes_here = face.records.bytes_of(&found.study).await?;
     let text = |tag| found.values.0.get(&tag).cloned().unwrap_or_default();
     let state = match (here, found.size.instances) {
         (0, _) => "there",
@@ -99,13 +106,23 @@ async fn told(face: &AdminFace, found: &Found) -> Result<Value, RecordsError> {
         "state": state,
         "instances": found.size.instances,
         "instances_here": here,
+        "bytes_here": bytes_here,
+        "answered": utc(SystemTime::now()),
         "modalities": found.size.modalities,
         "study_date": text(STUDY_DATE),
         "description": text(STUDY_DESCRIPTION),
     }))
 }
 
-fn ended(site: &str, outcome: &Outcome) -> Value {
+/// When a site last told what it has: just now, or when it last showed a study; `None` if it never has.
+async fn answered(face: &AdminFace, site: &str, outcome: &Outcome) -> Result<Option<SystemTime>, RecordsError> {
+    match outcome {
+        Outcome::Answered { .. } | Outcome::HeldBack => Ok(Some(SystemTime::now())),
+        Outcome::NotAnswering(_) | Outcome::NotAsked(_) => face.records.last_shown(site).await,
+    }
+}
+
+fn ended(site: &str, outcome: &Outcome, answered: Option<SystemTime>) -> Value {
     let (how, why) = match outcome {
         Outcome::Answered { found: 0, .. } if outcome.is_whole() => ("nothing", String::new()),
         Outcome::Answered { .. } if outcome.is_whole() => ("answered", String::new()),
@@ -117,5 +134,6 @@ fn ended(site: &str, outcome: &Outcome) -> Value {
         Outcome::NotAsked(why) => ("not asked", why.to_string()),
         Outcome::HeldBack => ("answered", String::new()),
     };
-    json!({ "site": site, "how": how, "why": why })
+    let age = answered.map(|at| at.elapsed().unwrap_or_default().as_secs());
+    json!({ "site": site, "how": how, "why": why, "answered": answered.map(utc), "age_seconds": age })
 }

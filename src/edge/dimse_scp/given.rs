@@ -1,5 +1,8 @@
 //! The sub-operations of one retrieval, one after the other: counted, told while they go on, ended by a cancel (PS3.4 section C.4.2.3).
 
+#[cfg(test)]
+mod tests;
+
 use super::archived::Brought;
 use super::line::Line;
 use super::retrieve::Proof;

@@ -310,7 +310,7 @@ async fn of_patient(
 }
 
 /// What is asked for is not here, and a site that may have it does not say: that is no success without sub-operations, which would
-/// mean that there is nothing ("A silent site is visible"). What is here is given, and the log says how old it is.
+/// mean that there is nothing ("A silent site is visible"). What is here is given, and the log and the comment say how old it is.
 fn silence(nothing: bool, gathering: &Gathering) -> Option<QueryAnswer> {
     for silent in &gathering.silent {
         let checked = silent.checked.map_or("never".to_owned(), |at| {
@@ -319,7 +319,7 @@ fn silence(nothing: bool, gathering: &Gathering) -> Option<QueryAnswer> {
         tracing::warn!(site = silent.site, study = %silent.study, checked,
             "a site does not say what it has of a study; what is here of it is given as it was when the site was last asked");
     }
-    let why = format!("{}; ask again later", gathering.trouble()?);
+    let why = gathering.unsaid()?;
     nothing.then(|| refuse(Status::NO_SUB_OPERATIONS, &why, None))
 }
 

@@ -118,18 +118,29 @@ async fn list(
     }
     // While the site is silent it is known by this how much it has.
     let (site, study) = (&site.name, pull.study.clone());
-    let noted = match (list.instances.len(), list.in_part) {
-        (0, None) => inner.records.study_not_at(site, &study).await,
-        (count, in_part) => {
-            let instances = match in_part {
-                None => Some(count as u64),
-                Some(InPart::Fewer(all)) => Some(all),
-                Some(InPart::Said | InPart::Unreadable | InPart::Unfiled) => None,
-            };
-            inner.records.studies_seen_at(site, vec![SeenStudy { study, instances }], SystemTime::now()).await
+    let noted = async {
+        match (list.instances.len(), list.in_part) {
+            (0, None) => inner.records.study_not_at(site, &study).await,
+            (count, in_part) => {
+                let instances = match in_part {
+                    None => Some(count as u64),
+                    Some(InPart::Fewer(all)) => Some(all),
+                    Some(InPart::Said | InPart::Unreadable | InPart::Unfiled) => None,
+                };
+                let seen = vec![SeenStudy { study: study.clone(), instances }];
+                inner.records.studies_seen_at(site, seen, SystemTime::now()).await
+            }
         }
     };
-    if let Err(error) = noted {
+    // No pull ends, and says so, where nothing is missing; the copies are as old as this list all the same ("Freshness").
+    let checked = async {
+        match list.in_part {
+            None => inner.records.pull_checked(&study, site, SystemTime::now()).await,
+            Some(_) => Ok(()),
+        }
+    };
+    let (noted, checked) = tokio::join!(noted, checked);
+    if let Err(error) = noted.and(checked) {
         tracing::error!(error = %error, "what a site has of a study could not be kept");
     }
     Ok(list)

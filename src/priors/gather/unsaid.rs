@@ -2,7 +2,11 @@
 
 use super::{Gathering, MOST_STUDIES, Sought};
 use crate::dicom::uid::StudyUid;
+use jiff::{Timestamp, Zoned};
 use std::time::SystemTime;
+
+/// What an Error Comment holds, in characters (LO; PS3.5 section 6.2).
+const LONGEST_COMMENT: usize = 64;
 
 /// A site that did not say what it has of a study, or not all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +79,10 @@ impl Gathering {
         }
         let mut missing = 0;
         for (site, why, counted) in silent {
-            let checked = of.pulls.iter().find(|pull| pull.peer == site).and_then(|pull| pull.checked);
+            let listed = of.pulls.iter().find(|pull| pull.peer == site).and_then(|pull| pull.checked);
+            // Who was never pulled from may have told how many it has in answer to a query.
+            let counted_it = of.holders.iter().find(|holder| holder.peer == site && holder.instances.is_some());
+            let checked = listed.or(counted_it.map(|holder| holder.seen));
             let beyond = of.beyond(&site, &self.picked, have, counted);
             missing = missing.max(if let Beyond::Known(count) = beyond { count } else { 0 });
             self.silent.push(Silent { site, study: of.study.clone(), checked, why, beyond });
@@ -88,9 +95,22 @@ impl Gathering {
         self.silent.iter().any(|silent| silent.beyond == Beyond::Unknown)
     }
 
+    /// The site of which people are told, and the study for which that is worst.
+    fn worst(&self) -> Option<&Silent> {
+        self.silent.iter().max_by_key(|silent| silent.beyond.rank())
+    }
+
+    /// When that site last said what it has: of several studies the longest ago. `None` if of one it never did, or if it has spoken just now.
+    fn checked(&self) -> Option<SystemTime> {
+        let worst = self.worst()?;
+        let of_it = self.silent.iter().filter(|silent| silent.site == worst.site);
+        let spoke = matches!(worst.why, Why::Unreadable | Why::Fewer | Why::Unfiled);
+        of_it.map(|silent| silent.checked).min().flatten().filter(|_| !spoke)
+    }
+
     /// What is the matter with a site that did not say what it has, for people, in few words; the worst first.
-    pub fn trouble(&self) -> Option<String> {
-        let worst = self.silent.iter().max_by_key(|silent| silent.beyond.rank())?;
+    fn trouble(&self) -> Option<String> {
+        let worst = self.worst()?;
         let site = &worst.site;
         Some(match worst.why {
             Why::NotAnswering => format!("{site} does not answer"),
@@ -102,15 +122,29 @@ impl Gathering {
         })
     }
 
-    /// The same, with what it means for what is given.
+    /// The same, with what it means for what is given, and when the site last said what it has ("Freshness").
     pub fn remark(&self) -> Option<String> {
         let trouble = self.trouble()?;
         let missing = self.missing();
         Some(match (missing, self.silent.iter().all(|silent| silent.beyond == Beyond::Nothing)) {
-            (1.., _) => format!("{trouble}; {missing} missing"),
-            (0, true) => format!("{trouble}; all that it last had is given"),
-            (0, false) => format!("{trouble}; there may be more"),
+            (1.., _) => self.dated(format!("{trouble}; {missing} missing"), None),
+            (0, true) => {
+                self.dated(format!("{trouble}; all that it last had is given"), Some(format!("{trouble}; given")))
+            }
+            (0, false) => self.dated(format!("{trouble}; there may be more"), None),
         })
+    }
+
+    /// The trouble where there is nothing to be given: that is no word of there being nothing.
+    pub fn unsaid(&self) -> Option<String> {
+        Some(self.dated(format!("{}; ask again later", self.trouble()?), None))
+    }
+
+    fn dated(&self, said: String, short: Option<String>) -> String {
+        match self.checked().and_then(|at| moment(at, &Zoned::now())) {
+            Some(checked) => dated(said, short, &checked),
+            None => said,
+        }
     }
 
     /// What a site gives and did not list is one of those that it was known to have besides.
@@ -125,6 +159,110 @@ impl Gathering {
             silent.beyond = if count > 1 { Beyond::Known(count - 1) } else { Beyond::Nothing };
             self.unnamed -= 1;
             self.found += 1;
+        }
+    }
+}
+
+/// What is said, and when that was last checked, as far as an Error Comment has room for both: a comment that is cut would tell half a time.
+/// `short` says the same in fewer words.
+fn dated(said: String, short: Option<String>, checked: &str) -> String {
+    let whole = [format!("{said}; last checked {checked}"), format!("{said}; as of {checked}")];
+    let short = short.map(|short| format!("{short} as of {checked}"));
+    let fits = |text: &String| text.chars().count() <= LONGEST_COMMENT;
+    whole.into_iter().chain(short).find(fits).unwrap_or(said)
+}
+
+/// A moment that is past, as people of this site read it, in few characters: of today the time, of this year the day too, else the day alone.
+fn moment(at: SystemTime, now: &Zoned) -> Option<String> {
+    let at = Timestamp::try_from(at).ok()?.to_zoned(now.time_zone().clone());
+    let format = match (at.date() == now.date(), at.year() == now.year()) {
+        (true, _) => "%H:%M",
+        (false, true) => "%d %b %H:%M",
+        (false, false) => "%d %b %Y",
+    };
+    Some(at.strftime(format).to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const THEN: Duration = Duration::from_secs(1_700_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// "Freshness": a moment is told in as few characters as leave no doubt which it is.
+    #[test]
+    fn a_moment_is_told_by_its_time_or_its_day() {
+        // 14 November 2023, 22:13 UTC.
+        let now = Timestamp::try_from(UNIX_EPOCH + THEN).unwrap().to_zoned(TimeZone::UTC);
+        for (hours, want) in
+            [(0, "22:13"), (22, "00:13"), (23, "13 Nov 23:13"), (24 * 300, "18 Jan 22:13"), (24 * 320, "29 Dec 2022")]
+        {
+            assert_eq!(moment(UNIX_EPOCH + THEN - HOUR * hours, &now).as_deref(), Some(want), "{hours} hours ago");
+        }
+    }
+
+    /// "Freshness", PS3.5 section 6.2: the time is told where a comment has room for it, and never half of it.
+    #[test]
+    fn when_it_was_checked_is_told_whole_or_not_at_all() {
+        let rows = [
+            ("b does not answer; 3 missing", None, "14:02", "b does not answer; 3 missing; last checked 14:02"),
+            (
+                "surrey does not answer; there may be more",
+                None,
+                "29 Nov 14:02",
+                "surrey does not answer; there may be more; as of 29 Nov 14:02",
+            ),
+            (
+                "b does not answer; all that it last had is given",
+                Some("b does not answer; given"),
+                "14:02",
+                "b does not answer; all that it last had is given; as of 14:02",
+            ),
+            (
+                "an archive of surrey does not answer; all that it last had is given",
+                Some("an archive of surrey does not answer; given"),
+                "29 Nov 14:02",
+                "an archive of surrey does not answer; given as of 29 Nov 14:02",
+            ),
+            (
+                "hampshire-and-isle-of-wight does not answer; there may be more",
+                None,
+                "29 Nov 14:02",
+                "hampshire-and-isle-of-wight does not answer; there may be more",
+            ),
+        ];
+        for (said, short, checked, want) in rows {
+            assert_eq!(dated(said.to_owned(), short.map(str::to_owned), checked), want);
+            assert!(want.chars().count() <= LONGEST_COMMENT, "{want}");
+        }
+    }
+
+    fn silent(site: &str, hours: Option<u32>, why: Why, beyond: Beyond) -> Silent {
+        let checked = hours.map(|hours| UNIX_EPOCH + HOUR * hours);
+        Silent { site: site.into(), study: StudyUid::parse("1.2").unwrap(), checked, why, beyond }
+    }
+
+    /// "Freshness": the time is that of the site that is told of, of its studies the one that was checked the longest ago; a site that has
+    /// just spoken has none, nor has one that never did.
+    #[test]
+    fn the_time_is_that_of_the_site_that_is_told_of() {
+        use Beyond::{Known, Nothing, Unknown};
+        use Why::{Fewer, InPart, NotAnswering};
+        let rows: Vec<(Vec<Silent>, Option<u32>)> = vec![
+            (vec![], None),
+            (vec![silent("b", Some(3), NotAnswering, Nothing)], Some(3)),
+            (vec![silent("b", Some(3), InPart, Unknown), silent("b", Some(2), InPart, Nothing)], Some(2)),
+            (vec![silent("b", Some(3), NotAnswering, Unknown), silent("b", None, NotAnswering, Nothing)], None),
+            (vec![silent("b", Some(3), NotAnswering, Known(1)), silent("c", Some(2), NotAnswering, Unknown)], Some(3)),
+            (vec![silent("b", Some(3), Fewer, Known(1))], None),
+        ];
+        for (silent, hours) in rows {
+            let gathering = Gathering { silent, ..Gathering::default() };
+            assert_eq!(gathering.checked(), hours.map(|hours| UNIX_EPOCH + HOUR * hours), "{:?}", gathering.silent);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::rows::{Fault, micros, time};
 use super::tx::Tx;
 use crate::dicom::uid::StudyUid;
 use crate::records::{Holder, SeenStudy};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::time::{Duration, SystemTime};
 
 /// What was not shown for so long is forgotten.
@@ -58,4 +58,11 @@ pub(in crate::records) fn holders(conn: &Connection, study: &StudyUid) -> Result
         })
     };
     Ok(find.query_map([study.as_str()], row)?.collect::<Result<_, _>>()?)
+}
+
+/// See [`crate::records::Records::last_shown`].
+pub(in crate::records) fn last_shown(conn: &Connection, peer: &str) -> Result<Option<SystemTime>, Fault> {
+    let mut find = conn.prepare_cached("SELECT seen FROM locations WHERE peer = ?1 ORDER BY seen DESC LIMIT 1")?;
+    let seen: Option<i64> = find.query_row([peer], |row| row.get(0)).optional()?;
+    Ok(seen.map(time))
 }

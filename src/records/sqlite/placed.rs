@@ -5,7 +5,7 @@ use super::tx::Tx;
 use crate::dicom::cross_reference::LocalId;
 use crate::dicom::uid::StudyUid;
 use crate::records::PlacedOrder;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Rows, params};
 
 /// Rows of a page.
 const PAGE: i64 = 500;
@@ -17,6 +17,9 @@ const LONGEST: i64 = 90 * 86_400 * 1_000_000;
 const SWEPT: i64 = 4;
 /// Messages that are remembered.
 const MESSAGES: i64 = 10_000;
+
+const ORDERS: &str = "SELECT id, source, placer, filler, accession, study, control, issuer, patient_id, birth_date, modality, procedure, \
+    description, scheduled, at FROM orders";
 
 /// Remembers a message; `false` if the same came before.
 pub(in crate::records) fn hear(tx: &Tx<'_>, source: &str, control: &str, digest: &str) -> Result<bool, Fault> {
@@ -75,11 +78,23 @@ pub(in crate::records) fn keep(tx: &Tx<'_>, order: &PlacedOrder, source: &str, a
 
 /// See [`crate::records::Records::orders`].
 pub(in crate::records) fn after(conn: &Connection, after: i64) -> Result<Vec<PlacedOrder>, Fault> {
-    let mut find = conn.prepare_cached(
-        "SELECT id, source, placer, filler, accession, study, control, issuer, patient_id, birth_date, modality, procedure, \
-         description, scheduled, at FROM orders WHERE id > ?1 ORDER BY id LIMIT ?2",
-    )?;
-    let mut rows = find.query(params![after, PAGE])?;
+    let mut find = conn.prepare_cached(&format!("{ORDERS} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
+    list(find.query(params![after, PAGE])?)
+}
+
+/// See [`crate::records::Records::orders_for`].
+pub(in crate::records) fn for_days(
+    conn: &Connection,
+    days: &[String; 2],
+    after: i64,
+) -> Result<Vec<PlacedOrder>, Fault> {
+    let mut find = conn.prepare_cached(&format!(
+        "{ORDERS} WHERE id > ?1 AND substr(scheduled, 1, 8) BETWEEN ?2 AND ?3 ORDER BY id LIMIT ?4"
+    ))?;
+    list(find.query(params![after, days[0], days[1], PAGE])?)
+}
+
+fn list(mut rows: Rows<'_>) -> Result<Vec<PlacedOrder>, Fault> {
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
         let text = |n: usize| row.get::<_, String>(n);

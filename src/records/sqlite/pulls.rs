@@ -68,6 +68,15 @@ pub(in crate::records) fn ended(
     Ok(())
 }
 
+/// See [`crate::records::Records::pull_checked`].
+pub(in crate::records) fn checked(tx: &Tx<'_>, study: &StudyUid, peer: &str, now: SystemTime) -> Result<(), Fault> {
+    let mut update = tx
+        .conn
+        .prepare_cached("UPDATE pulls SET checked = max(coalesce(checked, ?3), ?3) WHERE study = ?1 AND peer = ?2")?;
+    update.execute(params![study.as_str(), peer, micros(now)])?;
+    Ok(())
+}
+
 /// What an earlier process was pulling is not pulled any more.
 pub(in crate::records) fn interrupted(tx: &Tx<'_>, at: i64) -> Result<(), Fault> {
     tx.conn.execute("UPDATE pulls SET ended = ?1, how = 'interrupted' WHERE ended IS NULL", [at])?;
@@ -108,6 +117,15 @@ pub(in crate::records) fn list(conn: &Connection, study: Option<&StudyUid>) -> R
         });
     }
     Ok(list)
+}
+
+/// See [`crate::records::Records::bytes_of`].
+pub(in crate::records) fn bytes(conn: &Connection, study: &StudyUid) -> Result<u64, Fault> {
+    let mut sum = conn.prepare_cached(
+        "SELECT coalesce(sum(length), 0) FROM instances \
+         WHERE study = (SELECT id FROM studies WHERE uid = ?1) AND state = 'stored' AND behind IS NULL",
+    )?;
+    Ok(count(sum.query_row([study.as_str()], |row| row.get(0))?))
 }
 
 /// See [`crate::records::Records::held_of`].

@@ -1,5 +1,6 @@
 //! One arrival, in one transaction: identity, blob, provenance, what is owed, one entry ("Behaviour that decides safety" 1 to 6).
 
+use super::also_said;
 use super::cross_reference;
 use super::owe::{self, Owed};
 use super::rejections::{self, Subject};
@@ -417,11 +418,16 @@ fn version_made(arrival: &Arrival, version: &Version) -> Fact {
     .into()
 }
 
-/// The row of the arrival's study, made if it is the first of it.
+/// The row of the arrival's study, made if it is the first of it; what it says otherwise than the first is kept beside it.
 fn study(tx: &Tx<'_>, arrival: &Arrival) -> Result<i64, Fault> {
     let uid = arrival.head.study.as_str();
-    let mut find = tx.conn.prepare_cached("SELECT id FROM studies WHERE uid = ?1")?;
-    if let Some(id) = find.query_row([uid], |row| row.get(0)).optional()? {
+    let said = texts(&arrival.head.attributes, &[Level::Patient, Level::Study]);
+    let mut find = tx.conn.prepare_cached("SELECT id, attributes = ?2 FROM studies WHERE uid = ?1")?;
+    let known = find.query_row(params![uid, said], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)));
+    if let Some((id, same)) = known.optional()? {
+        if !same {
+            also_said::keep(tx, id, also_said::OF_STUDY, &said)?;
+        }
         return Ok(id);
     }
     let text = |tag: Tag| arrival.head.attributes.text(tag);
@@ -435,19 +441,24 @@ fn study(tx: &Tx<'_>, arrival: &Arrival) -> Result<i64, Fault> {
         text(attributes::ISSUER_OF_PATIENT_ID),
         text(attributes::ACCESSION_NUMBER),
         text(attributes::STUDY_DATE),
-        texts(&arrival.head.attributes, &[Level::Patient, Level::Study]),
+        said,
     ])?)
 }
 
-/// The row of the arrival's series, made if it is the first of it.
+/// The same of its series.
 fn series(tx: &Tx<'_>, arrival: &Arrival, study: i64) -> Result<i64, Fault> {
     let uid = arrival.head.series.as_str();
-    let mut find = tx.conn.prepare_cached("SELECT id FROM series WHERE study = ?1 AND uid = ?2")?;
-    if let Some(id) = find.query_row(params![study, uid], |row| row.get(0)).optional()? {
+    let said = texts(&arrival.head.attributes, &[Level::Series]);
+    let mut find = tx.conn.prepare_cached("SELECT id, attributes = ?3 FROM series WHERE study = ?1 AND uid = ?2")?;
+    let known = find.query_row(params![study, uid, said], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)));
+    if let Some((id, same)) = known.optional()? {
+        if !same {
+            also_said::keep(tx, study, id, &said)?;
+        }
         return Ok(id);
     }
     let mut insert = tx.conn.prepare_cached("INSERT INTO series (study, uid, attributes) VALUES (?1, ?2, ?3)")?;
-    Ok(insert.insert(params![study, uid, texts(&arrival.head.attributes, &[Level::Series])])?)
+    Ok(insert.insert(params![study, uid, said])?)
 }
 
 /// The decoded values of the indexed attributes of some levels, as a JSON object by tag in hexadecimal; of a series also the numbers of

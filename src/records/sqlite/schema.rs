@@ -36,6 +36,7 @@ pub(in crate::records) const MIGRATIONS: &[&str] = &[
     include_str!("0020.sql"),
     include_str!("0021.sql"),
     include_str!("0022.sql"),
+    include_str!("0023.sql"),
 ];
 
 /// The newest layout.

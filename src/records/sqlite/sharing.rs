@@ -183,15 +183,10 @@ pub(in crate::records) fn sought(conn: &Connection, mut picked: Picked, look: &m
 
 /// What these rules hide of a study.
 fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, Fault> {
-    let mut find = conn.prepare_cached("SELECT id, attributes FROM studies WHERE uid = ?1")?;
-    let found = find.query_row([study], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional()?;
-    let Some((id, attributes)) = found else { return Ok(Hidden::default()) };
-    let mut facts = StudyFacts { texts: texts(&attributes)?, ..StudyFacts::default() };
-    if !rules.iter().any(|rule| rule.may_hold(&facts.texts)) {
-        return Ok(Hidden::default());
-    }
-    whose(conn, id, &mut facts)?;
-    let holding: Vec<&Withhold> = rules.iter().filter(|rule| rule.holds(&facts)).collect();
+    let mut find = conn.prepare_cached("SELECT id FROM studies WHERE uid = ?1")?;
+    let found = find.query_row([study], |row| row.get::<_, i64>(0)).optional()?;
+    let Some(id) = found else { return Ok(Hidden::default()) };
+    let holding = holding(conn, id, rules)?;
     if let Some(rule) = holding.iter().find(|rule| !rule.is_of_series()) {
         return Ok(Hidden { study: Some(rule.name.clone()), ..Hidden::default() });
     }
@@ -199,39 +194,68 @@ fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, F
     if holding.is_empty() {
         return Ok(hidden);
     }
-    let mut find = conn.prepare_cached("SELECT uid, attributes FROM series WHERE study = ?1")?;
+    let mut find = conn.prepare_cached(
+        "SELECT uid, attributes FROM series WHERE study = ?1 UNION ALL SELECT r.uid, m.attributes FROM also_said m \
+         JOIN series r ON r.id = m.series WHERE m.study = ?1 AND m.series > 0",
+    )?;
     let mut rows = find.query([id])?;
-    let mut all = true;
+    let mut known = BTreeSet::new();
     while let Some(row) = rows.next()? {
-        let series = texts(&row.get::<_, String>(1)?)?;
-        match holding.iter().find(|rule| rule.holds_for(&series)) {
-            Some(rule) => drop(hidden.series.insert(row.get(0)?, rule.name.clone())),
-            None => all = false,
+        let (uid, said) = (row.get::<_, String>(0)?, texts(&row.get::<_, String>(1)?)?);
+        if let Some(rule) = holding.iter().find(|rule| rule.holds_for(&said)) {
+            hidden.series.entry(uid.clone()).or_insert_with(|| rule.name.clone());
         }
+        known.insert(uid);
     }
-    if all {
+    if known.len() == hidden.series.len() {
         hidden.study = hidden.series.values().next().cloned();
     }
     Ok(hidden)
 }
 
-/// Whom a study came from, and who its patient may be.
-fn whose(conn: &Connection, study: i64, facts: &mut StudyFacts) -> Result<(), Fault> {
-    let text = |tag| facts.texts.get(&tag).cloned().unwrap_or_default();
-    let issuer = text(ISSUER_OF_PATIENT_ID);
-    let mut issuers: BTreeSet<String> = Some(issuer).filter(|issuer| !issuer.is_empty()).into_iter().collect();
-    let said = !issuers.is_empty();
+/// The rules that hold by anything that was ever said of a study and its patient, by its first instance or by a later one: an image that
+/// was filed in it under another patient's number is that patient's too (SEC-022).
+fn holding<'a>(conn: &Connection, study: i64, rules: &'a [Withhold]) -> Result<Vec<&'a Withhold>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT attributes FROM studies WHERE id = ?1 UNION ALL \
+         SELECT attributes FROM also_said WHERE study = ?1 AND series = 0",
+    )?;
+    let mut rows = find.query([study])?;
+    let mut holding = vec![false; rules.len()];
+    // Asked for once, and only if a rule may hold.
+    let mut whence = None;
+    while let Some(row) = rows.next()? {
+        let said = texts(&row.get::<_, String>(0)?)?;
+        if !rules.iter().any(|rule| rule.may_hold(&said)) {
+            continue;
+        }
+        if whence.is_none() {
+            whence = Some(came_from(conn, study)?);
+        }
+        let Some((origins, issuers)) = &whence else { continue };
+        let issuer = said.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty());
+        let named = issuer.map(|issuer| BTreeSet::from([issuer.clone()]));
+        let mut facts = StudyFacts { texts: said, origins: origins.clone(), ..StudyFacts::default() };
+        identify(conn, &mut facts, named.as_ref().unwrap_or(issuers))?;
+        for (rule, holds) in rules.iter().zip(&mut holding) {
+            *holds = *holds || rule.holds(&facts);
+        }
+    }
+    Ok(rules.iter().zip(holding).filter_map(|(rule, holds)| holds.then_some(rule)).collect())
+}
+
+/// Whom a study came from, and who of them issues the numbers that say no issuer.
+fn came_from(conn: &Connection, study: i64) -> Result<(BTreeSet<String>, BTreeSet<String>), Fault> {
     let mut find = conn.prepare_cached(
         "SELECT DISTINCT a.origin_name, a.source FROM instances i JOIN arrivals a ON a.instance = i.id WHERE i.study = ?1",
     )?;
+    let (mut origins, mut issuers) = (BTreeSet::new(), BTreeSet::new());
     let mut rows = find.query([study])?;
     while let Some(row) = rows.next()? {
-        facts.origins.insert(row.get(0)?);
-        if !said {
-            issuers.extend(source(&row.get::<_, String>(1)?).issuer);
-        }
+        origins.insert(row.get(0)?);
+        issuers.extend(source(&row.get::<_, String>(1)?).issuer);
     }
-    identify(conn, facts, &issuers)
+    Ok((origins, issuers))
 }
 
 /// Who the patient may be whose number one of these parties issued.

@@ -172,6 +172,23 @@ async fn orders_are_told_in_the_order_in_which_they_came() {
     site.verify().await;
 }
 
+/// IDY-051: orders are found by their day, however exactly their time is said, and as they were last told.
+#[tokio::test]
+async fn orders_are_found_by_their_day() {
+    let site = Site::new();
+    let on = |placer: &str, scheduled: &str| PlacedOrder { scheduled: scheduled.into(), ..order(placer, "NW") };
+    let days = [("P1", "20250310"), ("P2", "202503111430+0100"), ("P3", "20250312"), ("P4", ""), ("P5", "20250313")];
+    let first = message("1", days.map(|(placer, scheduled)| on(placer, scheduled)).into());
+    site.records.take_message(first, noon()).await.unwrap();
+    site.records.take_message(message("2", vec![on("P3", "20250401"), on("P5", "20250312")]), noon()).await.unwrap();
+    let found = async |after: i64| site.records.orders_for(["20250311", "20250312"].map(str::to_owned), after).await;
+    let all = found(0).await.unwrap();
+    assert_eq!(all.iter().map(|one| one.placer.as_str()).collect::<Vec<_>>(), ["P2", "P5"]);
+    let rest = found(all[0].row).await.unwrap();
+    assert_eq!(rest.iter().map(|one| one.placer.as_str()).collect::<Vec<_>>(), ["P5"]);
+    assert!(found(all[1].row).await.unwrap().is_empty());
+}
+
 /// IDY-045: numbers that were merged are one patient's, by whatever number is asked; who contradicts is nobody's, until the merge is
 /// taken back by name. The ledger tells the merge and names nobody.
 #[tokio::test]

@@ -5,6 +5,7 @@ usage: calls.py LOG FOLDER EFFECT K CALLS PART -- PROGRAM ARGUMENT...
 
 EFFECT is the name of an error (EIO, ENOSPC, EMFILE, ...), SHORT (half of a write), KILL (SIGKILL before the call), NONE,
 or SKIP: from the k-th on, each such call is left out and answered by 0, which for syncs and the like is success.
+Or FULL: from the k-th on, each such call fails with ENOSPC, until there is a file with the name of LOG and `.room` behind it.
 CALLS are names with commas; PART must stand in the path, below FOLDER, or in `socket` for calls on sockets; where those have ports,
 in `socket:at-OURS:to-THEIRS:`. A recvfrom that would hear nothing is none. Both may be chains,
 `a>b`: then calls count that match the last link, once one of each before was seen, in this order. LOG
@@ -57,6 +58,7 @@ class Watcher:
         links = zip(calls.split(">"), part.split(">"), strict=True)
         self.chain = [(set(names.split(",")), part) for names, part in links]
         self.calls = set().union(*(names for names, _ in self.chain))
+        self.room = log + ".room"
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def run(self) -> None:
@@ -98,7 +100,10 @@ class Watcher:
         if self.effect == "SKIP" and self.left <= 0:
             self.tell(call, path, " fired")
             return (0, 0, 0)
-        if self.left != 0 or self.effect == "NONE":
+        if self.effect == "FULL" and self.left <= 0 and not os.path.exists(self.room):
+            self.tell(call, path, " fired")
+            return (0, -errno.ENOSPC, 0)
+        if self.left != 0 or self.effect in ("NONE", "FULL"):
             self.tell(call, path)
             return go_on
         if self.effect == "KILL":

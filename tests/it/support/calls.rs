@@ -19,7 +19,7 @@ pub const STEPS: &str = "openat,write,pwrite64,pwritev,writev,fsync,fdatasync,re
 /// Which call is met, and by what.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The name of an error, `SHORT`, `KILL`, `NONE`, or `SKIP` for all of them from the n-th on.
+    /// The name of an error, `SHORT`, `KILL`, `NONE`, or for all of them from the n-th on `SKIP`, or `FULL` until [`Log::make_room`].
     pub effect: &'static str,
     /// Which of those calls, from 1.
     pub nth: usize,
@@ -93,6 +93,18 @@ impl Log {
             Some(Call { name, path, fired: words.next() == Some("fired") })
         };
         text.lines().filter_map(line).collect()
+    }
+
+    /// From now on there is room on a disk that is `FULL`.
+    pub fn make_room(&self) {
+        let mut name = self.0.clone().into_os_string();
+        name.push(".room");
+        std::fs::write(name, "").unwrap();
+    }
+
+    /// How many calls were met.
+    pub fn times_fired(&self) -> usize {
+        self.calls().iter().filter(|call| call.fired).count()
     }
 
     /// The call that was met, if it came to that.

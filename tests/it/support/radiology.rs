@@ -93,6 +93,15 @@ pub fn last(said: &Value) -> &Value {
     said["answers"].as_array().unwrap().last().unwrap()
 }
 
+/// Requires that a comment begins so and ends with a time, and that all of it is there.
+pub fn is_dated(comment: &Value, begins: &str) {
+    let text = comment.as_str().unwrap_or_else(|| panic!("no comment that begins: {begins}"));
+    let moment = text.strip_prefix(begins).unwrap_or_else(|| panic!("{text} does not begin: {begins}"));
+    let time = moment.rsplit(' ').next().and_then(|time| time.split_once(':')).unwrap_or_else(|| panic!("{text}"));
+    let whole = |digits: &str| digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(whole(time.0) && whole(time.1) && text.chars().count() <= 64, "{text}");
+}
+
 /// When each answer came, in seconds.
 fn times(said: &Value) -> Vec<f64> {
     said["times"].as_array().unwrap().iter().map(|time| time.as_f64().unwrap()).collect()

@@ -1,0 +1,134 @@
+//! Tests of what is withheld from whom: by all that was ever said of a study and its series, not by what came first ("Sharing limits").
+
+use super::support::*;
+use crate::dicom::attributes::{ACCESSION_NUMBER, ISSUER_OF_PATIENT_ID, MODALITY, PATIENT_ID, by_name};
+use crate::dicom::condition::Condition;
+use crate::dicom::pattern::Pattern;
+use crate::dicom::tag::Tag;
+use crate::dicom::uid::SeriesUid;
+use crate::peers::{Hidden, PatientList, Registry, Withhold};
+use crate::records::Arrival;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What an instance says.
+type Says = &'static [(Tag, &'static str)];
+
+const R1: Says = &[(PATIENT_ID, "R1")];
+const R7: Says = &[(PATIENT_ID, "R7")];
+
+/// A rule about what kent is shown.
+fn rule(when: Option<(&str, &str)>, patients: Option<&str>) -> Withhold {
+    let condition = |(name, pattern): (&str, &str)| Condition {
+        attribute: by_name(name).unwrap(),
+        any_of: vec![Pattern::new(pattern)],
+    };
+    Withhold {
+        name: "objections".into(),
+        from: vec![],
+        to: vec![destination("kent")],
+        when: when.into_iter().map(condition).collect(),
+        patients: patients.map(|list| Arc::new(PatientList::parse(list).unwrap())),
+    }
+}
+
+fn govern(site: &Site, rule: Withhold) {
+    let (_, registry) = watch::channel(Arc::new(Registry::default().withholding(vec![rule])));
+    site.records.govern(registry);
+}
+
+/// Instance `n` of study 1, which says this, from a node whose numbers the Royal issues.
+fn saying(n: u32, says: Says) -> Arrival {
+    let mut arrival = push(n);
+    arrival.source.issuer = Some("Royal".into());
+    for (tag, text) in says {
+        arrival.head.attributes.values.insert(*tag, text.as_bytes().into());
+    }
+    arrival
+}
+
+async fn hidden(site: &Site) -> Hidden {
+    site.records.hidden("kent", &study(1)).await.unwrap()
+}
+
+/// SEC-022: a study is withheld if anything that was said of it is reason to, whichever instance came first, also after a restart.
+#[tokio::test]
+async fn a_study_is_withheld_by_what_any_of_its_instances_says() {
+    let rows: [(&str, Withhold, Says, Says, bool); 8] = [
+        ("another number", rule(None, Some("Royal,R7")), R1, R7, true),
+        ("a number where none was said", rule(None, Some("Royal,R7")), &[(PATIENT_ID, "")], R7, true),
+        (
+            "another issuer",
+            rule(None, Some("Kent,R7")),
+            R7,
+            &[(PATIENT_ID, "R7"), (ISSUER_OF_PATIENT_ID, "Kent")],
+            true,
+        ),
+        ("an NHS number", rule(None, Some("4000000004")), R1, &[(PATIENT_ID, "4000000004")], true),
+        (
+            "another order",
+            rule(Some(("accession_number", "STAFF*")), None),
+            &[(ACCESSION_NUMBER, "A1")],
+            &[(ACCESSION_NUMBER, "STAFF1")],
+            true,
+        ),
+        (
+            "an order where none was said",
+            rule(Some(("accession_number", "STAFF*")), None),
+            R1,
+            &[(ACCESSION_NUMBER, "STAFF1")],
+            true,
+        ),
+        ("neither of both", rule(None, Some("Royal,R9")), R1, R7, false),
+        (
+            "the number of one with the issuer of the other",
+            rule(None, Some("Kent,R1")),
+            R1,
+            &[(PATIENT_ID, "R7"), (ISSUER_OF_PATIENT_ID, "Kent")],
+            false,
+        ),
+    ];
+    for (name, rule, one, other, want) in rows {
+        for (first, later) in [(one, other), (other, one)] {
+            let site = Site::new();
+            govern(&site, rule.clone());
+            site.stored(saying(1, first)).await;
+            site.stored(saying(2, later)).await;
+            site.stored(saying(3, first)).await;
+            assert_eq!(hidden(&site).await.study.is_some(), want, "{name}");
+            let (site, _) = site.restart();
+            govern(&site, rule.clone());
+            assert_eq!(hidden(&site).await.study.is_some(), want, "{name}, after a restart");
+            site.verify().await;
+        }
+    }
+}
+
+/// The same of a series: the others are shown.
+#[tokio::test]
+async fn a_series_is_withheld_by_what_any_of_its_instances_says() {
+    let site = Site::new();
+    govern(&site, rule(Some(("modality", "SR")), None));
+    site.stored(saying(1, &[])).await;
+    let mut other = saying(2, &[]);
+    other.head.series = SeriesUid::parse("1.2.1.2").unwrap();
+    site.stored(other).await;
+    assert!(hidden(&site).await.is_nothing());
+    site.stored(saying(3, &[(MODALITY, "SR")])).await;
+    let now = hidden(&site).await;
+    assert_eq!((now.study.as_deref(), now.rule("1.2.1.1"), now.rule("1.2.1.2")), (None, Some("objections"), None));
+    site.verify().await;
+}
+
+/// What says the same is kept once, however many instances say it, and what says what the first said is not kept at all.
+#[tokio::test]
+async fn what_is_said_again_is_not_kept_again() {
+    let site = Site::new();
+    let rows: [(u32, Says); 5] = [(1, &[]), (2, &[]), (3, R7), (4, R7), (5, &[])];
+    for (n, says) in rows {
+        site.stored(saying(n, says)).await;
+    }
+    let sql = "SELECT count(*) FROM also_said";
+    let kept = site.records.commit(move |tx| Ok(tx.conn.query_row(sql, [], |row| row.get::<_, i64>(0))?)).await;
+    assert_eq!(kept.unwrap(), 1);
+}
