@@ -2,7 +2,8 @@
 
 Each row of sabotages.tsv names a unit test, or one of tests/it by `it::`. They are built into one copy of the tree (target/sabotaged), each behind a
 switch: `$ON` in a replacement is true when the environment names the row. So one build serves all rows; each row then runs
-only its test, which must fail, and with no switch on all these tests must pass. With --check nothing is built.
+only its test, which must fail, as many at a time as there are cores, and with no switch on all these tests must pass. With --check nothing
+is built.
 """
 
 import json
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,6 +110,12 @@ def run(binaries: dict[str, str], tests: list[str], name: str) -> tuple[str, str
     return result, told
 
 
+def try_one(binaries: dict[str, str], row: dict[str, str]) -> tuple[str, float]:
+    start = time.monotonic()
+    result, _ = run(binaries, [row["test"]], row["name"])
+    return result, time.monotonic() - start
+
+
 def main() -> int:
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     table = rows()
@@ -123,15 +131,15 @@ def main() -> int:
         print("\n".join(told.splitlines()[-40:]))
         print("summary: the tests are not green with every sabotage off")
         return 1
-    for row in chosen:
-        start = time.monotonic()
-        result, told = run(binaries, [row["test"]], row["name"])
-        word = {"FAILED": "caught", "passed": "SURVIVED"}.get(result, result)
-        print(f"{word:<9} {row['name']:<30} {row['for']:<8} {row['test']} ({time.monotonic() - start:.1f} s)", flush=True)
-        if result == "passed":
-            survived.append(row["name"])
-        elif result != "FAILED":
-            unclear.append(row["name"])
+    with ThreadPoolExecutor(os.cpu_count()) as some_at_a_time:
+        tried = some_at_a_time.map(lambda row: (row, *try_one(binaries, row)), chosen)
+        for row, result, seconds in tried:
+            word = {"FAILED": "caught", "passed": "SURVIVED"}.get(result, result)
+            print(f"{word:<9} {row['name']:<30} {row['for']:<8} {row['test']} ({seconds:.1f} s)", flush=True)
+            if result == "passed":
+                survived.append(row["name"])
+            elif result != "FAILED":
+                unclear.append(row["name"])
     caught = len(chosen) - len(survived) - len(unclear)
     print(f"summary: {len(chosen)} sabotages; {caught} caught; {len(survived)} survived; {len(unclear)} without a test; "
           "all their tests green with every sabotage off")
