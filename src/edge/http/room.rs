@@ -86,6 +86,7 @@ impl Drop for Seat {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::dicom::fired::note_fired;
     use std::time::Duration;
     use tokio::time::timeout;
 
@@ -102,7 +103,8 @@ mod tests {
             assert!(room.seat_for_stranger().is_none());
             drop(first);
         };
-        let (another, ()) = tokio::join!(room.seat(), leaves);
+        let at_once = async { tokio::join!(room.seat(), leaves) };
+        let (another, ()) = timeout(Duration::from_secs(60), at_once).await.unwrap();
         assert!(another.is_some() && !second.out.is_cancelled() && !known.out.is_cancelled());
         drop(second);
         assert!(room.strangers.lock().unwrap().seated.is_empty());
@@ -113,5 +115,6 @@ mod tests {
         assert!(room.seat_for_stranger().is_some());
         drop((known, another));
         assert_eq!(room.seats.available_permits(), 3);
+        note_fired(1);
     }
 }
