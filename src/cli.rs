@@ -8,6 +8,7 @@ mod exceptions;
 mod init;
 mod ledger;
 mod nodes;
+mod part;
 mod patients;
 mod peers;
 mod priors;

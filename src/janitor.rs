@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::judge::{Judge, JudgeError};
 use crate::records::{BlobId, Purging, Records, RecordsError};
 use crate::store::{Digest, Noted, Place, Store, StoreError};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 /// So often at most the blobs note how far the records have come.
 const NOTED: Duration = Duration::from_secs(30);
+
+/// Most backups at once.
+const PAUSES: usize = 16;
 
 /// How house is kept.
 #[derive(Debug, Clone)]
@@ -95,8 +98,8 @@ struct Inner {
     options: JanitorOptions,
     /// Held while bytes are freed or moved; one of these at a time.
     hands: Mutex<()>,
-    /// Nothing is freed or moved until then: a backup is being made.
-    paused: std::sync::Mutex<Option<Instant>>,
+    /// Nothing is freed or moved until the last of these: each is a backup that is being made.
+    paused: std::sync::Mutex<BTreeMap<String, Instant>>,
     /// The disk was short of room, and is not yet a quarter above the mark.
     short: AtomicBool,
     alarms: alarms::Alarms,
@@ -192,19 +195,30 @@ impl Janitor {
         note(&self.inner.records, &self.inner.store).await
     }
 
-    /// Frees and moves nothing for a while from now, once what is being freed or moved is done; a pause of no length ends it.
-    pub async fn pause(&self, pause: Duration) {
+    /// Frees and moves nothing for a while from now, once what is being freed or moved is done. Whoever asks bears a name, since several
+    /// may: a pause of no length ends that one's alone. False if too many ask at once, and then nothing is paused for this one.
+    pub async fn pause(&self, by: &str, pause: Duration) -> bool {
         let _hands = self.inner.hands.lock().await;
-        *self.paused_until() = (!pause.is_zero()).then(|| Instant::now() + pause);
+        let (mut paused, now) = (self.paused(), Instant::now());
+        paused.retain(|other, until| other != by && now < *until);
+        if pause.is_zero() {
+            return true;
+        }
+        if paused.len() >= PAUSES {
+            return false;
+        }
+        paused.insert(by.to_owned(), now + pause);
+        true
     }
 
     /// To be asked with the hands held.
     fn is_paused(&self) -> bool {
         // The newest records, put back, must find everything where they know it.
-        self.inner.store.is_doubted() || self.paused_until().is_some_and(|until| Instant::now() < until)
+        let now = Instant::now();
+        self.inner.store.is_doubted() || self.paused().values().any(|until| now < *until)
     }
 
-    fn paused_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn paused(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
         self.inner.paused.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -86,7 +86,8 @@ pub(super) fn movers(config: &Config, store: &Store, records: &Records, turns: &
     for node in &config.nodes {
         let address = node.address.as_ref().filter(|_| node.may.receive);
         let target = address.map(|address| node_target(config, node, address)).transpose()?;
-        let mover = Mover::new(target, store.clone(), foreigners(config, node, records), turns.clone());
+        let mover =
+            Mover::new(node.destination(), target, store.clone(), foreigners(config, node, records), turns.clone());
         movers.insert(node.ae_title.clone(), Arc::new(mover));
     }
     Ok(movers)

@@ -159,20 +159,23 @@ fn holds_nothing(path: &Path) -> bool {
 /// A running gateway that frees and moves nothing for now; or none that runs.
 struct Pause<'a> {
     config: &'a Config,
+    /// Which backup this is: another that is made at the same time has a pause of its own.
+    by: String,
     running: bool,
 }
 
 impl<'a> Pause<'a> {
     async fn begin(config: &'a Config) -> Result<Self, Failure> {
-        let running = ask_to_pause(config, PAUSE).await?;
-        Ok(Self { config, running })
+        let by = own_name(SystemTime::now());
+        let running = ask_to_pause(config, &by, PAUSE).await?;
+        Ok(Self { config, by, running })
     }
 
     /// Asks again and again; returns only if the gateway refuses or has gone.
     async fn hold(&self) -> Failure {
         loop {
             tokio::time::sleep(AGAIN).await;
-            match ask_to_pause(self.config, PAUSE).await {
+            match ask_to_pause(self.config, &self.by, PAUSE).await {
                 Ok(running) if running == self.running => {}
                 Ok(_) => return Failure::some("the gateway was started or stopped meanwhile; make the backup again"),
                 Err(failure) => return failure,
@@ -181,16 +184,22 @@ impl<'a> Pause<'a> {
     }
 
     async fn end(self) {
-        if self.running && ask_to_pause(self.config, Duration::ZERO).await.is_err() {
+        if self.running && ask_to_pause(self.config, &self.by, Duration::ZERO).await.is_err() {
             tracing::warn!("the gateway could not be told to go on; it does so by itself in two minutes");
         }
     }
 }
 
+/// A name that no other backup has: process numbers alone repeat, in containers more than elsewhere.
+fn own_name(now: SystemTime) -> String {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", std::process::id(), since.as_nanos())
+}
+
 /// Whether a gateway runs and has paused.
-async fn ask_to_pause(config: &Config, pause: Duration) -> Result<bool, Failure> {
+async fn ask_to_pause(config: &Config, by: &str, pause: Duration) -> Result<bool, Failure> {
     let Some(mut gateway) = client::Gateway::connect(&config.site.data_dir).await else { return Ok(false) };
-    gateway.post("/store/pause", &json!({"seconds": pause.as_secs()})).await?;
+    gateway.post("/store/pause", &json!({"seconds": pause.as_secs(), "by": by})).await?;
     Ok(true)
 }
 
@@ -301,6 +310,13 @@ mod tests {
         }
         let refused = empty_data_dir(mount.path()).unwrap_err();
         assert!(refused.code == 2 && refused.message.contains("it holds lost+found, weybridge.toml."), "{refused:?}");
+    }
+
+    #[test]
+    fn two_backups_of_one_moment_are_told_apart() {
+        let at = |nanos| own_name(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
+        assert_ne!(at(1_800_000_000_000_000_001), at(1_800_000_000_000_000_002));
+        assert!(own_name(SystemTime::now()).len() <= 100, "the gateway takes no longer one");
     }
 
     #[test]

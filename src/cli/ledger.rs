@@ -1,12 +1,12 @@
 //! `weybridge ledger`: prove it, and export it for others to prove.
 
+use super::part::Part;
 use super::{ConfigPlace, Ended, Failure, client, render, store};
 use crate::records::{Records, Report, hex};
 use crate::store::{Noted, Store};
 use serde_json::{Value, json};
-use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -108,32 +108,66 @@ fn as_json(report: &Report, read: &store::Verified, problems: &[String]) -> Valu
 async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
     let config = client::load(place)?;
     let records = client::records(&config)?;
-    let out: Box<dyn Write + Send> = match &file {
-        Some(path) => {
-            Box::new(File::create_new(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?)
-        }
-        None => Box::new(std::io::stdout()),
+    let Some(path) = file else {
+        let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
+        write_entries(&records, &mut out).await?;
+        out.flush().map_err(unwritten)?;
+        return Ok(ExitCode::SUCCESS);
     };
-    let mut out = BufWriter::with_capacity(1 << 16, out);
-    let failed = |error: std::io::Error| Failure::some(format!("cannot write the export: {error}"));
-    let mut entries = 0;
-    loop {
-        let page = records.ledger_page(entries).await.map_err(Failure::some)?;
-        let Some(last) = page.last() else { break };
-        entries = last.position;
-        page.iter().try_for_each(|line| writeln!(out, "{}", line.to_json())).map_err(failed)?;
-    }
-    out.flush().map_err(failed)?;
-    if let Some(path) = file {
-        render::line(format!("{entries} entries written to {}", path.display()))?;
-    }
+    let entries = export_to(&records, &path).await?;
+    render::line(format!("{entries} entries written to {}", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes a file that has its name only once all of it is on the disk: half a ledger would look whole (LED-006). Gives how many entries.
+async fn export_to(records: &Records, path: &Path) -> Result<u64, Failure> {
+    let part = Part::begin(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let mut out = BufWriter::with_capacity(1 << 16, part);
+    let entries = write_entries(records, &mut out).await?;
+    let part = out.into_inner().map_err(|error| unwritten(error.into_error()))?;
+    part.end().map_err(unwritten)?;
+    Ok(entries)
+}
+
+/// Gives how many entries were written.
+async fn write_entries(records: &Records, out: &mut impl Write) -> Result<u64, Failure> {
+    let mut entries = 0;
+    loop {
+        let page = records.ledger_page(entries).await.map_err(Failure::some)?;
+        let Some(last) = page.last() else { return Ok(entries) };
+        entries = last.position;
+        page.iter().try_for_each(|line| writeln!(out, "{}", line.to_json())).map_err(unwritten)?;
+    }
+}
+
+fn unwritten(error: std::io::Error) -> Failure {
+    Failure::some(format!("cannot write the export: {error}"))
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::records::LedgerHead;
+    use crate::records::{LedgerHead, RecordsOptions};
+
+    /// LED-006: an export that was broken off is no export, and one that is there is not written over.
+    #[tokio::test]
+    async fn an_export_is_whole_before_it_has_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (records, _) = Records::open(&dir.path().join("data"), RecordsOptions::default()).unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        std::fs::create_dir(dir.path().join("ledger.jsonl.part")).unwrap();
+        let refused = export_to(&records, &path).await.unwrap_err();
+        assert!(refused.code == 2 && !path.exists(), "it is written under another name first: {refused:?}");
+        std::fs::remove_dir(dir.path().join("ledger.jsonl.part")).unwrap();
+        let entries = export_to(&records, &path).await.unwrap();
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(entries > 0 && written.lines().count() as u64 == entries && written.ends_with('\n'), "{written}");
+        let refused = export_to(&records, &path).await.unwrap_err();
+        assert!(refused.code == 2 && refused.message.contains("already"), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+        assert!(!dir.path().join("ledger.jsonl.part").exists());
+    }
 
     /// UIX-05, LED-006: a program that reads the answer sees as much as a person does.
     #[test]

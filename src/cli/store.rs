@@ -155,6 +155,7 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
             render::line(format!("{}: {}", render::plain(&path.to_string_lossy()), failure.message))?;
         }
     }
+    super::part::sync_names(dir).map_err(Failure::some)?;
     render::line(format!("{} files written to {}", instances.len() - failed, dir.display()))?;
     if failed > 0 { Err(Failure::some(format!("{failed} could not be written"))) } else { Ok(ExitCode::SUCCESS) }
 }

@@ -7,11 +7,13 @@ use crate::dicom::sop_class::VERIFICATION;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dicom::uid::StudyUid;
 use crate::dimse::{self, Offer, Scu, ScuError, Stores, Target, status::Class};
+use crate::peers::Destination;
 use crate::records::{Expected, Retrievable};
 use crate::store::{Ahead, Store};
 
 /// Gives instances to one node.
 pub struct Mover {
+    node: Destination,
     target: Option<Target>,
     sender: Sender,
     turns: Turns,
@@ -63,8 +65,8 @@ fn lots(expected: &Expected, general: bool) -> Vec<Lot> {
 impl Mover {
     /// A mover to a node; without a target it gives only over associations that the node opens. `turns` are those of everything that
     /// gives nodes something.
-    pub fn new(target: Option<Target>, store: Store, foreigners: Foreigners, turns: Turns) -> Self {
-        Self { target, sender: Sender::new(store, foreigners), turns }
+    pub fn new(node: Destination, target: Option<Target>, store: Store, foreigners: Foreigners, turns: Turns) -> Self {
+        Self { node, target, sender: Sender::new(store, foreigners), turns }
     }
 
     /// The turn to give the node something of a study over an association that we open, if nobody has it; `None` also without a target.
@@ -116,14 +118,22 @@ impl Mover {
         self.sender.ahead(item)
     }
 
-    /// Gives the node one instance, once, in the one form that fits it best (DIM-088).
+    /// Gives the node one instance, once, in the one form that fits it best (DIM-088). What a person has released to it goes as a lane
+    /// would send it (IDY-044).
     pub async fn give(
         &self,
         to: &mut impl Stores,
         (item, ahead): (&Retrievable, Ahead),
         originator: Option<(String, u16)>,
     ) -> SubOperation {
-        let (context, plan, length) = match self.sender.plan(to, item, &[], false).await {
+        let released = match self.sender.released(item, &self.node).await {
+            Ok(released) => released,
+            Err(error) => {
+                let why = format!("what a person has released cannot be read: {error}");
+                return SubOperation::Failed { why, damage: None };
+            }
+        };
+        let (context, plan, length) = match self.sender.plan(to, item, &released, false).await {
             Ok(planned) => planned,
             Err(fault) => {
                 return SubOperation::Failed { why: fault.outcome.words().to_owned(), damage: fault.damage };

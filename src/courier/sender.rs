@@ -16,7 +16,7 @@ use crate::dicom::transfer_syntax::{self, EXPLICIT_VR_LE, Encoding, IMPLICIT_VR_
 use crate::dicom::uid::TransferSyntaxUid;
 use crate::dimse::{Source, SourceError, StoreCommand, StoreFailure, StoreResponse, Stores};
 use crate::ledger::outcome::{Charge, Outcome};
-use crate::peers::Foreign;
+use crate::peers::{Destination, Foreign};
 use crate::records::{InstanceId, KnownPatient, Records, RecordsError, Retrievable};
 use crate::store::{Ahead, Store};
 use bytes::Bytes;
@@ -137,6 +137,14 @@ impl Sender {
             };
             Unsent { fault, failure: Some(failure), contradicts: source.contradicts }
         })
+    }
+
+    /// Why an instance was held for this node until a person released it; asked only where its patient's numbers decide.
+    pub(super) async fn released(&self, item: &Retrievable, node: &Destination) -> Result<Vec<String>, RecordsError> {
+        if !self.decides(item) {
+            return Ok(Vec::new());
+        }
+        self.foreigners.records.released_to(item.instance, node).await
     }
 
     /// In which context an instance goes, in which syntax, and with which changes; or why it does not go (DIM-050). As it

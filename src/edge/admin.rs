@@ -23,7 +23,7 @@ pub(crate) use priors::{CopiesDrop, PullOrder};
 pub(crate) use rejections::Undo;
 pub(crate) use search::Search;
 pub use status::{DestinationStatus, Hl7Status, ScrubStatus, Status, VerifiedStatus};
-pub(crate) use store::{Drop, Examine};
+pub(crate) use store::{By, Drop, Examine};
 pub(crate) use verbs::{Pause, Request};
 pub(crate) use worklists::Poll;
 pub use worklists::WorklistStatus;

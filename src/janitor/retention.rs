@@ -69,11 +69,25 @@ impl Janitor {
     /// Purges what is due: by age, and if the disk is short of room also what was kept for as long as everything is kept at
     /// least, the oldest first, until there is room again.
     pub async fn purge(&self) -> Result<PurgeReport, JanitorError> {
+        self.purge_for(None).await
+    }
+
+    /// The same, for a person who asks for it at once, with a name and perhaps a reason: the entries of what goes have both.
+    pub async fn purge_for(&self, asked: Option<(&str, &str)>) -> Result<PurgeReport, JanitorError> {
+        let purging = |rule, before| {
+            let purging = Purging::by_rule(rule, before);
+            match asked {
+                Some((who, reason)) => purging.asked_by(who, reason),
+                None => Ok(purging),
+            }
+        };
         let due = self.due();
         let mut report = PurgeReport::default();
-        report.by_age = self.purge_by(PurgeRule::Age, due.by_age, &mut report.bytes).await?;
+        let by_age = purging(PurgeRule::Age, due.by_age)?;
+        report.by_age = self.purge_by(&by_age, due.by_age, &mut report.bytes).await?;
         if self.is_short() {
-            report.for_room = self.purge_by(PurgeRule::Room, due.for_room, &mut report.bytes).await?;
+            let for_room = purging(PurgeRule::Room, due.for_room)?;
+            report.for_room = self.purge_by(&for_room, due.for_room, &mut report.bytes).await?;
         }
         if report != PurgeReport::default() {
             let PurgeReport { by_age, for_room, bytes } = report;
@@ -82,26 +96,20 @@ impl Janitor {
         Ok(report)
     }
 
-    async fn purge_by(&self, rule: PurgeRule, before: SystemTime, bytes: &mut u64) -> Result<u64, JanitorError> {
+    async fn purge_by(&self, purging: &Purging, before: SystemTime, bytes: &mut u64) -> Result<u64, JanitorError> {
         let (mut after, mut instances): (Option<Cursor>, u64) = (None, 0);
         loop {
             let (found, next) = self.inner.records.purgeable(before, after, BATCH).await?;
-            instances += self.purge_batch(rule, before, &found, bytes).await?;
+            instances += self.purge_batch(purging.clone(), &found, bytes).await?;
             after = next;
-            if after.is_none() || (rule == PurgeRule::Room && !self.is_short()) {
+            if after.is_none() || (purging.rule == PurgeRule::Room && !self.is_short()) {
                 return Ok(instances);
             }
         }
     }
 
     /// One commit, and then what it condemned is freed.
-    async fn purge_batch(
-        &self,
-        rule: PurgeRule,
-        before: SystemTime,
-        found: &[Candidate],
-        bytes: &mut u64,
-    ) -> Result<u64, JanitorError> {
+    async fn purge_batch(&self, purging: Purging, found: &[Candidate], bytes: &mut u64) -> Result<u64, JanitorError> {
         if found.is_empty() {
             return Ok(0);
         }
@@ -112,7 +120,6 @@ impl Janitor {
         if self.is_paused() {
             return Ok(0);
         }
-        let purging = Purging::by_rule(rule, before);
         let purged = self.inner.records.condemn(instances, purging, self.inner.clock.now()).await?;
         *bytes += purged.bytes;
         self.free(purged.blobs).await?;
@@ -132,7 +139,8 @@ impl Janitor {
             let found: Vec<Candidate> =
                 copies.map(|(instance, bytes)| Candidate { instance, bytes, done: before }).collect();
             let mut bytes = 0;
-            let instances = self.purge_batch(PurgeRule::Age, before, &found, &mut bytes).await?;
+            let by_age = Purging::by_rule(PurgeRule::Age, before);
+            let instances = self.purge_batch(by_age, &found, &mut bytes).await?;
             if instances > 0 {
                 tracing::info!(study = %study, instances, bytes, "copies of what another site keeps were dropped");
             }

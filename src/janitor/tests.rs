@@ -1,5 +1,6 @@
 //! The janitor on real records and real blobs in a temporary directory.
 
+mod asked;
 mod catalogue;
 mod compaction;
 mod proof;

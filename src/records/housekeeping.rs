@@ -67,6 +67,15 @@ impl Purging {
         Self { rule, before: Some(before), who: None, reason: None }
     }
 
+    /// The same, at once because a person asked for it, who must give a name and may give a reason.
+    pub fn asked_by(self, who: &str, reason: &str) -> Result<Self, RecordsError> {
+        if who.trim().is_empty() {
+            return Err(RecordsError::Refused("to purge needs a name".into()));
+        }
+        let reason = Some(reason.to_owned()).filter(|reason| !reason.trim().is_empty());
+        Ok(Self { who: Some(who.to_owned()), reason, ..self })
+    }
+
     /// By a person, who must give a name and a reason.
     pub fn by(who: &str, reason: &str) -> Result<Self, RecordsError> {
         if who.trim().is_empty() || reason.trim().is_empty() {
@@ -180,9 +189,14 @@ impl Records {
         self.inner.readers.ask(began::find).await
     }
 
-    /// A person says that these records were meant to be begun; whether that was still to be said.
-    pub async fn beginning_was_meant(&self) -> Result<bool, RecordsError> {
-        self.commit(|tx| began::forget(tx)).await
+    /// A person says that these records were meant to be begun, with a name and perhaps a reason, which is entered; whether that was still
+    /// to be said.
+    pub async fn beginning_was_meant(&self, who: &str, reason: &str, now: SystemTime) -> Result<bool, RecordsError> {
+        if who.trim().is_empty() {
+            return Err(RecordsError::Refused("to say that this was meant needs a name".into()));
+        }
+        let (who, reason) = (who.to_owned(), reason.to_owned());
+        self.commit(move |tx| began::forget(tx, (&who, &reason), now)).await
     }
 
     /// Instances whose bytes may go if nothing happened to them since `before`, the first received first, after a place in that

@@ -2,6 +2,7 @@
 
 use super::sqlite::routing;
 use super::{InstanceId, Records, RecordsError, Routable};
+use crate::peers::Destination;
 use std::time::SystemTime;
 
 impl Records {
@@ -11,6 +12,13 @@ impl Records {
     pub async fn routes_in_force(&self, version: &str, now: SystemTime) -> Result<(), RecordsError> {
         let version = version.to_owned();
         self.commit(move |tx| routing::put_in_force(tx, &version, now)).await
+    }
+
+    /// Why an instance was held there for a person who has released it since, as [`super::Leased::released`] says of one transfer; nothing of
+    /// what was held again or cancelled (IDY-044).
+    pub async fn released_to(&self, instance: InstanceId, to: &Destination) -> Result<Vec<String>, RecordsError> {
+        let to = to.clone();
+        self.inner.readers.ask(move |conn| routing::released_to(conn, instance, &to)).await
     }
 
     /// What routes decide by about these instances, in their order; those that are not known are left out.

@@ -112,7 +112,7 @@ impl Disk {
         simulated::step(&self.dir);
         let made = options.open(path).map_err(|source| {
             self.could_not_make(path, &source);
-            self.failed(Step::Prepare, path, source)
+            self.failed((Step::Prepare, 0), path, source)
         })?;
         *self.unmade.lock().unwrap_or_else(PoisonError::into_inner) = None;
         #[cfg(test)]
@@ -167,6 +167,24 @@ impl Disk {
     /// Reserves blocks from `offset` on and makes the file that long, so that writes there neither move its end nor
     /// meet a full disk. File systems that cannot reserve only get the length.
     pub(super) fn reserve(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<(), StoreError> {
+        self.take_room(file, path, (offset, length), length)
+    }
+
+    /// As [`Self::reserve_above`], where less will do: whether there was so much. That there is not is no refusal, and is not told.
+    pub(super) fn reserve_ahead(&self, file: &File, path: &Path, offset: u64, length: u64) -> Result<bool, StoreError> {
+        if !self.space.has(length)? {
+            return Ok(false);
+        }
+        match self.take_room(file, path, (offset, length), 0) {
+            Ok(()) => Ok(true),
+            // There is less than there seemed to be.
+            Err(StoreError::Full { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reserves a range; that there is no room is told as a refusal of the bytes that are `wanted`.
+    fn take_room(&self, file: &File, path: &Path, (offset, length): (u64, u64), wanted: u64) -> Result<(), StoreError> {
         #[cfg(test)]
         simulated::step(&self.dir);
         let reserved = self.injected(Step::Write).and_then(|()| {
@@ -182,7 +200,7 @@ impl Disk {
                 Err(errno) => Err(errno.into()),
             }
         });
-        reserved.map_err(|source| self.failed(Step::Write, path, source))
+        reserved.map_err(|source| self.failed((Step::Write, wanted), path, source))
     }
 
     /// As [`Self::reserve`], for an object of any length: its room must not come out of what the records and what is in flight need to
@@ -199,7 +217,7 @@ impl Disk {
             simulated::step(&self.dir);
             simulated::cuts(path);
         }
-        file.set_len(length).map_err(|source| self.failed(Step::Prepare, path, source))
+        file.set_len(length).map_err(|source| self.failed((Step::Prepare, 0), path, source))
     }
 
     /// Removes a file. That is durable only after [`Self::sync_dir`].
@@ -231,9 +249,9 @@ impl Disk {
             let written =
                 self.injected(Step::Write).and_then(|()| Ok(retry(|| rustix::io::pwritev(file, slices, offset))?));
             // A short write may end within a page; O_DIRECT has to go on from the page's start.
-            let whole = written.map_err(|source| self.failed(Step::Write, path, source))? / PAGE * PAGE;
+            let whole = written.map_err(|source| self.failed((Step::Write, total as u64), path, source))? / PAGE * PAGE;
             if whole == 0 {
-                return Err(self.failed(Step::Write, path, io::ErrorKind::WriteZero.into()));
+                return Err(self.failed((Step::Write, total as u64), path, io::ErrorKind::WriteZero.into()));
             }
             IoSlice::advance_slices(&mut slices, whole);
             offset += whole as u64;
@@ -250,7 +268,7 @@ impl Disk {
         #[cfg(test)]
         simulated::step(&self.dir);
         let synced = self.injected(Step::Sync).and_then(|()| file.sync_data());
-        synced.map_err(|source| self.failed(Step::Sync, path, source))?;
+        synced.map_err(|source| self.failed((Step::Sync, 0), path, source))?;
         #[cfg(test)]
         simulated::synced(path);
         Ok(())
@@ -261,7 +279,7 @@ impl Disk {
         #[cfg(test)]
         simulated::step(&self.dir);
         let synced = self.injected(Step::Sync).and_then(|()| self.handle.sync_all());
-        synced.map_err(|source| self.failed(Step::Sync, &self.dir, source))?;
+        synced.map_err(|source| self.failed((Step::Sync, 0), &self.dir, source))?;
         #[cfg(test)]
         simulated::synced_dir();
         Ok(())
@@ -280,17 +298,18 @@ impl Disk {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 let last = offset.saturating_add(length).saturating_sub(PAGE as u64);
                 let blanked = std::os::unix::fs::FileExt::write_all_at(file, &[0; PAGE], last);
-                blanked.map_err(|source| self.failed(Step::Prepare, path, source))
+                blanked.map_err(|source| self.failed((Step::Prepare, 0), path, source))
             }
-            Err(errno) => Err(self.failed(Step::Prepare, path, errno.into())),
+            Err(errno) => Err(self.failed((Step::Prepare, 0), path, errno.into())),
         }
     }
 
-    /// Turns a failure of the system into one of the store, and decides whether it poisons.
-    fn failed(&self, step: Step, path: &Path, source: io::Error) -> StoreError {
+    /// Turns a failure of the system into one of the store, and decides whether it poisons. Bytes that were wanted, and for which the disk
+    /// had no room, are told.
+    fn failed(&self, (step, wanted): (Step, u64), path: &Path, source: io::Error) -> StoreError {
         let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         match step {
-            Step::Prepare | Step::Write if full => self.space.is_full(),
+            Step::Prepare | Step::Write if full => self.space.is_full(wanted),
             Step::Prepare => StoreError::Io { path: path.to_owned(), source },
             Step::Write => self.poison(&format!("writing {} failed: {source}", path.display())),
             Step::Sync => self.poison(&format!("syncing {} failed: {source}", path.display())),

@@ -44,18 +44,13 @@ impl OwnFile {
         let end = self.written + bytes;
         if end > self.reserved {
             let ahead = end + self.reserved.clamp(AHEAD.0, AHEAD.1);
-            // Too little room to reserve ahead: it may still do for these bytes, and nobody was refused.
-            let most = if disk.space.has(ahead - self.reserved)? { ahead } else { end };
-            let length = match disk.reserve_above(&self.file, &self.path, self.reserved, most - self.reserved) {
-                Ok(()) => most,
-                // There is less than there seemed to be.
-                Err(StoreError::Full { .. }) if most > end => {
-                    disk.reserve_above(&self.file, &self.path, self.reserved, end - self.reserved)?;
-                    end
-                }
-                Err(error) => return Err(error),
-            };
-            self.reserved = length;
+            if disk.reserve_ahead(&self.file, &self.path, self.reserved, ahead - self.reserved)? {
+                self.reserved = ahead;
+            } else {
+                // Too little room to reserve ahead: it may still do for these bytes, and nobody was refused.
+                disk.reserve_above(&self.file, &self.path, self.reserved, end - self.reserved)?;
+                self.reserved = end;
+            }
         }
         disk.write(&self.file, &self.path, &mut slices(buffers), self.written)?;
         self.written = end;

@@ -52,19 +52,12 @@ impl Segment {
         loop {
             let half = (size / 2).next_multiple_of(PAGE_BYTES);
             let less = (half >= core.options.least_segment()).then_some(half);
-            if let Some(less) = less
-                && !core.disk.space.has(size)?
-            {
-                size = less;
-                continue;
+            let Some(less) = less else { return core.disk.reserve(file, path, 0, size).map(|()| size) };
+            if core.disk.reserve_ahead(file, path, 0, size)? {
+                return Ok(size);
             }
-            match (core.disk.reserve(file, path, 0, size), less) {
-                (Err(StoreError::Full { .. }), Some(less)) => {
-                    core.disk.cut(file, path, 0)?;
-                    size = less;
-                }
-                (result, _) => return result.map(|()| size),
-            }
+            core.disk.cut(file, path, 0)?;
+            size = less;
         }
     }
 

@@ -53,7 +53,8 @@ impl State {
             return;
         }
         let free = self.free;
-        self.turned_away = Some(TurnedAway { at: SystemTime::now(), wanted, free, until });
+        let last = TurnedAway { at: SystemTime::now(), wanted, free, until };
+        self.turned_away = Some(last);
         if self.told.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
             return;
         }
@@ -67,6 +68,11 @@ impl State {
                     "something was refused for want of room: there is none until more is free"
                 );
             }
+            None if last.despite_room(reserve) => tracing::warn!(
+                wanted,
+                free,
+                "something was refused for want of room: the file system had none, though it says so much is free"
+            ),
             None => tracing::warn!(
                 wanted,
                 free,
@@ -178,11 +184,17 @@ impl Space {
         state.free = state.free.saturating_sub(bytes);
     }
 
-    /// The disk refused a write for want of room: refuse new work until the high mark is passed.
-    pub(super) fn is_full(&self) -> StoreError {
+    /// The disk refused so many bytes for want of room: refuse new work until the high mark is passed. What it refuses although it says that
+    /// there is room, as under a quota, is told as well; none at all is no refusal.
+    pub(super) fn is_full(&self, wanted: u64) -> StoreError {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refusing = true;
         state.asked = None;
+        // If it cannot be asked now, it is asked before anything else is let in.
+        let _ = self.refresh(&mut state);
+        let enough = self.reserve.saturating_add(self.reserve / 4).saturating_add(wanted);
+        let until = (state.free < enough).then_some(enough);
+        state.turn_away(wanted, self.reserve, until);
         StoreError::Full { free: state.free, reserve: self.reserve }
     }
 
@@ -248,6 +260,23 @@ mod tests {
         space.pretend(1300);
         assert!(space.room(50).is_ok());
         assert!(space.has_inodes() && Space::new("/nowhere/at/all".into(), 0).has_inodes());
+    }
+
+    /// REL-06: what the file system itself has no room for is told with its bytes, also where it says that there is room.
+    #[test]
+    fn what_the_file_system_refuses_is_told_though_it_says_there_is_room() {
+        const WANTED: u64 = 4096;
+        let high = u64::MAX / 2 + u64::MAX / 2 / 4;
+        for (reserve, until) in [(0, None), (u64::MAX / 2, Some(high + WANTED))] {
+            let space = Space::new("/".into(), reserve);
+            assert!(matches!(space.is_full(0), StoreError::Full { .. }) && space.turned_away().is_none());
+            assert!(matches!(space.is_full(WANTED), StoreError::Full { .. }));
+            let last = space.turned_away().unwrap();
+            assert_eq!((last.wanted, last.until, last.despite_room(reserve)), (WANTED, until, until.is_none()));
+            assert!(last.free > 0);
+            // New work is let in again as soon as there is room by the file system's word.
+            assert_eq!(space.room(0).is_ok(), until.is_none());
+        }
     }
 
     #[test]

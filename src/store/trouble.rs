@@ -17,6 +17,14 @@ pub struct TurnedAway {
     pub until: Option<u64>,
 }
 
+impl TurnedAway {
+    /// Whether the file system itself had no room although it says that there is, above this reserve: under a quota, or on a volume that
+    /// is given its blocks as they are written.
+    pub fn despite_room(&self, reserve: u64) -> bool {
+        self.until.is_none() && self.free >= reserve.saturating_add(self.wanted)
+    }
+}
+
 /// What fails just now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trouble {

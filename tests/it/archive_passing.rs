@@ -1,7 +1,7 @@
-//! What an archive brings for a C-MOVE or C-GET, passed on while it brings the rest.
+//! A slow archive: what is here is told while it is asked, and what it brings for a C-MOVE or C-GET is passed on while it brings the rest.
 
 use crate::support::archive::{OddArchive, Prepared};
-use crate::support::radiology::{ROOT, last};
+use crate::support::radiology::{ROOT, last, last_time};
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
 
@@ -46,4 +46,52 @@ fn what_an_archive_brings_is_passed_on_as_it_comes() {
     assert_eq!((&last(&said)["status"], &last(&said)["completed"]), (&json!(0), &json!(3)), "{said}");
     assert!(times[first] + 1.0 < *times.last().unwrap(), "{said}");
     site.site.verify_ledger(true);
+}
+
+/// UIX-12, DIM-070: at every level the node has what is here, where an archive cannot change it, before the archive answers; how much there
+/// is of a study waits for that. Each is told once.
+#[test]
+fn what_is_here_is_told_before_a_slow_archive_answers() {
+    const SLOW: f64 = 4.0;
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let sender = "[[node]]\nae_title = \"SENDER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\n";
+    let site = prepared.start("ARCHIVE\"\nquery_timeout = \"60s", archive.port, sender);
+    let (one, two) = (format!("{ROOT}.1"), format!("{ROOT}.2"));
+    let (series, image) = (format!("{two}.1"), |number: u32| format!("{two}.1.{number}"));
+    site.push_of(&two, 2);
+    archive.behaves(&json!({ "find_delay": SLOW }));
+    let studies = json!({ "QueryRetrieveLevel": "STUDY", "PatientID": "P1", "StudyInstanceUID": "" });
+    let mut counted = studies.clone();
+    counted["NumberOfStudyRelatedInstances"] = json!("");
+    counted["InstanceAvailability"] = json!("");
+    let all_series = json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": two, "SeriesInstanceUID": "" });
+    let images = json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": two, "SeriesInstanceUID": series,
+        "SOPInstanceUID": "" });
+    // What is asked for, its UID, and what is told before the archive answers and after.
+    let rows = [
+        (studies, "StudyInstanceUID", vec![two.clone()], vec![one.clone()]),
+        (all_series, "SeriesInstanceUID", vec![series], vec![]),
+        (images, "SOPInstanceUID", vec![image(1), image(2)], vec![image(3)]),
+        (counted, "StudyInstanceUID", vec![], vec![one, two.clone()]),
+    ];
+    for (keys, unique, before, after) in rows {
+        let said = site.ask(&[json!({ "keys": keys })]).remove(0);
+        let answers: Vec<&Value> = said["answers"].as_array().unwrap().iter().collect();
+        let at = |uid: &String| -> f64 {
+            let at: Vec<usize> =
+                (0..answers.len()).filter(|at| answers[*at]["identifier"][unique] == uid.as_str()).collect();
+            assert_eq!(at.len(), 1, "{uid} is told once: {said}");
+            said["times"][at[0]].as_f64().unwrap()
+        };
+        assert!(before.iter().all(|uid| at(uid) < SLOW), "{said}");
+        assert!(after.iter().all(|uid| at(uid) >= SLOW) && last_time(&said) >= SLOW, "{said}");
+        assert_eq!(last(&said)["status"], 0, "{said}");
+        if keys["InstanceAvailability"].is_string() {
+            let of_two = answers.iter().find(|answer| answer["identifier"][unique] == two.as_str()).unwrap();
+            let told = &of_two["identifier"];
+            let (count, where_it_is) = (&told["NumberOfStudyRelatedInstances"], &told["InstanceAvailability"]);
+            assert_eq!((count, where_it_is), (&json!("3"), &json!("NEARLINE")), "{said}");
+        }
+    }
 }

@@ -289,7 +289,7 @@ fn too_many_associations_and_a_stop_are_transient_rejections() {
     let command = crate::support::caller::store_command(SECONDARY_CAPTURE, &names.instance, 1);
     third.fragment(1, true, true, &command).unwrap();
     third.fragment(1, false, false, &bytes[..50_000]).unwrap();
-    until(seconds(20), "the gateway works on it", || site.log().contains("ready").then_some(()));
+    until(seconds(20), "the gateway works on it", || third.is_heard().then_some(()));
     let id = site.process().id().to_string();
     finish(Command::new("kill").args(["-TERM", &id]), seconds(5)).ok("kill -TERM");
     until(seconds(20), "the gateway turns callers away", || match Caller::ask(port, &usual()) {

@@ -3,11 +3,12 @@
 use crate::support::config::free_port;
 use crate::support::gateway::Gateway;
 use crate::support::neighbours::*;
-use crate::support::radiology::{is_dated, last};
+use crate::support::radiology::{is_dated, last, last_time};
 use crate::support::searched_peer::{Manner, SearchedPeer, study};
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 fn uid(n: u32) -> String {
@@ -128,6 +129,33 @@ fn a_neighbours_silence_takes_nothing_from_our_own_studies() {
     is_dated(&end["comment"], "b does not answer; there may be more; last checked ");
 }
 
+/// An archive that takes calls, and says nothing, for which is waited for 8 seconds: what listens for it, and its entry.
+fn silent_archive() -> (TcpListener, String) {
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let entry = format!(
+        "[[node]]\nae_title = \"ARCHIVE\"\naddress = \"{}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n\
+         may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nquery_timeout = \"8s\"\n",
+        hangs.local_addr().unwrap()
+    );
+    (hangs, entry)
+}
+
+/// UIX-12, DIM-070: what is here, and an archive cannot change, the node has before the time of a silent archive is up; that it kept silent
+/// is told at the end.
+#[test]
+fn what_is_here_is_told_before_the_time_of_a_silent_archive_is_up() {
+    let stage = Stage::new();
+    let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&[study(&uid(1), NHS, "NHS", 3)]));
+    let (_hangs, archive) = silent_archive();
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], &archive));
+    let ours = json!([{ "uid": 3, "PatientID": NHS, "PatientName": "Prior^Ann", "StudyDate": "20240102" }]);
+    let own = give(&stage, &a, "PACS", &ours)[0]["study"].as_str().unwrap().to_owned();
+    let keys = json!({ "QueryRetrieveLevel": "STUDY", "PatientID": NHS, "StudyInstanceUID": "", "StudyDate": "" });
+    let said = &ask(stage.path(), &a, &[json!({ "keys": keys })])[0];
+    assert_eq!((identifiers(said).len(), &last(said)["status"]), (2, &json!(0xA700)), "{said}");
+    assert!(shown_after(said, &own) < 8.0 && last_time(said) >= 8.0, "{said}");
+}
+
 /// UIX-12: a site that answers in many pages is not called silent because an archive of ours keeps the query busy for longer than a site
 /// may take.
 #[test]
@@ -135,14 +163,9 @@ fn a_site_is_not_called_silent_while_an_archive_is_awaited() {
     let stage = Stage::new();
     let theirs: Vec<Value> = (1..=30).map(|n| study(&uid(n), NHS, "NHS", 1)).collect();
     let b = SearchedPeer::start(&identity(&stage, "b"), Manner::shows(&theirs).in_pages_of(1));
-    // It takes calls, and says nothing.
-    let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let archive = format!(
-        "[priors]\ndeadline = \"4s\"\n[[node]]\nae_title = \"ARCHIVE\"\naddress = \"{}\"\nfrom_addresses = [\"127.0.0.0/8\"]\n\
-         may = [\"store\"]\narchive = true\nretrieve_ae = \"RTV\"\nquery_timeout = \"8s\"\n",
-        hangs.local_addr().unwrap()
-    );
-    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], &archive));
+    let (_hangs, archive) = silent_archive();
+    let tables = format!("[priors]\ndeadline = \"4s\"\n{archive}");
+    let a = Gateway::start(&stage.path().join("a"), asking(&stage, &[Neighbour::new("b", &b.url())], &tables));
     let said = &ask(stage.path(), &a, &[priors_of(NHS)])[0];
     assert_eq!((studies(said).len(), markers(said)), (30, Vec::new()), "{said}");
     assert_eq!(last(said)["status"], 0xA700, "{said}");

@@ -2,12 +2,14 @@
 
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
+use crate::edge::admin::By;
 use crate::store::Store;
 use std::process::ExitCode;
 
 pub(super) async fn run(config: &Config) -> Ended {
     if let Some(mut gateway) = client::Gateway::connect(&config.site.data_dir).await {
-        let answer = gateway.post("/store/accept", &serde_json::json!({})).await?;
+        let asked = By { who: crate::cli::who(), reason: String::new() };
+        let answer = gateway.post("/store/accept", &serde_json::to_value(&asked).map_err(Failure::some)?).await?;
         if answer["doubted"] == true {
             return Err(Failure::usage("the gateway is running; stop it first"));
         }

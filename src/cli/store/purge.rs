@@ -2,6 +2,7 @@
 
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
+use crate::edge::admin::By;
 use crate::records::{Cursor, Records};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,9 @@ pub(in crate::cli) struct Options {
     /// Say what would go, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Why; kept in the ledger with the name of who asked
+    #[arg(long, default_value = "", conflicts_with = "dry_run")]
+    reason: String,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -21,7 +25,8 @@ pub(super) async fn run(config: &Config, records: &Records, options: &Options) -
         return dry_run(config, records, options.json).await;
     }
     let mut gateway = client::Gateway::required(config).await?;
-    let answer = gateway.post("/store/purge", &serde_json::json!({})).await?;
+    let asked = By { who: crate::cli::who(), reason: options.reason.clone() };
+    let answer = gateway.post("/store/purge", &serde_json::to_value(&asked).map_err(Failure::some)?).await?;
     if options.json {
         render::json(&answer)?;
     } else {

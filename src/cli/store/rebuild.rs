@@ -92,7 +92,7 @@ pub(super) async fn run(config: &Config, options: &Options) -> Ended {
     let why = "made anew from the blobs";
     records.doubt(&crate::cli::who(), why, SystemTime::now()).await.map_err(Failure::some)?;
     // That they are begun anew is what was asked for: no start need tell of it.
-    records.beginning_was_meant().await.map_err(Failure::some)?;
+    records.beginning_was_meant(&crate::cli::who(), why, SystemTime::now()).await.map_err(Failure::some)?;
     records.close().await;
     mark.end().map_err(failed)?;
     tell(&rebuilt, options.json)

@@ -137,6 +137,10 @@ fn purged(rule: PurgeRule, who: Option<&str>, words: Option<&str>) -> String {
         PurgeRule::Room => "the disk was short of room".to_owned(),
         PurgeRule::Dropped => format!("{} dropped them ({})", who.unwrap_or("a person"), words.unwrap_or("no reason")),
     };
+    let why = match who.filter(|_| rule != PurgeRule::Dropped) {
+        Some(who) => format!("{why}, and {who} asked for it then ({})", words.unwrap_or("no reason")),
+        None => why,
+    };
     format!("its bytes were removed here: {why}; the records of it stay")
 }
 
@@ -191,5 +195,25 @@ fn standing(state: State, verify: Verify) -> String {
         (State::Accepted, Verify::Present) => "accepted; being looked for".into(),
         (State::Accepted, Verify::Readback) => "accepted; to be read back and compared".into(),
         _ => state.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// LED-030, UIX-09: whoever had bytes removed before their time came by itself is named with the rule.
+    #[test]
+    fn who_asked_for_a_purge_is_named() {
+        let rows = [
+            (PurgeRule::Age, None, None, "had passed; the records"),
+            (PurgeRule::Age, Some("jo"), Some("full"), "had passed, and jo asked for it then (full); the records"),
+            (PurgeRule::Room, Some("jo"), None, "short of room, and jo asked for it then (no reason); the records"),
+            (PurgeRule::Dropped, Some("jo"), Some("theirs"), "here: jo dropped them (theirs); the records"),
+        ];
+        for (rule, who, words, want) in rows {
+            let told = purged(rule, who, words);
+            assert!(told.contains(want), "{told}");
+        }
     }
 }

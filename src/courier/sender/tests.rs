@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::courier::mover::{Mover, SubOperation};
+use crate::courier::turns::Turns;
 use crate::dicom::sample::{DELIMITED, EXPLICIT, Form, IMPLICIT, Node, encode, instance, value};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid};
 use crate::dicom::vr::Vr;
 use crate::dimse::Status;
 use crate::peers::Origin;
-use crate::records::{InstanceId, RecordsOptions};
+use crate::records::tests::support::{LIMITS, destination, noon, push, to};
+use crate::records::{Arrival, AttemptSummary, BlobRef, InstanceId, RecordsOptions, Selection, Verb};
 use crate::store::{Digest, StoreOptions};
 use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -214,4 +217,46 @@ async fn what_is_not_encoded_as_its_syntax_says_goes_natively_or_not_at_all() {
     assert!(matches!(&outcome, Outcome::Dead { why } if why.contains("no value representations")), "{outcome:?}");
     let explicit = encode(&nodes, EXPLICIT);
     assert_eq!(sent_bytes(Foreign::AsIs, "1.2.840.10008.1.2.4.102", &explicit).await.unwrap(), explicit);
+}
+
+/// IDY-044: what a person has released to a node that holds, the node gets also when it asks for it (C-MOVE, C-GET), prefixed as a lane sends
+/// it; not before, not what was held again, and no other node.
+#[tokio::test]
+async fn what_a_person_released_to_a_node_it_is_given_when_it_asks() {
+    let bytes = encode(&instance(), EXPLICIT);
+    let Ready { sender, item, dir: _dir } = Ready::with(Foreign::Hold, "1.2.840.10008.1.2.1", &bytes).await;
+    let Sender { store, foreigners, .. } = sender;
+    let records = foreigners.records.clone();
+    let arrival = Arrival {
+        origin: item.origin.clone(),
+        digest: item.digest,
+        length: item.length,
+        blob: BlobRef::New(item.place),
+        chosen: vec![to("OUT")],
+        ..push(1)
+    };
+    records.record(arrival).await.unwrap();
+    let mover = Mover::new(destination("OUT"), None, store, foreigners, Turns::default());
+    let given = async || {
+        let mut node = Taker::default();
+        (mover.give(&mut node, (&item, mover.ahead(&item)), None).await, node.got)
+    };
+    let (SubOperation::Failed { why, .. }, _) = given().await else { panic!("nobody has released it") };
+    let batch = records.lease(&destination("OUT"), LIMITS, noon()).await.unwrap().unwrap();
+    let transfer = batch.items[0].transfer;
+    let held = vec![(transfer, Outcome::Held { why: why.clone() })];
+    records.settle(batch.attempt, held, AttemptSummary::default(), noon()).await.unwrap();
+    assert!(matches!(given().await.0, SubOperation::Failed { .. }), "it waits for a person");
+    let act = async |verb| {
+        let acted = records.act(verb, Selection::Transfers(vec![transfer]), "jo", "seen", noon()).await.unwrap();
+        assert_eq!(acted.changed, 1, "{acted:?}");
+    };
+    act(Verb::Release).await;
+    let (came, got) = given().await;
+    assert_eq!(came, SubOperation::Completed);
+    assert!(got.windows(11).any(|at| at == b"surrey:4711"));
+    assert_eq!(records.released_to(InstanceId(1), &destination("OUT")).await.unwrap(), [why]);
+    assert_eq!(records.released_to(InstanceId(1), &destination("OTHER")).await.unwrap(), Vec::<String>::new());
+    act(Verb::Hold).await;
+    assert!(matches!(given().await.0, SubOperation::Failed { .. }), "a person holds it again");
 }

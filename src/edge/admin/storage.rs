@@ -51,6 +51,9 @@ pub(super) fn lines(
         );
         lines.push(match last.until {
             Some(until) => format!("{refused}, and there is no room until {} are. Make room", megabytes(until)),
+            None if last.despite_room(reserve) => format!(
+                "{refused}, and yet the file system had no room: is there a quota, or is the volume below it full? Make room"
+            ),
             None => format!(
                 "{refused}, and {} are kept. Make room, or have the sender send less at a time",
                 megabytes(reserve)
@@ -86,8 +89,10 @@ mod tests {
             ..Trouble::default()
         };
         let turned = |seconds| turned_until(seconds, None);
+        let last = TurnedAway { at: ago(500), wanted: 64_000_000, free: 114_000_000, until: None };
+        let despite_room = Trouble { turned_away: Some(last), ..Trouble::default() };
         let nothing = Trouble::default;
-        let rows: [(Trouble, bool, Option<SystemTime>, &[&str]); 8] = [
+        let rows: [(Trouble, bool, Option<SystemTime>, &[&str]); 9] = [
             (nothing(), false, None, &[]),
             (nothing(), true, None, &["RECORDS CANNOT BE WRITTEN"]),
             (unmade, false, None, &["FILES CANNOT BE MADE in /data/blobs: no inodes"]),
@@ -98,6 +103,7 @@ mod tests {
                 None,
                 &["90.0 MB were free, and there is no room until 126.5 MB are"],
             ),
+            (despite_room, false, None, &["114.0 MB were free, and yet the file system had no room"]),
             (turned(700), false, None, &[]),
             (nothing(), false, Some(ago(80_000)), &["this site began anew at 2026-"]),
             (nothing(), false, Some(ago(90_000)), &[]),

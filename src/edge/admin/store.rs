@@ -26,6 +26,16 @@ pub(crate) struct Drop {
     pub(crate) reason: String,
 }
 
+/// Who asks for something, and perhaps why.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct By {
+    /// Who.
+    pub(crate) who: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub(crate) reason: String,
+}
+
 /// Look at blobs that were found damaged.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Examine {
@@ -33,8 +43,8 @@ pub(crate) struct Examine {
     pub(crate) blobs: Vec<i64>,
 }
 
-pub(super) async fn purge(State(face): State<AdminFace>) -> Response {
-    match face.janitor.purge().await {
+pub(super) async fn purge(State(face): State<AdminFace>, Json(asked): Json<By>) -> Response {
+    match face.janitor.purge_for(Some((&asked.who, &asked.reason))).await {
         Ok(report) => {
             Json(json!({"by_age": report.by_age, "for_room": report.for_room, "bytes": report.bytes})).into_response()
         }
@@ -44,11 +54,11 @@ pub(super) async fn purge(State(face): State<AdminFace>) -> Response {
 
 /// A person says that the records in place were meant to be begun. That records are the right ones for other blobs is said while no
 /// gateway runs.
-pub(super) async fn accept(State(face): State<AdminFace>) -> Response {
+pub(super) async fn accept(State(face): State<AdminFace>, Json(asked): Json<By>) -> Response {
     if face.store.is_doubted() {
         return Json(json!({"doubted": true})).into_response();
     }
-    match face.records.beginning_was_meant().await {
+    match face.records.beginning_was_meant(&asked.who, &asked.reason, SystemTime::now()).await {
         Ok(meant) => Json(json!({"doubted": false, "meant": meant})).into_response(),
         Err(error) => failed(&error.into()),
     }
@@ -78,11 +88,22 @@ pub(super) async fn drop_bytes(State(face): State<AdminFace>, Json(asked): Json<
 pub(super) struct Pause {
     /// So long from now, an hour at most; 0 ends it.
     seconds: u64,
+    /// Which backup it is; another's pause is not its own.
+    #[serde(default)]
+    by: String,
 }
 
+/// The longest name of a backup, in bytes.
+const NAME_BYTES: usize = 100;
+
 pub(super) async fn pause(State(face): State<AdminFace>, Json(asked): Json<Pause>) -> Response {
-    face.janitor.pause(Duration::from_secs(asked.seconds.min(3600))).await;
-    Json(json!({"paused_seconds": asked.seconds})).into_response()
+    if asked.by.len() > NAME_BYTES {
+        return problem(StatusCode::BAD_REQUEST, "the name of a backup is short");
+    }
+    match face.janitor.pause(&asked.by, Duration::from_secs(asked.seconds.min(3600))).await {
+        true => Json(json!({"paused_seconds": asked.seconds})).into_response(),
+        false => problem(StatusCode::CONFLICT, "too many backups are being made at once; wait until one is done"),
+    }
 }
 
 /// What is wrong with what was asked, or with us.
@@ -158,5 +179,9 @@ pub(super) async fn examine(State(face): State<AdminFace>, Json(asked): Json<Exa
 }
 
 fn failed(error: &JanitorError) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+    let status = match error {
+        JanitorError::Records(RecordsError::Refused(_)) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    problem(status, &error.to_string())
 }

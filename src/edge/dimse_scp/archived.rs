@@ -1,7 +1,7 @@
 //! What the archives hold, beside what is held here: as a node's query finds it, and fetched before a node is given it.
 
 use super::asked::exact;
-use super::find::{End, Find};
+use super::find::{Awaited, Find};
 use super::given::{Given, SIGN_OF_LIFE, alongside};
 use super::passing::{Passing, Way};
 use super::retrieve::Prepared;
@@ -16,10 +16,9 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Counts, Dialogue, Offer, QueryAnswer, Status};
 use crate::edge::qido::archived::{instance_elsewhere, series_elsewhere, study_elsewhere};
 use crate::priors::archive::{ArchivedInstance, Brought as Asked, Found, Wanted};
-use crate::records::{Picked, RecordsError, Resource, SeriesRow, StudyRow, StudySize, Walk};
-use futures_util::FutureExt;
+use crate::records::{Elsewhere, Picked, RecordsError, Resource, SeriesRow, StudyRow, StudySize, Walk};
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 
@@ -27,14 +26,17 @@ use std::pin::pin;
 pub(super) const NEARLINE: &str = "NEARLINE";
 
 impl Find<'_, '_> {
-    /// What the archives answer, unless nobody waits for it any more. Those that do not answer are remembered.
-    async fn heard<T>(&mut self, asking: impl Future<Output = Found<T>>) -> Result<Vec<T>, End> {
-        let found = tokio::select! {
-            found = asking => found,
-            () = self.dialogue.heard() => return Err(End::Over),
-        };
-        self.silent.extend(found.silent);
-        Ok(found.rows)
+    /// Asks the archives, unless there is none to be asked for this node.
+    fn awaited<K: Ord + Clone, T: Send + 'static>(
+        &self,
+        asking: impl Future<Output = Found<T>> + Send + 'static,
+        unique: fn(&T) -> K,
+        described: fn(&T) -> Elsewhere,
+    ) -> Awaited<K, T> {
+        match self.face.archives.any(Some(&self.node.ae_title)) {
+            true => Awaited::of(asking, unique, described),
+            false => Awaited::nothing(unique, described),
+        }
     }
 
     /// The keys, with the unique ones of the levels above.
@@ -70,39 +72,44 @@ impl Find<'_, '_> {
         others.chain([keys.clone()]).collect()
     }
 
-    pub(super) async fn archived_studies(&mut self) -> Result<BTreeMap<StudyUid, (StudyRow, StudySize)>, End> {
+    /// Studies that archives hold, each with what it holds.
+    pub(super) fn archived_studies(&self) -> Awaited<StudyUid, (StudyRow, StudySize)> {
         let (archives, by, questions) = (self.face.archives.clone(), self.node.ae_title.clone(), self.in_every_form());
         let combined = self.combined;
-        let asked = questions.iter().map(|matches| {
-            let wanted = Wanted { matches, combined, study: None, series: None };
-            archives.studies(Some(&by), wanted)
-        });
-        let rows = self.heard(join_all(asked).map(together)).await?;
-        let rows = self.face.records.shown_elsewhere(rows, study_elsewhere).await?;
-        Ok(rows.into_iter().map(|row| (row.0.study.clone(), row)).collect())
+        let asking = async move {
+            let asked = questions.iter().map(|matches| {
+                let wanted = Wanted { matches, combined, study: None, series: None };
+                archives.studies(Some(&by), wanted)
+            });
+            together(join_all(asked).await)
+        };
+        self.awaited(asking, |row: &(StudyRow, StudySize)| row.0.study.clone(), study_elsewhere)
     }
 
-    pub(super) async fn archived_series(&mut self, walk: &Walk) -> Result<BTreeMap<SeriesUid, SeriesRow>, End> {
-        let [study] = walk.studies.as_slice() else { return Ok(BTreeMap::new()) };
+    /// Series of the study of a walk, if it is one study.
+    pub(super) fn archived_series(&self, walk: &Walk) -> Awaited<SeriesUid, SeriesRow> {
+        let unique = |row: &SeriesRow| row.series.clone();
+        let [study] = walk.studies.as_slice() else { return Awaited::nothing(unique, series_elsewhere) };
         let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.keys_below());
-        let wanted =
-            Wanted { matches: &matches, combined: self.combined, study: Some(study), series: walk.series.as_ref() };
-        let rows = self.heard(archives.series(Some(&by), wanted)).await?;
-        let rows = self.face.records.shown_elsewhere(rows, series_elsewhere).await?;
-        Ok(rows.into_iter().map(|row| (row.series.clone(), row)).collect())
+        let (combined, study, series) = (self.combined, study.clone(), walk.series.clone());
+        let asking = async move {
+            let wanted = Wanted { matches: &matches, combined, study: Some(&study), series: series.as_ref() };
+            archives.series(Some(&by), wanted).await
+        };
+        self.awaited(asking, unique, series_elsewhere)
     }
 
-    pub(super) async fn archived_instances(
-        &mut self,
-        walk: &Walk,
-    ) -> Result<BTreeMap<InstanceUid, ArchivedInstance>, End> {
-        let [study] = walk.studies.as_slice() else { return Ok(BTreeMap::new()) };
+    /// Instances of it, or of its series if one is named.
+    pub(super) fn archived_instances(&self, walk: &Walk) -> Awaited<InstanceUid, ArchivedInstance> {
+        let unique = |row: &ArchivedInstance| row.instance.clone();
+        let [study] = walk.studies.as_slice() else { return Awaited::nothing(unique, instance_elsewhere) };
         let (archives, by, matches) = (self.face.archives.clone(), self.node.ae_title.clone(), self.keys_below());
-        let wanted =
-            Wanted { matches: &matches, combined: self.combined, study: Some(study), series: walk.series.as_ref() };
-        let rows = self.heard(archives.instances(Some(&by), wanted)).await?;
-        let rows = self.face.records.shown_elsewhere(rows, instance_elsewhere).await?;
-        Ok(rows.into_iter().map(|row| (row.instance.clone(), row)).collect())
+        let (combined, study, series) = (self.combined, study.clone(), walk.series.clone());
+        let asking = async move {
+            let wanted = Wanted { matches: &matches, combined, study: Some(&study), series: series.as_ref() };
+            archives.instances(Some(&by), wanted).await
+        };
+        self.awaited(asking, unique, instance_elsewhere)
     }
 
     /// The end of a query that was answered as far as it could be. What a silent archive holds is not passed over in silence:

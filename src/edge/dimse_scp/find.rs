@@ -1,8 +1,11 @@
 //! C-FIND over the catalogue: matches are sent as they are found, page by page, and none is kept (PS3.4 section C.4.1).
 
+mod awaited;
 mod elsewhere;
 mod known;
 mod whose;
+
+pub(super) use awaited::Awaited;
 
 use super::archived::NEARLINE;
 use super::asked::*;
@@ -19,6 +22,7 @@ use crate::peers::{Node, Origin, Registry};
 use crate::priors::archive::widen;
 use crate::priors::whom::Patient;
 use crate::records::{FindInstances, MOST_NAMED, RecordsError, SeriesRow, StudyRow, StudySize, Texts, Walk};
+use elsewhere::Elsewhere;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -257,7 +261,7 @@ impl Find<'_, '_> {
         let mut walk = self.walk();
         walk.candidates = self.face.records.candidates(walk.narrow.clone()).await?;
         let mut elsewhere = self.ask_for_patient();
-        let mut archived = self.archived_studies().await?;
+        let mut archived = self.archived_studies();
         let (named, mut told) = (!walk.studies.is_empty(), BTreeSet::new());
         loop {
             let rows = self.face.records.walk_studies(walk.clone()).await?;
@@ -269,27 +273,26 @@ impl Find<'_, '_> {
                 let attributes = std::mem::take(&mut row.attributes);
                 fitting.extend(self.fitting(&row.origin, attributes).map(|values| (row, values)));
             }
-            let mut sizes = self.sizes_of(&fitting, elsewhere.is_some(), &archived).await?;
-            for (row, values) in fitting {
-                self.goes_on().await?;
-                let theirs = archived.remove(&row.study).map(|(_, size)| size);
-                // Of a list at large nothing is remembered.
-                if named {
-                    told.insert(row.study.clone());
-                }
-                let (copy, size) = (row.origin.site().is_some(), sizes.remove(&row.row));
-                if let Some(elsewhere) = elsewhere.as_mut().filter(|_| copy) {
-                    self.copy((size.unwrap_or_default(), theirs), &row, values, elsewhere).await?;
-                    continue;
-                }
-                if let Some(elsewhere) = &mut elsewhere {
-                    elsewhere.own(&row.study, &values);
-                }
-                self.tell_study(row.study, values, size, theirs).await?;
+            // Of a list at large nothing is remembered.
+            if named {
+                told.extend(fitting.iter().map(|(row, _)| row.study.clone()));
+            }
+            if self.wants_theirs() || archived.is_crowded() {
+                self.hear_archives(&mut archived).await?;
+            }
+            // Of a copy that waits for the other sites it matters whether an archive holds it, too.
+            let waits = elsewhere.is_some();
+            let (copies, page): (Vec<_>, Vec<_>) =
+                fitting.into_iter().partition(|(row, _)| waits && row.origin.site().is_some());
+            self.tell_held(page, &mut archived, &mut elsewhere).await?;
+            if !copies.is_empty() {
+                self.hear_archives(&mut archived).await?;
+                self.tell_held(copies, &mut archived, &mut elsewhere).await?;
             }
         }
+        self.hear_archives(&mut archived).await?;
         // What archives alone hold.
-        for (study, (row, size)) in archived {
+        for (study, (row, size)) in archived.rest() {
             self.goes_on().await?;
             let Some(values) = self.fitting(&row.origin, row.attributes) else { continue };
             if let Some(elsewhere) = &mut elsewhere {
@@ -306,16 +309,39 @@ impl Find<'_, '_> {
         }
     }
 
+    /// Studies of a page that are held here, with what archives hold of each, as far as that is known; a copy may wait.
+    async fn tell_held(
+        &mut self,
+        page: Vec<(StudyRow, BTreeMap<Tag, String>)>,
+        archived: &mut Awaited<StudyUid, (StudyRow, StudySize)>,
+        elsewhere: &mut Option<Elsewhere>,
+    ) -> Result<(), End> {
+        let mut sizes = self.sizes_of(&page, elsewhere.is_some(), archived).await?;
+        for (row, values) in page {
+            self.goes_on().await?;
+            let theirs = archived.take(&row.study).map(|(_, size)| size);
+            let (copy, size) = (row.origin.site().is_some(), sizes.remove(&row.row));
+            if let Some(elsewhere) = elsewhere.as_mut().filter(|_| copy) {
+                self.copy((size.unwrap_or_default(), theirs), &row, values, elsewhere).await?;
+                continue;
+            }
+            if let Some(elsewhere) = elsewhere.as_mut() {
+                elsewhere.own(&row.study, &values);
+            }
+            self.tell_study(row.study, values, size, theirs).await?;
+        }
+        Ok(())
+    }
+
     /// What is held here of those of a page's studies of which it is wanted, or compared with what others hold.
     async fn sizes_of(
         &self,
         page: &[(StudyRow, BTreeMap<Tag, String>)],
         asked_elsewhere: bool,
-        archived: &BTreeMap<StudyUid, (StudyRow, StudySize)>,
+        archived: &Awaited<StudyUid, (StudyRow, StudySize)>,
     ) -> Result<BTreeMap<i64, StudySize>, RecordsError> {
         let all = self.wants_size();
-        let compared =
-            |row: &StudyRow| archived.contains_key(&row.study) || (asked_elsewhere && row.origin.site().is_some());
+        let compared = |row: &StudyRow| archived.holds(&row.study) || (asked_elsewhere && row.origin.site().is_some());
         let rows = page.iter().filter(|(row, _)| all || compared(row)).map(|(row, _)| row.row).collect();
         self.face.records.study_sizes(rows, self.wants_classes()).await
     }
@@ -359,13 +385,16 @@ impl Find<'_, '_> {
 
     async fn series(&mut self) -> Result<(), End> {
         let (mut walk, mut known) = (self.walk(), self.known_below().await);
-        let mut archived = self.archived_series(&walk).await?;
+        let mut archived = self.archived_series(&walk);
         loop {
             let rows = self.face.records.walk_series(walk.clone()).await?;
             let Some(last) = rows.last() else { break };
             walk.after = last.row;
+            if self.wants_theirs() || archived.is_crowded() {
+                self.hear_archives(&mut archived).await?;
+            }
             for row in rows {
-                let theirs = archived.remove(&row.series).map_or(0, |theirs| theirs.instances);
+                let theirs = archived.take(&row.series).map_or(0, |theirs| theirs.instances);
                 known.insert(&row.series, &row.origin)?;
                 match row.origin.site() {
                     None => self.tell_series(row, theirs).await?,
@@ -373,7 +402,8 @@ impl Find<'_, '_> {
                 }
             }
         }
-        for (_, mut row) in archived {
+        self.hear_archives(&mut archived).await?;
+        for mut row in archived.rest().into_values() {
             let theirs = std::mem::take(&mut row.instances);
             known.insert(&row.series, &row.origin)?;
             self.tell_series(row, theirs).await?;
@@ -404,16 +434,20 @@ impl Find<'_, '_> {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
         }
         let unknown = if named.is_empty() { None } else { Some(named.iter().cloned().collect()) };
-        let mut archived = self.archived_instances(&walk).await?;
+        let mut archived = self.archived_instances(&walk);
         let mut known = self.known_below().await;
         known.named = unknown;
         loop {
             let rows = self.face.records.find_instances(find.clone()).await?;
             let Some(last) = rows.last() else { break };
             find.after = last.id;
+            // Whatever they hold of one that is here, it is told as it is here.
+            if archived.is_crowded() {
+                self.hear_archives(&mut archived).await?;
+            }
             for mut row in rows {
                 self.goes_on().await?;
-                archived.remove(&row.instance);
+                archived.take(&row.instance);
                 known.insert(&row.instance, &row.origin)?;
                 row.attributes.0.extend([
                     (SOP_CLASS_UID, row.sop_class.to_string()),
@@ -428,7 +462,8 @@ impl Find<'_, '_> {
                 }
             }
         }
-        for (instance, row) in archived {
+        self.hear_archives(&mut archived).await?;
+        for (instance, row) in archived.rest() {
             self.goes_on().await?;
             known.insert(&instance, &row.origin)?;
             let Some(mut values) = self.fitting(&row.origin, row.attributes) else { continue };

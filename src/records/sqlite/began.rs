@@ -1,8 +1,9 @@
 //! When these records were begun, until a person says that this was meant: a site whose disk is not mounted begins anew without a word.
 
-use super::rows::{Fault, time};
+use super::rows::{Fault, micros, time};
 use super::tx::Tx;
-use rusqlite::{Connection, OptionalExtension};
+use crate::ledger::entry::{Kind, facts};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
 
 /// Notes that they are begun now.
@@ -17,7 +18,18 @@ pub(in crate::records) fn find(conn: &Connection) -> Result<Option<SystemTime>, 
     Ok(conn.query_row(find, [], |row| row.get(0)).optional()?.map(time))
 }
 
-/// A person says that it was meant; whether that was still to be said.
-pub(in crate::records) fn forget(tx: &Tx<'_>) -> Result<bool, Fault> {
-    Ok(tx.conn.execute("DELETE FROM meta WHERE name = 'began'", [])? > 0)
+/// A person says that it was meant; whether that was still to be said. What they said is an act like any other.
+pub(in crate::records) fn forget(tx: &mut Tx<'_>, (who, reason): (&str, &str), now: SystemTime) -> Result<bool, Fault> {
+    if tx.conn.execute("DELETE FROM meta WHERE name = 'began'", [])? == 0 {
+        return Ok(false);
+    }
+    let at = micros(now);
+    let words = if reason.is_empty() { None } else { Some(tx.words(reason)?) };
+    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, 'begun', ?2, ?3)")?;
+    insert.execute(params![at, who, words.as_ref().map(|(id, _)| *id)])?;
+    drop(insert);
+    let mut told = facts([("verb", "begun".into()), ("who", who.into())]);
+    told.extend(words.map(|(_, fact)| ("words".to_owned(), fact)));
+    tx.append(Tx::entry_id()?, Kind::Act, at, told, Vec::new());
+    Ok(true)
 }

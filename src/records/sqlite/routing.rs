@@ -9,6 +9,8 @@ use crate::dicom::charset::Charset;
 use crate::dicom::head::{Attributes, Head};
 use crate::dicom::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid};
 use crate::ledger::entry::{Kind, facts};
+use crate::ledger::transfer::TransferId;
+use crate::peers::Destination;
 use crate::records::{InstanceId, Routable};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::SystemTime;
@@ -55,6 +57,27 @@ pub(in crate::records) fn released(conn: &Connection, transfer: &Transfer) -> Re
     )?;
     let rows = find.query_map([transfer.id.0], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The same of all that is or was owed of an instance to a destination, but for what a person has held again, or cancelled.
+pub(in crate::records) fn released_to(
+    conn: &Connection,
+    instance: InstanceId,
+    to: &Destination,
+) -> Result<Vec<String>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT id FROM transfers WHERE study = (SELECT study FROM instances WHERE id = ?1) \
+         AND destination = (SELECT id FROM destinations WHERE name = ?2) AND instance = ?1 \
+         AND state NOT IN ('held', 'cancelled') ORDER BY id",
+    )?;
+    let ids = find.query_map(params![instance.0, to.0], |row| row.get(0).map(TransferId))?;
+    let mut all = Vec::new();
+    for id in ids.collect::<Result<Vec<_>, _>>()? {
+        if let Some(transfer) = Transfer::load(conn, id)? {
+            all.extend(released(conn, &transfer)?);
+        }
+    }
+    Ok(all)
 }
 
 /// What routes decide by about these instances; those that are not known are left out.

@@ -2,6 +2,7 @@
 
 use super::support::*;
 use crate::dicom::fired::note_fired;
+use crate::ledger::entry::{Entry, Fact, Kind};
 use crate::ledger::generation::Stays;
 use crate::ledger::transfer::State;
 use crate::records::*;
@@ -265,4 +266,25 @@ async fn that_more_differ_than_are_noted_is_told_until_all_were_read_again() {
     assert_eq!(told().await, (1, false), "the next found it");
     site.verify().await;
     note_fired(1);
+}
+
+/// UIX-09: who says that a site was meant to begin anew is named in the ledger, once.
+#[tokio::test]
+async fn that_a_beginning_was_meant_is_an_act_with_a_name() {
+    for reason in ["a new site", ""] {
+        let site = Site::new();
+        assert!(site.records.began().await.unwrap().is_some());
+        assert!(site.records.beginning_was_meant(" ", reason, noon()).await.is_err(), "a person has a name");
+        let before = site.records.ledger_head().await.unwrap().size;
+        assert!(site.records.beginning_was_meant("jo", reason, noon()).await.unwrap());
+        assert_eq!(site.records.began().await.unwrap(), None);
+        let last = site.records.ledger_page(before).await.unwrap().remove(0);
+        let entry = Entry::parse(&last.bytes).unwrap();
+        let text = |name: &str| entry.facts.get(name).and_then(Fact::text);
+        assert_eq!((entry.kind, text("verb"), text("who")), (Kind::Act, Some("begun"), Some("jo")));
+        assert_eq!(entry.facts.contains_key("words"), !reason.is_empty());
+        assert!(!site.records.beginning_was_meant("al", reason, noon()).await.unwrap(), "it is said already");
+        assert_eq!(site.records.ledger_head().await.unwrap().size, before + 1);
+        site.verify().await;
+    }
 }

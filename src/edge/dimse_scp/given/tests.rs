@@ -14,7 +14,7 @@ use crate::dimse::{
     self, ContextAnswer, DataSet, Inquiry, Offer, Operation, Proposal, ProposedContext, Rejection, Reply, Scp,
     ScpOptions, StoreAnswer, StoreRequest, Target, Timers, Wire,
 };
-use crate::peers::Origin;
+use crate::peers::{Destination, Origin};
 use crate::records::RecordsOptions;
 use crate::store::{Digest, Place, Store, StoreOptions};
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ impl Scripted {
             records: records.clone(),
             nhs_nodes: BTreeSet::new(),
         };
-        let mover = Mover::new(None, store, foreigners, Turns::default());
+        let mover = Mover::new(Destination("CT1".into()), None, store, foreigners, Turns::default());
         Self { records, mover, ended: Mutex::default(), _dir: dir }
     }
 }

@@ -1,0 +1,148 @@
+//! What the archives hold while they are awaited: what they cannot change of the rest is told meanwhile, and once (DIM-070, UIX-12).
+
+use super::{End, Find};
+use crate::dicom::attributes::*;
+use crate::dimse::{QueryAnswer, Status};
+use crate::priors::archive::Found;
+use crate::records::Elsewhere;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Of so much at most is it remembered that it was told before the archives had answered; from then on they are waited for (REL-25).
+const MOST_AHEAD: usize = 5000;
+
+/// What the archives hold of what a query asks for, by its UID, as soon as it is known.
+pub(in crate::edge::dimse_scp) struct Awaited<K, T> {
+    /// Their answer, until it is heard. Dropped, it is asked for no more.
+    answer: Option<AbortOnDropHandle<Found<T>>>,
+    unique: fn(&T) -> K,
+    described: fn(&T) -> Elsewhere,
+    /// What was taken before it was known what archives hold of it.
+    ahead: BTreeSet<K>,
+    held: BTreeMap<K, T>,
+}
+
+impl<K: Ord + Clone, T: Send + 'static> Awaited<K, T> {
+    /// Nobody is asked.
+    pub(in crate::edge::dimse_scp) fn nothing(unique: fn(&T) -> K, described: fn(&T) -> Elsewhere) -> Self {
+        Self { answer: None, unique, described, ahead: BTreeSet::new(), held: BTreeMap::new() }
+    }
+
+    /// Asks, and goes on asking while other things are done.
+    pub(in crate::edge::dimse_scp) fn of(
+        asking: impl Future<Output = Found<T>> + Send + 'static,
+        unique: fn(&T) -> K,
+        described: fn(&T) -> Elsewhere,
+    ) -> Self {
+        let answer = Some(AbortOnDropHandle::new(tokio::spawn(asking)));
+        Self { answer, ..Self::nothing(unique, described) }
+    }
+
+    /// What they hold of something that is here, and is told now. Before they are heard that is not known: they will not tell it again.
+    pub(super) fn take(&mut self, key: &K) -> Option<T> {
+        if self.answer.is_some() {
+            self.ahead.insert(key.clone());
+            return None;
+        }
+        self.held.remove(key)
+    }
+
+    /// Whether they hold it, as far as they have been heard.
+    pub(super) fn holds(&self, key: &K) -> bool {
+        self.held.contains_key(key)
+    }
+
+    /// So much was told ahead that they must be heard before more is.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.ahead.len() >= MOST_AHEAD
+    }
+
+    /// What they alone hold.
+    pub(super) fn rest(self) -> BTreeMap<K, T> {
+        self.held
+    }
+
+    /// Takes what they show, but for what was told ahead.
+    fn hear(&mut self, rows: Vec<T>) {
+        let (ahead, unique) = (std::mem::take(&mut self.ahead), self.unique);
+        let rows = rows.into_iter().map(|row| (unique(&row), row));
+        self.held = rows.filter(|(key, _)| !ahead.contains(key)).collect();
+    }
+}
+
+impl Find<'_, '_> {
+    /// Waits until the archives have answered, unless nobody waits for it any more. Those that do not answer are remembered.
+    pub(super) async fn hear_archives<K: Ord + Clone, T: Send + 'static>(
+        &mut self,
+        awaited: &mut Awaited<K, T>,
+    ) -> Result<(), End> {
+        let Some(answer) = awaited.answer.take() else { return Ok(()) };
+        let found = tokio::select! {
+            found = answer => found,
+            () = self.dialogue.heard() => return Err(End::Over),
+        };
+        let Ok(found) = found else {
+            let comment = Some("the archives could not be asked; there may be more".to_owned());
+            return Err(End::Answer(QueryAnswer { comment, ..Status::OUT_OF_RESOURCES.into() }));
+        };
+        self.silent.extend(found.silent);
+        let rows = self.face.records.shown_elsewhere(found.rows, awaited.described).await?;
+        awaited.hear(rows);
+        Ok(())
+    }
+
+    /// Whether what archives hold of a study or series that is here too changes what is told of it: how much there is, and where.
+    pub(super) fn wants_theirs(&self) -> bool {
+        let theirs = [SERIES_RELATED_INSTANCES, AVAILABILITY];
+        self.wants_size() || self.keys.back.iter().any(|tag| theirs.contains(tag))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dicom::uid::{SeriesUid, StudyUid};
+    use crate::edge::qido::archived::series_elsewhere;
+    use crate::peers::Origin;
+    use crate::records::{SeriesRow, Texts};
+
+    fn uid(n: usize) -> SeriesUid {
+        SeriesUid::parse(&format!("1.2.{n}")).unwrap()
+    }
+
+    fn row(n: usize) -> SeriesRow {
+        let study = StudyUid::parse("1.2").unwrap();
+        let origin = Origin::Operator("jo".into());
+        SeriesRow { row: 0, study, series: uid(n), attributes: Texts::default(), instances: 7, origin }
+    }
+
+    /// DIM-070: what is told before an archive has answered the archive does not tell again; of the rest it says what it holds.
+    #[tokio::test]
+    async fn what_was_told_ahead_is_told_once() {
+        let silent = std::future::pending::<Found<SeriesRow>>();
+        let mut awaited = Awaited::of(silent, |row: &SeriesRow| row.series.clone(), series_elsewhere);
+        assert!(awaited.take(&uid(1)).is_none() && !awaited.holds(&uid(1)));
+        // It has answered.
+        awaited.answer = None;
+        awaited.hear(vec![row(1), row(2), row(3)]);
+        assert!(awaited.holds(&uid(2)) && !awaited.holds(&uid(1)));
+        assert_eq!(awaited.take(&uid(2)).map(|row| row.instances), Some(7));
+        assert!(awaited.take(&uid(2)).is_none());
+        assert_eq!(awaited.rest().into_keys().collect::<Vec<_>>(), [uid(3)]);
+    }
+
+    /// REL-25: what is remembered of what was told ahead has an end; where nobody is asked it is not needed.
+    #[tokio::test]
+    async fn no_more_is_told_ahead_than_can_be_remembered() {
+        let silent = std::future::pending::<Found<SeriesRow>>();
+        let mut awaited = Awaited::of(silent, |row: &SeriesRow| row.series.clone(), series_elsewhere);
+        let mut alone = Awaited::nothing(|row: &SeriesRow| row.series.clone(), series_elsewhere);
+        for n in 0..MOST_AHEAD {
+            assert!(!awaited.is_crowded(), "{n}");
+            assert!(awaited.take(&uid(n)).is_none() && alone.take(&uid(n)).is_none());
+        }
+        assert!(awaited.is_crowded() && !alone.is_crowded());
+    }
+}
