@@ -124,6 +124,17 @@ impl Caller {
         Self { stream }
     }
 
+    /// Whether the other side, on this machine, has taken from the connection all that was sent.
+    pub fn is_heard(&self) -> bool {
+        let [ours, theirs] = [self.stream.local_addr(), self.stream.peer_addr()].map(|address| address.unwrap().port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        sockets.lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let at = |n: usize, port: u16| fields[n].ends_with(&format!(":{port:04X}"));
+            fields.len() > 4 && at(1, theirs) && at(2, ours) && fields[4].ends_with(":00000000")
+        })
+    }
+
     /// Connects and asks; what the other side says to it.
     pub fn ask(port: u16, request: &Request) -> (Self, io::Result<Pdu>) {
         let mut caller = Self::connect(port);
@@ -216,17 +227,6 @@ impl<S: Read + Write> Caller<S> {
     }
 
     /// Releases, and waits for the reply.
-    /// Whether the other side, on this machine, has taken from the connection all that was sent.
-    pub fn is_heard(&self) -> bool {
-        let [ours, theirs] = [self.stream.local_addr(), self.stream.peer_addr()].map(|address| address.unwrap().port());
-        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        sockets.lines().any(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let at = |n: usize, port: u16| fields[n].ends_with(&format!(":{port:04X}"));
-            fields.len() > 4 && at(1, theirs) && at(2, ours) && fields[4].ends_with(":00000000")
-        })
-    }
-
     pub fn release(mut self) {
         self.send(&release_request()).unwrap();
         assert_eq!(self.read().unwrap(), Pdu::ReleaseReply);

@@ -1,6 +1,6 @@
 //! What the archives hold while they are awaited: what they cannot change of the rest is told meanwhile, and once (DIM-070, UIX-12).
 
-use super::{End, Find};
+use super::{AVAILABILITY, End, Find};
 use crate::dicom::attributes::*;
 use crate::dimse::{QueryAnswer, Status};
 use crate::priors::archive::Found;
