@@ -55,7 +55,8 @@ impl Site {
         let stage = Stage::new();
         let b = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
         let nobody = format!("https://127.0.0.1:{}/dicom-web", free_port());
-        let config = stage.site_a(&b.url()).peer("c", &nobody, C_IDENTITY, "present").with(SMALL);
+        let config = stage.site_a(&b.url()).peer("c", &nobody, C_IDENTITY, "present");
+        let config = config.route("what c sends too", "b", "from = [\"c\"]").with(SMALL);
         let mut a = Gateway::prepare(&stage.path().join("a"), config);
         let log = Log::at(stage.path().join("calls"));
         let effect = if nth.is_some() { "FULL" } else { "NONE" };

@@ -11,7 +11,7 @@ use crate::support::holder::{Holder, Manner};
 use crate::support::multipart;
 use crate::support::neighbours::{self, identity};
 use crate::support::pacs::{Association, Status};
-use crate::support::radiology::{ROOT, last};
+use crate::support::radiology::{ROOT, is_dated, last};
 use crate::support::two_sites::{A_IDENTITY, B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use crate::support::web;
@@ -155,7 +155,9 @@ fn a_study_of_mixed_origin_is_not_called_whole_while_its_holder_is_silent() {
     scene.push(710, 1);
     scene.push_as_b(710, 2);
     scene.b.be_silent(true);
-    assert_eq!(scene.take(&[710]), (0xB000, [2, 1], "b does not answer; 1 missing".into()));
+    let (status, counts, comment) = scene.take(&[710]);
+    assert_eq!((status, counts), (0xB000, [2, 1]), "{comment}");
+    is_dated(&comment.into(), "b does not answer; 1 missing; last checked ");
     scene.b.be_silent(false);
     assert_eq!(scene.take(&[710]), (0, [3, 0], String::new()));
 }
