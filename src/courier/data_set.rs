@@ -75,6 +75,7 @@ impl DataSet {
 
     /// What cannot be re-encoded or changed may be a damaged copy, which only its end shows: then that is what is the matter with it (REL-07).
     pub(super) async fn or_damage(&mut self, error: BodyError) -> BodyError {
+        self.waiting = Bytes::new();
         loop {
             match self.reader.next().await {
                 Ok(Some(_)) => {}

@@ -295,7 +295,11 @@ impl Sender {
             match survey.push(&bytes) {
                 Ok(found) if found && !whole => break,
                 Ok(_) => {}
-                Err(error) => return Err(data.or_damage(unreadable(error)).await),
+                Err(error) => {
+                    // Who holds a buffer must not wait for the next.
+                    drop(bytes);
+                    return Err(data.or_damage(unreadable(error)).await);
+                }
             }
         }
         survey.finish().map_err(unreadable)

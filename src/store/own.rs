@@ -47,7 +47,9 @@ impl OwnFile {
             if disk.reserve_ahead(&self.file, &self.path, self.reserved, ahead - self.reserved)? {
                 self.reserved = ahead;
             } else {
-                // Too little room to reserve ahead: it may still do for these bytes, and nobody was refused.
+                // Too little room to reserve ahead: it may still do for these bytes, and nobody was refused. A file system keeps what it
+                // had given before there was no more.
+                disk.cut(&self.file, &self.path, self.reserved)?;
                 disk.reserve_above(&self.file, &self.path, self.reserved, end - self.reserved)?;
                 self.reserved = end;
             }

@@ -259,4 +259,6 @@ async fn what_a_person_released_to_a_node_it_is_given_when_it_asks() {
     assert_eq!(records.released_to(InstanceId(1), &destination("OTHER")).await.unwrap(), Vec::<String>::new());
     act(Verb::Hold).await;
     assert!(matches!(given().await.0, SubOperation::Failed { .. }), "a person holds it again");
+    act(Verb::Cancel).await;
+    assert!(matches!(given().await.0, SubOperation::Failed { .. }), "a person has cancelled it");
 }

@@ -29,7 +29,8 @@ pub(crate) struct Drop {
 /// Who asks for something, and perhaps why.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct By {
-    /// Who.
+    /// Who; an older command says nothing of it, and is told that a name is needed.
+    #[serde(default)]
     pub(crate) who: String,
     /// Why; may be empty.
     #[serde(default)]

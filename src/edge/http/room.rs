@@ -1,7 +1,10 @@
 //! How many connections of callers there may be at once: where all seats are taken, a stranger's goes to who is known.
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -35,22 +38,25 @@ impl Room {
 
     /// A seat for a caller that is known, as soon as there is one. If all are taken, the stranger that has been here longest must go.
     pub(super) async fn seat(&self) -> Option<Seat> {
-        let free = Arc::clone(&self.seats).try_acquire_owned().ok();
-        let seat = match free {
-            Some(seat) => seat,
-            None => {
+        let mut seat = pin!(Arc::clone(&self.seats).acquire_owned());
+        let seat = match poll_fn(|context| Poll::Ready(seat.as_mut().poll(context))).await {
+            Poll::Ready(seat) => seat,
+            // It stands in the line already, so that what is given up goes to no other.
+            Poll::Pending => {
                 self.show_out();
-                Arc::clone(&self.seats).acquire_owned().await.ok()?
+                seat.await
             }
         };
+        let seat = seat.ok()?;
         Some(Seat { _seat: seat, stranger: None, out: CancellationToken::new() })
     }
 
     /// One for a stranger, if one is free and nobody waits for it.
     pub(super) fn seat_for_stranger(&self) -> Option<Seat> {
+        // Whoever looks for a stranger to be shown out finds each that has a seat.
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         let seat = Arc::clone(&self.seats).try_acquire_owned().ok()?;
         let out = CancellationToken::new();
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         let number = strangers.next;
         strangers.next += 1;
         strangers.seated.insert(number, out.clone());

@@ -59,7 +59,8 @@ pub(in crate::records) fn released(conn: &Connection, transfer: &Transfer) -> Re
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The same of all that is or was owed of an instance to a destination, but for what a person has held again, or cancelled.
+/// The same of all that is or was owed of an instance to a destination, but for what a person has held again, or cancelled; nothing while
+/// any of it is held, and of what was owed before one that was cancelled.
 pub(in crate::records) fn released_to(
     conn: &Connection,
     instance: InstanceId,
@@ -68,7 +69,9 @@ pub(in crate::records) fn released_to(
     let mut find = conn.prepare_cached(
         "SELECT id FROM transfers WHERE study = (SELECT study FROM instances WHERE id = ?1) \
          AND destination = (SELECT id FROM destinations WHERE name = ?2) AND instance = ?1 \
-         AND state NOT IN ('held', 'cancelled') ORDER BY id",
+         AND state NOT IN ('held', 'cancelled') AND NOT EXISTS (SELECT 1 FROM transfers o WHERE o.study = transfers.study \
+         AND o.destination = transfers.destination AND o.instance = transfers.instance \
+         AND (o.state = 'held' OR (o.state = 'cancelled' AND o.id > transfers.id))) ORDER BY id",
     )?;
     let ids = find.query_map(params![instance.0, to.0], |row| row.get(0).map(TransferId))?;
     let mut all = Vec::new();

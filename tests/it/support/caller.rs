@@ -128,11 +128,15 @@ impl Caller {
     pub fn is_heard(&self) -> bool {
         let [ours, theirs] = [self.stream.local_addr(), self.stream.peer_addr()].map(|address| address.unwrap().port());
         let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        sockets.lines().any(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let at = |n: usize, port: u16| fields[n].ends_with(&format!(":{port:04X}"));
-            fields.len() > 4 && at(1, theirs) && at(2, ours) && fields[4].ends_with(":00000000")
-        })
+        let empty = |from: u16, to: u16| {
+            sockets.lines().any(|line| {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                let at = |n: usize, port: u16| fields[n].ends_with(&format!(":{port:04X}"));
+                fields.len() > 4 && at(1, from) && at(2, to) && fields[4] == "00000000:00000000"
+            })
+        };
+        // Nothing of ours is on its way, and nothing lies there unread.
+        empty(ours, theirs) && empty(theirs, ours)
     }
 
     /// Connects and asks; what the other side says to it.
