@@ -252,18 +252,15 @@ pub(super) fn worklists(entries: &[WorklistEntry], nodes: &[NodeEntry], mistakes
     }
 }
 
-/// What is pulled ahead of an order must still be here on its day.
+/// An order waits until copies will still be here on its day, but not beyond the beginning of that day: they must stay for all of it.
 pub(super) fn days_ahead(entries: &[WorklistEntry], rules: &[Rule], keep: Duration, mistakes: &Mistakes<'_>) {
-    if rules.iter().all(|rule| rule.to.is_some()) {
+    if keep >= Duration::from_secs(86_400) || rules.iter().all(|rule| rule.to.is_some()) {
         return;
     }
-    for WorklistEntry { polling, days, .. } in entries {
-        if polling.days > 0 && keep < Duration::from_secs(86_400) * (polling.days + 1) {
-            let message = format!("what is pulled ahead because of {} may be gone before it is wanted", polling.node);
-            let hint =
-                format!("`keep` in [priors] should be {}d, or each rule of [[prefetch]] have a `to`", polling.days + 1);
-            mistakes.warn(days.clone(), message, hint);
-        }
+    for WorklistEntry { polling, node, days } in entries {
+        let message = format!("what is pulled ahead because of {} may be gone before it is wanted", polling.node);
+        let hint = "`keep` in [priors] should be 1d, or each rule of [[prefetch]] have a `to`";
+        mistakes.warn(Some(days.as_ref().unwrap_or(node).clone()), message, hint);
     }
 }
 

@@ -243,6 +243,28 @@ fn who_lets_any_machine_call_is_warned() {
     }
 }
 
+/// IDY-051: orders of later days wait for them, so that only copies that go within a day may be gone on it.
+#[test]
+fn copies_that_go_before_the_day_of_an_order_is_over_are_warned_of() {
+    let directory = directory();
+    let ris =
+        "[[node]]\nae_title = \"RIS\"\naddress = \"10.1.5.6:104\"\nmay = [\"receive\"]\n[[worklist]]\nnode = \"RIS\"\n";
+    let gone = "what is pulled ahead because of RIS may be gone before it is wanted";
+    let rows = [
+        ("days = 7", "1d", "[[prefetch]]\nname = \"any\"\n", None),
+        ("days = 7", "23h", "[[prefetch]]\nname = \"any\"\n", Some(gone)),
+        ("", "23h", "[[prefetch]]\nname = \"any\"\n", Some(gone)),
+        ("days = 7", "23h", "[[prefetch]]\nname = \"any\"\nto = \"RIS\"\n", None),
+        ("days = 7", "23h", "", None),
+    ];
+    for (days, keep, rules, want) in rows {
+        let text = format!("{LEAST}{ris}{days}\n[priors]\nkeep = \"{keep}\"\n{rules}");
+        let warnings = load(directory.path(), &text).unwrap_or_else(|e| panic!("{e}")).warnings;
+        let told: Vec<&str> = warnings.iter().map(|w| w.message.as_str()).filter(|m| m.contains("ahead")).collect();
+        assert_eq!(told, Vec::from_iter(want), "{text}");
+    }
+}
+
 /// LED-030, REL-06: what is to be kept free for purging must lie above what stops the intake.
 #[test]
 fn room_below_the_reserve_is_a_mistake() {

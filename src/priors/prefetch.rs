@@ -304,7 +304,7 @@ impl Inner {
             }
         };
         tracing::info!(prefetch = row.id, cause = row.what.cause.kind(), how, "prefetch tried");
-        if let Err(error) = self.fetcher.records().prefetch_tried(&row, next, how, now).await {
+        if let Err(error) = self.fetcher.records().prefetch_tried(&row, next, how, settings.keep, now).await {
             tracing::error!(error = %error, "how a prefetch ended could not be noted; it is tried again");
         }
     }

@@ -49,7 +49,7 @@ impl PrefetchCause {
 /// What is to be pulled ahead: for whom, and why. `Debug` prints nothing of the patient.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prefetch {
-    /// Why. Each cause counts once, a study once for each modality.
+    /// Why. Each cause counts once, a study once for each modality, an order again for a later day.
     pub cause: PrefetchCause,
     /// For whom other sites are asked: `node CT1`, `user jo`.
     pub who: String,
@@ -150,6 +150,17 @@ impl Records {
         self.commit(move |tx| prefetch::take(tx, &new, now)).await
     }
 
+    /// Takes on what an order causes; its number, or `None` if the order is known already and what it had pulled is here on its day. That is
+    /// not so if it was taken on before `gone_if_before`: then it counts again, as it is told now (IDY-051). Refused beyond [`MOST_OPEN`].
+    pub async fn prefetch_order(
+        &self,
+        new: Prefetch,
+        gone_if_before: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<Option<i64>, RecordsError> {
+        self.commit(move |tx| prefetch::take_order(tx, &new, gone_if_before, now)).await
+    }
+
     /// What a cause is known for; `None` if it is not, or not any more.
     pub async fn prefetch_of(&self, cause: PrefetchCause) -> Result<Option<PrefetchRow>, RecordsError> {
         self.inner.readers.ask(move |conn| prefetch::of(conn, &cause)).await
@@ -166,16 +177,17 @@ impl Records {
     }
 
     /// Notes how a try of a prefetch as it was read ended; `due` is when the next one is. If another modality came meanwhile, it is due
-    /// at once instead. What ended a month ago is forgotten, a few at a time.
+    /// at once instead. What ended a month ago is forgotten, a few at a time, but not while copies stay that long: `keep` (IDY-051).
     pub async fn prefetch_tried(
         &self,
         tried: &PrefetchRow,
         due: Option<SystemTime>,
         how: String,
+        keep: Duration,
         now: SystemTime,
     ) -> Result<(), RecordsError> {
         let (id, modalities) = (tried.id, tried.what.modalities.clone());
-        self.commit(move |tx| prefetch::tried(tx, (id, &modalities), due, &how, now)).await
+        self.commit(move |tx| prefetch::tried(tx, (id, &modalities), due, &how, keep, now)).await
     }
 
     /// Notes that a study was chosen by a rule, or how far it came.

@@ -4,7 +4,7 @@ use super::proof::Report;
 use super::sqlite::verify::pieces::{Apart, Brake};
 #[cfg(test)]
 use super::sqlite::verify::pieces::{PIECE, Pieces};
-use super::sqlite::{unlike, verified};
+use super::sqlite::{also_said, unlike, verified};
 use super::{BlobId, InstanceId, Records, RecordsError};
 use crate::dicom::head::Head;
 use crate::dicom::uid::{InstanceUid, TransferSyntaxUid};
@@ -155,9 +155,21 @@ impl Records {
     }
 
     /// Compares what the catalogue says of the instances of a blob with the head of its data set, and of their study and series where
-    /// that is what these were taken from (FLT-025). Gives those that differ.
+    /// that is what these were taken from (FLT-025). Gives those that differ. What the head says that the first of the study or series did
+    /// not is kept, if the instance came before such was kept (SEC-022).
     pub async fn compare_with(&self, blob: BlobId, head: Head) -> Result<Vec<Unlike>, RecordsError> {
-        self.inner.readers.ask(move |conn| unlike::compare(conn, blob, &head)).await
+        let (found, missed) = self
+            .inner
+            .readers
+            .ask(move |conn| Ok((unlike::compare(conn, blob, &head)?, also_said::missed(conn, blob, &head)?)))
+            .await?;
+        if !missed.is_empty() {
+            let keep = self.commit(move |tx| {
+                missed.iter().try_for_each(|(study, series, said)| also_said::keep(tx, *study, *series, said))
+            });
+            keep.await?;
+        }
+        Ok(found)
     }
 
     /// What was found to differ and is not known to be right again.

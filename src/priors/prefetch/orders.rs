@@ -1,6 +1,6 @@
-//! What orders cause to be pulled ahead, each order once; what was cancelled causes nothing, and what is for a later day waits for it.
+//! What orders cause to be pulled ahead, each once for its day; what was cancelled causes nothing, and what is for a later day waits for it.
 
-use super::{NEWS, Prefetcher, Rule};
+use super::{NEWS, Prefetcher, Prefetching, Rule};
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::records::{PlacedOrder, Prefetch, PrefetchCause, RecordsError};
 use jiff::civil::Date;
@@ -29,12 +29,29 @@ fn day(order: &PlacedOrder) -> Option<Date> {
     Date::new(part(0, 4)?, i8::try_from(part(4, 6)?).ok()?, i8::try_from(part(6, 8)?).ok()?).ok()
 }
 
-/// Whether an order is for a day after the last one that is near: what were pulled for it now would be gone by then. What only a node is
-/// given stays there.
-fn is_far(order: &PlacedOrder, rules: &[Rule], last: Date) -> bool {
+/// The day on which what an order has pulled must be here; `None` if it says none, or if it is only given to nodes, where it stays.
+fn held_for(order: &PlacedOrder, rules: &[Rule]) -> Option<Date> {
     let modalities = modalities(order);
     let held_here = rules.iter().any(|rule| rule.concerns(&modalities) && rule.to.is_none());
-    held_here && day(order).is_some_and(|day| day > last)
+    day(order).filter(|_| held_here)
+}
+
+/// Whether an order is for a day after the last one that is near: what were pulled for it now would be gone by then.
+fn is_far(order: &PlacedOrder, rules: &[Rule], last: Date) -> bool {
+    held_for(order, rules).is_some_and(|day| day > last)
+}
+
+/// What an order had pulled before this, for an earlier day or while copies stayed longer, may be gone on its day: it became near only then.
+/// `None` if none is wanted any more.
+fn gone_if_before(order: &PlacedOrder, settings: &Prefetching, now: &Zoned) -> Option<SystemTime> {
+    let day = held_for(order, &settings.rules).filter(|day| *day >= now.date())?;
+    let near = day.checked_sub(days_ahead(settings.keep).days()).ok()?;
+    Some(near.to_zoned(now.time_zone().clone()).ok()?.timestamp().into())
+}
+
+/// The first day of the next look, after one up to the day `seen`. Where copies stay less long than they did then, all are looked at again.
+fn first_day(seen: Option<Date>, last: Date, today: Date) -> Date {
+    seen.filter(|seen| *seen <= last).map_or(today, |seen| seen.saturating_add(1.days()))
 }
 
 impl Prefetcher {
@@ -49,8 +66,8 @@ impl Prefetcher {
             // One told just before the clock was set back is as new as can be.
             let news = |order: &&PlacedOrder| now.duration_since(order.at).unwrap_or_default() < NEWS;
             let due = |order: &&PlacedOrder| !is_far(order, &settings.rules, near);
-            for what in rows.iter().filter(news).filter(due).filter_map(|order| self.ordered(order)) {
-                records.prefetch(what, now).await?;
+            for order in rows.iter().filter(news).filter(due) {
+                self.take_order(order).await?;
             }
             self.inner.ordered.store(last, Ordering::Relaxed);
         }
@@ -62,21 +79,29 @@ impl Prefetcher {
         Zoned::now().date().saturating_add(days_ahead(self.settings().keep).days())
     }
 
-    /// Looks for orders whose day has come near since the last look; after a start for all from today on.
+    /// Looks for orders whose day has come near since the last look; after a start for all from today on, and so when fewer days are near.
     async fn look_at_days(&self, last: Date) -> Result<(), RecordsError> {
         let seen = *self.inner.near.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = seen.map_or_else(|| Zoned::now().date(), |seen| seen.saturating_add(1.days()));
+        let first = first_day(seen, last, Zoned::now().date());
         let records = self.inner.fetcher.records();
         let days = [first, last].map(|day| day.strftime("%Y%m%d").to_string());
         let mut after = (first <= last).then_some(0);
         while let Some(row) = after {
             let rows = records.orders_for(days.clone(), row).await?;
-            for what in rows.iter().filter_map(|order| self.ordered(order)) {
-                records.prefetch(what, SystemTime::now()).await?;
+            for order in &rows {
+                self.take_order(order).await?;
             }
             after = rows.last().map(|order| order.row);
         }
         *self.inner.near.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        Ok(())
+    }
+
+    /// Takes on what an order causes, once for its day.
+    async fn take_order(&self, order: &PlacedOrder) -> Result<(), RecordsError> {
+        let Some(what) = self.ordered(order) else { return Ok(()) };
+        let gone_if_before = gone_if_before(order, &self.settings(), &Zoned::now());
+        self.inner.fetcher.records().prefetch_order(what, gone_if_before, SystemTime::now()).await?;
         Ok(())
     }
 
@@ -106,6 +131,8 @@ mod tests {
     use super::*;
     use crate::dicom::cross_reference::LocalId;
     use crate::peers::Destination;
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
 
     fn order(modality: &str, scheduled: &str) -> PlacedOrder {
         PlacedOrder {
@@ -169,6 +196,42 @@ mod tests {
     fn copies_are_still_here_on_the_day_of_the_order() {
         for (hours, days) in [(0, 0), (12, 0), (24, 0), (36, 0), (48, 1), (24 * 32, 31), (u64::MAX / 3600, 3649)] {
             assert_eq!(days_ahead(Duration::from_secs(hours * 3600)), days, "{hours}");
+        }
+    }
+
+    /// IDY-051: an order that is put off counts again once its new day is near, and so does one whose copies stay less long by now; for a
+    /// day that is over, or where only a node keeps what is pulled, nothing does.
+    #[test]
+    fn what_was_pulled_before_the_day_was_near_may_be_gone_on_it() {
+        let day = |of: i8| Date::new(2025, 3, of).unwrap();
+        let now = day(10).at(9, 30, 0, 0).to_zoned(TimeZone::UTC).unwrap();
+        for (hours, modality, scheduled, want) in [
+            (24, "CT", "20250310", Some(10)),
+            (12, "CT", "202503100800", Some(10)),
+            (72, "CT", "20250310", Some(8)),
+            (72, "CT", "20250312", Some(10)),
+            (24, "CT", "20250315", Some(15)),
+            (24, "CT", "20250309", None),
+            (24, "CT", "", None),
+            (24, "MR", "20250312", None),
+        ] {
+            let settings = Prefetching {
+                rules: vec![rule("CT", None), rule("MR", Some("PACS"))],
+                keep: Duration::from_secs(hours * 3600),
+                ..Prefetching::default()
+            };
+            let before = gone_if_before(&order(modality, scheduled), &settings, &now);
+            let before = before.map(|at| Timestamp::try_from(at).unwrap().to_zoned(TimeZone::UTC).datetime());
+            assert_eq!(before, want.map(|of| day(of).at(0, 0, 0, 0)), "{hours} {modality} {scheduled}");
+        }
+    }
+
+    /// Each day is looked at once; after a start, and when fewer are near than were, all are.
+    #[test]
+    fn days_are_looked_at_again_when_copies_stay_less_long() {
+        let day = |of: i8| Date::new(2025, 3, of).unwrap();
+        for (seen, last, want) in [(None, 12, 10), (Some(11), 12, 12), (Some(12), 12, 13), (Some(16), 12, 10)] {
+            assert_eq!(first_day(seen.map(day), day(last), day(10)), day(want), "{seen:?} {last}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What describes studies, series and instances, against itself: no entry holds it, but it stands as it was written, names only what it
-//! may, and says twice what a search finds it by (FLT-025).
+//! What describes studies, series and instances, and what was also said of them, against itself: no entry holds it, but it stands as it
+//! was written, names only what it may, and says twice what a search finds it by (FLT-025).
 
 use super::record::texts_of;
 use super::rows::Fault;
@@ -21,7 +21,7 @@ pub(in crate::records) struct Described {
 }
 
 /// All of them.
-pub(in crate::records) const TABLES: [Described; 3] = [
+pub(in crate::records) const TABLES: [Described; 5] = [
     Described {
         name: "study",
         sql: "SELECT id, attributes, patient_id, issuer, accession_number, study_date FROM studies WHERE id > ?1 \
@@ -41,10 +41,29 @@ pub(in crate::records) const TABLES: [Described; 3] = [
         levels: &[Level::Instance],
         beside: &[],
     },
+    // These rows have no numbers: they are looked at by their study, each with all of its rows.
+    Described {
+        name: "what was also said of study",
+        sql: "SELECT study, attributes FROM also_said WHERE series = 0 AND study > ?1 AND study <= coalesce((SELECT study \
+              FROM also_said WHERE series = 0 AND study > ?1 ORDER BY study LIMIT 1 OFFSET ?2 - 1), 9223372036854775807) \
+              ORDER BY study",
+        levels: &[Level::Patient, Level::Study],
+        beside: &[],
+    },
+    // Of what is no series of the study nothing is read.
+    Described {
+        name: "what was also said of a series of study",
+        sql: "SELECT m.study, iif(EXISTS (SELECT 1 FROM series r WHERE r.id = m.series AND r.study = m.study), m.attributes, NULL) \
+              FROM also_said m WHERE m.series <> 0 AND m.study > ?1 AND m.study <= coalesce((SELECT study \
+              FROM also_said WHERE series <> 0 AND study > ?1 ORDER BY study LIMIT 1 OFFSET ?2 - 1), 9223372036854775807) \
+              ORDER BY m.study",
+        levels: &[Level::Series],
+        beside: &[],
+    },
 ];
 
-/// Looks at `most` rows after a number; what is wrong is given in words, which say nothing of what stands there. The last row, if there
-/// may be more.
+/// Looks at `most` rows after a number, and at all that share the last; what is wrong is given in words, which say nothing of what stands
+/// there. The last row, if there may be more.
 pub(in crate::records) fn look(
     conn: &Connection,
     described: &Described,
@@ -63,12 +82,13 @@ pub(in crate::records) fn look(
             differs(format!("{} {last}: {what}", described.name));
         }
     }
-    Ok((seen == most).then_some(last))
+    Ok((seen >= most).then_some(last))
 }
 
 fn wrong(row: &Row<'_>, described: &Described, known: &[String]) -> Result<Option<&'static str>, Fault> {
-    let kept = text(row, 1)?.unwrap_or_default();
-    let Ok(map) = serde_json::from_str::<Map<String, Value>>(&kept) else {
+    // Bytes that are no text are none that we wrote.
+    let kept = row.get_ref(1)?.as_str().unwrap_or_default();
+    let Ok(map) = serde_json::from_str::<Map<String, Value>>(kept) else {
         return Ok(Some("what describes it cannot be read"));
     };
     // A name that stands there twice is read once.

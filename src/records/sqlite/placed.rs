@@ -5,16 +5,19 @@ use super::tx::Tx;
 use crate::dicom::cross_reference::LocalId;
 use crate::dicom::uid::StudyUid;
 use crate::records::PlacedOrder;
-use rusqlite::{Connection, Rows, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 /// Rows of a page.
 const PAGE: i64 = 500;
 /// Orders that are kept; the oldest go.
 const MOST: i64 = 1_000_000;
-/// Orders of which nothing was told for so long go too, in microseconds: 90 days.
-const LONGEST: i64 = 90 * 86_400 * 1_000_000;
-/// So many old ones go with each new one.
+/// Orders of which nothing was told for so long go too once their day is over, in microseconds: 90 days.
+const LONGEST: i64 = 90 * DAY;
+const DAY: i64 = 86_400 * 1_000_000;
+/// Of those that are too many so many go with each new one.
 const SWEPT: i64 = 4;
+/// So many are looked at with each new one, whether they are old.
+const LOOKED_AT: i64 = 16;
 /// Messages that are remembered.
 const MESSAGES: i64 = 10_000;
 
@@ -69,11 +72,36 @@ pub(in crate::records) fn keep(tx: &Tx<'_>, order: &PlacedOrder, source: &str, a
          procedure, description, scheduled, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     let row = insert.insert(said)?;
-    let mut sweep = tx.conn.prepare_cached(
-        "DELETE FROM orders WHERE id IN (SELECT id FROM orders ORDER BY id LIMIT ?3) AND (id <= ?1 OR at < ?2)",
-    )?;
-    sweep.execute([row - MOST, at - LONGEST, SWEPT])?;
+    let mut beyond = tx
+        .conn
+        .prepare_cached("DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE id <= ?1 ORDER BY id LIMIT ?2)")?;
+    beyond.execute([row - MOST, SWEPT])?;
+    sweep(tx, at)?;
     Ok(true)
+}
+
+/// Lets go of old orders among the next few after those of the last call, round and round: those whose day is yet to come keep neither
+/// the old ones behind them nor the caller, however many they are (IDY-051).
+fn sweep(tx: &Tx<'_>, at: i64) -> Result<(), Fault> {
+    let mut known = tx.conn.prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'orders_swept'")?;
+    let after: i64 = known.query_row([], |row| row.get::<_, i64>(0)).optional()?.unwrap_or(0);
+    let mut look = tx.conn.prepare_cached(
+        "SELECT count(*), coalesce(max(id), 0) FROM (SELECT id FROM orders WHERE id > ?1 ORDER BY id LIMIT ?2)",
+    )?;
+    let (count, last): (i64, i64) = look.query_row([after, LOOKED_AT], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // A day is that of the place where it was written: it may be over a day later here. What is no day is over.
+    let mut sweep = tx.conn.prepare_cached(
+        "DELETE FROM orders WHERE id > ?1 AND id <= ?2 AND at < ?3 AND coalesce(date(substr(scheduled, 1, 4) || '-' || \
+         substr(scheduled, 5, 2) || '-' || substr(scheduled, 7, 2)) < date(?4, 'unixepoch'), 1)",
+    )?;
+    sweep.execute([after, last, at - LONGEST, (at - DAY) / 1_000_000])?;
+    let next = if count < LOOKED_AT { 0 } else { last };
+    if next != after {
+        let mut note =
+            tx.conn.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES ('orders_swept', ?1)")?;
+        note.execute([next.to_string()])?;
+    }
+    Ok(())
 }
 
 /// See [`crate::records::Records::orders`].

@@ -16,7 +16,8 @@ const INSTANCES: i64 = 5_000;
 const DUE: i64 = 100;
 const ROWS: i64 = 1_000;
 /// What ended so long ago is forgotten, so many rows at a time.
-const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+const REMEMBERED: Duration = Duration::from_secs(30 * DAY);
+const DAY: u64 = 86_400;
 const FORGOTTEN_AT_ONCE: i64 = 20;
 
 const COLUMNS: &str =
@@ -92,6 +93,26 @@ pub(in crate::records) fn take(tx: &mut Tx<'_>, new: &Prefetch, now: SystemTime)
     Ok(insert.query_row(values, |row| row.get(0)).optional()?)
 }
 
+/// See [`crate::records::Records::prefetch_order`].
+pub(in crate::records) fn take_order(
+    tx: &mut Tx<'_>,
+    new: &Prefetch,
+    gone_if_before: Option<SystemTime>,
+    now: SystemTime,
+) -> Result<Option<i64>, Fault> {
+    let taken = take(tx, new, now)?;
+    let Some(before) = gone_if_before.filter(|_| taken.is_none()) else { return Ok(taken) };
+    // As it was last told: the patient may have been corrected.
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE prefetches SET patient_id = ?2, issuer = ?3, nhs = ?4, birth_date = ?5, modalities = ?6, at = ?7, tries = 0, due = ?7, \
+         how = 'waiting' WHERE kind = 'order' AND cause = ?1 AND at < ?8 RETURNING id",
+    )?;
+    let Prefetch { cause, patient_id, issuer, nhs, birth_date, modalities, .. } = new;
+    let modalities = modalities.join("\\");
+    let values = params![cause.name(), patient_id, issuer, nhs, birth_date, modalities, micros(now), micros(before)];
+    Ok(update.query_row(values, |row| row.get(0)).optional()?)
+}
+
 fn row(row: &Row<'_>) -> Result<PrefetchRow, Fault> {
     let text = |n: usize| row.get::<_, String>(n);
     let name = text(2)?;
@@ -160,6 +181,7 @@ pub(in crate::records) fn tried(
     (id, modalities): (i64, &[String]),
     due: Option<SystemTime>,
     how: &str,
+    keep: Duration,
     now: SystemTime,
 ) -> Result<(), Fault> {
     // With a modality that came meanwhile it is due still.
@@ -167,7 +189,9 @@ pub(in crate::records) fn tried(
         "UPDATE prefetches SET tries = tries + (?2 IS NOT NULL), due = ?2, how = ?3 WHERE id = ?1 AND trim(modalities, '\\') = ?4",
     )?;
     update.execute(params![id, due.map(micros), how, modalities.join("\\")])?;
-    let before = now.checked_sub(REMEMBERED).map_or(0, micros);
+    // Until the day is over for which an order had something pulled; days of local time may be longer than a day.
+    let remembered = REMEMBERED.max(keep.saturating_add(Duration::from_secs(DAY)));
+    let before = now.checked_sub(remembered).map_or(0, micros);
     let old = "SELECT id FROM prefetches WHERE due IS NULL AND at < ?1 ORDER BY id LIMIT ?2";
     tx.conn
         .prepare_cached(&format!("DELETE FROM prefetched WHERE prefetch IN ({old})"))?

@@ -7,13 +7,14 @@ use super::study::texts;
 use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_ID};
 use crate::dicom::cross_reference::LocalId;
 use crate::dicom::nhs_number::NhsNumber;
+use crate::dicom::tag::Tag;
 use crate::peers::{Hidden, StudyFacts, Withhold};
 use crate::records::sharing::{Eyes, Note};
 use crate::records::{Elsewhere, Picked};
 pub(in crate::records) use rusqlite::Connection;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One question, as somebody sees the records.
 pub(in crate::records) struct Look {
@@ -201,8 +202,8 @@ fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, F
     let mut rows = find.query([id])?;
     let mut known = BTreeSet::new();
     while let Some(row) = rows.next()? {
-        let (uid, said) = (row.get::<_, String>(0)?, texts(&row.get::<_, String>(1)?)?);
-        if let Some(rule) = holding.iter().find(|rule| rule.holds_for(&said)) {
+        let (uid, said) = (row.get::<_, String>(0)?, legible(row, 1));
+        if let Some(rule) = holding.iter().find(|rule| said.as_ref().is_none_or(|said| rule.holds_for(said))) {
             hidden.series.entry(uid.clone()).or_insert_with(|| rule.name.clone());
         }
         known.insert(uid);
@@ -211,6 +212,11 @@ fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, F
         hidden.study = hidden.series.values().next().cloned();
     }
     Ok(hidden)
+}
+
+/// The attributes of a column; `None` if they cannot be read: such a row may have said anything, and to withhold is the safe side (SEC-022).
+fn legible(row: &Row<'_>, column: usize) -> Option<BTreeMap<Tag, String>> {
+    row.get_ref(column).ok()?.as_str().ok().and_then(|text| texts(text).ok())
 }
 
 /// The rules that hold by anything that was ever said of a study and its patient, by its first instance or by a later one: an image that
@@ -222,21 +228,42 @@ fn holding<'a>(conn: &Connection, study: i64, rules: &'a [Withhold]) -> Result<V
     )?;
     let mut rows = find.query([study])?;
     let mut holding = vec![false; rules.len()];
+    // There may be a row for each instance, which differ in what no rule looks at.
+    let conditions = rules.iter().flat_map(|rule| &rule.when).map(|condition| condition.attribute.tag);
+    let looked_at: BTreeSet<Tag> = conditions.chain([PATIENT_ID, ISSUER_OF_PATIENT_ID]).collect();
+    let mut seen = BTreeSet::new();
+    let mut patients = BTreeMap::<(String, String), (Vec<LocalId>, Vec<NhsNumber>)>::new();
     // Asked for once, and only if a rule may hold.
     let mut whence = None;
     while let Some(row) = rows.next()? {
-        let said = texts(&row.get::<_, String>(0)?)?;
-        if !rules.iter().any(|rule| rule.may_hold(&said)) {
+        let mut said = legible(row, 0);
+        if let Some(said) = &mut said {
+            said.retain(|tag, _| looked_at.contains(tag));
+        }
+        let may_hold = |rule: &Withhold| said.as_ref().is_none_or(|said| rule.may_hold(said));
+        if !seen.insert(said.clone()) || !rules.iter().any(may_hold) {
             continue;
         }
         if whence.is_none() {
             whence = Some(came_from(conn, study)?);
         }
         let Some((origins, issuers)) = &whence else { continue };
-        let issuer = said.get(&ISSUER_OF_PATIENT_ID).filter(|issuer| !issuer.is_empty());
-        let named = issuer.map(|issuer| BTreeSet::from([issuer.clone()]));
+        let Some(said) = said else {
+            for (rule, holds) in rules.iter().zip(&mut holding) {
+                *holds = *holds || rule.from.is_empty() || rule.from.iter().any(|name| origins.contains(name));
+            }
+            continue;
+        };
+        let text = |tag: Tag| said.get(&tag).cloned().unwrap_or_default();
+        let patient = (text(PATIENT_ID), text(ISSUER_OF_PATIENT_ID));
         let mut facts = StudyFacts { texts: said, origins: origins.clone(), ..StudyFacts::default() };
-        identify(conn, &mut facts, named.as_ref().unwrap_or(issuers))?;
+        if let Some((ids, numbers)) = patients.get(&patient) {
+            (facts.ids, facts.numbers) = (ids.clone(), numbers.clone());
+        } else {
+            let named = (!patient.1.is_empty()).then(|| BTreeSet::from([patient.1.clone()]));
+            identify(conn, &mut facts, named.as_ref().unwrap_or(issuers))?;
+            patients.insert(patient, (facts.ids.clone(), facts.numbers.clone()));
+        }
         for (rule, holds) in rules.iter().zip(&mut holding) {
             *holds = *holds || rule.holds(&facts);
         }

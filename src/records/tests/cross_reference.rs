@@ -189,6 +189,31 @@ async fn orders_are_found_by_their_day() {
     assert!(found(all[1].row).await.unwrap().is_empty());
 }
 
+/// IDY-051: an order stays until its day however long ago it was told, and many such ones keep none that is over; one without a day that can
+/// be read is over.
+#[tokio::test]
+async fn orders_go_when_they_are_old_and_their_day_is_over() {
+    let site = Site::new();
+    let on = |placer: String, scheduled: &str| PlacedOrder { scheduled: scheduled.into(), ..order(&placer, "NW") };
+    // Noon is on 2027-01-15.
+    let mut first: Vec<PlacedOrder> = (10..60).map(|n| on(format!("F{n}"), "202806011030")).collect();
+    let over = ["20270120", "", "99999999", "2028", "NEXT YEAR", "20281301"];
+    first.extend(over.into_iter().enumerate().map(|(n, day)| on(format!("P{n}"), day)));
+    first.push(on("F60".into(), "20280229"));
+    site.records.take_message(message("1", first), noon()).await.unwrap();
+    // Each order that is told sweeps a little.
+    let told = async |after: u32, name: &str| {
+        let more = (0..12).map(|n| on(format!("{name}{n}"), "20270116")).collect();
+        site.records.take_message(message(name, more), noon() + after * DAY).await.unwrap();
+        let kept = site.records.orders(0).await.unwrap();
+        ["F", "P", "N", "O", "Q"].map(|kind| kept.iter().filter(|one| one.placer.starts_with(kind)).count())
+    };
+    assert_eq!(told(89, "N").await, [51, 6, 12, 0, 0]);
+    assert_eq!(told(91, "O").await, [51, 0, 12, 12, 0]);
+    assert_eq!(told(600, "Q").await, [0, 0, 0, 0, 12], "2028-09-06");
+    site.verify().await;
+}
+
 /// IDY-045: numbers that were merged are one patient's, by whatever number is asked; who contradicts is nobody's, until the merge is
 /// taken back by name. The ledger tells the merge and names nobody.
 #[tokio::test]

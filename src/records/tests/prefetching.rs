@@ -94,20 +94,20 @@ async fn a_cause_counts_once_and_is_worked_on_until_it_ends() {
     let due = site.records.prefetches_due(noon(), HOUR).await.unwrap();
     assert_eq!((due.len(), due[0].id, &due[0].what), (2, id, &first));
     let tried = row(&site, id).await;
-    site.records.prefetch_tried(&tried, Some(noon() + MINUTE), "waits".into(), noon()).await.unwrap();
+    site.records.prefetch_tried(&tried, Some(noon() + MINUTE), "waits".into(), HOUR, noon()).await.unwrap();
     let (site, _) = site.restart();
     assert_eq!(site.records.prefetches_due(noon(), HOUR).await.unwrap().len(), 1);
     let later = site.records.prefetches_due(noon() + MINUTE, HOUR).await.unwrap();
     assert!(later.iter().any(|row| row.id == id && row.tries == 1 && row.how == "waits"), "{later:?}");
     site.records.prefetch_chose(id, &study(7), "b", "rule", "came".into(), noon()).await.unwrap();
-    site.records.prefetch_tried(&tried, None, "done".into(), noon()).await.unwrap();
+    site.records.prefetch_tried(&tried, None, "done".into(), HOUR, noon()).await.unwrap();
     assert_eq!(site.records.prefetches_due(noon() + DAY, HOUR).await.unwrap().len(), 1);
     site.records.prefetch_acquired(vec![first], InstanceId(0), noon()).await.unwrap();
     assert_eq!(site.records.prefetches().await.unwrap().len(), 2);
     // A month later it is forgotten, with the next that ends.
     let other = site.records.prefetch(cause(3), noon() + 31 * DAY).await.unwrap().unwrap();
     let tried = row(&site, other).await;
-    site.records.prefetch_tried(&tried, None, "done".into(), noon() + 31 * DAY).await.unwrap();
+    site.records.prefetch_tried(&tried, None, "done".into(), HOUR, noon() + 31 * DAY).await.unwrap();
     let left: Vec<i64> = site.records.prefetches().await.unwrap().iter().map(|row| row.id).collect();
     assert!(!left.contains(&id) && left.contains(&other), "{left:?}");
     assert!(!format!("{:?}", site.records.prefetches().await.unwrap()).contains("secret"), "Debug prints no patient");
@@ -121,10 +121,16 @@ async fn what_was_put_off_by_a_clock_that_was_ahead_comes_due_when_it_is_set_bac
     let (ahead, due) = (noon() + 365 * DAY, async |now| site.records.prefetches_due(now, HOUR).await.unwrap().len());
     site.records.prefetch(cause(1), ahead).await.unwrap().unwrap();
     let id = site.records.prefetch(cause(2), ahead).await.unwrap().unwrap();
-    site.records.prefetch_tried(&row(&site, id).await, Some(ahead + MINUTE), "waits".into(), ahead).await.unwrap();
+    site.records
+        .prefetch_tried(&row(&site, id).await, Some(ahead + MINUTE), "waits".into(), HOUR, ahead)
+        .await
+        .unwrap();
     assert_eq!((due(ahead).await, due(ahead + MINUTE).await), (1, 2), "as long as it is ahead");
     assert_eq!(due(noon()).await, 2, "it is set right");
-    site.records.prefetch_tried(&row(&site, id).await, Some(noon() + HOUR), "waits".into(), noon()).await.unwrap();
+    site.records
+        .prefetch_tried(&row(&site, id).await, Some(noon() + HOUR), "waits".into(), HOUR, noon())
+        .await
+        .unwrap();
     assert_eq!((due(noon()).await, due(noon() + HOUR).await), (1, 2), "it waits as it should again");
     note_fired(1);
 }
@@ -140,10 +146,10 @@ async fn a_study_counts_again_with_another_modality() {
     site.records.prefetch_acquired(vec![with("PT"), with("CT"), with("T")], InstanceId(1), noon()).await.unwrap();
     assert_eq!(row(&site, id).await.what.modalities, ["CT", "PT", "T"]);
     // What was under way knew of the first alone.
-    site.records.prefetch_tried(&tried, None, "done".into(), noon()).await.unwrap();
+    site.records.prefetch_tried(&tried, None, "done".into(), HOUR, noon()).await.unwrap();
     let due = site.records.prefetches_due(noon(), HOUR).await.unwrap();
     assert_eq!((due.len(), due[0].how.as_str()), (1, "waiting"));
-    site.records.prefetch_tried(&due[0], None, "done".into(), noon()).await.unwrap();
+    site.records.prefetch_tried(&due[0], None, "done".into(), HOUR, noon()).await.unwrap();
     assert_eq!(site.records.prefetch(with("PT"), noon()).await.unwrap(), None);
     assert!(site.records.prefetches_due(noon(), HOUR).await.unwrap().is_empty());
     assert_eq!(site.records.prefetch(with("MR"), noon() + MINUTE).await.unwrap(), Some(id));
@@ -158,7 +164,56 @@ async fn a_study_counts_again_with_another_modality() {
     // A series without a modality, and then one with.
     let id = site.records.prefetch(Prefetch { modalities: Vec::new(), ..cause(2) }, noon()).await.unwrap().unwrap();
     assert_eq!(site.records.prefetch(cause(2), noon()).await.unwrap(), Some(id));
-    site.records.prefetch_tried(&row(&site, id).await, None, "done".into(), noon()).await.unwrap();
+    site.records.prefetch_tried(&row(&site, id).await, None, "done".into(), HOUR, noon()).await.unwrap();
     assert_eq!(row(&site, id).await.due, None);
+    site.verify().await;
+}
+
+/// IDY-051: what an order had pulled for an earlier day, or while copies stayed longer, is pulled again for its day, as it is told by then:
+/// once, also after a restart. What was taken on since then counts, and a study and a request never do again.
+#[tokio::test]
+async fn an_order_counts_again_if_what_it_had_pulled_is_gone_on_its_day() {
+    let site = Site::new();
+    let of = |id: &str, modality: &str| Prefetch {
+        cause: PrefetchCause::Order("hl7 RIS 1".into()),
+        patient_id: id.into(),
+        modalities: vec![modality.into()],
+        ..cause(1)
+    };
+    let order = |id: &str| of(id, if id == "R1" { "CT" } else { "MR" });
+    let later = noon() + 3 * DAY;
+    let id = site.records.prefetch_order(order("R1"), Some(noon()), noon()).await.unwrap().unwrap();
+    site.records.prefetch_tried(&row(&site, id).await, None, "done".into(), HOUR, noon()).await.unwrap();
+    for before in [None, Some(noon() - DAY), Some(noon())] {
+        assert_eq!(site.records.prefetch_order(order("R2"), before, later).await.unwrap(), None, "{before:?}");
+    }
+    assert_eq!(row(&site, id).await.what, order("R1"));
+    assert_eq!(site.records.prefetch_order(order("R2"), Some(later - MINUTE), later).await.unwrap(), Some(id));
+    let (site, _) = site.restart();
+    let again = row(&site, id).await;
+    assert_eq!((again.due, again.at, again.tries, again.how.as_str()), (Some(later), later, 0, "waiting"));
+    assert_eq!(again.what, order("R2"), "the patient was corrected");
+    site.records.prefetch_tried(&again, None, "done".into(), HOUR, later).await.unwrap();
+    assert_eq!(site.records.prefetch_order(order("R2"), Some(later - MINUTE), later + HOUR).await.unwrap(), None);
+    for other in [cause(2), Prefetch { cause: PrefetchCause::Request("1".into()), ..cause(2) }] {
+        assert!(site.records.prefetch(other.clone(), noon()).await.unwrap().is_some());
+        assert_eq!(site.records.prefetch_order(other, Some(later), later).await.unwrap(), None);
+    }
+    site.verify().await;
+}
+
+/// IDY-051: where copies stay for longer than a month, what had them pulled is known for as long, and is not pulled again at each restart.
+#[tokio::test]
+async fn a_cause_is_remembered_while_its_copies_stay() {
+    let site = Site::new();
+    let id = site.records.prefetch(cause(1), noon()).await.unwrap().unwrap();
+    site.records.prefetch_tried(&row(&site, id).await, None, "done".into(), HOUR, noon()).await.unwrap();
+    for (of, keep, after, known) in [(2, 60_u32, 60_u32, true), (3, 60, 62, false)] {
+        let now = noon() + after * DAY;
+        let other = site.records.prefetch(cause(of), now).await.unwrap().unwrap();
+        site.records.prefetch_tried(&row(&site, other).await, None, "done".into(), keep * DAY, now).await.unwrap();
+        let found = site.records.prefetch_of(cause(1).cause).await.unwrap();
+        assert_eq!(found.is_some(), known, "{after} days after");
+    }
     site.verify().await;
 }

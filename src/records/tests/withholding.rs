@@ -7,7 +7,7 @@ use crate::dicom::pattern::Pattern;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::SeriesUid;
 use crate::peers::{Hidden, PatientList, Registry, Withhold};
-use crate::records::Arrival;
+use crate::records::{Arrival, BlobId};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -54,7 +54,7 @@ async fn hidden(site: &Site) -> Hidden {
 /// SEC-022: a study is withheld if anything that was said of it is reason to, whichever instance came first, also after a restart.
 #[tokio::test]
 async fn a_study_is_withheld_by_what_any_of_its_instances_says() {
-    let rows: [(&str, Withhold, Says, Says, bool); 8] = [
+    let rows: [(&str, Withhold, Says, Says, bool); 9] = [
         ("another number", rule(None, Some("Royal,R7")), R1, R7, true),
         ("a number where none was said", rule(None, Some("Royal,R7")), &[(PATIENT_ID, "")], R7, true),
         (
@@ -77,6 +77,13 @@ async fn a_study_is_withheld_by_what_any_of_its_instances_says() {
             rule(Some(("accession_number", "STAFF*")), None),
             R1,
             &[(ACCESSION_NUMBER, "STAFF1")],
+            true,
+        ),
+        (
+            "an order of the same patient",
+            rule(Some(("accession_number", "STAFF*")), Some("Royal,R1")),
+            R1,
+            &[(PATIENT_ID, "R1"), (ACCESSION_NUMBER, "STAFF1")],
             true,
         ),
         ("neither of both", rule(None, Some("Royal,R9")), R1, R7, false),
@@ -128,7 +135,108 @@ async fn what_is_said_again_is_not_kept_again() {
     for (n, says) in rows {
         site.stored(saying(n, says)).await;
     }
+    assert_eq!(kept(&site).await, 1);
+}
+
+/// How much is kept of what was said otherwise.
+async fn kept(site: &Site) -> i64 {
     let sql = "SELECT count(*) FROM also_said";
-    let kept = site.records.commit(move |tx| Ok(tx.conn.query_row(sql, [], |row| row.get::<_, i64>(0))?)).await;
-    assert_eq!(kept.unwrap(), 1);
+    site.records.commit(move |tx| Ok(tx.conn.query_row(sql, [], |row| row.get(0))?)).await.unwrap()
+}
+
+/// Instance `n` is read again, as all blobs are from time to time.
+async fn read_again(site: &Site, n: u32, says: Says) {
+    let unlike = site.records.compare_with(BlobId(i64::from(n)), saying(n, says).head).await.unwrap();
+    assert!(unlike.is_empty());
+}
+
+/// SEC-022: what came before such was kept counts from when its blob is read again.
+#[tokio::test]
+async fn what_came_before_such_was_kept_counts_once_it_is_read_again() {
+    let rows: [(Withhold, Says, bool); 3] = [
+        (rule(None, Some("Royal,R7")), &[(PATIENT_ID, "R7")], true),
+        (rule(Some(("modality", "SR")), None), &[(PATIENT_ID, "R1"), (MODALITY, "SR")], true),
+        (rule(None, Some("Royal,R7")), R1, false),
+    ];
+    for (rule, says, want) in rows {
+        let site = Site::new();
+        govern(&site, rule);
+        site.stored(saying(1, R1)).await;
+        site.stored(saying(2, says)).await;
+        change(&site.records, "DELETE FROM also_said").await;
+        assert!(hidden(&site).await.is_nothing());
+        for (n, says) in [(1, R1), (2, says), (2, says)] {
+            read_again(&site, n, says).await;
+        }
+        assert_eq!(hidden(&site).await.study.is_some(), want);
+        assert_eq!(kept(&site).await, i64::from(want));
+        site.verify().await;
+    }
+}
+
+/// LED-010: who was erased is not written down again, by the next image of the study or series nor by one that is read again.
+#[tokio::test]
+async fn who_was_erased_is_not_kept_again() {
+    let rows: [(&str, Says); 2] = [
+        ("UPDATE studies SET patient_id = NULL, attributes = '{}'", &[(PATIENT_ID, "R7"), (MODALITY, "SR")]),
+        ("UPDATE series SET attributes = '{}'", &[(PATIENT_ID, "R1"), (MODALITY, "SR")]),
+    ];
+    for (erase, says) in rows {
+        let site = Site::new();
+        site.stored(saying(1, R1)).await;
+        site.stored(saying(2, says)).await;
+        change(&site.records, erase).await;
+        change(&site.records, "DELETE FROM also_said").await;
+        site.stored(saying(3, says)).await;
+        for (n, says) in [(1, R1), (2, says), (3, says)] {
+            read_again(&site, n, says).await;
+        }
+        assert_eq!(kept(&site).await, 0, "{erase}");
+        site.verify().await;
+    }
+}
+
+/// A row that cannot be read may have said anything: whatever rule could hold does, and everybody is answered.
+#[tokio::test]
+async fn what_cannot_be_read_is_withheld() {
+    let from = |name: &str| Withhold { from: vec![name.into()], ..rule(None, Some("Royal,R9")) };
+    let rows = [
+        ("UPDATE also_said SET attributes = substr(attributes, 2)", rule(None, Some("Royal,R9")), true),
+        ("UPDATE also_said SET attributes = '{\"00100020\":1}'", rule(Some(("accession_number", "X")), None), true),
+        // A byte of the number that is no text any more.
+        (
+            "UPDATE also_said SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT)",
+            rule(None, Some("Royal,R9")),
+            true,
+        ),
+        ("UPDATE studies SET attributes = substr(attributes, 2)", rule(None, Some("Royal,R9")), true),
+        ("UPDATE also_said SET attributes = substr(attributes, 2)", from("PACS"), true),
+        ("UPDATE also_said SET attributes = substr(attributes, 2)", from("ELSE"), false),
+        ("UPDATE also_said SET attributes = '{}'", rule(None, Some("Royal,R9")), false),
+    ];
+    for (damage, rule, want) in rows {
+        let site = Site::new();
+        govern(&site, rule);
+        site.stored(saying(1, R1)).await;
+        site.stored(saying(2, R7)).await;
+        assert!(hidden(&site).await.is_nothing(), "{damage}");
+        change(&site.records, damage).await;
+        assert_eq!(hidden(&site).await.study.is_some(), want, "{damage}");
+    }
+}
+
+/// The same of a series: the others are shown.
+#[tokio::test]
+async fn a_series_of_which_a_row_cannot_be_read_is_withheld() {
+    let site = Site::new();
+    govern(&site, rule(Some(("modality", "SR")), None));
+    site.stored(saying(1, &[])).await;
+    let mut other = saying(2, &[]);
+    other.head.series = SeriesUid::parse("1.2.1.2").unwrap();
+    site.stored(other).await;
+    site.stored(saying(3, &[(MODALITY, "MR")])).await;
+    assert!(hidden(&site).await.is_nothing());
+    change(&site.records, "UPDATE also_said SET attributes = substr(attributes, 2)").await;
+    let now = hidden(&site).await;
+    assert_eq!((now.study.as_deref(), now.rule("1.2.1.1"), now.rule("1.2.1.2")), (None, Some("objections"), None));
 }

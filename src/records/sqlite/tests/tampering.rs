@@ -1,6 +1,7 @@
 //! Tampering with the file: whatever part of the ledger or of the tables is changed, `ledger verify` says so (LED-006, INV-09).
 
 use super::*;
+use crate::dicom::attributes::{MODALITY, PATIENT_ID};
 use crate::dicom::fired::note_fired;
 use crate::records::sqlite::schema;
 use crate::records::sqlite::verify::pieces::{Brake, Pieces};
@@ -11,9 +12,14 @@ use std::sync::atomic::AtomicU64;
 /// Records with every kind of row, closed.
 async fn closed() -> TempDir {
     let site = Site::new();
-    for n in 1..=3 {
+    for n in 1..=2 {
         site.stored(push(n)).await;
     }
+    // Of another patient and modality than the first.
+    let mut other = push(3);
+    other.head.attributes.values.insert(PATIENT_ID, b"another-id".as_slice().into());
+    other.head.attributes.values.insert(MODALITY, b"SR".as_slice().into());
+    site.stored(other).await;
     site.record(push_other(1, 9)).await;
     let batch = site.lease("surrey", noon()).await.unwrap();
     let outcomes = [support::verified(), support::dead(), support::unknown()];
@@ -143,6 +149,17 @@ async fn every_other_change_is_found_too() {
         ("UPDATE series SET attributes = '{ }'", None),
         (r#"UPDATE series SET attributes = '{"00100020":"X"}'"#, None),
         (r#"UPDATE instances SET attributes = '{"00280010":1}' WHERE id = 2"#, None),
+        ("UPDATE studies SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT)", None),
+        ("UPDATE also_said SET attributes = substr(attributes, 2)", None),
+        ("UPDATE also_said SET attributes = '{ }' WHERE series = 0", None),
+        (r#"UPDATE also_said SET attributes = '{"00100020":1}' WHERE series = 0"#, None),
+        ("UPDATE also_said SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT) WHERE series = 0", None),
+        (r#"UPDATE also_said SET attributes = replace(attributes, '"00100020"', '"00280010"') WHERE series = 0"#, None),
+        (r#"UPDATE also_said SET attributes = replace(attributes, '"00080060"', '"00100020"') WHERE series > 0"#, None),
+        ("UPDATE also_said SET series = 1 WHERE series = 0", None),
+        ("UPDATE also_said SET series = 0 WHERE series > 0", None),
+        ("UPDATE also_said SET series = 7 WHERE series > 0", None),
+        ("UPDATE also_said SET study = 77", None),
         ("CREATE INDEX one_more ON instances (length)", None),
     ];
     for (sql, first_bad) in rows {
@@ -230,7 +247,8 @@ async fn words_may_be_erased_without_breaking_anything() {
     conn.execute_batch(
         "PRAGMA foreign_keys = 0; UPDATE transfers SET words = NULL, evidence = NULL; UPDATE steps SET words = NULL; \
          UPDATE exceptions SET words = NULL; UPDATE attempts SET words = NULL; UPDATE acts SET words = NULL; \
-         UPDATE destinations SET words = NULL; DELETE FROM words; UPDATE studies SET patient_id = NULL, attributes = '{}'",
+         UPDATE destinations SET words = NULL; DELETE FROM words; UPDATE studies SET patient_id = NULL, attributes = '{}'; \
+         DELETE FROM also_said",
     )
     .unwrap();
     drop(conn);
