@@ -91,78 +91,80 @@ fn flip(conn: &Connection, column: &str, position: i64, at: i64) {
         .unwrap();
 }
 
+/// Changes of the records, and the entry that is told as the first bad one, if any is.
+const CHANGES: &[(&str, Option<u64>)] = &[
+    ("DELETE FROM entries WHERE position = 8", Some(8)),
+    ("DELETE FROM entries WHERE position = 4", Some(4)),
+    ("DELETE FROM entries", Some(1)),
+    ("UPDATE entries SET position = 99 WHERE position = 8", Some(8)),
+    ("UPDATE entries SET at = at + 1 WHERE position = 3", Some(3)),
+    ("UPDATE entries SET kind = 'act' WHERE position = 3", Some(3)),
+    ("UPDATE edge SET chain = zeroblob(32)", None),
+    ("UPDATE edge SET nodes = zeroblob(32)", None),
+    ("UPDATE edge SET nodes = x'00'", None),
+    ("UPDATE edge SET size = 7, nodes = zeroblob(96)", Some(8)),
+    ("INSERT INTO heads VALUES (5, 0, zeroblob(32), zeroblob(32))", Some(5)),
+    ("INSERT INTO heads VALUES (50, 0, zeroblob(32), zeroblob(32))", Some(9)),
+    ("UPDATE transfers SET state = 'verified' WHERE id = 3", None),
+    ("UPDATE transfers SET attempts = 0 WHERE id = 1", None),
+    ("UPDATE transfers SET cause = 'operator:x' WHERE id = 1", None),
+    ("DELETE FROM steps WHERE transfer = 4; DELETE FROM transfers WHERE id = 4", None),
+    ("UPDATE instances SET sha256 = zeroblob(32) WHERE id = 2", None),
+    ("UPDATE instances SET state = 'stored' WHERE id = 4", None),
+    ("DELETE FROM exceptions WHERE id = 1", None),
+    ("UPDATE exceptions SET closed = 5 WHERE id = 1", None),
+    ("UPDATE attempts SET ended = NULL", None),
+    (
+        "INSERT INTO attempts SELECT 9, kind, destination, study, epoch, began, ended, 0, NULL, entry FROM attempts",
+        None,
+    ),
+    ("UPDATE words SET text = 'it went well' WHERE id = 2", None),
+    ("UPDATE arrivals SET instance = 77 WHERE instance = 2", None),
+    ("UPDATE instances SET sop_class = '1.2.3' WHERE id = 2", None),
+    ("UPDATE instances SET transfer_syntax = '1.2.840.10008.1.2' WHERE id = 2", None),
+    ("UPDATE instances SET length = length + 8192 WHERE id = 2", None),
+    ("UPDATE studies SET uid = uid || '.1'", None),
+    ("UPDATE arrivals SET origin_name = 'ELSE' WHERE instance = 2", None),
+    ("UPDATE arrivals SET source = '{\"calling\":\"ELSE\"}' WHERE instance = 2", None),
+    ("UPDATE transfers SET verify = 'readback' WHERE id = 2", None),
+    ("UPDATE transfers SET lane = NULL WHERE id = 3", None),
+    ("UPDATE transfers SET lane = 1 WHERE id = 4", None),
+    ("UPDATE transfers SET lane = 2 WHERE id = 1", None),
+    ("UPDATE transfers SET lane = 3, attempt = 1 WHERE id = 3", None),
+    ("UPDATE transfers SET study = 2 WHERE id = 3", None),
+    ("UPDATE transfers SET outcome = 'accepued' WHERE outcome IS NOT NULL", None),
+    (
+        "UPDATE transfers SET words = (SELECT max(id) FROM words) WHERE id = (SELECT min(id) FROM transfers WHERE words IS NOT NULL)",
+        None,
+    ),
+    ("UPDATE transfers SET evidence = (SELECT max(id) FROM words) WHERE id = 3", None),
+    (r#"UPDATE studies SET attributes = replace(attributes, '"00100020"', '"00100030"')"#, None),
+    (r#"UPDATE studies SET attributes = replace(attributes, '"00100020"', '"00100060"')"#, None),
+    (r#"UPDATE studies SET attributes = replace(attributes, '"00100020":"', '"00100020":"X')"#, None),
+    ("UPDATE studies SET patient_id = 'X' || patient_id", None),
+    ("UPDATE series SET attributes = substr(attributes, 2)", None),
+    ("UPDATE series SET attributes = '{ }'", None),
+    (r#"UPDATE series SET attributes = '{"00100020":"X"}'"#, None),
+    (r#"UPDATE instances SET attributes = '{"00280010":1}' WHERE id = 2"#, None),
+    ("UPDATE studies SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT)", None),
+    ("UPDATE also_said SET attributes = substr(attributes, 2)", None),
+    ("UPDATE also_said SET attributes = '{ }' WHERE series = 0", None),
+    (r#"UPDATE also_said SET attributes = '{"00100020":1}' WHERE series = 0"#, None),
+    ("UPDATE also_said SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT) WHERE series = 0", None),
+    (r#"UPDATE also_said SET attributes = replace(attributes, '"00100020"', '"00280010"') WHERE series = 0"#, None),
+    (r#"UPDATE also_said SET attributes = replace(attributes, '"00080060"', '"00100020"') WHERE series > 0"#, None),
+    ("UPDATE also_said SET series = 1 WHERE series = 0", None),
+    ("UPDATE also_said SET series = 0 WHERE series > 0", None),
+    ("UPDATE also_said SET series = 7 WHERE series > 0", None),
+    ("UPDATE also_said SET study = 77", None),
+    ("CREATE INDEX one_more ON instances (length)", None),
+];
+
 #[tokio::test]
 async fn every_other_change_is_found_too() {
     let dir = closed().await;
     let saved = std::fs::read(dir.path().join("records.db")).unwrap();
-    let rows = [
-        ("DELETE FROM entries WHERE position = 8", Some(8)),
-        ("DELETE FROM entries WHERE position = 4", Some(4)),
-        ("DELETE FROM entries", Some(1)),
-        ("UPDATE entries SET position = 99 WHERE position = 8", Some(8)),
-        ("UPDATE entries SET at = at + 1 WHERE position = 3", Some(3)),
-        ("UPDATE entries SET kind = 'act' WHERE position = 3", Some(3)),
-        ("UPDATE edge SET chain = zeroblob(32)", None),
-        ("UPDATE edge SET nodes = zeroblob(32)", None),
-        ("UPDATE edge SET nodes = x'00'", None),
-        ("UPDATE edge SET size = 7, nodes = zeroblob(96)", Some(8)),
-        ("INSERT INTO heads VALUES (5, 0, zeroblob(32), zeroblob(32))", Some(5)),
-        ("INSERT INTO heads VALUES (50, 0, zeroblob(32), zeroblob(32))", Some(9)),
-        ("UPDATE transfers SET state = 'verified' WHERE id = 3", None),
-        ("UPDATE transfers SET attempts = 0 WHERE id = 1", None),
-        ("UPDATE transfers SET cause = 'operator:x' WHERE id = 1", None),
-        ("DELETE FROM steps WHERE transfer = 4; DELETE FROM transfers WHERE id = 4", None),
-        ("UPDATE instances SET sha256 = zeroblob(32) WHERE id = 2", None),
-        ("UPDATE instances SET state = 'stored' WHERE id = 4", None),
-        ("DELETE FROM exceptions WHERE id = 1", None),
-        ("UPDATE exceptions SET closed = 5 WHERE id = 1", None),
-        ("UPDATE attempts SET ended = NULL", None),
-        (
-            "INSERT INTO attempts SELECT 9, kind, destination, study, epoch, began, ended, 0, NULL, entry FROM attempts",
-            None,
-        ),
-        ("UPDATE words SET text = 'it went well' WHERE id = 2", None),
-        ("UPDATE arrivals SET instance = 77 WHERE instance = 2", None),
-        ("UPDATE instances SET sop_class = '1.2.3' WHERE id = 2", None),
-        ("UPDATE instances SET transfer_syntax = '1.2.840.10008.1.2' WHERE id = 2", None),
-        ("UPDATE instances SET length = length + 8192 WHERE id = 2", None),
-        ("UPDATE studies SET uid = uid || '.1'", None),
-        ("UPDATE arrivals SET origin_name = 'ELSE' WHERE instance = 2", None),
-        ("UPDATE arrivals SET source = '{\"calling\":\"ELSE\"}' WHERE instance = 2", None),
-        ("UPDATE transfers SET verify = 'readback' WHERE id = 2", None),
-        ("UPDATE transfers SET lane = NULL WHERE id = 3", None),
-        ("UPDATE transfers SET lane = 1 WHERE id = 4", None),
-        ("UPDATE transfers SET lane = 2 WHERE id = 1", None),
-        ("UPDATE transfers SET lane = 3, attempt = 1 WHERE id = 3", None),
-        ("UPDATE transfers SET study = 2 WHERE id = 3", None),
-        ("UPDATE transfers SET outcome = 'accepued' WHERE outcome IS NOT NULL", None),
-        (
-            "UPDATE transfers SET words = (SELECT max(id) FROM words) WHERE id = (SELECT min(id) FROM transfers WHERE words IS NOT NULL)",
-            None,
-        ),
-        ("UPDATE transfers SET evidence = (SELECT max(id) FROM words) WHERE id = 3", None),
-        (r#"UPDATE studies SET attributes = replace(attributes, '"00100020"', '"00100030"')"#, None),
-        (r#"UPDATE studies SET attributes = replace(attributes, '"00100020"', '"00100060"')"#, None),
-        (r#"UPDATE studies SET attributes = replace(attributes, '"00100020":"', '"00100020":"X')"#, None),
-        ("UPDATE studies SET patient_id = 'X' || patient_id", None),
-        ("UPDATE series SET attributes = substr(attributes, 2)", None),
-        ("UPDATE series SET attributes = '{ }'", None),
-        (r#"UPDATE series SET attributes = '{"00100020":"X"}'"#, None),
-        (r#"UPDATE instances SET attributes = '{"00280010":1}' WHERE id = 2"#, None),
-        ("UPDATE studies SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT)", None),
-        ("UPDATE also_said SET attributes = substr(attributes, 2)", None),
-        ("UPDATE also_said SET attributes = '{ }' WHERE series = 0", None),
-        (r#"UPDATE also_said SET attributes = '{"00100020":1}' WHERE series = 0"#, None),
-        ("UPDATE also_said SET attributes = CAST(X'7B223030313030303230223A22FF227D' AS TEXT) WHERE series = 0", None),
-        (r#"UPDATE also_said SET attributes = replace(attributes, '"00100020"', '"00280010"') WHERE series = 0"#, None),
-        (r#"UPDATE also_said SET attributes = replace(attributes, '"00080060"', '"00100020"') WHERE series > 0"#, None),
-        ("UPDATE also_said SET series = 1 WHERE series = 0", None),
-        ("UPDATE also_said SET series = 0 WHERE series > 0", None),
-        ("UPDATE also_said SET series = 7 WHERE series > 0", None),
-        ("UPDATE also_said SET study = 77", None),
-        ("CREATE INDEX one_more ON instances (length)", None),
-    ];
-    for (sql, first_bad) in rows {
+    for &(sql, first_bad) in CHANGES {
         let conn = open(dir.path());
         conn.execute_batch("PRAGMA foreign_keys = 0").unwrap();
         conn.execute_batch(sql).unwrap();
@@ -176,7 +178,7 @@ async fn every_other_change_is_found_too() {
     let whole = verify(dir.path()).await;
     assert!(whole.is_sound());
     assert_eq!(in_pieces(dir.path(), || {}), whole);
-    note_fired(rows.len());
+    note_fired(CHANGES.len());
 }
 
 /// What waits to be sent and stands where no lane looks would never be sent, and nothing would tell it (FLT-025).
