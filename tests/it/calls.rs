@@ -33,7 +33,7 @@ struct Trial {
 impl Trial {
     /// How many the last ones are differs from day to day: one of them may not be reached.
     fn is_late(&self) -> bool {
-        self.plan.nth * 10 > self.most * 9 || self.plan.nth + 3 > self.most
+        self.plan.nth * 8 > self.most * 7 || self.plan.nth + 3 > self.most
     }
 }
 
