@@ -23,6 +23,8 @@ const RECORDS: &str = "records.db";
 const BLOBS: &str = "blobs";
 /// What a gateway or a restore that did not begin leaves; nothing is lost with it.
 const LOCK: &str = "lock";
+/// Where the records of an older program's backup are brought up to date before they are restored.
+const OLDER: &str = "older-records";
 /// The directory that a new file system begins with.
 const LOST_AND_FOUND: &str = "lost+found";
 /// Most names that are told of what is in the way.
@@ -213,7 +215,7 @@ pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
     let _lock = client::lock(data_dir)?;
     // A gateway that was quicker has left something.
     empty_data_dir(data_dir)?;
-    let backup = Records::open_read_only(&options.dir).map_err(Failure::some)?;
+    let Kept { records: backup, passing: _passing } = Kept::open(&options.dir, data_dir)?;
     goes_with(&label, &backup.ledger_head().await.map_err(Failure::some)?)?;
     let places = backup.all_places().await.map_err(Failure::some)?;
     let failed = |error: std::io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
@@ -239,6 +241,40 @@ pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The records of a backup, which stays as it is: those of an older program are brought up to this one's layout in a copy.
+struct Kept {
+    records: Records,
+    passing: Option<Passing>,
+}
+
+impl Kept {
+    fn open(dir: &Path, data_dir: &Path) -> Result<Self, Failure> {
+        let why = match Records::open_read_only(dir) {
+            Ok(records) => return Ok(Self { records, passing: None }),
+            Err(why) => why,
+        };
+        if !Records::are_older(dir).unwrap_or(false) {
+            return Err(Failure::some(why));
+        }
+        let passing = Passing(data_dir.join(OLDER));
+        empty_folder(&passing.0)?;
+        let failed = |error: io::Error| Failure::some(format!("cannot write to {}: {error}", data_dir.display()));
+        std::fs::copy(dir.join(RECORDS), passing.0.join(RECORDS)).map_err(failed)?;
+        Records::bring_up(&passing.0).map_err(Failure::some)?;
+        Ok(Self { records: Records::open_read_only(&passing.0).map_err(Failure::some)?, passing: Some(passing) })
+    }
+}
+
+/// A folder that goes when it is dropped.
+struct Passing(PathBuf);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // What cannot be removed is a copy, under a name that says so.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn read_label(dir: &Path) -> Result<Value, Failure> {

@@ -301,10 +301,10 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
     // The detail may hold words of the destination, which may name a patient: they are kept beside the entries, not in the log (INV-22).
     tracing::debug!(destination = %batch.destination, study = %batch.study, attempt = batch.attempt.0, "attempt ended");
     if report.unusable {
-        tracing::warn!(destination = %batch.destination, study = %batch.study, "the destination cannot be used just now; `weybridge transfers list` says why");
+        tracing::warn!(destination = %batch.destination, study = %batch.study, "the destination cannot be used just now; `weybridge status` says why");
     }
-    if let Some(Asking::Not { why, .. }) = &report.asking {
-        tracing::warn!(destination = %batch.destination, why = %why, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; if it refuses queries, have it let us query, or set its `verify` to \"accepted\"");
+    if let Some(Asking::Not { .. }) = &report.asking {
+        tracing::warn!(destination = %batch.destination, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; `weybridge status` says why; if it refuses queries, have it let us query, or set its `verify` to \"accepted\"");
     }
     if let Some((_, code)) = report.warnings.first() {
         let (count, code) = (report.warnings.len(), format!("{code:04X}"));

@@ -2,7 +2,7 @@
 
 use super::sqlite::acts::{Act, Matching};
 use super::sqlite::rows::micros;
-use super::sqlite::{doubted, log};
+use super::sqlite::{doubted, log, schema};
 use super::{Records, RecordsError, Verb};
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,6 +15,16 @@ impl Records {
         self.commit(move |tx| doubted::note(tx, micros(now))).await?;
         let act = Act { verb: Verb::Doubt, who: who.to_owned(), reason: reason.to_owned(), now };
         Ok(self.act_on_matching(&act, Matching::default()).await?.changed)
+    }
+
+    /// Whether the records in a directory were made by an older program, whose layout only a start or [`Self::bring_up`] changes.
+    pub fn are_older(dir: &Path) -> Result<bool, RecordsError> {
+        schema::is_older(dir)
+    }
+
+    /// Brings records that nobody uses, a copy say, to the layout of this program, and changes nothing else of them.
+    pub fn bring_up(dir: &Path) -> Result<(), RecordsError> {
+        schema::bring_up(dir)
     }
 
     /// What [`super::Recovered::log_damaged`] said has been noted elsewhere and durably; the copy of that log stays for who wants to look.

@@ -8,6 +8,7 @@ use crate::support::gateway::Gateway;
 use crate::support::ledger;
 use crate::support::load::{Load, Work};
 use crate::support::pacs::{Association, Status};
+use crate::support::python;
 use crate::support::scripted_peer::ScriptedPeer;
 use crate::support::two_sites::{B_IDENTITY, Stage, TwoSites};
 use crate::support::wait::{seconds, until};
@@ -35,6 +36,30 @@ fn lying(blobs: &Path) -> BTreeMap<OsString, Vec<u8>> {
     let files = std::fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap());
     let files = files.filter(|entry| entry.file_name() != "identity");
     files.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+/// REL-05: a backup that an older program made is restored by this one, and stays as it is. The last step of the layout is taken back.
+#[test]
+fn a_backup_of_an_older_layout_is_restored() {
+    let stage = Stage::new();
+    let mut a = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    (1..=3).for_each(|number| push(&a, &names(803, 1, number)));
+    let backup = stage.path().join("backup");
+    a.ask(&["backup", backup.to_str().unwrap(), "--json"]);
+    a.stop();
+    std::fs::remove_dir_all(a.data_dir()).unwrap();
+    let records = backup.join("records.db");
+    let last = ["DROP TABLE also_said", "PRAGMA user_version = 22", "PRAGMA journal_mode = DELETE"];
+    last.iter().for_each(|sql| drop(python::lines("on_records", [records.to_str().unwrap(), sql])));
+    let before = std::fs::read(&records).unwrap();
+    let restored = a.ask(&["restore", backup.to_str().unwrap(), "--json"]).remove(0);
+    assert_eq!((&restored["blobs"], &restored["to_be_asked"]), (&3.into(), &3.into()), "{restored}");
+    assert!(std::fs::read(&records).unwrap() == before, "the backup is as it was");
+    let left: Vec<_> = std::fs::read_dir(a.data_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("older")), "{left:?}");
+    a.up();
+    assert_eq!(a.study(&names(803, 1, 1).study).len(), 3);
+    a.verify_ledger(true);
 }
 
 /// What was verified stays verified, what was open at the time of the backup is asked about first: nothing is sent twice.

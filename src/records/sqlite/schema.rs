@@ -277,6 +277,21 @@ fn try_reader(path: PathBuf, more: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// Whether the records of a directory are of a layout before this program's.
+pub(in crate::records) fn is_older(dir: &Path) -> Result<bool, RecordsError> {
+    let path = dir.join(FILE);
+    let conn = try_reader(immutable(&path), OpenFlags::SQLITE_OPEN_URI).map_err(|error| open_error(&path, error))?;
+    Ok(check_layout(&conn, &path)? < LAYOUT)
+}
+
+/// Brings records that nobody else uses to the newest layout; nothing else of them changes.
+pub(in crate::records) fn bring_up(dir: &Path) -> Result<(), RecordsError> {
+    let conn = open_writer(dir, 16 << 20, false)?;
+    let path = dir.join(FILE);
+    copy_back_at_close(&conn, true).map_err(|error| open_error(&path, error))?;
+    conn.close().map_err(|(_, error)| open_error(&path, error))
+}
+
 fn finish_reader(conn: Connection, path: &Path) -> Result<Connection, RecordsError> {
     match check_layout(&conn, path)? {
         LAYOUT => Ok(conn),
