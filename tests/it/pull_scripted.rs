@@ -283,7 +283,7 @@ fn a_silent_site_is_no_empty_site() {
     assert_eq!(scene.at_out(), digests(&files));
     let answer = scene.take(551);
     assert_eq!(answer["status"], 0xA702, "{answer}");
-    assert!(answer["comment"].as_str().unwrap().contains("b does not answer"), "{answer}");
+    assert!(answer["comment"].as_str().unwrap().contains("b does not answer; ask again later"), "{answer}");
     scene.b.be_silent(false);
     assert_eq!(counts(&scene.take(551)), (0, [1, 0, 0]));
     let nothing =
