@@ -5,6 +5,7 @@ use crate::support::dcmtk::StoreScp;
 use crate::support::gateway::Gateway;
 use crate::support::mllp;
 use crate::support::neighbours::*;
+use crate::support::odd_node::OddNode;
 use crate::support::two_sites::Stage;
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
@@ -106,6 +107,23 @@ fn a_new_study_has_the_priors_pulled_that_a_rule_means_and_each_study_once() {
     for site in [&a, &b] {
         site.verify_ledger(false);
     }
+}
+
+/// IDY-051: what a slow node took some time after it was pulled is not old yet when the pull is; it goes later, and goes.
+#[test]
+fn a_copy_that_was_given_lately_goes_later() {
+    let stage = Stage::new();
+    let out = OddNode::start(stage.path(), &["--slow", "4"]);
+    let rule = "[priors]\nkeep = \"6s\"\nprefetch_retry = \"1s\"\n[retention]\nevery = \"1s\"\n[[prefetch]]\nname = \"all\"\nto = \"OUT\"\n";
+    let (a, b) = sites(&stage, &format!("{rule}{}", node("OUT", out.port)));
+    let b = Gateway::start(&stage.path().join("b"), b);
+    give(&stage, &b, "PACS", &json!([study(1, "CT", "CHEST", "20240102")]));
+    let a = Gateway::start(&stage.path().join("a"), a);
+    a.cli(&["priors", "prefetch", "--nhs", NHS, "--modality", "CT"]).ok("prefetch");
+    a.all_become("OUT", "accepted", 1, seconds(60));
+    let rows = a.study(&uid(1));
+    assert!(rows.iter().all(|row| row["state"] == "stored"), "it was given just now: {rows:?}");
+    until(seconds(60), "the copy is flushed", || (a.study(&uid(1))[0]["state"] == "purged").then_some(()));
 }
 
 /// A PET-CT sends its CT series first: what the rule for PET means is pulled as well, though the study has caused a prefetch by then.

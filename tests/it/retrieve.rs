@@ -250,7 +250,7 @@ fn a_context_that_the_destination_refuses_is_a_failure() {
 #[test]
 fn a_slow_destination_keeps_nobody_without_a_sign_of_life() {
     let stage = Stage::new();
-    let node = OddNode::start(stage.path(), &["--slow", "3", "--slow-release", "20"]);
+    let node = OddNode::start(stage.path(), &["--slow", "7", "--slow-release", "20"]);
     let site = Radiology::start(1, &nodes(node.port));
     let said = &site.ask(&[move_study(3)])[0];
     let answer = last(said);

@@ -166,13 +166,12 @@ async fn answers_that_are_none_abort_and_leave_the_outcome_open() {
         let by_hand = async {
             assert_eq!(until_last(&mut wire).await, None);
             wire.write_all(&fragment(context, true, true, &answer.encode())).await.unwrap();
-            pdu(&mut wire).await
         };
         let mut source = parts(&data, 10_000);
-        let (stored, end) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
-        let failure = stored.unwrap_err();
+        let (stored, ()) = tokio::join!(scu.store(store_ct("1.2"), None, &mut source), by_hand);
+        let failure = stored.expect_err(name);
         assert!(matches!(failure, StoreFailure::Unanswered(ScuError::Lost(Lost::Violation(_)))), "{name}: {failure}");
-        assert_eq!(end, (7, vec![0, 0, 0, 0]), "{name}");
+        assert_eq!(pdu(&mut wire).await, (7, vec![0, 0, 0, 0]), "{name}");
     }
 }
 

@@ -93,6 +93,8 @@ impl Scp for Scripted {
         let mut next = 0;
         for step in script {
             if step == CANCELS {
+                // It is told so that it may cancel: sooner, and the cancel might overtake what is still to be begun.
+                given.tell().await;
                 given.dialogue.heard().await;
             }
             if !OUTCOMES.contains(&step) {
@@ -190,9 +192,9 @@ async fn retrieve(scp: &Arc<Scripted>, outcomes: &[char], begun: Option<usize>) 
     if script.len() % 2 == 1 {
         script.push(' ');
     }
-    // The first answer comes before anything is given, and one more after each that was tried.
+    // The first answer comes before anything is given, one more after each that was tried, and one where the requester is to cancel.
     let tried = done.iter().filter(|outcome| **outcome != 'g').count();
-    let (pending, last) = ask(scp, &script, begun.map_or(usize::MAX, |_| 1 + tried)).await;
+    let (pending, last) = ask(scp, &script, begun.map_or(usize::MAX, |_| 2 + tried)).await;
 
     let total = outcomes.len() as u64;
     let mut left = total;
