@@ -16,6 +16,7 @@ mod error;
 mod housekeeping;
 mod judging;
 mod kicks;
+mod leases;
 mod locations;
 mod order;
 mod placed;
@@ -80,7 +81,7 @@ use sqlite::readers::Readers;
 use sqlite::rows::Fault;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
-use sqlite::{acts, lease, log, order as orders, pause, profile as profiles, record, recover, schema, settle};
+use sqlite::{acts, log, order as orders, pause, profile as profiles, record, recover, schema, settle};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -268,10 +269,11 @@ impl Records {
         self.inner.kicks.any()
     }
 
-    /// Queues a command and waits for its group's commit. Once queued it is committed, whether the caller waits or not.
+    /// Queues a command and waits for its group's commit. Once queued it is committed, whether the caller waits or not. It may be run twice:
+    /// what it did first is undone then.
     async fn commit<T: Send + 'static>(
         &self,
-        run: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
+        run: impl Fn(&mut Tx<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, RecordsError> {
         let (reply, answer) = oneshot::channel();
         let command = Box::new(Command::new(run, reply));
@@ -290,45 +292,8 @@ impl Records {
         self.commit(move |tx| {
             let recorded = record::record(tx, &arrival)?;
             #[cfg(test)]
-            committed(|| Committed::Arrived(arrival.into(), recorded));
+            committed(|| Committed::Arrived(arrival.clone().into(), recorded));
             Ok(recorded)
-        })
-        .await
-    }
-
-    /// Leases the next batch of one study to send to a destination, oldest first; `None` if nothing is due or the destination is
-    /// to be left alone. The attempt is counted and entered before this returns.
-    pub async fn lease(
-        &self,
-        destination: &Destination,
-        limits: LeaseLimits,
-        now: SystemTime,
-    ) -> Result<Option<Batch>, RecordsError> {
-        let destination = destination.clone();
-        self.commit(move |tx| {
-            let batch = lease::lease(tx, &destination, BatchKind::Send, limits, now)?;
-            #[cfg(test)]
-            committed(|| Committed::Leased { to: destination, check: false, limits, now, batch: batch.clone() });
-            Ok(batch)
-        })
-        .await
-    }
-
-    /// Leases the next batch of one study that the destination is to be asked about: unknown, or accepted and still without the
-    /// evidence that policy asks for. Nothing of it is to be sent.
-    pub async fn lease_checks(
-        &self,
-        destination: &Destination,
-        instances: usize,
-        now: SystemTime,
-    ) -> Result<Option<Batch>, RecordsError> {
-        let destination = destination.clone();
-        let limits = LeaseLimits { instances, bytes: u64::MAX, together: true };
-        self.commit(move |tx| {
-            let batch = lease::lease(tx, &destination, BatchKind::Check, limits, now)?;
-            #[cfg(test)]
-            committed(|| Committed::Leased { to: destination, check: true, limits, now, batch: batch.clone() });
-            Ok(batch)
         })
         .await
     }
@@ -345,7 +310,7 @@ impl Records {
         self.commit(move |tx| {
             let settled = settle::settle(tx, attempt, &outcomes, &summary, now)?;
             #[cfg(test)]
-            committed(|| Committed::Settled { attempt, outcomes, now, settled: settled.clone() });
+            committed(|| Committed::Settled { attempt, outcomes: outcomes.clone(), now, settled: settled.clone() });
             Ok(settled)
         })
         .await
@@ -421,7 +386,7 @@ impl Records {
                 .commit(move |tx| {
                     let done = pause::pause(tx, &to, paused, (&who, &reason), now)?;
                     #[cfg(test)]
-                    committed(|| Committed::Paused { to, paused, changed: done.changed });
+                    committed(|| Committed::Paused { to: to.clone(), paused, changed: done.changed });
                     Ok(done)
                 })
                 .await?;
@@ -460,7 +425,7 @@ impl Records {
                     #[cfg(test)]
                     committed(|| Committed::Acted {
                         verb: act.verb,
-                        transfers: page,
+                        transfers: page.clone(),
                         now: act.now,
                         acted: acted.clone(),
                     });

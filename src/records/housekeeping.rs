@@ -225,7 +225,11 @@ impl Records {
         self.commit(move |tx| {
             let purged = purge::condemn(tx, &instances, &purging, now)?;
             #[cfg(test)]
-            committed(|| Committed::Condemned { instances, purging, purged: purged.clone() });
+            committed(|| Committed::Condemned {
+                instances: instances.clone(),
+                purging: purging.clone(),
+                purged: purged.clone(),
+            });
             Ok(purged)
         })
         .await
@@ -236,7 +240,7 @@ impl Records {
         self.commit(move |tx| {
             purge::freed(tx, &blobs)?;
             #[cfg(test)]
-            committed(|| Committed::Freed(blobs));
+            committed(|| Committed::Freed(blobs.clone()));
             Ok(())
         })
         .await

@@ -175,6 +175,7 @@ impl Records {
     /// [`Records::retrieval_ended`] needs.
     pub async fn retrieval_began(&self, began: RetrievalBegan) -> Result<Entered, RecordsError> {
         let at = micros(SystemTime::now());
+        let behalf = OnBehalf { purpose: began.purpose.clone(), ..OnBehalf::default() };
         self.commit(move |tx| {
             let id = Tx::entry_id()?;
             let studies: Fact = began.studies.iter().take(MOST_NAMED).map(|study| study.as_str().into()).collect();
@@ -185,7 +186,6 @@ impl Records {
                 ("studies", studies),
                 ("instances", began.instances.min(i64::MAX as u64).cast_signed().into()),
             ]);
-            let behalf = OnBehalf { purpose: began.purpose, ..OnBehalf::default() };
             access::say(&mut told, &behalf);
             tx.append(id, Kind::Retrieval, at, told, Vec::new());
             let named: Vec<&str> = began.studies.iter().take(MOST_NAMED).map(StudyUid::as_str).collect();

@@ -1,7 +1,7 @@
 //! The one thread that writes: it takes what has queued, commits it as one group, and only then answers (REL-01, REL-03).
 //!
-//! Nothing ever waits for a group to fill. Each command has a savepoint of its own, so that one that is refused undoes
-//! nothing of the others. A commit that fails, or any input or output error, poisons the records for good (REL-04): what was
+//! Nothing ever waits for a group to fill. A command that is refused undoes nothing of the others: the group is undone and done
+//! again, each command in a savepoint of its own. A commit that fails, or any input or output error, poisons the records for good (REL-04): what was
 //! synced is not known then, and a second sync might claim success for pages that the first has lost.
 
 use super::rows::Fault;
@@ -25,7 +25,7 @@ const HEAD_EVERY: u64 = 1000;
 
 /// A queued command.
 pub(in crate::records) trait Job: Send {
-    /// Does the work. An error undoes it, and is remembered for the answer.
+    /// Does the work; once more if what it did was undone because of another command of its group.
     fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
     /// Remembers what the caller is told instead of a result.
     fn fail(&mut self, error: RecordsError);
@@ -35,26 +35,24 @@ pub(in crate::records) trait Job: Send {
 
 /// A command and the way back to its caller.
 pub(in crate::records) struct Command<F, T> {
-    run: Option<F>,
+    run: F,
     result: Option<Result<T, RecordsError>>,
     reply: oneshot::Sender<Result<T, RecordsError>>,
 }
 
 impl<F, T> Command<F, T> {
     pub(in crate::records) fn new(run: F, reply: oneshot::Sender<Result<T, RecordsError>>) -> Self {
-        Self { run: Some(run), result: None, reply }
+        Self { run, result: None, reply }
     }
 }
 
 impl<F, T> Job for Command<F, T>
 where
-    F: FnOnce(&mut Tx<'_>) -> Result<T, Fault> + Send,
+    F: Fn(&mut Tx<'_>) -> Result<T, Fault> + Send,
     T: Send,
 {
     fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        if let Some(run) = self.run.take() {
-            self.result = Some(Ok(run(tx)?));
-        }
+        self.result = Some(Ok((self.run)(tx)?));
         Ok(())
     }
 
@@ -276,15 +274,17 @@ impl Writer {
     }
 
     fn group(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Group, Undone> {
-        if let Err(error) = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])) {
-            let busy = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
-            return Err(if busy { Undone::Clean(RecordsError::Database(error.to_string())) } else { error.into() });
-        }
-        self.fence()?;
+        self.begin()?;
         let mut group = Group::default();
-        match jobs {
-            [job] => self.alone(job.as_mut(), &mut group)?,
-            jobs => jobs.iter_mut().try_for_each(|job| self.one(job.as_mut(), &mut group))?,
+        #[cfg(test)]
+        let noted = super::inline::committed::noted();
+        if !self.together(jobs, &mut group)? {
+            #[cfg(test)]
+            super::inline::committed::undone_since(noted);
+            self.conn.prepare_cached("ROLLBACK")?.execute([])?;
+            self.begin()?;
+            group = Group::default();
+            jobs.iter_mut().try_for_each(|job| self.one(job.as_mut(), &mut group))?;
         }
         let mut end = self.end.clone();
         end.sequence(&self.conn, &group)?;
@@ -303,10 +303,25 @@ impl Writer {
         if epoch == self.fixed.epoch { Ok(()) } else { Err(Undone::Broken("another process has opened them".into())) }
     }
 
-    /// The only command of a group: where it is refused, the transaction is what is rolled back, and no savepoint is needed.
-    fn alone(&self, job: &mut dyn Job, group: &mut Group) -> Result<(), Undone> {
-        let applied = job.apply(&mut Tx { conn: &self.conn, fixed: &self.fixed, group });
-        applied.or_else(|fault| Err(Undone::Clean(self.refusal(fault)?)))
+    fn begin(&self) -> Result<(), Undone> {
+        if let Err(error) = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])) {
+            let busy = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
+            return Err(if busy { Undone::Clean(RecordsError::Database(error.to_string())) } else { error.into() });
+        }
+        self.fence()
+    }
+
+    /// Every command, none in a savepoint: those copy each page that a command changes, for what is hardly ever refused. False if one of
+    /// several was refused; where it is the only one, the transaction is what is rolled back.
+    fn together(&self, jobs: &mut [Box<dyn Job>], group: &mut Group) -> Result<bool, Undone> {
+        let alone = jobs.len() == 1;
+        for job in jobs {
+            if let Err(fault) = job.apply(&mut Tx { conn: &self.conn, fixed: &self.fixed, group }) {
+                let error = self.refusal(fault)?;
+                return if alone { Err(Undone::Clean(error)) } else { Ok(false) };
+            }
+        }
+        Ok(true)
     }
 
     /// What a command is told whose changes can be taken back alone; the fault that undoes the whole group otherwise.
@@ -320,7 +335,7 @@ impl Writer {
         }
     }
 
-    /// One command of several, in its savepoint.
+    /// One command of several of which one is refused, in its savepoint.
     fn one(&self, job: &mut dyn Job, group: &mut Group) -> Result<(), Undone> {
         let run = |sql: &str| self.conn.prepare_cached(sql)?.execute([]).map(drop);
         let entries = group.entries.len();

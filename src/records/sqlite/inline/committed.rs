@@ -69,6 +69,16 @@ pub(in crate::records) fn committed(what: impl FnOnce() -> Committed) {
     COMMITTED.with_borrow_mut(|all| all.as_mut().map(|all| all.push(what())));
 }
 
+/// How many were noted so far.
+pub(in crate::records) fn noted() -> usize {
+    COMMITTED.with_borrow(|all| all.as_ref().map_or(0, Vec::len))
+}
+
+/// Forgets what was noted since: it was undone.
+pub(in crate::records) fn undone_since(noted: usize) {
+    COMMITTED.with_borrow_mut(|all| all.iter_mut().for_each(|all| all.truncate(noted)));
+}
+
 /// What was committed on this thread since this was asked last; from the first time on it is noted.
 pub(crate) fn drain() -> Vec<Committed> {
     COMMITTED.with_borrow_mut(|all| all.replace(Vec::new()).unwrap_or_default())

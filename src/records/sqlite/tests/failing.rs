@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dicom::fired::note_fired;
+use crate::ledger::entry::{Facts, Kind};
 use crate::records::sqlite::rows::Fault;
 use crate::records::sqlite::tx::Tx;
 use crate::records::tests::support::{Site, push};
@@ -110,6 +111,23 @@ async fn a_command_that_breaks_a_constraint_undoes_only_itself() {
     assert!(good.is_ok() && matches!(bad, Err(RecordsError::Database(_))), "{good:?} {bad:?}");
     assert_eq!(site.records.poisoned(), None);
     site.verify().await;
+}
+
+/// REL-03: the group of one that is refused is done again without it: the others are committed, and entered, once.
+#[tokio::test]
+async fn the_others_of_a_refused_command_are_committed_once() {
+    let site = Site::new();
+    let before = site.records.ledger_head().await.unwrap().size;
+    let refused = site.records.commit(|tx| {
+        tx.append(Tx::entry_id()?, Kind::Received, 0, Facts::new(), Vec::new());
+        Err::<(), _>(Fault::Refused(RecordsError::Refused("odd".into())))
+    });
+    let rest = futures_util::future::join(refused, site.records.record(push(2)));
+    let (first, (refused, last)) = in_one_group(&site, site.records.record(push(1)), rest).await;
+    assert!(first.is_ok() && last.is_ok(), "{first:?} {last:?}");
+    assert_eq!(refused, Err(RecordsError::Refused("odd".into())));
+    assert_eq!(site.records.ledger_head().await.unwrap().size, before + 2);
+    assert_eq!(site.verify().await.instances, 2);
 }
 
 #[tokio::test]
