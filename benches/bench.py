@@ -1,6 +1,6 @@
 """The bench: each row runs its contenders in alternation and prints how many times as fast we are.
 
-usage: bench.py --binary FILE [--earlier FILE] [--rounds 9] [--rows PATTERN] [--scale 1.0] [--json FILE]
+usage: bench.py --binary FILE [--earlier FILE] [--rounds 9] [--rows PATTERN] [--million] [--scale 1.0] [--json FILE]
 """
 
 import argparse
@@ -15,9 +15,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from contenders import Orthanc, StoreScp, Weybridge, make_certificates
-from data import DataSet
+from contenders import DcmQrScp, Orthanc, StoreScp, Weybridge, make_certificates
+from data import data_set
 from rows import ROWS
+from searches import query
 from work import ingest, onward
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +39,9 @@ class Bench:
         if name in ("weybridge", "earlier"):
             binary = self.options.binary if name == "weybridge" else self.options.earlier
             return Weybridge(folder, binary, self.certs, out=out, alone=alone)
-        return Orthanc(folder, self.certs, tls=tls, out=out) if name == "orthanc" else StoreScp(folder)
+        if name == "orthanc":
+            return Orthanc(folder, self.certs, tls=tls, out=out)
+        return DcmQrScp(folder) if name == "dcmqrscp" else StoreScp(folder)
 
     def two_sites(self, name, started):
         """A site and its neighbour, to which it sends what it gets."""
@@ -69,7 +72,19 @@ class Bench:
 
 def said(row, data, seconds):
     """How much of the row's unit that is."""
-    return {"MB/s": data.bytes / seconds / 1e6, "instances/s": len(data.files) / seconds, "ms": seconds * 1e3}[row.unit]
+    return {"MB/s": data.bytes / seconds / 1e6, "instances/s": data.instances / seconds, "ms": seconds * 1e3}[row.unit]
+
+
+def fewer(note, data):
+    """Said of a contender that cannot hold all of them."""
+    held = note.get("studies", data.instances)
+    return f" among {held:.0f} studies of {data.instances}" if held < data.instances else ""
+
+
+def searched(note, data, spread=""):
+    """What is said of searches: times in the middle and late, what they found, how many were put, among how many."""
+    return (f"p50 {note['p50_ms']:.4g} ms, p99 {note['p99_ms']:.4g} ms{spread}, {note['matches']:.4g} matches each, "
+            f"{note['searches']:.0f} searches{fewer(note, data)}")  # fmt: skip
 
 
 def run_row(bench, row, data, rounds):
@@ -82,8 +97,9 @@ def run_row(bench, row, data, rounds):
         for each in names[turn:] + names[:turn]:
             result = row.work(bench, each, data, row.how)
             results[each].append(result)
+            told = searched(result.note, data) if row.work is query else f"{said(row, data, result.seconds):.4g} {row.unit}"
             noisy = " (noisy)" if result.foreign > QUIET else ""
-            print(f"  {row.name} round {number + 1} {each}: {said(row, data, result.seconds):.4g} {row.unit}{noisy}", flush=True)
+            print(f"  {row.name} round {number + 1} {each}: {told}{noisy}", flush=True)
     return results
 
 
@@ -91,9 +107,18 @@ def summary(values):
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
-def report(row, data, results):
-    """The row as JSON and as printed lines: theirs over ours in time, round by round."""
-    out = {"row": row.name, "unit": row.unit, "bytes": data.bytes, "instances": len(data.files), "contenders": {}, "ratios": {}}
+def times(theirs, ours):
+    """How many times as long they took as we, round by round."""
+    return summary([t.seconds / o.seconds for t, o in zip(theirs, ours)])
+
+
+def shown(ratio):
+    return f"[{ratio['least']:.2f} - {ratio['most']:.2f}]"
+
+
+def report(row, data, results, smaller=None):
+    """The row as JSON and as printed lines: theirs over ours in time, and ours over what the smaller row took."""
+    out = {"row": row.name, "unit": row.unit, "bytes": data.bytes, "instances": data.instances, "contenders": {}, "ratios": {}}
     for each, runs in results.items():
         line = out["contenders"][each] = {
             "rate": summary([said(row, data, r.seconds) for r in runs]),
@@ -103,14 +128,23 @@ def report(row, data, results):
             **{key: summary([r.note[key] for r in runs]) for key in runs[0].note},
         }
         used = f"{line['cpu_ms']['median']:.3g} CPU ms each" if "cpu_ms" in line else f"{line['cpu_s_per_gb']['median']:.2f} CPU s/GB"
-        print(f"{row.name:22} {each:10} {line['rate']['median']:.4g} {row.unit} "
-              f"[{line['rate']['least']:.4g} - {line['rate']['most']:.4g}], {used}, {line['peak_mb']:.0f} MB peak")  # fmt: skip
-    for each, (least, goal) in row.beside.items():
-        ratio = summary([t.seconds / o.seconds for o, t in zip(results["weybridge"], results[each])])
-        met = "goal met" if ratio["median"] >= goal else "met" if ratio["median"] >= least else "NOT MET"
-        out["ratios"][each] = {**ratio, "at_least": least, "goal": goal, "verdict": met}
-        print(f"summary: {row.name} {ratio['median']:.2f} x {each} [{ratio['least']:.2f} - {ratio['most']:.2f}], "
-              f"at least {least:.3g}, goal {goal}: {met}", flush=True)  # fmt: skip
+        spread = f" [{line['rate']['least']:.4g} - {line['rate']['most']:.4g}]"
+        told = f"{line['rate']['median']:.4g} {row.unit}{spread}"
+        if row.work is query:
+            told = searched({key: line[key]["median"] for key in runs[0].note}, data, spread)
+        print(f"{row.name:22} {each:10} {told}, {used}, {line['peak_mb']:.0f} MB peak")
+    for each, wanted in row.beside.items():
+        ratio = out["ratios"][each] = times(results[each], results["weybridge"])
+        told = fewer(results[each][0].note, data)
+        if wanted:
+            least, goal = wanted
+            met = "goal met" if ratio["median"] >= goal else "met" if ratio["median"] >= least else "NOT MET"
+            ratio |= {"at_least": least, "goal": goal, "verdict": met}
+            told += f", at least {least:.3g}, goal {goal}: {met}"
+        print(f"summary: {row.name} {ratio['median']:.2f} x {each} {shown(ratio)}{told}", flush=True)
+    if smaller:
+        ratio = out["of_smaller"] = {"row": row.smaller, **times(results["weybridge"], smaller["weybridge"])}
+        print(f"summary: {row.name} takes {ratio['median']:.2f} x the p99 of {row.smaller} {shown(ratio)}", flush=True)
     return out
 
 
@@ -135,28 +169,30 @@ def main():
     parser.add_argument("--earlier", help="another build of this program: what is taken in is measured beside it alone")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--rows", default="*", help="a pattern, for example 'ingest-*'")
+    parser.add_argument("--million", action="store_true", help="also the rows of searches among a million studies; filling takes minutes")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the data sets; below 1 only to try the bench")
     parser.add_argument("--json", type=Path, default=WORK / "results.json")
     options = parser.parse_args()
     options.binary = str(Path(options.binary).resolve())
     WORK.mkdir(parents=True, exist_ok=True)
-    bench, rows = Bench(options), [row for row in ROWS if fnmatch.fnmatch(row.name, options.rows)]
+    there = [row for row in ROWS if options.million or not row.smaller]
+    bench, rows = Bench(options), [row for row in there if fnmatch.fnmatch(row.name, options.rows)]
     if options.earlier:
         options.earlier = str(Path(options.earlier).resolve())
         rows = [replace(row, beside={"earlier": EARLIER}) for row in rows if row.work is ingest]
     if not rows:
-        parser.error("no row has such a name: " + ", ".join(row.name for row in ROWS))
-    sets = {name: DataSet(WORK / "data", name, options.scale) for name in sorted({row.set for row in rows})}
-    done = []
+        parser.error("no row has such a name (those of a million only with --million): " + ", ".join(row.name for row in there))
+    sets = {name: data_set(WORK / "data", name, options.scale) for name in sorted({row.set for row in rows})}
+    done, ran = [], {}
     try:
         for row in rows:
-            results = run_row(bench, row, sets[row.set], options.rounds)
-            done.append(report(row, sets[row.set], results))
+            ran[row.name] = run_row(bench, row, sets[row.set], options.rounds)
+            done.append(report(row, sets[row.set], ran[row.name], ran.get(row.smaller)))
             options.json.write_text(json.dumps({"machine": machine(options), "rows": done}, indent=1))
     finally:
         bench.end()
     print(f"results in {options.json}")
-    if any(ratio["verdict"] == "NOT MET" for row in done for ratio in row["ratios"].values()):
+    if any(ratio.get("verdict") == "NOT MET" for row in done for ratio in row["ratios"].values()):
         print("some rows are below what is wanted")
 
 

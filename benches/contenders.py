@@ -27,6 +27,19 @@ http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folde
 """
 
 
+DCMQRSCP = """NetworkTCPPort = {port}
+MaxPDUSize = 131072
+MaxAssociations = 16
+HostTable BEGIN
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+{called} {area} RW ({most}, 1024mb) ANY
+AETable END
+"""
+
+
 def fresh(folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -70,10 +83,34 @@ class StoreScp:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class DcmQrScp:
+    """DCMTK's dcmqrscp, an archive whose index is one file, read from end to end for each search."""
+
+    called = "DCMQRSCP"
+    # Its index has room for so many studies whatever is configured (DB_UpperMaxStudies): a further one drives the
+    # oldest out, and it does not outlive many of those. What several associations store at a time it partly loses.
+    most, associations = 500, 1
+
+    def __init__(self, folder):
+        self.folder, self.area, self.port = fresh(folder), fresh(folder / "area"), free_port()
+        settings = DCMQRSCP.format(port=self.port, called=self.called, area=self.area, most=self.most)
+        (folder / "dcmqrscp.cfg").write_text(settings)
+        command = ["dcmqrscp", "-c", str(folder / "dcmqrscp.cfg"), str(self.port)]
+        self.servers = [Server(command, [self.port], folder / "log")]
+
+    def held(self):
+        return sum(1 for _ in self.area.glob("*.dcm"))
+
+    def stop(self):
+        self.servers[0].stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Orthanc:
     """Debian's Orthanc with default settings; with `tls`, behind nginx that asks for a certificate."""
 
     called = "ORTHANC"
+    most, associations = None, 4  # studies that it can hold, and associations on which it is filled
 
     def __init__(self, folder, certs=None, tls=False, peer=None, out=None, stable=False):
         self.folder, self.port, self.http, self.certs = fresh(folder), free_port(), free_port(), certs
@@ -136,6 +173,7 @@ class Weybridge:
     """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there, if `routed`."""
 
     called, token = "WB_BENCH", "bench" * 8
+    most, associations = None, 32  # how many commits it puts together depends on those
 
     def __init__(self, folder, binary, certs, name="a", peer=None, start=True, out=None, alone=False, routed=True):
         self.folder, self.binary, self.name, self.certs = fresh(folder), Path(binary).resolve(), name, certs

@@ -135,12 +135,7 @@ def make_small(folder, scale):
     make_little(folder, max(1, round(50 * scale)), 100, 64)
 
 
-def make_idx(folder, scale):
-    """100,000 studies of one instance each."""
-    make_little(folder, max(100, round(100_000 * scale)), 1, 8)
-
-
-MAKERS = {"ct": make_ct, "mf": make_mf, "small": make_small, "idx": make_idx}
+MAKERS = {"ct": make_ct, "mf": make_mf, "small": make_small}
 
 
 class DataSet:
@@ -156,7 +151,7 @@ class DataSet:
             MAKERS[name](self.folder, scale)
             done.write_text(version)
         self.files = sorted(self.folder.rglob("*.dcm"))
-        self.bytes = sum(path.stat().st_size for path in self.files)
+        self.instances, self.bytes = len(self.files), sum(path.stat().st_size for path in self.files)
         self.scale = scale
         self.studies = [uid(name)] if name in ("ct", "mf") else sorted({facts_of(self.number(p))["study"] for p in self.files})
 
@@ -164,3 +159,25 @@ class DataSet:
     def number(path):
         """The number of the study of a small object."""
         return int(path.name[:7])
+
+
+class Studies:
+    """Studies of one little object each, made as they are sent: as files a million of them would take 4 GB."""
+
+    COUNTS = {"idx": 100_000, "million": 1_000_000}
+    SIDE = 8
+
+    def __init__(self, name, scale=1.0, instances=None):
+        self.name, self.instances = name, instances or max(100, round(self.COUNTS[name] * scale))
+        self.bytes = self.instances * len(next(self.objects()))
+
+    def first(self, most):
+        """No more of them than somebody can hold; None is everything."""
+        return self if most is None or most >= self.instances else Studies(self.name, instances=most)
+
+    def objects(self):
+        return (data for _, _, data in little(self.instances, 1, self.SIDE))
+
+
+def data_set(root, name, scale):
+    return Studies(name, scale) if name in Studies.COUNTS else DataSet(root, name, scale)

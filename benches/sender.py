@@ -166,6 +166,33 @@ class Association(threading.Thread):
             self.trouble = repr(error)
 
 
+class Shared:
+    """What several threads take from, each what is next."""
+
+    def __init__(self, items):
+        self.items, self.lock = iter(items), threading.Lock()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self.lock:
+            return next(self.items)
+
+
+class Streaming(Association):
+    """Encodes while it sends what it takes from where others take too, all of one kind: for filling, where no clock runs."""
+
+    def __init__(self, port, called, objects, go, kind):
+        super().__init__(port, called, objects, go)
+        self.contexts = {1: kind}
+
+    def prepare(self):
+        maximum = self.connect()
+        self.release()
+        return (encode(data, read_meta(data), 1, maximum, at % 60000 + 1) for at, data in enumerate(self.files))
+
+
 def main():
     port, called, count, folder = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
     files = sorted(folder.rglob("*.dcm"))

@@ -1,7 +1,6 @@
-"""What the rows do: storing, forwarding, sending onward, retrieving, searching; each by a client that is the same for all."""
+"""What the rows do that move objects: storing, forwarding, sending onward, retrieving; each by a client that is the same for all."""
 
 import json
-import random
 import resource
 import shutil
 import subprocess
@@ -10,13 +9,9 @@ import time
 from pathlib import Path
 
 from contenders import StoreScp, Weybridge
-from data import facts_of
-from finder import Dimse, Qido
 from processes import ENVIRONMENT, Measured, measure
 
 HERE = Path(__file__).resolve().parent
-# Searches of one kind in a round, after a tenth of them as a warm-up.
-SEARCHES = {True: 200, False: 40}
 
 
 def children_cpu():
@@ -52,8 +47,8 @@ def by_sender(associations):
 
 
 def must_hold(name, server, data):
-    if server.held() != len(data.files):
-        raise RuntimeError(f"{name} holds {server.held()} of {len(data.files)}")
+    if server.held() != data.instances:
+        raise RuntimeError(f"{name} holds {server.held()} of {data.instances}")
 
 
 def ingest(bench, name, data, send):
@@ -197,51 +192,3 @@ def prior(bench, name, data, _):
     finally:
         a.stop()
         out.stop()
-
-
-def by_find(server):
-    return Dimse(server.port, server.called)
-
-
-def by_qido(server):
-    """Plain HTTP on loopback, as viewers on the same machine use it."""
-    if isinstance(server, Weybridge):
-        return Qido(server.viewer, "/dicom-web", {"Authorization": f"Bearer {server.token}"})
-    return Qido(server.http, "/dicom-web")
-
-
-def query(bench, name, data, how):
-    """The 99th percentile of many searches, each over one connection that is kept; all contenders are asked the same."""
-    connect, keys = how
-
-    def make():
-        server = bench.contender(name, out=StoreScp(bench.folder / "out"), alone=True)
-        by_sender(4)(server.port, server.called, data)
-        return (server,)
-
-    server = bench.kept((name, data.name), make)[0]
-    asked, studies = random.Random(4711), len(data.files)
-    connection, seconds, matches = connect(server), [], 0
-
-    def all_of_them():
-        nonlocal matches
-        exact = "*" not in str(keys(0, facts_of(0)))
-        count = SEARCHES[exact]
-        for number in range(count + count // 10):
-            took, found = connection.find(keys(number, facts_of(asked.randrange(studies))))
-            if number >= count // 10:
-                seconds.append(took)
-                matches += found
-        return sum(seconds), time.process_time() - begun
-
-    begun = time.process_time()
-    try:
-        result = measure(server.servers, all_of_them)
-    finally:
-        connection.close()
-    if not matches:
-        raise RuntimeError(f"{name} found nothing")
-    seconds.sort()
-    middle, late = seconds[len(seconds) // 2], seconds[min(len(seconds) - 1, len(seconds) * 99 // 100)]
-    note = {"p50_ms": middle * 1e3, "p99_ms": late * 1e3, "matches": matches / len(seconds), "cpu_ms": result.cpu / len(seconds) * 1e3}
-    return Measured(late, result.cpu, result.memory_mb, result.foreign, note)

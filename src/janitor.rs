@@ -75,11 +75,11 @@ pub enum JanitorError {
     #[error("the disk is short of room for the tables to compare with")]
     NoRoom,
     /// A backup is being made.
-    #[error("a backup is being made; nothing is dropped until it is done")]
+    #[error("a backup is being made, and nothing is purged or dropped until it is done; ask again then")]
     Paused,
     /// Older records are in place, or another's.
     #[error(
-        "the records do not go with the blobs; nothing is dropped until a person has put that right: see `weybridge status`"
+        "the records do not go with the blobs; nothing is purged or dropped until a person has put that right: see `weybridge status`"
     )]
     Doubted,
 }
@@ -218,6 +218,15 @@ impl Janitor {
         self.inner.store.is_doubted() || self.paused().values().any(|until| now < *until)
     }
 
+    /// Why a person who asks for it cannot have bytes removed now. To be asked with the hands held.
+    fn may_drop(&self) -> Result<(), JanitorError> {
+        match (self.inner.store.is_doubted(), self.is_paused()) {
+            (true, _) => Err(JanitorError::Doubted),
+            (false, true) => Err(JanitorError::Paused),
+            (false, false) => Ok(()),
+        }
+    }
+
     fn paused(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
         self.inner.paused.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -230,12 +239,7 @@ impl Janitor {
     ) -> Result<crate::records::Purged, JanitorError> {
         let instances = self.digested(instances).await?;
         let _hands = self.inner.hands.lock().await;
-        if self.inner.store.is_doubted() {
-            return Err(JanitorError::Doubted);
-        }
-        if self.is_paused() {
-            return Err(JanitorError::Paused);
-        }
+        self.may_drop()?;
         let purged = self.inner.records.condemn(instances, purging, self.inner.clock.now()).await?;
         self.free(purged.blobs.clone()).await?;
         Ok(purged)

@@ -1,5 +1,6 @@
 //! `weybridge backup` and `weybridge restore`: records and blobs of one moment together, and back.
 
+use super::part::{own_name, sync_names};
 use super::store::verify_files;
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app::Unfinished;
@@ -9,7 +10,7 @@ use crate::records::{DestinationView, LedgerHead, Records, RecordsOptions, hex};
 use crate::store::StoreReader;
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -111,7 +112,7 @@ fn write_label(dir: &Path, label: &Value) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(LABEL))?;
     file.write_all(label.to_string().as_bytes())?;
     file.sync_all()?;
-    File::open(dir)?.sync_all()
+    sync_names(dir)
 }
 
 /// Makes a folder for its owner only; one that is there must be empty.
@@ -190,12 +191,6 @@ impl<'a> Pause<'a> {
             tracing::warn!("the gateway could not be told to go on; it does so by itself in two minutes");
         }
     }
-}
-
-/// A name that no other backup has: process numbers alone repeat, in containers more than elsewhere.
-fn own_name(now: SystemTime) -> String {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{}-{}", std::process::id(), since.as_nanos())
 }
 
 /// Whether a gateway runs and has paused.

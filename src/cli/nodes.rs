@@ -158,10 +158,10 @@ const ECHO: usize = 6;
 async fn echo(target: &Target, offer: &Offer) -> Result<Status, (usize, ScuError)> {
     let step = |error| (step(&error), error);
     let mut association = dimse::connect(target, std::slice::from_ref(offer)).await.map_err(step)?;
-    let status = association.echo().await.map_err(|error| (ECHO, error))?;
-    // It has answered; how it ends the association changes nothing of that.
+    let answered = association.echo().await.map_err(|error| (ECHO, error));
+    // It has answered, or does not take the question; how it ends the association changes nothing of that.
     let _ = association.release().await;
-    Ok(status)
+    answered
 }
 
 /// Where an association failed that did not come about.

@@ -9,6 +9,7 @@ mod verify;
 
 pub(super) use verify::{Verified, set_aside_before, verify_blobs, verify_files};
 
+use super::part::{Part, own_name, sync_names};
 use super::study::every_instance;
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
@@ -19,7 +20,6 @@ use crate::edge::admin::ScrubStatus;
 use crate::records::{InstanceView, Records};
 use crate::store::{BlobReader, StoreReader};
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -147,15 +147,15 @@ async fn export(config: &Config, records: &Records, uid: &str, dir: &Path) -> En
         return Err(Failure::absent(format!("this site holds nothing of {uid}")));
     }
     std::fs::create_dir_all(dir).map_err(|error| Failure::usage(format!("cannot make {}: {error}", dir.display())))?;
-    let mut failed = 0;
+    let (mut failed, run) = (0, own_name(SystemTime::now()));
     for instance in &instances {
         let path = dir.join(file_name(instance));
-        if let Err(failure) = write(config, records, instance, &path).await {
+        if let Err(failure) = write(config, records, instance, (&path, &run)).await {
             failed += 1;
             render::line(format!("{}: {}", render::plain(&path.to_string_lossy()), failure.message))?;
         }
     }
-    super::part::sync_names(dir).map_err(Failure::some)?;
+    sync_names(dir).map_err(Failure::some)?;
     render::line(format!("{} files written to {}", instances.len() - failed, dir.display()))?;
     if failed > 0 { Err(Failure::some(format!("{failed} could not be written"))) } else { Ok(ExitCode::SUCCESS) }
 }
@@ -168,31 +168,29 @@ fn file_name(instance: &InstanceView) -> String {
     }
 }
 
-async fn write(config: &Config, records: &Records, instance: &InstanceView, path: &Path) -> Result<(), Failure> {
+async fn write(
+    config: &Config,
+    records: &Records,
+    instance: &InstanceView,
+    (path, run): (&Path, &str),
+) -> Result<(), Failure> {
     let blob = records.blob_of(&instance.sha256).await.map_err(Failure::some)?;
     let (_, place) = blob.ok_or_else(|| Failure::some("its bytes are no longer kept here"))?;
     let mut reader = blobs(config)?.read(place, instance.sha256).await.map_err(Failure::some)?;
-    if path.exists() {
-        return Err(Failure::some("there is such a file already"));
-    }
     // Under another name until all of it is there: a damaged blob leaves nothing that looks whole (REL-07).
-    let part = path.with_extension("dcm.part");
-    let written = write_whole(config, instance, &mut reader, &part).await;
-    let named = written.and_then(|()| std::fs::rename(&part, path).map_err(Failure::some));
-    if named.is_err() {
-        let _ = std::fs::remove_file(&part);
-    }
-    named
+    let mut part = Part::begin_for(path, run).map_err(Failure::some)?;
+    write_whole(config, instance, &mut reader, &mut part).await?;
+    part.end_among_many().map_err(Failure::some)
 }
 
-/// Writes the file and syncs it.
+/// Writes the whole file.
 async fn write_whole(
     config: &Config,
     instance: &InstanceView,
     reader: &mut BlobReader,
-    path: &Path,
+    part: &mut Part,
 ) -> Result<(), Failure> {
-    let mut out = BufWriter::new(File::create(path).map_err(Failure::some)?);
+    let mut out = BufWriter::new(part);
     let meta = FileMeta {
         sop_class: instance.sop_class_uid.clone(),
         sop_instance: instance.sop_instance_uid.clone(),
@@ -209,6 +207,5 @@ async fn write_whole(
     while let Some(bytes) = reader.next().await.map_err(Failure::some)? {
         out.write_all(&bytes).map_err(Failure::some)?;
     }
-    out.flush().map_err(Failure::some)?;
-    out.get_ref().sync_all().map_err(Failure::some)
+    out.flush().map_err(Failure::some)
 }

@@ -3,6 +3,7 @@
 pub(super) mod words;
 
 use super::{ConfigPlace, Ended, Failure, client, render};
+use crate::config::Config;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use serde_json::json;
 use std::process::ExitCode;
@@ -30,6 +31,10 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
         return Err(Failure::absent(format!(
             "this site has never seen {instance}, neither as a study nor as an instance"
         )));
+    }
+    // By the rules as the file has them now. Where it is wrong, that was said, and its rules are nobody's.
+    if let Ok(config) = Config::load(&place.path()) {
+        story.extend(records.why_withheld(instance.as_str(), config.withhold, now).await.map_err(Failure::some)?);
     }
     for event in &story {
         let text = words::tell(event);

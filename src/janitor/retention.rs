@@ -19,6 +19,8 @@ pub struct PurgeReport {
     pub for_room: u64,
     /// Bytes that became free.
     pub bytes: u64,
+    /// Something that was due stayed: a backup is being made, or the records do not go with the blobs.
+    pub is_paused: bool,
 }
 
 /// What is due at a moment.
@@ -72,7 +74,8 @@ impl Janitor {
         self.purge_for(None).await
     }
 
-    /// The same, for a person who asks for it at once, with a name and perhaps a reason: the entries of what goes have both.
+    /// The same, for a person who asks for it at once, with a name and perhaps a reason: the entries of what goes have both. A person is told
+    /// when nothing may go now.
     pub async fn purge_for(&self, asked: Option<(&str, &str)>) -> Result<PurgeReport, JanitorError> {
         let purging = |rule, before| {
             let purging = Purging::by_rule(rule, before);
@@ -84,23 +87,36 @@ impl Janitor {
         let due = self.due();
         let mut report = PurgeReport::default();
         let by_age = purging(PurgeRule::Age, due.by_age)?;
-        report.by_age = self.purge_by(&by_age, due.by_age, &mut report.bytes).await?;
-        if self.is_short() {
-            let for_room = purging(PurgeRule::Room, due.for_room)?;
-            report.for_room = self.purge_by(&for_room, due.for_room, &mut report.bytes).await?;
+        if asked.is_some() {
+            let _hands = self.inner.hands.lock().await;
+            self.may_drop()?;
         }
-        if report != PurgeReport::default() {
-            let PurgeReport { by_age, for_room, bytes } = report;
+        report.by_age = self.purge_by(&by_age, due.by_age, &mut report).await?;
+        if !report.is_paused && self.is_short() {
+            let for_room = purging(PurgeRule::Room, due.for_room)?;
+            report.for_room = self.purge_by(&for_room, due.for_room, &mut report).await?;
+        }
+        let PurgeReport { by_age, for_room, bytes, .. } = report;
+        if by_age > 0 || for_room > 0 {
             tracing::info!(by_age, for_room, bytes, "bytes that nobody needs any more were purged");
         }
         Ok(report)
     }
 
-    async fn purge_by(&self, purging: &Purging, before: SystemTime, bytes: &mut u64) -> Result<u64, JanitorError> {
+    async fn purge_by(
+        &self,
+        purging: &Purging,
+        before: SystemTime,
+        report: &mut PurgeReport,
+    ) -> Result<u64, JanitorError> {
         let (mut after, mut instances): (Option<Cursor>, u64) = (None, 0);
         loop {
             let (found, next) = self.inner.records.purgeable(before, after, BATCH).await?;
-            instances += self.purge_batch(purging.clone(), &found, bytes).await?;
+            let Some(gone) = self.purge_batch(purging.clone(), &found, &mut report.bytes).await? else {
+                report.is_paused = true;
+                return Ok(instances);
+            };
+            instances += gone;
             after = next;
             if after.is_none() || (purging.rule == PurgeRule::Room && !self.is_short()) {
                 return Ok(instances);
@@ -108,22 +124,27 @@ impl Janitor {
         }
     }
 
-    /// One commit, and then what it condemned is freed.
-    async fn purge_batch(&self, purging: Purging, found: &[Candidate], bytes: &mut u64) -> Result<u64, JanitorError> {
+    /// One commit, and then what it condemned is freed. How many instances went; `None` if nothing may go now.
+    async fn purge_batch(
+        &self,
+        purging: Purging,
+        found: &[Candidate],
+        bytes: &mut u64,
+    ) -> Result<Option<u64>, JanitorError> {
         if found.is_empty() {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let instances = found.iter().map(|candidate| candidate.instance).collect();
         // What arrives later under the same UIDs is compared with these ("The same instance again").
         let instances = self.digested(instances).await?;
         let _hands = self.inner.hands.lock().await;
         if self.is_paused() {
-            return Ok(0);
+            return Ok(None);
         }
         let purged = self.inner.records.condemn(instances, purging, self.inner.clock.now()).await?;
         *bytes += purged.bytes;
         self.free(purged.blobs).await?;
-        Ok(purged.instances)
+        Ok(Some(purged.instances))
     }
 }
 
@@ -140,7 +161,8 @@ impl Janitor {
                 copies.map(|(instance, bytes)| Candidate { instance, bytes, done: before }).collect();
             let mut bytes = 0;
             let by_age = Purging::by_rule(PurgeRule::Age, before);
-            let instances = self.purge_batch(by_age, &found, &mut bytes).await?;
+            // Where nothing may go now, these are looked at again like what is owed.
+            let instances = self.purge_batch(by_age, &found, &mut bytes).await?.unwrap_or(0);
             if instances > 0 {
                 tracing::info!(study = %study, instances, bytes, "copies of what another site keeps were dropped");
             }

@@ -199,6 +199,15 @@ impl Records {
         self.commit(move |tx| began::forget(tx, (&who, &reason), now)).await
     }
 
+    /// A person says that these records are the right ones for the blobs beside them, with a name, which is entered.
+    pub async fn were_accepted(&self, who: &str, now: SystemTime) -> Result<(), RecordsError> {
+        if who.trim().is_empty() {
+            return Err(RecordsError::Refused("to accept these records needs a name".into()));
+        }
+        let who = who.to_owned();
+        self.commit(move |tx| began::enter(tx, "accepted", (&who, ""), now)).await
+    }
+
     /// Instances whose bytes may go if nothing happened to them since `before`, the first received first, after a place in that
     /// order, and where to go on if there may be more. `limit` is how many are looked at; 0 means 1,000, which is also the most.
     pub async fn purgeable(

@@ -8,7 +8,7 @@ use super::sqlite::rejections;
 use super::sqlite::rows::{Fault, micros};
 use super::sqlite::sharing::{self, Connection, Look};
 use super::sqlite::tx::Tx;
-use super::{Picked, Records, RecordsError, Resource, Texts};
+use super::{Event, Picked, Records, RecordsError, Resource, Texts};
 use crate::dicom::on_behalf::OnBehalf;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::ledger::entry::{Kind, facts};
@@ -88,6 +88,18 @@ impl Records {
             return Ok(Hidden::default());
         }
         self.look(eyes, move |conn, look| look.hidden(conn, study.as_str())).await
+    }
+
+    /// What these rules withhold of a study, or of the study of an instance, from whom, and whether its first image is the reason: for who
+    /// asks why, here. Nothing is entered, since it was asked by nobody from whom it is withheld.
+    pub async fn why_withheld(
+        &self,
+        uid: &str,
+        rules: Vec<Withhold>,
+        now: SystemTime,
+    ) -> Result<Vec<Event>, RecordsError> {
+        let uid = uid.to_owned();
+        self.inner.readers.ask(move |conn| sharing::told(conn, &uid, &rules, now)).await
     }
 
     /// Those of the rows from elsewhere, from an archive say, that may be shown to who looks. An instance that a rejection note hides

@@ -177,6 +177,17 @@ pub enum What {
         /// Why, in plain words.
         words: Option<String>,
     },
+    /// A rule withholds the study or series of it now.
+    Withheld {
+        /// The rule.
+        rule: String,
+        /// From whom; none: from every peer.
+        from: Vec<Destination>,
+        /// Which series; none: the whole study.
+        series: Vec<String>,
+        /// What the first image said is not reason for all of it: a later one said something else.
+        later: bool,
+    },
     /// Where transfers stand now, and what happens next.
     Now {
         /// Where to.

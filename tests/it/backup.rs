@@ -437,6 +437,8 @@ fn older_records_take_nothing_away() {
     assert_eq!(doubted(&a), (false, None));
     untouched("accepted records");
     a.verify_ledger(true);
+    let mut acts = ledger::export(&a).into_iter().filter(|entry| entry["facts"]["verb"] == "accepted");
+    assert!(acts.any(|act| act["facts"]["who"].is_string()), "who accepted them is named");
     a.stop();
     // What came while older records were in place is in the blobs.
     put_records(&stage.path().join("nothing"), &data);

@@ -10,8 +10,9 @@ use crate::support::power::LoopDisk;
 use crate::support::two_sites::{Stage, TwoSites};
 use crate::support::wait::{seconds, until};
 use crate::support::{ledger, multipart, web};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 const EAGER: &str = "[retention]\nkeep_at_least = \"1ms\"\nkeep_at_most = \"1ms\"\nevery = \"10ms\"";
@@ -32,6 +33,18 @@ fn stored(site: &Gateway, names: &Names) {
 
 fn store_status(site: &Gateway, field: &str) -> u64 {
     site.ask(&["store", "status", "--json"])[0][field].as_u64().unwrap()
+}
+
+/// Has a gateway free and move nothing for so long, as a backup does, or go on: by its admin socket.
+fn pause(site: &Gateway, seconds: u64) {
+    let mut socket = UnixStream::connect(site.data_dir().join("admin.sock")).unwrap();
+    let body = serde_json::json!({ "seconds": seconds, "by": "a backup" }).to_string();
+    let head =
+        "POST /store/pause HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 /// LED-030, INV-06: what is verified everywhere goes when its time has passed; its records stay and tell.
@@ -306,6 +319,17 @@ fn what_no_route_chose_waits_for_a_person() {
     assert_eq!((listed.len(), &listed[0]["study_instance_uid"]), (1, &one.study.clone().into()));
     assert_eq!(site.ask(&["store", "purge", "--json"])[0]["by_age"], 0, "never by age");
     assert_eq!(site.ask(&["store", "purge", "--dry-run", "--json"])[0]["by_age"]["instances"], 0);
+    pause(&site, 60);
+    for asked in [
+        &["store", "purge"][..],
+        &["store", "purge", "--json"],
+        &["store", "drop", &one.study, "--reason", "a phantom"],
+    ] {
+        let refused = site.cli(asked);
+        assert!(refused.code == Some(1) && refused.stderr.contains("a backup is being made"), "{refused:?}");
+        assert_eq!(refused.stdout, "", "nothing is said to be purged");
+    }
+    pause(&site, 0);
     assert_eq!(site.cli(&["store", "drop", &one.study]).code, Some(2), "a reason is needed");
     site.cli(&["store", "drop", &one.study, "--reason", "a phantom"]).ok("drop");
     assert_eq!(site.study(&one.study)[0]["state"], "purged");

@@ -12,6 +12,8 @@ const NOBODY: &str = "2.25.0";
 pub(super) const STEPS: [&str; 8] =
     ["name", "connection", "TLS", "identity", "permission", "service", "query", "store"];
 
+const CONNECTION: usize = 1;
+const TLS: usize = 2;
 const IDENTITY: usize = 3;
 const PERMISSION: usize = 4;
 const SERVICE: usize = 5;
@@ -43,7 +45,7 @@ impl Way {
     pub(super) fn failure(&self, peer: &str) -> Option<Failure> {
         let (first, _) = self.failed.first()?;
         Some(match *first {
-            2..=IDENTITY => Failure::forbidden(format!(
+            TLS..=IDENTITY => Failure::forbidden(format!(
                 "{peer} cannot be trusted with anything: see the step that failed; no instance was sent"
             )),
             PERMISSION => Failure::forbidden(format!("{peer} does not let us in; no instance was sent")),
@@ -59,7 +61,11 @@ pub(super) async fn walk(client: &PeerClient) -> Result<Way, Failure> {
     let asked = client.present(&study, &[instance]).await;
     if let Err(QueryFailure::NotAnswered(failure)) = &asked {
         let step = step(failure);
-        return Ok(Way { failed: vec![(step, failure.to_string())], ends: Some(step) });
+        let (step, why) = match step == CONNECTION && client.is_listening().await {
+            true => (TLS, unshaken(failure)),
+            false => (step, failure.to_string()),
+        };
+        return Ok(Way { failed: vec![(step, why)], ends: Some(step) });
     }
     let mut stored = store_nothing(client, &study).await?;
     if stored.as_ref().is_ok_and(|(status, _)| *status == 406) {
@@ -81,12 +87,20 @@ async fn store_nothing(client: &PeerClient, study: &StudyUid) -> Result<Result<(
 fn step(failure: &SendFailure) -> usize {
     match failure.stage {
         Stage::Dns => 0,
-        Stage::Connect => 1,
+        Stage::Connect => CONNECTION,
         Stage::Tls(TlsReason::WrongName) => IDENTITY,
         Stage::Tls(TlsReason::OursRefused) => PERMISSION,
-        Stage::Tls(_) => 2,
+        Stage::Tls(_) => TLS,
         _ => SERVICE,
     }
+}
+
+/// What is told of a peer that takes connections and ends them, or keeps silent, before TLS stands.
+fn unshaken(failure: &SendFailure) -> String {
+    format!(
+        "a connection comes about, but no TLS handshake; does the peer speak TLS on this port? ({})",
+        failure.detail
+    )
 }
 
 /// What the two answers mean together: what both are refused for lies deeper than either service.

@@ -4,6 +4,7 @@ use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
 use crate::edge::admin::By;
 use crate::records::{Cursor, Records};
+use serde_json::Value;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +35,17 @@ pub(super) async fn run(config: &Config, records: &Records, options: &Options) -
         let (by_age, for_room, bytes) = (number("by_age"), number("for_room"), render::bytes(number("bytes")));
         render::line(format!("{by_age} instances purged by age, {for_room} for room; {bytes} freed"))?;
     }
-    Ok(ExitCode::SUCCESS)
+    ended(&answer)
+}
+
+/// A backup that began meanwhile keeps the rest here (UIX-04). One that was being made already has the gateway refuse.
+fn ended(answer: &Value) -> Ended {
+    match answer["paused"] == true {
+        false => Ok(ExitCode::SUCCESS),
+        true => Err(Failure::some(
+            "a backup began meanwhile, and the rest that is due is not purged until it is done; ask again then",
+        )),
+    }
 }
 
 /// Instances and their bytes.
@@ -88,4 +99,19 @@ async fn dry_run(config: &Config, records: &Records, json: bool) -> Ended {
         render::line("nothing is purged by itself: purge = false in [retention]")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_backup_keeps_from_being_purged_has_failed() {
+        assert!(ended(&json!({"by_age": 0, "for_room": 0, "bytes": 0, "paused": false})).is_ok());
+        assert!(ended(&json!({"by_age": 0, "for_room": 0, "bytes": 0})).is_ok(), "an older gateway says nothing of it");
+        let refused = ended(&json!({"by_age": 500, "for_room": 0, "bytes": 1, "paused": true})).unwrap_err();
+        assert!(refused.code == 1 && refused.message().contains("until it is done"), "{refused:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::render;
 use crate::ledger::transfer::{Cause, State};
-use crate::peers::{Origin, Priority, Verify};
+use crate::peers::{Destination, Origin, Priority, Verify};
 use crate::records::{Accessed, BatchKind, Event, PurgeRule, Rejected, SourceFacts, Standing, Taken, What};
 
 /// The kind of an event, as programs get it.
@@ -19,6 +19,7 @@ pub(in crate::cli) fn kind(event: &Event) -> &'static str {
         What::Prefetch { .. } => "prefetch",
         What::Rejected(_) => "rejected",
         What::Purged { .. } => "purged",
+        What::Withheld { .. } => "withheld",
         What::Now { .. } => "now",
     }
 }
@@ -78,6 +79,7 @@ fn sentence(event: &Event) -> String {
         What::Prefetch { how, .. } => format!("priors are pulled ahead because of it: {how}"),
         What::Rejected(rejected) => self::rejected(rejected),
         What::Purged { rule, who, words } => purged(*rule, who.as_deref(), words.as_deref()),
+        What::Withheld { rule, from, series, later } => withheld(rule, from, series, *later),
         What::Now { destination, state, verify, next, waiting_for } => {
             let waiting = waiting_for.as_ref().map(|what| format!(", {what}")).unwrap_or_default();
             let next = next.map(|at| format!("; next {}", render::local(at))).unwrap_or_default();
@@ -129,6 +131,24 @@ fn rejected(told: &Rejected) -> String {
         (_, false) if *hides => format!("{note} names it: it is kept, hidden, shown and sent to nobody"),
         (_, false) => format!("{note} names it, but was not sent by who brought it: it is not hidden"),
     }
+}
+
+/// What a rule withholds now, from whom and by which image, in plain words.
+fn withheld(rule: &str, from: &[Destination], series: &[String], later: bool) -> String {
+    let names: Vec<&str> = from.iter().map(|to| to.0.as_str()).collect();
+    let from = if names.is_empty() { "every peer".to_owned() } else { names.join(", ") };
+    let what = match series {
+        [] => "the study is".to_owned(),
+        [one] => format!("series {one} is"),
+        [one, others @ ..] => format!("series {one} and {} more are", others.len()),
+    };
+    let why = match later {
+        true => {
+            "a later image said what its first did not (which one is not kept), and that counts also once it is rejected"
+        }
+        false => "its first image is reason enough",
+    };
+    format!("now: {what} withheld from {from} by rule \"{rule}\": {why}")
 }
 
 fn purged(rule: PurgeRule, who: Option<&str>, words: Option<&str>) -> String {
@@ -201,6 +221,23 @@ fn standing(state: State, verify: Verify) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SEC-022: who asks why a study is withheld is told by which rule and from whom, and whether an image that came later is the reason.
+    #[test]
+    fn what_is_withheld_is_told_with_its_rule_and_which_image_is_the_reason() {
+        let rows: [(&[&str], &[&str], bool, &str); 4] = [
+            (&[], &[], false, "now: the study is withheld from every peer by rule \"objections\": its first image is"),
+            (&["kent", "surrey"], &[], true, "withheld from kent, surrey by rule \"objections\": a later image said"),
+            (&["kent"], &["1.2"], true, "now: series 1.2 is withheld from kent"),
+            (&["kent"], &["1.2", "1.3", "1.4"], false, "now: series 1.2 and 2 more are withheld from kent"),
+        ];
+        for (from, series, later, want) in rows {
+            let from: Vec<_> = from.iter().map(|name| Destination((*name).to_owned())).collect();
+            let series: Vec<_> = series.iter().map(|uid| (*uid).to_owned()).collect();
+            let told = withheld("objections", &from, &series, later);
+            assert!(told.contains(want), "{told}");
+        }
+    }
 
     /// LED-030, UIX-09: whoever had bytes removed before their time came by itself is named with the rule.
     #[test]

@@ -1,10 +1,15 @@
-//! What a peer's service tells of itself: its capabilities by OPTIONS, and its clock.
+//! What a peer's service tells of itself: its capabilities by OPTIONS, and its clock; and whether anybody listens there at all.
 
 use super::answer::header;
 use super::{Form, PeerClient, SendFailure, Service};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, DATE};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// So long at most a connection is waited for that is made only to see whether it comes about.
+const LISTENING: Duration = Duration::from_secs(5);
 
 /// An answer to a request for capabilities (PS3.18 section 8.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,14 @@ impl PeerClient {
             content_type: header(&response, CONTENT_TYPE),
             skew: date.map(|theirs| seconds(theirs) - seconds(SystemTime::now())),
         })
+    }
+
+    /// Whether a TCP connection with the peer comes about (UIX-06). Of a request that failed as it connected this tells whether the TLS
+    /// handshake is to blame: connection and handshake have one limit, and who closes within a handshake need not say a word of TLS.
+    pub async fn is_listening(&self) -> bool {
+        let (Some(host), Some(port)) = (self.base.host_str(), self.base.port_or_known_default()) else { return false };
+        let dialled = TcpStream::connect((host.trim_matches(['[', ']']), port));
+        matches!(timeout(self.timing.connect.min(LISTENING), dialled).await, Ok(Ok(_)))
     }
 
     /// The form in which answers to queries are asked for.

@@ -46,9 +46,13 @@ pub(crate) struct Examine {
 
 pub(super) async fn purge(State(face): State<AdminFace>, Json(asked): Json<By>) -> Response {
     match face.janitor.purge_for(Some((&asked.who, &asked.reason))).await {
-        Ok(report) => {
-            Json(json!({"by_age": report.by_age, "for_room": report.for_room, "bytes": report.bytes})).into_response()
-        }
+        Ok(report) => Json(json!({
+            "by_age": report.by_age,
+            "for_room": report.for_room,
+            "bytes": report.bytes,
+            "paused": report.is_paused,
+        }))
+        .into_response(),
         Err(error) => failed(&error),
     }
 }
@@ -180,9 +184,32 @@ pub(super) async fn examine(State(face): State<AdminFace>, Json(asked): Json<Exa
 }
 
 fn failed(error: &JanitorError) -> Response {
-    let status = match error {
+    problem(status(error), &error.to_string())
+}
+
+fn status(error: &JanitorError) -> StatusCode {
+    match error {
         JanitorError::Records(RecordsError::Refused(_)) => StatusCode::BAD_REQUEST,
+        // The gateway is there and answers: something else has to end first.
+        JanitorError::Paused | JanitorError::Doubted => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    problem(status, &error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// UIX-04: what may not go now has failed (409 is exit code 1), and is no gateway that cannot be reached (503 is exit code 3).
+    #[test]
+    fn what_may_not_go_now_conflicts_with_what_is_being_done() {
+        let rows = [
+            (JanitorError::Paused, StatusCode::CONFLICT),
+            (JanitorError::Doubted, StatusCode::CONFLICT),
+            (JanitorError::NoRoom, StatusCode::SERVICE_UNAVAILABLE),
+        ];
+        for (error, want) in rows {
+            assert_eq!(status(&error), want, "{error}");
+        }
+    }
 }

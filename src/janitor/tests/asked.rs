@@ -34,6 +34,23 @@ async fn so_many_backups_at_once_and_no_more() {
     assert!(house.janitor.pause("backup 0", Duration::ZERO).await && house.janitor.pause("one more", MINUTE).await);
 }
 
+/// REL-05, UIX-09: a person who has due bytes purged while a backup is made is told so, and not that there was nothing to purge. The rounds
+/// go on, and purge once the backup is done.
+#[tokio::test]
+async fn a_purge_during_a_backup_tells_that_it_is_paused() {
+    let house = House::new(options()).await;
+    house.keep(1, 5000, 40 * DAY, true).await;
+    assert!(house.janitor.pause("a backup", MINUTE).await);
+    let asked = house.janitor.purge_for(Some(("jo", "full"))).await;
+    assert!(matches!(asked, Err(JanitorError::Paused)), "{asked:?}");
+    assert_eq!(house.janitor.purge().await.unwrap(), PurgeReport { is_paused: true, ..Default::default() });
+    assert!(house.is_whole(1, 5000).await);
+    assert!(house.janitor.pause("a backup", Duration::ZERO).await);
+    let report = house.janitor.purge_for(Some(("jo", "full"))).await.unwrap();
+    assert_eq!(report, PurgeReport { by_age: 1, bytes: 5000, ..Default::default() });
+    house.verify_ledger().await;
+}
+
 /// LED-030, UIX-09: bytes that go because a person asked for it go with a name, and a reason if there is one, and by the same rules.
 #[tokio::test]
 async fn a_purge_that_a_person_asked_for_has_their_name() {

@@ -1,4 +1,5 @@
-//! When these records were begun, until a person says that this was meant: a site whose disk is not mounted begins anew without a word.
+//! When these records were begun, until a person says that this was meant, and that they are the right ones: a site whose disk is not mounted
+//! begins anew without a word.
 
 use super::rows::{Fault, micros, time};
 use super::tx::Tx;
@@ -23,13 +24,24 @@ pub(in crate::records) fn forget(tx: &mut Tx<'_>, (who, reason): (&str, &str), n
     if tx.conn.execute("DELETE FROM meta WHERE name = 'began'", [])? == 0 {
         return Ok(false);
     }
+    enter(tx, "begun", (who, reason), now)?;
+    Ok(true)
+}
+
+/// Enters what a person says of these records: that they were meant to be `begun`, or are `accepted` for the blobs beside them.
+pub(in crate::records) fn enter(
+    tx: &mut Tx<'_>,
+    verb: &str,
+    (who, reason): (&str, &str),
+    now: SystemTime,
+) -> Result<(), Fault> {
     let at = micros(now);
     let words = if reason.is_empty() { None } else { Some(tx.words(reason)?) };
-    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, 'begun', ?2, ?3)")?;
-    insert.execute(params![at, who, words.as_ref().map(|(id, _)| *id)])?;
+    let mut insert = tx.conn.prepare_cached("INSERT INTO acts (at, verb, who, words) VALUES (?1, ?2, ?3, ?4)")?;
+    insert.execute(params![at, verb, who, words.as_ref().map(|(id, _)| *id)])?;
     drop(insert);
-    let mut told = facts([("verb", "begun".into()), ("who", who.into())]);
+    let mut told = facts([("verb", verb.into()), ("who", who.into())]);
     told.extend(words.map(|(_, fact)| ("words".to_owned(), fact)));
     tx.append(Tx::entry_id()?, Kind::Act, at, told, Vec::new());
-    Ok(true)
+    Ok(())
 }

@@ -10,11 +10,12 @@ use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::tag::Tag;
 use crate::peers::{Hidden, StudyFacts, Withhold};
 use crate::records::sharing::{Eyes, Note};
-use crate::records::{Elsewhere, Picked};
+use crate::records::{Elsewhere, Event, Picked, What};
 pub(in crate::records) use rusqlite::Connection;
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 /// One question, as somebody sees the records.
 pub(in crate::records) struct Look {
@@ -82,7 +83,7 @@ impl Look {
         }
         let mut all = Hidden::default();
         for (party, rules) in &self.eyes.viewers {
-            let hidden = judge(conn, study, rules)?;
+            let hidden = judge(conn, study, rules, Said::Ever)?;
             let note = |rule: &str| Note { party: party.clone(), study: study.to_owned(), rule: rule.to_owned() };
             self.notes.extend(hidden.rules().into_iter().map(note));
             all.study = all.study.or(hidden.study);
@@ -182,12 +183,50 @@ pub(in crate::records) fn sought(conn: &Connection, mut picked: Picked, look: &m
     Ok(picked)
 }
 
+/// See [`crate::records::Records::why_withheld`].
+pub(in crate::records) fn told(
+    conn: &Connection,
+    uid: &str,
+    rules: &[Withhold],
+    now: SystemTime,
+) -> Result<Vec<Event>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT uid FROM studies WHERE uid = ?1 UNION \
+         SELECT s.uid FROM instances i JOIN studies s ON s.id = i.study WHERE i.sop_uid = ?1",
+    )?;
+    let studies: Vec<String> = find.query_map([uid], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut events = Vec::new();
+    for study in &studies {
+        for rule in rules {
+            let alone = std::slice::from_ref(rule);
+            let hidden = judge(conn, study, alone, Said::Ever)?;
+            if hidden.is_nothing() {
+                continue;
+            }
+            let later = judge(conn, study, alone, Said::First)? != hidden;
+            let series = hidden.series.into_keys().collect();
+            let what = What::Withheld { rule: rule.name.clone(), from: rule.to.clone(), series, later };
+            events.push(Event { at: now, until: None, instances: 1, version: None, what });
+        }
+    }
+    Ok(events)
+}
+
+/// What counts of what was said of a study and its series.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// What the first image said.
+    First,
+    /// What any image ever said.
+    Ever,
+}
+
 /// What these rules hide of a study.
-fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, Fault> {
+fn judge(conn: &Connection, study: &str, rules: &[Withhold], said: Said) -> Result<Hidden, Fault> {
     let mut find = conn.prepare_cached("SELECT id FROM studies WHERE uid = ?1")?;
     let found = find.query_row([study], |row| row.get::<_, i64>(0)).optional()?;
     let Some(id) = found else { return Ok(Hidden::default()) };
-    let holding = holding(conn, id, rules)?;
+    let holding = holding(conn, id, rules, said)?;
     if let Some(rule) = holding.iter().find(|rule| !rule.is_of_series()) {
         return Ok(Hidden { study: Some(rule.name.clone()), ..Hidden::default() });
     }
@@ -197,9 +236,9 @@ fn judge(conn: &Connection, study: &str, rules: &[Withhold]) -> Result<Hidden, F
     }
     let mut find = conn.prepare_cached(
         "SELECT uid, attributes FROM series WHERE study = ?1 UNION ALL SELECT r.uid, m.attributes FROM also_said m \
-         JOIN series r ON r.id = m.series WHERE m.study = ?1 AND m.series > 0",
+         JOIN series r ON r.id = m.series WHERE m.study = ?1 AND m.series > 0 AND ?2",
     )?;
-    let mut rows = find.query([id])?;
+    let mut rows = find.query(params![id, said == Said::Ever])?;
     let mut known = BTreeSet::new();
     while let Some(row) = rows.next()? {
         let (uid, said) = (row.get::<_, String>(0)?, legible(row, 1));
@@ -221,12 +260,12 @@ fn legible(row: &Row<'_>, column: usize) -> Option<BTreeMap<Tag, String>> {
 
 /// The rules that hold by anything that was ever said of a study and its patient, by its first instance or by a later one: an image that
 /// was filed in it under another patient's number is that patient's too (SEC-022).
-fn holding<'a>(conn: &Connection, study: i64, rules: &'a [Withhold]) -> Result<Vec<&'a Withhold>, Fault> {
+fn holding<'a>(conn: &Connection, study: i64, rules: &'a [Withhold], counts: Said) -> Result<Vec<&'a Withhold>, Fault> {
     let mut find = conn.prepare_cached(
         "SELECT attributes FROM studies WHERE id = ?1 UNION ALL \
-         SELECT attributes FROM also_said WHERE study = ?1 AND series = 0",
+         SELECT attributes FROM also_said WHERE study = ?1 AND series = 0 AND ?2",
     )?;
-    let mut rows = find.query([study])?;
+    let mut rows = find.query(params![study, counts == Said::Ever])?;
     let mut holding = vec![false; rules.len()];
     // There may be a row for each instance, which differ in what no rule looks at.
     let conditions = rules.iter().flat_map(|rule| &rule.when).map(|condition| condition.attribute.tag);

@@ -288,3 +288,18 @@ async fn that_a_beginning_was_meant_is_an_act_with_a_name() {
         site.verify().await;
     }
 }
+
+/// UIX-09: so is who says that the records in place are the right ones.
+#[tokio::test]
+async fn that_records_are_accepted_is_an_act_with_a_name() {
+    let site = Site::new();
+    let before = site.records.ledger_head().await.unwrap().size;
+    assert!(site.records.were_accepted(" ", noon()).await.is_err(), "a person has a name");
+    site.records.were_accepted("jo", noon()).await.unwrap();
+    let entries = site.records.ledger_page(before).await.unwrap();
+    let entry = Entry::parse(&entries[0].bytes).unwrap();
+    let text = |name: &str| entry.facts.get(name).and_then(Fact::text);
+    assert_eq!((entry.kind, text("verb"), text("who")), (Kind::Act, Some("accepted"), Some("jo")));
+    assert_eq!(entries.len(), 1);
+    site.verify().await;
+}

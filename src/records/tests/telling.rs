@@ -121,6 +121,7 @@ fn words(events: &[Event]) -> Vec<String> {
             What::Prefetch { rule, peer, how } => format!("{n} prefetch by {rule:?} from {peer:?}: {how}"),
             What::Rejected(told) => format!("{n} of note {}, which is {}", told.note, told.standing.word()),
             What::Purged { rule, who, words } => format!("{n} purged by {rule} {who:?} {words:?}"),
+            What::Withheld { rule, later, .. } => format!("{n} withheld by {rule} {later}"),
             What::Now { destination, state, next, waiting_for, .. } => {
                 format!("{n} now {state} for {destination}, next {}, {waiting_for:?}", next.is_some())
             }

@@ -7,7 +7,7 @@ use crate::dicom::pattern::Pattern;
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::SeriesUid;
 use crate::peers::{Hidden, PatientList, Registry, Withhold};
-use crate::records::{Arrival, BlobId};
+use crate::records::{Arrival, BlobId, What};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -124,6 +124,40 @@ async fn a_series_is_withheld_by_what_any_of_its_instances_says() {
     site.stored(saying(3, &[(MODALITY, "SR")])).await;
     let now = hidden(&site).await;
     assert_eq!((now.study.as_deref(), now.rule("1.2.1.1"), now.rule("1.2.1.2")), (None, Some("objections"), None));
+    site.verify().await;
+}
+
+/// SEC-022, UIX-09: whoever asks why is told which rule withholds a study, and whether its first image is the reason or a later one, by the UID
+/// of the study or of any of its instances. Nothing is entered.
+#[tokio::test]
+async fn why_a_study_is_withheld_is_told_with_the_image_that_is_the_reason() {
+    let of_series = || rule(Some(("modality", "SR")), None);
+    let rows: [(Withhold, &[&str], Option<bool>); 5] = [
+        (rule(None, Some("Royal,R1")), &[], Some(false)),
+        (rule(None, Some("Royal,R7")), &[], Some(true)),
+        (rule(None, Some("Royal,R9")), &[], None),
+        (of_series(), &["1.2.1.1"], Some(true)),
+        (rule(Some(("modality", "XA")), None), &[], None),
+    ];
+    let site = Site::new();
+    site.stored(saying(1, R1)).await;
+    site.stored(saying(2, &[(PATIENT_ID, "R7"), (MODALITY, "SR")])).await;
+    let before = site.records.ledger_head().await.unwrap().size;
+    let uids = [study(1).to_string(), uid(1).to_string(), uid(2).to_string()];
+    for (rule, series, later) in rows {
+        for uid in &uids {
+            let told = site.records.why_withheld(uid, vec![rule.clone()], noon()).await.unwrap();
+            let want = later.map(|later| What::Withheld {
+                rule: "objections".into(),
+                from: vec![destination("kent")],
+                series: series.iter().map(|uid| (*uid).to_owned()).collect(),
+                later,
+            });
+            assert_eq!(told.into_iter().map(|event| event.what).collect::<Vec<_>>(), Vec::from_iter(want), "{rule:?}");
+        }
+    }
+    assert_eq!(site.records.why_withheld("1.2.9", vec![of_series()], noon()).await.unwrap(), []);
+    assert_eq!(site.records.ledger_head().await.unwrap().size, before);
     site.verify().await;
 }
 

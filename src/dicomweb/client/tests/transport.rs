@@ -87,8 +87,13 @@ async fn a_peer_that_never_shakes_hands_is_given_up() {
     let authority = Authority::new();
     let mut options = ClientOptions::new(format!("https://{}", listener.local_addr().unwrap()), authority.roots());
     options.timing.connect = Duration::from_millis(200);
-    let failure = failure(options).await;
+    let client = PeerClient::new(options).unwrap();
+    let failure = client.store(&study(), body(100_000)).await.unwrap_err();
     assert_eq!((failure.stage, failure.surely_not_sent()), (Stage::Connect, true), "{failure}");
+    // It is there all the same, until it goes.
+    assert!(client.is_listening().await);
+    drop(listener);
+    assert!(!client.is_listening().await);
 }
 
 #[tokio::test]
