@@ -6,6 +6,7 @@ use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::config::Config;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use serde_json::json;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -32,9 +33,13 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
             "this site has never seen {instance}, neither as a study nor as an instance"
         )));
     }
-    // By the rules as the file has them now. Where it is wrong, that was said, and its rules are nobody's.
-    if let Ok(config) = Config::load(&place.path()) {
-        story.extend(records.why_withheld(instance.as_str(), config.withhold, now).await.map_err(Failure::some)?);
+    // By the rules as the file has them now.
+    match Config::load(&place.path()) {
+        Ok(config) => {
+            story.extend(records.why_withheld(instance.as_str(), config.withhold, now).await.map_err(Failure::some)?);
+        }
+        // Whoever does not read standard error has the rest of the story all the same.
+        Err(_) => drop(writeln!(io::stderr(), "so which of its rules withhold this now is not told")),
     }
     for event in &story {
         let text = words::tell(event);

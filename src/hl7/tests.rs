@@ -81,63 +81,21 @@ fn an_order_has_the_modalities_of_all_its_steps() {
     }
 }
 
-/// IDY-045: several requests (OBR) under one ORC are several orders if they have numbers of their own, else one with the modalities of all: a
-/// rule about the second one's concerns it too. Each is done with as the ORC says, and on its day unless it has one of its own.
+/// Several requests under one order: each one's modality counts, until procedure steps say better; the order keeps its first number.
 #[test]
-fn no_request_under_an_order_is_lost() {
-    let obr = |placer: &str, filler: &str, code: &str, modality: &str, at: &str| {
-        format!("OBR|1|{placer}|{filler}|{code}||||||||||||||A-{code}||||||{modality}||||||||||||{at}\r")
-    };
-    let (ct, mr) =
-        (|p: &str, f: &str| obr(p, f, "CT1", "CT", ""), |p: &str, f: &str| obr(p, f, "MR1", "MR", "20250401"));
-    let orc = "ORC|NW|P1|F1||||^^^20250311\r";
-    type Row<'a> = (String, &'a [[&'a str; 6]]);
-    let rows: [Row<'_>; 9] = [
-        // Numbers of their own.
-        (
-            format!("{orc}{}{}", ct("P1", "F1"), mr("P2", "F2")),
-            &[["P1", "F1", "CT", "CT1", "A-CT1", "20250311"], ["P2", "F2", "MR", "MR1", "A-MR1", "20250401"]],
-        ),
-        (
-            format!("ORC|NW\r{}{}", ct("", "F1"), mr("", "F2")),
-            &[["", "F1", "CT", "CT1", "A-CT1", ""], ["", "F2", "MR", "MR1", "A-MR1", "20250401"]],
-        ),
-        (
-            format!("{orc}{}{}", ct("", ""), mr("P2", "")),
-            &[["P1", "F1", "CT", "CT1", "A-CT1", "20250311"], ["P2", "", "MR", "MR1", "A-MR1", "20250401"]],
-        ),
-        // One order.
-        (format!("{orc}{}{}", ct("", ""), mr("", "")), &[["P1", "F1", "CT\\MR", "CT1", "A-CT1", "20250311"]]),
-        (format!("{orc}{}{}", ct("P1", "F1"), mr("P1", "F2")), &[["P1", "F1", "CT\\MR", "CT1", "A-CT1", "20250311"]]),
-        (format!("{orc}{}{}", ct("", "F1"), mr("", "F2")), &[["P1", "F1", "CT\\MR", "CT1", "A-CT1", "20250311"]]),
-        (format!("ORC|NW\r{}{}", ct("P1", ""), mr("", "")), &[["P1", "", "CT\\MR", "CT1", "A-CT1", "20250401"]]),
-        // The steps of each request are its own, and a third may be of the second's order.
-        (
-            format!("{orc}{}IPC|A3|RP|1.2.3|SPS|PT\r{}{}", ct("", ""), mr("P2", ""), ct("P2", "")),
-            &[["P1", "F1", "PT", "CT1", "A3", "20250311"], ["P2", "", "MR\\CT", "MR1", "A-MR1", "20250401"]],
-        ),
-        // What the same number means under another ORC is told anew.
-        (
-            format!("{orc}{}{orc}{}", ct("", ""), mr("", "")),
-            &[["P1", "F1", "CT", "CT1", "A-CT1", "20250311"], ["P1", "F1", "MR", "MR1", "A-MR1", "20250401"]],
-        ),
+fn the_modalities_of_all_requests_of_an_order_count() {
+    let request = |number: &str, modality: &str| format!("OBR|1|{number}||X||||||||||||||ACC1||||||{modality}\r");
+    let step = "IPC|ACC2|RP|1.2.3|SPS|MR\r";
+    let rows = [
+        (vec![request("P1", "CT"), request("P2", "MR"), request("", "CT")], "", "CT\\MR"),
+        (vec![request("", "CT"), request("", "")], "", "CT"),
+        (vec![request("P1", "RAD"), request("P1", "CT")], step, "MR"),
     ];
-    for (told, want) in rows {
-        let orders = orders(&read(&format!("MSH|^~\\&|RIS|ROYAL|||20250310||ORM^O01|7|P|2.5.1\rPID|||R7\r{told}")));
-        let found: Vec<_> = orders
-            .iter()
-            .map(|o| [&o.placer, &o.filler, &o.modality, &o.procedure, &o.accession, &o.scheduled])
-            .collect();
-        assert_eq!(found, want, "{told}");
-        assert!(orders.iter().all(|order| order.control == "NW"), "{told}");
-    }
-    let zds = |study: &str| format!("ZDS|{study}^^RIS^DICOM\r");
-    for (told, want) in [
-        (format!("{orc}{}{}{}", ct("", ""), mr("P2", ""), zds("1.2.3")), ["1.2.3", "1.2.3"]),
-        (format!("{orc}{}{}{}{}", ct("", ""), zds("1.2.3"), mr("P2", ""), zds("1.2.4")), ["1.2.3", "1.2.4"]),
-    ] {
-        let orders = orders(&read(&format!("MSH|^~\\&|RIS\r{told}")));
-        assert_eq!(orders.iter().map(|order| order.study.as_str()).collect::<Vec<_>>(), want, "{told}");
+    for (requests, steps, want) in rows {
+        let requests = requests.concat();
+        let text = format!("MSH|^~\\&|RIS|ROYAL|||20250310||ORM^O01|7|P|2.3.1\rPID|||R7\rORC|NW|P1\r{requests}{steps}");
+        let [order] = &orders(&read(&text))[..] else { panic!("one order") };
+        assert_eq!((order.placer.as_str(), order.modality.as_str()), ("P1", want), "{text}");
     }
 }
 

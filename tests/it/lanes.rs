@@ -1,20 +1,17 @@
-//! Lanes through the front door: a dead peer, a black hole, one that never answers and two slow ones beside a healthy one, a peer that
-//! reads slowly, and a person who pauses a peer (REL-20, REL-22, REL-25).
+//! Lanes through the front door: a black hole and a peer that never answers beside a healthy one, a peer that reads slowly, and
+//! a person who pauses a peer (REL-20, REL-22, REL-25).
 
-use crate::support::config::free_port;
 use crate::support::gateway::Gateway;
 use crate::support::ledger::export;
 use crate::support::load::{send_all, send_one};
 use crate::support::proxy::Proxy;
-use crate::support::scripted_peer::{Said, ScriptedPeer, Step};
-use crate::support::store_answer;
+use crate::support::scripted_peer::{ScriptedPeer, Step};
 use crate::support::two_sites::{B_IDENTITY, Stage};
 use crate::support::wait::{seconds, until};
 use crate::support::web::request;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long each transfer to a destination took from arrival to done, in the order of arrival, by the ledger.
@@ -37,58 +34,35 @@ fn waits(site: &Gateway, destination: &str) -> Vec<Duration> {
     waits.into_iter().map(|wait| wait.expect("it is done")).collect()
 }
 
-/// The one peer of no use that is behind no proxy: it refuses every connection.
-const DEAD: &str = "dead";
-
-/// How long the late one takes for an answer: many times what the healthy one takes for all.
-const LATE: Duration = Duration::from_secs(4);
-
-/// Five peers that are of no use. One refuses every connection. The others are behind proxies: one with which connections are made and that
-/// never says a word, one that takes all and says nothing, one that takes 20 kB a second, and one that stores and says so seconds later.
+/// Three peers that are of no use, each behind a proxy: one with which connections are made and that never says a word, one that takes
+/// all and says nothing, one that takes 20 kB a second.
 struct Useless {
-    dead: u16,
-    peers: [(&'static str, Proxy); 4],
-    late: ScriptedPeer,
-    _others: (TcpListener, [ScriptedPeer; 2]),
+    peers: [(&'static str, Proxy); 3],
+    _those_behind: (TcpListener, [ScriptedPeer; 2]),
 }
 
 impl Useless {
     fn start(stage: &Stage) -> Self {
         let hole = TcpListener::bind("127.0.0.1:0").unwrap();
-        let [mute, slow, late] =
-            ["mute", "trickle", "late"].map(|name| ScriptedPeer::start(&stage.authority.issue(&identity(name))));
+        let [mute, slow] = ["mute", "trickle"].map(|name| ScriptedPeer::start(&stage.authority.issue(&identity(name))));
         mute.always(Some(Step::Hang));
-        late.always(Some(Step::Say(Arc::new(|items: &[store_answer::Item]| {
-            std::thread::sleep(LATE);
-            let (body, keep) = (store_answer::write(items).to_string(), items.iter().map(|item| item.instance.clone()));
-            Said { status: 200, content_type: "application/dicom+json", body: body.into_bytes(), keep: keep.collect() }
-        }))));
-        let hole_port = hole.local_addr().unwrap().port();
-        let ports = [("hole", hole_port), ("mute", mute.port), ("trickle", slow.port), ("late", late.port)];
+        let ports = [("hole", hole.local_addr().unwrap().port()), ("mute", mute.port), ("trickle", slow.port)];
         let peers = ports.map(|(name, port)| (name, Proxy::to(port)));
         peers[2].1.throttle(20_000);
-        Self { dead: free_port(), peers, late, _others: (hole, [mute, slow]) }
-    }
-
-    /// The names of all, with the ports at which they are called.
-    fn all(&self) -> impl Iterator<Item = (&'static str, u16)> {
-        let behind = self.peers.iter().map(|(name, proxy)| (*name, proxy.port));
-        behind.chain([(DEAD, self.dead)])
+        Self { peers, _those_behind: (hole, [mute, slow]) }
     }
 
     /// From now on a site is owed to them all and busy with each; or leaves them alone, with the same owed.
     fn bother(&self, a: &Gateway, yes: bool) {
-        for (_, proxy) in &self.peers {
+        for (name, proxy) in &self.peers {
             proxy.refuse(!yes);
-        }
-        for (name, _) in self.all() {
             match yes {
                 true => drop(a.cli(&["peers", "resume", name]).ok("resume")),
-                false => drop(a.cli(&["peers", "pause", name, "--reason", "a quiet round"]).ok("pause")),
+                false => {
+                    a.cli(&["peers", "pause", name, "--reason", "a quiet round"]).ok("pause");
+                    proxy.cut_now();
+                }
             }
-        }
-        for (_, proxy) in self.peers.iter().filter(|_| !yes) {
-            proxy.cut_now();
         }
     }
 
@@ -110,7 +84,7 @@ fn percentile(waits: &[Duration], of_a_hundred: usize) -> Duration {
     sorted[(sorted.len() * of_a_hundred).div_ceil(100) - 1]
 }
 
-/// REL-22: rounds with five useless peers at work take turns with rounds in which they are left alone; at the healthy one nothing of them
+/// REL-22: rounds with three useless peers at work take turns with rounds in which they are left alone; at the healthy one nothing of them
 /// shows, neither in the median nor in the last of a hundred.
 #[test]
 fn a_black_hole_a_mute_and_a_trickling_peer_leave_the_healthy_one_alone() {
@@ -120,8 +94,8 @@ fn a_black_hole_a_mute_and_a_trickling_peer_leave_the_healthy_one_alone() {
     let healthy = ScriptedPeer::start(&stage.authority.issue(B_IDENTITY));
     let useless = Useless::start(&stage);
     let mut config = stage.site_a(&healthy.url());
-    for (name, port) in useless.all() {
-        let url = format!("https://127.0.0.1:{port}/dicom-web");
+    for (name, proxy) in &useless.peers {
+        let url = format!("https://127.0.0.1:{}/dicom-web", proxy.port);
         config = config.peer(name, &url, &identity(name), "present").route(name, name, "");
     }
     let courier = "[courier]\nretry_first = \"100ms\"\nretry_longest = \"200ms\"\noutage_probe = \"200ms\"";
@@ -135,12 +109,11 @@ fn a_black_hole_a_mute_and_a_trickling_peer_leave_the_healthy_one_alone() {
         send_all(301, round * COUNT..(round + 1) * COUNT, a.config.dicom_port, "WB_A");
         a.all_become("b", "verified", (round + 1) * COUNT, seconds(120));
     }
-    for name in [DEAD, "hole", "mute"] {
+    for name in ["hole", "mute"] {
         assert_eq!(a.transfers(name, "verified"), (ROUNDS * COUNT, 0), "{name}");
     }
     let (owed, done) = a.transfers("trickle", "verified");
     assert!(owed == ROUNDS * COUNT && done < COUNT, "it trickles: {done} of {owed}");
-    assert!(useless.late.seen().0 > 0, "the late one is sent to");
 
     let waits = waits(&a, "b");
     let rounds: Vec<&[Duration]> = waits.chunks_exact(usize::try_from(COUNT).unwrap()).collect();
@@ -149,7 +122,7 @@ fn a_black_hole_a_mute_and_a_trickling_peer_leave_the_healthy_one_alone() {
         let of = |first| rounds.iter().skip(first).step_by(2).map(|round| percentile(round, of_a_hundred)).collect();
         let (quiet, crowded): (Vec<Duration>, Vec<Duration>) = (of(0), of(1));
         println!(
-            "summary: {of_a_hundred} of 100 are done within {quiet:.0?} in quiet rounds, {crowded:.0?} beside five useless peers"
+            "summary: {of_a_hundred} of 100 are done within {quiet:.0?} in quiet rounds, {crowded:.0?} beside three useless peers"
         );
         let (quiet, crowded) = (percentile(&quiet, 50), percentile(&crowded, 50));
         assert!(

@@ -91,7 +91,8 @@ fn to_a_peer_it_is_as_if_it_were_not_there() {
     }
     let why = site.site.cli(&["why", &study(3)]).ok("why");
     assert!(why.contains("withheld from b by rule \"objections\""), "{why}");
-    let now = "now: the study is withheld from every peer by rule \"objections\": its first image is reason enough";
+    let now = "now: the study is withheld from every peer by rule \"objections\" of the configuration file: \
+               what its first image said, or who brought one of its images, is reason enough";
     assert!(why.contains(now), "{why}");
     site.site.verify_ledger(true);
 }

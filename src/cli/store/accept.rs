@@ -38,7 +38,7 @@ pub(super) async fn run(config: &Config) -> Ended {
 /// Enters who says so, in the records that they accept (UIX-09), before the doubt ends: a crash in between enters it again. Where there are no
 /// records there is no ledger, and none is begun for this.
 async fn enter(data_dir: &Path) -> Result<(), Failure> {
-    if !data_dir.join("records.db").exists() {
+    if !std::fs::metadata(data_dir.join("records.db")).is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
     let (records, _) = Records::open(data_dir, RecordsOptions::default()).map_err(Failure::some)?;

@@ -144,11 +144,11 @@ fn withheld(rule: &str, from: &[Destination], series: &[String], later: bool) ->
     };
     let why = match later {
         true => {
-            "a later image said what its first did not (which one is not kept), and that counts also once it is rejected"
+            "a later image said what its first did not, or what it said cannot be read; that counts also once it is rejected"
         }
-        false => "its first image is reason enough",
+        false => "what its first image said, or who brought one of its images, is reason enough",
     };
-    format!("now: {what} withheld from {from} by rule \"{rule}\": {why}")
+    format!("now: {what} withheld from {from} by rule \"{rule}\" of the configuration file: {why}")
 }
 
 fn purged(rule: PurgeRule, who: Option<&str>, words: Option<&str>) -> String {
@@ -226,8 +226,18 @@ mod tests {
     #[test]
     fn what_is_withheld_is_told_with_its_rule_and_which_image_is_the_reason() {
         let rows: [(&[&str], &[&str], bool, &str); 4] = [
-            (&[], &[], false, "now: the study is withheld from every peer by rule \"objections\": its first image is"),
-            (&["kent", "surrey"], &[], true, "withheld from kent, surrey by rule \"objections\": a later image said"),
+            (
+                &[],
+                &[],
+                false,
+                "now: the study is withheld from every peer by rule \"objections\" of the configuration file: what its first image said",
+            ),
+            (
+                &["kent", "surrey"],
+                &[],
+                true,
+                "withheld from kent, surrey by rule \"objections\" of the configuration file: a later image said",
+            ),
             (&["kent"], &["1.2"], true, "now: series 1.2 is withheld from kent"),
             (&["kent"], &["1.2", "1.3", "1.4"], false, "now: series 1.2 and 2 more are withheld from kent"),
         ];

@@ -320,6 +320,10 @@ impl Writer {
                 let error = self.refusal(fault)?;
                 return if alone { Err(Undone::Clean(error)) } else { Ok(false) };
             }
+            // What came after would be kept statement by statement, and without its entries.
+            if self.conn.is_autocommit() {
+                return Err(Undone::Broken("a command has lost its transaction".into()));
+            }
         }
         Ok(true)
     }

@@ -7,6 +7,8 @@ use crate::records::sqlite::rows::Fault;
 use crate::records::sqlite::tx::Tx;
 use crate::records::tests::support::{Site, push};
 use rusqlite::ffi;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn failure(code: i32) -> Fault {
     Fault::Sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
@@ -128,6 +130,35 @@ async fn the_others_of_a_refused_command_are_committed_once() {
     assert_eq!(refused, Err(RecordsError::Refused("odd".into())));
     assert_eq!(site.records.ledger_head().await.unwrap().size, before + 2);
     assert_eq!(site.verify().await.instances, 2);
+}
+
+/// REL-04: what fails for good while a group is done again ends it all; nothing of it is acknowledged.
+#[tokio::test]
+async fn a_group_that_breaks_while_it_is_done_again_acknowledges_nothing() {
+    let site = Site::new();
+    let runs = Arc::new(AtomicU32::new(0));
+    let breaks = site.records.commit(move |_| match runs.fetch_add(1, Ordering::Relaxed) {
+        0 => Err::<(), _>(Fault::Refused(RecordsError::Refused("odd".into()))),
+        _ => Err(failure(ffi::SQLITE_IOERR_WRITE)),
+    });
+    let (good, bad) = in_one_group(&site, site.records.record(push(1)), breaks).await;
+    assert!(matches!(good, Err(RecordsError::Poisoned(_))), "{good:?}");
+    assert!(matches!(bad, Err(RecordsError::Poisoned(_))), "{bad:?}");
+    let (site, _) = site.restart();
+    assert_eq!(site.records.summary().await.unwrap().instances, 0);
+}
+
+/// REL-04: SQLite may end a transaction by itself; what comes after it in the group is not kept without one.
+#[tokio::test]
+async fn a_command_that_loses_the_transaction_ends_its_group() {
+    let site = Site::new();
+    let loses = site.records.commit(|tx| Ok(tx.conn.execute_batch("ROLLBACK")?));
+    let (lost, last) = in_one_group(&site, loses, site.records.record(push(1))).await;
+    assert!(matches!(lost, Err(RecordsError::Poisoned(_))), "{lost:?}");
+    assert!(matches!(last, Err(RecordsError::Poisoned(_))), "{last:?}");
+    let (site, _) = site.restart();
+    assert_eq!(site.records.summary().await.unwrap().instances, 0);
+    site.verify().await;
 }
 
 #[tokio::test]
