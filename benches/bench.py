@@ -1,6 +1,7 @@
 """The bench: each row runs its contenders in alternation and prints how many times as fast we are.
 
-usage: bench.py --binary FILE [--earlier FILE] [--rounds 9] [--rows PATTERN] [--million] [--scale 1.0] [--json FILE]
+usage: bench.py --binary FILE [--earlier FILE] [--store FILE] [--rounds 9] [--rows PATTERN] [--million] [--scale 1.0]
+                [--frames 125] [--json FILE]
 """
 
 import argparse
@@ -17,6 +18,8 @@ from pathlib import Path
 
 from contenders import DcmQrScp, Orthanc, StoreScp, Weybridge, make_certificates
 from data import data_set
+from floor import built, cpu
+from memory import SETS, Large
 from rows import ROWS
 from searches import query
 from work import ingest, onward
@@ -49,7 +52,10 @@ class Bench:
             b = Weybridge(self.folder / "b", self.options.binary, self.certs, "b", start=started)
             return Weybridge(self.folder / "a", self.options.binary, self.certs, "a", peer=b.url), b
         b = Orthanc(self.folder / "ob", self.certs, tls=True)
-        return Orthanc(self.folder / "oa", self.certs, peer=b.url, stable=self.onward), b
+        a = Orthanc(self.folder / "oa", self.certs, peer=b.url, stable=self.onward)
+        if name == "orthanc-peer":
+            a.way = "/peers/b/store"
+        return a, b
 
     onward = False  # whether Orthanc is to send by itself what is stable
 
@@ -98,6 +104,10 @@ def run_row(bench, row, data, rounds):
             result = row.work(bench, each, data, row.how)
             results[each].append(result)
             told = searched(result.note, data) if row.work is query else f"{said(row, data, result.seconds):.4g} {row.unit}"
+            if row.told:
+                told = row.told(result.note)
+            elif row.work is cpu:
+                told = f"{result.cpu / data.bytes * 1e9:.3g} CPU s/GB at {told}"
             noisy = " (noisy)" if result.foreign > QUIET else ""
             print(f"  {row.name} round {number + 1} {each}: {told}{noisy}", flush=True)
     return results
@@ -112,8 +122,29 @@ def times(theirs, ours):
     return summary([t.seconds / o.seconds for t, o in zip(theirs, ours)])
 
 
+def cost(theirs, ours):
+    """How many times as much CPU we took as they, round by round."""
+    return summary([o.cpu / t.cpu for t, o in zip(theirs, ours)])
+
+
 def shown(ratio):
     return f"[{ratio['least']:.2f} - {ratio['most']:.2f}]"
+
+
+def verdict(value, least, goal, less=False):
+    """Whether enough is there; or little enough, where less is better."""
+    sign = -1 if less else 1
+    return "goal met" if sign * value >= sign * goal else "met" if sign * value >= sign * least else "NOT MET"
+
+
+def bounded(row, line):
+    """What is wanted of ours by itself: of a time its median counts, of memory the most."""
+    bounds = {}
+    for key, (most, goal) in row.within.items():
+        value = line[key]["median" if row.unit == "ms" else "most"]
+        bound = bounds[key] = {"value": value, "at_most": most, "goal": goal, "verdict": verdict(value, most, goal, less=True)}
+        print(f"summary: {row.name} {key} {value:.4g}, at most {most:.4g}, goal {goal:.4g}: {bound['verdict']}", flush=True)
+    return bounds
 
 
 def report(row, data, results, smaller=None):
@@ -132,15 +163,19 @@ def report(row, data, results, smaller=None):
         told = f"{line['rate']['median']:.4g} {row.unit}{spread}"
         if row.work is query:
             told = searched({key: line[key]["median"] for key in runs[0].note}, data, spread)
-        print(f"{row.name:22} {each:10} {told}, {used}, {line['peak_mb']:.0f} MB peak")
+        elif row.told:
+            told = row.told({key: line[key]["median" if row.unit == "ms" else "most"] for key in runs[0].note})
+        print(f"{row.name:22} {each:12} {told}, {used}, {line['peak_mb']:.0f} MB peak")
+    out["bounds"] = bounded(row, out["contenders"]["weybridge"])
+    less = row.work is cpu
     for each, wanted in row.beside.items():
-        ratio = out["ratios"][each] = times(results[each], results["weybridge"])
-        told = fewer(results[each][0].note, data)
+        ratio = out["ratios"][each] = (cost if less else times)(results[each], results["weybridge"])
+        told = " in CPU" if less else fewer(results[each][0].note, data)
         if wanted:
             least, goal = wanted
-            met = "goal met" if ratio["median"] >= goal else "met" if ratio["median"] >= least else "NOT MET"
-            ratio |= {"at_least": least, "goal": goal, "verdict": met}
-            told += f", at least {least:.3g}, goal {goal}: {met}"
+            met = verdict(ratio["median"], least, goal, less)
+            ratio |= {"at_most" if less else "at_least": least, "goal": goal, "verdict": met}
+            told += f", at {'most' if less else 'least'} {least:.3g}, goal {goal}: {met}"
         print(f"summary: {row.name} {ratio['median']:.2f} x {each} {shown(ratio)}{told}", flush=True)
     if smaller:
         ratio = out["of_smaller"] = {"row": row.smaller, **times(results["weybridge"], smaller["weybridge"])}
@@ -163,14 +198,20 @@ def machine(options):
     }  # fmt: skip
 
 
+def made(name, options):
+    return Large(WORK / "data", name, options) if name in SETS else data_set(WORK / "data", name, options.scale)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--earlier", help="another build of this program: what is taken in is measured beside it alone")
+    parser.add_argument("--store", help="the bench of the store, built; without it cargo builds it where a row wants the floor")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--rows", default="*", help="a pattern, for example 'ingest-*'")
     parser.add_argument("--million", action="store_true", help="also the rows of searches among a million studies; filling takes minutes")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the data sets; below 1 only to try the bench")
+    parser.add_argument("--frames", type=int, default=125, help="of each instance of memory-mf-64; 1000 are 524 MB each and need 134 GB")
     parser.add_argument("--json", type=Path, default=WORK / "results.json")
     options = parser.parse_args()
     options.binary = str(Path(options.binary).resolve())
@@ -182,7 +223,9 @@ def main():
         rows = [replace(row, beside={"earlier": EARLIER}) for row in rows if row.work is ingest]
     if not rows:
         parser.error("no row has such a name (those of a million only with --million): " + ", ".join(row.name for row in there))
-    sets = {name: data_set(WORK / "data", name, options.scale) for name in sorted({row.set for row in rows})}
+    if any(row.work is cpu for row in rows):
+        options.store = str(Path(options.store or built()).resolve())
+    sets = {name: made(name, options) for name in sorted({row.set for row in rows})}
     done, ran = [], {}
     try:
         for row in rows:
@@ -192,7 +235,7 @@ def main():
     finally:
         bench.end()
     print(f"results in {options.json}")
-    if any(ratio.get("verdict") == "NOT MET" for row in done for ratio in row["ratios"].values()):
+    if any(each.get("verdict") == "NOT MET" for row in done for each in (*row["ratios"].values(), *row["bounds"].values())):
         print("some rows are below what is wanted")
 
 

@@ -111,6 +111,7 @@ class Orthanc:
 
     called = "ORTHANC"
     most, associations = None, 4  # studies that it can hold, and associations on which it is filled
+    way = "/dicom-web/servers/b/stow"  # or by its own protocol, an instance a request: "/peers/b/store"
 
     def __init__(self, folder, certs=None, tls=False, peer=None, out=None, stable=False):
         self.folder, self.port, self.http, self.certs = fresh(folder), free_port(), free_port(), certs
@@ -124,6 +125,7 @@ class Orthanc:
             settings["HttpsCACertificates"] = f"{certs}/ca.pem"
             b = {"Url": peer, "CertificateFile": f"{certs}/a.crt", "CertificateKeyFile": f"{certs}/a.key"}
             settings["DicomWeb"] = {"Enable": True, "Root": "/dicom-web/", "Servers": {"b": b}}
+            settings["OrthancPeers"] = {"b": {**b, "Url": peer.removesuffix("dicom-web/")}}
         if out:
             settings["DicomModalities"] = {"OUT": [out.called, "127.0.0.1", out.port]}
         if stable:
@@ -149,9 +151,9 @@ class Orthanc:
         return self.call("/statistics")["CountInstances"]
 
     def forward(self, _data):
-        """All studies to its peer by STOW-RS; returns the seconds it took."""
+        """All studies to its peer; returns the seconds it took."""
         start = time.monotonic()
-        self.call("/dicom-web/servers/b/stow", {"Resources": self.call("/studies"), "Synchronous": True})
+        self.call(self.way, {"Resources": self.call("/studies"), "Synchronous": True})
         return time.monotonic() - start
 
     def arrived(self, b, data):

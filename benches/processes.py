@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 TICKS = os.sysconf("SC_CLK_TCK")
 # DCMTK leaves Nagle's algorithm on, which costs 45 to 90 ms a message on loopback; everyone runs without it.
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+# As modalities are found, and as DCMTK is delivered.
+WITH_NAGLE = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
 
 
 def free_port():
@@ -40,17 +42,21 @@ def cpu_seconds(pid):
     return own + sum(cpu_seconds(child) for child in children(pid))
 
 
-def peak_memory(pid):
-    """Megabytes (VmHWM), the largest of the process and its living children."""
-    peak = 0.0
+def memory(pid, line):
+    """Megabytes by that line of its status, the largest of the process and its living children."""
+    most = 0.0
     for each in [pid, *children(pid)]:
         try:
             with open(f"/proc/{each}/status") as file:
-                lines = [line for line in file if line.startswith("VmHWM:")]
-            peak = max(peak, int(lines[0].split()[1]) * 1024 / 1e6)
+                lines = [text for text in file if text.startswith(f"{line}:")]
+            most = max(most, int(lines[0].split()[1]) * 1024 / 1e6)
         except (OSError, IndexError):
             pass
-    return peak
+    return most
+
+
+def peak_memory(pid):
+    return memory(pid, "VmHWM")
 
 
 def busy_seconds():
@@ -109,4 +115,4 @@ def measure(servers, work):
     whole = time.monotonic() - start
     cpu = sum(cpu_seconds(s.pid) - was for s, was in zip(servers, before))
     foreign = max(0.0, (busy_seconds() - machine - cpu - client) / whole)
-    return Measured(seconds, cpu, max(peak_memory(s.pid) for s in servers), foreign)
+    return Measured(seconds, cpu, max((peak_memory(s.pid) for s in servers), default=0.0), foreign)

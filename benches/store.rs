@@ -1,7 +1,9 @@
-//! How fast the store takes objects in and gives them out: `store [DIR]`; prints MB/s, objects a second, CPU seconds a GB.
+//! How fast the store takes objects in and gives them out: `store [DIR [CONNECTIONS OBJECTS BYTES]]`.
+//!
+//! It prints MB/s, objects a second and CPU seconds a GB, for the shapes below or for the one that is told.
 //!
 //! Objects arrive over loopback streams, as they do in the gateway, from threads of this process; each is answered when
-//! it is durable. CPU time is that of the whole process, senders included. Build it with the profile that is to be
+//! it is durable. CPU time is that of the process without these senders. Build it with the profile that is to be
 //! measured: `cargo bench --bench store`, or `cargo build --benches` for the profile of the tests.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
@@ -13,7 +15,7 @@ use tokio::net::TcpListener;
 use weybridge::dicom::uid::TransferSyntaxUid;
 use weybridge::store::{Digest, Place, Store, StoreOptions};
 
-/// Connections, objects on each, bytes of each.
+/// Connections, objects on each, bytes of each. The rows of CPU in `benches/run` tell their own.
 const RUNS: [(usize, usize, usize); 8] = [
     (1, 400, 525_600),
     (4, 300, 525_600),
@@ -26,15 +28,21 @@ const RUNS: [(usize, usize, usize); 8] = [
 ];
 
 fn main() {
-    let dir = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or("target/bench-store".into());
+    let told: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let dir = told.first().map_or("target/bench-store", String::as_str);
+    let shape: Vec<usize> = told.iter().skip(1).map(|number| number.parse().unwrap()).collect();
+    let runs = match shape[..] {
+        [connections, objects, bytes] => vec![(connections, objects, bytes)],
+        _ => RUNS.to_vec(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    for (connections, objects, bytes) in RUNS {
-        let _ = std::fs::remove_dir_all(&dir);
-        let (store, _) = Store::open(StoreOptions::at(&dir), []).unwrap();
+    for (connections, objects, bytes) in runs {
+        let _ = std::fs::remove_dir_all(dir);
+        let (store, _) = Store::open(StoreOptions::at(dir), []).unwrap();
         let gigabytes = (connections * objects * bytes) as f64 / 1e9;
         let (begun, cpu) = (Instant::now(), cpu_seconds());
-        let stored = runtime.block_on(take_in(&store, connections, objects, bytes));
-        let (taken, spent) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+        let (stored, sending) = runtime.block_on(take_in(&store, connections, objects, bytes));
+        let (taken, spent) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu - sending);
         let (begun, cpu) = (Instant::now(), cpu_seconds());
         runtime.block_on(give_out(&store, stored, connections));
         let (read, spent_reading) = (begun.elapsed().as_secs_f64(), cpu_seconds() - cpu);
@@ -49,11 +57,11 @@ fn main() {
         );
     }
     println!("peak resident {} MB", peak_resident_mb());
-    let _ = std::fs::remove_dir_all(&dir);
+    let _ = std::fs::remove_dir_all(dir);
 }
 
-/// Receives all objects and makes each durable before it is answered.
-async fn take_in(store: &Store, connections: usize, objects: usize, bytes: usize) -> Vec<(Place, Digest)> {
+/// Receives all objects, each durable before it is answered; with them the CPU seconds of the senders.
+async fn take_in(store: &Store, connections: usize, objects: usize, bytes: usize) -> (Vec<(Place, Digest)>, f64) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let senders: Vec<_> =
@@ -85,11 +93,11 @@ async fn take_in(store: &Store, connections: usize, objects: usize, bytes: usize
         });
     }
     let stored = tasks.join_all().await.into_iter().flatten().collect();
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
-    stored
+    (stored, senders.into_iter().map(|sender| sender.join().unwrap()).sum())
 }
 
-fn send(address: SocketAddr, seed: usize, objects: usize, bytes: usize) {
+/// Sends them, each once the one before is answered; returns the CPU seconds that this thread took.
+fn send(address: SocketAddr, seed: usize, objects: usize, bytes: usize) -> f64 {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut data: Vec<u8> = (0..bytes.min(4 << 20)).map(|at| (at * 31 + seed) as u8).collect();
@@ -103,6 +111,8 @@ fn send(address: SocketAddr, seed: usize, objects: usize, bytes: usize) {
         }
         stream.read_exact(&mut [0]).unwrap();
     }
+    let spent = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    spent.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
 /// Reads every object once, as many at a time as there were connections.

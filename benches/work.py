@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from contenders import StoreScp, Weybridge
-from processes import ENVIRONMENT, Measured, measure
+from processes import ENVIRONMENT, WITH_NAGLE, Measured, measure
 
 HERE = Path(__file__).resolve().parent
 
@@ -20,16 +20,20 @@ def children_cpu():
     return used.ru_utime + used.ru_stime
 
 
-def client(command):
+def client(command, environment=ENVIRONMENT, output=subprocess.PIPE):
     """Runs a client to its end; seconds, its CPU seconds."""
     was, start = children_cpu(), time.monotonic()
-    subprocess.run(list(map(str, command)), check=True, env=ENVIRONMENT, capture_output=True)
+    subprocess.run(list(map(str, command)), check=True, env=environment, stdout=output, stderr=subprocess.PIPE)
     return time.monotonic() - start, children_cpu() - was
 
 
-def by_storescu(port, called, data):
+def by_storescu(port, called, data, environment=ENVIRONMENT):
     """DCMTK's storescu, one association."""
-    return client(["storescu", "-R", "-aec", called, "127.0.0.1", port, *data.files])
+    return client(["storescu", "-R", "-aec", called, "127.0.0.1", port, *data.files], environment)
+
+
+def with_nagle(port, called, data):
+    return by_storescu(port, called, data, WITH_NAGLE)
 
 
 def by_sender(associations):
@@ -60,6 +64,11 @@ def ingest(bench, name, data, send):
         return result
     finally:
         server.stop()
+
+
+def nagle(bench, name, data, _):
+    """Ours from a storescu that leaves Nagle's algorithm on, beside ours from one that does not."""
+    return ingest(bench, "weybridge", data, by_storescu if name == "nodelay" else with_nagle)
 
 
 def forward(bench, name, data, _):
