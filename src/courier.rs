@@ -19,6 +19,7 @@ mod lane;
 mod linger;
 pub mod mover;
 mod offers;
+mod reading;
 mod sender;
 mod store_scu;
 mod stow;

@@ -399,6 +399,11 @@ impl Store {
         Ahead::begin(&self.core, self.core.moved.follow(place), expect)
     }
 
+    /// The most bytes of one chunk: what is longer comes in several.
+    pub fn longest_chunk(&self) -> u64 {
+        self.core.outward.largest()
+    }
+
     /// Reads a whole blob, of which the beginning may have been read already. Errors as [`Self::read`].
     pub async fn read_on(&self, place: Place, expect: Digest, ahead: Ahead) -> Result<BlobReader, StoreError> {
         match ahead.into_reader(&self.core, self.core.moved.follow(place), expect).await {

@@ -1,6 +1,7 @@
 //! How one instance will leave: in which syntax, with which changes, how long; and what a fault of our own means.
 
 use super::data_set::DataSet;
+use super::reading::Reading;
 use crate::dicom::dictionary;
 use crate::dicom::part10::{self, FileMeta};
 use crate::dicom::rewrite::Edits;
@@ -135,15 +136,38 @@ impl Plan {
     }
 
     /// Finds the length of a changed data set by a dry pass; nothing is kept of it. What is sent unchanged has its own.
-    pub(super) async fn measured(mut self, store: &Store, item: &Retrievable) -> Result<Self, BodyError> {
-        if self.transcode || self.edits.is_some() {
-            let mut dry = DataSet::open(store, item, &self).await?;
-            self.length = 0;
-            while let Some(bytes) = dry.next().await? {
-                self.length += bytes.len() as u64;
-            }
-            self.re_encoded = dry.re_encoded();
+    pub(super) async fn measured(self, store: &Store, item: &Retrievable) -> Result<Self, BodyError> {
+        if !self.is_changed() {
+            return Ok(self);
         }
+        let dry = DataSet::open(store, item, &self).await?;
+        self.measured_by(dry).await
+    }
+
+    /// As [`Self::measured`], by a reading that goes on after it.
+    pub(super) async fn measured_in(
+        self,
+        store: &Store,
+        item: &Retrievable,
+        reading: &mut Reading,
+    ) -> Result<Self, BodyError> {
+        if !self.is_changed() {
+            return Ok(self);
+        }
+        let dry = DataSet::open_in(store, item, &self, reading).await?;
+        self.measured_by(dry).await
+    }
+
+    fn is_changed(&self) -> bool {
+        self.transcode || self.edits.is_some()
+    }
+
+    async fn measured_by(mut self, mut dry: DataSet) -> Result<Self, BodyError> {
+        self.length = 0;
+        while let Some(bytes) = dry.next().await? {
+            self.length += bytes.len() as u64;
+        }
+        self.re_encoded = dry.re_encoded();
         Ok(self)
     }
 

@@ -2,16 +2,17 @@
 
 use super::body::{BodyError, Plan};
 use super::decoding;
+use super::reading::{Chunks, Reading};
 use crate::dicom::rewrite::{RewriteError, Rewriter, Survey};
 use crate::dicom::transcode::{Report, Transcoder};
 use crate::dicom::transfer_syntax::{self, Encoding};
 use crate::records::Retrievable;
-use crate::store::{Ahead, BlobReader, Store};
+use crate::store::{Ahead, Store};
 use bytes::{Buf, Bytes};
 
 /// A data set as it leaves, chunk by chunk. The last chunk comes only after the digest agreed (REL-07).
 pub(super) struct DataSet {
-    reader: BlobReader,
+    chunks: Chunks,
     stages: Option<Stages>,
     /// Bytes that were read and not yet taken.
     waiting: Bytes,
@@ -21,7 +22,7 @@ pub(super) struct DataSet {
 
 impl DataSet {
     pub(super) async fn open(store: &Store, item: &Retrievable, plan: &Plan) -> Result<Self, BodyError> {
-        Self::open_on(store, item, plan, Ahead::default()).await
+        Self::open_last(store, item, plan, Reading::default()).await
     }
 
     /// As [`Self::open`], where the beginning of the blob may have been read already.
@@ -31,9 +32,31 @@ impl DataSet {
         plan: &Plan,
         ahead: Ahead,
     ) -> Result<Self, BodyError> {
-        let stages = Stages::of(item, plan)?;
-        let reader = store.read_on(item.place, item.digest, ahead).await?;
-        Ok(Self { reader, stages: Some(stages), waiting: Bytes::new(), re_encoded: None })
+        Self::open_last(store, item, plan, ahead.into()).await
+    }
+
+    /// As [`Self::open`], by a reading that goes on after it.
+    pub(super) async fn open_in(
+        store: &Store,
+        item: &Retrievable,
+        plan: &Plan,
+        reading: &mut Reading,
+    ) -> Result<Self, BodyError> {
+        Ok(Self::of(Stages::of(item, plan)?, reading.again(store, item).await?))
+    }
+
+    /// As [`Self::open`], by a reading that ends with it.
+    pub(super) async fn open_last(
+        store: &Store,
+        item: &Retrievable,
+        plan: &Plan,
+        reading: Reading,
+    ) -> Result<Self, BodyError> {
+        Ok(Self::of(Stages::of(item, plan)?, reading.last(store, item).await?))
+    }
+
+    fn of(stages: Stages, chunks: Chunks) -> Self {
+        Self { chunks, stages: Some(stages), waiting: Bytes::new(), re_encoded: None }
     }
 
     /// What re-encoding did, once the last chunk was given; none if there was nothing to re-encode.
@@ -46,7 +69,7 @@ impl DataSet {
             if self.waiting.is_empty() {
                 // Also what is taken to its end keeps its buffer, and who holds one must not wait for the next.
                 self.waiting = Bytes::new();
-                match self.reader.next().await? {
+                match self.chunks.next().await? {
                     Some(bytes) => self.waiting = bytes,
                     None => {
                         let (bytes, report) = off_thread(stages.decodes(), move || stages.finish()).await?;
@@ -77,7 +100,7 @@ impl DataSet {
     pub(super) async fn or_damage(&mut self, error: BodyError) -> BodyError {
         self.waiting = Bytes::new();
         loop {
-            match self.reader.next().await {
+            match self.chunks.next().await {
                 Ok(Some(_)) => {}
                 Ok(None) => return error,
                 Err(damage) => return damage.into(),

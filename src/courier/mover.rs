@@ -1,6 +1,7 @@
 //! Sub-operations: what C-MOVE sends to a destination and C-GET to whoever asks (PS3.4 section C.4.2.3.1).
 
 use super::offers::{MOST, needed};
+use super::reading::Reading;
 use super::sender::{Foreigners, Sender};
 use super::turns::{Taken, Turns};
 use crate::dicom::sop_class::VERIFICATION;
@@ -133,13 +134,14 @@ impl Mover {
                 return SubOperation::Failed { why, damage: None };
             }
         };
-        let (context, plan, length) = match self.sender.plan(to, item, &released, false).await {
+        let mut reading = Reading::from(ahead);
+        let (context, plan, length) = match self.sender.plan(to, (item, &mut reading), &released, false).await {
             Ok(planned) => planned,
             Err(fault) => {
                 return SubOperation::Failed { why: fault.outcome.words().to_owned(), damage: fault.damage };
             }
         };
-        match self.sender.send_as(to, (item, ahead), context, plan, length, originator).await {
+        match self.sender.send_as(to, (item, reading), context, plan, length, originator).await {
             Ok(answered) => match answered.response.status.class() {
                 Class::Success => SubOperation::Completed,
                 Class::Warning => SubOperation::Warning,

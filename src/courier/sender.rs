@@ -1,13 +1,14 @@
 //! One instance into one association: in which context, syntax and form it goes, whoever opened the association.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::body::{BodyError, Fault, Plan};
 use super::data_set::DataSet;
 use super::foreign::{self, Case, Decision, Policy};
 use super::general;
 use super::offers::stand_ins;
+use super::reading::Reading;
 use crate::dicom::nhs_number::is_issuer;
 use crate::dicom::patient::{Judgement, Patient, judge};
 use crate::dicom::rewrite::{Edits, Found, RewriteError, Survey};
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is stored in more bytes than these is decided upon by its head, and changed without a dry pass.
-const DRY_PASS: u64 = 2 << 20;
+pub(super) const DRY_PASS: u64 = 2 << 20;
 
 /// Most instances that are remembered for their odd length; beyond them all are forgotten.
 const MOST_ODD: usize = 10_000;
@@ -83,31 +84,32 @@ impl Sender {
     pub(super) async fn send_as(
         &self,
         to: &mut impl Stores,
-        (item, ahead): (&Retrievable, Ahead),
+        (item, reading): (&Retrievable, Reading),
         context_id: u8,
         plan: Plan,
         length: Option<u64>,
         move_originator: Option<(String, u16)>,
     ) -> Result<Answered, Unsent> {
         let stored = (!plan.transcode).then(|| plan.clone());
-        let sent = self.send_once(to, (item, ahead), (context_id, plan, length), move_originator.clone()).await;
+        let sent = self.send_once(to, (item, reading), (context_id, plan, length), move_originator.clone()).await;
         let (Err(Unsent { contradicts: true, .. }), Some(stored)) = (&sent, stored) else { return sent };
         let class = stored.general.unwrap_or(item.sop_class.as_str());
         let Some((context, Some(syntax))) = context(to, item, class, false, Form::Native) else { return sent };
         let native = Plan::for_a_node(item, syntax).map_err(|error| ours(&error))?;
         let plan = Plan { edits: stored.edits, guarded: stored.guarded, general: stored.general, ..native };
-        let (plan, length) = self.sized(plan, item).await.map_err(|error| ours(&error))?;
-        self.send_once(to, (item, Ahead::default()), (context, plan, length), move_originator).await
+        let mut reading = Reading::default();
+        let (plan, length) = self.sized(plan, item, &mut reading).await.map_err(|error| ours(&error))?;
+        self.send_once(to, (item, reading), (context, plan, length), move_originator).await
     }
 
     async fn send_once(
         &self,
         to: &mut impl Stores,
-        (item, ahead): (&Retrievable, Ahead),
+        (item, reading): (&Retrievable, Reading),
         (context_id, plan, length): (u8, Plan, Option<u64>),
         move_originator: Option<(String, u16)>,
     ) -> Result<Answered, Unsent> {
-        let opened = DataSet::open_on(&self.store, item, &plan, ahead).await;
+        let opened = DataSet::open_last(&self.store, item, &plan, reading).await;
         let data = opened.map_err(|error| ours(&error))?;
         let encapsulated = Encoding::EncapsulatedExplicitLittle;
         let looks = !plan.transcode && transfer_syntax::encoding(&item.transfer_syntax) == encapsulated;
@@ -155,10 +157,12 @@ impl Sender {
     /// association is aborted (DIM-053).
     /// With `natively`, not as it is stored. What is stored in an odd length cannot be sent so: what is deflated is padded with one NUL (PS3.5
     /// section A.5), all else is re-encoded with every value made even (PS3.5 section 7.1.1; DIM-055).
+    ///
+    /// What is read for it, the sending need not read again.
     pub(super) async fn plan(
         &self,
         association: &impl Stores,
-        item: &Retrievable,
+        (item, reading): (&Retrievable, &mut Reading),
         released: &[String],
         natively: bool,
     ) -> Result<(u8, Plan, Option<u64>), Fault> {
@@ -168,10 +172,10 @@ impl Sender {
             true => Form::Native,
             false => Form::Stored,
         };
-        match self.plan_in(association, item, released, form).await? {
+        match self.plan_in(association, (item, reading), released, form).await? {
             // What was changed has brought an odd length to light.
             (_, Plan { transcode: false, .. }, Some(length)) if length % 2 == 1 => {
-                even(self.plan_in(association, item, released, Form::Evened).await?)
+                even(self.plan_in(association, (item, reading), released, Form::Evened).await?)
             }
             planned => even(planned),
         }
@@ -193,11 +197,11 @@ impl Sender {
     async fn plan_in(
         &self,
         association: &impl Stores,
-        item: &Retrievable,
+        (item, reading): (&Retrievable, &mut Reading),
         released: &[String],
         form: Form,
     ) -> Result<(u8, Plan, Option<u64>), Fault> {
-        let (edits, transform) = self.edits(item, released).await?.unzip();
+        let (edits, transform) = self.edits((item, reading), released).await?.unzip();
         let own = Some((item.sop_class.as_str(), None));
         let general =
             stand_ins(item.sop_class.as_str(), self.general_class()).iter().map(|class| (*class, Some(*class)));
@@ -216,19 +220,24 @@ impl Sender {
         if let Some(class) = general {
             general::change(&mut plan, item, class, &self.foreigners.site);
         }
-        let (plan, length) = self.sized(plan, item).await.map_err(|error| error.fault())?;
+        let (plan, length) = self.sized(plan, item, reading).await.map_err(|error| error.fault())?;
         // The padding of what is deflated.
         let pads = !plan.transcode && is_deflated(item);
         Ok((context, plan, length.map(|length| if pads { length.next_multiple_of(2) } else { length })))
     }
 
     /// The plan with its length, but for what is changed and long.
-    async fn sized(&self, plan: Plan, item: &Retrievable) -> Result<(Plan, Option<u64>), BodyError> {
+    async fn sized(
+        &self,
+        plan: Plan,
+        item: &Retrievable,
+        reading: &mut Reading,
+    ) -> Result<(Plan, Option<u64>), BodyError> {
         let unchanged = !plan.transcode && plan.edits.is_none();
         if !unchanged && item.length > DRY_PASS {
             return Ok((plan, None));
         }
-        let plan = plan.measured(&self.store, item).await?;
+        let plan = plan.measured_in(&self.store, item, reading).await?;
         let length = plan.length;
         Ok((plan, Some(length)))
     }
@@ -239,7 +248,11 @@ impl Sender {
     }
 
     /// What must be changed in another site's instance for this node; `None` for our own, and where nothing must be.
-    async fn edits(&self, item: &Retrievable, released: &[String]) -> Result<Option<(Edits, String)>, Fault> {
+    async fn edits(
+        &self,
+        (item, reading): (&Retrievable, &mut Reading),
+        released: &[String],
+    ) -> Result<Option<(Edits, String)>, Fault> {
         let Some(name) = item.origin.site() else { return Ok(None) };
         let policy = self.foreigners.policy;
         if !self.decides(item) && !policy.mark_imported {
@@ -247,7 +260,7 @@ impl Sender {
         }
         let issuer = item.word.as_ref().or_else(|| self.foreigners.issuers.get(name)).map(String::as_str);
         let stamp = foreign::Stamp { site: &self.foreigners.site, received: item.received };
-        let found = self.survey(item).await.map_err(|error| error.fault())?;
+        let found = self.survey(item, reading).await.map_err(|error| error.fault())?;
         let source = foreign::Source { name, issuer };
         let judged = match policy.mode {
             Foreign::Hold => self.judge(&foreign::patient(source, &found)).await?,
@@ -284,13 +297,13 @@ impl Sender {
 
     /// Reads as much of an instance as the decision needs. Where a patient's number decides, none may stand further on: what is short, or
     /// could not be guarded as it is sent, is read to its end.
-    async fn survey(&self, item: &Retrievable) -> Result<Found, BodyError> {
+    async fn survey(&self, item: &Retrievable, reading: &mut Reading) -> Result<Found, BodyError> {
         let unreadable = |error: RewriteError| BodyError::Rewrite(error.to_string());
         let base = if is_opaque(item) { Plan::re_encoded(item)? } else { Plan::as_stored(item) };
         let whole = self.decides(item) && is_read_whole(item);
         let survey = Survey::new(&base.transfer_syntax, &self.foreigners.site).map_err(unreadable)?;
         let mut survey = if whole { survey.guarding() } else { survey };
-        let mut data = DataSet::open(&self.store, item, &base).await?;
+        let mut data = DataSet::open_in(&self.store, item, &base, reading).await?;
         while let Some(bytes) = data.next().await? {
             match survey.push(&bytes) {
                 Ok(found) if found && !whole => break,

@@ -10,6 +10,7 @@ use super::body::{self, Fault, Plan};
 use super::carrier::Report;
 use super::linger::{Linger, Stayed};
 use super::offers::{Group, groups, stand_ins};
+use super::reading::Reading;
 use super::sender::{Answered, Foreigners, Sender, Unsent, native};
 use super::turns::Turns;
 use super::verdict::{self, Judged};
@@ -206,28 +207,29 @@ impl StoreScu {
     ) -> Option<(Fault, Option<Broken>)> {
         let compressed = !native(&item.transfer_syntax);
         let due = compressed && self.fruitless.is_due(item.transfer);
-        let mut planned = self.sender.plan(association, item, &item.released, due).await;
+        let mut reading = Reading::from(ahead);
+        let mut planned = self.sender.plan(association, (item, &mut reading), &item.released, due).await;
         if due && planned.is_err() {
-            planned = self.sender.plan(association, item, &item.released, false).await;
+            planned = self.sender.plan(association, (item, &mut reading), &item.released, false).await;
         }
         let (context, plan, length) = match planned {
             Ok(planned) => planned,
             Err(fault) => return Some(self.unfit((association, offers), item, fault)),
         };
         let as_stored = compressed && !plan.transcode;
-        let sent = self.send_as(association, (item, ahead), context, plan, length).await;
+        let sent = self.send_as(association, (item, reading), context, plan, length).await;
         let refusal = match sent {
             Sent::Answered(Judged::Syntax(refusal), _) if as_stored => refusal,
             sent => return Some(sent.settled(as_stored)),
         };
-        let Ok((context, plan, length)) = self.sender.plan(association, item, &item.released, true).await else {
-            return Some((refusal.into(), None));
-        };
+        let mut reading = Reading::default();
+        let planned = self.sender.plan(association, (item, &mut reading), &item.released, true).await;
+        let Ok((context, plan, length)) = planned else { return Some((refusal.into(), None)) };
         if !association.is_alive() {
             self.fruitless.natively(item.transfer);
             return None;
         }
-        let sent = self.send_as(association, (item, Ahead::default()), context, plan, length).await;
+        let sent = self.send_as(association, (item, reading), context, plan, length).await;
         Some(sent.settled(false))
     }
 
@@ -259,12 +261,12 @@ impl StoreScu {
     async fn send_as(
         &self,
         association: &mut Scu,
-        (item, ahead): (&Leased, Ahead),
+        (item, reading): (&Leased, Reading),
         context_id: u8,
         plan: Plan,
         length: Option<u64>,
     ) -> Sent {
-        let answered = self.sender.send_as(association, (item, ahead), context_id, plan, length, None).await;
+        let answered = self.sender.send_as(association, (item, reading), context_id, plan, length, None).await;
         match answered {
             Ok(Answered { response, changes }) => {
                 let comment = response.comment.as_deref().unwrap_or("");

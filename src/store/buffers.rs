@@ -71,6 +71,11 @@ impl Budget {
         [Size::First, Size::Second].into_iter().find(fits).unwrap_or(Size::Chunk)
     }
 
+    /// The most bytes that a buffer holds.
+    pub(super) fn largest(&self) -> u64 {
+        self.shelf.capacities[Size::Large.index()] as u64
+    }
+
     /// A buffer, if one is to be had at once. It is not taken from those that wait already.
     pub(super) fn take_now(&self, size: Size) -> Option<Buffer> {
         let permit = Arc::clone(&self.permits).try_acquire_many_owned(self.shelf.cost(size)).ok()?;

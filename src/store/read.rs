@@ -101,6 +101,11 @@ impl BlobReader {
         self.remaining
     }
 
+    /// Whether the next chunk is all of a whole blob, so that its digest has been checked.
+    pub(crate) fn is_one_chunk(&self) -> bool {
+        self.check.is_none() && self.first.as_ref().is_some_and(|first| first.len() as u64 == self.remaining)
+    }
+
     /// The next chunk, at most four times [`super::StoreOptions::chunk_bytes`] long; `None` when all were handed out. Errors:
     /// `Corrupt` in place of the last chunk if the digest differs, `Io`; after an error or a dropped call, `Interrupted`.
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {

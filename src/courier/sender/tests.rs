@@ -51,6 +51,28 @@ async fn sent_bytes(mode: Foreign, syntax: &str, bytes: &[u8]) -> Result<Vec<u8>
     Ready::with(mode, syntax, bytes).await.send().await
 }
 
+/// Stores an object and says what is known of it: it came from a peer.
+pub(in crate::courier) async fn retrievable(store: &Store, syntax: &str, bytes: &[u8]) -> Retrievable {
+    let transfer_syntax = TransferSyntaxUid::parse(syntax).unwrap();
+    let mut receiving = store.receive().await.unwrap();
+    receiving.write(bytes).await.unwrap();
+    let place = store.settle(receiving.finish(&transfer_syntax).await.unwrap()).await.unwrap();
+    Retrievable {
+        instance: InstanceId(1),
+        sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap(),
+        sop_instance: InstanceUid::parse("1.2.3.4.5").unwrap(),
+        study: StudyUid::parse("1.2.3.1").unwrap(),
+        series: SeriesUid::parse("1.2.3.2").unwrap(),
+        transfer_syntax,
+        digest: Digest::of(bytes),
+        place,
+        length: bytes.len() as u64,
+        origin: Origin::Peer("surrey".into()),
+        received: UNIX_EPOCH + Duration::from_secs(1_709_210_096),
+        word: None,
+    }
+}
+
 /// An object that came from a peer, and what sends it.
 struct Ready {
     sender: Sender,
@@ -64,24 +86,7 @@ impl Ready {
         let (records, _) = Records::open(dir.path(), RecordsOptions::default()).unwrap();
         let options = StoreOptions { reserve_bytes: Some(0), ..StoreOptions::at(dir.path().join("blobs")) };
         let (store, _) = Store::open(options, Vec::new()).unwrap();
-        let transfer_syntax = TransferSyntaxUid::parse(syntax).unwrap();
-        let mut receiving = store.receive().await.unwrap();
-        receiving.write(bytes).await.unwrap();
-        let place = store.settle(receiving.finish(&transfer_syntax).await.unwrap()).await.unwrap();
-        let item = Retrievable {
-            instance: InstanceId(1),
-            sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").unwrap(),
-            sop_instance: InstanceUid::parse("1.2.3.4.5").unwrap(),
-            study: StudyUid::parse("1.2.3.1").unwrap(),
-            series: SeriesUid::parse("1.2.3.2").unwrap(),
-            transfer_syntax,
-            digest: Digest::of(bytes),
-            place,
-            length: bytes.len() as u64,
-            origin: Origin::Peer("surrey".into()),
-            received: UNIX_EPOCH + Duration::from_secs(1_709_210_096),
-            word: None,
-        };
+        let item = retrievable(&store, syntax, bytes).await;
         let foreigners = Foreigners {
             policy: Policy { mode, ..Policy::default() },
             site: "Hampshire".into(),
@@ -95,8 +100,10 @@ impl Ready {
     /// What a node gets, or why it does not.
     async fn send(&self) -> Result<Vec<u8>, Outcome> {
         let (Self { sender, item, .. }, mut node) = (self, Taker::default());
-        let (context, plan, length) = sender.plan(&node, item, &[], false).await.map_err(|fault| fault.outcome)?;
-        match sender.send_as(&mut node, (item, sender.ahead(item)), context, plan, length, None).await {
+        let mut reading = Reading::from(sender.ahead(item));
+        let planned = sender.plan(&node, (item, &mut reading), &[], false).await;
+        let (context, plan, length) = planned.map_err(|fault| fault.outcome)?;
+        match sender.send_as(&mut node, (item, reading), context, plan, length, None).await {
             Ok(_) => Ok(node.got),
             Err(unsent) => {
                 assert!(!node.whole);
@@ -150,14 +157,39 @@ async fn a_damaged_beginning_is_damage_and_no_matter_of_its_contents() {
         }
     }
     let (Ready { sender, item, .. }, mut node) = (&ready, Taker::default());
-    let fault = match sender.plan(&node, item, &[], false).await {
+    let mut reading = Reading::from(sender.ahead(item));
+    let fault = match sender.plan(&node, (item, &mut reading), &[], false).await {
         Err(fault) => fault,
         Ok((context, plan, length)) => {
-            let sent = sender.send_as(&mut node, (item, sender.ahead(item)), context, plan, length, None).await;
+            let sent = sender.send_as(&mut node, (item, reading), context, plan, length, None).await;
             sent.map(drop).unwrap_err().fault.unwrap()
         }
     };
     assert!(fault.damage.is_some() && matches!(fault.outcome, Outcome::Deferred { .. }), "{fault:?}");
+}
+
+/// REL-07: a short copy that must be changed is read once for all of that; damaged, nothing of it is sent.
+#[tokio::test]
+async fn a_short_damaged_copy_that_must_be_changed_is_not_sent() {
+    let short = |node: Node| match node {
+        Node::Value { tag, vr, .. } if tag.0 == 0x7FE0_0010 => value(tag.0, vr, &vec![7; 500_000]),
+        node => node,
+    };
+    let bytes = encode(&instance().into_iter().map(short).collect::<Vec<_>>(), EXPLICIT);
+    for ahead in [false, true] {
+        let ready = Ready::with(Foreign::Prefix, "1.2.840.10008.1.2.1", &bytes).await;
+        for file in std::fs::read_dir(ready.dir.path().join("blobs")).unwrap().map(|file| file.unwrap().path()) {
+            let Ok(mut content) = std::fs::read(&file) else { continue };
+            if let Some(at) = content.windows(64).position(|window| window == &bytes[..64]) {
+                content[at + 400_000] ^= 1;
+                std::fs::write(&file, content).unwrap();
+            }
+        }
+        let (Ready { sender, item, .. }, node) = (&ready, Taker::default());
+        let mut reading = if ahead { Reading::from(sender.ahead(item)) } else { Reading::default() };
+        let Err(fault) = sender.plan(&node, (item, &mut reading), &[], false).await else { panic!("it is damaged") };
+        assert!(fault.damage.is_some() && matches!(fault.outcome, Outcome::Deferred { .. }), "{fault:?}");
+    }
 }
 
 /// DIM-055: nothing of odd length leaves; what is deflated is padded, all else is made even value by value, or does not go.

@@ -6,6 +6,7 @@ use crate::courier::body::{Fault, Plan};
 use crate::courier::carrier::{Carrier, Report};
 use crate::courier::data_set::DataSet;
 use crate::courier::foreign::Policy;
+use crate::courier::reading::Reading;
 use crate::courier::sender::{Foreigners, Sender};
 use crate::courier::{Courier, LaneSpec};
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
@@ -78,8 +79,9 @@ impl Sending {
             return Ok(bytes);
         };
         let mut taking = Taking { implicit: self.re_encodes(item).is_some(), bytes: Vec::new() };
-        let (context, plan, length) = sender.plan(&taking, item, &[], false).await?;
-        let sent = sender.send_as(&mut taking, (item, ahead), context, plan, length, None).await;
+        let mut reading = Reading::from(ahead);
+        let (context, plan, length) = sender.plan(&taking, (item, &mut reading), &[], false).await?;
+        let sent = sender.send_as(&mut taking, (item, reading), context, plan, length, None).await;
         match sent.map_err(|unsent| unsent.fault) {
             Ok(_) => Ok(taking.bytes),
             Err(Some(fault)) => Err(fault),

@@ -8,8 +8,7 @@ use crate::dicom::uid::InstanceUid;
 use crate::dimse::{ScuError, Status};
 use crate::priors::watch::Came;
 use crate::records::{Expected, InstanceId, Picked, Retrievable};
-use crate::store::Ahead;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 const OTHER_PATIENT: &str = "its study is not of the patient who was asked for";
 
@@ -129,16 +128,17 @@ impl Given<'_, '_> {
         let expected = kinds(copies);
         for lot in self.mover.lots(&expected) {
             self.prepare(line, &lot.offers).await;
-            for ((item, kept), (_, kind)) in copies.iter().zip(&expected.instances) {
-                if !lot.kinds.contains(kind) {
-                    continue;
-                }
+            let mine = copies.iter().zip(&expected.instances).filter(|(_, (_, kind))| lot.kinds.contains(kind));
+            let mine: Vec<&(Retrievable, bool)> = mine.map(|(copy, _)| copy).collect();
+            let mut ahead = VecDeque::new();
+            for (at, (item, kept)) in mine.iter().enumerate() {
                 let given = *kept && self.is_of_patient(item).await;
                 if !self.goes_on().await || (given && !self.has_turn(line, &item.study).await) {
                     return false;
                 }
+                let read = self.read_ahead(&mut ahead, mine.iter().skip(at + 1).copied());
                 let came = match (kept, given) {
-                    (_, true) => self.move_one(line, (item, Ahead::default()), originator).await,
+                    (_, true) => self.move_one(line, (item, read), originator).await,
                     (false, _) => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
                     (true, false) => SubOperation::Failed { why: OTHER_PATIENT.into(), damage: None },
                 };
@@ -160,12 +160,14 @@ impl Given<'_, '_> {
 
     /// Gives a page of what has come over the requester's own association; false if nothing more is to begin.
     pub(super) async fn get_page(&mut self, copies: &[(Retrievable, bool)], receives: &BTreeSet<String>) -> bool {
-        for (item, kept) in copies {
+        let mut ahead = VecDeque::new();
+        for (at, (item, kept)) in copies.iter().enumerate() {
             if !self.goes_on().await {
                 return false;
             }
+            let read = self.read_ahead(&mut ahead, copies.iter().skip(at + 1));
             match self.is_of_patient(item).await {
-                true => self.get_one((item, Ahead::default()), *kept, receives).await,
+                true => self.get_one((item, read), *kept, receives).await,
                 false => {
                     let why = OTHER_PATIENT.into();
                     self.count(item, SubOperation::Failed { why, damage: None }).await;

@@ -166,7 +166,7 @@ impl<'a, 'd> Given<'a, 'd> {
                     if !self.goes_on().await || (*kept && !self.has_turn(&mut line, &item.study).await) {
                         return self.give_way(&mut line).await;
                     }
-                    let read = self.read_ahead(&mut ahead, copies.get(at + 1..).unwrap_or_default());
+                    let read = self.read_ahead(&mut ahead, copies.iter().skip(at + 1));
                     let came = match kept {
                         false => SubOperation::Failed { why: "no longer kept here".into(), damage: None },
                         true => self.move_one(&mut line, (item, read), &originator).await,
@@ -191,7 +191,7 @@ impl<'a, 'd> Given<'a, 'd> {
                 if !self.goes_on().await {
                     return;
                 }
-                let read = self.read_ahead(&mut ahead, copies.get(at + 1..).unwrap_or_default());
+                let read = self.read_ahead(&mut ahead, copies.iter().skip(at + 1));
                 self.get_one((item, read), *kept, receives).await;
             }
         }
@@ -213,9 +213,13 @@ impl<'a, 'd> Given<'a, 'd> {
     }
 
     /// The beginning of the one that is given now, if it was read; has the next ones read meanwhile, if they are kept.
-    fn read_ahead(&self, ahead: &mut VecDeque<Ahead>, rest: &[(Retrievable, bool)]) -> Ahead {
+    pub(super) fn read_ahead<'i>(
+        &self,
+        ahead: &mut VecDeque<Ahead>,
+        rest: impl Iterator<Item = &'i (Retrievable, bool)>,
+    ) -> Ahead {
         let now = ahead.pop_front().unwrap_or_default();
-        for (item, kept) in rest.iter().take(AHEAD).skip(ahead.len()) {
+        for (item, kept) in rest.take(AHEAD).skip(ahead.len()) {
             ahead.push_back(if *kept { self.mover.ahead(item) } else { Ahead::default() });
         }
         now
