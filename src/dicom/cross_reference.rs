@@ -86,7 +86,7 @@ pub fn link(said: &[Said], of_number: &[String], known: &[String]) -> Link {
     let numbers: BTreeSet<NhsNumber> = said.iter().map(|said| said.number).collect();
     let Some(number) = numbers.first().copied() else { return Link::Nobody(Unlinked::NotKnown) };
     let dates = |list: &mut dyn Iterator<Item = &String>| -> BTreeSet<String> {
-        list.filter(|date| !date.is_empty()).cloned().collect()
+        list.filter(|date| !date.is_empty()).map(|date| birth_date(date).unwrap_or_else(|| date.clone())).collect()
     };
     let told = dates(&mut said.iter().map(|said| &said.birth_date).chain(of_number));
     let known = dates(&mut known.iter());
@@ -98,10 +98,11 @@ pub fn link(said: &[Said], of_number: &[String], known: &[String]) -> Link {
     }
 }
 
-/// A birth date as YYYYMMDD from the forms in which people and systems write it, `YYYY-MM-DD` included; `None` if it is no date.
+/// A birth date as YYYYMMDD from the forms in which people and systems write it, `YYYY-MM-DD` included, and `YYYY.MM.DD` as before the
+/// third edition of the standard (PS3.5 section 6.2); `None` if it is no date.
 pub fn birth_date(text: &str) -> Option<String> {
     let text = text.trim();
-    let parts: Vec<&str> = text.split('-').collect();
+    let parts: Vec<&str> = text.split(if text.contains('.') { '.' } else { '-' }).collect();
     let plain = match parts[..] {
         [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => parts.concat(),
         [one] => one.to_owned(),
@@ -115,7 +116,8 @@ pub fn birth_date(text: &str) -> Option<String> {
 
 /// What an object of one of our nodes says of its patient's numbers; `default_issuer` issued Patient ID where the object does not say.
 ///
-/// It links each number of another issuer to each NHS number that stands beside it. Numbers for tests say nothing.
+/// It links each number of another issuer to each NHS number that stands beside it. Numbers for tests say nothing, nor do those with a
+/// letter that could not be read: another patient's may look the same.
 pub fn statements(attributes: &Attributes, default_issuer: &str) -> Vec<(LocalId, Said)> {
     if attributes.other_ids.is_empty() {
         return Vec::new();
@@ -125,7 +127,8 @@ pub fn statements(attributes: &Attributes, default_issuer: &str) -> Vec<(LocalId
     let own = LocalId::new(issuer.as_deref().unwrap_or(default_issuer), &text(PATIENT_ID));
     let others = attributes.other_ids.iter().filter_map(|other| LocalId::new(&other.issuer, &other.id));
     let birth_date = birth_date(&text(PATIENT_BIRTH_DATE)).unwrap_or_default();
-    stated(own.into_iter().chain(others), &birth_date)
+    let was_read = |id: &LocalId| ![&id.issuer, &id.id].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER));
+    stated(own.into_iter().chain(others).filter(was_read), &birth_date)
 }
 
 /// What numbers that stand beside one another as one patient's say: each local one belongs to each NHS number. Numbers for tests say

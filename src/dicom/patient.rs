@@ -1,5 +1,6 @@
 //! Whether another site's patient is one of ours: a truth table over several facts at once (IDY-044). Nothing is ever merged.
 
+use super::cross_reference::birth_date;
 use super::nhs_number::NhsNumber;
 use std::fmt;
 
@@ -8,7 +9,7 @@ use std::fmt;
 pub struct Patient {
     /// The NHS number, if its issuer says that it is one, and it is.
     pub number: Option<NhsNumber>,
-    /// Patient's Birth Date, as YYYYMMDD.
+    /// Patient's Birth Date, as YYYYMMDD or in an older form.
     pub birth_date: String,
     /// Patient's Name, components as in PN.
     pub name: String,
@@ -75,7 +76,8 @@ impl fmt::Display for Differing {
 /// Compares a patient with those of ours who have the same number; others among `ours` do not count.
 pub fn judge(foreign: &Patient, ours: &[Patient]) -> Judgement {
     let Some(number) = foreign.number.filter(|number| !number.is_test()) else { return Judgement::NoNumber };
-    let same_number = ours.iter().filter(|patient| patient.number == Some(number));
+    let foreign = dated(foreign);
+    let same_number = ours.iter().filter(|patient| patient.number == Some(number)).map(dated);
     let mut differing: Option<Differing> = None;
     for patient in same_number {
         let known = differing.get_or_insert_default();
@@ -90,15 +92,25 @@ pub fn judge(foreign: &Patient, ours: &[Patient]) -> Judgement {
     }
 }
 
+/// The same with its birth date in one form, if it is a date.
+fn dated(patient: &Patient) -> Patient {
+    let birth_date = birth_date(&patient.birth_date).unwrap_or_else(|| patient.birth_date.clone());
+    Patient { birth_date, ..patient.clone() }
+}
+
 /// Only two different statements contradict each other; nothing and "other" contradict nobody.
 fn contradict(one: &str, other: &str) -> bool {
     let states = |sex: &str| matches!(sex.trim(), "M" | "F");
     states(one) && states(other) && one.trim() != other.trim()
 }
 
-/// The family name, without case, accents of Western Europe, spaces, hyphens and apostrophes.
+/// The family name, without case, accents of Western Europe, spaces, hyphens and apostrophes. One with a letter that could not be read
+/// is as good as none: it would be equal to others.
 fn family(name: &str) -> String {
     let family = name.split(['^', '=']).next().unwrap_or_default();
+    if family.contains(char::REPLACEMENT_CHARACTER) {
+        return String::new();
+    }
     family.chars().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).map(plain).collect()
 }
 
@@ -146,6 +158,8 @@ mod tests {
             ((ISSUED, "19600229", "ONEIL MULLER^ANN^M", "F"), Judgement::Same),
             ((ISSUED, "19600229", "ONeilMuller", ""), Judgement::Same),
             ((ISSUED, "19600229", "O'Neil-Müller^Ann", "O"), Judgement::Same),
+            ((ISSUED, "1960.02.29", "O'Neil-Müller^Ann", "F"), Judgement::Same),
+            ((ISSUED, "1960.02.28", "O'Neil-Müller^Ann", "F"), differs(true, false, false)),
             ((ISSUED, "19600229", "O'Neil-Müller^Ann", "M"), differs(false, false, true)),
             ((ISSUED, "19600228", "O'Neil-Müller^Ann", "F"), differs(true, false, false)),
             ((ISSUED, "", "O'Neil-Müller^Ann", "F"), differs(true, false, false)),
@@ -176,6 +190,17 @@ mod tests {
         assert_eq!(judge(&foreign, &[patient(ISSUED, "", "Smith", "F")]), differs(true, false, false));
         assert_eq!(judge(&foreign, &[patient("", "19600229", "Smith^Ann", "F")]), Judgement::NotKnown);
         assert_eq!(judge(&foreign, &[]), Judgement::NotKnown);
+    }
+
+    /// A letter that could not be read may have been any.
+    #[test]
+    fn a_name_that_cannot_be_read_is_nobodys() {
+        let unread = patient(ISSUED, "19600229", "M\u{FFFD}ller^Ann", "F");
+        let read = patient(ISSUED, "19600229", "Mller^Ann", "F");
+        for (foreign, ours) in [(&unread, &unread), (&unread, &read), (&read, &unread)] {
+            assert_eq!(judge(foreign, std::slice::from_ref(ours)), differs(false, true, false));
+        }
+        assert_eq!(judge(&read, std::slice::from_ref(&read)), Judgement::Same);
     }
 
     #[test]

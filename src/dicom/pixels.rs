@@ -29,8 +29,11 @@ pub const MAX_FRAME_BYTES: usize = 256 * 1024 * 1024;
 /// The stack of the thread that decodes; the decoders do not recurse by the input.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
+/// Encapsulated Uncompressed Explicit VR Little Endian: frames in fragments, their cells as they are (PS3.5 section A.4.11).
+pub const UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
+
 /// One decoded frame: `rows` times `columns` times `samples` cells of Bits Allocated, the samples of a pixel side by
-/// side (Planar Configuration 0).
+/// side (Planar Configuration 0), but for [`UNCOMPRESSED`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The cells, little endian.
@@ -99,7 +102,7 @@ impl Codec {
             "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => Some(Self::JpegLs),
             "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => Some(Self::Jpeg2000),
             "1.2.840.10008.1.2.5" => Some(Self::Rle),
-            "1.2.840.10008.1.2.1.98" => Some(Self::Uncompressed),
+            UNCOMPRESSED => Some(Self::Uncompressed),
             _ => None,
         }
     }

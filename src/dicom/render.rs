@@ -17,7 +17,8 @@ pub use look::{Function, Look, LookSurveyor, Window};
 pub use scale::Viewport;
 
 use super::layout::Layout;
-use super::pixels::{Image, Photometric};
+use super::pixels::{Image, Photometric, UNCOMPRESSED};
+use super::uid::TransferSyntaxUid;
 
 /// The longest frame that is rendered, and the longest picture before it is a file: 64 MiB, the largest mammogram in use.
 pub const MAX_BYTES: u64 = 64 << 20;
@@ -67,24 +68,46 @@ pub struct Wish {
     pub viewport: Option<Viewport>,
 }
 
-/// Renders one native frame. `photometric` is that of the cells, which decoding may have changed; decoded samples are side by side.
+/// Where the cells of a frame come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cells {
+    /// They lie as they are stored, in fragments or not.
+    Native,
+    /// They were packed by bytes: each is the cell that was there, and the samples of a pixel are side by side.
+    Unpacked,
+    /// They were decoded: the stored bits are the lowest, and the samples of a pixel are side by side.
+    Decoded,
+}
+
+impl Cells {
+    /// Those of a frame that comes out of fragments in this transfer syntax.
+    pub fn of_fragments(syntax: &TransferSyntaxUid) -> Self {
+        match syntax.as_str() {
+            UNCOMPRESSED => Self::Native,
+            // RLE Lossless (PS3.5 annex G).
+            "1.2.840.10008.1.2.5" => Self::Unpacked,
+            _ => Self::Decoded,
+        }
+    }
+}
+
+/// Renders one native frame. `photometric` is that of the cells, which decoding may have changed.
 pub fn render(
     layout: &Layout,
     look: &Look,
     photometric: Photometric,
-    decoded: bool,
+    come: Cells,
     cells: &[u8],
     wish: &Wish,
 ) -> Result<Picture, RenderError> {
-    // Decoders put the stored bits lowest. RLE gives back what was there, so that its cells of another High Bit are shown by their low bits.
-    let high_bit = layout.image.high_bit.filter(|_| !decoded);
+    let high_bit = layout.image.high_bit.filter(|_| come != Cells::Decoded);
     let image = Image { photometric, high_bit, ..layout.image };
     let channels = if image.samples == 1 && photometric != Photometric::PaletteColor { 1 } else { 3 };
     let made = image.pixels() as u64 * channels;
     if made == 0 || made > MAX_BYTES || cells.len() as u64 > MAX_BYTES {
         return Err(RenderError::TooLarge);
     }
-    let planar = layout.planar && !decoded;
+    let planar = layout.planar && come == Cells::Native;
     let picture = match (photometric, image.samples) {
         (Photometric::Monochrome1 | Photometric::Monochrome2, 1) => {
             gray::gray(&image, look, layout.float, cells, wish.window)?
@@ -93,8 +116,9 @@ pub fn render(
         (Photometric::Rgb | Photometric::YbrFull | Photometric::YbrRct | Photometric::YbrIct, 3) => {
             colour::samples(&image, planar, cells)?
         }
-        (Photometric::YbrFull422, 3) if decoded => {
-            colour::samples(&Image { photometric: Photometric::YbrFull, ..image }, false, cells)?
+        // Three whole samples a pixel, whatever they are called.
+        (Photometric::YbrFull422, 3) if come != Cells::Native || cells.len() >= image.pixels() * 3 => {
+            colour::samples(&Image { photometric: Photometric::YbrFull, ..image }, planar, cells)?
         }
         (Photometric::YbrFull422, 3) => colour::shared_chroma(&image, cells)?,
         _ => return Err(RenderError::Unknown("this Photometric Interpretation")),

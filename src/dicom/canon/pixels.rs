@@ -1,7 +1,7 @@
 //! The digest of the pixels: of decoded frames where nothing was lost, of the bitstreams where something was (IDY-005, IDY-006).
 
 use super::Hash;
-use crate::dicom::pixels::{self, Frames, Image, Photometric};
+use crate::dicom::pixels::{self, Ends, Frames, Image, Photometric};
 use crate::dicom::tag::Tag;
 use crate::dicom::transfer_syntax::{Encoding, encoding};
 use crate::dicom::uid::TransferSyntaxUid;
@@ -15,6 +15,8 @@ const PHOTOMETRIC_INTERPRETATION: Tag = Tag::new(0x0028, 0x0004);
 /// The longest value of an attribute that is looked at, and of an offset table: a million frames.
 const LONGEST: u32 = 64;
 const LONGEST_TABLE: u32 = 8 << 20;
+/// Bytes of a fragment by which it is told whether it begins a codestream.
+const START: usize = 12;
 /// The most native bytes of all frames that are decoded: twice what a native value can have. Without a limit a few bytes a frame
 /// would keep everything else from being read for hours.
 const MOST_DECODED: u64 = 8 << 30;
@@ -42,8 +44,8 @@ enum State {
     Before,
     /// Their native cells pass.
     Native(Native),
-    /// Their fragments pass, and are hashed as they are; the first is the offset table. So many of them were whole.
-    Bitstream { hasher: Sha256, whole: u64 },
+    /// Their fragments pass, and are hashed as they are; the first is the offset table, which begins so. So many of them were whole.
+    Bitstream { hasher: Sha256, whole: u64, table: Vec<u8> },
     /// Their fragments pass, and their frames are decoded.
     Decoded { hasher: Sha256, frames: Option<Frames>, decoded: u64 },
     /// They are passed over.
@@ -143,7 +145,7 @@ impl PixelDigester {
             return State::Unread;
         }
         if pixels::is_lossy(&self.syntax) {
-            return State::Bitstream { hasher: self.prefix("lossy", &self.photometric), whole: 0 };
+            return State::Bitstream { hasher: self.prefix("lossy", &self.photometric), whole: 0, table: Vec::new() };
         }
         let few = self.image.native_bytes().is_ok_and(|bytes| bytes <= MOST_DECODED);
         if !pixels::is_decodable(&self.syntax) || !few {
@@ -182,17 +184,27 @@ impl PixelDigester {
                 State::Native(native)
             }
             (State::Native(native), Event::ValueEnd) => State::Done(native.end()),
-            (State::Bitstream { mut hasher, whole }, Event::Value(slice)) => {
+            (State::Bitstream { mut hasher, whole, mut table }, Event::Value(slice)) => {
                 if whole > 0 {
                     hasher.update(slice);
+                } else {
+                    table.extend_from_slice(&slice[..slice.len().min(START - table.len())]);
                 }
-                State::Bitstream { hasher, whole }
+                State::Bitstream { hasher, whole, table }
             }
-            (State::Bitstream { hasher, whole }, Event::ValueEnd) => State::Bitstream { hasher, whole: whole + 1 },
-            (State::Bitstream { hasher, whole }, Event::SequenceEnd { .. }) => Self::bitstream(hasher, whole),
+            // The table is left out, and what was passed over in its place is of a frame.
+            (State::Bitstream { whole: 0, table, .. }, Event::ValueEnd) if self.lacks_table(&table) => State::Unread,
+            (State::Bitstream { hasher, whole, table }, Event::ValueEnd) => {
+                State::Bitstream { hasher, whole: whole + 1, table }
+            }
+            (State::Bitstream { hasher, whole, .. }, Event::SequenceEnd { .. }) => Self::bitstream(hasher, whole),
             (State::Decoded { hasher, frames, decoded }, event) => self.decoding(hasher, frames, decoded, event),
             (state, _) => state,
         };
+    }
+
+    fn lacks_table(&self, first: &[u8]) -> bool {
+        Ends::of(&self.syntax, &self.image).lacks_table(first)
     }
 
     /// The digest of so many fragments. Where there is one, the offset table was left out, and nothing was hashed: all such would be equal.
@@ -249,7 +261,7 @@ impl PixelDigester {
         // The field leaves the last delimiter out.
         let state = match std::mem::replace(&mut self.state, State::Unread) {
             State::Decoded { hasher, frames, decoded } => self.last(hasher, frames, decoded),
-            State::Bitstream { hasher, whole } => Self::bitstream(hasher, whole),
+            State::Bitstream { hasher, whole, .. } => Self::bitstream(hasher, whole),
             state => state,
         };
         match state {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::dicom::charset::Charset;
 use crate::dicom::other_ids::OtherId;
 
 const ANN: &str = "4000000004";
@@ -63,6 +64,7 @@ fn a_number_is_linked_only_if_all_agrees() {
         ),
         ("not known by any", &[said(ANN, "19600229")], &["19600229"], &[""], nobody(Unlinked::NoBirthDate)),
         ("none was said", &[said(ANN, "")], &[""], &["19600229"], nobody(Unlinked::NoBirthDate)),
+        ("written as before", &[said(ANN, "19600229")], &["1960.02.29"], &["1960.02.29", "19600229"], ann),
         ("said of the number alone", &[said(ANN, "")], &["", "19600229"], &["19600229"], ann),
     ];
     for (name, said, of_number, known, want) in rows {
@@ -76,6 +78,8 @@ fn birth_dates_are_read_and_checked() {
     let rows = [
         ("19600229", Some("19600229")),
         ("1960-02-29", Some("19600229")),
+        ("1960.02.29", Some("19600229")),
+        ("1960.02-29", None),
         (" 19600229 ", Some("19600229")),
         ("29/02/1960", None),
         ("1960", None),
@@ -124,6 +128,19 @@ fn an_object_links_the_numbers_that_stand_in_it() {
         let want: Vec<_> = want.iter().map(|(issuer, id, number)| (*issuer, *id, (*number).to_owned())).collect();
         assert_eq!(got, want, "{id} of {issuer:?} beside {others:?}");
     }
+}
+
+/// Two numbers of which one letter could not be read would be one: they say nothing, and the others beside them do.
+#[test]
+fn a_number_that_cannot_be_read_is_nobodys() {
+    let mut attributes = object("R7", "", &[(ANN, "NHS"), ("K\u{FFFD}9", "Kent"), ("L3", "Leeds")]);
+    let said_of = |attributes: &Attributes| {
+        statements(attributes, "Royal").into_iter().map(|(id, _)| id.id).collect::<Vec<String>>()
+    };
+    assert_eq!(said_of(&attributes), ["R7", "L3"]);
+    attributes.charset = Charset::declared(b"ISO_IR 192");
+    attributes.values.insert(PATIENT_ID, Box::from(&b"R\xDC7"[..]));
+    assert_eq!(said_of(&attributes), ["L3"]);
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl Indexer {
 
     /// The bytes that it would see first.
     pub fn wants(&self) -> std::ops::Range<u64> {
-        self.at..self.at + 8
+        self.at..self.at + 8 + START
     }
 
     /// Is shown the bytes that it asked for.
@@ -115,7 +115,11 @@ impl Indexer {
         match self.stage {
             Stage::TableHead => {
                 self.table = length(bytes, ITEM).ok_or(IndexError::Malformed)?;
-                self.at += 8;
+                if self.ends.lacks_table(first(bytes, self.table)) {
+                    self.table = 0;
+                } else {
+                    self.at += 8;
+                }
                 if self.table > 0 && self.table <= LONGEST_TABLE && self.extended.is_empty() {
                     self.stage = Stage::Table;
                     return Ok(Next::Show(self.at..self.at + self.table));
@@ -190,6 +194,12 @@ impl Indexer {
         self.at += 8 + length;
         Ok(Next::Show(self.at..self.at + 8 + START))
     }
+}
+
+/// The beginning of an item's content, of which there are so many bytes.
+fn first(bytes: &[u8], length: u64) -> &[u8] {
+    let content = bytes.get(8..).unwrap_or_default();
+    &content[..content.len().min(usize::try_from(length).unwrap_or(usize::MAX))]
 }
 
 /// Whether fragments end before what begins so. Zeros are padding where the delimiter is left out, as the walk takes them.

@@ -94,6 +94,26 @@ fn frames_are_found_by_a_table_by_their_starts_or_one_each() {
     assert_eq!([index.range(0, 99), index.range(3, 99)], [None, None]);
 }
 
+/// Where the table is left out, the first fragment is no table but begins the first frame.
+#[test]
+fn the_first_frame_is_found_without_a_table() {
+    let (first, more, second) = (item(&[0xFF, 0xD8, 0xFF, 1]), item(&[5, 6]), item(&[0xFF, 0xD8, 0xFF, 2]));
+    let one = [first.clone(), END.to_vec()].concat();
+    let two = [first.clone(), more.clone(), second, END.to_vec()].concat();
+    let extended = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
+    assert_eq!(hop(1, JPEG, Vec::new(), &one).unwrap().starts, [0]);
+    assert_eq!(hop(2, JPEG, Vec::new(), &one), Err(IndexError::Count { found: 1, promised: 2 }));
+    assert_eq!(hop(2, JPEG, Vec::new(), &two).unwrap().starts, [0, 22]);
+    assert_eq!(hop(2, JPEG, extended.clone(), &two).unwrap().starts, [0, 22]);
+    // Where an extended one stands, it counts all the same, also for what begins otherwise.
+    let halves = [first, more.clone(), more, END.to_vec()].concat();
+    assert_eq!(hop(2, JPEG, extended, &halves).unwrap().starts, [0, 22]);
+    assert_eq!(hop(2, JPEG, Vec::new(), &halves), Err(IndexError::Count { found: 1, promised: 2 }));
+    let segment = item(&[1, 0, 0, 0, 64, 0, 0, 0, 9]);
+    let segments = [segment.clone(), segment, END.to_vec()].concat();
+    assert_eq!(hop(2, RLE, Vec::new(), &segments).unwrap().starts, [0, 17]);
+}
+
 /// Offsets that leave out the headers of the items, all or the last; codestreams without a known beginning; and cells that are not
 /// compressed, of which a frame has three and a byte of padding.
 #[test]

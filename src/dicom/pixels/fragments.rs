@@ -22,7 +22,8 @@ pub enum FragmentError {
     },
 }
 
-/// Gathers the fragments of Pixel Data, one frame at a time. The first fragment is the Basic Offset Table.
+/// Gathers the fragments of Pixel Data, one frame at a time. The first fragment is the Basic Offset Table, unless it begins as a
+/// codestream does: then the table is left out.
 ///
 /// A fragment begins a frame if it begins as a codestream does, whatever Number of Frames and the tables say: what would follow a
 /// codestream in its frame, no decoder would look at. An offset table, basic or extended, may name others. In RLE the header of a frame
@@ -69,6 +70,12 @@ impl Ends {
             Some(Codec::Uncompressed) => image.frame_bytes().map_or(Self::Fragment, |bytes| Self::Bytes(bytes as u64)),
             _ => Self::Start,
         }
+    }
+
+    /// Whether what stands in the place of the Basic Offset Table begins a frame, the table left out (against PS3.5 section A.4): no table
+    /// begins as a codestream does, since its first offset is 0.
+    pub(in crate::dicom) fn lacks_table(self, first: &[u8]) -> bool {
+        matches!(self, Self::Start | Self::Segments(1..)) && self.begins(first, 0, false)
     }
 
     /// Whether a fragment that is not empty begins a frame, after `gathered` bytes of the one before; `named` if a table says so.
@@ -146,10 +153,13 @@ impl Frames {
     pub fn end(&mut self) -> Option<Vec<u8>> {
         let fragment = std::mem::take(&mut self.fragment);
         if std::mem::take(&mut self.table) {
-            if self.starts.is_empty() {
-                self.believe(&fragment, 4);
+            if !self.ends.lacks_table(&fragment) {
+                if self.starts.is_empty() {
+                    self.believe(&fragment, 4);
+                }
+                return None;
             }
-            return None;
+            self.next = 8 + fragment.len() as u64;
         }
         if self.found == 0 {
             self.found = 1;

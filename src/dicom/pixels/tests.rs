@@ -248,6 +248,24 @@ fn fragments_become_frames() {
     assert_eq!(frames(RLE, 3, &[], &[&[], r, r, r]), Ok(whole(&[&[r], &[r], &[r]])));
 }
 
+/// Against PS3.5 section A.4 the first fragment is no table: what begins as a codestream does is a frame, and is not lost.
+#[test]
+fn the_offset_table_may_be_left_out() {
+    let (a, b, c) = (&[0xFF, 0xD8, 0xFF, 1][..], &[0xFF, 0x4F, 0xFF, 0x51][..], &[3u8, 3][..]);
+    assert_eq!(frames(JPEG, 1, &[], &[a]), Ok(whole(&[&[a]])));
+    assert_eq!(frames(JPEG, 1, &[], &[a, c]), Ok(whole(&[&[a, c]])));
+    assert_eq!(frames(JPEG, 2, &[], &[a, c, b]), Ok(whole(&[&[a, c], &[b]])));
+    assert_eq!(frames(RLE, 2, &[], &[SEGMENT, SEGMENT, c]), Ok(whole(&[&[SEGMENT], &[SEGMENT, c]])));
+    assert_eq!(frames(JPEG, 2, &[], &[a]), Err(FragmentError::Count { found: 1, promised: 2 }));
+    assert_eq!(frames(JPEG, 1, &[], &[a, b]), Err(FragmentError::Count { found: 2, promised: 1 }));
+    // Offsets are counted from the first fragment all the same.
+    let extended = [0u64.to_le_bytes(), 22u64.to_le_bytes()].concat();
+    assert_eq!(frames(JPEG, 2, &extended, &[a, c, c]), Ok(whole(&[&[a, c], &[c]])));
+    // Cells that are not compressed, and what begins otherwise, might be a table.
+    assert_eq!(frames(UNCOMPRESSED, 1, &[], &[&[2; 64]]), Err(FragmentError::Count { found: 0, promised: 1 }));
+    assert_eq!(frames(JPEG, 1, &[], &[c]), Err(FragmentError::Count { found: 0, promised: 1 }));
+}
+
 /// PS3.5 section A.4.2 has each frame of RLE in one fragment; some writers cut all pixel data into pieces of one size (dcmjs).
 #[test]
 fn frames_of_rle_may_be_cut_up() {

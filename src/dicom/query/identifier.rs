@@ -43,7 +43,12 @@ pub struct Identifier {
 
 impl Identifier {
     /// Reads an identifier in little endian. Errors if it is no whole data set, or over a limit.
-    pub fn read(mut bytes: &[u8], explicit: bool) -> Result<Self, StructureError> {
+    pub fn read(bytes: &[u8], explicit: bool) -> Result<Self, StructureError> {
+        Self::read_from(bytes, explicit, &Charset::default())
+    }
+
+    /// The same from a party whose text that declares nothing, and is not UTF-8, is in `undeclared`.
+    pub fn read_from(mut bytes: &[u8], explicit: bool, undeclared: &Charset) -> Result<Self, StructureError> {
         let mut walker = Walker::new(Syntax { explicit, big: false }, MAX_DEPTH, MAX_ELEMENTS);
         let mut keys: BTreeMap<Tag, Key> = BTreeMap::new();
         let mut top = SPECIFIC_CHARACTER_SET;
@@ -74,7 +79,7 @@ impl Identifier {
         }
         walker.finish()?;
         let declared = keys.get(&SPECIFIC_CHARACTER_SET).map(|key| Charset::declared(&key.value)).unwrap_or_default();
-        let charset = if declared.terms.is_empty() { undeclared(&keys) } else { declared };
+        let charset = if declared.terms.is_empty() { found(&keys, undeclared) } else { declared };
         Ok(Self { keys, charset })
     }
 
@@ -102,11 +107,15 @@ fn can_ask(tag: Tag) -> bool {
 }
 
 /// What values are in where nothing is declared: UTF-8, if they are beyond ASCII and all of them are whole in it, for so
-/// `odil find` sends what is typed on a terminal; else what [`Charset`] makes of it.
-fn undeclared(keys: &BTreeMap<Tag, Key>) -> Charset {
+/// `odil find` sends what is typed on a terminal; else `undeclared`. Of ASCII nothing is known.
+fn found(keys: &BTreeMap<Tag, Key>, undeclared: &Charset) -> Charset {
     let beyond = keys.values().any(|key| !key.value.is_ascii());
     let whole = keys.values().all(|key| std::str::from_utf8(&key.value).is_ok());
-    if beyond && whole { Charset { terms: vec![UNICODE.into()] } } else { Charset::default() }
+    match (beyond, whole) {
+        (false, _) => Charset::default(),
+        (true, true) => Charset { terms: vec![UNICODE.into()] },
+        (true, false) => undeclared.clone(),
+    }
 }
 
 /// The value representation of an attribute in the dictionary; UN if it has none of its own.
@@ -234,6 +243,27 @@ mod tests {
         element(&mut bytes, SPECIFIC_CHARACTER_SET, b"ISO_IR 144".to_vec(), false);
         element(&mut bytes, PATIENT_NAME, "Ї".as_bytes().to_vec(), false);
         assert_ne!(Identifier::read(&bytes, false).unwrap().text(PATIENT_NAME).as_deref(), Some("Ї"));
+    }
+
+    /// DIM-068: what is beyond ASCII, not UTF-8, and undeclared is in the character set of whoever sent it; what is declared is in that.
+    #[test]
+    fn undeclared_text_is_in_the_character_set_of_its_sender() {
+        let rows: [(&str, &[u8], &str, &str); 5] = [
+            ("", b"\xB8\xD2\xD0\xDD", "ISO_IR 144", "Иван"),
+            ("ISO_IR 100", b"M\xfcller", "ISO_IR 100", "Müller"),
+            ("", b"M\xA8\xB9ller", "GB18030", "Müller"),
+            ("", "Иван".as_bytes(), "ISO_IR 192", "Иван"),
+            ("", b"Ivan", "", "Ivan"),
+        ];
+        for (declared, name, charset, want) in rows {
+            let mut bytes = Vec::new();
+            element(&mut bytes, SPECIFIC_CHARACTER_SET, declared.as_bytes().to_vec(), false);
+            element(&mut bytes, PATIENT_NAME, name.to_vec(), false);
+            let sender = if charset == "GB18030" { charset } else { "ISO_IR 144" };
+            let read = Identifier::read_from(&bytes, false, &Charset::declared(sender.as_bytes())).unwrap();
+            assert_eq!(read.text(PATIENT_NAME).as_deref(), Some(want));
+            assert_eq!(read.charset, Charset::declared(charset.as_bytes()), "{want}");
+        }
     }
 
     /// DIM-061: a number is written and read as one, in both representations.

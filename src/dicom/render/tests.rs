@@ -32,7 +32,7 @@ fn stored_look(frame: u32, told: bool, set: &[u8]) -> Look {
 }
 
 fn shades(layout: &Layout, look: &Look, photometric: Photometric, cells: &[u8], window: Option<Window>) -> Vec<u8> {
-    render(layout, look, photometric, false, cells, &Wish { window, viewport: None }).unwrap().bytes
+    render(layout, look, photometric, Cells::Native, cells, &Wish { window, viewport: None }).unwrap().bytes
 }
 
 fn words(values: &[i16]) -> Vec<u8> {
@@ -63,25 +63,39 @@ fn windows_and_rescaling_are_those_of_the_standard() {
     assert_eq!(shades(&frame, &plain, Monochrome2, &words(&[-100, 0, 100, 0x1064]), None), [0, 128, 255, 255]);
 }
 
-/// PS3.5 section 8.1.1: old objects have their stored bits where High Bit says; decoders put them lowest.
+/// PS3.5 section 8.1.1: old objects have their stored bits where High Bit says, also those packed by RLE; decoders put them lowest.
 #[test]
 fn the_stored_bits_end_at_high_bit() {
     let plain = Look::default();
     let want = shades(&layout(3, 1, 16, 12, true), &plain, Photometric::Monochrome2, &words(&[-100, 0, 100]), None);
-    let of = |high: u16, stored: u16, decoded: bool, cells: &[i16]| {
+    let of = |high: u16, stored: u16, come: Cells, cells: &[i16]| {
         let mut frame = layout(3, 1, 16, stored, true);
         frame.image.high_bit = Some(high);
         let wish = Wish::default();
-        render(&frame, &plain, Photometric::Monochrome2, decoded, &words(cells), &wish).unwrap().bytes
+        render(&frame, &plain, Photometric::Monochrome2, come, &words(cells), &wish).unwrap().bytes
     };
+    use Cells::{Decoded, Native, Unpacked};
     assert_eq!(want, [0, 128, 255]);
-    assert_eq!(of(15, 12, false, &[-1600, 15, 1600]), want, "what lies below does not count");
-    assert_eq!(of(13, 12, false, &[-400, 1, 0x4000 | 400]), want, "and neither does what lies above");
-    assert_eq!(of(11, 12, false, &[-100, 0, 100]), want);
-    assert_eq!(of(15, 12, true, &[-100, 0, 100]), want);
+    for come in [Native, Unpacked] {
+        assert_eq!(of(15, 12, come, &[-1600, 15, 1600]), want, "what lies below does not count");
+        assert_eq!(of(13, 12, come, &[-400, 1, 0x4000 | 400]), want, "and neither does what lies above");
+        assert_eq!(of(11, 12, come, &[-100, 0, 100]), want);
+    }
+    assert_eq!(of(15, 12, Decoded, &[-100, 0, 100]), want);
     // One that cannot be true.
-    assert_eq!(of(99, 12, false, &[-100, 0, 100]), want);
-    assert_eq!(of(15, 0, false, &[-100, 0, 100]), want);
+    assert_eq!(of(99, 12, Native, &[-100, 0, 100]), want);
+    assert_eq!(of(15, 0, Native, &[-100, 0, 100]), want);
+}
+
+/// What a transfer syntax keeps of the cells that were there.
+#[test]
+fn only_what_is_decoded_has_its_bits_lowest_and_only_what_is_packed_its_samples_together() {
+    let of = |uid| Cells::of_fragments(&TransferSyntaxUid::parse(uid).unwrap());
+    assert_eq!(of("1.2.840.10008.1.2.5"), Cells::Unpacked);
+    assert_eq!(of("1.2.840.10008.1.2.1.98"), Cells::Native);
+    for compressed in ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"] {
+        assert_eq!(of(compressed), Cells::Decoded);
+    }
 }
 
 #[test]
@@ -120,7 +134,8 @@ fn tables_and_palettes_are_looked_up() {
     let palette = look(1, &palette);
     let colours = shades(&layout(2, 1, 8, 8, false), &palette, Photometric::PaletteColor, &[0, 1], None);
     assert_eq!(colours, [0, 0, 0, 255, 255, 255]);
-    assert!(render(&frame, &Look::default(), Photometric::PaletteColor, false, &[0; 4], &Wish::default()).is_err());
+    let none = render(&frame, &Look::default(), Photometric::PaletteColor, Cells::Native, &[0; 4], &Wish::default());
+    assert!(none.is_err());
 }
 
 /// PS3.3 section C.11.2.1.1: the first value of a VOI table is of what the modality transformation gives, not of the cells.
@@ -170,8 +185,14 @@ fn colours_come_from_samples_planes_and_shared_chroma() {
         [128, 128, 128, 254, 0, 0]
     );
     assert_eq!(shades(&rgb, &plain, Photometric::YbrFull422, &[10, 20, 128, 128], None), [10, 10, 10, 20, 20, 20]);
+    assert_eq!(
+        shades(&rgb, &plain, Photometric::YbrFull422, &[10, 128, 128, 20, 128, 128], None),
+        [10, 10, 10, 20, 20, 20]
+    );
     // Decoded samples lie side by side, whatever the attribute says.
-    assert_eq!(render(&planes, &plain, Photometric::Rgb, true, &cells, &Wish::default()).unwrap().bytes, cells);
+    for come in [Cells::Decoded, Cells::Unpacked] {
+        assert_eq!(render(&planes, &plain, Photometric::Rgb, come, &cells, &Wish::default()).unwrap().bytes, cells);
+    }
     let wide = layout(1, 3, 16, 16, false);
     assert_eq!(shades(&wide, &plain, Photometric::Rgb, &[0, 1, 0, 2, 0, 255], None), [1, 2, 255]);
 }
@@ -189,7 +210,7 @@ fn viewports_fit_cut_and_turn() {
     let cells = [0, 0, 255, 255, 0, 0, 255, 255];
     let at = |viewport| {
         let wish = Wish { window: Window::new(127.5, 255.0, Function::LinearExact), viewport: Some(viewport) };
-        render(&frame, &Look::default(), Photometric::Monochrome2, false, &cells, &wish)
+        render(&frame, &Look::default(), Photometric::Monochrome2, Cells::Native, &cells, &wish)
     };
     let fit = at(Viewport { width: 2, height: 2, region: None }).unwrap();
     assert_eq!((fit.width, fit.height), (2, 1));
@@ -215,7 +236,7 @@ fn a_picture_is_no_longer_than_its_limit() {
     // A palette makes three bytes of one.
     let mut wide = layout(u16::MAX, 1, 8, 8, false);
     wide.image.rows = 400;
-    let made = render(&wide, &Look::default(), Photometric::PaletteColor, false, &[], &Wish::default());
+    let made = render(&wide, &Look::default(), Photometric::PaletteColor, Cells::Native, &[], &Wish::default());
     assert_eq!(made, Err(RenderError::TooLarge));
 }
 
@@ -223,12 +244,15 @@ fn a_picture_is_no_longer_than_its_limit() {
 fn what_is_not_there_is_an_error_and_not_a_panic() {
     let frame = layout(4, 1, 16, 12, false);
     for cells in [&[][..], &[1, 2, 3], &[0; 7]] {
-        let made = render(&frame, &Look::default(), Photometric::Monochrome2, false, cells, &Wish::default());
+        let made = render(&frame, &Look::default(), Photometric::Monochrome2, Cells::Native, cells, &Wish::default());
         assert_eq!(made, Err(RenderError::Short));
     }
     let float = Layout { float: true, ..layout(1, 1, 32, 32, false) };
-    assert!(render(&float, &Look::default(), Photometric::Monochrome2, false, &[0; 4], &Wish::default()).is_err());
-    assert!(render(&frame, &Look::default(), Photometric::Other, false, &[0; 8], &Wish::default()).is_err());
+    for (unknown, photometric, cells) in
+        [(float, Photometric::Monochrome2, &[0; 4][..]), (frame, Photometric::Other, &[0; 8][..])]
+    {
+        assert!(render(&unknown, &Look::default(), photometric, Cells::Native, cells, &Wish::default()).is_err());
+    }
 }
 
 #[test]

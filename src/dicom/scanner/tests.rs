@@ -124,6 +124,7 @@ fn what_the_field_writes_is_taken() {
         ("stray delimiters", [start(), stray.to_vec()].concat()),
         ("VR ??, short", [start(), b"\x10\x00\x40\x10??\x02\x00ab".to_vec()].concat()),
         ("VR of two spaces", [start(), b"\x10\x00\x40\x10  \x02\x00ab".to_vec()].concat()),
+        ("VR of two zero bytes", [start(), b"\x08\x00\x3E\x10\0\0\x02\x00ab".to_vec()].concat()),
         ("VR to come, long", [start(), b"\x10\x00\x40\x10ZZ\0\0\x02\0\0\0ab".to_vec()].concat()),
         ("VR to come, short", [start(), b"\x10\x00\x40\x10ZZ\x02\x00ab".to_vec()].concat()),
         ("implicit inside explicit", [start(), b"\x10\x00\x40\x10\x02\0\0\0ab".to_vec()].concat()),

@@ -127,7 +127,9 @@ impl Decoding {
             }
             PLANAR_CONFIGURATION => {
                 self.planar_seen = true;
-                (Vr::US, vec![0, 0])
+                // Fragments that are not compressed pass as they are, planes too (PS3.5 section A.4.11).
+                let decoded = self.syntax.as_str() != pixels::UNCOMPRESSED;
+                (Vr::US, if decoded { vec![0, 0] } else { value.clone() })
             }
             LOSSY_IMAGE_COMPRESSION => {
                 self.lossy_seen = true;

@@ -1,5 +1,6 @@
 //! How one header is read: tag, value representation and length of an element, or an item's tag and length.
 
+use super::super::dictionary::{self, Representation};
 use super::super::tag::Tag;
 use super::super::vr::Vr;
 
@@ -94,15 +95,17 @@ impl Header {
 
     /// The bytes that an element's header has altogether; eight must be there.
     pub(in crate::dicom) fn element_size(&self, syntax: Syntax) -> usize {
-        if syntax.explicit && self.form() == Form::Long { LONG } else { SHORT }
+        if syntax.explicit && self.form(syntax) == Form::Long { LONG } else { SHORT }
     }
 
     /// Which form the letters call for.
     ///
     /// Letters of no edition: representations to come shall have the long form (PS3.5 section 6.2), with zeros in the
     /// reserved bytes; where those hold something it can only be a short length. Printable rubbish such as `??` is
-    /// known from writers that used the short form. Anything else is the low half of an implicit length.
-    fn form(&self) -> Form {
+    /// known from writers that used the short form. Two zeros may be the low half of an implicit length, which then is a multiple of 64 KiB;
+    /// where the attribute has a short form, so that no value of it is that long, they stand for letters that somebody did not know.
+    /// Anything else is the low half of an implicit length.
+    fn form(&self, syntax: Syntax) -> Form {
         let letters = self.letters();
         if letters.is_known() {
             return if letters.has_long_length() { Form::Long } else { Form::Short };
@@ -111,7 +114,14 @@ impl Header {
             return if self.bytes[6..8] == [0, 0] { Form::Long } else { Form::Short };
         }
         let printable = letters.0.iter().all(|b| (0x20..0x7F).contains(b));
-        if printable { Form::Short } else { Form::Implicit }
+        if printable || self.is_short_without_letters(syntax) { Form::Short } else { Form::Implicit }
+    }
+
+    /// Two zeros where the letters of a short form should be, and a length behind them.
+    fn is_short_without_letters(&self, syntax: Syntax) -> bool {
+        let zeros = self.bytes[4..6] == [0, 0] && self.bytes[6..8] != [0, 0];
+        zeros
+            && matches!(dictionary::representation(self.tag(syntax)), Representation::Exactly(vr) if !vr.has_long_length())
     }
 
     /// The representation (none if it was not written) and the length of an element; [`Self::element_size`] bytes must
@@ -120,7 +130,7 @@ impl Header {
         if !syntax.explicit {
             return (None, self.plain_length(syntax));
         }
-        match self.form() {
+        match self.form(syntax) {
             Form::Implicit => (None, self.plain_length(syntax)),
             Form::Short => (Some(self.letters()), u32::from(syntax.u16([self.bytes[6], self.bytes[7]]))),
             Form::Long => {

@@ -59,6 +59,8 @@ fn compressed_without_loss_is_equal_to_native() {
     assert_eq!(pixels(RLE, &grey(b"2 "), fragments(&[], &[&frames[0], &frames[1]])), native);
     let table = [&0_u32.to_le_bytes()[..], &76_u32.to_le_bytes()].concat();
     assert_eq!(pixels(RLE, &grey(b"2 "), fragments(&table, &[&frames[0], &frames[1]])), native);
+    let without_table = Node::Fragments { fragments: frames.to_vec() };
+    assert_eq!(pixels(RLE, &grey(b"2 "), without_table), native);
     assert_eq!(pixels(UNCOMPRESSED, &grey(b"1 "), fragments(&[], &[&[1, 2]])), native_pixels(&grey(b"1 "), &[1, 2]));
     assert_ne!(pixels(RLE, &grey(b"2 "), fragments(&[], &[&frames[0], &frames[0]])), native);
     assert_ne!(native_pixels(&grey(b"1 "), &[1, 2]), native_pixels(&described(b"1 ", 1, (8, 7), 0, None), &[1, 2]));
@@ -145,6 +147,12 @@ fn lossy_images_are_their_bitstreams() {
         pixels(JPEG_BASELINE, &grey(b"1 "), element)
     };
     assert_eq!([alone(&[1, 2]), alone(&[3, 4])], [Pixels::Unknown; 2]);
+    // So would what is in its place, where more follows.
+    let several = |first: u8| {
+        let element = Node::Fragments { fragments: vec![vec![0xFF, 0xD8, 0xFF, first], vec![5, 6]] };
+        pixels(JPEG_BASELINE, &grey(b"1 "), element)
+    };
+    assert_eq!([several(1), several(2)], [Pixels::Unknown; 2]);
 }
 
 /// IDY-006: where one frame is promised, or nothing is, a second is not left out of the digest.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dicom::inflate::tests::deflate;
-use crate::dicom::pixels::{DecodeError, FragmentError};
+use crate::dicom::pixels::{DecodeError, FragmentError, UNCOMPRESSED};
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
@@ -58,6 +58,19 @@ fn decoded_frames_stand_where_the_fragments_stood_and_are_described_rightly() {
             assert_eq!(out, encode(&want, form), "{planar:?} {to}");
             assert_eq!(report.frames, 2);
         }
+    }
+}
+
+/// PS3.5 section A.4.11: what was never compressed keeps its cells, and with them its Planar Configuration.
+#[test]
+fn fragments_that_are_not_compressed_keep_their_planes() {
+    let cells = vec![1, 2, 3, 4, 5, 6];
+    let native = value(0x7FE0_0010, Vr::OB, &cells);
+    for planar in [0, 1] {
+        let description = described(b"1 ", 3, b"RGB ", Some(planar));
+        let stored = [description.clone(), vec![fragments(std::slice::from_ref(&cells))]].concat();
+        let (out, _) = between(UNCOMPRESSED, EXPLICIT_VR_LE, &[&encode(&stored, EXPLICIT)]).unwrap();
+        assert_eq!(out, encode(&[description, vec![native.clone()]].concat(), DELIMITED), "{planar}");
     }
 }
 

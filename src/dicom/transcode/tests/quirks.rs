@@ -45,6 +45,24 @@ fn wrongly_ended(mut bytes: Vec<u8>, form: Form) -> Vec<u8> {
     bytes
 }
 
+/// Two zeros in the place of the letters: the dictionary knows what stands there, and how its words are turned round.
+#[test]
+fn zeros_in_the_place_of_letters_become_letters() {
+    let rows = [
+        (EXPLICIT_VR_BE, [&[0x00u8, 0x28, 0x00, 0x10][..], &[0, 0, 0, 2], &[2, 0]].concat()),
+        (EXPLICIT_VR_LE, [&[0x28u8, 0x00, 0x10, 0x00][..], &[0, 0, 2, 0], &[0, 2]].concat()),
+    ];
+    let want = encode(&[value(0x0028_0010, Vr::US, &[0, 2])], EXPLICIT);
+    for (from, input) in rows {
+        assert_eq!(evened(from, EXPLICIT_VR_LE, &input).as_ref(), Ok(&want), "{from}");
+    }
+    // A length of 128 KiB of lookup table data is one, and so is that of what nobody knows.
+    for tag in [[0x28u8, 0x00, 0x01, 0x12], [0x49, 0x00, 0x01, 0x10]] {
+        let input = [&tag[..], &[0, 0, 2, 0], &vec![7; 128 << 10]].concat();
+        assert_eq!(evened(EXPLICIT_VR_LE, IMPLICIT_VR_LE, &input), Ok(input));
+    }
+}
+
 /// Whatever a sequence ended by, it ends by its own delimiter, also inside UN, whose bytes are copied else.
 #[test]
 fn sequences_end_by_their_own_delimiter() {
