@@ -197,7 +197,7 @@ pub struct Node {
     pub patient_ids: PatientIds,
     /// What other sites are told that it asks for; `None`: as the site says.
     pub purpose: Option<String>,
-    /// The character set of its text that declares none.
+    /// The character set of its text that declares none; of an archive, also that in which it is asked.
     pub charset: String,
     /// Nodes to which it may move besides itself.
     pub move_to: Vec<AeTitle>,

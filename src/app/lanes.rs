@@ -116,7 +116,8 @@ pub(super) fn archives(config: &Config) -> anyhow::Result<Vec<Arc<Archive>>> {
         let (Some(settings), Some(address)) = (&node.archive, &node.address) else { continue };
         let target = node_target(config, node, address)?;
         let issuer = registry.issuer(&Origin::Archive(node.ae_title.clone()));
-        let archive = Archive::new(node.ae_title.clone(), target, settings.clone(), issuer, node.max_parallel);
+        let (name, settings) = (node.ae_title.clone(), settings.clone());
+        let archive = Archive::new(name, target, settings, issuer, &node.charset, node.max_parallel);
         archives.push(Arc::new(archive));
     }
     Ok(archives)

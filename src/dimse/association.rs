@@ -13,6 +13,7 @@ use super::timers::{Phase, Timers};
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// How an association ended before its time.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -215,12 +216,18 @@ impl Association {
     /// (AR-1, AR-8, AR-9, AR-3).
     pub(super) async fn release(&mut self) -> Result<(), Lost> {
         let mut patience = Patience::until(self.timers().release, Phase::Release);
+        let end = Instant::now() + self.timers().release;
         let unexpected = || Violation::Dimse("a release in a state that has none");
         self.channel.take(Event::Release, unexpected())?;
         let bytes = pdu::write_release_request().map_err(|v| self.channel.violate(v))?;
         self.channel.send_pdu(&bytes, &mut patience).await?;
         loop {
-            match self.channel.next(&mut patience).await? {
+            // By the clock, too, as one who never stops talking is never waited for: its data are passed over (AR-6).
+            let Ok(signal) = timeout_at(end, self.channel.next(&mut patience)).await else {
+                self.channel.give_up();
+                return Err(Lost::Timeout(Phase::Release));
+            };
+            match signal? {
                 Signal::Pdu(Action::Ar3, _) => return Ok(()),
                 Signal::Pdu(Action::Ar8, _) => {
                     let bytes = pdu::write_release_reply().map_err(|v| self.channel.violate(v))?;

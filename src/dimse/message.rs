@@ -200,18 +200,25 @@ impl CommandSet {
         self.u16(element::COMMAND_FIELD).unwrap_or_default()
     }
 
-    /// A data set follows the command set, as it says itself; see [`Self::is_bare_response`].
+    /// An element of VR AE without its padding, up to its NUL: some programs write a C string, and leave behind its end what was in memory.
+    pub fn title(&self, element: u16) -> Option<String> {
+        let text = self.text(element)?;
+        Some(text.split('\0').next().unwrap_or_default().trim_end().to_owned())
+    }
+
+    /// A data set follows the command set, as it says itself; see [`Self::is_bare`].
     pub fn has_data_set(&self) -> bool {
         self.u16(element::COMMAND_DATA_SET_TYPE) != Some(NO_DATA_SET)
     }
 
-    /// A response that can have no data set, whatever its Command Data Set Type says: a C-STORE-RSP or C-ECHO-RSP (PS3.7 sections 9.3.1.2
-    /// and 9.3.5.2), a final C-FIND-RSP (section 9.1.2.1), a C-GET-RSP or C-MOVE-RSP that is pending or a success (PS3.4 section C.4.2.1.4.2).
-    pub fn is_bare_response(&self) -> bool {
+    /// It can have no data set, whatever its Command Data Set Type says: a C-ECHO-RQ or C-CANCEL-RQ (PS3.7 sections 9.3.5.1 and 9.3.2.3),
+    /// a C-STORE-RSP or C-ECHO-RSP (sections 9.3.1.2 and 9.3.5.2), a final C-FIND-RSP (section 9.1.2.1), a C-GET-RSP or C-MOVE-RSP that is
+    /// pending or a success (PS3.4 section C.4.2.1.4.2).
+    pub fn is_bare(&self) -> bool {
         use super::status::Class;
         let class = self.u16(element::STATUS).map(|status| super::Status(status).class());
         match self.field() {
-            field::C_STORE_RSP | field::C_ECHO_RSP => true,
+            field::C_ECHO_RQ | field::C_CANCEL_RQ | field::C_STORE_RSP | field::C_ECHO_RSP => true,
             field::C_FIND_RSP => class.is_some_and(|class| class != Class::Pending),
             field::C_GET_RSP | field::C_MOVE_RSP => matches!(class, Some(Class::Pending | Class::Success)),
             _ => false,
@@ -269,13 +276,21 @@ impl CommandSet {
         ];
         for (from, to) in pairs {
             // What is longer than a UID can be is not sent back.
-            if let Some(uid) = self.bytes(from).filter(|uid| uid.len() <= 64) {
-                // One that came with an odd length is padded (PS3.5 section 6.2, PS3.7 section 6.3.1).
+            if let Some(uid) = self.bytes(from).map(unpadded).filter(|uid| uid.len() <= 64) {
+                // However it came, it leaves with an even length, by a NUL (PS3.5 sections 6.2 and 9.1, PS3.7 section 6.3.1).
                 answer = answer.with(to, &padded(uid, 0));
             }
         }
         answer
     }
+}
+
+/// A value without the spaces and NULs around it.
+fn unpadded(value: &[u8]) -> &[u8] {
+    let own = |byte: &u8| !matches!(byte, b' ' | 0);
+    let from = value.iter().position(own).unwrap_or(value.len());
+    let to = value.iter().rposition(own).map_or(from, |at| at + 1);
+    value.get(from..to).unwrap_or_default()
 }
 
 fn padded(bytes: &[u8], pad: u8) -> Vec<u8> {

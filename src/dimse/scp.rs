@@ -82,6 +82,13 @@ pub trait Scp: Send + Sync + 'static {
         std::future::ready(Status::UNRECOGNISED_OPERATION.into())
     }
 
+    /// A request was rejected before it could be put to [`Self::admit`]: it has no title, say, or is of another version. The default does
+    /// nothing.
+    fn rejected(&self, address: SocketAddr, rejection: Rejection) -> impl Future<Output = ()> + Send {
+        let _ = (address, rejection);
+        async {}
+    }
+
     /// A caller failed the TLS handshake: it asked for nothing yet, and is told nothing but TLS's own alert. Not called
     /// for those that just go away.
     fn handshake_failed(&self, address: SocketAddr, error: &rustls::Error) -> impl Future<Output = ()> + Send {

@@ -38,6 +38,8 @@ struct Shelf {
     /// Returns this without reading the data set.
     hasty: Option<StoreAnswer>,
     refuse: Option<Rejection>,
+    /// What was rejected before it could be admitted.
+    turned_away: Mutex<Vec<Rejection>>,
     most: Option<usize>,
     /// Lets others run so many times before it reads a data set.
     dawdle: usize,
@@ -50,6 +52,10 @@ impl Scp for Shelf {
 
     async fn admit(&self, proposal: &Proposal) -> Result<String, Rejection> {
         self.refuse.map_or_else(|| Ok(proposal.calling.clone()), Err)
+    }
+
+    async fn rejected(&self, _: SocketAddr, rejection: Rejection) {
+        self.turned_away.lock().unwrap().push(rejection);
     }
 
     fn most_associations(&self, _: &String) -> Option<usize> {

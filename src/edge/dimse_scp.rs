@@ -149,6 +149,11 @@ impl Scp for DimseFace {
         Some(caller.max_associations)
     }
 
+    async fn rejected(&self, address: SocketAddr, rejection: Rejection) {
+        tracing::warn!(%address, reason = %rejection, "association refused before it could be told whose it is");
+        self.records.refused("association", &format!("{} to the DICOM listener: {rejection}", address.ip())).await;
+    }
+
     async fn handshake_failed(&self, address: SocketAddr, error: &rustls::Error) {
         let why = crate::tls::words(error);
         tracing::warn!(%address, why, "TLS handshake failed");
@@ -263,6 +268,9 @@ impl DimseFace {
     }
 }
 
+/// The transfer syntaxes of the standard begin so (PS3.6 table A-1).
+const STANDARD: &str = "1.2.840.10008.";
+
 /// The place in a query's extended negotiation that asks for date and time as one key (PS3.4 section C.5.1.1.1).
 const COMBINED: usize = 1;
 
@@ -288,18 +296,16 @@ fn rejection(refused: &Refused) -> Rejection {
 ///
 /// The sender's first choice, so that what is compressed stays compressed; but of uncompressed ones Explicit VR Little
 /// Endian before the others, since it travels onward unchanged. Any syntax is taken, private ones too: bytes are kept
-/// as received (DIM-004, DIM-006).
+/// as received (DIM-004, DIM-006). A private one only where no other is proposed, since hardly anybody else reads it.
 fn preferred(syntaxes: &[String]) -> Option<usize> {
-    let native = |uid: &String| {
-        TransferSyntaxUid::parse(uid)
-            .is_ok_and(|ts| matches!(transfer_syntax::encoding(&ts), Encoding::ImplicitLittle | Encoding::ExplicitBig))
-    };
-    let first = syntaxes.first()?;
+    let parsed: Vec<Option<TransferSyntaxUid>> =
+        syntaxes.iter().map(|uid| TransferSyntaxUid::parse(uid).ok()).collect();
+    let standard = |ts: &Option<TransferSyntaxUid>| ts.as_ref().is_some_and(|ts| ts.as_str().starts_with(STANDARD));
+    let first = parsed.iter().position(standard).or_else(|| parsed.iter().position(Option::is_some))?;
+    let encoding = parsed.get(first)?.as_ref().map(transfer_syntax::encoding);
+    let native = matches!(encoding, Some(Encoding::ImplicitLittle | Encoding::ExplicitBig));
     let explicit = syntaxes.iter().position(|uid| uid == transfer_syntax::EXPLICIT_VR_LE);
-    if native(first) && explicit.is_some() {
-        return explicit;
-    }
-    syntaxes.iter().position(|uid| TransferSyntaxUid::parse(uid).is_ok())
+    explicit.filter(|_| native).or(Some(first))
 }
 
 /// In which of the proposed syntaxes instances of a class are given to a requester that takes them over its own association: a context
@@ -389,6 +395,11 @@ mod tests {
             (&["1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.1"], Some(0)),
             (&["1.2.840.113619.5.2"], Some(0)),
             (&["1.3.6.1.4.1.99999.1"], Some(0)),
+            (&["1.3.6.1.4.1.99999.1", "1.2.840.113619.5.2"], Some(0)),
+            (&["1.3.6.1.4.1.99999.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"], Some(2)),
+            (&["2.16.840.1.113709.1.2.2", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.1"], Some(1)),
+            (&["1.2.840.10008.1.2.4.70", "2.16.840.1.113709.1.2.2"], Some(0)),
+            (&["not a uid", "1.2.840.10008.1.2"], Some(1)),
             (&["not a uid"], None),
             (&[], None),
         ];

@@ -14,6 +14,7 @@ pub use find::{ArchivedInstance, Found, Wanted, widen};
 
 use super::silence::{Memory, Silences};
 use crate::dicom::ae_title::AeTitle;
+use crate::dicom::charset::Charset;
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::dimse::Target;
 use crate::records::Records;
@@ -36,21 +37,25 @@ pub struct Archive {
     settings: crate::peers::Archive,
     /// Who issued the patient identifiers that it gives without an issuer.
     issuer: String,
+    /// In which it is asked what is beyond ASCII, and its answers are that declare nothing.
+    charset: Charset,
     queries: Semaphore,
     moves: Semaphore,
 }
 
 impl Archive {
-    /// An archive that is called so; at most so many associations for moves are opened to it at once.
+    /// An archive that is called so, whose text is in a character set; at most so many associations for moves are opened to it at once.
     pub fn new(
         name: AeTitle,
         target: Target,
         settings: crate::peers::Archive,
         issuer: String,
+        charset: &str,
         max_parallel: usize,
     ) -> Self {
         let (queries, moves) = (Semaphore::new(QUERIES), Semaphore::new(max_parallel.max(1)));
-        Self { name, target, settings, issuer, queries, moves }
+        let charset = Charset::declared(charset.as_bytes());
+        Self { name, target, settings, issuer, charset, queries, moves }
     }
 
     fn query_timeout(&self) -> Duration {

@@ -2,6 +2,7 @@
 //! Pure ("Whom to ask for priors" in docs/ARCHITECTURE.md).
 
 use crate::dicom::attributes::{ISSUER_OF_PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_ID};
+use crate::dicom::cross_reference;
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::dicom::tag::Tag;
 use crate::peers::{Foreign, Node, Origin, PatientIds, Registry};
@@ -149,10 +150,15 @@ pub fn is_refiled(
     from == Some(site) && bears(copy) && bears(row) && !is_filed_alike(copy, row)
 }
 
+/// A birth date as YYYYMMDD, in whatever form it is written; what is no date stays as it is, without the padding.
+fn plain_date(text: &str) -> String {
+    cross_reference::birth_date(text).unwrap_or_else(|| text.trim_matches([' ', '\0']).to_owned())
+}
+
 impl Patient {
     /// The same, with the NHS number that is known for its own number, and the birth date that stands with it.
     pub fn linked(self, nhs: NhsNumber, birth_date: &str) -> Self {
-        Self { nhs: Some(nhs), birth_date: birth_date.to_owned(), ..self }
+        Self { nhs: Some(nhs), birth_date: plain_date(birth_date), ..self }
     }
 
     /// The Patient IDs by which a site is asked, or why it is not. `issuer` is who issues its numbers; `ours` says that its gateway
@@ -177,8 +183,8 @@ impl Patient {
     /// Whether a result of a site, or what is held of it, means this patient. `issuer` is who issues its numbers where neither
     /// the object nor the site says so.
     pub fn is_meant(&self, said: &Said, site: &str, issuer: Option<&str>) -> Meant {
-        let differs = !self.birth_date.is_empty() && !said.birth_date.is_empty() && self.birth_date != said.birth_date;
-        if differs {
+        let [known, told] = [&self.birth_date, &said.birth_date].map(|date| plain_date(date));
+        if !known.is_empty() && !told.is_empty() && known != told {
             return Meant::No;
         }
         let others = said.others.iter().map(|(id, issuer)| self.same(id, issuer, false));

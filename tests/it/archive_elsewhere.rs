@@ -243,6 +243,26 @@ fn what_an_archive_does_not_say_is_not_taken_for_nothing() {
     assert_eq!(end["comment"], "archive ARCHIVE did not answer; there may be more");
 }
 
+/// DIM-066, DIM-068: an archive is asked as the standard has it, whatever a workstation asks: it is sent no list of modalities, which it would
+/// take for the name of one, and letters in its own character set.
+#[test]
+fn an_archive_is_asked_in_words_that_it_knows() {
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let site = prepared.start("ARCHIVE", archive.port, "");
+    let mut listed = neighbours::priors_of("P1");
+    listed["keys"]["ModalitiesInStudy"] = json!("MR\\US");
+    let mut named = neighbours::priors_of("");
+    named["keys"]["SpecificCharacterSet"] = json!("ISO_IR 192");
+    named["keys"]["PatientName"] = json!("Müller*");
+    let said = site.ask(&[listed, named]);
+    let row = |number: u32| (study(number), "P1".to_owned(), "NEARLINE".to_owned(), "3".to_owned());
+    assert_eq!((neighbours::studies(&said[0]), &last(&said[0])["status"]), (vec![row(2)], &json!(0)), "{}", said[0]);
+    assert_eq!(neighbours::studies(&said[1]), [row(1), row(2)], "{}", said[1]);
+    let asked = archive.seen("find").pop().unwrap()["keys"].clone();
+    assert_eq!([&asked["PatientName"], &asked["SpecificCharacterSet"]], ["Müller*", "ISO_IR 100"], "{asked}");
+}
+
 /// IDY-042, DIM-060: in the Patient Root a series at an archive is found by an NHS number in whatever form the archive holds it, and by no
 /// other number.
 #[test]

@@ -1,7 +1,7 @@
 //! A slow archive: what is here is told while it is asked, and what it brings for a C-MOVE or C-GET is passed on while it brings the rest.
 
 use crate::support::archive::{OddArchive, Prepared};
-use crate::support::radiology::{ROOT, last, last_time};
+use crate::support::radiology::{ROOT, last, last_time, statuses};
 use crate::support::wait::{seconds, until};
 use serde_json::{Value, json};
 
@@ -93,5 +93,37 @@ fn what_is_here_is_told_before_a_slow_archive_answers() {
             let (count, where_it_is) = (&told["NumberOfStudyRelatedInstances"], &told["InstanceAvailability"]);
             assert_eq!((count, where_it_is), (&json!("3"), &json!("NEARLINE")), "{said}");
         }
+    }
+}
+
+/// DIM-070, UIX-12: who lists by name what is here, as to see whether it arrived, has it without an archive being asked, be it silent or not.
+/// Of what is listed and is not here, and of how much there is, the archive is asked.
+#[test]
+fn an_archive_is_not_asked_for_what_is_named_and_here() {
+    let prepared = Prepared::new(3);
+    let archive = OddArchive::start(&prepared, &prepared.files);
+    let sender = "[[node]]\nae_title = \"SENDER\"\nfrom_addresses = [\"127.0.0.0/8\"]\nmay = [\"store\"]\n";
+    let site = prepared.start("ARCHIVE", archive.port, sender);
+    let two = format!("{ROOT}.2");
+    let (series, image) = (format!("{two}.1"), |number: u32| format!("{two}.1.{number}"));
+    site.push_of(&two, 2);
+    archive.behaves(&json!({ "find_status": 0xA700 }));
+    let studies = |uids: String| json!({ "QueryRetrieveLevel": "STUDY", "StudyInstanceUID": uids });
+    let all_series = json!({ "QueryRetrieveLevel": "SERIES", "StudyInstanceUID": two, "SeriesInstanceUID": series });
+    let images = |uids: String| json!({ "QueryRetrieveLevel": "IMAGE", "StudyInstanceUID": two, "SeriesInstanceUID": series, "SOPInstanceUID": uids });
+    let mut counted = all_series.clone();
+    counted["NumberOfSeriesRelatedInstances"] = json!("");
+    let before = archive.seen("find").len();
+    let here = [studies(two.clone()), all_series, images(image(2)), images(format!("{}\\{}", image(1), image(2)))];
+    let requests = here.map(|keys| json!({ "keys": keys }));
+    for (said, pending) in site.ask(&requests).iter().zip([1, 1, 1, 2]) {
+        let mut want = vec![0xFF00; pending];
+        want.push(0);
+        assert_eq!(statuses(said), want, "{said}");
+    }
+    assert_eq!(archive.seen("find").len(), before, "nobody is asked");
+    for keys in [images(format!("{}\\{}", image(1), image(3))), counted] {
+        let said = site.ask(&[json!({ "keys": keys })]).remove(0);
+        assert_eq!(statuses(&said), [0xFF00, 0xA700], "{said}");
     }
 }

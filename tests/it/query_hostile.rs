@@ -123,6 +123,20 @@ fn an_identifier_that_no_query_has_is_answered_and_the_next_is_served() {
     caller.release();
 }
 
+/// DIM-068: a name beyond ASCII that declares nothing is in the character set of the node, if it is not UTF-8.
+#[test]
+fn undeclared_names_are_in_the_character_set_of_the_node() {
+    let site = Radiology::start(1, &WORKSTATION.replace("may =", "charset = \"GB18030\"\nmay ="));
+    let study = implicit(0x0008, 0x0052, b"STUDY ");
+    let named = |name: &[u8]| [&study[..], &implicit(0x0010, 0x0010, name)].concat();
+    let mut caller = workstation(&site);
+    for (name, want) in [(&b"M\xA8\xB9ller*"[..], 2), ("Müller*".as_bytes(), 2), (&b"M\xFCller* "[..], 0)] {
+        let (pending, last) = ask(&mut caller, IMPLICIT, &named(name));
+        assert_eq!((last.status, pending), (0, want), "{name:?}: {last:?}");
+    }
+    caller.release();
+}
+
 /// The command of a C-MOVE to OUT, or of a C-GET.
 fn retrieve_command(class: &str) -> Vec<u8> {
     let field: &[u8] = if class == MOVE { &[0x21, 0] } else { &[0x10, 0] };

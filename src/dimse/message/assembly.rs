@@ -18,7 +18,7 @@ pub enum Part {
     },
 }
 
-/// What may come. `Unasked` is after a response that announced a data set it can not have: most often the next message follows; `passed`
+/// What may come. `Unasked` is after a message that announced a data set it can not have: most often the next message follows; `passed`
 /// counts the bytes of it that came nevertheless, once some did.
 #[derive(Debug)]
 enum Expect {
@@ -28,7 +28,7 @@ enum Expect {
     Unasked { context: u8, passed: Option<usize> },
 }
 
-/// The most bytes that are passed over of a data set that a response can not have: as many as an identifier may have.
+/// The most bytes that are passed over of a data set that a message can not have: as many as an identifier may have.
 const MAX_UNASKED_BYTES: usize = 512 * 1024;
 
 /// The order of fragments on one direction of one association: messages never interleave (DIM-009).
@@ -50,7 +50,7 @@ impl Assembly {
     }
 
     /// Takes a piece and its bytes; `accepted` tells whether a context was accepted. Data set bytes are not kept. Those of a data set that a
-    /// response can not have (see [`CommandSet::is_bare_response`]) are passed over.
+    /// message can not have (see [`CommandSet::is_bare`]) are passed over.
     ///
     /// Errors: a context that was not accepted, fragments out of order, a command set that is too long or malformed.
     pub fn accept(&mut self, piece: &Piece, bytes: &[u8], accepted: impl Fn(u8) -> bool) -> Result<Part, Violation> {
@@ -105,7 +105,7 @@ impl Assembly {
         let command = CommandSet::decode(bytes)?;
         let context = *context;
         self.expect = match command.has_data_set() {
-            true if command.is_bare_response() => Expect::Unasked { context, passed: None },
+            true if command.is_bare() => Expect::Unasked { context, passed: None },
             true => Expect::Data { context },
             false => Expect::Command,
         };

@@ -80,6 +80,15 @@ fn a_response_names_what_was_asked() {
     assert_eq!(answer.bytes(element::AFFECTED_SOP_INSTANCE_UID), None);
     assert!(!answer.has_data_set());
 
+    // Spaces behind a UID are no padding of the standard's.
+    let rows: [(&[u8], &[u8]); 4] =
+        [(b"1.2.3 ", b"1.2.3\0"), (b" 1.2\0 ", b"1.2\0"), (b"1.23  ", b"1.23"), (b" ", b"")];
+    for (sent, want) in rows {
+        let request = CommandSet::new(field::C_STORE_RQ, true).with(element::AFFECTED_SOP_INSTANCE_UID, sent);
+        let answer = request.response(Status::SUCCESS, false);
+        assert_eq!(answer.bytes(element::AFFECTED_SOP_INSTANCE_UID), Some(want), "{sent:?}");
+    }
+
     let action = CommandSet::new(field::N_ACTION_RQ, false).with_uid(element::REQUESTED_SOP_CLASS_UID, "1.2.8");
     assert_eq!(action.response(Status::SUCCESS, false).text(element::AFFECTED_SOP_CLASS_UID).as_deref(), Some("1.2.8"));
 }
@@ -103,13 +112,28 @@ fn it_is_known_which_responses_can_have_no_data_set() {
         (field::C_GET_RSP, Some(0xFF00), true),
         (field::C_GET_RSP, Some(0xFE00), false),
         (field::C_STORE_RQ, None, false),
+        (field::C_FIND_RQ, None, false),
+        (field::C_ECHO_RQ, None, true),
+        (field::C_CANCEL_RQ, None, true),
         (field::N_GET_RQ | field::RESPONSE, Some(0x0000), false),
     ];
     for (field, status, want) in rows {
-        let response = CommandSet::new(field, true);
-        let response = status.map_or(response.clone(), |status| response.with_u16(element::STATUS, status));
-        assert_eq!(response.is_bare_response(), want, "{field:04X}, {status:04X?}");
+        let message = CommandSet::new(field, true);
+        let message = status.map_or(message.clone(), |status| message.with_u16(element::STATUS, status));
+        assert_eq!(message.is_bare(), want, "{field:04X}, {status:04X?}");
     }
+}
+
+/// DIM-002: a title that was written as a C string ends with its NUL, in a command set too.
+#[test]
+fn what_stands_behind_the_nul_of_a_title_in_a_command_set_means_nothing() {
+    let rows: [(&[u8], &str); 5] =
+        [(b"PACS", "PACS"), (b"PACS \0\0", "PACS"), (b" PACS\0\x8f\x01\\", "PACS"), (b"A B \0C", "A B"), (b"\0\0", "")];
+    for (sent, want) in rows {
+        let command = CommandSet::new(field::C_MOVE_RQ, true).with(element::MOVE_DESTINATION, sent);
+        assert_eq!(command.title(element::MOVE_DESTINATION).as_deref(), Some(want), "{sent:?}");
+    }
+    assert_eq!(CommandSet::new(field::C_MOVE_RQ, true).title(element::MOVE_DESTINATION), None);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::dimse::message::{CommandSet, element, field};
 use crate::dimse::presentation::{AcceptedContext, VERIFICATION};
 use crate::dimse::status::{Class, Status};
 use crate::dimse::timers::Phase;
+use std::borrow::Cow;
 use tokio_util::sync::CancellationToken;
 
 /// One association in conversation.
@@ -60,7 +61,14 @@ impl<S: Scp> Session<'_, S> {
             return Err(self.association.violate("a request on no context"));
         };
         let class = [element::AFFECTED_SOP_CLASS_UID, element::REQUESTED_SOP_CLASS_UID];
-        let class = class.iter().find_map(|uid| command.text(*uid)).unwrap_or_default();
+        let named = class.iter().find_map(|uid| command.text(*uid).filter(|class| !class.is_empty()));
+        // One that names none can mean none but its context's, and its answer names that.
+        let completed = match &named {
+            Some(_) => Cow::Borrowed(command),
+            None => Cow::Owned(command.clone().with_uid(element::AFFECTED_SOP_CLASS_UID, &accepted.abstract_syntax)),
+        };
+        let command = &*completed;
+        let class = named.unwrap_or_else(|| accepted.abstract_syntax.clone());
         // PS3.7 section 9.1.1.1.9: the SOP class must be that of the context (requirements, decision table, row 2).
         if class != accepted.abstract_syntax {
             let why = "SOP class is not that of the presentation context";
@@ -125,7 +133,7 @@ impl<S: Scp> Session<'_, S> {
 }
 
 fn store_request(context: AcceptedContext, command: &CommandSet) -> StoreRequest {
-    let originator = command.text(element::MOVE_ORIGINATOR_AE).filter(|title| !title.is_empty());
+    let originator = command.title(element::MOVE_ORIGINATOR_AE).filter(|title| !title.is_empty());
     let originator_id = command.u16(element::MOVE_ORIGINATOR_MESSAGE_ID).unwrap_or_default();
     StoreRequest {
         message_id: command.u16(element::MESSAGE_ID).unwrap_or_default(),

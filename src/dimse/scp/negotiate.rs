@@ -84,7 +84,12 @@ async fn agree<S: Scp>(channel: &mut Channel, admission: &Admission<'_, S>) -> R
     drop(body);
     let proposal = match read.and_then(|request| Proposal::of_request(request, admission.address, certificate)) {
         Ok(proposal) => proposal,
-        Err(Refusal::Reject(rejection)) => return Err(reject(channel, rejection).await),
+        Err(Refusal::Reject(rejection)) => {
+            let told = admission.scp.rejected(admission.address, rejection);
+            // However long that takes, the caller waits no longer than for an admission.
+            let _ = tokio::time::timeout(admission.options.timers.negotiation, told).await;
+            return Err(reject(channel, rejection).await);
+        }
         // The request is an invalid PDU in Sta2: AA-1, service user.
         Err(Refusal::Abort(violation)) => {
             channel.give_up();

@@ -196,11 +196,13 @@ impl<'a> Dialogue<'a> {
 
     /// A message that is no answer to a sub-operation: a cancel, or a breach.
     fn take(&mut self, command: &CommandSet) -> Result<(), Lost> {
-        if command.field() != field::C_CANCEL_RQ || command.has_data_set() {
+        if command.field() != field::C_CANCEL_RQ {
             return Err(self.association.violate("a request before the final answer to the last"));
         }
         // A cancel of another message comes too late, and asks nothing of us.
         self.cancelled |= command.u16(element::MESSAGE_ID_RESPONDED_TO) == Some(self.message_id);
+        // One that names none can mean no other: one request at a time is answered.
+        self.cancelled |= command.bytes(element::MESSAGE_ID_RESPONDED_TO).is_none();
         Ok(())
     }
 
@@ -290,7 +292,7 @@ pub(super) async fn converse<S: Scp>(
         abstract_syntax: context.abstract_syntax,
         transfer_syntax: context.transfer_syntax,
         identifier,
-        destination: command.text(element::MOVE_DESTINATION).unwrap_or_default(),
+        destination: command.title(element::MOVE_DESTINATION).unwrap_or_default(),
     };
     let mut dialogue = Dialogue::new(association, id, command);
     let answer = scp.query(caller, request, &mut dialogue).await;

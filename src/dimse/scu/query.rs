@@ -158,7 +158,7 @@ impl Scu {
             return Err(self.association.violate("a message that is not the answer that was due"));
         };
         // Where there can be none the next message may follow at once, whatever was announced.
-        let identifier = match response.has_data_set() && !response.is_bare_response() {
+        let identifier = match response.has_data_set() && !response.is_bare() {
             true => Some(self.identifier().await?),
             false => None,
         };

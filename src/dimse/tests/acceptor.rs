@@ -91,6 +91,21 @@ async fn rejections_reach_the_requestor_with_their_codes() {
     }
 }
 
+/// Of a modality whose title was left blank the application hears too: somebody looks for the reason.
+#[tokio::test]
+async fn a_request_that_cannot_be_put_to_the_application_is_told_to_it() {
+    let scp = Arc::new(Shelf::default());
+    let (mut wire, task) = accept(&scp, options(), &CancellationToken::new());
+    let mut request = request_pdu();
+    // The calling title stands behind the header, the version and the called title (PS3.8 table 9-11).
+    request[26..42].fill(b' ');
+    wire.write_all(&request).await.unwrap();
+    assert_eq!(pdu(&mut wire).await, (3, vec![0, 1, 1, 3]));
+    drop(wire);
+    assert!(task.await.unwrap().is_none());
+    assert_eq!(*scp.turned_away.lock().unwrap(), [Rejection::CallingNotRecognised]);
+}
+
 #[tokio::test]
 async fn a_peer_that_goes_on_for_ever_after_an_early_answer_is_aborted() {
     let scp = Arc::new(Shelf { hasty: Some(Status::OUT_OF_RESOURCES.into()), ..Shelf::default() });
@@ -166,12 +181,39 @@ async fn what_is_not_offered_is_answered_with_a_status_and_the_association_goes_
         ),
         ("C-ECHO on storage", 3, request(field::C_ECHO_RQ, VERIFICATION, false), None, Some((0x8030, 0x0122))),
         ("C-ECHO with data", 1, request(field::C_ECHO_RQ, VERIFICATION, true), Some(data), Some((0x8030, 0))),
+        ("C-ECHO that says so", 1, request(field::C_ECHO_RQ, VERIFICATION, true), None, Some((0x8030, 0))),
         ("C-CANCEL of nothing", 3, request(field::C_CANCEL_RQ, CT, false), None, None),
+        ("C-CANCEL with data", 3, request(field::C_CANCEL_RQ, CT, true), Some(data), None),
+        ("C-CANCEL that says so", 3, request(field::C_CANCEL_RQ, CT, true), None, None),
     ];
     for (name, context, command, data, want) in rows {
         let want = want.map(|(field, status)| (field, Status(status)));
         assert_eq!(answered(context, command, data).await, want, "{name}");
     }
+}
+
+/// Some programs leave the SOP class out, which the standard requires of every request: it is that of the context, and the answer names it
+/// (PS3.7 sections 9.3.1.2 and 9.3.5.2).
+#[tokio::test]
+async fn a_request_that_names_no_class_is_of_that_of_its_context() {
+    let scp = Arc::new(Shelf::default());
+    let (mut wire, task) = established(&scp, options()).await;
+    let echo = CommandSet::new(field::C_ECHO_RQ, false).with_u16(element::MESSAGE_ID, 5);
+    let store = CommandSet::new(field::C_STORE_RQ, true)
+        .with_u16(element::MESSAGE_ID, 6)
+        .with(element::AFFECTED_SOP_CLASS_UID, b"")
+        .with_uid(element::AFFECTED_SOP_INSTANCE_UID, "1.2");
+    for (context, command, class) in [(1, echo, VERIFICATION), (3, store, CT)] {
+        let data = if command.has_data_set() { fragment(context, false, true, b"abcd") } else { Vec::new() };
+        wire.write_all(&[fragment(context, true, true, &command.encode()), data].concat()).await.unwrap();
+        let (_, body) = pdu(&mut wire).await;
+        let response = CommandSet::decode(&body[6..]).unwrap();
+        assert_eq!(response.u16(element::STATUS), Some(0), "{class}");
+        assert_eq!(response.text(element::AFFECTED_SOP_CLASS_UID).as_deref(), Some(class));
+    }
+    assert_eq!(scp.requests.lock().unwrap()[0].sop_class, CT);
+    drop(wire);
+    assert_eq!(task.await.unwrap().unwrap().stored, 1);
 }
 
 #[tokio::test]

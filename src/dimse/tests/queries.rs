@@ -96,6 +96,36 @@ async fn a_cancel_ends_the_answers_and_the_association_goes_on() {
     assert!(task.await.unwrap().unwrap().lost.is_some());
 }
 
+/// PS3.7 section 9.3.2.3: a cancel names the message that it ends, and has no data set. Some programs name it in a data set, or not at all.
+#[tokio::test]
+async fn a_cancel_that_names_no_message_or_announces_a_data_set_is_heard() {
+    let named = CommandSet::new(field::C_CANCEL_RQ, true).with_u16(element::MESSAGE_ID_RESPONDED_TO, 9);
+    let unnamed = |data_set| {
+        CommandSet::new(field::C_CANCEL_RQ, data_set)
+            .with_uid(element::AFFECTED_SOP_CLASS_UID, FIND)
+            .with_u16(element::MESSAGE_ID, 10)
+    };
+    let names = fragment(3, false, true, &[0, 0, 0x20, 0x01, 2, 0, 0, 0, 9, 0]);
+    let rows = [
+        ("no message", unnamed(false), Vec::new()),
+        ("a message in a data set", unnamed(true), names),
+        ("a data set that does not come", named, Vec::new()),
+    ];
+    for (name, command, data) in rows {
+        let scp = Arc::new(Endless::default());
+        let (mut wire, task) = asked(&scp).await;
+        wire.write_all(&[fragment(3, true, true, &command.encode()), data].concat()).await.unwrap();
+        let ended = async { while status(&pdu(&mut wire).await.1) != Some(0xFE00) {} };
+        let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        assert!(ended.is_ok(), "{name}: FE00 does not come");
+        assert_eq!(*scp.ends.lock().unwrap(), [(true, false)], "{name}");
+        wire.write_all(&find()).await.unwrap();
+        assert_eq!(status(&pdu(&mut wire).await.1), Some(0xFF00), "{name}: the next query is answered");
+        drop(wire);
+        task.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn whoever_leaves_or_asks_again_too_early_ends_the_answers() {
     let abort = vec![7, 0, 0, 0, 0, 4, 0, 0, 0, 0];

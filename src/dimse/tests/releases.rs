@@ -62,3 +62,20 @@ async fn our_release_ends_by_what_the_node_says_or_by_its_own_timer() {
         assert_eq!(began.elapsed().as_secs(), seconds, "{name}");
     }
 }
+
+/// A node that goes on talking, whatever it is asked, is left by the clock: its data are always there, so that no wait for it ever runs out.
+#[tokio::test]
+async fn our_release_leaves_a_node_that_never_stops_talking() {
+    let timers = Timers { release: Duration::from_millis(200), ..Timers::default() };
+    let (scu, mut wire) = accepted_all(16_384, &offers(), &Target { timers, ..target() }).await;
+    // It ends when nobody reads it.
+    let talks = tokio::spawn(async move {
+        let data = fragment(3, false, false, &[7; 100]).repeat(100);
+        while wire.write_all(&data).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    let released = tokio::time::timeout(Duration::from_secs(60), scu.release()).await.expect("it is left");
+    assert_eq!(released, Err(ScuError::Lost(Lost::Timeout(timers::Phase::Release))));
+    talks.await.unwrap();
+}

@@ -8,9 +8,10 @@ use super::retrieve::Prepared;
 use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
-use crate::dicom::attributes::PATIENT_ID;
+use crate::dicom::attributes::{PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID};
 use crate::dicom::query::Match;
 use crate::dicom::sop_class::VERIFICATION;
+use crate::dicom::tag::Tag;
 use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::dimse::{Counts, Dialogue, Offer, QueryAnswer, Status};
@@ -26,17 +27,23 @@ use std::pin::pin;
 pub(super) const NEARLINE: &str = "NEARLINE";
 
 impl Find<'_, '_> {
-    /// Asks the archives, unless there is none to be asked for this node.
+    /// Asks the archives, unless there is none to be asked for this node; where the query lists what it wants in its key `named`, not before it
+    /// is known that some of it is not here.
     fn awaited<K: Ord + Clone, T: Send + 'static>(
         &self,
+        named: Tag,
         asking: impl Future<Output = Found<T>> + Send + 'static,
         unique: fn(&T) -> K,
         described: fn(&T) -> Elsewhere,
     ) -> Awaited<K, T> {
-        match self.face.archives.any(Some(&self.node.ae_title)) {
-            true => Awaited::of(asking, unique, described),
-            false => Awaited::nothing(unique, described),
+        if !self.face.archives.any(Some(&self.node.ae_title)) {
+            return Awaited::nothing(unique, described);
         }
+        let mut awaited = Awaited::of(asking, unique, described);
+        if self.named(named).is_empty() {
+            awaited.begin();
+        }
+        awaited
     }
 
     /// The keys, with the unique ones of the levels above.
@@ -83,7 +90,7 @@ impl Find<'_, '_> {
             });
             together(join_all(asked).await)
         };
-        self.awaited(asking, |row: &(StudyRow, StudySize)| row.0.study.clone(), study_elsewhere)
+        self.awaited(STUDY_INSTANCE_UID, asking, |row: &(StudyRow, StudySize)| row.0.study.clone(), study_elsewhere)
     }
 
     /// Series of the study of a walk, if it is one study.
@@ -96,7 +103,7 @@ impl Find<'_, '_> {
             let wanted = Wanted { matches: &matches, combined, study: Some(&study), series: series.as_ref() };
             archives.series(Some(&by), wanted).await
         };
-        self.awaited(asking, unique, series_elsewhere)
+        self.awaited(SERIES_INSTANCE_UID, asking, unique, series_elsewhere)
     }
 
     /// Instances of it, or of its series if one is named.
@@ -109,7 +116,7 @@ impl Find<'_, '_> {
             let wanted = Wanted { matches: &matches, combined, study: Some(&study), series: series.as_ref() };
             archives.instances(Some(&by), wanted).await
         };
-        self.awaited(asking, unique, instance_elsewhere)
+        self.awaited(SOP_INSTANCE_UID, asking, unique, instance_elsewhere)
     }
 
     /// The end of a query that was answered as far as it could be. What a silent archive holds is not passed over in silence:

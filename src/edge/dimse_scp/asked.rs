@@ -1,6 +1,7 @@
 //! What a C-FIND, C-MOVE or C-GET asks for: information model, level, unique keys, keys to match and to give back (PS3.4 section C.4).
 
 use crate::dicom::attributes::*;
+use crate::dicom::charset::Charset;
 use crate::dicom::query::identifier::{Identifier, vr_of};
 use crate::dicom::query::{Match, matching::check};
 use crate::dicom::tag::Tag;
@@ -75,13 +76,15 @@ fn mismatch(tag: Tag, why: &str) -> QueryAnswer {
 
 impl Asked {
     /// Reads the identifier and checks its level and its unique keys; what is wrong is A900, with the element (DIM-060).
-    pub(super) fn read(request: &QueryRequest, root: Root) -> Result<Self, QueryAnswer> {
+    /// Text that declares no character set, and is not UTF-8, is in `undeclared` (DIM-068).
+    pub(super) fn read(request: &QueryRequest, root: Root, undeclared: &Charset) -> Result<Self, QueryAnswer> {
         let explicit = request.transfer_syntax == EXPLICIT_VR_LE;
-        let identifier = Identifier::read(&request.identifier, explicit).map_err(|error| QueryAnswer {
-            comment: Some(error.to_string()),
-            offending: error.tag().map(|tag| tag.0),
-            ..Status::CANNOT_UNDERSTAND.into()
-        })?;
+        let identifier =
+            Identifier::read_from(&request.identifier, explicit, undeclared).map_err(|error| QueryAnswer {
+                comment: Some(error.to_string()),
+                offending: error.tag().map(|tag| tag.0),
+                ..Status::CANNOT_UNDERSTAND.into()
+            })?;
         let named = identifier.text(LEVEL).ok_or_else(|| mismatch(LEVEL, "is missing"))?;
         let at = levels(root).iter().position(|(_, name, _)| *name == named);
         let at = at.ok_or_else(|| mismatch(LEVEL, "is no level of this model"))?;
@@ -211,7 +214,6 @@ pub(super) fn exact(matches: &[Match], tag: Tag) -> Option<&str> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::dicom::charset::Charset;
     use crate::dicom::query::identifier::write;
 
     fn request(keys: &[(Tag, &str)]) -> QueryRequest {
@@ -224,6 +226,10 @@ mod tests {
             identifier: write(&values, &Charset::default(), true),
             destination: String::new(),
         }
+    }
+
+    fn read(request: &QueryRequest, root: Root) -> Result<Asked, QueryAnswer> {
+        Asked::read(request, root, &Charset::default())
     }
 
     /// DIM-060, DIM-072: each level needs one value of each unique key above, and is one of its model.
@@ -253,7 +259,7 @@ mod tests {
         for (root, level, keys, want) in rows {
             let mut keys = keys.to_vec();
             keys.push((LEVEL, level));
-            let got = Asked::read(&request(&keys), *root);
+            let got = read(&request(&keys), *root);
             let got = got.map(|_| ()).map_err(|answer| (answer.status.0, answer.offending));
             assert_eq!(got, want.map_err(|tag| (0xA900, Some(tag.0))), "{root:?} {level} {keys:?}");
         }
@@ -280,7 +286,7 @@ mod tests {
         for (root, level, tag, want) in rows {
             let mut keys = above.to_vec();
             keys.extend([(LEVEL, level), (tag, "")]);
-            let asked = Asked::read(&request(&keys), root).unwrap();
+            let asked = read(&request(&keys), root).unwrap();
             let back = asked.keys().unwrap().back;
             assert_eq!(back.contains(&tag), want, "{root:?} {level} {tag}");
         }
@@ -292,8 +298,7 @@ mod tests {
         for (value, level, want) in
             [("", "STUDY", (true, false)), ("b", "STUDY", (true, true)), ("", "PATIENT", (false, true))]
         {
-            let asked =
-                Asked::read(&request(&[(PATIENT_ID, "7"), (LEVEL, level), (INSTITUTION_NAME, value)]), Root::Patient);
+            let asked = read(&request(&[(PATIENT_ID, "7"), (LEVEL, level), (INSTITUTION_NAME, value)]), Root::Patient);
             let keys = asked.unwrap().keys().unwrap();
             let matched = crate::dicom::query::matching(&keys.matches, INSTITUTION_NAME).is_some();
             assert_eq!(
@@ -316,7 +321,7 @@ mod tests {
             let level = [&[0x08, 0, 0x52, 0, 6, 0, 0, 0][..], b"STUDY "].concat();
             let identifier = [&level[..], &tag, &length.to_le_bytes(), rest].concat();
             let asked = QueryRequest { identifier, transfer_syntax: "1.2.840.10008.1.2".into(), ..request(&[]) };
-            let keys = Asked::read(&asked, Root::Study).unwrap().keys();
+            let keys = read(&asked, Root::Study).unwrap().keys();
             keys.map(|keys| keys.unsupported).map_err(|refused| (refused.status.0, refused.offending))
         };
         let (requests, accession) = ([0x40, 0, 0x75, 0x02], [0x08, 0, 0x50, 0]);
@@ -336,7 +341,7 @@ mod tests {
     fn an_asterisk_alone_leaves_a_key_of_uids_open() {
         for tag in [STUDY_INSTANCE_UID, SOP_CLASSES_IN_STUDY] {
             for value in ["*", "* ", ""] {
-                let asked = Asked::read(&request(&[(LEVEL, "STUDY"), (tag, value)]), Root::Study).unwrap();
+                let asked = read(&request(&[(LEVEL, "STUDY"), (tag, value)]), Root::Study).unwrap();
                 let keys = asked.keys().unwrap();
                 assert_eq!((keys.back, keys.matches, keys.unsupported), (vec![tag], vec![], false), "{tag} {value:?}");
                 assert!(asked.values(STUDY_INSTANCE_UID).is_empty(), "nothing is named that could be retrieved");
@@ -347,7 +352,7 @@ mod tests {
     #[test]
     fn values_that_cannot_be_are_named() {
         for (tag, value) in [(STUDY_DATE, "2025"), (STUDY_TIME, "noon"), (STUDY_INSTANCE_UID, "1..2")] {
-            let asked = Asked::read(&request(&[(LEVEL, "STUDY"), (tag, value)]), Root::Study);
+            let asked = read(&request(&[(LEVEL, "STUDY"), (tag, value)]), Root::Study);
             let refused = asked.and_then(|asked| asked.keys().map(|_| ())).unwrap_err();
             assert_eq!((refused.status.0, refused.offending), (0xA900, Some(tag.0)), "{tag}");
             assert!(!refused.comment.unwrap().contains(value), "values stay out of comments");

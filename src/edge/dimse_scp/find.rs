@@ -13,6 +13,7 @@ use super::shown::{held_as, patient_of, shown};
 use super::{Caller, DimseFace};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
+use crate::dicom::charset::Charset;
 use crate::dicom::query::{Match, fits, identifier, known, matching, matching::matches, narrow::Narrow};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
@@ -73,7 +74,7 @@ pub(super) async fn find(
     root: Root,
     dialogue: &mut Dialogue<'_>,
 ) -> QueryAnswer {
-    let asked = match Asked::read(request, root) {
+    let asked = match Asked::read(request, root, &Charset::declared(node.charset.as_bytes())) {
         Ok(asked) => asked,
         Err(refused) => return refused,
     };
@@ -290,7 +291,7 @@ impl Find<'_, '_> {
                 self.tell_held(copies, &mut archived, &mut elsewhere).await?;
             }
         }
-        self.hear_archives(&mut archived).await?;
+        self.hear_unless_told(&mut archived, STUDY_INSTANCE_UID).await?;
         // What archives alone hold.
         for (study, (row, size)) in archived.rest() {
             self.goes_on().await?;
@@ -402,7 +403,7 @@ impl Find<'_, '_> {
                 }
             }
         }
-        self.hear_archives(&mut archived).await?;
+        self.hear_unless_told(&mut archived, SERIES_INSTANCE_UID).await?;
         for mut row in archived.rest().into_values() {
             let theirs = std::mem::take(&mut row.instances);
             known.insert(&row.series, &row.origin)?;
@@ -428,7 +429,7 @@ impl Find<'_, '_> {
         let walk = self.walk();
         let mut find =
             FindInstances { study: walk.studies.first().cloned(), series: walk.series.clone(), ..Default::default() };
-        let named = matching(&self.keys.matches, SOP_INSTANCE_UID).map_or(&[][..], |matched| &matched.values);
+        let named = self.named(SOP_INSTANCE_UID);
         // A longer list is matched row by row.
         if named.len() <= MOST_NAMED {
             find.instances = named.iter().filter_map(|uid| InstanceUid::parse(uid).ok()).collect();
@@ -462,7 +463,7 @@ impl Find<'_, '_> {
                 }
             }
         }
-        self.hear_archives(&mut archived).await?;
+        self.hear_unless_told(&mut archived, SOP_INSTANCE_UID).await?;
         for (instance, row) in archived.rest() {
             self.goes_on().await?;
             known.insert(&instance, &row.origin)?;

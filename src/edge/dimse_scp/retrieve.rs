@@ -9,6 +9,7 @@ use super::{Caller, DimseFace};
 use crate::courier::mover::Mover;
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::attributes::*;
+use crate::dicom::charset::Charset;
 use crate::dicom::nhs_number::{NhsNumber, is_issuer};
 use crate::dicom::tag::Tag;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
@@ -84,7 +85,7 @@ async fn prepared(
     let mover = mover.filter(|mover| request.operation != Operation::Move || mover.can_call());
     let unknown = || refuse(Status::DESTINATION_UNKNOWN, "the move destination has no address here", None);
     let mover = mover.ok_or_else(|| Box::new(unknown()))?;
-    let asked = Asked::read(request, root)?;
+    let asked = Asked::read(request, root, &Charset::declared(node.charset.as_bytes()))?;
     let (picked, sought) = picked(face, &registry, node, &asked).await?;
     let studies = sought.studies.clone();
     let sought = face.records.may_be_sought(sought).await.map_err(|error| Box::new(unreadable(&error)))?;

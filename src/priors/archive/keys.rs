@@ -3,6 +3,7 @@
 use crate::dicom::attributes::*;
 use crate::dicom::query::{Match, matching};
 use crate::dicom::tag::Tag;
+use crate::dicom::vr::Vr;
 use std::collections::BTreeMap;
 
 pub(super) use crate::dicom::attributes::QUERY_RETRIEVE_LEVEL as LEVEL;
@@ -70,13 +71,34 @@ pub(super) fn of_names() -> BTreeMap<Tag, String> {
     [(LEVEL, name(Level::Instance).to_owned()), (SOP_INSTANCE_UID, String::new())].into()
 }
 
-/// The keys of a query of studies.
+/// Several values of another key than a UID: the standard knows no such list (PS3.4 section C.2.2.2), and an archive may look for all of it
+/// as one value.
+fn is_list(matched: &Match) -> bool {
+    matched.vr != Vr::UI && matched.values.iter().any(|value| value.contains('\\'))
+}
+
+/// A value as the standard writes it now: an asterisk alone leaves a key open, dates have no dots, and components at the end of a name that may
+/// be anything may not be there at all. Here it is matched as kindly as what is held here.
+fn plain(matched: &Match) -> String {
+    let value = matched.values.join("\\");
+    match matched.vr {
+        _ if value == "*" => String::new(),
+        Vr::DA => value.replace('.', ""),
+        Vr::PN if value.ends_with("^*") && !value.contains('=') => format!("{}*", value.trim_end_matches(['^', '*'])),
+        _ => value,
+    }
+}
+
+/// The keys of a query of studies. Lists are left to the matching here, unless nothing else names anything.
 pub(super) fn of_studies(matches: &[Match]) -> BTreeMap<Tag, String> {
+    let (lists, single): (Vec<Match>, Vec<Match>) = matches.iter().cloned().partition(is_list);
+    let open = |matched: &Match| matched.path == [MODALITIES_IN_STUDY] || name_something(&single);
+    let lists = lists.iter().filter(|matched| !open(matched));
     let mut keys = of_level(Level::Study);
-    for matched in matches {
+    for matched in single.iter().chain(lists) {
         let [tag] = matched.path.as_slice() else { continue };
         if NARROWING.contains(tag) && !matched.values.is_empty() {
-            keys.insert(*tag, matched.values.join("\\"));
+            keys.insert(*tag, plain(matched));
         }
     }
     keys
@@ -85,7 +107,6 @@ pub(super) fn of_studies(matches: &[Match]) -> BTreeMap<Tag, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::vr::Vr;
 
     fn key(tag: Tag, vr: Vr, values: &[&str]) -> Match {
         Match { path: vec![tag], vr, values: values.iter().map(|value| (*value).to_owned()).collect() }
@@ -97,6 +118,31 @@ mod tests {
         assert_eq!(unique(&of_level(Level::Series)), Some(SERIES_INSTANCE_UID));
         assert_eq!(unique(&of_names()), Some(SOP_INSTANCE_UID));
         assert_eq!(unique(&BTreeMap::new()), None);
+    }
+
+    /// DIM-066, DIM-070: what the standard gives no meaning to is not sent, so that an archive does not look for `CT\MR` and find nothing.
+    #[test]
+    fn an_archive_is_sent_no_lists_but_of_uids_no_old_dates_and_no_empty_components() {
+        let rows: [(&[Match], Tag, &str); 10] = [
+            (
+                &[key(PATIENT_ID, Vr::LO, &["7"]), key(MODALITIES_IN_STUDY, Vr::CS, &["CT\\MR"])],
+                MODALITIES_IN_STUDY,
+                "",
+            ),
+            (&[key(MODALITIES_IN_STUDY, Vr::CS, &["CT\\MR"])], MODALITIES_IN_STUDY, ""),
+            (&[key(PATIENT_ID, Vr::LO, &["7"]), key(MODALITIES_IN_STUDY, Vr::CS, &["CT"])], MODALITIES_IN_STUDY, "CT"),
+            (&[key(PATIENT_ID, Vr::LO, &["7"]), key(ACCESSION_NUMBER, Vr::SH, &["A1\\A2"])], ACCESSION_NUMBER, ""),
+            // Nothing else names anything: everybody is not asked for.
+            (&[key(ACCESSION_NUMBER, Vr::SH, &["A1\\A2"])], ACCESSION_NUMBER, "A1\\A2"),
+            (&[key(STUDY_DATE, Vr::DA, &["2025.03.10-2025.03.11"])], STUDY_DATE, "20250310-20250311"),
+            (&[key(PATIENT_ID, Vr::LO, &["7"]), key(STUDY_DATE, Vr::DA, &["*"])], STUDY_DATE, ""),
+            (&[key(STUDY_INSTANCE_UID, Vr::UI, &["1.2", "1.3"])], STUDY_INSTANCE_UID, "1.2\\1.3"),
+            (&[key(PATIENT_NAME, Vr::PN, &["DOE^JOHN^*"])], PATIENT_NAME, "DOE^JOHN*"),
+            (&[key(PATIENT_NAME, Vr::PN, &["YAMADA^*=山田^*"])], PATIENT_NAME, "YAMADA^*=山田^*"),
+        ];
+        for (matches, tag, want) in rows {
+            assert_eq!(of_studies(matches).get(&tag).map(String::as_str), Some(want), "{matches:?} {tag}");
+        }
     }
 
     #[test]

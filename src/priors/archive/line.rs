@@ -18,6 +18,8 @@ const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 
 /// Answers to one query that are read, those that repeat one another too.
 const MOST_ANSWERS: usize = 200_000;
+/// Bytes of values that are kept of them: some hundred of each of the most answers, and far more of each of the few.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Why an archive did not do what it was asked. The text holds nothing of a patient.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -30,6 +32,8 @@ pub(super) enum Failure {
     Late(Duration),
     #[error("its answer has more than {0} matches")]
     TooMuch(usize),
+    #[error("its answer has more than {MOST_BYTES} bytes")]
+    TooLong,
 }
 
 /// The values of an answer by tag.
@@ -43,19 +47,44 @@ struct Taken {
     seen: BTreeSet<String>,
     answers: usize,
     unreadable: usize,
+    /// Bytes of what was found.
+    bytes: usize,
 }
 
 impl Taken {
+    /// Hears one answer. One that cannot be read, or has no identifier, may be what was asked for.
+    fn hear(
+        &mut self,
+        identifier: Option<&[u8]>,
+        (explicit, charset): (bool, &Charset),
+        wanted: &[Tag],
+        unique: Option<Tag>,
+    ) {
+        self.answers += 1;
+        match identifier.map(|bytes| Identifier::read_from(bytes, explicit, charset)) {
+            Some(Ok(identifier)) => {
+                let values = wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?)));
+                self.note(values.collect(), unique);
+            }
+            Some(Err(_)) | None => self.unreadable += 1,
+        }
+    }
+
     /// Takes an answer, each UID once. One without is no other's double.
     fn note(&mut self, values: Values, unique: Option<Tag>) {
         let uid = unique.and_then(|tag| values.get(&tag)).filter(|uid| !uid.is_empty());
         if uid.is_none_or(|uid| self.seen.insert(uid.clone())) {
+            self.bytes += values.values().map(String::len).sum::<usize>();
             self.found.push(values);
         }
     }
 
-    fn is_too_much(&self, most: usize) -> bool {
-        self.found.len() > most || self.answers > MOST_ANSWERS
+    /// Why no more is taken, if no more is.
+    fn is_too_much(&self, most: usize) -> Option<Failure> {
+        if self.bytes > MOST_BYTES {
+            return Some(Failure::TooLong);
+        }
+        (self.found.len() > most || self.answers > MOST_ANSWERS).then_some(Failure::TooMuch(most))
     }
 }
 
@@ -64,6 +93,7 @@ pub(super) struct Line {
     scu: Scu,
     context: u8,
     explicit: bool,
+    charset: Charset,
     /// The archive answers below a study without the unique keys above.
     pub(super) relational: bool,
     /// Answers that could not be read.
@@ -76,29 +106,21 @@ impl Line {
         let asks = operation == Operation::Find;
         let (scu, context, explicit) = dimse::connect_for_queries(&archive.target, class, asks).await?;
         let relational = asks && scu.is_relational(class);
-        Ok(Self { scu, context, explicit, relational, unreadable: 0 })
+        Ok(Self { scu, context, explicit, charset: archive.charset.clone(), relational, unreadable: 0 })
     }
 
     /// Asks for matches of keys, and gives their values, each match once; of more than `most`, none. A match that cannot be read is counted.
     pub(super) async fn find(&mut self, keys: &Values, quiet: Duration, most: usize) -> Result<Vec<Values>, Failure> {
         let found = Arc::new(Mutex::new(Taken::default()));
-        let (explicit, unique) = (self.explicit, keys::unique(keys));
+        let (explicit, unique, charset) = (self.explicit, keys::unique(keys), self.charset.clone());
         let wanted: Vec<Tag> = keys.keys().copied().filter(|tag| *tag != QUERY_RETRIEVE_LEVEL).collect();
         let taken = Arc::clone(&found);
         let each = move |reply: Reply| {
             let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.answers += 1;
-            match reply.identifier.map(|bytes| Identifier::read(&bytes, explicit)) {
-                Some(Ok(identifier)) => {
-                    let values = wanted.iter().filter_map(|tag| Some((*tag, identifier.text(*tag)?)));
-                    taken.note(values.collect(), unique);
-                }
-                Some(Err(_)) => taken.unreadable += 1,
-                None => {}
-            }
-            if taken.is_too_much(most) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            taken.hear(reply.identifier.as_deref(), (explicit, &charset), &wanted, unique);
+            if taken.is_too_much(most).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let bytes = identifier::write(keys, &Charset::default(), explicit);
+        let bytes = identifier::write(keys, &self.charset, explicit);
         let asked = Inquiry {
             context_id: self.context,
             operation: Operation::Find,
@@ -109,8 +131,8 @@ impl Line {
         let last = self.scu.ask(&asked, &CancellationToken::new(), each).await;
         let taken = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
         self.unreadable += taken.unreadable;
-        if taken.is_too_much(most) {
-            return Err(Failure::TooMuch(most));
+        if let Some(failure) = taken.is_too_much(most) {
+            return Err(failure);
         }
         let last = last?;
         match last.status.class() {
@@ -147,3 +169,45 @@ impl Line {
 
 /// One move of a study may take so long.
 const LONGEST_MOVE: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::attributes::{STUDY_DESCRIPTION, STUDY_INSTANCE_UID};
+
+    fn answer(study: &str, description: &str) -> Vec<u8> {
+        let values = [(STUDY_INSTANCE_UID, study.to_owned()), (STUDY_DESCRIPTION, description.to_owned())];
+        identifier::write(&BTreeMap::from(values), &Charset::default(), true)
+    }
+
+    fn heard(taken: &mut Taken, bytes: Option<&[u8]>) {
+        taken.hear(
+            bytes,
+            (true, &Charset::default()),
+            &[STUDY_INSTANCE_UID, STUDY_DESCRIPTION],
+            Some(STUDY_INSTANCE_UID),
+        );
+    }
+
+    /// Each match counts once, and what cannot be read is not passed over.
+    #[test]
+    fn an_answer_that_cannot_be_read_or_says_nothing_is_counted() {
+        let mut taken = Taken::default();
+        for bytes in [Some(answer("1.2", "a")), Some(answer("1.2", "a")), Some(vec![0x08, 0x00, 0x20]), None] {
+            heard(&mut taken, bytes.as_deref());
+        }
+        assert_eq!((taken.answers, taken.found.len(), taken.unreadable), (4, 1, 2));
+        assert_eq!(taken.is_too_much(1), None);
+        heard(&mut taken, Some(&answer("1.3", "a")));
+        assert_eq!(taken.is_too_much(1), Some(Failure::TooMuch(1)));
+    }
+
+    #[test]
+    fn what_is_kept_of_answers_is_bounded_in_bytes() {
+        let mut taken = Taken { bytes: MOST_BYTES - 6, ..Taken::default() };
+        for (study, want) in [("1.2", None), ("1.2", None), ("1.3", Some(Failure::TooLong))] {
+            heard(&mut taken, Some(&answer(study, "abc")));
+            assert_eq!(taken.is_too_much(10), want, "{study}");
+        }
+    }
+}

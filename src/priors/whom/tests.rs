@@ -128,11 +128,23 @@ fn an_answer_means_the_patient_only_by_number_and_issuer() {
     assert_eq!(by_name.is_meant(&Said { word: "ZZ009".into(), ..said("4711", "") }, "b", None), Meant::Yes);
     assert_eq!(by_name.is_meant(&said("4711", ""), "b", None), Meant::Yes);
     // The birth date that is known with the number must not contradict.
-    let linked = patient("1", "OWN", false).unwrap().linked(NhsNumber::parse(NHS).unwrap(), "19600229");
-    for (birth_date, want) in [("19600229", Meant::Yes), ("", Meant::Yes), ("19600228", Meant::No)] {
+    let linked = |date: &str| patient("1", "OWN", false).unwrap().linked(NhsNumber::parse(NHS).unwrap(), date);
+    let rows = [
+        ("19600229", "19600229", Meant::Yes),
+        ("19600229", "", Meant::Yes),
+        ("19600229", " ", Meant::Yes),
+        ("19600229", "19600228", Meant::No),
+        // As before the third edition of the standard, at either side (PS3.5 section 6.2).
+        ("19600229", "1960.02.29", Meant::Yes),
+        ("1960.02.29", "19600229", Meant::Yes),
+        ("1960.02.29", "1960.02.28", Meant::No),
+        ("19600229", "unknown", Meant::No),
+    ];
+    for (known, birth_date, want) in rows {
         let answer = Said { birth_date: birth_date.into(), ..said(NHS, "NHS") };
-        assert_eq!(linked.is_meant(&answer, "b", None), want, "{birth_date}");
+        assert_eq!(linked(known).is_meant(&answer, "b", None), want, "{known} {birth_date}");
     }
+    let linked = linked("19600229");
     assert!(!format!("{linked:?} {:?}", said(NHS, "")).contains("943"));
 }
 

@@ -175,20 +175,30 @@ def follow(session, dataset, metadata, base, location, syntax):
 
 def slow(dataset, syntax):
     """Larger compressed images are decoded by frames.py alone."""
-    cells = dataset.get("Rows", 0) * dataset.get("Columns", 0) * int(dataset.get("NumberOfFrames") or 1)
+    # Some say "1A".
+    frames = str(dataset.get("NumberOfFrames") or 1)
+    cells = dataset.get("Rows", 0) * dataset.get("Columns", 0) * (int(frames) if frames.isdigit() else 1)
     return pydicom.uid.UID(syntax).is_compressed and cells > MOST_CELLS
 
 
+def place(session, url, dataset, instance):
+    """Where an instance is to be had; by a search, where pydicom does not read so far."""
+    named = [dataset.get(word) for word in ("StudyInstanceUID", "SeriesInstanceUID")]
+    if not all(named):
+        found = session.get(f"{url}/instances", params={"SOPInstanceUID": instance}).json()[0]
+        named = [found[tag]["Value"][0] for tag in ("0020000D", "0020000E")]
+    return f"{url}/studies/{named[0]}/series/{named[1]}/instances/{instance}"
+
+
 def main():
-    url, certificate, key, trust, listed, folder = sys.argv[1:]
+    url, certificate, key, trust, listed, folder, *bytes_only = sys.argv[1:]
     session = Session()
     session.cert, session.verify, session.trust_env = (certificate, key), trust, False
     for at, line in enumerate(Path(listed).read_text().splitlines()):
         row = json.loads(line)
         data = Path(row["path"]).read_bytes()
         dataset = pydicom.dcmread(row["path"], force=True)
-        location = (f"{url}/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}"
-                    f"/instances/{row['sop_instance']}")
+        location = place(session, url, dataset, row["sop_instance"])
         syntax = row["syntax"]
         told = {"path": row["path"], "syntax": syntax, "stored": None}
         if syntax not in NEVER:
@@ -196,6 +206,9 @@ def main():
             body = data[split(data)[1]:]
             body += b"\0" * (len(body) % 2)
             told["stored"] = as_stored.status_code == 200 and as_stored.content[split(as_stored.content)[1]:] == body
+        if bytes_only:
+            print(json.dumps(told), flush=True)
+            continue
         told["native"], told["received"] = None, None
         native = None if slow(dataset, syntax) else session.get(location, headers={"Accept": "application/dicom"})
         if native is not None:

@@ -2,11 +2,14 @@
 
 use super::{AVAILABILITY, End, Find};
 use crate::dicom::attributes::*;
+use crate::dicom::query::matching;
+use crate::dicom::tag::Tag;
 use crate::dimse::{QueryAnswer, Status};
 use crate::priors::archive::Found;
 use crate::records::Elsewhere;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Of so much at most is it remembered that it was told before the archives had answered; from then on they are waited for (REL-25).
@@ -16,6 +19,8 @@ const MOST_AHEAD: usize = 5000;
 pub(in crate::edge::dimse_scp) struct Awaited<K, T> {
     /// Their answer, until it is heard. Dropped, it is asked for no more.
     answer: Option<AbortOnDropHandle<Found<T>>>,
+    /// As long as it is here they are not asked yet.
+    unasked: Option<oneshot::Sender<()>>,
     unique: fn(&T) -> K,
     described: fn(&T) -> Elsewhere,
     /// What was taken before it was known what archives hold of it.
@@ -26,17 +31,28 @@ pub(in crate::edge::dimse_scp) struct Awaited<K, T> {
 impl<K: Ord + Clone, T: Send + 'static> Awaited<K, T> {
     /// Nobody is asked.
     pub(in crate::edge::dimse_scp) fn nothing(unique: fn(&T) -> K, described: fn(&T) -> Elsewhere) -> Self {
-        Self { answer: None, unique, described, ahead: BTreeSet::new(), held: BTreeMap::new() }
+        Self { answer: None, unasked: None, unique, described, ahead: BTreeSet::new(), held: BTreeMap::new() }
     }
 
-    /// Asks, and goes on asking while other things are done.
+    /// Asks as soon as [`Self::begin`] is called, and goes on asking while other things are done.
     pub(in crate::edge::dimse_scp) fn of(
         asking: impl Future<Output = Found<T>> + Send + 'static,
         unique: fn(&T) -> K,
         described: fn(&T) -> Elsewhere,
     ) -> Self {
+        let (unasked, begun) = oneshot::channel::<()>();
+        let asking = async move {
+            // Nothing is sent: it begins when the sender is gone.
+            let _ = begun.await;
+            asking.await
+        };
         let answer = Some(AbortOnDropHandle::new(tokio::spawn(asking)));
-        Self { answer, ..Self::nothing(unique, described) }
+        Self { answer, unasked: Some(unasked), ..Self::nothing(unique, described) }
+    }
+
+    /// Has them asked now.
+    pub(in crate::edge::dimse_scp) fn begin(&mut self) {
+        drop(self.unasked.take());
     }
 
     /// What they hold of something that is here, and is told now. Before they are heard that is not known: they will not tell it again.
@@ -51,6 +67,15 @@ impl<K: Ord + Clone, T: Send + 'static> Awaited<K, T> {
     /// Whether they hold it, as far as they have been heard.
     pub(super) fn holds(&self, key: &K) -> bool {
         self.held.contains_key(key)
+    }
+
+    /// Whether all that is asked for by name was told before they were heard: they will not tell it again, and have nothing else to tell.
+    fn is_all_told(&self, named: &[String]) -> bool
+    where
+        K: ToString,
+    {
+        let told: BTreeSet<String> = self.ahead.iter().map(ToString::to_string).collect();
+        self.answer.is_some() && !named.is_empty() && named.iter().all(|uid| told.contains(uid))
     }
 
     /// So much was told ahead that they must be heard before more is.
@@ -77,6 +102,7 @@ impl Find<'_, '_> {
         &mut self,
         awaited: &mut Awaited<K, T>,
     ) -> Result<(), End> {
+        awaited.begin();
         let Some(answer) = awaited.answer.take() else { return Ok(()) };
         let found = tokio::select! {
             found = answer => found,
@@ -90,6 +116,23 @@ impl Find<'_, '_> {
         let rows = self.face.records.shown_elsewhere(found.rows, awaited.described).await?;
         awaited.hear(rows);
         Ok(())
+    }
+
+    /// The same, unless all that the query names was told already; then they are not asked. `unique` is the key of the level.
+    pub(super) async fn hear_unless_told<K: Ord + Clone + ToString, T: Send + 'static>(
+        &mut self,
+        awaited: &mut Awaited<K, T>,
+        unique: Tag,
+    ) -> Result<(), End> {
+        if awaited.is_all_told(self.named(unique)) {
+            return Ok(());
+        }
+        self.hear_archives(awaited).await
+    }
+
+    /// The UIDs that the query lists in a key; none if it leaves it open.
+    pub(in crate::edge::dimse_scp) fn named(&self, unique: Tag) -> &[String] {
+        matching(&self.keys.matches, unique).map_or(&[], |matched| &matched.values)
     }
 
     /// Whether what archives hold of a study or series that is here too changes what is told of it: how much there is, and where.
@@ -107,6 +150,8 @@ mod tests {
     use crate::edge::qido::archived::series_elsewhere;
     use crate::peers::Origin;
     use crate::records::{SeriesRow, Texts};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn uid(n: usize) -> SeriesUid {
         SeriesUid::parse(&format!("1.2.{n}")).unwrap()
@@ -131,6 +176,29 @@ mod tests {
         assert_eq!(awaited.take(&uid(2)).map(|row| row.instances), Some(7));
         assert!(awaited.take(&uid(2)).is_none());
         assert_eq!(awaited.rest().into_keys().collect::<Vec<_>>(), [uid(3)]);
+    }
+
+    /// DIM-070: archives are not asked before it is known that something is wanted of them, and never for what is named and told.
+    #[tokio::test]
+    async fn nobody_is_asked_for_what_is_named_and_told() {
+        let asked = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&asked);
+        let asking = async move {
+            mark.store(true, Ordering::SeqCst);
+            Found { rows: vec![row(2)], silent: Vec::new() }
+        };
+        let mut awaited = Awaited::of(asking, |row: &SeriesRow| row.series.clone(), series_elsewhere);
+        assert!(awaited.take(&uid(1)).is_none());
+        for (named, all) in [(vec![], false), (vec![1], true), (vec![1, 2], false), (vec![2], false)] {
+            let named: Vec<String> = named.into_iter().map(|n| uid(n).to_string()).collect();
+            assert_eq!(awaited.is_all_told(&named), all, "{named:?}");
+        }
+        tokio::task::yield_now().await;
+        assert!(!asked.load(Ordering::SeqCst));
+        awaited.begin();
+        let found = awaited.answer.take().unwrap().await.unwrap();
+        assert!(asked.load(Ordering::SeqCst) && found.rows.len() == 1);
+        assert!(!awaited.is_all_told(&[uid(1).to_string()]), "they were heard");
     }
 
     /// REL-25: what is remembered of what was told ahead has an end; where nobody is asked it is not needed.
