@@ -1,4 +1,6 @@
-//! `weybridge nodes`: local DICOM nodes, and whether they answer C-ECHO.
+//! `weybridge nodes`: local DICOM nodes, whether they answer C-ECHO, and what they take.
+
+mod storage;
 
 use super::peers::{pause, rights};
 use super::{ConfigPlace, Ended, Failure, client, render, status};
@@ -22,7 +24,7 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Call a node and ask it for C-ECHO
+    /// Call a node, ask it for C-ECHO, and see which storage classes it takes, without sending anything
     Test {
         /// Its AE title
         ae_title: String,
@@ -104,16 +106,36 @@ async fn test(config: &Config, node: &Node, json: bool) -> Ended {
         Err((step @ TLS..=PERMISSION, error)) => Some((step, Failure::forbidden(told(step, &error, over_tls)))),
         Err((step, error)) => Some((step, Failure::unreachable(told(step, &error, over_tls)))),
     };
+    // Who is given nothing need not take anything.
+    let asked = failed.is_none() && node.may.receive;
+    let storage = if asked { Some(storage::propose(&target, node).await) } else { None };
+    let unfit = |why: String| Some((STORAGE, Failure::unreachable(why)));
+    let failed = match &storage {
+        Some(Ok(storage)) => storage.flaw().and_then(|why| unfit(format!("{} {why}", node.ae_title))),
+        Some(Err(error)) => unfit(told(STORAGE, error, over_tls)),
+        None => failed,
+    };
     for (number, step) in STEPS.iter().enumerate() {
         let result = match &failed {
             Some((at, failure)) if *at == number => failure.message().to_owned(),
             Some((at, _)) if *at < number => "not tried".into(),
             _ if !over_tls && matches!(number, TLS | IDENTITY) => "none (plain)".into(),
+            _ if number == STORAGE && !asked => "none (it is given nothing)".into(),
             _ => "ok".into(),
         };
+        let mut line = json!({"step": step, "result": result});
+        if let (STORAGE, Some(Ok(storage))) = (number, &storage) {
+            storage.add_to(&mut line);
+        }
         match json {
-            true => render::json(&json!({"step": step, "result": result}))?,
+            true => render::json(&line)?,
             false => render::line(format!("{step:<11} {result}"))?,
+        }
+    }
+    if let (None, Some(Ok(storage)), false) = (&failed, &storage, json) {
+        let lists = storage.lists();
+        for (word, names) in lists.iter().filter(|(_, names)| !names.is_empty()) {
+            render::line(format!("{word:<11} {names}"))?;
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), |(_, failure)| Err(failure))
@@ -147,12 +169,13 @@ async fn poll(config: &Config, node: &Node, json: bool) -> Ended {
 }
 
 /// The steps on the way to a node, in the order in which they can fail (UIX-06).
-const STEPS: [&str; 7] = ["name", "connection", "TLS", "identity", "permission", "association", "echo"];
+const STEPS: [&str; 8] = ["name", "connection", "TLS", "identity", "permission", "association", "echo", "storage"];
 const TLS: usize = 2;
 const IDENTITY: usize = 3;
 const PERMISSION: usize = 4;
 const ASSOCIATION: usize = 5;
 const ECHO: usize = 6;
+const STORAGE: usize = 7;
 
 /// Calls a node and asks it for C-ECHO; at which step that failed.
 async fn echo(target: &Target, offer: &Offer) -> Result<Status, (usize, ScuError)> {

@@ -70,7 +70,6 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 
 /// Pauses a destination, or resumes it; the ledger keeps who and why.
 pub(super) async fn pause(config: &Config, destination: &str, paused: bool, reason: &str) -> Ended {
-    let verb = if paused { "pause" } else { "resume" };
     if paused && reason.trim().is_empty() {
         return Err(Failure::usage("say why: --reason \"…\"; it is kept in the ledger"));
     }
@@ -83,7 +82,8 @@ pub(super) async fn pause(config: &Config, destination: &str, paused: bool, reas
             render::line(format!("{destination} is paused: what is in hand ends, nothing more is sent until `resume`"))?
         }
         Some(true) => render::line(format!("{destination} is resumed"))?,
-        _ => render::line(format!("{verb}: {destination} is so already"))?,
+        _ if paused => render::line(format!("{destination} is paused already"))?,
+        _ => render::line(format!("{destination} is not paused"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,14 +102,22 @@ async fn list(config: &Config, json: bool) -> Ended {
             };
             let profile = profile.and_then(|(_, text)| serde_json::from_str::<Value>(&text).ok());
             let value = json!({"name": peer.name, "url": peer.url, "identity": peer.identity, "may": may, "verify": verify,
-                "profile": profile});
+                "priors": peer.priors, "profile": profile});
             render::json(&value)?;
         } else {
-            rows.push(vec![peer.name.clone(), peer.url.clone(), peer.identity.clone(), may.join(" "), verify.into()]);
+            let asked = if peer.priors { "asked" } else { "not asked" }.to_owned();
+            rows.push(vec![
+                peer.name.clone(),
+                peer.url.clone(),
+                peer.identity.clone(),
+                may.join(" "),
+                verify.into(),
+                asked,
+            ]);
         }
     }
     if !json {
-        render::table(&["NAME", "URL", "IDENTITY", "MAY", "VERIFY"], rows)?;
+        render::table(&["NAME", "URL", "IDENTITY", "MAY", "VERIFY", "FOR PRIORS"], rows)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ pub use reasons::{Judged, c_store, failure_reason, is_warning};
 use super::carrier::Report;
 use crate::dicom::uid::{InstanceUid, SopClassUid, TransferSyntaxUid};
 use crate::dicomweb::stow::StoreResponse;
-use crate::ledger::outcome::{Charge, Outcome};
+use crate::ledger::outcome::{Charge, Outcome, Refusal};
 use crate::ledger::transfer::TransferId;
 use std::time::Duration;
 
@@ -112,11 +112,13 @@ pub enum Absent {
 /// Judges the answer to one STOW-RS request (WEB-041 to WEB-065).
 pub fn stow(answer: &Answer, items: &[Item]) -> Verdict {
     let detail = format!("HTTP {}{}", answer.status, remark(answer));
-    let judge = Judge { answer, items, detail };
-    match (answer.status, &answer.module) {
+    // An object that has nothing of a module is none: errors are told in JSON, too.
+    let module = answer.module.as_ref().filter(|module| !module.is_empty());
+    let judge = Judge { answer, module, items, detail };
+    match (answer.status, module) {
         (200..=299, Some(module)) => judge.by_name(module),
         // A body that names instances counts on these too; 400 and 409 list each one's reason.
-        (400 | 409 | 415 | 422 | 501, Some(module)) if mentions(module) => judge.by_name(module),
+        (400 | 409 | 415 | 422 | 501, Some(module)) if judge.mentions(module) => judge.by_name(module),
         _ => judge.as_a_whole(),
     }
 }
@@ -136,18 +138,24 @@ fn remark(answer: &Answer) -> String {
     if answer.remark.is_empty() { String::new() } else { format!(" ({})", answer.remark) }
 }
 
-fn mentions(module: &StoreResponse) -> bool {
-    !module.referenced.is_empty() || !module.failed.is_empty()
-}
-
 /// One answer and what it answers to.
 struct Judge<'a> {
     answer: &'a Answer,
+    /// What it says of instances, if it says anything.
+    module: Option<&'a StoreResponse>,
     items: &'a [Item],
     detail: String,
 }
 
 impl Judge<'_> {
+    /// Whether an answer that says failure tells of single instances. A reason under no name is that of the only part, unless the status says
+    /// as much or more: then it may be there already, or be taken in another syntax.
+    fn mentions(&self, module: &StoreResponse) -> bool {
+        let of_the_only_part = self.answer.status != 415
+            && matches!((&module.other_failures[..], self.items), (&[code], [_]) if says_why(code));
+        !module.referenced.is_empty() || !module.failed.is_empty() || of_the_only_part
+    }
+
     /// An answer that names no instance.
     fn as_a_whole(&self) -> Verdict {
         let (status, several) = (self.answer.status, self.items.len() > 1);
@@ -183,7 +191,7 @@ impl Judge<'_> {
             // What is no answer of a DICOM service says nothing of a class (WEB-063).
             501 if !self.answer.remark.is_empty() => self.unknown(true),
             501 if self.items.iter().any(|item| item.sop_class != self.items[0].sop_class) => self.then(Then::ByClass),
-            501 if self.answer.module.is_none() && self.items.iter().any(|item| item.familiar) => self.unknown(true),
+            501 if self.module.is_none() && self.items.iter().any(|item| item.familiar) => self.unknown(true),
             501 => self.each(|_| reasons::unsupported(&self.detail)),
             503 if self.answer.no_room && several => self.then(Then::Halve),
             503 if self.answer.no_room => self.wait("the peer has no room for it"),
@@ -198,7 +206,7 @@ impl Judge<'_> {
     /// service (WEB-064).
     fn may_be_taken(&self) -> bool {
         let answer = self.answer;
-        answer.whole && answer.retry_after.is_none() && answer.module.is_none() && !answer.problem
+        answer.whole && answer.retry_after.is_none() && self.module.is_none() && !answer.problem
     }
 
     /// The peer is asked, and left alone.
@@ -303,6 +311,12 @@ impl Judge<'_> {
         };
         Judged::Outcome(outcome)
     }
+}
+
+/// Whether a Failure Reason says more than that something failed.
+fn says_why(code: u16) -> bool {
+    let judged = failure_reason(code, "", None);
+    !matches!(judged, Judged::Outcome(Outcome::Refused { refusal: Refusal::Instance, .. }))
 }
 
 /// What an answer warns of about an instance that it names as stored and not as failed.

@@ -66,6 +66,25 @@ impl MediaType {
         self.parameters.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
+    /// What the parameter `type` of multipart/related says of the parts: their type, without apostrophes around it and without the parameters
+    /// that some write into it, as `type="application/dicom; transfer-syntax=*"`. `None` if it says nothing.
+    pub fn part_type(&self) -> Option<&str> {
+        self.of_parts()?.split(';').next().map(str::trim).filter(|kind| !kind.is_empty())
+    }
+
+    /// The parameter `transfer-syntax`, beside the type of the parts or within it.
+    pub fn transfer_syntax(&self) -> Option<&str> {
+        let mut within = self.of_parts().unwrap_or_default().split(';').skip(1).filter_map(|one| one.split_once('='));
+        let named = within.find(|(name, _)| name.trim().eq_ignore_ascii_case("transfer-syntax"));
+        let uid = self.parameter("transfer-syntax").or(named.map(|(_, uid)| uid.trim()))?;
+        Some(in_apostrophes(uid).unwrap_or(uid.trim_matches('"')))
+    }
+
+    fn of_parts(&self) -> Option<&str> {
+        let kind = self.parameter("type")?;
+        Some(in_apostrophes(kind).unwrap_or(kind))
+    }
+
     /// True for JSON of any kind.
     pub fn is_json(&self) -> bool {
         self.essence.ends_with("/json") || self.essence.ends_with("+json")
@@ -175,7 +194,7 @@ fn quality(range: &MediaType) -> u16 {
 fn giving<'r>(ranges: &'r [MediaType], candidate: &str, in_parts: bool) -> Option<(&'r MediaType, u16)> {
     // The last of those that are alike is taken, so they are looked at from behind.
     let covering = ranges.iter().rev().filter_map(|range| {
-        let specific = match (range.essence(), range.parameter("type")) {
+        let specific = match (range.essence(), range.part_type()) {
             ("*/*", _) => 0,
             (MULTIPART_RELATED, Some(kind)) if kind.eq_ignore_ascii_case(candidate) => 2,
             ("multipart/*", _) | (MULTIPART_RELATED, None) if in_parts => 1,
@@ -191,6 +210,7 @@ fn giving<'r>(ranges: &'r [MediaType], candidate: &str, in_parts: bool) -> Optio
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -216,6 +236,33 @@ mod tests {
         }
     }
 
+    /// Servers in the field take apostrophes for quotation marks, and parameters of the parts within their type; so clients write both.
+    #[test]
+    fn the_type_of_the_parts_may_hold_their_transfer_syntax() {
+        let rows = [
+            ("multipart/related; type=\"application/dicom\"", Some("application/dicom"), None),
+            ("multipart/related; transfer-syntax=*; type=application/dicom", Some("application/dicom"), Some("*")),
+            ("multipart/related; type='application/dicom'; transfer-syntax='*'", Some("application/dicom"), Some("*")),
+            ("multipart/related; type=\"application/dicom;transfer-syntax=*\"", Some("application/dicom"), Some("*")),
+            ("multipart/related; type='a/b'; type='c/d'", Some("a/b"), None),
+            (
+                "multipart/related; type=\"image/jls ; x=1; Transfer-Syntax = \\\"1.2\\\"\"",
+                Some("image/jls"),
+                Some("1.2"),
+            ),
+            // What stands beside it counts more.
+            ("multipart/related; type=\"a/b; transfer-syntax=1.2\"; transfer-syntax=1.3", Some("a/b"), Some("1.3")),
+            ("multipart/related; type=\"\"", None, None),
+            ("multipart/related; type=\"; transfer-syntax=1.2\"", None, Some("1.2")),
+            ("application/dicom; transfer-syntax=1.2", None, Some("1.2")),
+            ("multipart/related", None, None),
+        ];
+        for (text, kind, syntax) in rows {
+            let media = MediaType::parse(text).unwrap();
+            assert_eq!((media.part_type(), media.transfer_syntax()), (kind, syntax), "{text}");
+        }
+    }
+
     #[test]
     fn accept_is_negotiated() {
         let offered = [DICOM_JSON, "application/json"];
@@ -227,6 +274,8 @@ mod tests {
             (Some("application/json"), Some("application/json")),
             (Some("application/json;q=0.9, application/dicom+json;q=0.5"), Some("application/json")),
             (Some("multipart/related; type=\"application/dicom+json\""), Some(DICOM_JSON)),
+            (Some("multipart/related; type='application/dicom+json'"), Some(DICOM_JSON)),
+            (Some("multipart/related; type=\"application/dicom+json; transfer-syntax=*\""), Some(DICOM_JSON)),
             (Some("application/dicom+json;q=0, */*"), Some("application/json")),
             (Some("application/dicom+xml"), None),
             (Some("multipart/related; type=\"application/dicom+xml\", text/html"), None),

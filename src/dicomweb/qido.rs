@@ -56,9 +56,6 @@ pub enum QidoError {
         /// What it should be.
         wanted: &'static str,
     },
-    /// `includefield=all` beside other fields (PS3.18 section 8.3.4.3).
-    #[error("includefield=all stands beside other fields")]
-    AllAndMore,
 }
 
 /// Which attributes are asked for beyond those that the standard requires.

@@ -67,6 +67,12 @@ pub struct Failed {
 }
 
 impl StoreResponse {
+    /// Whether it says nothing at all of a request to store: any other object in JSON reads like this, an error of a proxy or of a web framework
+    /// among them.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The module as a DICOM JSON object, the default form of the answer (WEB-026).
     pub fn to_json(&self) -> Vec<u8> {
         json::write_one(&self.to_dataset())

@@ -76,24 +76,22 @@ pub fn accepted(accept: Option<&str>) -> Result<Vec<Wanted>, AcceptError> {
 /// Whether an Accept header takes anything as it is stored.
 pub fn takes_as_stored(accept: Option<&str>) -> bool {
     let members = accept.map(media_type::members).unwrap_or_default();
-    members.iter().any(|media| media.parameter("transfer-syntax") == Some("*"))
+    members.iter().any(|media| media.transfer_syntax() == Some("*"))
 }
 
 fn wanted_by_name(media: &MediaType) -> bool {
-    media.essence() == MULTIPART_RELATED && media.parameter("type").is_some_and(|kind| kind.eq_ignore_ascii_case(DICOM))
+    media.essence() == MULTIPART_RELATED && media.part_type().is_some_and(|kind| kind.eq_ignore_ascii_case(DICOM))
 }
 
 fn wanted(media: &MediaType) -> Option<Wanted> {
     let wrapper = match media.essence() {
         DICOM => Wrapper::Single,
         // dicomweb-client writes `*/*` where any parts will do.
-        MULTIPART_RELATED if media.parameter("type").is_none_or(|kind| media_type::covers(kind, DICOM)) => {
-            Wrapper::Multipart
-        }
+        MULTIPART_RELATED if media.part_type().is_none_or(|kind| media_type::covers(kind, DICOM)) => Wrapper::Multipart,
         "*/*" | "application/*" | "multipart/*" => Wrapper::Multipart,
         _ => return None,
     };
-    let syntax = match media.parameter("transfer-syntax") {
+    let syntax = match media.transfer_syntax() {
         Some("*") => Syntax::AsStored,
         Some(uid) => Syntax::Only(uid.to_owned()),
         None => Syntax::Only(EXPLICIT_VR_LE.to_owned()),
@@ -188,6 +186,15 @@ mod tests {
                 Some("multipart/related; type=\"application/*\"; transfer-syntax=*"),
                 Ok(vec![(Multipart, Syntax::AsStored)]),
             ),
+            (
+                Some("multipart/related; type='application/dicom'; transfer-syntax=*"),
+                Ok(vec![(Multipart, Syntax::AsStored)]),
+            ),
+            (
+                Some("multipart/related; type=\"application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50\""),
+                Ok(vec![(Multipart, jpeg())]),
+            ),
+            (Some("multipart/related; type='application/dicom', image/jpeg"), Err(AcceptError::Mixed)),
             (Some("multipart/related; type=\"image/*\""), Err(AcceptError::NotInstances)),
             (Some("application/dicom;q=0"), Err(AcceptError::NotInstances)),
             (Some("application/dicom+json"), Err(AcceptError::NotInstances)),
@@ -244,6 +251,7 @@ mod tests {
             (Some("*/*"), false),
             (Some("multipart/related; type=\"application/dicom\"; transfer-syntax=*"), true),
             (Some("application/dicom, application/octet-stream; transfer-syntax=\"*\"; q=0.1"), true),
+            (Some("multipart/related; type=\"application/dicom;transfer-syntax=*\""), true),
             (Some("application/dicom; transfer-syntax=*; q=0"), false),
             (Some("application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50"), false),
         ];

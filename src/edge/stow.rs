@@ -170,10 +170,7 @@ fn boundary(headers: &HeaderMap) -> Result<Option<String>, Box<Response>> {
     if media.essence() == DICOM {
         return Ok(None);
     }
-    let parts = media.parameter("type").map(|kind| media_type::in_apostrophes(kind).unwrap_or(kind));
-    // Some senders write the parameters of the parts there too, as `type="application/dicom; transfer-syntax=1.2.840.10008.1.2.1"`.
-    let parts = parts.and_then(|kind| kind.split(';').next()).map(str::trim).filter(|kind| !kind.is_empty());
-    let other_parts = parts.is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM));
+    let other_parts = media.part_type().is_some_and(|kind| !kind.eq_ignore_ascii_case(DICOM));
     if other_parts || media.is_json() || media.is_xml() {
         let detail = "this service takes application/dicom parts; metadata with bulk data is not supported";
         return Err(refuse(detail));

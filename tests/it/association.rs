@@ -339,7 +339,9 @@ fn artim_runs_before_the_request_and_after_a_rejection_and_at_no_other_time() {
     let stage = Stage::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let node = listener.local_addr().unwrap().port();
-    let config = stage.site_a(NOWHERE).node("SLOW", Some(node)).with("[timers]\nartim = \"1s\"");
+    // It is given nothing, so that it is called once.
+    let slow = format!("[[node]]\nae_title = \"SLOW\"\naddress = \"127.0.0.1:{node}\"");
+    let config = stage.site_a(NOWHERE).with(&slow).with("[timers]\nartim = \"1s\"");
     let site = Gateway::start(&stage.path().join("a"), config);
     let port = site.config.dicom_port;
     let closes = |caller: Caller, name: &str| {

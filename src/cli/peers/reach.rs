@@ -61,7 +61,7 @@ pub(super) async fn walk(client: &PeerClient) -> Result<Way, Failure> {
     let asked = client.present(&study, &[instance]).await;
     if let Err(QueryFailure::NotAnswered(failure)) = &asked {
         let step = step(failure);
-        let (step, why) = match step == CONNECTION && client.is_listening().await {
+        let (step, why) = match may_listen(failure) && client.is_listening().await {
             true => (TLS, unshaken(failure)),
             false => (step, failure.to_string()),
         };
@@ -76,23 +76,52 @@ pub(super) async fn walk(client: &PeerClient) -> Result<Way, Failure> {
     Ok(judge(asked.err(), stored.map(|(status, refuses_us)| if refuses_us { NOT_OURS } else { status })))
 }
 
-/// The status that a STOW-RS request without instances gets, and whether it is for our certificate; or why it gets none.
+/// The status that a STOW-RS request without instances gets, and whether it is for our certificate; or why it gets none, or none of a
+/// service.
 async fn store_nothing(client: &PeerClient, study: &StudyUid) -> Result<Result<(u16, bool), String>, Failure> {
     let nothing = PartsBody::related(Vec::new()).map_err(Failure::some)?;
-    let answered = client.store(study, nothing).await;
-    Ok(answered.map(|answer| (answer.status, answer.refuses_us)).map_err(|failure| failure.to_string()))
+    let answer = match client.store(study, nothing).await {
+        Ok(answer) => answer,
+        Err(failure) => return Ok(Err(failure.to_string())),
+    };
+    let (status, page) = (answer.status, answer.is_page());
+    let anything = is_success(status) && !page && client.takes_anything(study).await;
+    Ok(match no_service(status, page, anything) {
+        Some(why) => Err(why),
+        None => Ok((status, answer.refuses_us)),
+    })
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
+}
+
+/// Why a success is not that of a STOW-RS service, which tells what it stored in DICOM JSON or XML, or nothing (PS3.18 section 10.5.3): a
+/// web page, or what is said to anything that is sent there.
+fn no_service(status: u16, page: bool, anything: bool) -> Option<String> {
+    let who = match (is_success(status), page, anything) {
+        (false, ..) | (_, false, false) => return None,
+        (true, true, _) => "with a web page",
+        (true, false, true) => "as it answers anything that is sent to it",
+    };
+    Some(format!("this is no STOW-RS service: it answered a request without instances {who} (status {status})"))
 }
 
 /// Where a request failed that got no answer.
 fn step(failure: &SendFailure) -> usize {
     match failure.stage {
         Stage::Dns => 0,
-        Stage::Connect => CONNECTION,
+        Stage::Unreachable | Stage::Connect => CONNECTION,
         Stage::Tls(TlsReason::WrongName) => IDENTITY,
         Stage::Tls(TlsReason::OursRefused) => PERMISSION,
         Stage::Tls(_) => TLS,
         _ => SERVICE,
     }
+}
+
+/// Whether somebody may listen there all the same: the connection was neither refused, nor is there no way.
+fn may_listen(failure: &SendFailure) -> bool {
+    failure.stage == Stage::Connect
 }
 
 /// What is told of a peer that takes connections and ends them, or keeps silent, before TLS stands.
@@ -148,6 +177,47 @@ mod tests {
 
     /// What a query and a store are answered, and the steps that fail.
     type Row = (Option<QueryFailure>, Result<u16, String>, &'static [usize]);
+
+    /// UIX-06: what is no service says 2xx as well.
+    #[test]
+    fn a_success_of_a_page_or_to_anything_is_not_that_of_a_service() {
+        let rows = [
+            // The status, whether it is a web page, whether anything else gets a success too; what is told.
+            (200, false, false, None),
+            (202, false, false, None),
+            (204, false, false, None),
+            (200, true, false, Some("with a web page (status 200)")),
+            (200, false, true, Some("anything that is sent to it (status 200)")),
+            (204, false, true, Some("anything that is sent to it (status 204)")),
+            // A page that refuses may be that of a service.
+            (400, true, false, None),
+            (409, false, false, None),
+        ];
+        for (status, page, anything, want) in rows {
+            let told = no_service(status, page, anything);
+            assert_eq!(told.is_some(), want.is_some(), "{status} {page} {anything}");
+            assert!(want.is_none_or(|want| told.as_ref().is_some_and(|told| told.contains(want))), "{told:?}");
+        }
+    }
+
+    /// UIX-06: who dials again where nobody listens hears the same, or waits for nothing.
+    #[test]
+    fn only_a_connection_that_was_neither_refused_nor_without_a_way_is_tried_again() {
+        let rows = [
+            (Stage::Dns, 0, false),
+            (Stage::Unreachable, CONNECTION, false),
+            (Stage::Connect, CONNECTION, true),
+            (Stage::Tls(TlsReason::Other), TLS, false),
+            (Stage::Tls(TlsReason::WrongName), IDENTITY, false),
+            (Stage::Tls(TlsReason::OursRefused), PERMISSION, false),
+            (Stage::BeforeBody, SERVICE, false),
+            (Stage::Timeout, SERVICE, false),
+        ];
+        for (stage, want, again) in rows {
+            let failure = SendFailure { stage, sent: 0, detail: String::new() };
+            assert_eq!((step(&failure), may_listen(&failure)), (want, again), "{stage:?}");
+        }
+    }
 
     #[test]
     fn what_both_services_are_refused_for_lies_deeper() {

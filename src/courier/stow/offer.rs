@@ -67,7 +67,10 @@ fn says(status: u16, named: bool, page: bool) -> Says {
 impl Offered {
     fn says(&self) -> Says {
         match self {
-            Self::Answered(answer) => says(answer.status, matches!(answer.module, Ok(Some(_))), answer.is_page()),
+            Self::Answered(answer) => {
+                let named = matches!(&answer.module, Ok(Some(module)) if !module.is_empty());
+                says(answer.status, named, answer.is_page())
+            }
             Self::Failed(_) | Self::Spoilt(..) | Self::Ours(_) => Says::Heeded,
         }
     }
@@ -119,9 +122,11 @@ impl StowCarrier {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::dicomweb::client::Stage;
+    use crate::dicomweb::stow::StoreResponse;
 
     /// WEB-051: what an answer without a body, with a page, and with the body of one to a request to store says of its address.
     #[test]
@@ -150,6 +155,31 @@ mod tests {
         }
         let lost = SendFailure { stage: Stage::AfterFirstByte, sent: 1, detail: String::new() };
         assert_eq!(Offered::Failed(lost).says(), Says::Heeded, "it may have been taken");
+    }
+
+    /// WEB-051: what web frameworks and gateways of cloud services say of an address that is not there.
+    #[test]
+    fn an_error_in_json_is_not_the_body_of_an_answer_to_a_request_to_store() {
+        let answer = |status, module| {
+            Offered::Answered(Box::new(StoreAnswer {
+                status,
+                retry_after: None,
+                warnings: Vec::new(),
+                content_type: Some("application/json".into()),
+                module: Ok(Some(module)),
+                refuses_us: false,
+                no_room: false,
+                body_sent: true,
+                sent: 1,
+            }))
+        };
+        let error = || StoreResponse::from_json(b"{\"detail\": \"Not Found\", \"code\": 404}").unwrap();
+        let failed = StoreResponse { other_failures: vec![0x0110], ..StoreResponse::default() };
+        for (status, want) in [(404, Says::Nowhere), (405, Says::Nowhere), (400, Says::Anything), (200, Says::Service)]
+        {
+            assert_eq!(answer(status, error()).says(), want, "{status}");
+            assert_eq!(answer(status, failed.clone()).says(), Says::Service, "{status}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::resolve::Unresolved;
 use crate::dicomweb::tls::{self, TlsReason};
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// How far a request had come when it failed.
@@ -11,7 +12,9 @@ use std::time::Duration;
 pub enum Stage {
     /// The peer's name could not be resolved.
     Dns,
-    /// No connection: refused, unreachable, not in time.
+    /// No connection: nobody listens there, or nothing leads there.
+    Unreachable,
+    /// No connection in time, or one that was ended before a TLS handshake came about.
     Connect,
     /// The TLS handshake failed, or the peer refused our certificate.
     Tls(TlsReason),
@@ -42,7 +45,7 @@ impl SendFailure {
     /// False is the ambiguous case: parts may have been stored, even if the request never came to its end (WEB-067).
     pub fn surely_not_sent(&self) -> bool {
         match self.stage {
-            Stage::Dns | Stage::Connect | Stage::Tls(_) | Stage::BeforeBody => true,
+            Stage::Dns | Stage::Unreachable | Stage::Connect | Stage::Tls(_) | Stage::BeforeBody => true,
             Stage::AfterFirstByte | Stage::Timeout | Stage::Source => self.sent == 0,
         }
     }
@@ -55,6 +58,7 @@ impl SendFailure {
             match tls {
                 Some(reason) => Stage::Tls(reason),
                 None if names(&error) => Stage::Dns,
+                None if causes(&error).any(is_unreachable) => Stage::Unreachable,
                 None => Stage::Connect,
             }
         } else {
@@ -68,15 +72,24 @@ impl SendFailure {
     }
 }
 
+/// An error and its causes.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source())
+}
+
 fn names(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<Unresolved>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    causes(error).any(|cause| cause.is::<Unresolved>())
+}
+
+/// Whether the system says that a connection cannot come about: who dials again hears the same.
+fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable};
+    cause.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            AddrNotAvailable | ConnectionRefused | HostUnreachable | NetworkDown | NetworkUnreachable
+        )
+    })
 }
 
 /// An error and its causes in one line; a cause that its error already spells out is not repeated.
@@ -98,7 +111,7 @@ impl fmt::Display for SendFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.stage {
             Stage::Dns => "the peer's name cannot be resolved",
-            Stage::Connect => "the peer cannot be reached",
+            Stage::Unreachable | Stage::Connect => "the peer cannot be reached",
             Stage::Tls(TlsReason::Expired) => "the peer's certificate has expired",
             Stage::Tls(TlsReason::NotYetValid) => "the peer's certificate is not yet valid; is the clock right?",
             Stage::Tls(TlsReason::WrongName) => "the peer's certificate does not carry the configured identity",

@@ -2,6 +2,7 @@
 
 use super::answer::header;
 use super::{Form, PeerClient, SendFailure, Service};
+use crate::dicom::uid::StudyUid;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, DATE};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,9 @@ use tokio::time::timeout;
 
 /// So long at most a connection is waited for that is made only to see whether it comes about.
 const LISTENING: Duration = Duration::from_secs(5);
+
+/// A resource below a study that PS3.18 does not know.
+const NOWHERE: &str = "weybridge-test-of-what-is-not-there";
 
 /// An answer to a request for capabilities (PS3.18 section 8.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,14 @@ impl PeerClient {
         let (Some(host), Some(port)) = (self.base.host_str(), self.base.port_or_known_default()) else { return false };
         let dialled = TcpStream::connect((host.trim_matches(['[', ']']), port));
         matches!(timeout(self.timing.connect.min(LISTENING), dialled).await, Ok(Ok(_)))
+    }
+
+    /// Whether the peer answers with a success what no service has: then its success to a request to store says nothing (UIX-06). Nothing is
+    /// sent but the request itself.
+    pub async fn takes_anything(&self, study: &StudyUid) -> bool {
+        let url = self.url(&format!("studies/{study}/{NOWHERE}"));
+        let answered = self.ask(Method::POST, url, self.form().media_type()).await;
+        answered.is_ok_and(|response| response.status().is_success())
     }
 
     /// The form in which answers to queries are asked for.

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn each_representation_becomes_what_annex_f_says() {
         let mixed = [1.5_f32, f32::NAN, f32::INFINITY, -2.0].map(f32::to_le_bytes).concat();
-        let rows: [(&[u8; 2], &[u8], &str); 21] = [
+        let rows: [(&[u8; 2], &[u8], &str); 22] = [
             (b"US", &[1, 0, 255, 255], r#"{"vr":"US","Value":[1,65535]}"#),
             (b"SS", &[255, 255], r#"{"vr":"SS","Value":[-1]}"#),
             (b"UL", &[0, 0, 0, 128], r#"{"vr":"UL","Value":[2147483648]}"#),
@@ -93,6 +93,7 @@ mod tests {
             (b"FL", &mixed, r#"{"vr":"FL","Value":[1.5,"NaN","inf",-2]}"#),
             (b"AT", &[0x10, 0x00, 0x20, 0x00], r#"{"vr":"AT","Value":["00100020"]}"#),
             (b"DS", b"1.50\\ -2 ", r#"{"vr":"DS","Value":[1.50,-2]}"#),
+            (b"DS", b".5\\+.5", r#"{"vr":"DS","Value":[0.5,0.5]}"#),
             (b"IS", b"12 ", r#"{"vr":"IS","Value":[12]}"#),
             (b"CS", b"A\\\\B ", r#"{"vr":"CS","Value":["A",null,"B"]}"#),
             (b"PN", b"A^B=\xE5\xB1\xB1", r#"{"vr":"PN","Value":[{"Alphabetic":"A^B","Ideographic":"山"}]}"#),

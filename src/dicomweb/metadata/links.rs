@@ -30,8 +30,9 @@ struct Level {
 enum Hand {
     Nothing,
     Value,
-    /// Whether they are wanted, and their items so far: the first is the Basic Offset Table.
-    Fragments(bool, u64),
+    /// Whether they are wanted, and their items so far: the first is the Basic Offset Table, or counts for two if that is left out. Then
+    /// whether a byte of the first was seen.
+    Fragments(bool, u64, bool),
 }
 
 /// The walk through one data set. Any cutting of the input gives the same values; an error is final. Memory is that of the walk.
@@ -63,25 +64,28 @@ impl Links {
                 }
                 Part::Fragments(tag, _) => {
                     let wanted = self.meets(tag, true);
-                    self.hand = Hand::Fragments(wanted, 0);
+                    self.hand = Hand::Fragments(wanted, 0, false);
                     if wanted {
                         return Ok(Some(Linked::Fragments(self.path(tag))));
                     }
                 }
                 Part::Fragment(_) => {
-                    if let Hand::Fragments(_, items) = &mut self.hand {
+                    if let Hand::Fragments(_, items, _) = &mut self.hand {
                         *items += 1;
                     }
                 }
-                Part::Bytes(slice) if self.passes() => {
-                    return Ok(Some(Linked::Bytes(slice)));
+                Part::Bytes(slice) => {
+                    self.sees(slice);
+                    if self.passes() {
+                        return Ok(Some(Linked::Bytes(slice)));
+                    }
                 }
                 Part::End if self.hand == Hand::Value => {
                     self.hand = Hand::Nothing;
                     return Ok(Some(Linked::End));
                 }
                 Part::SequenceEnd if matches!(self.hand, Hand::Fragments(..)) => {
-                    if let Hand::Fragments(true, _) = std::mem::replace(&mut self.hand, Hand::Nothing) {
+                    if let Hand::Fragments(true, ..) = std::mem::replace(&mut self.hand, Hand::Nothing) {
                         return Ok(Some(Linked::End));
                     }
                 }
@@ -120,12 +124,21 @@ impl Links {
         }
     }
 
+    /// The first byte of fragments tells whether a table begins them: all offsets of one are even, as the lengths of fragments are (PS3.5
+    /// section A.4). What is odd begins a codestream, of JPEG, JPEG 2000, RLE of one or three segments or an MPEG transport stream.
+    fn sees(&mut self, slice: &[u8]) {
+        if let Hand::Fragments(_, items @ 1, seen @ false) = &mut self.hand {
+            *seen = true;
+            *items += slice.first().map_or(0, |byte| u64::from(byte % 2));
+        }
+    }
+
     /// Whether what is in hand is given.
     fn passes(&self) -> bool {
         match self.hand {
             Hand::Nothing => false,
             Hand::Value => true,
-            Hand::Fragments(wanted, items) => wanted && items > 1,
+            Hand::Fragments(wanted, items, _) => wanted && items > 1,
         }
     }
 
@@ -211,6 +224,28 @@ mod tests {
             assert_eq!(shown(&set, Some("00081140/2/00420011"), step), all[1..2], "by {step}");
             assert_eq!(shown(&set, Some("00081140/1/00283006"), step), [("00081140/1/00283006 2.".into(), vec![1, 2])]);
             assert_eq!(shown(&set, Some("00081140"), step), []);
+        }
+    }
+
+    /// Against PS3.5 section A.4 the first fragment is no table: what none can begin with is pixels, and is not lost.
+    #[test]
+    fn the_first_fragment_passes_where_the_table_is_left_out() {
+        let head = [0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF];
+        let end = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+        let rows: [(&[u8], bool); 5] = [
+            (&[0xFF, 0xD8, 0xFF, 2], true),
+            (&[0xFF, 0x4F, 0xFF, 0x51], true),
+            (&[1, 0, 0, 0, 64, 0, 0, 0, 9, 9], true),
+            (&[], false),
+            // A byte further on tells nothing.
+            (&[0, 0, 0, 0, 12, 1, 0, 0], false),
+        ];
+        for (first, passes) in rows {
+            let set = [&head[..], &item(first), &item(&[]), &item(&[4, 5]), &end].concat();
+            let want = [if passes { first } else { &[] }, &[4, 5]].concat();
+            for step in [1, 5, set.len()] {
+                assert_eq!(shown(&set, None, step), [("7FE00010.".to_owned(), want.clone())], "{first:?} by {step}");
+            }
         }
     }
 }

@@ -53,6 +53,8 @@ pub fn parse(query: &str, limits: Limits) -> Result<Query, QidoError> {
         match name.as_str() {
             // It has been read already, like the header (section 8.3.3.1).
             "accept" => {}
+            // Every answer is in UTF-8 (section 8.3.3.2).
+            "charset" if decoded(value)?.eq_ignore_ascii_case("utf-8") => {}
             "limit" => parsed.limit = Some(number(&name, value)?),
             "offset" => parsed.offset = number(&name, value)?,
             "fuzzymatching" => parsed.fuzzy = truth(&name, value)?,
@@ -99,8 +101,8 @@ fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoErr
     for field in value.split(',').filter(|field| !field.is_empty()) {
         let all = field == "all";
         match &mut query.include {
-            Include::All => return Err(QidoError::AllAndMore),
-            Include::Fields(fields) if all && !fields.is_empty() => return Err(QidoError::AllAndMore),
+            // It shall stand alone (section 8.3.4.3), and beside others it can mean nothing but all.
+            Include::All => {}
             Include::Fields(_) if all => query.include = Include::All,
             Include::Fields(fields) => match path(field) {
                 Some(_) if fields.len() >= limits.values => {

@@ -78,8 +78,7 @@ pub fn octets(accept: Option<&str>) -> Vec<Octets> {
 
 /// The forms that one member asks for: a range of images covers whatever codestreams there are.
 fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
-    let typed =
-        given.parameter("type").map(|typed| media_type::in_apostrophes(typed).unwrap_or(typed).to_ascii_lowercase());
+    let typed = given.part_type().map(str::to_ascii_lowercase);
     let (wrapper, media) = match (given.essence(), typed.as_deref()) {
         // Bytes of Explicit VR Little Endian, or whatever there is. So dicomweb-client says that it takes any parts.
         ("*/*" | "multipart/*", _) | (MULTIPART_RELATED, Some("*/*")) => (Wrapper::Multipart, "*/*"),
@@ -90,7 +89,7 @@ fn wanted(given: &MediaType, default: &Octets) -> Vec<Octets> {
     let media = called_now(media);
     let all = std::iter::once(OCTET_STREAM).chain(CODESTREAMS);
     let form = |media: &str| {
-        let syntax = match given.parameter("transfer-syntax") {
+        let syntax = match given.transfer_syntax() {
             Some("*") => Syntax::AsStored,
             Some(uid) => Syntax::Only(uid.to_owned()),
             None if media == OCTET_STREAM => default.syntax.clone(),
@@ -141,6 +140,10 @@ mod tests {
             (Some("image/x-dicom-rle"), Some((Single, "image/dicom-rle", Syntax::AsStored))),
             (Some("multipart/related; type=image/dicom+jpeg-ls"), Some((Multipart, "image/jls", Syntax::AsStored))),
             (Some("multipart/related; type='image/jp2'"), Some((Multipart, "image/jp2", Syntax::AsStored))),
+            (
+                Some("multipart/related; type=\"application/octet-stream; transfer-syntax=*\""),
+                Some((Multipart, OCTET_STREAM, Syntax::AsStored)),
+            ),
             (Some("video/H265"), Some((Single, "video/h265", Syntax::AsStored))),
             (Some("image/png"), None),
             (Some("multipart/related; type=\"application/dicom\""), None),

@@ -93,7 +93,9 @@ fn groups(name: &PersonName, out: &mut Vec<u8>) {
     let groups = [("Alphabetic", &name.alphabetic), ("Ideographic", &name.ideographic), ("Phonetic", &name.phonetic)];
     for (group, text) in groups.into_iter().filter(|(_, text)| !text.is_empty()) {
         put(out, format_args!("<{group}>"));
-        for (component, part) in COMPONENTS.into_iter().zip(text.split('^')).filter(|(_, part)| !part.is_empty()) {
+        // What some write behind a fifth component stays in that.
+        let parts = text.splitn(COMPONENTS.len(), '^');
+        for (component, part) in COMPONENTS.into_iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
             put(out, format_args!("<{component}>{}</{component}>", escaped(part)));
         }
         put(out, format_args!("</{group}>"));
@@ -145,6 +147,7 @@ mod tests {
             (Tag(0x0008_1190), Element::text(VR::UR, "https://b/x?a=1&b=<\">")),
             (Tag(0x0010_0010), Element::text(VR::PN, "Buc^Jérôme=山田^太郎")),
             (Tag(0x0010_0020), Element::empty(VR::LO)),
+            (Tag(0x0010_1001), Element::text(VR::PN, "A^^C^^E^F^^G")),
             (Tag(0x0010_4000), Element::text(VR::LT, "two\r\nlines\tand a tab")),
             (Tag(0x0018_0050), Element::text(VR::DS, "1.50")),
             (Tag(0x0028_0010), Element::number(VR::US, 512)),

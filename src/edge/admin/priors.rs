@@ -57,7 +57,7 @@ pub(super) async fn pull(State(face): State<AdminFace>, Json(order): Json<PullOr
     };
     let sites = face.fetcher.priors().sites();
     if let Some(from) = order.from.as_deref().filter(|from| sites.site(from).is_none()) {
-        let why = format!("{from} is no peer of this site that is asked for priors");
+        let why = format!("{from} is no peer of this site that is asked for priors: see `priors` in its [[peer]]");
         return problem(StatusCode::BAD_REQUEST, &why);
     }
     let behalf = face.registry.borrow().behalf_of_user(&order.who, order.purpose.as_deref());

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 /// What a page of another origin may ask with, and may see of the answer.
 const REQUEST_HEADERS: &str = "accept, authorization, content-type, if-match, if-none-match, if-range, range";
 const ANSWER_HEADERS: &str =
-    "accept-ranges, content-length, content-location, content-range, etag, retry-after, warning";
+    "accept-ranges, content-length, content-location, content-range, etag, retry-after, warning, weybridge-incomplete";
 
 /// Who is let in.
 pub struct ViewerOptions {

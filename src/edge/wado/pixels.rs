@@ -12,6 +12,7 @@ use crate::dicom::render::{Look, LookSurveyor};
 use crate::dicom::tag::PIXEL_DATA;
 use crate::dicom::transcode::TranscodeError;
 use crate::dicom::transfer_syntax::{Encoding, encoding};
+use crate::dicom::uid::TransferSyntaxUid;
 use crate::edge::http::WebFace;
 use crate::records::Retrievable;
 use crate::store::{BlobReader, Digest};
@@ -103,6 +104,11 @@ impl Frames {
     /// What the attributes say of the image.
     pub(super) fn layout(&self) -> &Layout {
         &self.place.layout
+    }
+
+    /// The transfer syntax in which they are stored.
+    pub(super) fn syntax(&self) -> &TransferSyntaxUid {
+        &self.item.transfer_syntax
     }
 
     /// Whether the frames are codestreams.

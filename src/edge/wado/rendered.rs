@@ -12,7 +12,7 @@ use super::span::with;
 use super::waiting::ROOM;
 use super::{Answered, Asked, formless, partial, refuse, unread, unreadable};
 use crate::courier::decoding;
-use crate::dicom::render::{self, Kind, Viewport};
+use crate::dicom::render::{self, Cells, Kind, Viewport};
 use crate::dicomweb::media_type::{self, IMAGE_JPEG, IMAGE_PNG};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::rendered::{Rendering, rendering};
@@ -197,16 +197,16 @@ async fn picture(frames: &Frames, frame: u32, chosen: &Chosen) -> io::Result<Byt
     }
     let look = frames.look(frame).await?;
     let layout = frames.layout().clone();
-    let (photometric, decoded, cells) = match frames.are_compressed() {
+    let (photometric, come, cells) = match frames.are_compressed() {
         true => {
             let decoded = frames.decoded(frame).await?;
-            (decoded.photometric, true, decoded.bytes)
+            (decoded.photometric, Cells::of_fragments(frames.syntax()), decoded.bytes)
         }
-        false => (layout.image.photometric, false, gathered(frames.native(frame).await?).await?),
+        false => (layout.image.photometric, Cells::Native, gathered(frames.native(frame).await?).await?),
     };
     let (wish, kind) = (chosen.rendering.wish, chosen.kind());
     let file = decoding::off_thread(move || {
-        let picture = render::render(&layout, &look, photometric, decoded, &cells, &wish).map_err(io::Error::other)?;
+        let picture = render::render(&layout, &look, photometric, come, &cells, &wish).map_err(io::Error::other)?;
         drop(cells);
         picture.encoded(kind).map_err(io::Error::other)
     });

@@ -71,7 +71,7 @@ async fn names_and_connections_that_fail_are_told_apart() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rows = [
         ("https://no-such-host.invalid/dicom-web".to_owned(), Stage::Dns),
-        (format!("https://{closed}/dicom-web"), Stage::Connect),
+        (format!("https://{closed}/dicom-web"), Stage::Unreachable),
     ];
     for (url, stage) in rows {
         let failure = failure(ClientOptions::new(url, authority.roots())).await;
