@@ -379,6 +379,7 @@ impl Running {
         match self.try_reload().await {
             Ok(()) => tracing::info!("the configuration was read again and is in force"),
             Err(error) => {
+                self.in_force.refused(SystemTime::now());
                 tracing::error!(error = %format!("{error:#}"), "the configuration was not taken; the old one stays in force")
             }
         }
@@ -387,7 +388,8 @@ impl Running {
     async fn try_reload(&mut self) -> anyhow::Result<()> {
         // A line of the file may name a patient: the log has none.
         let mut config = Config::load(&self.config.path).map_err(|errors| anyhow::anyhow!(errors.without_source()))?;
-        for key in in_force::needs_restart(&self.config, &config) {
+        let waiting = in_force::needs_restart(&self.config, &config);
+        for key in &waiting {
             tracing::warn!(key, "has changed, and takes effect at the next start");
         }
         in_force::keep_who_we_are(&self.config, &mut config);
@@ -404,7 +406,7 @@ impl Running {
             self.courier.go_on();
             return Err(error.into());
         }
-        self.in_force.replace(&config, prepared);
+        self.in_force.replace(&config, prepared, waiting);
         self.in_force.movers.send_replace(Arc::new(movers));
         self.in_force.sites.send_replace(Arc::new(sites));
         self.in_force.archives.send_replace(Arc::new(archives));

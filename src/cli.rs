@@ -286,6 +286,30 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// UIX-10: where one of several is needed, all of them are named; two that exclude each other are refused.
+    #[test]
+    fn what_is_needed_is_told_with_every_way_to_say_it() {
+        let rows: [(&str, &[&str]); 7] = [
+            ("send --to b", &["PATH", "--study", "--accession", "--patient"]),
+            ("transfers retry", &["ID", "--study", "--to"]),
+            ("transfers hold --state dead --reason x", &["ID", "--study", "--to"]),
+            ("priors find", &["--patient", "--nhs", "--study"]),
+            ("priors find --nhs 1 --study 1.2", &["cannot be used with"]),
+            ("priors prefetch", &["--patient", "--nhs"]),
+            ("priors prefetch --nhs 1 --patient 2", &["cannot be used with"]),
+        ];
+        let parsed = |line: &str| Arguments::try_parse_from(std::iter::once("weybridge").chain(line.split(' ')));
+        for (line, ways) in rows {
+            let told = parsed(line).unwrap_err().to_string();
+            assert!(ways.iter().all(|way| told.contains(*way)), "{line}: {told}");
+        }
+        for line in
+            ["send --to b x", "send --to b --study 1.2", "transfers retry 1 2", "transfers retry --study 1.2 --to b"]
+        {
+            assert!(parsed(line).is_ok(), "{line}");
+        }
+    }
+
     /// Commands with their options.
     type Named = BTreeMap<String, BTreeSet<String>>;
 

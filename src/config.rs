@@ -38,6 +38,7 @@ use crate::router::Route;
 use mistakes::Mistakes;
 use raw::Table;
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use toml::de::DeTable;
@@ -93,12 +94,13 @@ pub struct Config {
 impl Config {
     /// Reads a file and those that it names. Relative paths are taken from its directory (UIX-11).
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let fail = |why: String| mistakes::unreadable(path, format!("cannot read the configuration: {why}"));
-        let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+        let fail = |why: &str, hint| mistakes::unreadable(path, format!("cannot read the configuration: {why}"), hint);
+        let unread = |error: io::Error| fail(&error.to_string(), what_to_do(error.kind()));
+        let size = std::fs::metadata(path).map_err(unread)?.len();
         if size > LARGEST_FILE {
-            return Err(fail(format!("it has {size} bytes; at most {LARGEST_FILE} are allowed")));
+            return Err(fail(&format!("it has {size} bytes; at most {LARGEST_FILE} are allowed"), ""));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(unread)?;
         Self::parse(&text, path, SystemTime::now())
     }
 
@@ -133,6 +135,17 @@ impl Config {
     }
 }
 
+/// What to do about a file that cannot be read.
+fn what_to_do(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::NotFound => {
+            "`weybridge init` writes one to start from; --config or WEYBRIDGE_CONFIG names another"
+        }
+        io::ErrorKind::PermissionDenied => "the gateway's user may read it: try `sudo -u` and that user's name",
+        _ => "",
+    }
+}
+
 /// Reads the text; returns also every key that the code asked for, as `table.key`.
 fn parse(text: &str, path: &Path, now: SystemTime) -> (Result<Config, ConfigErrors>, BTreeSet<String>) {
     let mistakes = Mistakes::new(path, text);
@@ -148,7 +161,7 @@ fn parse(text: &str, path: &Path, now: SystemTime) -> (Result<Config, ConfigErro
     let (result, known) = mistakes.end();
     let result = result.and_then(|warnings| match config {
         Some(config) => Ok(Config { warnings, ..config }),
-        None => Err(mistakes::unreadable(path, "this is not TOML".into())),
+        None => Err(mistakes::unreadable(path, "this is not TOML".into(), "")),
     });
     (result, known)
 }

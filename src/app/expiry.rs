@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::tls::{Facts, Identity, expiry};
+use jiff::{Timestamp, Unit};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -14,10 +15,14 @@ use tokio_util::sync::CancellationToken;
 const LOOK: Duration = Duration::from_secs(3600);
 
 /// What there is to know of a configuration in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     /// Warnings that time does not change.
     lasting: Vec<String>,
+    /// What has changed in the file and waits for a restart.
+    waiting: Vec<&'static str>,
+    /// When the file was not taken, if it was not the last time.
+    refused: Option<SystemTime>,
     /// Every certificate that is shown or believed, with what it is.
     certificates: Vec<(String, Facts)>,
 }
@@ -35,7 +40,35 @@ impl Known {
         let clients = config.peers.iter().filter_map(|peer| Some((peer, peer.client.as_ref()?)));
         certificates
             .extend(clients.flat_map(|(peer, client)| shown(&format!("the certificate for {}", peer.name), client)));
-        Self { lasting, certificates }
+        Self { lasting, certificates, ..Self::default() }
+    }
+
+    /// With what has changed in the file and waits for a restart (FLT-088).
+    #[must_use]
+    pub(super) fn waiting(self, keys: Vec<&'static str>) -> Self {
+        Self { waiting: keys, ..self }
+    }
+
+    /// With that the file was not taken just now: who reads no log sees that it is not the one in force (UIX-11).
+    #[must_use]
+    pub(super) fn refused(&self, now: SystemTime) -> Self {
+        Self { refused: Some(now), ..self.clone() }
+    }
+
+    /// What a reload has left to be done.
+    fn of_reload(&self) -> impl Iterator<Item = String> {
+        let refused = self.refused.map(|at| {
+            let at = Timestamp::try_from(at).and_then(|at| at.round(Unit::Second));
+            let at = at.map_or_else(|_| "?".to_owned(), |at| at.to_string());
+            format!(
+                "the configuration file was not taken at {at}, and the one before it stays in force: `weybridge check` or the log says \
+                 why; mend it, then SIGHUP"
+            )
+        });
+        let keys = self.waiting.join("; ");
+        let waiting =
+            (!keys.is_empty()).then(|| format!("changed in the configuration file, and waits for a restart: {keys}"));
+        refused.into_iter().chain(waiting)
     }
 
     /// How long until something else is to be said: the end of a certificate is not told an hour late.
@@ -47,7 +80,8 @@ impl Known {
     /// All warnings as they stand now.
     pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {
         let ending = self.certificates.iter().filter_map(|(what, facts)| expiry::words(what, facts, now));
-        self.lasting.iter().cloned().chain(ending.map(|words| format!("{words} ({})", expiry::REPLACE))).collect()
+        let ending = ending.map(|words| format!("{words} ({})", expiry::REPLACE));
+        self.of_reload().chain(self.lasting.iter().cloned()).chain(ending).collect()
     }
 }
 
@@ -111,11 +145,25 @@ mod tests {
         for (chain, want) in rows {
             let file: String = chain.iter().map(|keys| keys.certificate.as_str()).collect();
             let identity = Identity::from_pem(file.as_bytes(), chain[0].key.as_bytes()).unwrap();
-            let known = Known { lasting: Vec::new(), certificates: shown("it", &identity) };
+            let known = Known { certificates: shown("it", &identity), ..Known::default() };
             assert_eq!(known.certificates.len(), chain.len());
             let told = known.warnings(SystemTime::now());
             let want: Vec<String> = want.iter().map(|words| format!("{words} ({})", expiry::REPLACE)).collect();
             assert_eq!(told, want);
         }
+    }
+
+    /// UIX-11, FLT-088: `status` tells that the file on the disk is not what is in force, until it is.
+    #[test]
+    fn what_a_reload_left_to_be_done_is_told_until_it_is_done() {
+        let now = SystemTime::UNIX_EPOCH;
+        let good = Known { lasting: vec!["something else".to_owned()], ..Known::default() };
+        assert_eq!(good.warnings(now), ["something else"]);
+        let waiting = good.clone().waiting(vec!["dicom.listen", "timers"]);
+        let restart = "changed in the configuration file, and waits for a restart: dicom.listen; timers";
+        assert_eq!(waiting.warnings(now), [restart, "something else"]);
+        let told = waiting.refused(now).warnings(now);
+        assert!(told[0].starts_with("the configuration file was not taken at 1970-01-01T00:00:00Z, and "), "{told:?}");
+        assert_eq!(told[1..], [restart, "something else"], "what waited for a restart waits still");
     }
 }

@@ -74,8 +74,13 @@ impl InForce {
         Ok(Prepared { faces: server_configs(config)?, routes: Arc::new(Routes::new(config.routes.clone())) })
     }
 
-    /// Puts another configuration in force.
-    pub(super) fn replace(&self, config: &Config, prepared: Prepared) {
+    /// Notes that the file was not taken, for `status`.
+    pub(super) fn refused(&self, now: SystemTime) {
+        self.known.send_modify(|known| *known = Arc::new(known.refused(now)));
+    }
+
+    /// Puts another configuration in force; `waiting` names what of it waits for a restart.
+    pub(super) fn replace(&self, config: &Config, prepared: Prepared, waiting: Vec<&'static str>) {
         if let (Some(faces), Some((dicom, web))) = (&self.tls, prepared.faces) {
             faces.dicom.send_replace(dicom);
             faces.web.send_replace(web);
@@ -83,7 +88,7 @@ impl InForce {
         self.registry.send_replace(Arc::new(config.registry()));
         self.routes.send_replace(prepared.routes);
         self.prefetching.send_replace(Arc::new(prefetching(config)));
-        self.known.send_replace(Arc::new(Known::of(config, self.about_store.clone())));
+        self.known.send_replace(Arc::new(Known::of(config, self.about_store.clone()).waiting(waiting)));
         tell_empty_lists(config);
     }
 }

@@ -82,8 +82,21 @@ pub(super) fn records(config: &Config) -> Result<Records, Failure> {
 pub(super) fn records_of(site: &Site) -> Result<Records, Failure> {
     Records::open_read_only(&site.data_dir).map_err(|error| match error {
         RecordsError::NotAllowed { .. } => Failure::forbidden(format!("{error}; {AS_ITS_USER}")),
-        _ => Failure::unreachable(format!("cannot read the records of this site: {error}")),
+        _ => Failure::unreachable(format!(
+            "cannot read the records of this site: {error}{}",
+            nothing_there(&site.data_dir)
+        )),
     })
+}
+
+/// What to look at where a data directory has no records.
+fn nothing_there(data_dir: &Path) -> &'static str {
+    match data_dir.join("records.db").exists() {
+        true => "",
+        false => {
+            ". Either no gateway has run there yet (`weybridge serve`), its disk is not mounted, or `data_dir` or --config names another place"
+        }
+    }
 }
 
 /// Refuses whoever does not own a data directory, before anything is written into it: the gateway, which runs as its owner, could not open
@@ -268,6 +281,17 @@ mod tests {
         drop(held);
         assert!(lock(dir.path()).is_ok());
         assert_eq!(lock(&dir.path().join("none")).unwrap_err().code, 1);
+    }
+
+    /// UIX-10: who looks in the wrong place, or before the first start, is told so.
+    #[test]
+    fn a_data_directory_without_records_says_what_to_look_at() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(
+            nothing_there(dir.path()).contains("`weybridge serve`") && nothing_there(dir.path()).contains("mounted")
+        );
+        std::fs::write(dir.path().join("records.db"), "").unwrap();
+        assert_eq!(nothing_there(dir.path()), "");
     }
 
     /// UIX-04: what the gateway says is not there ends as what its files do not have, and a wrong request as wrong usage.

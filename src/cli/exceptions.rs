@@ -62,8 +62,7 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 }
 
 async fn list(place: &ConfigPlace, all: bool, json: bool) -> Ended {
-    let config = client::load(place)?;
-    let records = client::records(&config)?;
+    let records = client::records_of(&client::site(place)?)?;
     let (mut found, mut after): (Vec<ExceptionView>, _) = (Vec::new(), ExceptionId(0));
     loop {
         let page = records.exceptions(!all, after, PAGE).await.map_err(Failure::some)?;

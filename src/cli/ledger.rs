@@ -3,7 +3,7 @@
 use super::part::Part;
 use super::{ConfigPlace, Ended, Failure, client, render, store};
 use crate::records::{Records, Report, hex};
-use crate::store::{Noted, Store};
+use crate::store::{Noted, Store, StoreReader};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -36,12 +36,17 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
 }
 
 async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
-    let config = client::load(place)?;
-    // Read first: what the blobs note has been committed before.
-    let noted = Store::noted(&config.site.data_dir.join("blobs")).map_err(Failure::some)?;
-    let records = client::records(&config)?;
+    let site = client::site(place)?;
+    let folder = site.data_dir.join("blobs");
+    // Read first: what the blobs note has been committed before. Who may not read them may not read the records either, which say so.
+    let noted = Store::noted(&folder);
+    let records = client::records_of(&site)?;
+    let noted = noted.map_err(Failure::some)?;
     let report = records.verify_ledger(Arc::default()).await.map_err(Failure::some)?;
-    let mut read = if blobs { store::verify_blobs(&config, &records).await? } else { store::Verified::default() };
+    let mut read = match blobs {
+        true => store::verify_files(&records, &StoreReader::open(folder).map_err(Failure::unreachable)?).await?,
+        false => store::Verified::default(),
+    };
     let mut problems = report.problems.clone();
     problems.extend(cut_off(noted, &records).await?);
     problems.append(&mut read.problems);
@@ -106,8 +111,7 @@ fn as_json(report: &Report, read: &store::Verified, problems: &[String]) -> Valu
 }
 
 async fn export(place: &ConfigPlace, file: Option<PathBuf>) -> Ended {
-    let config = client::load(place)?;
-    let records = client::records(&config)?;
+    let records = client::records_of(&client::site(place)?)?;
     let Some(path) = file else {
         let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
         write_entries(&records, &mut out).await?;

@@ -12,18 +12,23 @@ use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+/// Why nothing is told of other sites where none is asked: that is no answer of theirs.
+const NOBODY_ASKED: &str = "no other site is asked for priors: say `priors = true` in its [[peer]], as it is by default where the \
+    peer may \"query\"";
+
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
     /// Ask every other site what it holds of a patient, or whether it holds a study
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["patient", "nhs", "study"])))]
     Find {
         /// Patient ID of this site, or of --issuer
-        #[arg(long, value_name = "ID", required_unless_present_any = ["nhs", "study"], conflicts_with_all = ["nhs", "study"])]
+        #[arg(long, value_name = "ID")]
         patient: Option<String>,
         /// Who issued the Patient ID
         #[arg(long, requires = "patient")]
         issuer: Option<String>,
         /// NHS number
-        #[arg(long, value_name = "NUMBER", conflicts_with = "study")]
+        #[arg(long, value_name = "NUMBER")]
         nhs: Option<String>,
         /// Study Instance UID
         #[arg(long, value_name = "UID")]
@@ -50,9 +55,10 @@ pub(super) enum Verb {
         json: bool,
     },
     /// Have a patient's priors pulled before anybody asks for them, by the rules of [[prefetch]]
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["patient", "nhs"])))]
     Prefetch {
         /// Patient ID of this site, or of --issuer
-        #[arg(long, value_name = "ID", required_unless_present = "nhs", conflicts_with = "nhs")]
+        #[arg(long, value_name = "ID")]
         patient: Option<String>,
         /// Who issued the Patient ID
         #[arg(long, requires = "patient")]
@@ -133,6 +139,9 @@ async fn pull(config: &Config, order: &PullOrder, as_json: bool) -> Ended {
     let silent = text(&last["not_answering"]);
     match last["how"].as_str().unwrap_or("broken off") {
         "done" => Ok(ExitCode::SUCCESS),
+        "nowhere" if config.peers.iter().all(|peer| !peer.priors) => {
+            Err(Failure::absent(format!("neither this site nor an archive behind it has such a study; {NOBODY_ASKED}")))
+        }
         "nowhere" => Err(Failure::absent("neither this site nor any that was asked has such a study")),
         "silent" => {
             Err(Failure::unreachable(format!("{silent} does not answer; whether it has the study is not known")))

@@ -21,9 +21,10 @@ use std::sync::{Arc, OnceLock};
 const FILES: usize = 1_000_000;
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["paths", "study", "accession", "patient"])))]
 pub(super) struct Options {
     /// DICOM files, or folders of them
-    #[arg(value_name = "PATH", required_unless_present_any = ["study", "accession", "patient"])]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     held: held::Options,

@@ -3,11 +3,15 @@
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::edge::admin::{DestinationStatus, Status, VerifiedStatus, WorklistStatus};
 use crate::store::lock_holder;
+use jiff::Timestamp;
+use serde_json::Value;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// An urgent transfer that has waited so long is an alarm (REL-20).
 const URGENT: Duration = Duration::from_secs(300);
+/// So long after the last, who was turned away is an alarm; then the count alone tells of it.
+const LATELY: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -30,27 +34,37 @@ pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
         }
     };
     if options.json {
-        render::json(&status)?;
+        render::json(&as_json(&status)?)?;
     } else {
         show(&status)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(status: &Status) -> Result<(), Failure> {
+/// The state for programs. `alarms` holds the lines that people see behind `!`, and that no gateway runs or answers: whoever watches a
+/// site needs to look at nothing else (UIX-05).
+fn as_json(status: &Status) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(status).map_err(Failure::some)?;
+    let unreached = (!status.running).then(|| heading(status));
+    value["alarms"] = unreached.into_iter().chain(alarms(status)).collect();
+    Ok(value)
+}
+
+/// Whether a gateway runs, and answers.
+fn heading(status: &Status) -> String {
+    let site = &status.site;
     match (status.running, status.held_by) {
-        (false, Some(process)) => render::line(format!(
-            "{}: process {process} holds its data directory and cannot be reached by its admin socket, which a running gateway \
-             makes anew within a minute; this is what its files tell",
-            status.site
-        ))?,
-        (true, _) => render::line(format!(
-            "{}: running for {}",
-            status.site,
-            render::span(Duration::from_secs(status.uptime_seconds))
-        ))?,
-        (false, None) => render::line(format!("{}: NOT RUNNING; start it with `weybridge serve`", status.site))?,
+        (false, Some(process)) => format!(
+            "{site}: process {process} holds its data directory and cannot be reached by its admin socket, which a running gateway \
+             makes anew within a minute; this is what its files tell"
+        ),
+        (true, _) => format!("{site}: running for {}", render::span(Duration::from_secs(status.uptime_seconds))),
+        (false, None) => format!("{site}: NOT RUNNING; start it with `weybridge serve`"),
     }
+}
+
+fn show(status: &Status) -> Result<(), Failure> {
+    render::line(heading(status))?;
     let free = status.free_bytes.map(|free| format!(", {} free", render::bytes(free))).unwrap_or_default();
     render::line(format!(
         "{} instances, {} on disk{free}, {} ledger entries",
@@ -85,7 +99,11 @@ fn show(status: &Status) -> Result<(), Failure> {
         render::line("")?;
         render::line(format!("HL7 at {listen}: {messages} messages taken since the start{last}; {refused} refused"))?;
     }
-    alarms(status)
+    let lines = alarms(status);
+    if !lines.is_empty() {
+        render::line("")?;
+    }
+    lines.into_iter().try_for_each(|text| render::line(format!("! {}", render::plain(&text))))
 }
 
 /// One line for each worklist, and nothing of what is wrong: that stands among the alarms.
@@ -123,8 +141,8 @@ pub(super) fn worklist_alarms(one: &WorklistStatus) -> Vec<String> {
     lines
 }
 
-/// What is wrong with a destination, for people.
-fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
+/// What is wrong with a destination, for people. Nothing is tried while it is paused or no gateway runs.
+fn destination_alarms(one: &DestinationStatus, running: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(paused) = &one.paused {
         lines.push(format!("{}: PAUSED {paused}; nothing is sent until somebody resumes it", one.destination));
@@ -161,7 +179,8 @@ fn destination_alarms(one: &DestinationStatus) -> Vec<String> {
         lines.push(format!("{}: URGENT transfers have waited {}", one.destination, render::span(waited)));
     }
     if let Some(trouble) = &one.trouble {
-        let next = one.next_try_seconds.map(|s| format!("; next try in {s} s")).unwrap_or_default();
+        let next = one.next_try_seconds.filter(|_| running && one.paused.is_none());
+        let next = next.map(|s| format!("; next try in {s} s")).unwrap_or_default();
         lines.push(format!("{}: {trouble}{next}", one.destination));
     }
     if one.dead > 0 {
@@ -204,7 +223,14 @@ fn unlike(named: &[String], more: bool) -> Option<String> {
     ))
 }
 
-fn alarms(status: &Status) -> Result<(), Failure> {
+/// Whether a refusal, which begins with its time, was lately; one that does not say when counts.
+fn was_lately(refusal: &str, now: SystemTime) -> bool {
+    let at = refusal.split(' ').next().and_then(|at| at.parse::<Timestamp>().ok());
+    at.is_none_or(|at| !now.duration_since(at.into()).is_ok_and(|age| age >= LATELY))
+}
+
+/// What wants somebody to act, a line each.
+fn alarms(status: &Status) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(why) = &status.poisoned {
         lines.push(format!("STORAGE HAS FAILED, nothing is taken: {why}. Mend the disk, then restart the gateway"));
@@ -225,9 +251,11 @@ fn alarms(status: &Status) -> Result<(), Failure> {
     if let Some(scrub) = status.scrub.as_ref().filter(|scrub| scrub.damaged > 0 && status.exceptions > 0) {
         lines.push(format!("{} stored blobs were found damaged and set aside since {}", scrub.damaged, scrub.began));
     }
-    lines.extend(status.destinations.iter().flat_map(destination_alarms));
+    lines.extend(status.destinations.iter().flat_map(|one| destination_alarms(one, status.running)));
     lines.extend(status.worklists.iter().flat_map(worklist_alarms));
-    if let Some((refused, last)) = status.hl7.as_ref().and_then(|hl7| Some((hl7.refused, hl7.last_refusal.as_ref()?))) {
+    let lately = |last: &&String| was_lately(last, SystemTime::now());
+    let hl7 = status.hl7.as_ref().and_then(|hl7| Some((hl7.refused, hl7.last_refusal.as_ref().filter(lately)?)));
+    if let Some((refused, last)) = hl7 {
         lines.push(format!("HL7: {refused} messages or callers were refused since the start; the last at {last}"));
     }
     match status.exceptions {
@@ -241,19 +269,79 @@ fn alarms(status: &Status) -> Result<(), Failure> {
             status.unrouted
         ));
     }
-    if let Some(last) = &status.last_refusal {
+    if let Some(last) = status.last_refusal.as_ref().filter(lately) {
         lines.push(format!("{} refused since the start; the last at {last}", status.refused));
     }
     lines.extend(status.warnings.iter().cloned());
-    if !lines.is_empty() {
-        render::line("")?;
-    }
-    lines.into_iter().try_for_each(|text| render::line(format!("! {}", render::plain(&text))))
+    lines
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    /// A site with one destination, which fails.
+    fn site(running: bool, paused: Option<&str>) -> Status {
+        let destination = json!({"destination": "b", "contact": "down", "trouble": "no answer", "next_try_seconds": 4, "paused": paused,
+            "in_flight": 0, "pending": 1, "unknown": 0, "accepted": 0, "parked": 0, "held": 0, "dead": 0});
+        let status = json!({"site": "a", "running": running, "version": "1", "uptime_seconds": 60, "instances": 1, "unrouted": 0,
+            "exceptions": 1, "stored_bytes": 1, "ledger_entries": 1, "ledger_chain": "00", "destinations": [destination],
+            "warnings": ["a certificate ends"]});
+        serde_json::from_value(status).unwrap()
+    }
+
+    /// UIX-05: a program that watches a site is told what a person sees, and that nothing runs.
+    #[test]
+    fn programs_are_told_every_alarm_in_one_list() {
+        let told = as_json(&site(true, None)).unwrap();
+        let waits = "1 exception waits for a person; see `weybridge exceptions list`";
+        assert_eq!(told["alarms"], json!(["b: no answer; next try in 4 s", waits, "a certificate ends"]), "{told}");
+        let stopped = as_json(&site(false, None)).unwrap();
+        assert_eq!(stopped["alarms"][0], "a: NOT RUNNING; start it with `weybridge serve`");
+        assert_eq!(stopped["alarms"][1], "b: no answer", "nothing is tried while nothing runs");
+        let paused = as_json(&site(true, Some("by jo"))).unwrap();
+        let lines = ["b: PAUSED by jo; nothing is sent until somebody resumes it", "b: no answer"];
+        assert_eq!(paused["alarms"].as_array().unwrap()[..2], lines, "nor while it is paused");
+    }
+
+    /// UIX-05: each field that programs get is in docs/operations.md, and no other.
+    #[test]
+    fn operations_names_every_field_of_the_status() {
+        let told = as_json(&site(true, None)).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<String>>();
+        let built = [names(&told), names(&told["destinations"][0])];
+        let text = std::fs::read_to_string("docs/operations.md").unwrap();
+        let (_, section) = text.split_once("\n## Watch it by a program\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let named = |heading: &str| -> BTreeSet<String> {
+            let (_, table) = section.split_once(heading).unwrap();
+            let rows =
+                table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|'));
+            let cells = rows.map(|row| row.split('|').nth(1).unwrap_or_default());
+            cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+        };
+        assert_eq!([named("| of the site |"), named("| of each of `destinations` |")], built);
+    }
+
+    /// LED-011: a stray caller of last month keeps nobody from seeing what is wrong today.
+    #[test]
+    fn who_was_turned_away_is_an_alarm_for_a_day() {
+        let last = "2026-12-01T02:00:00.5Z association: XX at 192.0.2.1 to NOPE: no [[node]] has the calling AE title";
+        let at = |text: &str| SystemTime::from(text.parse::<Timestamp>().unwrap());
+        let rows = [
+            ("2026-12-01T01:59:00Z", true),
+            ("2026-12-01T02:01:00Z", true),
+            ("2026-12-02T02:00:00Z", true),
+            ("2026-12-02T02:00:01Z", false),
+        ];
+        for (now, want) in rows {
+            assert_eq!(was_lately(last, at(now)), want, "{now}");
+        }
+        assert!(was_lately("no time", at("2026-12-01T02:00:00Z")));
+    }
 
     #[test]
     fn that_more_differ_than_are_named_is_told() {

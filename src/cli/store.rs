@@ -7,7 +7,7 @@ mod purge;
 mod rebuild;
 mod verify;
 
-pub(super) use verify::{Verified, set_aside_before, verify_blobs, verify_files};
+pub(super) use verify::{Verified, set_aside_before, verify_files};
 
 use super::part::{Part, own_name, sync_names};
 use super::study::every_instance;
@@ -60,6 +60,9 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
+    if let Verb::List(options) = &verb {
+        return list::run(&client::records_of(&client::site(place)?)?, options).await;
+    }
     let config = client::load(place)?;
     if let Verb::Rebuild(options) = &verb {
         return rebuild::run(&config, options).await;

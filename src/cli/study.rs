@@ -18,9 +18,9 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(place: &ConfigPlace, options: &Options) -> Ended {
-    let config = client::load(place)?;
+    let site = client::site(place)?;
     let uid = StudyUid::parse(&options.uid).map_err(Failure::usage)?;
-    let instances = every_instance(&client::records(&config)?, &uid).await?;
+    let instances = every_instance(&client::records_of(&site)?, &uid).await?;
     if instances.is_empty() {
         return Err(Failure::absent(format!("this site holds nothing of study {uid}")));
     }

@@ -23,7 +23,7 @@ pub(super) enum Verb {
         /// Only this destination
         #[arg(long, value_name = "DEST")]
         to: Option<String>,
-        /// Only where some transfer is in this state
+        /// Only where some transfer is in this state; what the table counts as pending is pending, leased or deferred
         #[arg(long)]
         state: Option<String>,
         /// One JSON object a line
@@ -51,9 +51,10 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["ids", "study", "to"])))]
 pub(super) struct Chosen {
     /// Transfers by number
-    #[arg(value_name = "ID", required_unless_present_any = ["study", "to"], conflicts_with_all = ["study", "to"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["study", "to"])]
     ids: Vec<i64>,
     /// All of this study
     #[arg(long, value_name = "UID")]
@@ -61,7 +62,7 @@ pub(super) struct Chosen {
     /// All to this destination; with --study, those of the study to it
     #[arg(long, value_name = "DEST")]
     to: Option<String>,
-    /// Of these only those in this state, for example `dead`
+    /// Of these only those in this state, for example `dead`; what the table counts as pending is pending, leased or deferred
     #[arg(long, conflicts_with = "ids")]
     state: Option<String>,
     /// Why; kept in the ledger

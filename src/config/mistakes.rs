@@ -125,8 +125,8 @@ impl<'a> Mistakes<'a> {
 }
 
 /// A mistake about a file that could not even be read.
-pub(super) fn unreadable(path: &Path, message: String) -> ConfigErrors {
-    let found = Found { severe: true, message, hint: String::new(), span: None };
+pub(super) fn unreadable(path: &Path, message: String, hint: &str) -> ConfigErrors {
+    let found = Found { severe: true, message, hint: hint.to_owned(), span: None };
     ConfigErrors { path: path.to_owned(), mistakes: vec![show(path, "", &found)] }
 }
 

@@ -419,6 +419,7 @@ fn a_file_that_cannot_be_read_says_so() {
     let directory = directory();
     let missing = Config::load(&directory.path().join("none.toml")).expect_err("refused").to_string();
     assert!(missing.contains("cannot read the configuration: No such file"), "{missing}");
+    assert!(missing.contains("`weybridge init`") && missing.contains("--config"), "what to do: {missing}");
     let huge = directory.path().join("huge.toml");
     fs::write(&huge, "#".repeat(LARGEST_FILE as usize + 1)).unwrap();
     assert!(Config::load(&huge).expect_err("refused").to_string().contains("at most 1048576"));

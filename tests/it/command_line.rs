@@ -367,7 +367,17 @@ fn who_only_reads_is_answered_beside_a_broken_configuration_and_without_a_socket
     let names = push(&site, 5);
     let whole = std::fs::read_to_string(site.config_file()).unwrap();
     std::fs::write(site.config_file(), format!("{whole}\n[courrier]\n")).unwrap();
-    for command in [&["status"][..], &["why", &names.study], &["transfers", "list"]] {
+    let study = names.study.as_str();
+    let reading: [&[&str]; 7] = [
+        &["status"],
+        &["why", study],
+        &["study", study],
+        &["transfers", "list"],
+        &["exceptions", "list"],
+        &["store", "list"],
+        &["ledger", "verify", "--blobs"],
+    ];
+    for command in reading {
         let told = site.cli(command);
         assert!(told.code == Some(0) && told.stderr.contains("courrier"), "{command:?}: {told:?}");
     }

@@ -60,15 +60,24 @@ fn what_waits_for_a_restart_is_named_until_it_is_put_back() {
     let mut site = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
     let good = site.config.toml();
     let changed = format!("{good}\n[priors]\npatience = \"77s\"\n");
+    let warns =
+        |site: &Gateway, words: &str| site.ask(&["status", "--json"])[0]["warnings"].to_string().contains(words);
     for (text, times) in [(&changed, 1), (&changed, 2), (&good, 2)] {
         std::fs::write(site.config_file(), text).unwrap();
         site.reload();
         assert_eq!(site.log().matches(WAITS).count(), times, "{}", site.log());
+        let waits = *text == changed;
+        let told = || (warns(&site, "waits for a restart: priors.patience") == waits).then_some(());
+        until(seconds(20), "status tells of it until then", told);
     }
     std::fs::write(site.config_file(), format!("{good}\n[nonsense] # for SECRET^NAME\n")).unwrap();
     hang_up(&mut site);
     logged(&site, "the old one stays in force", 1);
     assert!(site.log().contains("nonsense") && !site.log().contains("SECRET"), "{}", site.log());
+    until(seconds(20), "status tells of it", || warns(&site, "configuration file was not taken at").then_some(()));
+    std::fs::write(site.config_file(), &good).unwrap();
+    site.reload();
+    until(seconds(20), "it is taken again", || (!warns(&site, "was not taken")).then_some(()));
 }
 
 #[test]

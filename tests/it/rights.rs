@@ -276,9 +276,17 @@ fn another_user_is_told_that_the_records_are_not_theirs() {
         assert!(said.code == Some(4) && said.stderr.contains("sudo -u"), "{arguments:?}: {said:?}");
         assert!(!said.stderr.contains("no such file"), "{said:?}");
     };
-    for arguments in
-        [&["status"][..], &["transfers", "list"], &["why", "1.2.3"], &["send", "/etc/hostname", "--to", "b"]]
-    {
+    let answered: [&[&str]; 8] = [
+        &["status"],
+        &["transfers", "list"],
+        &["exceptions", "list"],
+        &["store", "list"],
+        &["ledger", "verify", "--blobs"],
+        &["why", "1.2.3"],
+        &["study", "1.2.3"],
+        &["send", "/etc/hostname", "--to", "b"],
+    ];
+    for arguments in answered {
         as_nobody(&site, arguments);
     }
     site.stop();

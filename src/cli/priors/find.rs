@@ -1,5 +1,6 @@
 //! `weybridge priors find`: what other sites hold of a patient, a line a study, and what each site said.
 
+use super::NOBODY_ASKED;
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
 use crate::edge::admin::Search;
@@ -18,15 +19,20 @@ pub(super) async fn find(config: &Config, search: &Search, as_json: bool) -> End
     } else {
         show(&studies, &sites)?;
     }
+    unknown(&sites).map_or(Ok(ExitCode::SUCCESS), |why| Err(Failure::some(why)))
+}
+
+/// Why there may be more than is shown; `None` if every site has answered in full. Nobody's silence is an answer, nor is that nobody was asked.
+fn unknown(sites: &[Value]) -> Option<String> {
+    if sites.is_empty() {
+        return Some(NOBODY_ASKED.to_owned());
+    }
     let missing: Vec<String> = sites
         .iter()
         .filter(|site| !["answered", "nothing"].contains(&text(site, "how").as_str()))
         .map(|site| format!("{} ({})", text(site, "site"), text(site, "how")))
         .collect();
-    match missing.is_empty() {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err(Failure::some(format!("there may be more at {}", missing.join(", ")))),
-    }
+    (!missing.is_empty()).then(|| format!("there may be more at {}", missing.join(", ")))
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -68,6 +74,20 @@ fn said(site: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// UIX-12: that no site was asked is no answer.
+    #[test]
+    fn that_nobody_was_asked_does_not_pass_for_nothing_there() {
+        let site = |name: &str, how: &str| json!({ "site": name, "how": how });
+        let rows = [
+            (vec![], Some(NOBODY_ASKED)),
+            (vec![site("b", "nothing"), site("c", "answered")], None),
+            (vec![site("b", "not asked"), site("c", "answered")], Some("there may be more at b (not asked)")),
+        ];
+        for (sites, want) in rows {
+            assert_eq!(unknown(&sites).as_deref(), want);
+        }
+    }
 
     /// UIX-12: how old it is what a site said last is told of each; of one that is silent too, and if it never said anything.
     #[test]

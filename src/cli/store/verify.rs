@@ -22,7 +22,7 @@ pub(in crate::cli) struct Verified {
 
 /// Reads every live blob and compares its digest; works beside a running gateway. What is not found where it was a moment
 /// ago is looked for once more: it may have been moved or purged meanwhile.
-pub(in crate::cli) async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
+async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
     verify_files(records, &super::blobs(config)?).await
 }
 

@@ -290,7 +290,9 @@ async fn answer(
         return Ok(refused.map_or_else(|| query(request.uri(), &state), |(status, after)| empty(status, after)));
     }
     let study = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    let kind = request.headers()["content-type"].to_str().unwrap_or_default().to_owned();
+    // What brings nothing asks for something that is not there.
+    let Some(kind) = request.headers().get("content-type") else { return Ok(empty(404, None)) };
+    let kind = kind.to_str().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(Error::other)?.to_bytes();
     let parts = read_parts(&body, &kind, &study);
     let step = next_step(&mut state.lock().unwrap(), &parts, &accept);
