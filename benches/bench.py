@@ -1,6 +1,6 @@
 """The bench: each row runs its contenders in alternation and prints how many times as fast we are.
 
-usage: bench.py --binary FILE [--earlier FILE] [--store FILE] [--rounds 9] [--rows PATTERN] [--million] [--scale 1.0]
+usage: bench.py --binary FILE [--earlier FILE] [--store FILE] [--rounds 9] [--rows PATTERNS] [--million] [--scale 1.0]
                 [--frames 125] [--json FILE]
 """
 
@@ -202,13 +202,17 @@ def made(name, options):
     return Large(WORK / "data", name, options) if name in SETS else data_set(WORK / "data", name, options.scale)
 
 
+def chosen(rows, patterns):
+    return [row for row in rows if any(fnmatch.fnmatch(row.name, each) for each in patterns.split(","))]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--earlier", help="another build of this program: what is taken in is measured beside it alone")
     parser.add_argument("--store", help="the bench of the store, built; without it cargo builds it where a row wants the floor")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--rows", default="*", help="a pattern, for example 'ingest-*'")
+    parser.add_argument("--rows", default="*", help="patterns with commas between, for example 'ingest-*,wado-ct'")
     parser.add_argument("--million", action="store_true", help="also the rows of searches among a million studies; filling takes minutes")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the data sets; below 1 only to try the bench")
     parser.add_argument("--frames", type=int, default=125, help="of each instance of memory-mf-64; 1000 are 524 MB each and need 134 GB")
@@ -217,7 +221,7 @@ def main():
     options.binary = str(Path(options.binary).resolve())
     WORK.mkdir(parents=True, exist_ok=True)
     there = [row for row in ROWS if options.million or not row.smaller]
-    bench, rows = Bench(options), [row for row in there if fnmatch.fnmatch(row.name, options.rows)]
+    bench, rows = Bench(options), chosen(there, options.rows)
     if options.earlier:
         options.earlier = str(Path(options.earlier).resolve())
         rows = [replace(row, beside={"earlier": EARLIER}) for row in rows if row.work is ingest]

@@ -86,6 +86,8 @@ ROWS = [
     Row("wado-ct", "ct", retrieve, by_wado, {"orthanc": (1.0, 1.3)}),
     Row("wado-mf", "mf", retrieve, by_wado, {"orthanc": (3, 5)}),
     Row("prior-ct", "ct", prior, None, {"hops": (1 / 1.2, 1.0)}),
+    # At 50 MB/s the neighbour's line is the slower hop, and leaves both cores time.
+    Row("prior-ct-narrow", "ct", prior, 50, {"hops": (1 / 1.2, 1.0)}),
     Row("latency-ct", "ct", latency.latency, unit="ms", within={"p99_ms": (150, 60)}, told=latency.told),
     *(Row(f"memory-{each}", each, memory.in_and_out, within=SMALL, told=memory.told) for each in memory.SETS),
     *SEARCHES,

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from contenders import StoreScp, Weybridge
-from processes import ENVIRONMENT, WITH_NAGLE, Measured, measure
+from processes import ENVIRONMENT, WITH_NAGLE, Measured, Server, cpu_seconds, free_port, measure
 
 HERE = Path(__file__).resolve().parent
 
@@ -41,11 +41,13 @@ def by_sender(associations):
 
     def send(port, called, data):
         command = [sys.executable, str(HERE / "sender.py"), str(port), called, str(associations), str(data.folder)]
+        was = children_cpu()
         done = subprocess.run(command, check=True, env=ENVIRONMENT, capture_output=True, text=True)
         said = json.loads(done.stdout)
         if said["trouble"] or said["stored"] != len(data.files):
             raise RuntimeError(f"the sender had trouble: {said}")
-        return said["seconds"], said["cpu"]
+        # Its encoding too, which is over when its seconds begin: that is no other program's.
+        return said["seconds"], children_cpu() - was
 
     return send
 
@@ -171,8 +173,25 @@ def pulled(a, out, data):
     return seconds, {"first_s": first, "here_at_first": here}
 
 
-def prior(bench, name, data, _):
-    """A study that only the neighbour has, to a workstation here; beside the slower of its two hops by itself, by our own commands."""
+def narrow_line(bench, site, rate):
+    """The server that is a line of so many MB/s to a site, if any, and the URL of the site behind it."""
+    if not rate:
+        return [], site.url
+    port = free_port()
+    command = [sys.executable, HERE / "line.py", port, site.web, rate]
+    server = Server(list(map(str, command)), [port], bench.folder / "line.log")
+    return [server], site.url.replace(str(site.web), str(port))
+
+
+def server_cpu(server):
+    return cpu_seconds(server.pid)
+
+
+def prior(bench, name, data, narrow):
+    """A study that only the neighbour has, to a workstation here; beside the slower of its two hops by itself, by our own commands.
+
+    With `narrow`, the neighbour is at the end of a line of so many MB/s.
+    """
 
     def make():
         b = Weybridge(bench.folder / "b", bench.options.binary, bench.certs, "b")
@@ -181,19 +200,24 @@ def prior(bench, name, data, _):
 
     b = bench.kept(("b", data.name), make)[0]
     out = StoreScp(bench.folder / "out")
-    a = Weybridge(bench.folder / "a", bench.options.binary, bench.certs, "a", peer=b.url, out=out, routed=False)
-    note, asked = {}, children_cpu()
+    line, url = narrow_line(bench, b, narrow)
+    a = Weybridge(bench.folder / "a", bench.options.binary, bench.certs, "a", peer=url, out=out, routed=False)
+    note, ends = {}, [*line, *out.servers]
+    asked = children_cpu() + sum(map(server_cpu, ends))
+
+    def by_others():
+        return children_cpu() + sum(map(server_cpu, ends)) - asked
 
     def through():
         seconds, told = pulled(a, out, data)
         note.update(told)
-        return seconds, children_cpu() - asked
+        return seconds, by_others()
 
     def apart():
         start = time.monotonic()
         a.cli("priors", "pull", data.studies[0], "--from", "b")
         hops = [time.monotonic() - start, pulled(a, out, data)[0]]
-        return max(hops), children_cpu() - asked
+        return max(hops), by_others()
 
     try:
         result = measure([*a.servers, *b.servers], through if name == "weybridge" else apart)
@@ -201,3 +225,5 @@ def prior(bench, name, data, _):
     finally:
         a.stop()
         out.stop()
+        for each in line:
+            each.stop()
