@@ -274,6 +274,25 @@ fn told_to_people(site: &Gateway, command: &[&str], step: &str, code: i32, words
 const SHORT: &str =
     "[timers]\nconnect = \"3s\"\ntls_handshake = \"3s\"\nnegotiation = \"3s\"\nresponse = \"3s\"\nrelease = \"3s\"";
 
+/// A node: its title, its port, further keys, the step at which it fails, the exit code, and words that are said of it.
+type Tested<'a> = (&'a str, u16, &'a str, Option<&'a str>, i32, &'a str);
+
+/// A site at which each of these nodes was tested, and told as its row says.
+fn tested(stage: &Stage, rows: &[Tested<'_>]) -> Gateway {
+    let mut config = stage.site_a("https://127.0.0.1:9/dicom-web").with(SHORT);
+    for (title, port, more, ..) in rows.iter().copied() {
+        let address = at(port);
+        config = config.with(&format!("[[node]]\nae_title = \"{title}\"\naddress = \"{address}\"\n{more}"));
+    }
+    let site = site(stage, "a", config);
+    for (title, _, _, step, code, words) in rows.iter().copied() {
+        let (failed, exit, said) = failing(&site, &["nodes", "test", title]);
+        assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{title}: {said}");
+        assert!(said.contains(words), "{title}: {said}");
+    }
+    site
+}
+
 #[test]
 fn a_node_that_falls_silent_leaves_or_refuses_is_named_by_the_step_at_which_it_did() {
     let stage = Stage::new();
@@ -316,17 +335,7 @@ fn a_node_that_falls_silent_leaves_or_refuses_is_named_by_the_step_at_which_it_d
         ("ECHOABORTS", aborts_later, "", Some("echo"), 3, "aborted"),
         ("TAKES", takes, "", None, 0, ""),
     ];
-    let mut config = stage.site_a("https://127.0.0.1:9/dicom-web").with(SHORT);
-    for (title, port, more, ..) in rows {
-        let address = at(port);
-        config = config.with(&format!("[[node]]\nae_title = \"{title}\"\naddress = \"{address}\"\n{more}"));
-    }
-    let site = site(&stage, "a", config);
-    for (title, _, _, step, code, words) in rows {
-        let (failed, exit, said) = failing(&site, &["nodes", "test", title]);
-        assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{title}: {said}");
-        assert!(said.contains(words), "{title}: {said}");
-    }
+    let site = tested(&stage, &rows);
     assert_eq!(heard.recv_timeout(seconds(10)), Ok(Some(Pdu::ReleaseRequest)), "what is of no use is released");
     told_to_people(&site, &["nodes", "test", "HOLE"], "connection", 3, "took too long: connecting");
     told_to_people(&site, &["nodes", "test", "REFUSES"], "echo", 1, "REFUSES answered C-ECHO with 0122");

@@ -1,6 +1,6 @@
 //! What `nodes test` and `peers test` say of what the other side takes, without giving it anything (UIX-06).
 
-use super::{SHORT, answers, at, failing, is_silent, node_that, rejecting, site, told_to_people};
+use super::{answers, failing, is_silent, node_that, rejecting, site, tested, told_to_people};
 use crate::support::caller::{APPLICATION_CONTEXT, Caller, IMPLICIT_LE, Pdu, item, pdu, read_request};
 use crate::support::scripted_peer::{Said, ScriptedPeer, Seen, Step};
 use crate::support::searched_peer::{Manner, SearchedPeer};
@@ -84,17 +84,7 @@ fn the_storage_classes_that_a_node_takes_are_told_and_nothing_is_sent() {
         ("FULL", full, receive, Some("association"), 3, ""),
         ("CROWDED", crowded(&[CT]), receive, None, 0, ""),
     ];
-    let mut config = stage.site_a("https://127.0.0.1:9/dicom-web").with(SHORT);
-    for (title, port, more, ..) in rows {
-        let address = at(port);
-        config = config.with(&format!("[[node]]\nae_title = \"{title}\"\naddress = \"{address}\"\n{more}"));
-    }
-    let site = site(&stage, "a", config);
-    for (title, _, _, step, code, words) in rows {
-        let (failed, exit, said) = failing(&site, &["nodes", "test", title]);
-        assert_eq!((failed.as_deref(), exit), (step, Some(code)), "{title}: {said}");
-        assert!(said.contains(words), "{title}: {said}");
-    }
+    let site = tested(&stage, &rows);
     let steps = site.ask(&["nodes", "test", "SOME", "--json"]);
     let storage = steps.iter().find(|line| line["step"] == "storage").unwrap();
     assert_eq!(storage["takes"], json!([OWN, CT]), "{storage}");
