@@ -172,12 +172,15 @@ class Orthanc:
 
 
 class Weybridge:
-    """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there, if `routed`."""
+    """This project, with its defaults. With `peer` (a URL), everything received is owed to site b there, if `routed`.
+
+    `settings` are further tables of its configuration.
+    """
 
     called, token = "WB_BENCH", "bench" * 8
     most, associations = None, 32  # how many commits it puts together depends on those
 
-    def __init__(self, folder, binary, certs, name="a", peer=None, start=True, out=None, alone=False, routed=True):
+    def __init__(self, folder, binary, certs, name="a", peer=None, start=True, out=None, alone=False, routed=True, settings=""):
         self.folder, self.binary, self.name, self.certs = fresh(folder), Path(binary).resolve(), name, certs
         self.port, self.web, self.viewer = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.web}/dicom-web"
@@ -204,7 +207,7 @@ class Weybridge:
             f'[dicom]\nae_title = "{self.called}"\nlisten = "127.0.0.1:{self.port}"\n\n'
             f'[web]\nlisten = "127.0.0.1:{self.web}"\n\n'
             f'[tls]\ncertificate = "{certs}/{name}.crt"\nkey = "{certs}/{name}.key"\ntrust = "{certs}/ca.pem"\n\n'
-            f"{nodes}{sites}{route}"
+            f"{nodes}{sites}{route}{settings}"
         )
         self.servers = []
         if start:

@@ -5,6 +5,7 @@ from typing import Callable
 
 import latency
 import memory
+from beside import SETTINGS, beside
 from floor import cpu
 from searches import by_find, by_qido, query
 from uploads import upload
@@ -89,6 +90,8 @@ ROWS = [
     # At 50 MB/s the neighbour's line is the slower hop, and leaves both cores time.
     Row("prior-ct-narrow", "ct", prior, 50, {"hops": (1 / 1.2, 1.0)}),
     Row("latency-ct", "ct", latency.latency, unit="ms", within={"p99_ms": (150, 60)}, told=latency.told),
+    # The ratio is the rate beside the chore by the rate without.
+    *(Row(f"beside-{chore}", "ct", beside, chore, {"alone": (0.8, 0.9)}) for chore in SETTINGS),
     *(Row(f"memory-{each}", each, memory.in_and_out, within=SMALL, told=memory.told) for each in memory.SETS),
     *SEARCHES,
     *map(among_a_million, SEARCHES),

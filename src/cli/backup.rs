@@ -1,7 +1,7 @@
 //! `weybridge backup` and `weybridge restore`: records and blobs of one moment together, and back.
 
 use super::part::{own_name, sync_names};
-use super::store::verify_files;
+use super::store::{Pace, verify_files};
 use super::{ConfigPlace, Ended, Failure, client, render};
 use crate::app::Unfinished;
 use crate::config::Config;
@@ -86,7 +86,8 @@ async fn copy_out(config: &Config, records: &Records, dir: &Path) -> Result<Valu
     let places = copy.all_places().await.map_err(Failure::some)?;
     let ours = StoreReader::open(config.site.data_dir.join(BLOBS)).map_err(Failure::some)?;
     ours.copy_files(&places, blobs.clone()).await.map_err(Failure::some)?;
-    let verified = verify_files(&copy, &StoreReader::open(blobs).map_err(Failure::some)?).await?;
+    let stored = StoreReader::open(blobs).map_err(Failure::some)?;
+    let verified = verify_files(&copy, &stored, &mut Pace::full()).await?;
     if let Some(problem) = verified.problems.first() {
         let count = verified.problems.len();
         return Err(Failure::integrity(format!(
@@ -219,7 +220,8 @@ pub(super) async fn restore(place: &ConfigPlace, options: Restore) -> Ended {
     empty_folder(&blobs)?;
     let stored = StoreReader::open(options.dir.join(BLOBS)).map_err(Failure::some)?;
     stored.copy_files(&places, blobs.clone()).await.map_err(Failure::some)?;
-    let verified = verify_files(&backup, &StoreReader::open(blobs).map_err(Failure::some)?).await?;
+    let stored = StoreReader::open(blobs).map_err(Failure::some)?;
+    let verified = verify_files(&backup, &stored, &mut Pace::full()).await?;
     if let Some(problem) = verified.problems.first() {
         return Err(Failure::integrity(format!("the backup is damaged: {problem}")));
     }

@@ -44,7 +44,10 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
     let noted = noted.map_err(Failure::some)?;
     let report = records.verify_ledger(Arc::default()).await.map_err(Failure::some)?;
     let mut read = match blobs {
-        true => store::verify_files(&records, &StoreReader::open(folder).map_err(Failure::unreachable)?).await?,
+        true => {
+            let blobs = StoreReader::open(folder).map_err(Failure::unreachable)?;
+            store::verify_files(&records, &blobs, &mut store::Pace::full()).await?
+        }
         false => store::Verified::default(),
     };
     let mut problems = report.problems.clone();

@@ -3,10 +3,12 @@
 mod accept;
 mod drop;
 mod list;
+mod pace;
 mod purge;
 mod rebuild;
 mod verify;
 
+pub(super) use pace::Pace;
 pub(super) use verify::{Verified, set_aside_before, verify_files};
 
 use super::part::{Part, own_name, sync_names};
@@ -35,11 +37,7 @@ pub(super) enum Verb {
         json: bool,
     },
     /// Read every blob and compare its digest; exit code 5 if one is damaged
-    Verify {
-        /// One JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(verify::Options),
     /// Studies, with how many of their instances are kept here
     List(list::Options),
     /// Purge now what retention says is due; also what a person wants to see before
@@ -73,7 +71,7 @@ pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
     let records = client::records(&config)?;
     match verb {
         Verb::Status { json } => status(&config, &records, json).await,
-        Verb::Verify { json } => verify::verify(&config, &records, json).await,
+        Verb::Verify(options) => verify::verify(&config, &records, options).await,
         Verb::List(options) => list::run(&records, &options).await,
         Verb::Purge(options) => purge::run(&config, &records, &options).await,
         Verb::Accept => accept::run(&config).await,

@@ -10,6 +10,9 @@ use crate::records::{BlobId, Unlike};
 use crate::store::{Digest, Place, StoreError};
 use tokio::time::Instant;
 
+/// Within a long blob there is a rest after so many bytes, so that none keeps the disk to itself for seconds (REL-07).
+const PIECE: u64 = 4 << 20;
+
 /// Whether the bytes were read and are whole, and what the catalogue says that they do not, if it could be compared.
 type Compared = (bool, Option<Vec<Unlike>>);
 
@@ -75,7 +78,7 @@ impl Janitor {
         Ok(self.inner.records.note_unlike(blob, found).await?)
     }
 
-    /// Reads a whole blob; its head, if it can be told within the usual limits.
+    /// Reads a whole blob, a long one with rests; its head, if it can be told within the usual limits. The caller rests after it.
     async fn scan(
         &self,
         digest: Digest,
@@ -83,8 +86,15 @@ impl Janitor {
         mut scanner: Option<Scanner>,
     ) -> Result<Option<Head>, StoreError> {
         let mut reader = self.inner.store.read(place, digest, None).await?;
+        let (began, mut read, mut rested_at) = (Instant::now(), 0, 0);
         while let Some(bytes) = reader.next().await? {
             scanner = scanner.and_then(|mut scanner| scanner.push(&bytes).ok().map(|()| scanner));
+            read += bytes.len() as u64;
+            drop(bytes);
+            if read - rested_at >= PIECE && reader.remaining() > 0 {
+                rested_at = read;
+                self.rest(began, read).await;
+            }
         }
         Ok(scanner.and_then(|scanner| scanner.finish().ok()))
     }

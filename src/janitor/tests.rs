@@ -4,6 +4,7 @@ mod asked;
 mod catalogue;
 mod compaction;
 mod proof;
+mod scrub;
 
 use super::*;
 use crate::dicom::canon::VERSION;

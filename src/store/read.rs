@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 /// may wait until one is free. At most one chunk is read ahead.
 pub struct BlobReader {
     core: Arc<Core>,
-    /// The first chunk, which was read when the blob was opened.
+    /// The next chunk, if it is there: the first, which was read when the blob was opened, or one that was waited for.
     first: Option<Bytes>,
     state: State,
     remaining: u64,
@@ -116,6 +116,20 @@ impl BlobReader {
         self.state = state;
         self.remaining = self.remaining.saturating_sub(chunk.len() as u64);
         Ok(Some(chunk))
+    }
+
+    /// Waits for what is being read ahead, so that nothing is read before the next chunk is asked for: for who rests between chunks.
+    /// The errors are those of [`BlobReader::next`].
+    pub(crate) async fn hold(&mut self) -> Result<(), StoreError> {
+        match std::mem::replace(&mut self.state, State::Torn) {
+            State::Reading(job) if self.first.is_none() => {
+                let (source, chunk) = finish_job(job).await?;
+                self.first = Some(chunk);
+                self.state = if source.left() == 0 { State::Done } else { State::Paused(source) };
+            }
+            state => self.state = state,
+        }
+        Ok(())
     }
 
     /// Takes a chunk into the digest; the last one only if that is right.

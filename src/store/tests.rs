@@ -96,6 +96,37 @@ async fn get(store: &Store, place: Place, expect: Digest) -> Result<Vec<u8>, Sto
     read_all(store.read(place, expect, None).await?).await.1
 }
 
+/// Who waits for what is read ahead, as often as it likes, gets the same bytes, checked as well.
+#[tokio::test]
+async fn a_reader_that_is_held_goes_on_where_it_was() {
+    let Fixture { store, .. } = &fixture();
+    for length in SIZES {
+        let data = noise(length, 11);
+        let (place, digest) = put(store, &data).await.unwrap();
+        for expect in [digest, Digest::of(b"other bytes")] {
+            let mut got = Vec::new();
+            let read = async {
+                let mut reader = store.read(place, expect, None).await?;
+                reader.hold().await?;
+                while let Some(chunk) = reader.next().await? {
+                    got.extend_from_slice(&chunk);
+                    drop(chunk);
+                    reader.hold().await?;
+                    reader.hold().await?;
+                }
+                reader.hold().await?;
+                Ok::<_, StoreError>(reader.remaining())
+            };
+            match read.await {
+                Ok(left) => assert!(expect == digest && left == 0 && got == data, "{length}"),
+                Err(error) => {
+                    assert!(expect != digest && error.is_damage() && got.len() < length.max(1), "{length}: {error}")
+                }
+            }
+        }
+    }
+}
+
 /// What came before the end or the error, and which of the two it was.
 async fn read_all(mut reader: BlobReader) -> (usize, Result<Vec<u8>, StoreError>) {
     let mut out = Vec::new();

@@ -231,7 +231,7 @@ fn read_commands_work_whether_the_gateway_runs_or_not() {
         &["study", &names.study, "--json"],
         &["ledger", "verify", "--blobs", "--json"],
         &["store", "stats", "--json"],
-        &["store", "verify", "--json"],
+        &["store", "verify", "--full", "--json"],
     ];
     let proof = &sites.a.ask(commands[2])[0];
     assert_eq!((&proof["blobs_read"], proof["bytes_read"].as_u64() > Some(8 << 10)), (&1.into(), true), "{proof}");

@@ -284,6 +284,28 @@ fn store_verify_has_the_gateway_set_damage_aside() {
     }
 }
 
+/// REL-07: beside a running gateway `store verify` rests as long as it reads, and says so; not if a person wants it at once, and not with
+/// the gateway stopped.
+#[test]
+fn store_verify_rests_beside_a_running_gateway() {
+    let stage = Stage::new();
+    let mut site = Gateway::start(&stage.path().join("a"), stage.site_a("https://127.0.0.1:9/dicom-web"));
+    // No machine reads it, and computes its digest, within the 10 ms after which the first rest is due.
+    assert_eq!(push(&site, &names(732, 1, 1), 64 << 20).unwrap(), Status::SUCCESS);
+    let verified = |site: &Gateway, option: &[&str]| {
+        let told = &site.ask(&[&["store", "verify", "--json"], option].concat())[0];
+        assert!(told["blobs"] == 1 && told["bytes"].as_u64() > Some(64 << 20), "{told}");
+        let said = site.cli(&[&["store", "verify"], option].concat());
+        assert!(said.code == Some(0) && said.stdout.contains("1 blobs read"), "{said:?}");
+        let is_told = said.stderr.contains("at half speed") && said.stderr.contains("--full");
+        (told["rested_ms"].as_u64().unwrap() > 0, is_told)
+    };
+    assert_eq!(verified(&site, &[]), (true, true));
+    assert_eq!(verified(&site, &["--full"]), (false, false));
+    site.stop();
+    assert_eq!(verified(&site, &[]), (false, false));
+}
+
 fn flip(folder: &Path, bytes: &[u8]) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,5 +1,6 @@
 //! `weybridge store verify`: every blob is read at once, and a running gateway sets aside what is damaged (REL-07).
 
+use super::pace::Pace;
 use crate::cli::{Ended, Failure, client, render};
 use crate::config::Config;
 use crate::edge::admin::Examine;
@@ -7,6 +8,16 @@ use crate::records::{BlobId, Records};
 use crate::store::{BlobReader, StoreError, StoreReader};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Options {
+    /// As fast as the disk allows, also beside a running gateway, where it otherwise goes at half speed
+    #[arg(long)]
+    full: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// Blobs asked for at a time.
 const PAGE: usize = 1000;
@@ -20,14 +31,13 @@ pub(in crate::cli) struct Verified {
     damaged: Vec<i64>,
 }
 
-/// Reads every live blob and compares its digest; works beside a running gateway. What is not found where it was a moment
-/// ago is looked for once more: it may have been moved or purged meanwhile.
-async fn verify_blobs(config: &Config, records: &Records) -> Result<Verified, Failure> {
-    verify_files(records, &super::blobs(config)?).await
-}
-
-/// The same for the files of a store wherever they are.
-pub(in crate::cli) async fn verify_files(records: &Records, blobs: &StoreReader) -> Result<Verified, Failure> {
+/// Reads every live blob of a store, wherever its files are, and compares its digest; works beside a running gateway. What is not found
+/// where it was a moment ago is looked for once more: it may have been moved or purged meanwhile.
+pub(in crate::cli) async fn verify_files(
+    records: &Records,
+    blobs: &StoreReader,
+    pace: &mut Pace,
+) -> Result<Verified, Failure> {
     let total = records.blob_counts().await.map_err(Failure::some)?.live_bytes;
     // Shown on a terminal only.
     let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go");
@@ -39,14 +49,15 @@ pub(in crate::cli) async fn verify_files(records: &Records, blobs: &StoreReader)
         let Some((last, ..)) = page.last() else { break };
         after = *last;
         for (blob, digest, place) in page {
+            pace.look(&bar).await;
             verified.blobs += 1;
             verified.bytes += place.length;
             bar.inc(place.length);
-            let Err(first) = read_all(blobs.read(place, digest).await).await else { continue };
+            let Err(first) = read_all(blobs.read(place, digest).await, pace).await else { continue };
             let error = match records.blob_at(blob).await.map_err(Failure::some)? {
                 None => continue,
                 Some((_, now)) if now == place => first,
-                Some((_, now)) => match read_all(blobs.read(now, digest).await).await {
+                Some((_, now)) => match read_all(blobs.read(now, digest).await, pace).await {
                     Ok(()) => continue,
                     Err(error) => error,
                 },
@@ -59,9 +70,11 @@ pub(in crate::cli) async fn verify_files(records: &Records, blobs: &StoreReader)
     Ok(verified)
 }
 
-async fn read_all(reader: Result<BlobReader, StoreError>) -> Result<(), StoreError> {
+async fn read_all(reader: Result<BlobReader, StoreError>, pace: &mut Pace) -> Result<(), StoreError> {
     let mut reader = reader?;
-    while reader.next().await?.is_some() {}
+    while reader.next().await?.is_some() {
+        pace.rest(&mut reader).await?;
+    }
     Ok(())
 }
 
@@ -77,7 +90,7 @@ async fn tell(config: &Config, damaged: &[i64]) -> Result<Option<u64>, Failure> 
 }
 
 /// What is set aside and reads whole now: by its numbers.
-async fn whole_again(config: &Config, records: &Records) -> Result<Vec<i64>, Failure> {
+async fn whole_again(config: &Config, records: &Records, pace: &mut Pace) -> Result<Vec<i64>, Failure> {
     let blobs = super::blobs(config)?;
     let (mut whole, mut after) = (Vec::new(), BlobId(0));
     loop {
@@ -85,7 +98,8 @@ async fn whole_again(config: &Config, records: &Records) -> Result<Vec<i64>, Fai
         let Some((last, ..)) = page.last() else { return Ok(whole) };
         after = *last;
         for (blob, digest, place) in page {
-            if read_all(blobs.read(place, digest).await).await.is_ok() {
+            pace.look(&ProgressBar::hidden()).await;
+            if read_all(blobs.read(place, digest).await, pace).await.is_ok() {
                 whole.push(blob.0);
             }
         }
@@ -99,19 +113,20 @@ pub(in crate::cli) fn set_aside_before(blobs: u64) -> String {
     )
 }
 
-pub(super) async fn verify(config: &Config, records: &Records, json: bool) -> Ended {
-    let verified = verify_blobs(config, records).await?;
-    let whole = whole_again(config, records).await?;
+pub(super) async fn verify(config: &Config, records: &Records, Options { full, json }: Options) -> Ended {
+    let mut pace = if full { Pace::full() } else { Pace::beside(&config.site.data_dir, json) };
+    let verified = verify_files(records, &super::blobs(config)?, &mut pace).await?;
+    let whole = whole_again(config, records, &mut pace).await?;
     let count = verified.problems.len();
     let suspects = [&verified.damaged[..], &whole[..]].concat();
     let set_aside = if suspects.is_empty() { None } else { tell(config, &suspects).await? };
-    let still = if whole.is_empty() { Vec::new() } else { whole_again(config, records).await? };
+    let still = if whole.is_empty() { Vec::new() } else { whole_again(config, records, &mut pace).await? };
     let healed = whole.iter().filter(|blob| !still.contains(blob)).count();
     let aside = records.unhealed().await.map_err(Failure::some)?;
     if json {
         let mut answer = serde_json::json!({
             "blobs": verified.blobs, "bytes": verified.bytes, "problems": verified.problems, "healed": healed,
-            "unhealed": aside,
+            "unhealed": aside, "rested_ms": u64::try_from(pace.rested().as_millis()).unwrap_or(u64::MAX),
         });
         if let Some(set_aside) = set_aside {
             answer["set_aside"] = set_aside.into();
