@@ -145,8 +145,8 @@ impl Association {
     /// The next bytes of the data set, where [`Self::bytes`] shows them; `None` when it is whole.
     pub(super) async fn chunk(&mut self, patience: &mut Patience) -> Result<Option<Range<usize>>, Lost> {
         while !self.assembly.between_messages() {
-            // A data set that outgrows the small buffer is worth a large one.
-            if self.streamed >= SMALL_BYTES as u64
+            // A data set that the small buffer did not hold is worth a large one.
+            if self.streamed >= (SMALL_BYTES / 2) as u64
                 && let Some(buffers) = &self.buffers
             {
                 self.channel.enlarge(buffers);

@@ -191,7 +191,6 @@ impl Channel {
 
     /// Reads once, under the timer.
     async fn fill(&mut self, patience: &mut Patience) -> Result<(), Lost> {
-        self.wire.acknowledge_quickly();
         let began = Instant::now();
         let read = timeout(patience.left(), self.wire.read(self.inbox.space())).await;
         match read {

@@ -40,9 +40,10 @@ impl Wire {
         }
     }
 
-    /// Asks for the next segments to be acknowledged at once. The kernel forgets it, so it is asked before each read:
-    /// a sender that leaves Nagle on and writes a PDU in two parts else waits some 40 ms for each object.
-    pub(in crate::dimse) fn acknowledge_quickly(&self) {
+    /// Acknowledges at once what has come. The kernel forgets it, so it is asked whenever a read has to wait: a sender that
+    /// leaves Nagle on and writes a PDU in two parts else waits some 40 ms for each object. Where more is there already, reading
+    /// it acknowledges what went before.
+    fn acknowledge_quickly(&self) {
         if let Some(socket) = self.socket() {
             let _ = sockopt::set_tcp_quickack(socket, true);
         }
@@ -78,7 +79,12 @@ macro_rules! each {
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_read(cx, buf))
+        let wire = self.get_mut();
+        let read = each!(Pin::new(&mut *wire), stream => stream.poll_read(cx, buf));
+        if read.is_pending() {
+            wire.acknowledge_quickly();
+        }
+        read
     }
 }
 
@@ -113,6 +119,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use crate::dicom::fired::note_fired;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
     async fn a_peer_whose_power_failed_is_noticed_within_two_minutes() {
@@ -128,5 +135,32 @@ mod tests {
             assert!(time <= Duration::from_secs(120) && time > Duration::from_secs(60), "{time:?}");
             note_fired(1);
         }
+    }
+
+    /// DCMTK as delivered leaves Nagle's algorithm on and writes what it sends in parts: each then waits for the one before it to be
+    /// acknowledged, some 40 ms if that is left to the kernel.
+    #[tokio::test]
+    async fn a_sender_that_waits_for_acknowledgements_is_not_kept_waiting() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        sender.set_nodelay(false).unwrap();
+        let mut wire = Wire::Tcp(listener.accept().await.unwrap().0);
+        let began = std::time::Instant::now();
+        for _ in 0..100 {
+            let sending = async {
+                for part in 0..3 {
+                    sender.write_all(&[part; 100]).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                sender.read_exact(&mut [0]).await.unwrap();
+            };
+            let answering = async {
+                wire.read_exact(&mut [0; 300]).await.unwrap();
+                wire.write_all(&[0]).await.unwrap();
+            };
+            tokio::join!(sending, answering);
+        }
+        // Of a hundred such waits the kernel spares the first few.
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }
