@@ -304,7 +304,7 @@ async fn settle(records: &Records, clock: &Clock, batch: &Batch, report: Report)
         tracing::warn!(destination = %batch.destination, study = %batch.study, "the destination cannot be used just now; `weybridge status` says why");
     }
     if let Some(Asking::Not { .. }) = &report.asking {
-        tracing::warn!(destination = %batch.destination, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; `weybridge status` says why; if it refuses queries, have it let us query, or set its `verify` to \"accepted\"");
+        tracing::warn!(destination = %batch.destination, "the destination cannot be asked what it holds; it is sent to all the same, and what it took is not verified meanwhile; `weybridge status` says why; if it answers but refuses queries, have it let us query, or set its `verify` to \"accepted\"");
     }
     if let Some((_, code)) = report.warnings.first() {
         let (count, code) = (report.warnings.len(), format!("{code:04X}"));
