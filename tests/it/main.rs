@@ -36,6 +36,7 @@ mod crash_points;
 mod dedup;
 mod demo;
 mod dicom_tls;
+mod durable_order;
 mod faults;
 mod foreign;
 mod foreign_people;

@@ -39,6 +39,7 @@ pub mod radiology;
 pub mod scripted_peer;
 pub mod searched_peer;
 pub mod store_answer;
+pub mod strace;
 pub mod tls;
 pub mod tools;
 pub mod two_sites;
