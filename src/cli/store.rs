@@ -58,26 +58,32 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn run(place: &ConfigPlace, verb: Verb) -> Ended {
-    if let Verb::List(options) = &verb {
-        return list::run(&client::records_of(&client::site(place)?)?, options).await;
-    }
-    let config = client::load(place)?;
-    if let Verb::Rebuild(options) = &verb {
-        return rebuild::run(&config, options).await;
-    }
-    if let Verb::Accept = &verb {
-        return accept::run(&config).await;
-    }
-    let records = client::records(&config)?;
+    let opened = || {
+        let config = client::load(place)?;
+        let records = client::records(&config)?;
+        Ok::<_, Failure>((config, records))
+    };
     match verb {
-        Verb::Status { json } => status(&config, &records, json).await,
-        Verb::Verify(options) => verify::verify(&config, &records, options).await,
-        Verb::List(options) => list::run(&records, &options).await,
-        Verb::Purge(options) => purge::run(&config, &records, &options).await,
-        Verb::Accept => accept::run(&config).await,
-        Verb::Drop(options) => drop::run(&config, options).await,
-        Verb::Rebuild(options) => rebuild::run(&config, &options).await,
-        Verb::Export { uid, dir } => export(&config, &records, &uid, &dir).await,
+        Verb::List(options) => list::run(&client::records_of(&client::site(place)?)?, &options).await,
+        Verb::Accept => accept::run(&client::load(place)?).await,
+        Verb::Drop(options) => drop::run(&client::load(place)?, options).await,
+        Verb::Rebuild(options) => rebuild::run(&client::load(place)?, &options).await,
+        Verb::Status { json } => {
+            let (config, records) = opened()?;
+            status(&config, &records, json).await
+        }
+        Verb::Verify(options) => {
+            let (config, records) = opened()?;
+            verify::verify(&config, &records, options).await
+        }
+        Verb::Purge(options) => {
+            let (config, records) = opened()?;
+            purge::run(&config, &records, &options).await
+        }
+        Verb::Export { uid, dir } => {
+            let (config, records) = opened()?;
+            export(&config, &records, &uid, &dir).await
+        }
     }
 }
 

@@ -59,6 +59,10 @@ impl Charset {
     /// ISO 2022 as DICOM has it: one set for the bytes with and one for those without the high bit, changed by escape
     /// sequences, and set back by delimiters and control characters (PS3.5 section 6.1.2.5).
     fn decode_sets(&self, mut bytes: &[u8], delimiters: &[u8], left: Left, right: Option<Right>) -> String {
+        // Most values: nothing is designated, and each byte is its character.
+        if matches!(left, Left::Ascii) && bytes.is_ascii() && !bytes.contains(&0x1B) {
+            return String::from_utf8_lossy(bytes).into_owned();
+        }
         let mut text = String::with_capacity(bytes.len());
         let right = right.unwrap_or_else(|| self.undesignated());
         let (mut g0, mut g1) = (left, right);

@@ -258,7 +258,14 @@ fn write_map<'a>(pairs: impl Iterator<Item = (&'a str, &'a Fact)>, out: &mut Vec
 /// Writes a text as RFC 8785 section 3.2.2.2 says.
 fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for byte in text.bytes() {
+    let (bytes, mut from) = (text.as_bytes(), 0);
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte >= 0x20 && !matches!(byte, b'"' | b'\\') {
+            continue;
+        }
+        // What needs no escape is copied in one piece.
+        out.extend_from_slice(&bytes[from..at]);
+        from = at + 1;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -267,10 +274,10 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
             0x0A => out.extend_from_slice(b"\\n"),
             0x0C => out.extend_from_slice(b"\\f"),
             0x0D => out.extend_from_slice(b"\\r"),
-            0x00..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => out.push(byte),
+            _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
         }
     }
+    out.extend_from_slice(&bytes[from..]);
     out.push(b'"');
 }
 
