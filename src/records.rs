@@ -79,6 +79,7 @@ use sqlite::acts::{Act, Matching, PAGE};
 use sqlite::inline::committed::{Committed, committed};
 use sqlite::readers::Readers;
 use sqlite::rows::Fault;
+use sqlite::tally::Tally;
 use sqlite::tx::Tx;
 use sqlite::writer::{Command, Message, Writer};
 use sqlite::{acts, log, order as orders, pause, profile as profiles, record, recover, schema, settle};
@@ -169,6 +170,8 @@ struct Inner {
     orders: watch::Sender<u64>,
     /// The rules that are followed.
     registry: OnceLock<watch::Receiver<Arc<Registry>>>,
+    /// How many studies each block of rows shows.
+    tally: Arc<Tally>,
     options: RecordsOptions,
 }
 
@@ -185,7 +188,16 @@ impl Records {
         let recovered = Recovered { log_damaged, ..recovered };
         let kicks = Arc::new(Kicks::new());
         let (poison, full) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
-        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone(), full: full.clone() };
+        let tally = Tally::watch(&mut conn).map_err(Fault::from)?;
+        let writer = Writer {
+            conn,
+            fixed,
+            end,
+            kicks: kicks.clone(),
+            poison: poison.clone(),
+            full: full.clone(),
+            tally: tally.clone(),
+        };
         let (sender, queue) = mpsc::channel(options.queue.max(1));
         let thread = std::thread::Builder::new().name("records".into());
         thread.spawn(move || writer.run(queue)).map_err(open_error)?;
@@ -204,6 +216,7 @@ impl Records {
                     withheld: Default::default(),
                     orders: watch::Sender::default(),
                     registry: OnceLock::new(),
+                    tally,
                     options,
                 }),
                 viewers: Arc::default(),
@@ -232,6 +245,7 @@ impl Records {
                 withheld: Default::default(),
                 orders: watch::Sender::default(),
                 registry: OnceLock::new(),
+                tally: Arc::default(),
                 options,
             }),
             viewers: Arc::default(),

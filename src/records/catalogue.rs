@@ -115,12 +115,14 @@ impl Records {
     /// The row of the last of so many studies from the beginning of a walk that nothing narrows, without a look at what they are; one
     /// behind all rows if there are fewer. `None` if none are skipped, or if something may be withheld from who asks.
     pub async fn skip_studies(&self, count: u64) -> Result<Option<i64>, RecordsError> {
-        self.seen(move |conn, look| catalogue::skip(conn, count, look)).await
+        let asked = self.inner.tally.ask();
+        self.seen(move |conn, look| catalogue::skip(conn, count, look, &asked)).await
     }
 
     /// How many studies come after a row; `None` if something may be withheld from who asks.
     pub async fn studies_after(&self, row: i64) -> Result<Option<u64>, RecordsError> {
-        self.seen(move |conn, look| catalogue::after(conn, row, look)).await
+        let asked = self.inner.tally.ask();
+        self.seen(move |conn, look| catalogue::after(conn, row, look, &asked)).await
     }
 
     /// The next series, 500 at most; empty when there are no more.

@@ -49,6 +49,7 @@ pub(super) mod sharing;
 pub(super) mod status;
 pub(super) mod stuck;
 pub(super) mod study;
+pub(super) mod tally;
 mod told;
 pub(super) mod tx;
 pub(super) mod unlike;

@@ -12,6 +12,7 @@ mod leasing;
 mod locating;
 mod looping;
 pub(crate) mod model;
+mod paging;
 mod parking;
 mod prefetching;
 mod proving;

@@ -3,6 +3,7 @@
 use super::rows::{Fault, WORD, count, damaged, origin, parsed, with_word};
 use super::sharing::Look;
 use super::study::texts;
+use super::tally::Asked;
 use crate::dicom::attributes::{MODALITY, PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_NAME, PATIENT_SEX};
 use crate::dicom::nhs_number::NhsNumber;
 use crate::dicom::patient::Patient;
@@ -217,28 +218,29 @@ fn patient_page(
 }
 
 /// See [`crate::records::Records::skip_studies`].
-pub(in crate::records) fn skip(conn: &Connection, count: u64, look: &Look) -> Result<Option<i64>, Fault> {
+pub(in crate::records) fn skip(
+    conn: &Connection,
+    count: u64,
+    look: &Look,
+    asked: &Asked,
+) -> Result<Option<i64>, Fault> {
     let Some(before) = count.checked_sub(1).filter(|_| look.is_clear()) else { return Ok(None) };
+    let (from, left) = asked.pass(conn, look, before)?;
     let mut find = conn.prepare_cached(&format!(
-        "SELECT s.id FROM studies s WHERE EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id AND {}) \
-         ORDER BY s.id LIMIT 1 OFFSET ?1",
+        "SELECT s.id FROM studies s WHERE s.id >= ?1 AND EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id AND {}) \
+         ORDER BY s.id LIMIT 1 OFFSET ?2",
         look.kept()
     ))?;
-    let before = i64::try_from(before).unwrap_or(i64::MAX);
-    Ok(Some(find.query_row([before], |row| row.get(0)).optional()?.unwrap_or(i64::MAX)))
+    let left = i64::try_from(left).unwrap_or(i64::MAX);
+    Ok(Some(find.query_row([from, left], |row| row.get(0)).optional()?.unwrap_or(i64::MAX)))
 }
 
 /// See [`crate::records::Records::studies_after`].
-pub(in crate::records) fn after(conn: &Connection, row: i64, look: &Look) -> Result<Option<u64>, Fault> {
+pub(in crate::records) fn after(conn: &Connection, row: i64, look: &Look, asked: &Asked) -> Result<Option<u64>, Fault> {
     if !look.is_clear() {
         return Ok(None);
     }
-    let mut find = conn.prepare_cached(&format!(
-        "SELECT count(*) FROM studies s WHERE s.id > ?1 \
-         AND EXISTS (SELECT 1 FROM instances i WHERE i.study = s.id AND {})",
-        look.kept()
-    ))?;
-    Ok(Some(count(find.query_row([row], |row| row.get(0))?)))
+    asked.behind(conn, look, row).map(Some)
 }
 
 /// The rows that a statement gives whose numbered parameters are these.

@@ -5,6 +5,7 @@ pub(crate) mod committed;
 
 use super::readers::{Readers, in_one_view};
 use super::rows::Fault;
+use super::tally::Tally;
 use super::writer::{Job, Writer};
 use super::{recover, schema, verify};
 use crate::ledger::backoff::mix;
@@ -115,7 +116,10 @@ impl Records {
         let (fixed, end, recovered) = recover::recover(&mut conn, options.clone(), now).unwrap();
         let (kicks, poison) = (Arc::new(Kicks::new()), Arc::new(OnceLock::new()));
         let full: Arc<AtomicBool> = Arc::default();
-        let writer = Writer { conn, fixed, end, kicks: kicks.clone(), poison: poison.clone(), full: full.clone() };
+        let tally = Tally::watch(&mut conn).unwrap();
+        let (kept, poisoned) = (full.clone(), poison.clone());
+        let writer =
+            Writer { conn, fixed, end, kicks: kicks.clone(), poison: poisoned, full: kept, tally: tally.clone() };
         let inline = Inline { writer: Mutex::new(Some(writer)), queue: Mutex::default() };
         let readers = Readers::of_inline(inline);
         let inner = Inner {
@@ -130,6 +134,7 @@ impl Records {
             withheld: Default::default(),
             orders: Default::default(),
             registry: OnceLock::new(),
+            tally,
             options,
         };
         (Self { inner: Arc::new(inner), viewers: Arc::default() }, recovered)

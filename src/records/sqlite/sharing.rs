@@ -40,9 +40,14 @@ impl Look {
         self.eyes.viewers.is_empty()
     }
 
+    /// Whether another site looks, which is shown less.
+    pub(in crate::records) fn is_of_another_site(&self) -> bool {
+        self.eyes.another_site
+    }
+
     /// What counts as kept of instances `i`. What was pulled from a site goes to who asked for it here, and to no other site: its own
     /// site may have withdrawn it meanwhile, or withhold it from that one ("Origins and loops"). What a rejection note hides is kept
-    /// for nobody (WEB-105).
+    /// for nobody (WEB-105). It looks at nothing but who looks and the instance's own row: see [`super::tally`].
     pub(in crate::records) fn kept(&self) -> &'static str {
         match self.eyes.another_site {
             true => "i.state = 'stored' AND i.behind IS NULL AND i.hidden IS NULL AND i.borrowed <> 1",

@@ -6,6 +6,7 @@
 
 use super::rows::Fault;
 use super::schema;
+use super::tally::Tally;
 use super::tx::{Fixed, Group, Tx};
 use crate::ledger::chain;
 use crate::ledger::merkle::{self, Edge, Hash};
@@ -178,6 +179,8 @@ pub(in crate::records) struct Writer {
     pub(in crate::records) poison: Arc<OnceLock<String>>,
     /// The disk was full at the last commit that wrote something.
     pub(in crate::records) full: Arc<AtomicBool>,
+    /// What is told of each change.
+    pub(in crate::records) tally: Arc<Tally>,
 }
 
 impl Writer {
@@ -288,7 +291,9 @@ impl Writer {
         }
         let mut end = self.end.clone();
         end.sequence(&self.conn, &group)?;
+        let changing = self.tally.changing(&self.conn)?;
         self.conn.prepare_cached("COMMIT")?.execute([]).map_err(uncommitted)?;
+        self.tally.changed(&changing);
         if !group.entries.is_empty() {
             self.full.store(false, Ordering::Relaxed);
         }
@@ -304,6 +309,7 @@ impl Writer {
     }
 
     fn begin(&self) -> Result<(), Undone> {
+        self.tally.begin();
         if let Err(error) = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])) {
             let busy = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
             return Err(if busy { Undone::Clean(RecordsError::Database(error.to_string())) } else { error.into() });

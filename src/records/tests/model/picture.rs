@@ -4,6 +4,7 @@ use super::reference::{self, Model, Time};
 use super::{UIDS, micros};
 use crate::ledger::breaker::Reach;
 use crate::ledger::transfer::State;
+use crate::records::tests::paging::pages_fit;
 use crate::records::tests::support::uid;
 use crate::records::*;
 use crate::store::Digest;
@@ -49,6 +50,8 @@ pub(crate) async fn picture(records: &Records, now: SystemTime) -> Picture {
     }
     let counts = records.blob_counts().await.unwrap();
     picture.blobs = (counts.live, counts.corrupt, counts.condemned);
+    // Whatever was counted before what has just happened.
+    pages_fit(records).await;
     picture
 }
 
