@@ -46,7 +46,7 @@ async fn verify(place: &ConfigPlace, blobs: bool, json: bool) -> Ended {
     let mut read = match blobs {
         true => {
             let blobs = StoreReader::open(folder).map_err(Failure::unreachable)?;
-            store::verify_files(&records, &blobs, &mut store::Pace::full()).await?
+            store::verify_files(&records, &blobs, &mut store::Pace::beside(&site.data_dir, json)).await?
         }
         false => store::Verified::default(),
     };

@@ -4,7 +4,7 @@
 //! the canonical form of RFC 8785 for these. It holds no position and no previous hash, so that several writers need not
 //! wait for one another; both come afterwards. Nothing in it may name a patient (LED-010).
 
-use serde_json::Value;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -226,20 +226,54 @@ impl Fact {
             Self::Map(map) => write_map(map.iter().map(|(name, fact)| (name.as_str(), fact)), out),
         }
     }
+}
 
-    fn read(value: Value) -> Option<Self> {
-        Some(match value {
-            Value::String(text) => Self::Text(text),
-            Value::Number(number) => Self::Number(number.as_i64().filter(|n| n.abs() <= LARGEST)?),
-            Value::Array(list) => list.into_iter().map(Self::read).collect::<Option<_>>()?,
-            Value::Object(map) => Self::Map(read_map(map)?),
-            Value::Null | Value::Bool(_) => return None,
-        })
+/// Facts are read as they stand, without a copy in between: all entries are, to verify a ledger.
+struct AnyFact;
+
+impl<'de> Deserialize<'de> for Fact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyFact)
     }
 }
 
-fn read_map(map: serde_json::Map<String, Value>) -> Option<Facts> {
-    map.into_iter().map(|(name, value)| Some((name, Fact::read(value)?))).collect()
+impl<'de> Visitor<'de> for AnyFact {
+    type Value = Fact;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a whole number, a list or named facts")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Fact, E> {
+        Ok(Fact::Text(text.to_owned()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Fact, E> {
+        match number.unsigned_abs() <= LARGEST.unsigned_abs() {
+            true => Ok(Fact::Number(number)),
+            false => Err(E::custom("a number that is too large")),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Fact, E> {
+        self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Fact, A::Error> {
+        let mut facts = Vec::new();
+        while let Some(fact) = list.next_element()? {
+            facts.push(fact);
+        }
+        Ok(Fact::List(facts))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fact, A::Error> {
+        let mut facts = Facts::new();
+        while let Some((name, fact)) = map.next_entry()? {
+            facts.insert(name, fact);
+        }
+        Ok(Fact::Map(facts))
+    }
 }
 
 fn write_map<'a>(pairs: impl Iterator<Item = (&'a str, &'a Fact)>, out: &mut Vec<u8>) {
@@ -332,13 +366,12 @@ impl Entry {
 
     /// Reads an entry back. Only its canonical bytes are accepted.
     pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
-        let entry = serde_json::from_slice::<Value>(bytes).ok().and_then(Self::read).ok_or(EntryError::NotAnEntry)?;
+        let entry = serde_json::from_slice(bytes).ok().and_then(Self::read).ok_or(EntryError::NotAnEntry)?;
         if entry.to_bytes() == bytes { Ok(entry) } else { Err(EntryError::NotCanonical) }
     }
 
-    fn read(value: Value) -> Option<Self> {
-        let Value::Object(map) = value else { return None };
-        let mut map = read_map(map)?;
+    fn read(entry: Fact) -> Option<Self> {
+        let Fact::Map(mut map) = entry else { return None };
         if map.len() != 6 {
             return None;
         }

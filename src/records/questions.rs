@@ -202,7 +202,7 @@ impl Records {
     /// Looks at one moment of the records; commits go on meanwhile, and the log of the file grows until it is done.
     pub async fn verify_ledger(&self, seen: Arc<AtomicU64>) -> Result<Report, RecordsError> {
         let readers = self.inner.readers.clone();
-        let work = move || verify::verify(&readers.separate()?, &seen);
+        let work = move || verify::verify(&readers.separate()?, Some(readers.separate()?), &seen);
         match tokio::task::spawn_blocking(work).await {
             Ok(report) => report,
             Err(died) => Err(RecordsError::Database(format!("the verification ended early: {died}"))),

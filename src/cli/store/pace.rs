@@ -42,7 +42,7 @@ impl Pace {
 
     /// At half speed while a gateway runs on this data directory, and at full speed else. A person is told on standard error, once,
     /// unless it is to be `silent`.
-    pub(super) fn beside(data_dir: &Path, silent: bool) -> Self {
+    pub(in crate::cli) fn beside(data_dir: &Path, silent: bool) -> Self {
         Self { beside: Some(data_dir.to_owned()), told: silent, ..Self::full() }
     }
 

@@ -62,6 +62,20 @@ pub(in crate::records) const TABLES: [Described; 5] = [
     },
 ];
 
+/// So many rows are asked for at once.
+const PAGE: i64 = 10_000;
+
+/// Looks at all rows of all tables.
+pub(in crate::records) fn look_at_all(conn: &Connection, mut differs: impl FnMut(String)) -> Result<(), Fault> {
+    for described in &TABLES {
+        let mut after = Some(0);
+        while let Some(from) = after {
+            after = look(conn, described, (from, PAGE), &mut differs)?;
+        }
+    }
+    Ok(())
+}
+
 /// Looks at `most` rows after a number, and at all that share the last; what is wrong is given in words, which say nothing of what stands
 /// there. The last row, if there may be more.
 pub(in crate::records) fn look(

@@ -151,6 +151,6 @@ impl Records {
     pub(crate) fn verify_inline(&self) -> Report {
         let inline = self.inner.readers.inline().unwrap();
         let writer = inline.writer.lock().unwrap();
-        verify::verify(&writer.as_ref().unwrap().conn, &AtomicU64::new(0)).unwrap()
+        verify::verify(&writer.as_ref().unwrap().conn, None, &AtomicU64::new(0)).unwrap()
     }
 }

@@ -255,20 +255,25 @@ impl Rebuilt {
         Ok(())
     }
 
-    /// Compares the rebuilt tables with the real ones; each difference is given in words to `differs`.
+    /// Compares the rebuilt tables with the real ones; each difference is given in words to `differs`. What describes is not looked at:
+    /// no entry holds it.
     pub(in crate::records) fn compare(
         &self,
         real: &Connection,
         mut differs: impl FnMut(String),
     ) -> Result<Compared, Fault> {
-        let (mut compared, mut place) = (Compared::default(), Some(Place::default()));
-        while let Some(from) = place {
-            place = self.compare_some(real, from, PAGE, &mut compared, &mut differs)?;
+        let (mut compared, mut place) = (Compared::default(), Place::default());
+        while place.table <= COMPARED.len() {
+            match self.compare_some(real, place, PAGE, &mut compared, &mut differs)? {
+                Some(next) => place = next,
+                None => break,
+            }
         }
         Ok(compared)
     }
 
-    /// The same for about `most` rows of one table from a place on; where to go on, if anything is left. Both must be of one moment.
+    /// The same for about `most` rows of one table from a place on, and what describes behind all tables; where to go on, if anything is
+    /// left. Both must be of one moment.
     pub(in crate::records) fn compare_some(
         &self,
         real: &Connection,
@@ -277,16 +282,15 @@ impl Rebuilt {
         compared: &mut Compared,
         differs: &mut impl FnMut(String),
     ) -> Result<Option<Place>, Fault> {
+        let on = |last: Option<i64>| last.map_or(Place { table: table + 1, after: 0 }, |after| Place { table, after });
         let Some(sql) = COMPARED.get(table) else {
-            let last = match described::TABLES.get(table - COMPARED.len()) {
-                Some(described) => described::look(real, described, (after, most), differs)?,
-                None => {
-                    return self
-                        .compare_words(real, (after, most), differs)
-                        .map(|last| last.map(|after| Place { table, after }));
-                }
+            if table == COMPARED.len() {
+                return Ok(Some(on(self.compare_words(real, (after, most), differs)?)));
+            }
+            return match described::TABLES.get(table - COMPARED.len() - 1) {
+                Some(described) => Ok(Some(on(described::look(real, described, (after, most), differs)?))),
+                None => Ok(None),
             };
-            return Ok(Some(last.map_or(Place { table: table + 1, after: 0 }, |after| Place { table, after })));
         };
         let upto = self.last_of((table, after), most).map_err(beside)?;
         let rows = self.compare_one(real, sql, (after, upto.unwrap_or(i64::MAX)), differs)?;
@@ -296,7 +300,7 @@ impl Rebuilt {
             "exception" => compared.exceptions += rows,
             _ => {}
         }
-        Ok(Some(upto.map_or(Place { table: table + 1, after: 0 }, |after| Place { table, after })))
+        Ok(Some(on(upto)))
     }
 
     /// The last of the next `most` rows of a table, if it has so many more.

@@ -1,17 +1,19 @@
 //! `ledger verify`: walks every entry, compares chain, tree, heads and states, and says in words what is wrong (LED-006).
 
 pub(in crate::records) mod pieces;
+mod walk;
 
 use super::readers::in_one_view;
 use super::rebuild::{Compared, Rebuilt};
 use super::recover::read_end;
-use super::rows::{Fault, count};
-use super::{schema, told};
-use crate::ledger::check::{Checker, Stored, Wrong};
-use crate::ledger::entry::Entry;
+use super::rows::Fault;
+use super::{described, schema};
+use crate::ledger::check::Checker;
 use crate::records::{LedgerHead, RecordsError, Report};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
-use std::sync::atomic::{AtomicU64, Ordering};
+use rusqlite::{Connection, ErrorCode};
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use walk::{Walk, Walked};
 
 /// So many problems are told; more are counted.
 const TOLD: usize = 20;
@@ -38,17 +40,24 @@ impl Found {
         self.first_bad.get_or_insert(position);
         self.say(problem);
     }
-}
 
-/// How far a walk came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Walked {
-    /// To the last entry.
-    End,
-    /// As far as it was to go; there may be more.
-    Part,
-    /// To a place behind which nothing can be told.
-    Broken,
+    /// What was found elsewhere, which is of no entry.
+    fn add(&mut self, other: Self) {
+        other.problems.into_iter().for_each(|problem| self.say(problem));
+        self.more += other.more;
+    }
+
+    /// Takes what was read, or notes that the file is damaged where it cannot be.
+    fn unless_damaged<T>(&mut self, read: Result<T, Fault>) -> Result<Option<T>, Fault> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(fault) => {
+                let error = of_the_file(fault)?;
+                self.say(format!("the file is damaged: {error}"));
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// What an error of reading says of the file; an error that says nothing of it is one of the verification.
@@ -61,32 +70,77 @@ fn of_the_file(fault: Fault) -> Result<rusqlite::Error, Fault> {
     }
 }
 
-/// Verifies everything in one view of the records. `seen` counts the entries as they pass, for showing progress.
+/// Verifies everything: entries and rows in one view of the records, by two threads, and meanwhile by another, `apart`, what needs no
+/// entries: the pages, and what describes studies; without a connection of its own for that, afterwards. `seen` counts the entries as they
+/// pass, for showing progress.
 ///
 /// Takes memory that does not grow with the ledger: the rebuilt tables are in a temporary file.
-pub(in crate::records) fn verify(conn: &Connection, seen: &AtomicU64) -> Result<Report, RecordsError> {
-    let mut found = Found::default();
-    let walked = in_one_view(conn, |conn| {
-        let mut checker = Checker::new();
-        let rebuilt = Rebuilt::new()?;
-        let walked = walk(conn, (&mut checker, &rebuilt), None, seen, &mut found)?;
-        let sound = walked == Walked::End && found.problems.is_empty();
-        let mut compared = Compared::default();
-        let end = end(conn, &checker, &mut found);
-        let states = match sound {
-            // After a damaged entry, differences of the states would only be its consequences.
-            false => Ok(()),
-            true => rebuilt.compare(conn, |problem| found.say(problem)).map(|rows| compared = rows),
+pub(in crate::records) fn verify(
+    conn: &Connection,
+    apart: Option<Connection>,
+    seen: &AtomicU64,
+) -> Result<Report, RecordsError> {
+    let (entries, by_itself) = thread::scope(|scope| {
+        let other = apart.map(|apart| scope.spawn(move || in_one_view(&apart, |conn| Ok(by_itself(conn)))));
+        let entries = in_one_view(conn, |conn| entries(conn, seen));
+        let died = |_| Err(RecordsError::Database("the verification ended early".into()));
+        let by_itself = match other {
+            Some(other) => other.join().unwrap_or_else(died),
+            None => in_one_view(conn, |conn| Ok(by_itself(conn))),
         };
-        for result in [end, states, file(conn, &mut found)] {
-            if let Err(fault) = result {
-                found.say(format!("the file is damaged: {}", of_the_file(fault)?));
-            }
+        (entries, by_itself)
+    });
+    let Entries { mut found, checker, sound, compared } = entries?;
+    let ByItself { described, file } = by_itself?;
+    // After a damaged entry, differences of the states would only be its consequences.
+    for (part, is_told) in [(described, sound), (file, true)] {
+        if is_told {
+            found.add(part?);
         }
-        Ok((checker, compared))
-    })?;
-    let (checker, compared) = walked;
+    }
     Ok(report(&checker, compared, found))
+}
+
+/// What the entries say, and the rows beside them.
+struct Entries {
+    found: Found,
+    checker: Checker,
+    /// Every entry is sound, so that rows could be compared.
+    sound: bool,
+    compared: Compared,
+}
+
+fn entries(conn: &Connection, seen: &AtomicU64) -> Result<Entries, Fault> {
+    let (mut found, mut checker, mut rebuilt) = (Found::default(), Checker::new(), Rebuilt::new()?);
+    let (checked, built) = (&mut checker, &mut rebuilt);
+    let walked = Walk { conn, checker: checked, rebuilt: built, found: &mut found, seen }.all()?;
+    let sound = walked == Walked::End && found.problems.is_empty();
+    let ended = end(conn, &checker, &mut found);
+    found.unless_damaged(ended)?;
+    let mut compared = Compared::default();
+    if sound {
+        let states = rebuilt.compare(conn, |problem| found.say(problem));
+        compared = found.unless_damaged(states)?.unwrap_or_default();
+    }
+    Ok(Entries { found, checker, sound, compared })
+}
+
+/// What can be told without the entries.
+struct ByItself {
+    described: Result<Found, Fault>,
+    file: Result<Found, Fault>,
+}
+
+fn by_itself(conn: &Connection) -> ByItself {
+    let part = |look: &dyn Fn(&mut Found) -> Result<(), Fault>| {
+        let mut found = Found::default();
+        let looked = look(&mut found);
+        found.unless_damaged(looked).map(|_| found)
+    };
+    ByItself {
+        described: part(&|found| described::look_at_all(conn, |problem| found.say(problem))),
+        file: part(&|found| file(conn, found)),
+    }
 }
 
 /// What it came to.
@@ -101,86 +155,6 @@ fn report(checker: &Checker, compared: Compared, found: Found) -> Report {
         more: found.more,
         unread: Vec::new(),
     }
-}
-
-/// Walks the entries from where the last walk ended, `most` of them or all.
-fn walk(
-    conn: &Connection,
-    (checker, rebuilt): (&mut Checker, &Rebuilt),
-    most: Option<u32>,
-    seen: &AtomicU64,
-    found: &mut Found,
-) -> Result<Walked, Fault> {
-    walk_on(conn, (&mut *checker, rebuilt), most, seen, found).or_else(|fault| {
-        let (error, next) = (of_the_file(fault)?, checker.size() + 1);
-        found.at(next, format!("the file is damaged near entry {next}: {error}"));
-        Ok(Walked::Broken)
-    })
-}
-
-fn walk_on(
-    conn: &Connection,
-    (checker, rebuilt): (&mut Checker, &Rebuilt),
-    most: Option<u32>,
-    seen: &AtomicU64,
-    found: &mut Found,
-) -> Result<Walked, Fault> {
-    let mut find = conn.prepare_cached(
-        "SELECT position, kind, at, bytes, leaf, chain FROM entries WHERE position > ?1 ORDER BY position LIMIT ?2",
-    )?;
-    let mut heads = conn.prepare_cached("SELECT root, chain FROM heads WHERE size = ?1")?;
-    // What stands before the first is no entry either.
-    let after = if checker.size() == 0 { i64::MIN } else { checker.size() as i64 };
-    let mut rows = find.query(params![after, most.map_or(-1, i64::from)])?;
-    let mut left = most;
-    while let Some(row) = rows.next()? {
-        left = left.map(|left| left - 1);
-        let entry = match take(row, checker)? {
-            Ok(entry) => Some(entry),
-            Err(wrong @ Wrong::Position { expected, .. }) => {
-                found.at(expected, wrong.to_string());
-                return Ok(Walked::Broken);
-            }
-            Err(wrong) => {
-                found.at(checker.size(), wrong.to_string());
-                None
-            }
-        };
-        let position = checker.size();
-        if let Some(entry) = entry {
-            columns(row, &entry, position, found)?;
-            for problem in rebuilt.apply(&entry)? {
-                found.at(position, format!("entry {position} breaks a rule: {problem}"));
-            }
-            told::compare(conn, &entry)?.into_iter().for_each(|problem| found.say(problem));
-        }
-        let head = heads.query_row([position as i64], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)));
-        if head.optional()?.is_some_and(|(root, chain)| root != checker.edge().root() || chain != checker.chain()) {
-            found.at(
-                position,
-                format!("the entries up to {position} do not agree with the head that was kept at that size"),
-            );
-        }
-        seen.store(position, Ordering::Relaxed);
-    }
-    Ok(if left == Some(0) { Walked::Part } else { Walked::End })
-}
-
-fn take(row: &Row<'_>, checker: &mut Checker) -> Result<Result<Entry, Wrong>, Fault> {
-    let bytes: Vec<u8> = row.get(3)?;
-    let hash =
-        |n: usize| -> rusqlite::Result<[u8; 32]> { Ok(row.get::<_, Vec<u8>>(n)?.try_into().unwrap_or_default()) };
-    let stored = Stored { position: count(row.get(0)?), bytes: &bytes, leaf: hash(4)?, chain: hash(5)? };
-    Ok(checker.push(stored))
-}
-
-/// The columns beside the bytes are copies for finding: they must say the same.
-fn columns(row: &Row<'_>, entry: &Entry, position: u64, found: &mut Found) -> Result<(), Fault> {
-    let (kind, at): (String, i64) = (row.get(1)?, row.get(2)?);
-    if kind != entry.kind.word() || at != entry.at {
-        found.at(position, format!("the columns of entry {position} do not agree with its bytes"));
-    }
-    Ok(())
 }
 
 /// The end of the ledger as it was committed must be the end that the entries give: nothing is cut off.

@@ -4,7 +4,7 @@
 //! Every piece first walks what was entered since the last one, so that rows and entries of one moment are compared. Pages and
 //! references are looked at table by table; which pages belong to no table is left to a verification by hand.
 
-use super::{Compared, Found, Rebuilt, Walked, end, layout, of_the_file, pages, references, report, walk};
+use super::{Compared, Found, Rebuilt, Walk, Walked, end, layout, pages, references, report};
 use crate::ledger::check::Checker;
 use crate::records::sqlite::readers::{Readers, in_one_view};
 use crate::records::sqlite::rebuild::Place;
@@ -107,7 +107,8 @@ impl Pieces {
     fn piece(&mut self, conn: &Connection) -> Result<bool, Fault> {
         if self.walked != Walked::Broken {
             let (seen, told) = (AtomicU64::new(0), self.found.told());
-            self.walked = walk(conn, (&mut self.checker, &self.rebuilt), Some(self.most), &seen, &mut self.found)?;
+            let (checker, rebuilt, found) = (&mut self.checker, &mut self.rebuilt, &mut self.found);
+            self.walked = Walk { conn, checker, rebuilt, found, seen: &seen }.some(self.most)?;
             if self.found.told() > told && matches!(self.next, Next::Rows(_)) {
                 // After a damaged entry, differences of the states would only be its consequences.
                 self.next = Next::Layout;
@@ -119,7 +120,7 @@ impl Pieces {
         match &mut self.next {
             Next::Entries => {
                 let ended = end(conn, &self.checker, &mut self.found);
-                self.of_the_file(ended)?;
+                self.found.unless_damaged(ended)?;
                 let sound = self.found.told() == 0;
                 self.next = if sound { Next::Rows(Place::default()) } else { Next::Layout };
             }
@@ -127,13 +128,13 @@ impl Pieces {
                 let (place, most) = (*place, i64::from(self.most));
                 let found = &mut self.found;
                 let on = self.rebuilt.compare_some(conn, place, most, &mut self.compared, &mut |what| found.say(what));
-                self.next = self.of_the_file(on)?.flatten().map_or(Next::Layout, Next::Rows);
+                self.next = self.found.unless_damaged(on)?.flatten().map_or(Next::Layout, Next::Rows);
             }
             Next::Layout => {
                 let laid_out = layout(conn, &mut self.found);
-                self.of_the_file(laid_out)?;
+                self.found.unless_damaged(laid_out)?;
                 let tables = tables(conn);
-                self.next = Next::File(self.of_the_file(tables)?.unwrap_or_default());
+                self.next = Next::File(self.found.unless_damaged(tables)?.unwrap_or_default());
             }
             Next::File(tables) => {
                 if let Some(table) = tables.pop() {
@@ -142,18 +143,6 @@ impl Pieces {
             }
         }
         Ok(matches!(&self.next, Next::File(tables) if tables.is_empty()))
-    }
-
-    /// Takes what was read, or notes that it cannot be.
-    fn of_the_file<T>(&mut self, read: Result<T, Fault>) -> Result<Option<T>, Fault> {
-        match read {
-            Ok(read) => Ok(Some(read)),
-            Err(fault) => {
-                let error = of_the_file(fault)?;
-                self.found.say(format!("the file is damaged: {error}"));
-                Ok(None)
-            }
-        }
     }
 
     fn table(&mut self, conn: &Connection, table: String) -> Result<(), Fault> {
@@ -165,7 +154,7 @@ impl Pieces {
                 self.unread.push(table);
                 Ok(())
             }
-            other => self.of_the_file(other).map(drop),
+            other => self.found.unless_damaged(other).map(drop),
         }
     }
 }
