@@ -22,6 +22,7 @@ use super::requests;
 use super::tag::Tag;
 use super::transfer_syntax::{Encoding, encoding};
 use super::uid::{InstanceUid, SeriesUid, SopClassUid, StudyUid, TransferSyntaxUid, UidError};
+use super::vr::Vr;
 pub use super::walk::StructureError;
 use super::walk::{Element, Event, Syntax, Walker, within};
 use std::collections::BTreeMap;
@@ -192,19 +193,33 @@ fn identifies(tag: Tag) -> bool {
     is_uid || tag.group() == 0x0010 || tag == SPECIFIC_CHARACTER_SET || tag == ACCESSION
 }
 
-/// The first number of a value, as text; nothing if it is none.
-fn number(value: &[u8], big: bool) -> Vec<u8> {
+/// The first number of a value, as text; nothing if it is none. It is read as what it is declared to be, which is not always US: in the
+/// field Rows and Columns are found as text too.
+fn number(value: &[u8], vr: Vr, big: bool) -> Vec<u8> {
     let pair =
-        value.first_chunk::<2>().map(|pair| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) });
-    pair.map_or_else(Vec::new, |number| number.to_string().into_bytes())
+        |big| value.first_chunk().map(|pair| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) });
+    let number = match vr {
+        Vr::US | Vr::SS | Vr::OW => pair(big).map(u32::from),
+        Vr::UL | Vr::SL | Vr::OL => {
+            value.first_chunk().map(|four| if big { u32::from_be_bytes(*four) } else { u32::from_le_bytes(*four) })
+        }
+        // Bytes that nobody turns round, as nobody knows what they are.
+        vr if !vr.is_known() || matches!(vr, Vr::UN | Vr::OB) => pair(false).map(u32::from),
+        vr if vr.word() == 1 => {
+            let first = value.split(|byte| *byte == b'\\').next().and_then(|first| std::str::from_utf8(first).ok());
+            first.and_then(|text| text.trim_matches([' ', '\0']).parse().ok())
+        }
+        _ => None,
+    };
+    number.map_or_else(Vec::new, |number| number.to_string().into_bytes())
 }
 
 /// The walk, and the indexed values that it met.
 struct Gathering {
     walker: Walker,
     values: BTreeMap<Tag, Box<[u8]>>,
-    /// The indexed value in hand.
-    current: Option<(Tag, Vec<u8>)>,
+    /// The indexed value in hand, and what it is declared to be, if that is anything.
+    current: Option<(Tag, Option<Vr>, Vec<u8>)>,
     limit: usize,
     /// The patient's further numbers.
     others: Gatherer,
@@ -234,7 +249,7 @@ impl Gathering {
                 event if self.requests.is_open() => self.requests.take(&event, self.walker.raw_header()),
                 event if self.others.is_open() => self.others.take(&event, self.walker.raw_header()),
                 Event::Value(slice) => {
-                    if let Some((_, value)) = &mut self.current {
+                    if let Some((_, _, value)) = &mut self.current {
                         value.extend_from_slice(slice);
                     }
                 }
@@ -254,7 +269,7 @@ impl Gathering {
             // What only describes makes nothing unacceptable: of two the first counts, and what is no value, or too long for one, does not.
             let first = !self.values.contains_key(&tag);
             let fits = element.value_length().is_some_and(|length| length as usize <= self.limit);
-            self.current = (first && fits).then(|| (tag, Vec::new()));
+            self.current = (first && fits).then(|| (tag, element.vr, Vec::new()));
             return Ok(());
         }
         let Some(length) = element.value_length() else {
@@ -263,14 +278,14 @@ impl Gathering {
         if length as usize > self.limit {
             return Err(ScanError::TooLarge { tag: Some(tag), what: "bytes of a value" });
         }
-        self.current = Some((tag, Vec::with_capacity(length as usize)));
+        self.current = Some((tag, element.vr, Vec::with_capacity(length as usize)));
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), ScanError> {
-        let Some((tag, mut value)) = self.current.take() else { return Ok(()) };
+        let Some((tag, vr, mut value)) = self.current.take() else { return Ok(()) };
         if INDEXED.iter().any(|indexed| indexed.tag == tag && indexed.vr == NUMBER) {
-            value = number(&value, self.big);
+            value = number(&value, vr.filter(|vr| vr.is_letters()).unwrap_or(Vr::US), self.big);
         }
         // Readers differ in which of two they believe; identity must not depend on that. What only describes is taken as DCMTK takes it.
         match self.values.entry(tag) {

@@ -4,7 +4,7 @@
 
 use super::super::inflate::tests::deflate;
 use super::*;
-use crate::dicom::attributes::{BITS_ALLOCATED, MODALITY, PATIENT_ID, PATIENT_NAME};
+use crate::dicom::attributes::{BITS_ALLOCATED, MODALITY, PATIENT_ID, PATIENT_NAME, ROWS};
 use crate::dicom::fired::note_fired;
 use crate::dicom::sample::{
     BIG, EXPLICIT, Form, IMPLICIT, Node, cuts, encode, instance, nodes, pieces, sequence, value,
@@ -58,6 +58,27 @@ fn the_head_is_the_same_in_every_encoding() {
     }
     let deflated = deflate(&encode(&instance(), EXPLICIT), false);
     assert_eq!(scan(DEFLATED_EXPLICIT_VR_LE, &deflated), scan(EXPLICIT_VR_LE, &encode(&instance(), EXPLICIT)));
+}
+
+/// DIM-061: a number is read as what it is declared to be; text that is none is nothing.
+#[test]
+fn numbers_that_are_declared_to_be_something_else_are_read_as_such() {
+    let rows: [(Vr, &[u8], &str); 8] = [
+        (Vr::US, b"\x00\x02", "512"),
+        (Vr::UL, b"\x00\x02\x00\x00", "512"),
+        (Vr::IS, b"512 ", "512"),
+        (Vr::DS, b"512\\4", "512"),
+        (Vr::LO, b"wide", ""),
+        (Vr::UN, b"\x00\x02", "512"),
+        (Vr(*b"ZZ"), b"\x00\x02", "512"),
+        (Vr::FL, b"\x00\x02\x00\x00", ""),
+    ];
+    for (vr, bytes, want) in rows {
+        for (ts, form) in [(EXPLICIT_VR_LE, EXPLICIT), (EXPLICIT_VR_BE, BIG)] {
+            let read = scan(ts, &with(&[value(0x0028_0010, vr, bytes)], form)).unwrap();
+            assert_eq!(read.text(ROWS).unwrap_or_default(), want, "{vr} {ts}");
+        }
+    }
 }
 
 #[test]
