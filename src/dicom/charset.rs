@@ -23,13 +23,19 @@ const MAX_TERMS: usize = 16;
 
 impl Charset {
     /// The character set that a value of (0008,0005) declares. A first term that is empty stays, as it stands for
-    /// ISO_IR 6.
+    /// ISO_IR 6, but before one that stands alone.
     pub fn declared(value: &[u8]) -> Self {
         let text: String = value.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
         let mut terms: Vec<Box<str>> =
             text.split('\\').take(MAX_TERMS).map(|term| term.trim_matches([' ', '\0']).into()).collect();
         if terms.iter().all(|term| term.is_empty()) {
             terms.clear();
+        }
+        // `\ISO_IR 192`: a set that stands alone by the standard, behind a term that says nothing, is what was meant.
+        if terms.first().is_some_and(|first| first.is_empty())
+            && let Some(at) = terms.iter().position(|term| matches!(Term::named(term), Term::Utf8 | Term::Gb18030))
+        {
+            terms = vec![terms.swap_remove(at)];
         }
         Self { terms }
     }

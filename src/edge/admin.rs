@@ -5,6 +5,7 @@ mod exceptions;
 mod holdings;
 mod instances;
 mod patients;
+mod posted;
 mod prefetch;
 mod priors;
 mod rejections;

@@ -192,8 +192,11 @@ fn a_prefetch_is_given_up_and_says_so() {
 
 /// Posts JSON to the admin socket as another program would: the status, and the body.
 fn post(site: &Gateway, body: &Value) -> (u16, Value) {
+    post_text(site, &body.to_string())
+}
+
+fn post_text(site: &Gateway, body: &str) -> (u16, Value) {
     let mut socket = UnixStream::connect(site.data_dir().join("admin.sock")).unwrap();
-    let body = body.to_string();
     let head = "POST /prefetch HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n";
     write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut answer = String::new();
@@ -220,6 +223,10 @@ fn another_program_has_priors_pulled_and_asks_twice_in_vain() {
     until(seconds(60), "the newest is here", || (a.holds(&uid(2)) == 1).then_some(()));
     assert_eq!(a.holds(&uid(1)), 0, "one is the most");
     assert_eq!(post(&a, &asked).0, 200, "known already");
+    for wrong in ["{", "[]", "{\"modality\": \"CT\"}", ""] {
+        let (status, said) = post_text(&a, wrong);
+        assert!(status == 400 && said["detail"].as_str().unwrap().contains("what is asked for"), "{wrong}: {said}");
+    }
     let told = b.cli(&["why", &uid(2)]).ok("why");
     assert!(told.contains("for user ris of a, purpose prefetch"), "{told}");
 

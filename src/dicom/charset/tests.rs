@@ -58,6 +58,8 @@ fn names_of_the_standards_annexes_are_read() {
         ("ISO 8859-1", b"\xE9", "é"),
         ("utf-8", "é".as_bytes(), "é"),
         ("ISO IR 192", "é".as_bytes(), "é"),
+        ("\\ISO_IR 192", "Müller^山".as_bytes(), "Müller^山"),
+        ("\\GB18030", b"\xCD\xF5", "王"),
         ("ISO_IR 100\0", b"O\x92Neill", "O’Neill"),
         // What cannot be read is seen to be so.
         ("ISO_IR 999", b"a\xE9", "a\u{FFFD}"),
@@ -88,6 +90,7 @@ fn declarations_keep_their_order_and_their_empty_first_term() {
     assert_eq!(charset(""), Charset::default());
     assert_eq!(charset("  "), Charset::default());
     assert_eq!(charset("\\ISO 2022 IR 87 ").terms, ["".into(), "ISO 2022 IR 87".into()]);
+    assert_eq!(charset("\\ISO_IR 192 ").terms, ["ISO_IR 192".into()]);
     assert_eq!(charset(&"\\".repeat(10_000)), Charset::default());
     assert_eq!(charset(&"a\\".repeat(10_000)).terms.len(), MAX_TERMS);
 }

@@ -114,6 +114,8 @@ fn found(keys: &BTreeMap<Tag, Key>, undeclared: &Charset) -> Charset {
     match (beyond, whole) {
         (false, _) => Charset::default(),
         (true, true) => Charset { terms: vec![UNICODE.into()] },
+        // Whoever is said to send UTF-8 has sent something else: what the field writes most.
+        (true, false) if undeclared.terms.iter().any(|term| &**term == UNICODE) => Charset::declared(b"ISO_IR 100"),
         (true, false) => undeclared.clone(),
     }
 }
@@ -264,6 +266,11 @@ mod tests {
             assert_eq!(read.text(PATIENT_NAME).as_deref(), Some(want));
             assert_eq!(read.charset, Charset::declared(charset.as_bytes()), "{want}");
         }
+        // Of one who is said to send UTF-8, what is none is read as ever.
+        let mut bytes = Vec::new();
+        element(&mut bytes, PATIENT_NAME, b"M\xfcller".to_vec(), false);
+        let read = Identifier::read_from(&bytes, false, &Charset::declared(b"ISO_IR 192")).unwrap();
+        assert_eq!(read.text(PATIENT_NAME).as_deref(), Some("Müller"));
     }
 
     /// DIM-061: a number is written and read as one, in both representations.

@@ -28,10 +28,13 @@ pub(super) fn tidy(kind: u8, body: &[u8]) -> Result<Vec<u8>, Violation> {
     let mut out = Vec::with_capacity(6 + body.len());
     out.extend([kind, 0, 0, 0, 0, 0]);
     out.extend(fixed);
-    let (mut contexts, mut users) = (0, 0);
+    let (mut contexts, mut users, mut named) = (0, 0, false);
     while let Some((item, value)) = next_item(&mut rest)? {
         match item {
-            APPLICATION_CONTEXT => put(&mut out, item, trim(value)),
+            APPLICATION_CONTEXT => {
+                named = true;
+                put(&mut out, item, trim(value));
+            }
             CONTEXT_PROPOSED if kind == super::A_ASSOCIATE_RQ => {
                 contexts += 1;
                 put(&mut out, item, &proposed(value)?);
@@ -50,6 +53,10 @@ pub(super) fn tidy(kind: u8, body: &[u8]) -> Result<Vec<u8>, Violation> {
         if contexts > MAX_CONTEXTS {
             return Err(Violation::MalformedPdu("more than 128 presentation contexts"));
         }
+    }
+    // Some acceptors leave it out. There is but one, and we have asked for it.
+    if !named && kind == super::A_ASSOCIATE_AC {
+        put(&mut out, APPLICATION_CONTEXT, super::super::presentation::APPLICATION_CONTEXT.as_bytes());
     }
     let length = (out.len() - 6) as u32;
     out[2..6].copy_from_slice(&length.to_be_bytes());

@@ -1,5 +1,6 @@
 //! What a person decides about an exception: a conflict, a transfer that was given up, one that is held (UIX-09).
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::records::{ExceptionId, ExceptionView, Resolution, Selection, Verb};
 use axum::extract::State;
@@ -55,7 +56,7 @@ pub(crate) fn end_by_itself(kind: &str) -> &'static str {
     }
 }
 
-pub(super) async fn resolve(State(face): State<AdminFace>, Json(asked): Json<Decision>) -> Response {
+pub(super) async fn resolve(State(face): State<AdminFace>, Posted(asked): Posted<Decision>) -> Response {
     if asked.who.trim().is_empty() || asked.reason.trim().is_empty() {
         return problem(StatusCode::BAD_REQUEST, "to resolve an exception needs a name and a reason");
     }

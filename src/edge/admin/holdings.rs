@@ -1,5 +1,6 @@
 //! `weybridge send` of what is held, here or at an archive: which studies are meant, without taking one person's for another's, and the order itself.
 
+use super::posted::Posted;
 use super::{AdminFace, archived, problem};
 use crate::dicom::uid::StudyUid;
 use crate::peers::{Destination, Origin, Party, Priority, Registry, Verify};
@@ -65,7 +66,7 @@ pub(crate) struct Instruction {
     pub(crate) reason: String,
 }
 
-pub(super) async fn find(State(face): State<AdminFace>, Json(asked): Json<Asked>) -> Response {
+pub(super) async fn find(State(face): State<AdminFace>, Posted(asked): Posted<Asked>) -> Response {
     let registry = Arc::clone(&face.registry.borrow());
     if let Some(from) = &asked.from
         && registry.destination(&Destination(from.clone())).is_none()
@@ -145,7 +146,7 @@ pub(super) fn verify_at(registry: &Registry, destination: &Destination) -> Resul
     }
 }
 
-pub(super) async fn order(State(face): State<AdminFace>, Json(said): Json<Instruction>) -> Response {
+pub(super) async fn order(State(face): State<AdminFace>, Posted(said): Posted<Instruction>) -> Response {
     let destination = Destination(said.to);
     let registry = Arc::clone(&face.registry.borrow());
     let verify = match verify_at(&registry, &destination) {

@@ -1,5 +1,6 @@
 //! The cross-reference of patients' numbers: what the command line brings and takes back.
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::dicom::cross_reference::{LocalId, Said, birth_date};
 use crate::dicom::nhs_number::NhsNumber;
@@ -54,7 +55,7 @@ fn statement(line: &Line) -> Option<(LocalId, Said)> {
     Some((who, Said { number, birth_date: birth_date(&line.birth_date)? }))
 }
 
-pub(super) async fn learn(State(face): State<AdminFace>, Json(said): Json<Learn>) -> Response {
+pub(super) async fn learn(State(face): State<AdminFace>, Posted(said): Posted<Learn>) -> Response {
     let Some(statements) = said.lines.iter().map(statement).collect::<Option<Vec<_>>>() else {
         return problem(StatusCode::BAD_REQUEST, "one of the statements is none; nothing of these was kept");
     };
@@ -65,7 +66,7 @@ pub(super) async fn learn(State(face): State<AdminFace>, Json(said): Json<Learn>
     }
 }
 
-pub(super) async fn unlearn(State(face): State<AdminFace>, Json(said): Json<Unlearn>) -> Response {
+pub(super) async fn unlearn(State(face): State<AdminFace>, Posted(said): Posted<Unlearn>) -> Response {
     let Some(who) = LocalId::new(&said.issuer, &said.id) else {
         return problem(StatusCode::BAD_REQUEST, "a number and its issuer have 1 to 64 characters");
     };

@@ -1,5 +1,6 @@
 //! Having a patient's priors pulled ahead, by the rules of `[[prefetch]]`, for whoever can speak to the admin socket.
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::dicom::ae_title::AeTitle;
 use crate::dicom::nhs_number::is_issuer;
@@ -39,7 +40,7 @@ pub(crate) struct PrefetchAsked {
 
 /// Answers 202 with the number of the prefetch and the rules that concern it, 200 if the caller's id is known already, 409 if it is known
 /// for another patient.
-pub(super) async fn prefetch(State(face): State<AdminFace>, Json(asked): Json<PrefetchAsked>) -> Response {
+pub(super) async fn prefetch(State(face): State<AdminFace>, Posted(asked): Posted<PrefetchAsked>) -> Response {
     let wrong = |why: &str| problem(StatusCode::BAD_REQUEST, why);
     let own = face.registry.borrow().issuer(&Origin::Operator(String::new()));
     let patient = match (&asked.patient, &asked.nhs) {

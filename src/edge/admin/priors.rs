@@ -1,5 +1,6 @@
 //! Pulling a study of other sites for a person at the command line, told of as it goes, and dropping the copies of one.
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::dicom::uid::StudyUid;
 use crate::priors::gather::Gathering;
@@ -50,7 +51,7 @@ pub(crate) struct CopiesDrop {
 
 /// Answers with a line of JSON now and then, and one with `how` at the end. When the caller goes away the pull stops where it is,
 /// unless others follow it.
-pub(super) async fn pull(State(face): State<AdminFace>, Json(order): Json<PullOrder>) -> Response {
+pub(super) async fn pull(State(face): State<AdminFace>, Posted(order): Posted<PullOrder>) -> Response {
     let study = match StudyUid::parse(&order.study) {
         Ok(study) => study,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
@@ -144,7 +145,7 @@ impl Course {
 }
 
 /// Drops the bytes of copies: of what a node or peer sent nothing goes, and nothing that is pulled just now.
-pub(super) async fn drop_copies(State(face): State<AdminFace>, Json(asked): Json<CopiesDrop>) -> Response {
+pub(super) async fn drop_copies(State(face): State<AdminFace>, Posted(asked): Posted<CopiesDrop>) -> Response {
     let wrong = |why: &dyn std::fmt::Display| problem(StatusCode::BAD_REQUEST, &why.to_string());
     let purging = match Purging::by(&asked.who, &asked.reason) {
         Ok(purging) => purging,

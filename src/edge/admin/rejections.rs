@@ -1,5 +1,6 @@
 //! What a person undoes of rejection notes (WEB-105).
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::dicom::uid::InstanceUid;
 use axum::extract::State;
@@ -19,7 +20,7 @@ pub(crate) struct Undo {
     pub(crate) reason: String,
 }
 
-pub(super) async fn undo(State(face): State<AdminFace>, Json(asked): Json<Undo>) -> Response {
+pub(super) async fn undo(State(face): State<AdminFace>, Posted(asked): Posted<Undo>) -> Response {
     let note = match InstanceUid::parse(&asked.note) {
         Ok(note) => note,
         Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),

@@ -1,5 +1,6 @@
 //! Asking other sites for a patient's studies, or for one study, for a person at the command line.
 
+use super::posted::Posted;
 use super::status::utc;
 use super::{AdminFace, problem};
 use crate::dicom::attributes::{STUDY_DATE, STUDY_DESCRIPTION};
@@ -35,7 +36,7 @@ pub(crate) struct Search {
 }
 
 /// Answers with the studies and with how each site's answer ended: nobody's silence is taken for "nothing there" (UIX-12).
-pub(super) async fn search(State(face): State<AdminFace>, Json(search): Json<Search>) -> Response {
+pub(super) async fn search(State(face): State<AdminFace>, Posted(search): Posted<Search>) -> Response {
     let priors = face.fetcher.priors();
     let wanted = match wanted(&search, &face.registry.borrow()) {
         Ok(wanted) => wanted,

@@ -1,5 +1,6 @@
 //! What a person asks of the store: purge now, drop the bytes of a study, look at a blob that was found damaged.
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::dicom::uid::{InstanceUid, StudyUid};
 use crate::janitor::JanitorError;
@@ -44,7 +45,7 @@ pub(crate) struct Examine {
     pub(crate) blobs: Vec<i64>,
 }
 
-pub(super) async fn purge(State(face): State<AdminFace>, Json(asked): Json<By>) -> Response {
+pub(super) async fn purge(State(face): State<AdminFace>, Posted(asked): Posted<By>) -> Response {
     match face.janitor.purge_for(Some((&asked.who, &asked.reason))).await {
         Ok(report) => Json(json!({
             "by_age": report.by_age,
@@ -59,7 +60,7 @@ pub(super) async fn purge(State(face): State<AdminFace>, Json(asked): Json<By>) 
 
 /// A person says that the records in place were meant to be begun. That records are the right ones for other blobs is said while no
 /// gateway runs.
-pub(super) async fn accept(State(face): State<AdminFace>, Json(asked): Json<By>) -> Response {
+pub(super) async fn accept(State(face): State<AdminFace>, Posted(asked): Posted<By>) -> Response {
     if face.store.is_doubted() {
         return Json(json!({"doubted": true})).into_response();
     }
@@ -79,7 +80,7 @@ pub(super) async fn due(State(face): State<AdminFace>) -> Response {
     Json(json!({"by_age": micros(due.by_age), "for_room": micros(due.for_room)})).into_response()
 }
 
-pub(super) async fn drop_bytes(State(face): State<AdminFace>, Json(asked): Json<Drop>) -> Response {
+pub(super) async fn drop_bytes(State(face): State<AdminFace>, Posted(asked): Posted<Drop>) -> Response {
     match try_drop(&face, &asked).await {
         Ok(Some(value)) => Json(value).into_response(),
         Ok(None) => problem(StatusCode::NOT_FOUND, &format!("this site holds nothing of {}", asked.uid)),
@@ -101,7 +102,7 @@ pub(super) struct Pause {
 /// The longest name of a backup, in bytes.
 const NAME_BYTES: usize = 100;
 
-pub(super) async fn pause(State(face): State<AdminFace>, Json(asked): Json<Pause>) -> Response {
+pub(super) async fn pause(State(face): State<AdminFace>, Posted(asked): Posted<Pause>) -> Response {
     if asked.by.len() > NAME_BYTES {
         return problem(StatusCode::BAD_REQUEST, "the name of a backup is short");
     }
@@ -167,7 +168,7 @@ async fn instances(face: &AdminFace, uid: &str) -> Result<Vec<InstanceId>, Faile
     }
 }
 
-pub(super) async fn examine(State(face): State<AdminFace>, Json(asked): Json<Examine>) -> Response {
+pub(super) async fn examine(State(face): State<AdminFace>, Posted(asked): Posted<Examine>) -> Response {
     let mut set_aside = 0;
     for blob in asked.blobs.into_iter().take(PAGE) {
         let examined = match face.records.blob_at(BlobId(blob)).await {

@@ -1,5 +1,6 @@
 //! What a person decides about transfers: retry, hold, release, cancel, expedite; and about destinations: pause, resume.
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::dicom::uid::StudyUid;
 use crate::ledger::transfer::{self, TransferId};
@@ -45,7 +46,7 @@ pub(crate) struct Pause {
     pub(crate) reason: String,
 }
 
-pub(super) async fn pause(State(face): State<AdminFace>, Json(asked): Json<Pause>) -> Response {
+pub(super) async fn pause(State(face): State<AdminFace>, Posted(asked): Posted<Pause>) -> Response {
     let destination = Destination(asked.destination);
     if asked.paused && face.registry.borrow().destination(&destination).is_none() {
         return problem(StatusCode::BAD_REQUEST, &format!("{destination} is neither a peer nor a node of this site"));
@@ -58,7 +59,7 @@ pub(super) async fn pause(State(face): State<AdminFace>, Json(asked): Json<Pause
 }
 
 /// Keeps what a peer was found to do (WEB-073).
-pub(super) async fn profile(State(face): State<AdminFace>, Json(found): Json<serde_json::Value>) -> Response {
+pub(super) async fn profile(State(face): State<AdminFace>, Posted(found): Posted<serde_json::Value>) -> Response {
     let peer = Destination(found["peer"].as_str().unwrap_or_default().to_owned());
     let text = found.to_string();
     if text.len() > PROFILE_BYTES || face.registry.borrow().destination(&peer).is_none() {
@@ -76,7 +77,7 @@ const TOLD: usize = 20;
 pub(super) async fn decide(
     State(face): State<AdminFace>,
     Path(verb): Path<String>,
-    Json(request): Json<Request>,
+    Posted(request): Posted<Request>,
 ) -> Response {
     let known = Verb::ALL.into_iter().find(|known| known.word() == verb);
     let Some(decision) = known else {

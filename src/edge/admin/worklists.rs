@@ -1,5 +1,6 @@
 //! How worklists stand, and asking one at once.
 
+use super::posted::Posted;
 use super::{AdminFace, problem};
 use crate::priors::worklist::{Polled, Standing};
 use axum::extract::State;
@@ -70,7 +71,7 @@ impl WorklistStatus {
 }
 
 /// Asks a worklist and answers how it stands then; 400 if the configuration in force has none of that name.
-pub(super) async fn poll(State(face): State<AdminFace>, Json(asked): Json<Poll>) -> Response {
+pub(super) async fn poll(State(face): State<AdminFace>, Posted(asked): Posted<Poll>) -> Response {
     match face.worklists.ask_now(&asked.node).await {
         Some(standing) => Json(WorklistStatus::of(standing)).into_response(),
         None => {

@@ -113,6 +113,10 @@ fn a_result_without_transfer_syntax_is_a_result() {
         (11, UserRejection, ""),
     ];
     assert_eq!(got, want);
+    let whole = body(&items);
+    let named = 4 + "1.2.840.10008.3.1.1.1".len();
+    let without = [&whole[..68], &whole[68 + named..]].concat();
+    assert_eq!(read_accept(&without).unwrap().application_context_name, "1.2.840.10008.3.1.1.1", "there is no other");
     let cut_short = result(1, 0, &[vec![0x40, 0, 0, 99, b'1']]);
     assert!(read_accept(&body(&[cut_short])).is_err(), "in one that was accepted it counts");
 }
