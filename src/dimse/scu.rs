@@ -149,6 +149,11 @@ impl Scu {
         self.refused
     }
 
+    /// The association is over because we ended it: what was to be stored could not be completed here. The peer is there.
+    pub fn is_ended_by_us(&self) -> bool {
+        !self.refused && self.over == Some(Lost::Stopped)
+    }
+
     /// C-ECHO on the Verification context.
     pub async fn echo(&mut self) -> Result<Status, ScuError> {
         let context = self.accepted().find(|c| c.abstract_syntax == VERIFICATION).map(|c| c.id);

@@ -29,6 +29,8 @@ pub(super) struct Line {
     offers: Vec<Offer>,
     /// Associations that were lost one after the other.
     pub(super) lost: u32,
+    /// The last was ended by us, who could not complete the instance: it says nothing of the destination.
+    ours: bool,
     /// When the last instance went over it.
     used: Option<Instant>,
     /// The destination has taken something over it.
@@ -141,11 +143,17 @@ impl Given<'_, '_> {
         let (over, lost) = (line.is_stale() || line.has_taken(), line.lost);
         let came = self.give_over(line, (item, ahead), originator).await;
         let closed = over && line.lost > lost && matches!(came, SubOperation::Failed { damage: None, .. });
-        if !closed || !self.goes_on().await {
-            return came;
+        let came = match closed && self.goes_on().await {
+            true => {
+                (line.lost, line.ours) = (lost, false);
+                self.give_over(line, (item, Ahead::default()), originator).await
+            }
+            false => came,
+        };
+        if std::mem::take(&mut line.ours) {
+            line.lost = 0;
         }
-        line.lost = lost;
-        self.give_over(line, (item, Ahead::default()), originator).await
+        came
     }
 
     /// The same, once. A destination that cannot be reached is not called again for each instance.
@@ -178,6 +186,7 @@ impl Given<'_, '_> {
             // It refused the instance before its end, and is there.
             false if open.is_refused() => (line.association, line.lost) = (None, 0),
             false => {
+                line.ours = open.is_ended_by_us();
                 line.association = None;
                 line.lost += 1;
             }
