@@ -96,7 +96,8 @@ impl Sender {
         let class = stored.general.unwrap_or(item.sop_class.as_str());
         let Some((context, Some(syntax))) = context(to, item, class, false, Form::Native) else { return sent };
         let native = Plan::for_a_node(item, syntax).map_err(|error| ours(&error))?;
-        let plan = Plan { edits: stored.edits, guarded: stored.guarded, general: stored.general, ..native };
+        let Plan { edits, guarded, general, transform, .. } = stored;
+        let plan = Plan { edits, guarded, general, transform, ..native };
         let mut reading = Reading::default();
         let (plan, length) = self.sized(plan, item, &mut reading).await.map_err(|error| ours(&error))?;
         self.send_once(to, (item, reading), (context, plan, length), move_originator).await

@@ -49,7 +49,7 @@ use opaque::Opaque;
 use words::Words;
 
 /// The version of these rules, for the ledger: another as soon as the same input gives other bytes (IDY-034).
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest value that an explicit header with a 16-bit length can have, being even (PS3.5 section 7.1.2).
 const LONGEST_SHORT: u32 = 65_534;

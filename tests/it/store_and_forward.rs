@@ -189,7 +189,7 @@ fn journey(files: &[CorpusFile], send: impl FnOnce(&Gateway)) {
             assert_eq!(b["transfer_syntax_uid"], EXPLICIT_LE, "{name}");
             // WEB-002, IDY-034: by which rules and dictionary, and how much of it has no representation.
             let evidence = a["transfers"][0]["evidence"].as_str().unwrap();
-            let told = evidence.contains("named as stored; changed by explicit-le/1 (dicom-dictionary-std ");
+            let told = evidence.contains("named as stored; changed by explicit-le/2 (dicom-dictionary-std ");
             assert!(told && evidence.contains(" UN); shown by QIDO-RS"), "{name}: {evidence}");
         } else {
             assert!(!a["transfers"][0]["evidence"].as_str().unwrap().contains("changed"), "{name}");

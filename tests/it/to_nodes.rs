@@ -91,7 +91,7 @@ fn through(option: &str, expected: &str) {
 
 /// WEB-002, IDY-034: where it was re-encoded the evidence names the rules, the dictionary, and how many elements are UN.
 fn re_encoding_is_told(site: &Gateway, instances: &BTreeSet<&str>, expected: &str) {
-    let rule = if expected == IMPLICIT_LE { "implicit-le/1" } else { "explicit-le/1" };
+    let rule = if expected == IMPLICIT_LE { "implicit-le/2" } else { "explicit-le/2" };
     let lines = site.ask(&["transfers", "list", "--json"]);
     let studies: BTreeSet<&str> = lines.iter().map(|line| line["study_instance_uid"].as_str().unwrap()).collect();
     let rows: Vec<Value> = studies.into_iter().flat_map(|study| site.study(study)).collect();

@@ -76,7 +76,9 @@ impl Decoding {
         if tag > PLANAR_CONFIGURATION && !std::mem::replace(&mut self.planar_seen, true) && self.image.samples > 1 {
             missing.push((PLANAR_CONFIGURATION, Vr::US, vec![0, 0]));
         }
-        if tag > LOSSY_IMAGE_COMPRESSION && !std::mem::replace(&mut self.lossy_seen, true) && self.always_lossy() {
+        // What is no image has no Photometric Interpretation: its syntax says nothing of it.
+        let lossy = self.always_lossy() && self.announced.is_some();
+        if tag > LOSSY_IMAGE_COMPRESSION && !std::mem::replace(&mut self.lossy_seen, true) && lossy {
             missing.push((LOSSY_IMAGE_COMPRESSION, Vr::CS, b"01".to_vec()));
         }
         self.changed |= !missing.is_empty();

@@ -61,6 +61,16 @@ fn decoded_frames_stand_where_the_fragments_stood_and_are_described_rightly() {
     }
 }
 
+/// DIM-007: a report that came under a lossy syntax is no image, and nothing is added to it.
+#[test]
+fn what_is_no_image_is_not_called_lossy() {
+    let report = [value(0x0008_0060, Vr::CS, b"SR"), value(0x0040_A040, Vr::CS, b"CONTAINER ")];
+    for (to, form) in [(EXPLICIT_VR_LE, DELIMITED), (IMPLICIT_VR_LE, PLAIN)] {
+        let (out, _) = between(JPEG_BASELINE, to, &[&encode(&report, EXPLICIT)]).unwrap();
+        assert_eq!(out, encode(&report, form), "{to}");
+    }
+}
+
 /// PS3.5 section A.4.11: what was never compressed keeps its cells, and with them its Planar Configuration.
 #[test]
 fn fragments_that_are_not_compressed_keep_their_planes() {
