@@ -205,7 +205,8 @@ fn matched(identifier: &Identifier, tag: Tag) -> Result<Option<Match>, QueryAnsw
 /// The value of a match that names one thing exactly.
 pub(super) fn exact(matches: &[Match], tag: Tag) -> Option<&str> {
     match crate::dicom::query::matching(matches, tag)?.values.as_slice() {
-        [value] if is_single(value) => Some(value),
+        // A hyphen in a date makes a range of it (PS3.4 section C.2.2.2.5).
+        [value] if is_single(value) && !(vr_of(tag) == Vr::DA && value.contains('-')) => Some(value),
         _ => None,
     }
 }
@@ -230,6 +231,22 @@ mod tests {
 
     fn read(request: &QueryRequest, root: Root) -> Result<Asked, QueryAnswer> {
         Asked::read(request, root, &Charset::default())
+    }
+
+    /// A range of dates names no birth date, even if it is of one day.
+    #[test]
+    fn a_range_is_no_exact_value() {
+        let rows = [
+            (PATIENT_BIRTH_DATE, "19600229", Some("19600229")),
+            (PATIENT_BIRTH_DATE, "19600229-19600229", None),
+            (PATIENT_BIRTH_DATE, "-19600229", None),
+            (PATIENT_ID, "R-123", Some("R-123")),
+            (PATIENT_ID, "R*", None),
+        ];
+        for (tag, value, want) in rows {
+            let matched = Match { path: vec![tag], vr: vr_of(tag), values: vec![value.to_owned()] };
+            assert_eq!(exact(&[matched], tag), want, "{value}");
+        }
     }
 
     /// DIM-060, DIM-072: each level needs one value of each unique key above, and is one of its model.

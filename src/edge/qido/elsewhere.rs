@@ -131,7 +131,9 @@ impl Asked {
     /// The value of a key that names one thing exactly.
     fn exact(&self, tag: Tag) -> Option<&str> {
         let value = self.one(tag)?;
-        (!value.is_empty() && !value.contains(['*', '?', '\\'])).then_some(value)
+        // A hyphen in a date makes a range of it.
+        let range = tag == PATIENT_BIRTH_DATE && value.contains('-');
+        (!value.is_empty() && !value.contains(['*', '?', '\\']) && !range).then_some(value)
     }
 
     /// The patient whom a viewer's search names, if it names one; whether other sites are asked or not, what came from them is here.
