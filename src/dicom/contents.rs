@@ -43,6 +43,8 @@ pub enum Part<'a> {
 #[derive(Debug)]
 pub struct Contents {
     walker: Walker,
+    /// Sequences of a length are passed over.
+    passes: bool,
 }
 
 impl Default for Contents {
@@ -61,7 +63,13 @@ impl Contents {
 
     fn of(syntax: Syntax) -> Self {
         let limits = Limits::default();
-        Self { walker: Walker::new(syntax, limits.depth, limits.elements) }
+        Self { walker: Walker::new(syntax, limits.depth, limits.elements), passes: false }
+    }
+
+    /// The same for a reader of the data set's own elements: a sequence that has a length is a value of that length, so that it does not
+    /// matter what is wrong inside it (FLT-087).
+    pub fn passing_sequences(self) -> Self {
+        Self { passes: true, ..self }
     }
 
     /// The next part; none when `input` is used up.
@@ -97,7 +105,7 @@ impl Contents {
             None if element.fragments => Ok(Part::Fragments(element.tag, vr)),
             None => Ok(Part::Sequence(element.tag)),
             // What lies too deep to be gone into is a value that nobody knows.
-            Some(length) if vr == Vr::SQ && self.walker.beyond().is_some() => {
+            Some(length) if vr == Vr::SQ && (self.passes || self.walker.beyond().is_some()) => {
                 Ok(Part::Leaf(element.tag, Vr::UN, length))
             }
             // What calls itself unknown and has a length is shown as it is: nobody promises that it is a sequence.

@@ -107,7 +107,7 @@ impl Surveyor {
     /// For a data set in this syntax.
     pub fn new(syntax: &TransferSyntaxUid) -> Self {
         Self {
-            contents: Contents::stored(syntax),
+            contents: Contents::stored(syntax).passing_sequences(),
             big: encoding(syntax) == Encoding::ExplicitBig,
             ge: syntax.as_str() == GE_PRIVATE_IMPLICIT_VR,
             image: Image::unknown(),

@@ -294,6 +294,12 @@ async fn converse<S, F>(
 /// Who answers: another Weybridge may then send us several batches of a study at once (docs/decisions/0008-turns.md).
 async fn named(mut response: Response) -> Response {
     let name = HeaderValue::from_static(concat!("Weybridge/", env!("CARGO_PKG_VERSION")));
-    response.headers_mut().insert(header::SERVER, name);
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, name);
+    // What is answered is of a patient, and for the asker alone: nobody between may keep it, and a browser only what it can ask about again
+    // (RFC 9111 section 5.2.2). What is given depends on what is accepted (RFC 9110 section 12.5.5).
+    let keeps = if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(keeps));
+    headers.append(header::VARY, HeaderValue::from_static("Accept"));
     response
 }

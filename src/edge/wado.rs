@@ -37,7 +37,7 @@ use archived::{Awaited, Missing};
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, RawQuery};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use seats::Seat;
@@ -121,7 +121,11 @@ impl FromRequestParts<WebFace> for Asked {
             return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "nobody said who asks"));
         };
         let RawQuery(query) = RawQuery::from_request_parts(parts, face).await.unwrap_or(RawQuery(None));
-        let headers = parts.headers.clone();
+        let mut headers = parts.headers.clone();
+        if parts.method != Method::GET {
+            // Of HEAD no part can be asked for (RFC 9110 section 14.2).
+            headers.remove(header::RANGE);
+        }
         Self::admit(face.clone(), caller, base, target, query.unwrap_or_default(), headers)
             .await
             .map_err(|refused| *refused)
@@ -229,7 +233,8 @@ pub(super) fn accept(headers: &HeaderMap, query: &str) -> Result<Option<String>,
     if let Some(given) = query.split('&').find_map(|pair| pair.strip_prefix("accept=")) {
         let text = percent_decode_str(given).decode_utf8();
         return match text {
-            Ok(text) => Ok(Some(text.into_owned())),
+            // A space behind a separator comes as `+` from whoever encodes it as forms do.
+            Ok(text) => Ok(Some(text.replace(";+", "; ").replace(",+", ", "))),
             Err(_) => refuse(StatusCode::BAD_REQUEST, "the query string is not percent-encoded UTF-8"),
         };
     }

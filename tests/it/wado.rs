@@ -209,6 +209,7 @@ fn one_that_was_cut_off_is_resumed_by_its_tag() {
     let whole = site.get(&resource, &[ONE]);
     let tag = whole.header("etag").unwrap().to_owned();
     assert_eq!((whole.status, whole.header("accept-ranges")), (200, Some("bytes")), "{:?}", whole.header("etag"));
+    assert_eq!((whole.header("cache-control"), whole.header("vary")), (Some("private, no-cache"), Some("Accept")));
     let (total, cut) = (whole.body.len(), whole.body.len() * 6 / 10);
     // Cut at 60 %.
     let mut wire = site.wire();
@@ -227,6 +228,9 @@ fn one_that_was_cut_off_is_resumed_by_its_tag() {
     assert!(other.status == 200 && other.body == whole.body, "what was begun is something else");
     let only = |tag: &str| site.get(&resource, &[ONE, "Range: bytes=0-99", &format!("If-Match: {tag}")]).status;
     assert_eq!((only(&tag), only("*"), only("\"another\"")), (206, 206, 412), "nothing of something else");
+    let mut wire = site.wire();
+    wire.head(&format!("HEAD /dicom-web/{resource}"), &[ONE, "Range: bytes=0-99"]).unwrap();
+    assert_eq!(wire.status(), Some(200), "RFC 9110 section 14.2: a range is of GET alone");
     let beyond = site.get(&resource, &[ONE, &format!("Range: bytes={total}-")]);
     assert_eq!((beyond.status, beyond.header("content-range")), (416, Some(format!("bytes */{total}").as_str())));
     let mut wire = site.wire();

@@ -45,6 +45,21 @@ fn native_frames_lie_side_by_side() {
     assert_eq!(survey(EXPLICIT, &head, 9), None, "no pixels");
 }
 
+/// FLT-087: what is wrong inside a sequence that has a length is not the image's.
+#[test]
+fn a_broken_sequence_of_a_length_does_not_hide_the_frames() {
+    let mut item = item(&[0; 8]);
+    item[4] = 64;
+    for inside in [item, short(0x0028_0010, b"US", &[9, 0])] {
+        let broken = long(0x0008_1140, b"SQ", inside.len() as u32, &inside);
+        let set = [broken, image("3 ", 16), long(0x7FE0_0010, b"OW", 36, &[0; 36])].concat();
+        for step in [1, 7, set.len()] {
+            let layout = survey(EXPLICIT, &set, step).unwrap();
+            assert_eq!((layout.image.rows, layout.cells(2)), (2, Some(Cells { at: 96, length: 96 })), "{step}");
+        }
+    }
+}
+
 #[test]
 fn what_is_promised_and_not_there_is_no_frame() {
     let set = [image("3 ", 16), long(0x7FE0_0010, b"OW", 30, &[0; 30])].concat();

@@ -98,7 +98,8 @@ fn truth(name: &str, value: &str) -> Result<bool, QidoError> {
 fn include(query: &mut Query, value: &str, limits: Limits) -> Result<(), QidoError> {
     // No name has a comma, so that one that is encoded separates as well: there are viewers that encode it.
     let value = decoded(value)?;
-    for field in value.split(',').filter(|field| !field.is_empty()) {
+    // A space behind a comma comes as it is, or as forms encode it.
+    for field in value.split(',').map(|field| field.trim_matches([' ', '+'])).filter(|field| !field.is_empty()) {
         let all = field == "all";
         match &mut query.include {
             // It shall stand alone (section 8.3.4.3), and beside others it can mean nothing but all.

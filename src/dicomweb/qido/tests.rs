@@ -90,7 +90,11 @@ fn paging_fields_and_switches() {
         Include::Fields(vec![vec![STUDY_DATE], vec![STUDY_INSTANCE_UID], vec![SOP_INSTANCE_UID]])
     );
     // OHIF encodes the commas between them.
-    assert_eq!(parsed("includefield=StudyDate%2C0020000D%2c00080018").include, query.include);
+    for list in
+        ["StudyDate%2C0020000D%2c00080018", "StudyDate,+0020000D,%20+00080018", "StudyDate%2C+0020000D,00080018+"]
+    {
+        assert_eq!(parsed(&format!("includefield={list}")).include, query.include, "{list}");
+    }
     // All are all, also where others are named beside.
     for all in ["all", "all,StudyDate", "StudyDate&includefield=all", "all&includefield=StudyDate", "all,all"] {
         assert_eq!(parsed(&format!("includefield={all}")).include, Include::All, "{all}");

@@ -87,14 +87,18 @@ impl Frames {
             let check = async { drop(check.await) };
             face.known.comparing.begin(item.digest, check).await;
         }
-        let Some(layout) = survey(&face, &item).await? else { return Ok(None) };
-        let index = match &layout.pixels {
+        let Some(mut layout) = survey(&face, &item).await? else { return Ok(None) };
+        let index = match &mut layout.pixels {
             Pixels::Native { .. } => None,
             // Of what coding they are, nobody says: they must not be given for cells (PS3.5 section 8.2).
             Pixels::Fragments { .. } if encoding(&item.transfer_syntax) != Encoding::EncapsulatedExplicitLittle => {
                 return Err(io::Error::other(TranscodeError::Encapsulated { tag: PIXEL_DATA }));
             }
-            Pixels::Fragments { at, table } => Some(index(&face, &item, &layout.image, *at, table.clone()).await?),
+            // The layout is remembered, and the table, which may have megabytes, is of no use in it any more.
+            Pixels::Fragments { at, table } => {
+                let table = std::mem::take(table);
+                Some(index(&face, &item, &layout.image, *at, table).await?)
+            }
         };
         let place = Arc::new(Place { layout, index });
         face.known.keep(item.digest, &place);
